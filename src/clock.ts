@@ -1,0 +1,64 @@
+/** A source of time that tests can turn by hand. */
+export interface Clock {
+  /** Milliseconds since the Unix epoch. */
+  now(): number
+  /** Resolves `ms` milliseconds from now; rejects with the signal's reason when it is aborted. */
+  sleep(ms: number, signal?: AbortSignal): Promise<void>
+}
+
+/** The machine's own clock. Its timers do not keep the process alive. */
+export function systemClock(): Clock {
+  return {
+    now: Date.now,
+    sleep: (ms, signal) =>
+      new Promise((resolve, reject) => {
+        if (signal?.aborted) return reject(signal.reason)
+        const timer = setTimeout(done, ms)
+        function done(): void {
+          signal?.removeEventListener('abort', abort)
+          resolve()
+        }
+        function abort(): void {
+          clearTimeout(timer)
+          reject(signal!.reason)
+        }
+        signal?.addEventListener('abort', abort, { once: true })
+      }),
+  }
+}
+
+/** A clock that stands still until it is turned. */
+export interface HandClock extends Clock {
+  /** Move time forward by `ms` (negative: back) and wake every sleeper that is due. */
+  turn(ms: number): Promise<void>
+}
+
+/** A clock that stands at `start` (milliseconds since the epoch) until `turn` moves it. */
+export function handClock(start: number = Date.UTC(2026, 0, 1)): HandClock {
+  let now = start
+  let sleepers: { until: number; wake: () => void }[] = []
+  return {
+    now: () => now,
+    sleep: (ms, signal) =>
+      new Promise((resolve, reject) => {
+        if (signal?.aborted) return reject(signal.reason)
+        const sleeper = { until: now + ms, wake: resolve }
+        sleepers.push(sleeper)
+        signal?.addEventListener(
+          'abort',
+          () => {
+            sleepers = sleepers.filter((other) => other !== sleeper)
+            reject(signal.reason)
+          },
+          { once: true },
+        )
+      }),
+    async turn(ms) {
+      now += ms
+      const due = sleepers.filter((sleeper) => sleeper.until <= now)
+      sleepers = sleepers.filter((sleeper) => sleeper.until > now)
+      for (const sleeper of due) sleeper.wake()
+      await new Promise((resolve) => setImmediate(resolve))
+    },
+  }
+}

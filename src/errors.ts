@@ -1,0 +1,95 @@
+/**
+ * Every error that turnpike throws or hands to a framework. Tell them apart by `code`, never by
+ * `instanceof`: the package ships as ESM and as CJS, and an application may hold both.
+ */
+
+/** What went wrong, for programs. docs/errors.md has a section for each. */
+export type ErrorCode =
+  /** An option is unknown, missing, of the wrong type or out of range. */
+  | 'TP_OPTION'
+  /** A `key` function gave nothing to count by. */
+  | 'TP_KEY'
+  /** A `limit`, `window` or `cost` that was worked out for a request is not usable. */
+  | 'TP_VALUE'
+  /** In production no Redis was configured, and memory was not asked for. */
+  | 'TP_NO_REDIS'
+  /** ioredis could not be loaded. */
+  | 'TP_NO_IOREDIS'
+  /** Redis did not answer in time, or cannot answer now. */
+  | 'TP_UNAVAILABLE'
+  /** Redis refused a command: wrong type, no permission, a script's mistake. */
+  | 'TP_COMMAND'
+  /** `limiter.wait()` cannot be admitted before its `timeout`. */
+  | 'TP_LIMITED'
+  /** The instance was closed with `tp.close()`. */
+  | 'TP_CLOSED'
+
+export interface ErrorDetails {
+  /** HTTP status for an error handler. Default 500. */
+  status?: number
+  /** May the message be shown to a client? Default: `status < 500`. */
+  expose?: boolean
+  cause?: unknown
+}
+
+/** The base of every error of this package. */
+export class TurnpikeError extends Error {
+  override readonly name: string = 'TurnpikeError'
+  readonly code: ErrorCode
+  /** HTTP status for Express's and Koa's error handlers. */
+  readonly status: number
+  /** Whether the message may be shown to a client (Koa and http-errors read this). */
+  readonly expose: boolean
+  /** Where the remedy is written down. */
+  readonly help: string
+
+  constructor(code: ErrorCode, message: string, { status = 500, expose, cause }: ErrorDetails = {}) {
+    super(message, cause === undefined ? undefined : { cause })
+    this.code = code
+    this.status = status
+    this.expose = expose ?? status < 500
+    this.help = `docs/errors.md#${code.toLowerCase()}`
+  }
+}
+
+/** Why the store could not be used. */
+export type UnavailableReason =
+  /** The connection is not up (yet, or any more). */
+  | 'not-ready'
+  /** No answer within the deadline. */
+  | 'deadline'
+  /** The request's store budget was used up by earlier calls. */
+  | 'budget'
+  /** The circuit breaker is open. */
+  | 'breaker-open'
+  /** Too many calls are in flight. */
+  | 'saturated'
+  /** The connection broke, or the server said that it cannot serve now. */
+  | 'error'
+  /** The server got the command after its deadline and refused it. */
+  | 'late'
+
+/**
+ * The store cannot answer now: features answer by their failure rule, not with an error.
+ * `uncertain` is true when the command may have been carried out all the same.
+ */
+export class StoreUnavailable extends TurnpikeError {
+  override readonly name: string = 'StoreUnavailable'
+  readonly reason: UnavailableReason
+  readonly uncertain: boolean
+
+  constructor(reason: UnavailableReason, uncertain: boolean, cause?: unknown) {
+    super('TP_UNAVAILABLE', `The store is unavailable: ${reason}.`, {
+      status: 503,
+      expose: false,
+      cause,
+    })
+    this.reason = reason
+    this.uncertain = uncertain
+  }
+}
+
+/** True for the errors that mean "Redis is away", from either copy of this package. */
+export function isUnavailable(error: unknown): error is StoreUnavailable {
+  return (error as { code?: unknown } | null | undefined)?.code === 'TP_UNAVAILABLE'
+}

@@ -1,0 +1,18 @@
+-- Stands in front of every operation's script: `now`, in ms, is Redis's own clock.
+-- ARGV[#ARGV]  ''        the usual case
+--              '=<ms>'   a test's clock, in its place
+--              '<<ms>'   refuse the command when it arrives after this time (nothing that was given up may run late)
+local now
+do
+  local clock = ARGV[#ARGV]
+  local time = redis.call('TIME')
+  now = time[1] * 1000 + math.floor(time[2] / 1000)
+  if clock ~= '' then
+    local value = tonumber(string.sub(clock, 2))
+    if string.sub(clock, 1, 1) == '=' then
+      now = value
+    elseif now > value then
+      return redis.error_reply('TPLATE the command came after its deadline')
+    end
+  end
+end

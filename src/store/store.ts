@@ -1,0 +1,116 @@
+import { createHash } from 'node:crypto'
+import type { StoreUnavailable } from '../errors.ts'
+import type { Budget } from './budget.ts'
+import prelude from './prelude.lua'
+
+/** What a script takes: text, an integer or bytes. */
+export type Arg = string | number | Buffer
+/** What a script answers. Text comes as a string, or as a Buffer where the operation says so. */
+export type Reply = number | string | Buffer | null | Reply[]
+
+/** The in-process engine, as a twin sees it: values of any shape under keys that expire. */
+export interface Database {
+  /** The live value under `key`, or undefined. */
+  get<Value>(key: string): Value | undefined
+  /** Put `value` under `key` for `ttl` milliseconds. */
+  set(key: string, value: unknown, ttl: number): void
+  /** Forget `key`; true if it was there. */
+  delete(key: string): boolean
+  /** Tell the subscribers of `channel`. */
+  publish(channel: string, message: string): void
+}
+
+/** The in-process twin of a script: the same keys, arguments, clock and reply. */
+export type Twin<Result extends Reply> = (
+  database: Database,
+  keys: readonly string[],
+  args: readonly Arg[],
+  now: number,
+) => Result
+
+/** One atomic step on the store: a Lua script for Redis, and its twin for the in-process engine. */
+export interface Operation<Result extends Reply = Reply> {
+  readonly name: string
+  /** The whole script as it is sent: the clock's prelude, then the operation's own file. */
+  readonly lua: string
+  /** The script's SHA-1, as EVALSHA wants it. */
+  readonly sha: string
+  readonly memory: Twin<Result>
+  /** Are texts answered as Buffers? */
+  readonly buffers: boolean
+  /** Must it never run after its caller gave up? Then Redis itself checks the deadline. */
+  readonly punctual: boolean
+}
+
+export interface OperationOptions<Result extends Reply> {
+  name: string
+  /** The text of the operation's `.lua` file. Its ARGV are followed by one more: the clock's. */
+  lua: string
+  memory: Twin<Result>
+  /** Answer texts as Buffers. Default false. */
+  buffers?: boolean
+  /** Let Redis refuse the command once its deadline has passed. Default false. */
+  punctual?: boolean
+}
+
+/** Declares an operation: one Lua file and one twin, which the contract suite holds to each other. */
+export function operation<Result extends Reply>({
+  name,
+  lua: body,
+  memory,
+  buffers = false,
+  punctual = false,
+}: OperationOptions<Result>): Operation<Result> {
+  const lua = `${prelude}\n${body}`
+  const sha = createHash('sha1').update(lua).digest('hex')
+  return { name, lua, sha, memory, buffers, punctual }
+}
+
+/** What a store can say of itself without asking Redis. */
+export interface StoreStatus {
+  /** `degraded`: the breaker is open or the connection is down, and features answer by their failure rules. `down`: it was never up, or is closed. */
+  status: 'ok' | 'degraded' | 'down'
+  /** Why it is not `ok`. */
+  reason: string | undefined
+  breaker: 'closed' | 'open' | 'half-open'
+  topology: 'memory' | 'standalone' | 'sentinel' | 'cluster'
+  /** Of the last 256 answered operations, in ms; undefined before the first. */
+  latencyMs: { p50: number; p99: number } | undefined
+  /** When Redis last answered, in ms since the epoch. */
+  lastOkAt: number | undefined
+  /** What an operator should mend, each with its remedy. */
+  warnings: string[]
+}
+
+/** What every engine offers to the features. */
+export interface Store {
+  readonly kind: 'redis' | 'memory'
+  /** On a Cluster the keys of one `run` must share a slot. */
+  readonly cluster: boolean
+  /**
+   * Carry out one operation. Rejects with `StoreUnavailable` within the deadline when the store
+   * cannot answer, and with `TP_COMMAND` when the command itself was wrong.
+   * @param budget what the request may still spend on the store
+   */
+  run<Result extends Reply>(
+    operation: Operation<Result>,
+    keys: readonly string[],
+    args: readonly Arg[],
+    budget?: Budget,
+  ): Promise<Result>
+  /** The error that `run` would reject with at once, while the breaker is open. */
+  unavailable(): StoreUnavailable | undefined
+  /** The engine's clock, as well as this process knows it: ms since the epoch. */
+  now(): number
+  /** Resolves `ms` later on the engine's clock. */
+  sleep(ms: number, signal?: AbortSignal): Promise<void>
+  /** Hear what operations publish on `channel`. Gives the function that ends it. */
+  subscribe(channel: string, hear: (message: string) => void): () => void
+  /** Resolves when the store can answer; rejects after `timeout` ms. */
+  ready(timeout?: number): Promise<void>
+  status(): StoreStatus
+  /** Redis's INFO as a flat record; an empty one for the in-process engine. Bounded by the deadline. */
+  info(): Promise<Record<string, string>>
+  /** Ends the connections, bounded. What is in flight may finish. */
+  close(): Promise<void>
+}

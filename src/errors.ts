@@ -21,8 +21,6 @@ export type ErrorCode =
   | 'TP_COMMAND'
   /** `limiter.wait()` cannot be admitted before its `timeout`. */
   | 'TP_LIMITED'
-  /** The instance was closed with `tp.close()`. */
-  | 'TP_CLOSED'
 
 export interface ErrorDetails {
   /** HTTP status for an error handler. Default 500. */
@@ -66,6 +64,8 @@ export type UnavailableReason =
   | 'saturated'
   /** The connection broke, or the server said that it cannot serve now. */
   | 'error'
+  /** `tp.close()` was called. */
+  | 'closed'
   /** The server got the command after its deadline and refused it. */
   | 'late'
 

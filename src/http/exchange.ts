@@ -51,13 +51,23 @@ export type Plan =
       reply?: undefined
       /** Names to hang on `req`, or on `ctx.state`. */
       expose?: Record<string, unknown>
-      /** Fields set when the head is sent, so that no error handler can wipe them. `Set-Cookie` and list fields append. */
+      /**
+       * Fields set when the head is sent, so that no error handler can wipe them: the innermost
+       * feature's first, so that the outermost has the last word. `Set-Cookie` and list fields append.
+       * Must change nothing: a capture further out asks for it, too.
+       */
       head?: () => Headers
-      /** The whole response as it was at our place, if it ended well and stayed within `limit` bytes. */
+      /**
+       * The whole response as it was at our place, if it ended well and stayed within `limit` bytes;
+       * `then` comes before any `seal`. Koa unwinds an error past our place: its answer is not seen.
+       */
       body?: { limit: number; then: (sent: Sent) => void }
-      /** Work to be done before the client can see the end of the response; if it fails, so does the request. */
+      /**
+       * Work to be done before the client can see the end of the response, all features' side by
+       * side; if it fails, so does the request. Not called if the handler never ends the response.
+       */
       seal?: (status: number) => Promise<void>
-      /** It is over, however it ended. */
+      /** It is over, however it ended; also when the client was gone before the handler's turn. */
       end?: (end: End) => void
     }
 

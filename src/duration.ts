@@ -1,0 +1,65 @@
+import { nearest, optionError, type Kind } from './check.ts'
+
+/** A length of time: milliseconds, or a number with its unit, without a space: `'250ms'`, `'61s'`, `'15m'`, `'1h'`, `'7d'`, `'2w'`. */
+export type Duration = number | `${number}${Unit}`
+
+type Unit = 'ms' | 's' | 'm' | 'h' | 'd' | 'w'
+
+const UNITS: Record<Unit, number> = {
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+  w: 604_800_000,
+}
+
+/** What people write where we want a unit. */
+const WORDS: Record<string, Unit> = {
+  msec: 'ms', millis: 'ms', millisecond: 'ms', milliseconds: 'ms',
+  sec: 's', secs: 's', second: 's', seconds: 's',
+  min: 'm', mins: 'm', minute: 'm', minutes: 'm',
+  hr: 'h', hrs: 'h', hour: 'h', hours: 'h',
+  day: 'd', days: 'd',
+  week: 'w', weeks: 'w',
+}
+
+const EXACT = /^(\d+(?:\.\d+)?)(ms|s|m|h|d|w)$/
+const LOOSE = /^\s*(\d+(?:\.\d+)?)\s*([a-z]+)\s*$/i
+
+export const DURATION = "a duration: milliseconds, or text like '250ms', '61s', '15m', '1h', '7d'"
+
+/** Milliseconds of a duration, or undefined when it is none. */
+export function milliseconds(duration: unknown): number | undefined {
+  if (typeof duration === 'number') return duration >= 0 && duration < Infinity ? duration : undefined
+  const match = typeof duration === 'string' ? EXACT.exec(duration) : null
+  return match ? Math.round(Number(match[1]) * UNITS[match[2] as Unit]) : undefined
+}
+
+/** What was probably meant by something that is not a duration. */
+export function meant(duration: unknown): string | undefined {
+  const match = typeof duration === 'string' ? LOOSE.exec(duration) : null
+  if (!match) return undefined
+  const word = match[2]!.toLowerCase()
+  const unit = word in UNITS ? word : (WORDS[word] ?? WORDS[nearest(word, Object.keys(WORDS)) ?? ''])
+  return unit && `'${match[1]}${unit}'`
+}
+
+/**
+ * Milliseconds of an option that holds a duration.
+ * @throws TP_OPTION when it is none, or shorter than `min` milliseconds (default 1)
+ */
+export function duration(value: unknown, where: string, option: string, min = 1): number {
+  const ms = milliseconds(value)
+  if (ms === undefined || ms < min) {
+    throw optionError(where, option, value, min > 1 ? `${DURATION}, at least ${min} ms` : DURATION, meant(value))
+  }
+  return ms
+}
+
+/** The kind of an option that holds a duration. */
+export const durations: Kind = {
+  expected: DURATION,
+  accepts: (value) => milliseconds(value) !== undefined,
+  meant,
+}

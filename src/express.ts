@@ -1,0 +1,19 @@
+/** turnpike for Express 4 and 5. */
+import type { Request, RequestHandler } from 'express'
+import type { Decision } from './features/rate-limit/decision.ts'
+import { connectAdapter } from './http/connect.ts'
+import { entry, type Entry } from './kit.ts'
+
+declare global {
+  namespace Express {
+    interface Request {
+      /** What the innermost rate limit decided on this request. */
+      rateLimit?: Decision
+    }
+  }
+}
+
+/** Makes an instance whose middlewares are Express's. */
+export const turnpike: Entry<Request, RequestHandler> = entry<Request, RequestHandler>(connectAdapter)
+
+export * from './index.ts'

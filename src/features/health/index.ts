@@ -1,0 +1,106 @@
+/** `tp.health()`: is the process alive, is it ready, and how is Redis? */
+import { boolean, callback, check, either, text } from '../../check.ts'
+import { duration, durations, type Duration } from '../../duration.ts'
+import { pass, type Exchange, type Feature, type Reply } from '../../http/exchange.ts'
+import type { Store, StoreStatus } from '../../store/store.ts'
+
+/** Options of `tp.health()`. */
+export interface HealthOptions<Native> {
+  /** Answer only below this path; other requests pass. Default: answer every request that comes here, the mount decides. */
+  path?: string
+  /** May the caller see Redis's version, memory, clients, uptime and hit rate? Default true. */
+  details?: boolean | ((native: Native) => boolean | Promise<boolean>)
+  /** For how long the details are kept before Redis is asked again. Default `'5s'`. */
+  cacheFor?: Duration
+  /** Answer 503 while Redis is away, also where requests are still served by their failure rules. Default false. */
+  strict?: boolean
+}
+
+/** The body of the answer; the details are there when Redis could be asked. */
+export interface Health {
+  /** `degraded`: Redis is away, and requests are answered by their failure rules. `error`: it was never there. */
+  status: 'healthy' | 'degraded' | 'error'
+  connected: boolean
+  reason?: string
+  latency_ms?: number
+  version?: string
+  used_memory?: string
+  connected_clients?: number
+  uptime_seconds?: number
+  /** Share of reads on the whole server that found their key, from 0 to 1. */
+  hit_rate?: number
+  warnings?: string[]
+}
+
+const WORDS = { ok: 'healthy', degraded: 'degraded', down: 'error' } as const
+
+/** The health check as a feature: `/live`, `/ready`, and the details on any other path. */
+export function health<Native>(
+  store: Store,
+  statusOf: () => StoreStatus,
+  options: HealthOptions<Native> = {},
+): Feature<Native> {
+  const where = 'tp.health()'
+  check(where, options, { path: text, details: either(boolean, callback), cacheFor: durations, strict: boolean })
+  const { path, details = true, strict = false } = options
+  const cacheFor = duration(options.cacheFor ?? '5s', where, 'cacheFor', 0)
+  let held: { until: number; details: Promise<Partial<Health>> } | undefined
+
+  /** Redis is asked once for all callers. */
+  function detailsOf(): Promise<Partial<Health>> {
+    const now = performance.now()
+    if (!held || held.until <= now) {
+      const details = measure(store)
+      held = { until: now + cacheFor, details }
+      details.catch(() => (held = undefined))
+    }
+    return held.details
+  }
+
+  async function report(x: Exchange<Native>): Promise<Reply> {
+    const status = statusOf()
+    const ok = status.status === 'ok'
+    const body: Health = { status: WORDS[status.status], connected: ok }
+    if (ok && (typeof details === 'function' ? await details(x.native) : details)) {
+      Object.assign(body, await detailsOf().catch(() => ({})))
+      if (status.warnings.length > 0) body.warnings = status.warnings
+    }
+    if (!ok && status.reason) body.reason = status.status === 'down' ? 'Redis was not reached yet' : 'Redis is away'
+    return json(strict && !ok ? 503 : 200, body)
+  }
+
+  async function handle(x: Exchange<Native>): Promise<{ reply: Reply } | typeof pass> {
+    const target = x.url.split('?', 1)[0]!.replace(/\/$/, '')
+    if (path !== undefined && target !== path && !target.startsWith(`${path}/`)) return pass
+    if (target.endsWith('/live')) return { reply: json(200, { status: 'alive' }) }
+    if (!target.endsWith('/ready')) return { reply: await report(x) }
+    const { status } = statusOf()
+    const ready = strict ? status === 'ok' : status !== 'down'
+    return { reply: json(ready ? 200 : 503, { status: ready ? 'ready' : 'not ready' }) }
+  }
+
+  return { name: 'health', handle }
+}
+
+async function measure(store: Store): Promise<Partial<Health>> {
+  const sent = performance.now()
+  const info = await store.info()
+  const latency = Math.round((performance.now() - sent) * 100) / 100
+  if (store.kind === 'memory') return { latency_ms: latency }
+  const hits = Number(info['keyspace_hits'])
+  const reads = hits + Number(info['keyspace_misses'])
+  return {
+    latency_ms: latency,
+    version: info['valkey_version'] ?? info['redis_version'] ?? 'unknown',
+    used_memory: info['used_memory_human'] ?? 'unknown',
+    connected_clients: Number(info['connected_clients']),
+    uptime_seconds: Number(info['uptime_in_seconds']),
+    ...(reads > 0 && { hit_rate: Math.round((hits / reads) * 1000) / 1000 }),
+  }
+}
+
+const json = (status: number, body: object): Reply => ({
+  status,
+  headers: { 'Content-Type': 'application/json; charset=utf-8', 'Cache-Control': 'no-store' },
+  body: JSON.stringify(body),
+})

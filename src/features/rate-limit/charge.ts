@@ -1,0 +1,126 @@
+import { TurnpikeError } from '../../errors.ts'
+import { tightestOf, type Decision, type PolicyState, type Source } from './decision.ts'
+import type { Engine } from './engine.ts'
+import { checked, type Policy } from './policy.ts'
+
+/** What one request or call asks of one policy. */
+export interface Charge {
+  readonly policy: Policy<never>
+  /** The subject, as the content of the key's hash tag. */
+  readonly tag: string
+  /** Parts the subject further, within its slot. */
+  readonly sub?: string
+  readonly limit: number
+  /** Milliseconds; 0 for calendar months. */
+  readonly window: number
+  readonly cost: number
+}
+
+/** A decision that remembers how to take itself back. */
+export class LimitDecision implements Decision {
+  readonly allowed: boolean
+  readonly source: Source
+  readonly subject: string
+  readonly policies: readonly PolicyState[]
+  readonly tightest: PolicyState | undefined
+  /** The engine's clock when it was made, in ms; 0 when it was not counted. */
+  readonly at: number
+  readonly #engine: Engine
+  #charges: readonly Charge[]
+
+  constructor(
+    engine: Engine,
+    charges: readonly Charge[],
+    source: Source,
+    allowed: boolean,
+    policies: readonly PolicyState[],
+    at: number,
+  ) {
+    this.#engine = engine
+    this.#charges = allowed && at > 0 ? charges : []
+    this.source = source
+    this.subject = charges[0]!.tag
+    this.allowed = allowed
+    this.policies = policies
+    this.tightest = tightestOf(policies)
+    this.at = at
+  }
+
+  get limit(): number | undefined {
+    return this.tightest?.limit
+  }
+
+  get remaining(): number | undefined {
+    return this.tightest?.remaining
+  }
+
+  get retryAfterMs(): number | undefined {
+    if (this.allowed) return 0
+    if (!this.tightest) return 1000
+    return this.tightest.retryAfterMs < 0 ? undefined : this.tightest.retryAfterMs
+  }
+
+  get cost(): number {
+    return this.#charges.reduce((most, { cost }) => Math.max(most, cost), 0)
+  }
+
+  async refund(): Promise<void> {
+    const charges = this.#charges
+    this.#charges = []
+    if (charges.some(({ cost }) => cost > 0)) await this.#engine.adjust('r', charges, this.source, this.at)
+  }
+
+  async settle(actual: number): Promise<void> {
+    checked('cost', actual, this.tightest?.name ?? '')
+    const before = this.#charges
+    this.#charges = before.map((charge) => ({ ...charge, cost: actual }))
+    const more = before.map((charge) => ({ ...charge, cost: Math.max(0, actual - charge.cost) }))
+    const less = before.map((charge) => ({ ...charge, cost: Math.max(0, charge.cost - actual) }))
+    const due = ({ cost }: Charge): boolean => cost > 0
+    await Promise.all([
+      more.some(due) && this.#engine.adjust('f', more, this.source, this.at),
+      less.some(due) && this.#engine.adjust('r', less, this.source, this.at),
+    ])
+  }
+}
+
+/** Reads the reply of take.lua: allowed, now, then five numbers for each policy. */
+export function decisionOf(
+  engine: Engine,
+  charges: readonly Charge[],
+  source: Source,
+  reply: readonly number[],
+): LimitDecision {
+  const policies: PolicyState[] = []
+  for (let i = 0, at = 2; i < charges.length; i++, at += 5) {
+    const violated = reply[at + 4]!
+    const { policy, window } = charges[i]!
+    policies.push({
+      name: policy.name,
+      limit: reply[at]!,
+      windowMs: window,
+      remaining: reply[at + 1]!,
+      resetMs: reply[at + 2]!,
+      retryAfterMs: reply[at + 3]!,
+      violated: violated > 0,
+      blocked: violated === 2,
+    })
+  }
+  return new LimitDecision(engine, charges, source, reply[0] === 1, policies, reply[1]!)
+}
+
+/** The decisions of several slots as one, in the order of the charges. */
+export function unitedOf(engine: Engine, charges: readonly Charge[], decisions: readonly LimitDecision[]): LimitDecision {
+  const states = new Map(decisions.flatMap(({ policies }) => policies.map((policy) => [policy.name, policy])))
+  const policies = charges.map(({ policy }) => states.get(policy.name)!)
+  const allowed = decisions.every((decision) => decision.allowed)
+  return new LimitDecision(engine, charges, 'store', allowed, policies, Math.max(...decisions.map(({ at }) => at)))
+}
+
+/** The error for a subject that is none. */
+export function noSubject(where: string): TurnpikeError {
+  return new TurnpikeError(
+    'TP_KEY',
+    `${where}: the key gave nothing to count by. Give each client something of its own, or use skip for requests that are not to be counted.`,
+  )
+}

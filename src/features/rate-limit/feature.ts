@@ -1,0 +1,115 @@
+/** Rate limiting as a feature: a request in, a Plan out. */
+import { pass, type Exchange, type Feature, type Headers, type Plan, type Reply } from '../../http/exchange.ts'
+import { problem } from '../../http/problem.ts'
+import type { Decision } from './decision.ts'
+import { fieldWriter, seconds } from './fields.ts'
+import { isEarly } from './keys.ts'
+import type { RateLimitOptions, Refusal } from './options.ts'
+
+/** Decides on requests: the engine, with what was worked out for this one. */
+export interface Decider<Native> {
+  /** Gives what is charged for a request, at once where nothing has to be awaited. */
+  decide(x: Exchange<Native>): Promise<Decision>
+  now(): number
+  inBackground(write: Promise<unknown>): void
+  /** May it decide before a pipeline's other members ran? */
+  readonly early: boolean
+}
+
+/** A limit as a feature. */
+export function rateLimitFeature<Native>(
+  decider: Decider<Native>,
+  options: RateLimitOptions<Native>,
+): Feature<Native, Promise<Decision>> {
+  const { skip, shadow = false, skipSuccessful = false, skipFailed = false, onLimited, reply } = options
+  const fields = fieldWriter({ standard: options.headers ?? true, legacy: options.legacyHeaders ?? false, partitionKey: options.partitionKey })
+  const silent = shadow || ((options.headers ?? true) === false && !options.legacyHeaders)
+
+  const headersOf = (decision: Decision): Headers => fields(decision, decider.now())
+
+  function planOf(x: Exchange<Native>, decision: Decision): Plan | Promise<Plan> {
+    if (!decision.allowed && !shadow) return answerOf(x, decision)
+    return {
+      expose: { rateLimit: decision },
+      ...(!silent && { head: () => headersOf(decision) }),
+      ...((skipSuccessful || skipFailed) && {
+        end: ({ status, finished }) => {
+          if (finished && (status < 400 ? skipSuccessful : skipFailed)) decider.inBackground(decision.refund())
+        },
+      }),
+    }
+  }
+
+  async function answerOf(x: Exchange<Native>, decision: Decision): Promise<Plan> {
+    onLimited?.(x.native, decision)
+    const headers = silent ? {} : headersOf(decision)
+    if (!reply) return refuse(x, decision, headers)
+    return { reply: custom(await reply(x.native, decision), { ...headers, ...retryAfter(decision) }) }
+  }
+
+  async function handle(x: Exchange<Native>, early: Promise<Decision> | undefined): Promise<Plan> {
+    if (skip && (await skip(x.native))) return pass
+    return planOf(x, await (early ?? decider.decide(x)))
+  }
+
+  return {
+    name: 'rateLimit',
+    ...(decider.early && {
+      prepare(x) {
+        const decision = decider.decide(x)
+        // Its failure is handle's to tell; until then nobody may call it unhandled.
+        decision.catch(() => {})
+        return decision
+      },
+      discard: (early) => decider.inBackground(early.then((decision) => decision.refund())),
+    }),
+    handle,
+  }
+}
+
+/** Do these options need nothing but the request itself? */
+export const needsOnlyRequest = ({ skip, key, cost, limit, window, policies = [] }: RateLimitOptions<never>): boolean =>
+  !skip && [{ key, cost, limit, window }, ...policies].every(
+    (each) => [each.cost, each.limit, each.window].every((value) => typeof value !== 'function') && (!each.key || isEarly(each.key)),
+  )
+
+function retryAfter({ retryAfterMs, source }: Decision): Headers {
+  if (source === 'closed') return { 'Retry-After': '2' }
+  return retryAfterMs === undefined ? {} : { 'Retry-After': String(Math.max(1, seconds(retryAfterMs))) }
+}
+
+/** What a refused client is told: 429 (RFC 6585) or, while nothing can be counted, 503. */
+export function refuse(x: Exchange, decision: Decision, headers: Headers = {}): Plan {
+  const { source, policies, retryAfterMs } = decision
+  const reply =
+    source === 'closed'
+      ? problem(
+          {
+            title: 'Service Unavailable',
+            status: 503,
+            detail: 'The request could not be checked against its limit. Try again shortly.',
+          },
+          x,
+        )
+      : problem(
+          {
+            type: 'https://iana.org/assignments/http-problem-types#quota-exceeded',
+            title: 'Too Many Requests',
+            status: 429,
+            detail:
+              retryAfterMs === undefined
+                ? 'This request asks for more than the limit ever admits.'
+                : `The limit is used up. Try again in ${Math.max(1, seconds(retryAfterMs))} s.`,
+            'violated-policies': policies.filter(({ violated }) => violated).map(({ name }) => name),
+          },
+          x,
+        )
+  return { reply: { ...reply, headers: { ...reply.headers, ...headers, ...retryAfter(decision) } } }
+}
+
+/** An answer of the application's own. */
+function custom({ status = 429, headers, body = '' }: Refusal, own: Headers): Reply {
+  const plain = typeof body === 'string' || Buffer.isBuffer(body)
+  const type = plain ? 'text/plain; charset=utf-8' : 'application/json; charset=utf-8'
+  return { status, headers: { ...own, 'Content-Type': type, ...headers }, body: plain ? body : JSON.stringify(body) }
+}

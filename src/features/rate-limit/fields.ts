@@ -1,0 +1,72 @@
+/** RateLimit header fields: draft-ietf-httpapi-ratelimit-headers-11, as RFC 9651 structured fields. */
+import { createHmac } from 'node:crypto'
+import { serializeByteSequence, serializeString } from 'structured-headers'
+import type { Headers } from '../../http/exchange.ts'
+import type { Decision, PolicyState } from './decision.ts'
+
+export interface FieldOptions {
+  /** Send `RateLimit` and `RateLimit-Policy`. */
+  standard: boolean
+  /** Send `X-RateLimit-*`. */
+  legacy: boolean
+  /** The secret of the partition key, if one is sent. */
+  partitionKey: string | undefined
+}
+
+/** Whole seconds that are never earlier than the truth. */
+export const seconds = (ms: number): number => Math.ceil(ms / 1000)
+
+/** Writes a decision into header fields; what is the same for every request is kept. */
+export function fieldWriter({ standard, legacy, partitionKey }: FieldOptions): (
+  decision: Decision,
+  now: number,
+) => Headers {
+  const names = new Map<string, string>()
+  const policies = new Map<string, string>()
+
+  const quoted = (name: string): string => {
+    let text = names.get(name)
+    if (text === undefined) names.set(name, (text = serializeString(name)))
+    return text
+  }
+  const policyItem = ({ name, limit, windowMs }: PolicyState): string => {
+    const id = `${name} ${limit} ${windowMs}`
+    let text = policies.get(id)
+    if (text === undefined) {
+      text = `${quoted(name)};q=${limit}${windowMs > 0 ? `;w=${seconds(windowMs)}` : ''}`
+      if (policies.size < 1000) policies.set(id, text)
+    }
+    return text
+  }
+  const limitItem = ({ name, remaining, resetMs }: PolicyState): string =>
+    `${quoted(name)};r=${remaining};t=${seconds(resetMs)}`
+
+  return (decision, now) => {
+    const { policies: states, tightest, subject } = decision
+    const headers: Record<string, string> = {}
+    if (!tightest) return headers
+    if (standard) {
+      const pk = partitionKey === undefined ? '' : `;pk=${keyOf(partitionKey, subject)}`
+      let policy = policyItem(states[0]!) + pk
+      let limit = limitItem(states[0]!) + pk
+      for (let i = 1; i < states.length; i++) {
+        policy += `, ${policyItem(states[i]!)}${pk}`
+        limit += `, ${limitItem(states[i]!)}${pk}`
+      }
+      headers['RateLimit-Policy'] = policy
+      headers['RateLimit'] = limit
+    }
+    if (legacy) {
+      headers['X-RateLimit-Limit'] = String(tightest.limit)
+      headers['X-RateLimit-Remaining'] = String(tightest.remaining)
+      headers['X-RateLimit-Reset'] = String(seconds(now + tightest.resetMs))
+    }
+    return headers
+  }
+}
+
+/** A bare hash of an address is as good as the address; an HMAC is not. */
+function keyOf(secret: string, subject: string): string {
+  const mac = createHmac('sha256', secret).update(subject).digest()
+  return serializeByteSequence(mac.buffer.slice(mac.byteOffset, mac.byteOffset + mac.length) as ArrayBuffer)
+}

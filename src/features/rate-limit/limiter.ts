@@ -1,0 +1,155 @@
+/** A limiter as people call it: by subject, inside or outside a request. */
+import { check, whole } from '../../check.ts'
+import { duration, durations, type Duration } from '../../duration.ts'
+import { TurnpikeError } from '../../errors.ts'
+import type { Subject } from '../../store/keys.ts'
+import type { Ground } from '../ground.ts'
+import type { Charge } from './charge.ts'
+import type { Decision } from './decision.ts'
+import type { Engine } from './engine.ts'
+import { checked, MOST, type Policy } from './policy.ts'
+import { tagOf } from './subject.ts'
+
+/** How much, and for whom. */
+export interface ConsumeOptions {
+  /** A whole number; 0 looks without counting. Default 1. */
+  cost?: number
+  /** Limits by policy name, where a policy's own is a function of the request. */
+  limits?: Record<string, number>
+  /** Whose data, where the application has tenants. */
+  tenant?: string
+}
+
+export interface WaitOptions extends ConsumeOptions {
+  /** How long to wait at most. Default `'30s'`. */
+  timeout?: Duration
+  /** Ends the wait with its reason. */
+  signal?: AbortSignal
+}
+
+/** One subject for all policies, or one for each by name. */
+export type Subjects = Subject | Readonly<Record<string, Subject>>
+
+/** The engine of a mount or of `tp.limiter()`. */
+export interface Limiter {
+  /** The name in keys and events. */
+  readonly limiterName: string
+  /**
+   * Count a use, if every policy admits it. While Redis is away the failure rule decides.
+   * @throws TP_KEY, TP_VALUE for a subject or cost that cannot be used
+   */
+  consume(subject: Subjects, options?: number | ConsumeOptions): Promise<Decision>
+  /**
+   * What a use would be answered, without counting it.
+   * @throws TP_UNAVAILABLE when the store cannot answer
+   */
+  peek(subject: Subjects, options?: number | ConsumeOptions): Promise<Decision>
+  /**
+   * Give back what a decision charged, or `cost` uses of a subject (the oldest ones).
+   * @throws TP_UNAVAILABLE when the store cannot answer
+   */
+  refund(what: Decision | Subjects, options?: number | ConsumeOptions): Promise<void>
+  /**
+   * Forget all uses and blocks of a subject, in every process. True if there were any.
+   * @throws TP_UNAVAILABLE when the store cannot answer
+   */
+  reset(subject: Subjects, options?: { tenant?: string }): Promise<boolean>
+  /**
+   * Refuse a subject for a while.
+   * @throws TP_UNAVAILABLE when the store cannot answer
+   */
+  block(subject: Subjects, time: Duration, options?: { tenant?: string }): Promise<void>
+}
+
+/** A limiter that can also wait for its turn. */
+export interface WaitingLimiter extends Limiter {
+  /**
+   * Consume as soon as the policies admit it. Waiters of a subject are served in order, in each process.
+   * @throws TP_LIMITED when that would be after `timeout`, or never
+   */
+  wait(subject: Subjects, options?: number | WaitOptions): Promise<Decision>
+}
+
+const CONSUME = { cost: whole(0, MOST), limits: { expected: 'an object of limits by policy name', accepts: (value: unknown) => typeof value === 'object' }, tenant: { expected: 'a text', accepts: (value: unknown) => typeof value === 'string' } }
+const WAIT = { ...CONSUME, timeout: durations, signal: { expected: 'an AbortSignal', accepts: (value: unknown) => value instanceof AbortSignal } }
+
+/** Makes the limiter of an engine. */
+export function limiter(
+  ground: Ground,
+  engine: Engine,
+  policies: readonly Policy<never>[],
+  where: string,
+): WaitingLimiter {
+  const queues = new Map<string, Promise<unknown>>()
+
+  /** What a call asks of each policy. */
+  function chargesOf(subject: Subjects, options: number | ConsumeOptions, counts = true): Charge[] {
+    const { cost = 1, limits = {}, tenant } = typeof options === 'number' ? { cost: options } : options
+    if (ground.tenant && tenant === undefined) {
+      throw new TurnpikeError('TP_KEY', `${where}: the application has tenants: say whose subject this is ({ tenant }), or use tp.forTenant(id).`)
+    }
+    return policies.map((policy) => {
+      const own = typeof subject === 'string' || Array.isArray(subject) ? (subject as Subject) : (subject as Record<string, Subject>)?.[policy.name]
+      const tag = tagOf(ground.keys, own, tenant, where)
+      const limit = limits[policy.name] ?? policy.limit ?? (counts ? undefined : 0)
+      const window = policy.window ?? (counts ? undefined : 1)
+      if (limit === undefined || window === undefined) {
+        throw new TurnpikeError('TP_VALUE', `${where}: the limit or window of policy '${policy.name}' is a function of the request: give limits: { '${policy.name}': … }.`)
+      }
+      return { policy, tag, limit: checked('limit', limit, policy.name), window, cost: checked('cost', cost, policy.name) }
+    })
+  }
+
+  async function wait(subject: Subjects, given: number | WaitOptions = {}): Promise<Decision> {
+    const options = typeof given === 'number' ? { cost: given } : given
+    check(`${where}.wait()`, options, WAIT)
+    const { timeout = '30s', signal } = options
+    const until = ground.store.now() + duration(timeout, where, 'timeout', 0)
+    const charges = chargesOf(subject, options)
+    const queue = charges.map(({ tag }) => tag).join('\n')
+    const before = queues.get(queue)
+    const turn = Promise.resolve(before).catch(() => {}).then(() => admitted(charges, until, signal))
+    queues.set(queue, turn)
+    const leave = (): void => void (queues.get(queue) === turn && queues.delete(queue))
+    turn.then(leave, leave)
+    return await turn
+  }
+
+  async function admitted(charges: readonly Charge[], until: number, signal: AbortSignal | undefined): Promise<Decision> {
+    for (;;) {
+      signal?.throwIfAborted()
+      const decision = await engine.consume(charges)
+      if (decision.allowed) return decision
+      const { retryAfterMs } = decision
+      if (retryAfterMs === undefined || ground.store.now() + retryAfterMs > until) {
+        throw new TurnpikeError('TP_LIMITED', `${where}: not admitted within the timeout${retryAfterMs === undefined ? ', nor ever: the cost is above the limit' : ''}.`, { status: 429 })
+      }
+      await ground.store.sleep(retryAfterMs, signal)
+    }
+  }
+
+  return {
+    limiterName: engine.options.name,
+    async consume(subject, options = {}) {
+      if (typeof options === 'object') check(`${where}.consume()`, options, CONSUME)
+      return await engine.consume(chargesOf(subject, options))
+    },
+    async peek(subject, options = {}) {
+      if (typeof options === 'object') check(`${where}.peek()`, options, CONSUME)
+      return await engine.peek(chargesOf(subject, options))
+    },
+    async refund(what, options = {}) {
+      if (isDecision(what)) return await what.refund()
+      await engine.adjust('r', chargesOf(what, options), 'store', 0)
+    },
+    reset: async (subject, options = {}) => await engine.reset(chargesOf(subject, { ...options, cost: 0 }, false)),
+    async block(subject, time, options = {}) {
+      const ms = duration(time, `${where}.block()`, 'time')
+      await engine.block(chargesOf(subject, { ...options, cost: 0 }, false), ms)
+    },
+    wait,
+  }
+}
+
+const isDecision = (what: unknown): what is Decision => typeof (what as Decision | undefined)?.refund === 'function'
+

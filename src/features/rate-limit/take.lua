@@ -1,0 +1,347 @@
+-- Several policies of one subject, decided and charged in one step: all or none.
+--
+-- KEYS[1..n]   one state per policy
+-- KEYS[n+1..]  optional: hashes of subjects' own limits, policy name -> limit. Their field '~', in ms,
+--              is the time to live that the hash gets again when less than half of it is left
+-- ARGV[1]      'c' consume | 'd' consume, and charge a refusal too | 'p' peek | 'f' charge beyond the limit
+--              'r' refund | 'b' block the subject, in policy 1, for `cost` ms
+-- ARGV[2]      n
+-- ARGV[3]      'r': when, in ms, the charge was made; 0: unknown
+-- then 9 per policy:
+--   algorithm  's' sliding window | 'f' fixed window | 'g' GCRA
+--   name, limit, window (ms)
+--   aux        's' runs at most | 'f' start (ms) of the calendar period, '' for windows aligned to the epoch | 'g' burst
+--   cost       whole units
+--   block      ms that a refusal blocks for, doubled by each repetition, 0 = none; and the longest such block
+--   own        which hash of own limits counts, from 1; 0 = none
+--
+-- Reply: { 1 allowed | 0 refused, now, then 5 per policy: limit, remaining, reset (ms), retry (ms), violated }
+--   reset      's' until the oldest use counted leaves | 'f' until the period ends | 'g' until one more unit is free
+--   retry      0 at once | -1 never | ms until the same cost is admitted
+--   violated   0 no | 1 over the limit | 2 blocked
+-- or { -1, now } and no effect: a calendar period does not contain `now`.
+--
+-- State: one string. Header: blocked until, strikes, length of the last block; then
+--   's' total, runs of (last time, count): a log in which uses of the same cell of time share a run. A cell is 1 ms
+--       while no more runs than `aux` are needed, else window / aux: a use may count for that much longer, never shorter
+--   'f' end of the period, count
+--   'g' time, level, end, window, and the level's low-water marks. A level is in unit * ms: it drains by `limit` a ms,
+--       a unit raises it by `window`. Whole numbers, so nothing is lost to rounding
+local verb, n, at = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local call, read, pack, sub = redis.call, struct.unpack, struct.pack, string.sub
+local floor, ceil, max, min = math.floor, math.ceil, math.max, math.min
+local MOST = 1099511627775 -- units in a run: 5 bytes
+local LONGEST = 100000000000000 -- ms: what 6 bytes hold beside the time of day
+local judged = verb == 'c' or verb == 'd' or verb == 'p'
+local allowed = 1
+local ownLives
+if KEYS[n + 1] then
+  ownLives = {}
+  for j = n + 1, #KEYS do ownLives[j - n] = call('PTTL', KEYS[j]) end
+end
+
+-- Ms until `need` units have left the runs of `log` from `pos` on.
+local function departure(log, pos, need, window)
+  while pos < #log do
+    local time, count = read('>I6I5', log, pos)
+    need = need - count
+    if need <= 0 then return time + window - now end
+    pos = pos + 11
+  end
+  return 0
+end
+
+-- The runs of `log` with those in the same cell of time as one.
+local function compacted(log, cell)
+  local result, time, sum = '', 0, 0
+  for pos = 1, #log, 11 do
+    local next, count = read('>I6I5', log, pos)
+    if sum > 0 and floor(next / cell) ~= floor(time / cell) then
+      result = result .. pack('>I6I5', time, sum)
+      sum = 0
+    end
+    time = next
+    sum = sum + count
+  end
+  return result .. pack('>I6I5', time, sum)
+end
+
+-- 1. Look at every policy. `seen` keeps 10 values of each for the second pass.
+local seen = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+for i = 1, n do
+  local a, k = i * 9 - 6, i * 10 - 10
+  local algorithm, limit, window = ARGV[a + 1], tonumber(ARGV[a + 3]), tonumber(ARGV[a + 4])
+  local aux, cost = tonumber(ARGV[a + 5]), tonumber(ARGV[a + 6])
+  local own = ownLives and tonumber(ARGV[a + 9]) or 0
+  if own > 0 and ownLives[own] ~= -2 then
+    local value = call('HGET', KEYS[n + own], ARGV[a + 2])
+    if value and #value <= 13 and string.find(value, '^%d+$') and tonumber(value) <= 1000000000000 then
+      limit = tonumber(value)
+    end
+  end
+
+  local value = call('GET', KEYS[i]) or ''
+  local ends, strikes, length = 0, 0, 0
+  if value ~= '' then
+    ends, strikes, length = read('>I6I2I6', value)
+    if ends > 0 then
+      local memory = max(window, length)
+      if strikes == 0 and now >= ends or now > ends + memory or ends - now > length + memory then
+        ends, strikes, length = 0, 0, 0
+      end
+    end
+  end
+
+  local over = false
+  local clock, x, y, z = now, 0, 0, 0
+  if algorithm == 's' then
+    -- x: where the live runs begin, y: their total, z: the time of the first
+    local size = #value
+    x = size + 1
+    if size > 19 then
+      local last = read('>I6', value, size - 10)
+      if last - now <= window then
+        clock = max(now, last)
+        x, y = 20, read('>I5', value, 15)
+        local edge = clock - window
+        while x < size do
+          local time, count = read('>I6I5', value, x)
+          if time > edge then
+            z = time
+            break
+          end
+          y = y - count
+          x = x + 11
+        end
+      end
+    end
+    over = y + cost > limit
+  elseif algorithm == 'f' then
+    -- x: the period's end, y: its count
+    if aux then
+      x = aux + window
+      if now < aux or now >= x then return { -1, now } end
+    else
+      x = (floor(now / window) + 1) * window
+    end
+    if value ~= '' then
+      local stored, count = read('>I6I6', value, 15)
+      if stored > now and stored - now <= 2 * window then
+        x = max(x, stored)
+        y = count
+      end
+    end
+    over = y + cost > limit
+  else
+    -- x: the level, y and z: its low-water marks of this and the last span
+    if value ~= '' then
+      local time, stop, base, mark
+      time, x, stop, base, mark, y, z = read('>I6dI6I6I6dd', value, 15)
+      if now >= stop or time - now > window then
+        x, y, z = 0, 0, 0
+      else
+        clock = max(now, time)
+        if base ~= window then
+          x, y, z = ceil(x / base * window), floor(y / base * window), floor(z / base * window)
+        end
+        x = max(0, x - (clock - time) * limit)
+        y = min(y, x)
+      end
+    end
+    over = limit == 0 or x + cost * window > aux * window
+  end
+
+  local violated = 0
+  if ends > now then
+    violated = 2
+  elseif judged and cost > 0 and over then
+    violated = 1
+  end
+  if judged and violated > 0 then allowed = 0 end
+  seen[k + 1], seen[k + 2], seen[k + 3], seen[k + 4], seen[k + 5] = limit, value, ends, strikes, length
+  seen[k + 6], seen[k + 7], seen[k + 8], seen[k + 9], seen[k + 10] = clock, x, y, z, violated
+end
+
+for j = n + 1, #KEYS do
+  local life = ownLives[j - n]
+  if life ~= -2 then
+    local renewal = tonumber(call('HGET', KEYS[j], '~') or '')
+    if renewal and life < renewal / 2 then call('PEXPIRE', KEYS[j], string.format('%.0f', renewal)) end
+  end
+end
+
+-- 2. Carry it out, and tell what is so afterwards.
+local refusedCharge = verb == 'd' and allowed == 0
+local out = { allowed, now, 0, 0, 0, 0, 0 }
+for i = 1, n do
+  local a, k, o = i * 9 - 6, i * 10 - 10, i * 5 - 3
+  local algorithm, window = ARGV[a + 1], tonumber(ARGV[a + 4])
+  local aux, cost = tonumber(ARGV[a + 5]), tonumber(ARGV[a + 6])
+  local limit, value, ends, strikes, length = seen[k + 1], seen[k + 2], seen[k + 3], seen[k + 4], seen[k + 5]
+  local clock, x, y, z, violated = seen[k + 6], seen[k + 7], seen[k + 8], seen[k + 9], seen[k + 10]
+  local remaining, reset, retry = 0, 0, 0
+  local asks = judged and cost > 0 and (violated > 0 or refusedCharge)
+  local changed, rest, life = false, '', 0 -- life: until when the charges count
+  local units = 0
+  if verb == 'f' or (verb == 'c' or verb == 'd') and allowed == 1 then units = cost end
+
+  if algorithm == 's' then
+    if refusedCharge and cost <= limit then units = cost end
+    units = min(units, MOST - y)
+    local log, pos = value, x
+    if units > 0 then
+      local size = #value
+      local cell = 1
+      if limit > aux or size - x >= aux * 11 then cell = floor(window / aux) + 1 end
+      local last, count = 0, 0
+      if y > 0 then last, count = read('>I6I5', value, size - 10) end
+      if y > 0 and floor(last / cell) == floor(clock / cell) then
+        log = sub(value, x, -12) .. pack('>I6I5', clock, count + units)
+      else
+        log = sub(value, x) .. pack('>I6I5', clock, units)
+        if #log > (aux + 1) * 11 then log = compacted(log, floor(window / aux) + 1) end
+      end
+      y = y + units
+      pos, changed = 1, true
+    elseif verb == 'r' and cost > 0 and y > 0 then
+      -- Only from the run that holds `at`: a later one would stop counting a use too early.
+      local cell = floor(window / aux) + 1
+      local left, from, size = cost, x, #value
+      log = ''
+      while from < size and left > 0 do
+        local time, count = read('>I6I5', value, from)
+        if time >= at then
+          if at > 0 and floor(time / cell) ~= floor(at / cell) then break end
+          local taken = min(left, count)
+          left = left - taken
+          y = y - taken
+          changed = true
+          if count > taken then log = log .. pack('>I6I5', time, count - taken) end
+          if at > 0 then left = 0 end
+        else
+          log = log .. sub(value, from, from + 10)
+        end
+        from = from + 11
+      end
+      if changed then
+        log, pos = log .. sub(value, from), 1
+      else
+        log = value
+      end
+    end
+    if changed and y > 0 then z = read('>I6', log, pos) end
+    remaining = max(0, limit - y)
+    reset = window
+    if y > 0 then reset = z + window - now end
+    if asks and y + cost > limit then
+      retry = -1
+      if cost <= limit then retry = departure(log, pos, y + cost - limit, window) end
+    end
+    if changed or violated == 1 or verb == 'b' then
+      if y > 0 then life = read('>I6', log, #log - 10) + window end
+      rest = pack('>I5', y) .. sub(log, pos)
+    end
+  elseif algorithm == 'f' then
+    if refusedCharge and cost <= limit then units = cost end
+    units = min(units, MOST - y)
+    if verb == 'r' and (at == 0 or at >= x - window and at < x) then units = -min(cost, y) end
+    if units ~= 0 then
+      y = y + units
+      changed = true
+    end
+    remaining = max(0, limit - y)
+    reset = x - now
+    if asks and y + cost > limit then
+      retry = -1
+      if cost <= limit then retry = reset end
+    end
+    if changed or violated == 1 or verb == 'b' then
+      if y > 0 then life = x end
+      rest = pack('>I6I6', x, y)
+    end
+  else
+    local capacity = aux * window
+    local mark, stop = clock, clock
+    if value ~= '' then stop, mark = read('>I6xxxxxxI6', value, 29) end
+    if refusedCharge and limit > 0 and cost <= aux then units = cost end
+    if units > 0 then
+      if clock - mark >= window or clock < mark then
+        z = 0
+        if clock >= mark and clock - mark < 2 * window then z = y end
+        mark, y = clock, x
+      end
+      -- A refused charge fills the level, no more: the wait must not grow with every attempt.
+      local top = MOST * window
+      if refusedCharge then top = max(x, capacity) end
+      x = min(x + units * window, top)
+      changed = true
+    elseif verb == 'r' and cost > 0 and x > 0 then
+      -- With `at`, only what surely has not drained since: that much of it, or as much as the level always held.
+      local back = cost * window
+      if at > 0 then
+        local held = 0
+        if at >= mark then held = y elseif at >= mark - window then held = min(y, z) end
+        back = max(back - max(0, clock - at) * limit, min(back, held))
+      end
+      back = min(back, x)
+      if back > 0 then
+        x, y, z = x - back, max(0, y - back), max(0, z - back)
+        changed = true
+      end
+    end
+    if changed then
+      local drained = window
+      if limit > 0 then drained = ceil(x / limit) end
+      stop = clock + min(drained, LONGEST)
+    end
+    if limit == 0 then
+      reset = window
+      if asks then retry = -1 end
+    else
+      remaining = max(0, floor((capacity - x) / window))
+      if remaining < aux then
+        reset = max(0, min(ceil((x - (aux - remaining - 1) * window) / limit) + clock, stop) - now)
+      end
+      if asks and x + cost * window > capacity then
+        retry = -1
+        if cost <= aux then retry = min(ceil((x + cost * window - capacity) / limit) + clock, stop) - now end
+      end
+    end
+    if changed or violated == 1 or verb == 'b' then
+      if x > 0 then life = stop end
+      rest = pack('>I6dI6I6I6dd', clock, x, stop, window, mark, y, z)
+    end
+  end
+
+  if violated == 1 and verb ~= 'p' then
+    local first = tonumber(ARGV[a + 7])
+    if first > 0 then
+      length = min(first * 2 ^ strikes, max(first, tonumber(ARGV[a + 8])))
+      ends = now + length
+      strikes = min(strikes + 1, 65535)
+      changed = true
+    end
+  elseif verb == 'b' and i == 1 and cost > 0 and now + cost > ends then
+    ends, length, violated = now + cost, cost, 2
+    changed = true
+  end
+  if changed then
+    if ends > 0 then
+      local memory = ends
+      if strikes > 0 then memory = ends + max(window, length) + 1 end
+      life = max(life, memory)
+    end
+    if life > now then
+      call('SET', KEYS[i], pack('>I6I2I6', ends, strikes, length) .. rest, 'PX', string.format('%.0f', life - now))
+    else
+      call('DEL', KEYS[i])
+    end
+  end
+
+  if ends > now then
+    remaining, reset = 0, ends - now
+    if retry >= 0 then retry = max(retry, reset) end
+  end
+  out[o + 1], out[o + 2], out[o + 3], out[o + 4], out[o + 5] = limit, remaining, reset, retry, violated
+end
+return out

@@ -1,0 +1,73 @@
+import type { Exchange, Feature } from './exchange.ts'
+
+/** How features are carried out in one framework. */
+export interface Adapter<Native, Middleware> {
+  /** The request's Exchange: one, however many features ask for it. */
+  exchange(native: Native): Exchange<Native>
+  /** A middleware, named after the feature, that carries it out. */
+  mount<Early>(feature: Feature<Native, Early>): Middleware
+  /**
+   * Any middlewares as one. At entry `prepare` is called on each of ours, all in one tick; then
+   * everything runs in order. What was prepared for a member that never gets its turn is discarded.
+   */
+  pipeline(members: readonly Middleware[]): Middleware
+}
+
+export interface AdapterOptions {
+  /** What one request may spend on the store, in milliseconds. */
+  budgetMs: number
+  /** Receives, once, what is wrong with the application's proxy settings. */
+  warn(message: string): void
+}
+
+type AnyFeature = Feature<any, any>
+
+/** A middleware of ours, as a pipeline needs it: `run` is the adapter's own way to carry it out. */
+export interface Mounted<Run> {
+  readonly feature: AnyFeature
+  exchange(native: any): Exchange<any>
+  readonly run: Run
+}
+
+const mounted = Symbol('turnpike.mounted')
+const members = Symbol('turnpike.members')
+type Marked = { [mounted]?: Mounted<unknown>; [members]?: readonly unknown[] }
+
+/** Mark a middleware as ours and name it, so that stack traces say what it is. */
+export function mark<Middleware extends object, Run>(
+  middleware: Middleware,
+  mount: Mounted<Run>,
+): Middleware {
+  Object.defineProperty(middleware, 'name', { value: mount.feature.name })
+  return Object.assign(middleware, { [mounted]: mount })
+}
+
+/** Mark a middleware as a pipeline of `list`: within another pipeline its members count singly. */
+export function markPipeline<Middleware extends object>(
+  middleware: Middleware,
+  list: readonly Middleware[],
+): Middleware {
+  return Object.assign(middleware, { [members]: list })
+}
+
+export function mountedIn<Run>(middleware: unknown): Mounted<Run> | undefined {
+  return (middleware as Marked)[mounted] as Mounted<Run> | undefined
+}
+
+export function membersOf<Middleware>(middleware: Middleware): readonly Middleware[] | undefined {
+  return (middleware as Marked)[members] as readonly Middleware[] | undefined
+}
+
+/** The feature that a middleware carries out, if it is one of ours. */
+export function featureOf(middleware: unknown): AnyFeature | undefined {
+  return typeof middleware === 'function' ? mountedIn(middleware)?.feature : undefined
+}
+
+export function isPromise<Value>(value: Promise<Value> | Value): value is Promise<Value> {
+  return typeof (value as Promise<Value> | null | undefined)?.then === 'function'
+}
+
+/** A reason that no framework takes for "no error". */
+export function reasonOf(error: unknown): unknown {
+  return error || new Error('A promise was rejected without a reason')
+}

@@ -1,0 +1,115 @@
+import type { ServerResponse } from 'node:http'
+import type { Capture } from './capture.ts'
+import type { End, Headers, Sent } from './exchange.ts'
+import { combine, isBodiless, since, type Fields } from './fields.ts'
+
+/**
+ * What to do about a seal that failed. While `res.headersSent` is false nothing has been sent, and
+ * `send` lets the answer out that was held back; otherwise the connection is broken off already.
+ */
+export type Refuse = (error: unknown, send: () => void) => void
+
+export type Call = (...args: any[]) => any
+/** The three methods of a response that matter here. */
+export type Methods = Record<'writeHead' | 'write' | 'end', Call>
+
+/** Somebody waiting for the whole response. */
+export interface Tap {
+  readonly capture: Capture
+  readonly then: (sent: Sent) => void
+  /** The fields at our place, before anybody further inside set one. */
+  readonly before: Fields
+  /** How many `head`s there were before: the later ones stand further inside, and are seen. */
+  readonly heads: number
+  /** The head as it was seen when it was sent. */
+  head: { status: number; headers: Headers; length: unknown } | undefined
+  /** The response has been delivered, or is not wanted any more. */
+  done: boolean
+}
+
+/** One patch of a response: what it put in the place of the methods, and what was there before. */
+export interface Layer {
+  readonly own: Methods
+  readonly inner: Partial<Methods>
+  readonly taps: Tap[]
+  /** `end` has been called here. */
+  ended: boolean
+  /** A rehearsal of the head goes no further than this layer. */
+  rehearsing: boolean
+}
+
+/** What the features that take part in one response share. It is the response's first patch, too. */
+export class Joint implements Layer {
+  readonly own: Methods
+  readonly inner: Partial<Methods> = {}
+  readonly taps: Tap[] = []
+  readonly heads: (() => Headers)[] = []
+  readonly seals: { seal: (status: number) => Promise<void>; refuse: Refuse }[] = []
+  readonly ends: ((end: End) => void)[] = []
+  flushHeaders: Call | undefined
+  top: Layer = this
+  ended = false
+  rehearsing = false
+  /** The seals have been set to work. */
+  sealed = false
+  /** The head is on its way: a `writeHead` is node's own now, and not to be put off. */
+  going = false
+  /** The bytes written so far, where a Content-Length makes them count. */
+  written = 0
+  /** The end of the body, where it was written before `end` was called. */
+  last: Buffer | undefined
+  /** The arguments of the `end` that is being held back. */
+  held: unknown[] | undefined
+
+  constructor(own: Methods) {
+    this.own = own
+  }
+}
+
+/** Are there seals still to be done before the end may be seen? */
+export function isPending(joint: Joint): boolean {
+  return joint.seals.length > 0 && !joint.sealed
+}
+
+/** Call what was there before a layer. */
+export function pass(
+  layer: Layer,
+  method: keyof Methods,
+  res: ServerResponse,
+  args: unknown[],
+): unknown {
+  return layer.inner[method]?.apply(res, args)
+}
+
+/** The fields set further inside than `tap`, and those that features there will set with the head. */
+export function fieldsSince(res: ServerResponse, joint: Joint, { before, heads }: Tap): Headers {
+  const fields: Fields = res.getHeaders()
+  for (const head of joint.heads.slice(heads).reverse()) {
+    for (const [name, value] of Object.entries(head())) {
+      const field = name.toLowerCase()
+      fields[field] = combine(field, fields[field], value)
+    }
+  }
+  return since(before, fields)
+}
+
+/** Remember the head as it is here: what an outer compressor is about to do to it is not ours. */
+export function look(res: ServerResponse, joint: Joint, tap: Tap): void {
+  tap.head ??= {
+    status: res.statusCode,
+    headers: fieldsSince(res, joint, tap),
+    length: res.getHeader('content-length'),
+  }
+}
+
+/** Hand the response to those who wait for it, if it is whole. */
+export function deliver(res: ServerResponse, { taps }: Layer): void {
+  for (const tap of taps) {
+    if (tap.done) continue
+    tap.done = true
+    if (res.destroyed || tap.head === undefined) continue
+    const { status, headers, length } = tap.head
+    const body = isBodiless(res.req.method, status) ? Buffer.alloc(0) : tap.capture.body(length)
+    if (body !== undefined) tap.then({ status, headers, body })
+  }
+}

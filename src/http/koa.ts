@@ -1,0 +1,190 @@
+import { Readable } from 'node:stream'
+import type { Context, Middleware as KoaMiddleware } from 'koa'
+import { isPromise, mark, markPipeline } from './adapter.ts'
+import type { Adapter, AdapterOptions } from './adapter.ts'
+import type { Exchange, Feature, Plan, Reply } from './exchange.ts'
+import { isBodiless } from './fields.ts'
+import type { Tap } from './joint.ts'
+import { capture, isStreaming } from './koa-body.ts'
+import { Prepared, stepsOf, type Step } from './pipeline.ts'
+import * as response from './response.ts'
+import { Budget } from '../store/budget.ts'
+
+type Onward = () => Promise<unknown>
+/** Carry a feature out. */
+type Run = (ctx: Context, next: Onward, early: unknown) => Promise<unknown> | void
+
+/** The adapter for Koa 2 and 3. */
+export function koaAdapter({ budgetMs, warn }: AdapterOptions): Adapter<Context, KoaMiddleware> {
+  const kept = Symbol('turnpike.exchange')
+  let warned = false
+
+  class KoaExchange implements Exchange<Context> {
+    readonly native: Context
+    #ip: string | undefined
+    #budget: Budget | undefined
+
+    constructor(ctx: Context) {
+      this.native = ctx
+    }
+    get method(): string {
+      return this.native.method
+    }
+    get url(): string {
+      return this.native.originalUrl
+    }
+    get ip(): string {
+      return (this.#ip ??= this.#address() ?? '')
+    }
+    get route(): string | undefined {
+      const { _matchedRoute: route, routerPath } = this.native as Context & Routed
+      return route === undefined ? routerPath : String(route)
+    }
+    get budget(): Budget {
+      return (this.#budget ??= new Budget(budgetMs))
+    }
+    header(name: string): string | undefined {
+      const value = this.native.req.headers[name]
+      return Array.isArray(value) ? value.join(', ') : value
+    }
+
+    #address(): string | undefined {
+      const { app, req, ip } = this.native
+      const isForwarded = req.headers[app.proxyIpHeader.toLowerCase()] !== undefined
+      if (!app.proxy || app.maxIpsCount > 0 || !isForwarded) return ip
+      if (!warned) {
+        warned = true
+        warn(
+          "app.proxy is true without maxIpsCount, so any client can make up its address: the socket's address is used instead. Write: new Koa({ proxy: true, maxIpsCount: 1 })  // the number of proxies in front",
+        )
+      }
+      return req.socket.remoteAddress
+    }
+  }
+
+  function exchange(ctx: Context): Exchange<Context> {
+    const slot = ctx as Context & { [kept]?: KoaExchange }
+    return (slot[kept] ??= new KoaExchange(ctx))
+  }
+
+  function mount<Early>(feature: Feature<Context, Early>): KoaMiddleware {
+    const run: Run = (ctx, next, early) => {
+      const plan = feature.handle(exchange(ctx), early as Early | undefined)
+      if (!isPromise(plan)) return carryOut(ctx, plan, next)
+      return plan.then((plan) =>
+        response.isOver(ctx.res) ? leave(ctx, plan) : carryOut(ctx, plan, next),
+      )
+    }
+    const middleware: KoaMiddleware = (ctx, next) => run(ctx, next, undefined)
+    return mark(middleware, { feature, exchange, run })
+  }
+
+  function pipeline(members: readonly KoaMiddleware[]): KoaMiddleware {
+    const steps = stepsOf<KoaMiddleware, Run>(members)
+    const middleware: KoaMiddleware = (ctx, next) => walk(steps, ctx, next)
+    Object.defineProperty(middleware, 'name', { value: 'pipeline' })
+    return markPipeline(middleware, members)
+  }
+
+  return { exchange, mount, pipeline }
+}
+
+/** What routers leave on a context. */
+interface Routed {
+  _matchedRoute?: string | RegExp
+  routerPath?: string
+}
+
+const unwound = Symbol('turnpike.unwound')
+/** Set when an error has passed the seals' place: it goes before any failure of theirs. */
+type Unwound = { [unwound]?: boolean }
+
+/** Do what a feature wants done, and go on. */
+function carryOut(ctx: Context, plan: Plan, next: Onward): Promise<unknown> | void {
+  if (plan.reply !== undefined) return answer(ctx, plan.reply)
+  const { expose, head, body, seal, end } = plan
+  const { res } = ctx
+  if (expose !== undefined) Object.assign(ctx.state, expose)
+  if (head !== undefined) response.onHead(res, head)
+  const tap = body && response.onBody(res, body)
+  const isSealer =
+    seal !== undefined && response.onSeal(res, seal, (error, send) => refuse(ctx, error, send))
+  if (end !== undefined) response.onEnd(res, end)
+  return tap === undefined && !isSealer ? next() : around(ctx, next, tap, isSealer)
+}
+
+/** Take part on the way out of the onion: `isSealer` does the seals of everybody further inside. */
+async function around(
+  ctx: Context,
+  next: Onward,
+  tap: Tap | undefined,
+  isSealer: boolean,
+): Promise<void> {
+  try {
+    await next()
+  } catch (error) {
+    if (tap !== undefined) tap.done = true
+    const slot: Unwound = ctx
+    slot[unwound] = isSealer
+    throw error
+  }
+  // Written past Koa: then the tap and the patched end do it.
+  if (ctx.respond === false || ctx.res.headersSent || ctx.res.writableEnded) return
+  if (tap !== undefined) await capture(ctx, tap)
+  if (isSealer && !isStreaming(ctx.body)) await response.sealNow(ctx.res)
+}
+
+/** The request was over before the feature had made its plan. */
+function leave(ctx: Context, plan: Plan): void {
+  if (plan.reply === undefined) {
+    if (plan.end !== undefined) response.onEnd(ctx.res, plan.end)
+  } else if (plan.reply.body instanceof Readable) {
+    plan.reply.body.destroy()
+  }
+}
+
+/** A seal has failed when Koa had left the response to a stream or to somebody else. */
+function refuse(ctx: Context, error: unknown, send: () => void): void {
+  if ((ctx as Unwound)[unwound] === true && !ctx.headerSent) {
+    ctx.app.emit('error', error, ctx)
+    send()
+  } else {
+    // Koa's types know only Errors and null; it copes with everything.
+    ctx.onerror(error as Error)
+  }
+}
+
+/** Answer in Koa's own terms, so that middleware further out can see and change the answer. */
+function answer(ctx: Context, { status, headers = {}, body }: Reply): void {
+  const isEmpty = isBodiless(ctx.method, status)
+  const isUnwanted = isEmpty && body instanceof Readable
+  if (isUnwanted) body.destroy()
+  ctx.remove('Content-Type')
+  ctx.status = status
+  // For HEAD, Koa works the length out of a body that it does not send.
+  ctx.body = (isUnwanted ? undefined : body) ?? (isEmpty ? null : '')
+  // An empty body makes Koa forget the status and the fields that describe a body.
+  ctx.status = status
+  response.addFields(ctx.res, headers)
+}
+
+/** Run a pipeline's members one inside the other. */
+function walk(
+  steps: readonly Step<KoaMiddleware, Run>[],
+  ctx: Context,
+  next: Onward,
+): Promise<unknown> {
+  const prepared = new Prepared(steps, ctx)
+  let turn = -1
+  const advance = async (index: number): Promise<unknown> => {
+    if (index <= turn) throw new Error('next() called multiple times')
+    turn = index
+    const step = steps[index]
+    if (step === undefined) return next()
+    const goOn = (): Promise<unknown> => advance(index + 1)
+    return step.ours === undefined
+      ? step.middleware(ctx, goOn)
+      : step.ours.run(ctx, goOn, prepared.take(index))
+  }
+  return advance(0).finally(() => prepared.discard())
+}

@@ -1,0 +1,94 @@
+import type { ServerResponse } from 'node:http'
+import { reasonOf } from './adapter.ts'
+import { pass, type Joint, type Refuse } from './joint.ts'
+
+/** The first seal that failed, in the order of mounting. */
+export interface Broken {
+  error: unknown
+  refuse: Refuse
+}
+
+/** Do all seals side by side, and say which failed. They are done once. */
+export async function seal(res: ServerResponse, joint: Joint): Promise<Broken | undefined> {
+  const { statusCode } = res
+  joint.sealed = true
+  const outcomes = await Promise.allSettled(joint.seals.map(async ({ seal }) => seal(statusCode)))
+  for (const [index, outcome] of outcomes.entries()) {
+    const refuse = joint.seals[index]?.refuse
+    if (outcome.status === 'rejected' && refuse) return { error: reasonOf(outcome.reason), refuse }
+  }
+  return undefined
+}
+
+/** Hold the end back until the seals are done. */
+export async function hold(res: ServerResponse, joint: Joint, args: unknown[]): Promise<void> {
+  joint.held = args
+  // To everybody else the response has ended: Koa must not answer again, nor a handler write on.
+  setEnded(res, true)
+  const broken = await seal(res, joint)
+  joint.held = undefined
+  setEnded(res, false)
+  const send = (): void => release(res, joint, args)
+  if (broken === undefined) send()
+  else refuse(res, broken, send)
+}
+
+function release(res: ServerResponse, joint: Joint, args: unknown[]): void {
+  try {
+    if (joint.last !== undefined) pass(joint, 'write', res, [joint.last])
+    pass(joint, 'end', res, args)
+  } catch (error) {
+    // Whoever called `end` has gone on; this is what it would have been told.
+    const [first] = joint.seals
+    if (first !== undefined) refuse(res, { error, refuse: first.refuse }, () => breakOff(res))
+  }
+}
+
+function refuse(res: ServerResponse, { error, refuse }: Broken, send: () => void): void {
+  if (res.headersSent) breakOff(res)
+  refuse(error, send)
+}
+
+/** End the connection so that no client can take what it has for the whole. */
+function breakOff(res: ServerResponse): void {
+  const { socket } = res
+  try {
+    // Where the body lasts until the connection closes (HTTP/1.0), an orderly close looks like success.
+    if (res.req.httpVersionMajor < 2) socket?.resetAndDestroy()
+  } catch {
+    // Only plain TCP can be reset.
+  }
+  res.destroy()
+}
+
+/** `finished` is what node itself goes by; HTTP/2 has no such field to write to. */
+function setEnded(res: ServerResponse, ended: boolean): void {
+  if (Object.hasOwn(res, 'finished')) (res as { finished: boolean }).finished = ended
+}
+
+/** Fields that speak of the body that is not sent after all. */
+const entity = [
+  'accept-ranges',
+  'age',
+  'cache-control',
+  'content-disposition',
+  'content-encoding',
+  'content-language',
+  'content-length',
+  'content-location',
+  'content-range',
+  'content-type',
+  'etag',
+  'expires',
+  'last-modified',
+  'trailer',
+  'transfer-encoding',
+]
+
+/** Take an answer back that was not sent: another one, about an error, is to follow. */
+export function withdraw(res: ServerResponse): void {
+  // node remembers what was removed, even if it was not there.
+  for (const name of entity) if (res.hasHeader(name)) res.removeHeader(name)
+  res.statusCode = 200
+  res.statusMessage = ''
+}

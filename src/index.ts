@@ -1,0 +1,32 @@
+/**
+ * The framework-free root: errors, types, and a kit whose limiters are called by hand. For
+ * middlewares import `turnpike/express`, `turnpike/koa` or `turnpike/node`.
+ */
+export { OptionError } from './check.ts'
+export type { Clock, HandClock } from './clock.ts'
+export type { Duration } from './duration.ts'
+export { isUnavailable, StoreUnavailable, TurnpikeError } from './errors.ts'
+export type { ErrorCode, ErrorDetails, UnavailableReason } from './errors.ts'
+export type { EventName, Events, Listener } from './events.ts'
+export type { Health, HealthOptions } from './features/health/index.ts'
+export type { Decision, PolicyState, Source } from './features/rate-limit/decision.ts'
+export type { FlexibleLimiter } from './features/rate-limit/flexible.ts'
+export type { KeyHelpers } from './features/rate-limit/keys.ts'
+export type { ConsumeOptions, Limiter, Subjects, WaitingLimiter, WaitOptions } from './features/rate-limit/limiter.ts'
+export type { Limits, LimitsOptions } from './features/rate-limit/limits.ts'
+export type { LoginGuard, LoginGuardOptions } from './features/rate-limit/login-guard.ts'
+export type {
+  Algorithm,
+  Fail,
+  Key,
+  LimiterOptions,
+  PolicyOptions,
+  RateLimitOptions,
+  Refusal,
+  Value,
+} from './features/rate-limit/options.ts'
+export type { TenantKit, Turnpike, TurnpikeOptions } from './kit.ts'
+export type { Subject } from './store/keys.ts'
+export type { RedisSource } from './store/redis.ts'
+export type { Store, StoreStatus } from './store/store.ts'
+export type { Area } from './store/stores.ts'

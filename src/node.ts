@@ -1,0 +1,16 @@
+/** turnpike for node:http and for frameworks that take (req, res, next): Connect, Polka, Restify. */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { connectAdapter } from './http/connect.ts'
+import { entry, type Entry } from './kit.ts'
+
+/** A middleware as Connect knows it. `next` is called when the request may pass, or with an error. */
+export type NodeMiddleware = (
+  req: IncomingMessage,
+  res: ServerResponse,
+  next: (error?: unknown) => void,
+) => void
+
+/** Makes an instance whose middlewares are Connect's. */
+export const turnpike: Entry<IncomingMessage, NodeMiddleware> = entry<IncomingMessage, NodeMiddleware>(connectAdapter)
+
+export * from './index.ts'

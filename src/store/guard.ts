@@ -1,0 +1,266 @@
+import { isUnavailable, StoreUnavailable, type UnavailableReason } from '../errors.ts'
+import type { Budget } from './budget.ts'
+import { Breaker } from './breaker.ts'
+import { Latency } from './latency.ts'
+
+/** What the guard needs of a client: ioredis's Redis and Cluster both have it. */
+export interface Guarded {
+  readonly status: string
+  on(event: 'ready', listener: () => void): unknown
+  off(event: 'ready', listener: () => void): unknown
+  disconnect(reconnect?: boolean): void
+}
+
+export interface GuardOptions {
+  /** Milliseconds within which each call is answered, one way or the other. */
+  deadline: number
+  /** Calls that may wait for an answer at once; further ones are refused. */
+  maxInFlight: number
+  /** A connection that owes an answer for so many ms is replaced. */
+  hungAfter: number
+  /** Asks the server whether it is there. */
+  probe(): Promise<unknown>
+  /** Which kind of error is this? Undefined: the command itself was wrong. */
+  classify(error: unknown): { uncertain: boolean } | undefined
+  onBreaker(state: 'open' | 'closed', reason: string | undefined): void
+  onReplaced(): void
+}
+
+/** A call that waits for its answer. */
+interface Call {
+  until: number
+  sent: number
+  budget: Budget | undefined
+  reject(error: unknown): void
+}
+
+/**
+ * Stands between the features and one client: every call ends within its deadline, a sick server is
+ * not asked again and again, and a connection that hangs is replaced.
+ *
+ * The state machine is Nygard's circuit breaker (Release It!, 2007), with one change: the probes
+ * run in the background, so that no request is the guinea pig.
+ */
+export class Guard {
+  readonly latency: Latency = new Latency()
+  readonly #client: Guarded
+  readonly #options: GuardOptions
+  readonly #breaker: Breaker
+  readonly #calls = new Set<Call>()
+  readonly #waiters = new Set<() => void>()
+  /** Commands sent and not answered, given-up ones included; and since when an answer is owed. */
+  #owed = 0
+  #owedSince = 0
+  #sweeper: NodeJS.Timeout | undefined
+  #everReady: boolean
+  #failuresBeforeReady = 0
+  #closed = false
+
+  constructor(client: Guarded, options: GuardOptions) {
+    this.#client = client
+    this.#options = options
+    this.#everReady = client.status === 'ready'
+    this.#breaker = new Breaker({
+      probe: () => this.#probe(),
+      onChange: (state, reason) => options.onBreaker(state, reason),
+    })
+    client.on('ready', this.#onReady)
+  }
+
+  get breaker(): 'closed' | 'open' | 'half-open' {
+    return this.#breaker.state
+  }
+
+  get lastError(): string | undefined {
+    return this.#breaker.reason
+  }
+
+  /** The error for a call that is not worth trying, or undefined. */
+  refusal(): StoreUnavailable | undefined {
+    if (this.#closed) return new StoreUnavailable('closed', false)
+    if (this.#breaker.state !== 'closed') return this.#breaker.refusal
+    if (this.#calls.size >= this.#options.maxInFlight) return new StoreUnavailable('saturated', false)
+    return undefined
+  }
+
+  /**
+   * Send one command and wait for its answer, at most for the deadline.
+   * @param send starts the command
+   * @param recover may give another attempt for an error of the first, within the same deadline
+   */
+  run<Answer>(
+    send: () => Promise<Answer>,
+    budget?: Budget,
+    recover?: (error: unknown) => Promise<Answer> | undefined,
+  ): Promise<Answer> {
+    const refusal = this.refusal()
+    if (refusal) return Promise.reject(refusal)
+    const now = performance.now()
+    let ms = this.#options.deadline
+    if (budget) {
+      const left = budget.left(now)
+      if (left <= 0) return Promise.reject(new StoreUnavailable('budget', false))
+      if (left < ms) ms = left
+    }
+    if (this.#client.status === 'ready') return this.#race(send, recover, now, ms, budget)
+    budget?.begin(now)
+    return this.#ready(ms).then((ready) => {
+      const later = performance.now()
+      budget?.end(later)
+      const left = ms - (later - now)
+      if (ready && left > 0) return this.#race(send, recover, later, left, budget)
+      throw this.#failed('not-ready', new Error(`the connection is ${this.#client.status}`))
+    })
+  }
+
+  /** Stop taking calls; resolves when those in flight have ended (they do, within the deadline). */
+  async close(): Promise<void> {
+    this.#closed = true
+    this.#breaker.close()
+    this.#client.off('ready', this.#onReady)
+    for (const wake of this.#waiters) wake()
+    while (this.#calls.size > 0) await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+
+  #race<Answer>(
+    send: () => Promise<Answer>,
+    recover: ((error: unknown) => Promise<Answer> | undefined) | undefined,
+    now: number,
+    ms: number,
+    budget: Budget | undefined,
+  ): Promise<Answer> {
+    return new Promise((resolve, reject) => {
+      const call: Call = { until: now + ms, sent: now, budget, reject }
+      const answered = (answer: Answer): void => {
+        const later = performance.now()
+        this.#answered(later)
+        if (!this.#end(call, later)) return
+        this.latency.add(later - call.sent, later)
+        this.#breaker.good()
+        resolve(answer)
+      }
+      const failed = (error: unknown): void => {
+        const later = performance.now()
+        const infrastructure = this.#options.classify(error)
+        this.#answered(infrastructure ? this.#owedSince : later)
+        if (!this.#calls.has(call)) return
+        const again = infrastructure ? undefined : recover?.(error)
+        if (again) return this.#expect(again, answered, failed)
+        this.#end(call, later)
+        if (infrastructure) return reject(this.#failed('error', error, infrastructure.uncertain))
+        this.#breaker.good()
+        reject(error)
+      }
+      this.#calls.add(call)
+      budget?.begin(now)
+      this.#sweeper ??= setTimeout(this.#sweep, 10)
+      try {
+        this.#expect(send(), answered, failed)
+      } catch (error) {
+        this.#end(call, now)
+        reject(error)
+      }
+    })
+  }
+
+  #expect<Answer>(
+    promise: Promise<Answer>,
+    answered: (answer: Answer) => void,
+    failed: (error: unknown) => void,
+  ): void {
+    if (this.#owed++ === 0) this.#owedSince = performance.now()
+    promise.then(answered, failed)
+  }
+
+  /** One answer less is owed; if others still are, then since `since`. */
+  #answered(since: number): void {
+    this.#owedSince = --this.#owed === 0 ? 0 : since
+  }
+
+  /** Take a call off the list; false if it had been given up. */
+  #end(call: Call, now: number): boolean {
+    if (!this.#calls.delete(call)) return false
+    call.budget?.end(now)
+    return true
+  }
+
+  #failed(reason: UnavailableReason, cause: unknown, uncertain = false): StoreUnavailable {
+    this.#breaker.bad((cause as Error).message)
+    return new StoreUnavailable(reason, uncertain, cause)
+  }
+
+  /**
+   * Every 10 ms while calls are in flight (one timer for all of them: a timer a call costs more than
+   * the rest of this class). It is the only thing here that keeps the process alive.
+   */
+  readonly #sweep = (): void => {
+    this.#sweeper = undefined
+    const now = performance.now()
+    for (const call of this.#calls) if (call.until <= now) return this.#expire()
+    if (this.#calls.size > 0) this.#sweeper = setTimeout(this.#sweep, 10)
+  }
+
+  /**
+   * After a blocked event loop timers run before the poll phase that holds our answers: look at the
+   * socket once more before calling the server dead.
+   */
+  #expire(): void {
+    this.#sweeper = setTimeout(this.#sweep, 10)
+    setImmediate(() => setImmediate(() => {
+      const now = performance.now()
+      for (const call of this.#calls) {
+        if (call.until > now) continue
+        this.#end(call, now)
+        call.reject(this.#failed('deadline', new Error('no answer within the deadline'), true))
+      }
+      this.#replaceIfHung(now)
+    }))
+  }
+
+  #replaceIfHung(now: number): void {
+    if (this.#client.status !== 'ready' || this.#owedSince === 0) return
+    if (now - this.#owedSince < this.#options.hungAfter) return
+    this.#owedSince = now
+    this.#options.onReplaced()
+    this.#client.disconnect(true)
+  }
+
+  async #probe(): Promise<void> {
+    if (this.#client.status !== 'ready') throw new Error(`the connection is ${this.#client.status}`)
+    try {
+      await this.#race(this.#options.probe, undefined, performance.now(), this.#options.deadline, undefined)
+    } catch (error) {
+      // A server that answers, and be it "no permission", is there.
+      if (isUnavailable(error)) throw error
+    }
+  }
+
+  /** Waits for the connection, unless the server has already refused it again and again. */
+  #ready(ms: number): Promise<boolean> {
+    if (this.#everReady && this.#failuresBeforeReady >= 2) return Promise.resolve(false)
+    return new Promise((resolve) => {
+      const wake = (): void => {
+        clearTimeout(timer)
+        this.#waiters.delete(wake)
+        resolve(this.#client.status === 'ready')
+      }
+      const timer = setTimeout(wake, ms)
+      this.#waiters.add(wake)
+    })
+  }
+
+  /** The connection was refused or lost; tells waiting calls when it is no use to wait. */
+  disconnected(): void {
+    this.#failuresBeforeReady++
+    if (this.#everReady && this.#failuresBeforeReady >= 2) for (const wake of this.#waiters) wake()
+  }
+
+  readonly #onReady = (): void => {
+    this.#everReady = true
+    this.#failuresBeforeReady = 0
+    this.#owedSince = 0
+    for (const wake of this.#waiters) wake()
+    this.#breaker.hurry()
+  }
+}
+

@@ -1,0 +1,289 @@
+/** The Redis engine: operations as scripts, behind the guard. */
+import { systemClock, type Clock } from '../clock.ts'
+import { isUnavailable, StoreUnavailable, TurnpikeError } from '../errors.ts'
+import type { Emitter } from '../events.ts'
+import type { Budget } from './budget.ts'
+import { Guard } from './guard.ts'
+import { connect, duplicate, end, isClient, isCluster } from './redis.ts'
+import { streamOf, topologyOf, unref, unsafeOptions } from './redis.ts'
+import type { Client, RedisSource } from './redis.ts'
+import { classify, CLOSED_EARLY, remedy } from './remedy.ts'
+import type { Arg, Operation, Reply, Store, StoreStatus } from './store.ts'
+import { Subscriptions } from './subscriptions.ts'
+
+export interface RedisStoreOptions {
+  source: RedisSource
+  /** Names the store in events. */
+  name: string
+  /** Use another database than the source's. Not on a Cluster. */
+  db?: number | undefined
+  /** Use the client that was handed in itself, not a hardened duplicate of it. Default false. */
+  reuse?: boolean
+  /** Milliseconds within which each call is answered. */
+  deadline: number
+  /** Calls that may be in flight at once. */
+  maxInFlight: number
+  events: Emitter
+  /** Drives the scripts' clock in tests. */
+  clock?: Clock | undefined
+  /** Does anything but a cache live here? Then a server that evicts is warned about. Default true. */
+  lasting?: boolean
+}
+
+const EVICTING = /^(allkeys|volatile)-/
+const HUNG_AFTER = 300
+const CLOCK_AGE = 60_000
+
+export class RedisStore implements Store {
+  readonly kind = 'redis'
+  readonly cluster: boolean
+  readonly #options: RedisStoreOptions
+  readonly #clock: Clock
+  readonly #opened: Promise<Guard>
+  readonly #warnings = new Set<string>()
+  readonly #subscriptions: Subscriptions
+  #client: Client | undefined
+  #guard: Guard | undefined
+  #corked: ReturnType<typeof streamOf>
+  #offset: number | undefined
+  #offsetAt = -Infinity
+  #everReady = false
+  #closed = false
+
+  constructor(options: RedisStoreOptions) {
+    const { source, reuse, db, events } = options
+    this.#options = options
+    this.#clock = options.clock ?? systemClock()
+    this.cluster = isCluster(source)
+    this.#subscriptions = new Subscriptions(() => this.#open(duplicate(this.#client!)))
+    if (isClient(source)) {
+      this.#opened = Promise.resolve(this.#use(reuse ? (source as Client) : duplicate(source, db)))
+      const unsafe = reuse ? unsafeOptions(source) : []
+      if (unsafe.length > 0) events.warn(`reuse: true keeps the client's own ${unsafe.join(', ')}: commands may run late or twice. Leave reuse out, or set them as docs/store.md says.`)
+    } else {
+      this.#opened = connect(source, db).then((client) => this.#use(client))
+      this.#opened.catch((error: Error) => this.#warn(error.message))
+    }
+  }
+
+  async run<Result extends Reply>(
+    operation: Operation<Result>,
+    keys: readonly string[],
+    args: readonly Arg[],
+    budget?: Budget,
+  ): Promise<Result> {
+    const guard = this.#guard ?? (await this.#opening())
+    const client = this.#client!
+    const rest = [keys.length, ...keys, ...args, this.#lastArgument(operation)]
+    const { buffers } = operation
+    try {
+      return (await guard.run(
+        () => {
+          this.#cork(client)
+          return buffers ? client.evalshaBuffer(operation.sha, ...rest) : client.evalsha(operation.sha, ...rest)
+        },
+        budget,
+        (error) => {
+          if (!(error as Error).message.startsWith('NOSCRIPT')) return undefined
+          return buffers ? client.evalBuffer(operation.lua, ...rest) : client.eval(operation.lua, ...rest)
+        },
+      )) as Result
+    } catch (error) {
+      throw this.#explain(error, operation.name)
+    }
+  }
+
+  unavailable(): StoreUnavailable | undefined {
+    return this.#guard?.refusal()
+  }
+
+  now(): number {
+    if (this.#options.clock) return this.#clock.now()
+    const now = performance.now()
+    if (now - this.#offsetAt > CLOCK_AGE) void this.#learnClock()
+    return this.#offset === undefined ? Date.now() : now + this.#offset
+  }
+
+  sleep(ms: number, signal?: AbortSignal): Promise<void> {
+    return this.#clock.sleep(ms, signal)
+  }
+
+  subscribe(channel: string, hear: (message: string) => void): () => void {
+    const cease = this.#subscriptions.add(channel, hear)
+    void this.#opened.then(() => this.#closed || this.#subscriptions.connect(), () => {})
+    return cease
+  }
+
+  async ready(timeout = 10_000): Promise<void> {
+    const until = performance.now() + timeout
+    const guard = await this.#opened
+    while (this.#client!.status !== 'ready' || guard.breaker !== 'closed') {
+      if (this.#closed || performance.now() >= until) {
+        throw new StoreUnavailable(this.#closed ? 'closed' : 'not-ready', false, new Error(this.status().reason))
+      }
+      await new Promise((resolve) => setTimeout(resolve, 10))
+    }
+  }
+
+  status(): StoreStatus {
+    const guard = this.#guard
+    const connection = this.#client?.status ?? 'opening'
+    const breaker = guard?.breaker ?? 'closed'
+    const ok = connection === 'ready' && breaker === 'closed' && !this.#closed
+    const trouble = this.#closed ? 'closed' : (guard?.lastError ?? `the connection is ${connection}`)
+    return {
+      status: ok ? 'ok' : this.#everReady && !this.#closed ? 'degraded' : 'down',
+      reason: ok ? undefined : trouble,
+      breaker,
+      topology: topologyOf(this.#client),
+      latencyMs: guard?.latency.percentiles(),
+      lastOkAt: guard?.latency.lastAt,
+      warnings: [...this.#warnings],
+    }
+  }
+
+  async info(): Promise<Record<string, string>> {
+    const guard = this.#guard ?? (await this.#opening())
+    try {
+      return parseInfo(await guard.run(() => this.#client!.info()))
+    } catch (error) {
+      throw this.#explain(error, 'info')
+    }
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    await this.#opened.then((guard) => guard.close(), () => {})
+    const own = this.#options.reuse ? [] : [this.#client]
+    await Promise.all([...own, this.#subscriptions.client].map((client) => client && end(client)))
+  }
+
+  /** Loading ioredis takes a moment; a request waits for it no longer than for an answer. */
+  #opening(): Promise<Guard> {
+    return new Promise((resolve, reject) => {
+      const late = (cause?: unknown): void => reject(new StoreUnavailable('not-ready', false, cause))
+      const timer = setTimeout(late, this.#options.deadline)
+      this.#opened.then(resolve, late).finally(() => clearTimeout(timer))
+    })
+  }
+
+  #use(client: Client): Guard {
+    const { events, name: store, deadline, maxInFlight, reuse } = this.#options
+    const guard = new Guard(client, {
+      deadline,
+      maxInFlight,
+      hungAfter: HUNG_AFTER,
+      probe: () => client.ping(),
+      classify,
+      onBreaker: (state, reason) => events.emit('breaker', { store, state, reason }),
+      onReplaced: () => events.emit('replaced', { store }),
+    })
+    this.#client = client
+    this.#guard = guard
+    if (reuse) client.on('error', (error: Error) => this.#report(error))
+    else this.#open(client)
+    client.on('close', () => guard.disconnected())
+    client.on('ready', this.#welcome)
+    if (client.status === 'ready') this.#welcome()
+    if (this.#closed) void end(client)
+    return guard
+  }
+
+  /** Look after a connection of our own: its errors are told with their remedy, its idle socket holds up nobody. */
+  #open(client: Client): Client {
+    let early = 0
+    let quiet = true
+    client.on('error', (error: Error) => {
+      quiet = false
+      this.#report(error)
+    })
+    client.on('ready', () => {
+      early = -Infinity
+      unref(client)
+    })
+    client.on('close', () => {
+      if (quiet && ++early === 3 && !this.#closed) this.#warn(CLOSED_EARLY)
+    })
+    return client
+  }
+
+  readonly #welcome = (): void => {
+    this.#everReady = true
+    this.#warnings.clear()
+    void this.#learnClock()
+    void this.#checkEviction()
+  }
+
+  /** Redis's clock by this process's steady one, so that nobody's wall clock matters. */
+  async #learnClock(): Promise<void> {
+    const sent = performance.now()
+    this.#offsetAt = sent
+    try {
+      const [seconds, micros] = await this.#guard!.run(() => this.#client!.time())
+      this.#offset = Number(seconds) * 1000 + Number(micros) / 1000 - (sent + performance.now()) / 2
+    } catch {
+      // Redis is away: what was learnt before still holds, and the next connection learns it anew.
+    }
+  }
+
+  async #checkEviction(): Promise<void> {
+    if (this.#options.lasting === false) return
+    const info = await this.info().catch(() => undefined)
+    const policy = info?.['maxmemory_policy'] ?? ''
+    if (!EVICTING.test(policy) || info?.['maxmemory'] === '0') return
+    this.#warn(
+      `Redis evicts keys when its memory is full (maxmemory-policy ${policy}): what must last belongs on a server with noeviction (the option stores).`,
+    )
+  }
+
+  /** Tell an operator what is wrong and how to mend it: once, and in the status while it lasts. */
+  #report(error: Error): void {
+    const all = [error, ...((error as AggregateError).errors ?? [])] as (Error & { code?: string })[]
+    const known = remedy(all.map(({ message, code }) => `${message} ${code ?? ''}`).join(' '))
+    if (known) this.#warn(known)
+  }
+
+  #warn(message: string): void {
+    this.#warnings.add(message)
+    this.#options.events.warn(message)
+  }
+
+  /** Join the commands of one tick into one write. */
+  #cork(client: Client): void {
+    if (this.#corked || this.cluster) return
+    this.#corked = streamOf(client)
+    if (!this.#corked) return
+    this.#corked.cork()
+    process.nextTick(this.#uncork)
+  }
+
+  readonly #uncork = (): void => {
+    this.#corked?.uncork()
+    this.#corked = undefined
+  }
+
+  /** The script's last argument: see prelude.lua. */
+  #lastArgument({ punctual }: Operation): string {
+    if (punctual) return `<${Math.ceil(this.now() + this.#options.deadline)}`
+    return this.#options.clock ? `=${this.#clock.now()}` : ''
+  }
+
+  /** An error without the command's arguments, which may be secrets. */
+  #explain(error: unknown, operation: string): unknown {
+    if (isUnavailable(error)) return error
+    const { message } = error as Error
+    if (!message.startsWith('TPLATE')) {
+      return new TurnpikeError('TP_COMMAND', `Redis refused the operation '${operation}': ${message}`)
+    }
+    void this.#learnClock()
+    return new StoreUnavailable('late', false)
+  }
+}
+
+function parseInfo(info: string): Record<string, string> {
+  const pairs = info.split('\r\n').filter((line) => line.includes(':') && !line.startsWith('#'))
+  return Object.fromEntries(
+    pairs.map((line) => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 1)]),
+  )
+}

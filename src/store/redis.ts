@@ -1,0 +1,132 @@
+/** Redis as ioredis reaches it: the only file that knows ioredis. */
+import type { Cluster, ClusterNode, ClusterOptions, Redis, RedisOptions } from 'ioredis'
+import { TurnpikeError } from '../errors.ts'
+
+/** Where Redis is: a URL, ioredis options (Sentinel too), the nodes of a Cluster, or your own ioredis client. */
+export type RedisSource =
+  | string
+  | (RedisOptions & { url?: string })
+  | { cluster: ClusterNode[]; options?: ClusterOptions }
+  | Redis
+  | Cluster
+
+/** The client behind a store, and the commands that the store sends through it. */
+export type Client = (Redis | Cluster) & Commands
+
+interface Commands {
+  eval(script: string, ...args: readonly unknown[]): Promise<unknown>
+  evalBuffer(script: string, ...args: readonly unknown[]): Promise<unknown>
+  evalsha(sha: string, ...args: readonly unknown[]): Promise<unknown>
+  evalshaBuffer(sha: string, ...args: readonly unknown[]): Promise<unknown>
+  ping(): Promise<unknown>
+  info(): Promise<string>
+  time(): Promise<(string | number)[]>
+}
+
+const backoff = (attempt: number): number =>
+  Math.min(50 * 2 ** Math.min(attempt - 1, 5), 1000) * (0.5 + Math.random() / 2)
+
+/**
+ * With these nothing hangs and nothing runs twice: a command that its caller gave up is neither
+ * kept for later (offline queue) nor sent again (autoResend), and nothing is retried unasked.
+ */
+const HARDENED = {
+  maxRetriesPerRequest: 0,
+  enableOfflineQueue: false,
+  autoResendUnfulfilledCommands: false,
+  autoResubscribe: false,
+  enableAutoPipelining: false,
+  connectTimeout: 1000,
+  commandTimeout: 1000,
+  retryStrategy: backoff,
+  reconnectOnError: null,
+  disableClientInfo: true,
+  stringNumbers: false,
+  replyMapping: 'legacy',
+  keyPrefix: '',
+  lazyConnect: false,
+} satisfies RedisOptions
+
+export const isClient = (source: RedisSource): source is Redis | Cluster =>
+  typeof source === 'object' && typeof (source as { duplicate?: unknown }).duplicate === 'function'
+
+/** Does this source lead to a Cluster? */
+export const isCluster = (source: RedisSource): source is Cluster | { cluster: ClusterNode[] } =>
+  isClient(source) ? source.isCluster : typeof source === 'object' && 'cluster' in source
+
+/** The `keyPrefix` of a source, which becomes part of our own: keys are built in one place. */
+export function prefixOf(source: RedisSource): string {
+  if (typeof source === 'string') return ''
+  const { keyPrefix } = (isClient(source) ? source.options : source) as RedisOptions
+  return keyPrefix ?? ''
+}
+
+/** A hardened client for `source`. @throws TP_NO_IOREDIS when ioredis is not installed */
+export async function connect(source: RedisSource, db?: number): Promise<Client> {
+  if (isClient(source)) return duplicate(source, db)
+  const ioredis = await import('ioredis').catch((cause) => {
+    throw new TurnpikeError('TP_NO_IOREDIS', 'turnpike needs ioredis to reach Redis: npm install ioredis', { cause })
+  })
+  const chosen = db === undefined ? {} : { db }
+  if (typeof source === 'string') return new ioredis.Redis(source, { ...HARDENED, ...chosen }) as Client
+  if ('cluster' in source) return new ioredis.Cluster(source.cluster, hardenCluster(source.options)) as Client
+  const { url, ...own } = source as RedisOptions & { url?: string }
+  const options = { ...own, ...HARDENED, ...chosen, failoverDetector: 'sentinels' in own }
+  return (url === undefined ? new ioredis.Redis(options) : new ioredis.Redis(url, options)) as Client
+}
+
+/** A hardened duplicate of somebody's client: its address, TLS and credentials, and their copy of ioredis. */
+export function duplicate(client: Redis | Cluster, db?: number): Client {
+  if (isCluster(client)) return client.duplicate([], hardenCluster(client.options)) as Client
+  const chosen = db === undefined ? {} : { db }
+  const failoverDetector = Boolean(client.options.sentinels)
+  return client.duplicate({ ...HARDENED, ...chosen, failoverDetector }) as Client
+}
+
+function hardenCluster({ redisOptions, slotsRefreshInterval = 5000, ...own }: ClusterOptions = {}): object {
+  const { retryStrategy, lazyConnect, ...hardened } = HARDENED
+  return {
+    ...own,
+    slotsRefreshInterval,
+    lazyConnect,
+    enableOfflineQueue: false,
+    enableAutoPipelining: false,
+    maxRedirections: 3,
+    clusterRetryStrategy: retryStrategy,
+    keyPrefix: '',
+    redisOptions: { ...redisOptions, ...hardened },
+  }
+}
+
+/** The options of a client that `reuse: true` keeps although they let commands run late or twice. */
+export function unsafeOptions(client: Redis | Cluster): string[] {
+  const options = (isCluster(client) ? { ...client.options, ...client.options.redisOptions } : client.options) as RedisOptions
+  const vital = ['maxRetriesPerRequest', 'enableOfflineQueue', 'autoResendUnfulfilledCommands'] as const
+  return vital.filter((option) => options[option] !== HARDENED[option])
+}
+
+/** Where a client writes; undefined on a Cluster, whose nodes have a stream each. */
+export const streamOf = (client: Client): Redis['stream'] | undefined =>
+  isCluster(client) ? undefined : (client as Redis).stream
+
+/** Idle sockets do not keep the process alive; calls in flight do, by the guard's timer. */
+export function unref(client: Client): void {
+  const nodes = isCluster(client) ? client.nodes('all') : [client as Redis]
+  for (const node of nodes) node.stream?.unref?.()
+}
+
+/** What kind of installation a client talks to. */
+export function topologyOf(client: Client | undefined): 'standalone' | 'sentinel' | 'cluster' {
+  if (!client) return 'standalone'
+  if (isCluster(client)) return 'cluster'
+  return (client as Redis).options.sentinels ? 'sentinel' : 'standalone'
+}
+
+/** Ends a client; `quit()` hangs on a hung server, so it is raced against half a second. */
+export async function end(client: Client): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const patience = new Promise<void>((resolve) => (timer = setTimeout(resolve, 500)))
+  if (client.status === 'ready') await Promise.race([client.quit().catch(() => {}), patience])
+  clearTimeout(timer)
+  client.disconnect()
+}

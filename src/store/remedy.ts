@@ -1,0 +1,38 @@
+/** What the trouble with a connection means, and what to do about it. */
+
+const REMEDIES: readonly (readonly [RegExp, string])[] = [
+  [/WRONGPASS|invalid (username-)?password|NOAUTH|AUTH.*without any password/i, 'Redis refused the user name or password: check them in the URL or options (redis://user:password@host:port).'],
+  [/NOPERM/, 'The Redis user lacks a permission: docs/store.md has the ACL line that turnpike needs.'],
+  [/wrong version number|packet length too long|EPROTO/i, 'The server does not speak TLS on this port: use redis:// in place of rediss://, or the TLS port.'],
+  [/self.signed|unable to verify|certificate|altnames/i, "The server's certificate is not trusted: give its CA in tls.ca, or in REDIS_SSL_CA_CERTS."],
+  [/ENOTFOUND|EAI_AGAIN/, 'The host name of Redis cannot be resolved: check the URL.'],
+  [/ECONNREFUSED/, 'Nothing listens at the address of Redis: is it running, and is the port right?'],
+  [/All sentinels are unreachable/i, 'No Sentinel answers, or none knows a master of that name: check the sentinels and their `name`.'],
+  [/ERR unknown command|ERR unknown subcommand/i, 'The server lacks a command that turnpike needs: Redis 7.0 or Valkey 7.2 is the least.'],
+]
+
+/** The remedy for an error that a client reported, or undefined. */
+export function remedy(message: string): string | undefined {
+  return REMEDIES.find(([pattern]) => pattern.test(message))?.[1]
+}
+
+export const CLOSED_EARLY =
+  'Redis closes each connection before it is ready: if the server speaks TLS, use rediss:// in place of redis://.'
+
+const CANNOT_SERVE =
+  /^(LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|BUSY|OOM|MISCONF|UNBLOCKED|NOAUTH|WRONGPASS|NOGOODSLAVE|MOVED|ASK)\b/
+const NOT_SENT = /isn't writeable|writable|Connection is closed|None of startup nodes|Failed to refresh/i
+
+/**
+ * Did the server or the way to it fail, or was the command wrong? Undefined for the latter; those
+ * must surface, not be taken for an outage.
+ */
+export function classify(error: unknown): { uncertain: boolean } | undefined {
+  const { name = '', message = '' } = (error ?? {}) as Partial<Error>
+  if (name === 'ReplyError') {
+    if (CANNOT_SERVE.test(message)) return { uncertain: false }
+    return message.startsWith('max number of clients') ? { uncertain: false } : undefined
+  }
+  if (error instanceof TypeError || error instanceof RangeError) return undefined
+  return { uncertain: !NOT_SENT.test(message) }
+}

@@ -1,0 +1,113 @@
+/** Which store each area of an instance uses: one for all, a database each, or servers of their own. */
+import { optionError } from '../check.ts'
+import { TurnpikeError } from '../errors.ts'
+import type { Emitter } from '../events.ts'
+import { MemoryStore } from './memory.ts'
+import { isClient, isCluster, type RedisSource } from './redis.ts'
+import { RedisStore } from './redis-store.ts'
+import type { Store, StoreStatus } from './store.ts'
+
+/** What can be given a database or a server of its own. */
+export type Area = 'session' | 'cache' | 'rateLimit' | 'realtime' | 'queue' | 'idempotency' | 'lock'
+
+export const AREAS: readonly Area[] = ['session', 'cache', 'rateLimit', 'realtime', 'queue', 'idempotency', 'lock']
+
+/** The allocation of `layout: 'databases'`. */
+const DATABASES: Record<Area, number> = { session: 0, cache: 1, rateLimit: 2, realtime: 3, queue: 4, idempotency: 0, lock: 0 }
+
+export interface StoresOptions {
+  redis: RedisSource | 'memory' | undefined
+  store: Store | undefined
+  databases: Partial<Record<Area, number>> | undefined
+  layout: 'prefix' | 'databases'
+  stores: Partial<Record<Area, { redis: RedisSource | 'memory' }>>
+  reuse: boolean
+  deadline: number
+  maxInFlight: number
+  events: Emitter
+}
+
+/** The stores of one instance. Each is opened when an area first needs it. */
+export class Stores {
+  readonly #options: StoresOptions
+  readonly #source: RedisSource | 'memory'
+  readonly #opened = new Map<string, Store>()
+
+  /** @throws TP_NO_REDIS in production without Redis; TP_OPTION for databases on a Cluster */
+  constructor(options: StoresOptions) {
+    this.#options = options
+    this.#source = options.store ? 'memory' : (options.redis ?? fallback(options.events))
+    const { layout, databases, reuse } = options
+    const source = this.#source
+    if (source !== 'memory') verify('redis', source)
+    for (const [area, { redis }] of Object.entries(options.stores)) if (redis !== 'memory') verify(`stores.${area}.redis`, redis)
+    if (layout === 'prefix' && !databases) return
+    if (source !== 'memory' && isCluster(source)) {
+      throw optionError('turnpike()', 'databases', databases ?? layout, "left out on a Cluster, which has only database 0: use layout: 'prefix'")
+    }
+    if (reuse) throw optionError('turnpike()', 'reuse', true, 'left out with databases, which need a connection each')
+  }
+
+  /** The store of an area. */
+  for(area: Area): Store {
+    const { store, stores, layout, databases } = this.#options
+    if (store) return store
+    const own = stores[area]?.redis
+    if (own !== undefined) return this.#open(`${area}`, own, undefined, area !== 'cache')
+    if (layout === 'prefix' && !databases) return this.#open('redis', this.#source, undefined, true)
+    const db = databases?.[area] ?? DATABASES[area]
+    return this.#open(`database ${db}`, this.#source, db, true)
+  }
+
+  /** The stores that were opened, or the one that would be. */
+  all(): Store[] {
+    return this.#opened.size > 0 ? [...this.#opened.values()] : [this.for('rateLimit')]
+  }
+
+  /** One status for all: the worst. */
+  status(): StoreStatus {
+    const order = { ok: 0, degraded: 1, down: 2 }
+    const [worst, ...others] = this.all().map((store) => store.status()).toSorted((a, b) => order[b.status] - order[a.status])
+    return { ...worst!, warnings: [...new Set([worst!, ...others].flatMap(({ warnings }) => warnings))] }
+  }
+
+  #open(name: string, source: RedisSource | 'memory', db: number | undefined, lasting: boolean): Store {
+    const known = this.#opened.get(name)
+    if (known) return known
+    const { reuse, deadline, maxInFlight, events } = this.#options
+    const store =
+      source === 'memory'
+        ? new MemoryStore({ maxKeys: 250_000 })
+        : new RedisStore({ source, name, db, reuse: reuse && isClient(source), deadline, maxInFlight, events, lasting })
+    this.#opened.set(name, store)
+    return store
+  }
+}
+
+/** Where no Redis was named. */
+function fallback(events: Emitter): RedisSource | 'memory' {
+  const url = process.env['REDIS_URL']
+  if (url) return url
+  if (process.env['NODE_ENV'] === 'production') {
+    throw new TurnpikeError(
+      'TP_NO_REDIS',
+      "turnpike(): there is no Redis: set REDIS_URL or the option redis. If one process without Redis is what you want, say redis: 'memory'.",
+    )
+  }
+  events.warn("turnpike keeps its data in this process: set REDIS_URL or the option redis to share it, or redis: 'memory' if this is meant.")
+  return 'memory'
+}
+
+/** Catches what is no address before ioredis takes it for a host name. The value is not shown: it may hold a password. */
+function verify(option: string, source: unknown): void {
+  const url = typeof source === 'string' ? source : (source as { url?: unknown } | null)?.url
+  if (typeof url === 'string') {
+    if (/^rediss?:\/\/./.test(url) || url.startsWith('/')) return
+    const shown = url.replace(/\/\/.*@/, '//…@')
+    const hint = /^[\w.-]+(:\d+)?$/.test(url) ? `'redis://${url}'` : undefined
+    throw optionError('turnpike()', option, shown, "a URL like 'redis://localhost:6379' or 'rediss://…', the path of a socket, ioredis options, an ioredis client, or 'memory'", hint)
+  }
+  if (typeof source !== 'object' || source === null) {
+    throw optionError('turnpike()', option, source, "a URL, ioredis options, an ioredis client, or 'memory'")
+  }
+}

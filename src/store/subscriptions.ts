@@ -1,0 +1,47 @@
+import type { Client } from './redis.ts'
+
+type Hear = (message: string) => void
+
+/** The channels that are listened to, over one connection of their own that is made when it is first needed. */
+export class Subscriptions {
+  readonly #channels = new Map<string, Set<Hear>>()
+  readonly #open: () => Client
+  #client: Client | undefined
+
+  /** @param open makes the connection, once there is something to listen to */
+  constructor(open: () => Client) {
+    this.#open = open
+  }
+
+  get client(): Client | undefined {
+    return this.#client
+  }
+
+  add(channel: string, hear: Hear): () => void {
+    const listeners = this.#channels.get(channel) ?? new Set()
+    this.#channels.set(channel, listeners.add(hear))
+    if (listeners.size === 1 && this.#client?.status === 'ready') this.#subscribe(this.#client, [channel])
+    return () => {
+      if (!listeners.delete(hear) || listeners.size > 0) return
+      this.#channels.delete(channel)
+      if (this.#client?.status === 'ready') this.#client.unsubscribe(channel).catch(() => {})
+    }
+  }
+
+  /** Make the connection, if anybody listens and it is not there. */
+  connect(): void {
+    if (this.#client || this.#channels.size === 0) return
+    const client = this.#open()
+    this.#client = client
+    client.on('ready', () => this.#subscribe(client, [...this.#channels.keys()]))
+    client.on('message', (channel: string, message: string) => {
+      for (const hear of this.#channels.get(channel) ?? []) hear(message)
+    })
+    if (client.status === 'ready') this.#subscribe(client, [...this.#channels.keys()])
+  }
+
+  /** A connection that cannot subscribe is dropped; the next one tries again. */
+  #subscribe(client: Client, channels: string[]): void {
+    if (channels.length > 0) client.subscribe(...channels).catch(() => client.disconnect(true))
+  }
+}

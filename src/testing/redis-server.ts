@@ -1,0 +1,143 @@
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { connect, createServer, type AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+export interface RedisServerOptions {
+  /** More arguments for the server, for example `['--maxmemory', '10mb']`. */
+  args?: readonly string[]
+  /** The program. Default: REDIS_SERVER_BIN, else `redis-server`, else `valkey-server`. */
+  bin?: string
+}
+
+/** A Redis server of a test's own: empty, on a free port of 127.0.0.1, without a disk. */
+export interface RedisServer extends AsyncDisposable {
+  readonly host: '127.0.0.1'
+  readonly port: number
+  /** `redis://127.0.0.1:<port>` */
+  readonly url: string
+  /** Stop the process in its tracks (SIGSTOP): connections stay open, nothing is answered. */
+  freeze(): void
+  /** Let a frozen process go on (SIGCONT). */
+  thaw(): void
+  /** Kill it (SIGKILL), as a crash would. */
+  kill(): Promise<void>
+  /** Start it again, empty, on the same port; kills it first if it still runs. */
+  restart(): Promise<void>
+  /** Send one command, outside of any client: `send('DBSIZE')`. Gives the raw RESP reply. */
+  send(...command: readonly string[]): Promise<string>
+  /** Kill it and remove what it left. */
+  stop(): Promise<void>
+}
+
+const HOST = '127.0.0.1'
+const PATIENCE = 10_000
+const running = new Set<ChildProcess>()
+const reap = (): void => {
+  for (const child of running) child.kill('SIGKILL')
+}
+
+/**
+ * Starts a Redis or Valkey server for a test. It ends with the test's process at the latest.
+ * @throws Error with what to install, where there is no server to start
+ */
+export async function startRedis({ args = [], bin }: RedisServerOptions = {}): Promise<RedisServer> {
+  const chosen = bin ?? process.env['REDIS_SERVER_BIN']
+  const programs = chosen ? [chosen] : ['redis-server', 'valkey-server']
+  const folder = await mkdtemp(join(tmpdir(), 'turnpike-redis-'))
+  let failure: unknown
+  for (const program of programs) {
+    // A port that was free may be taken before the server binds it.
+    for (let attempt = 0; attempt < 3; attempt++) {
+      const port = await freePort()
+      const start = (): Promise<ChildProcess> => launch(program, port, folder, args)
+      try {
+        return serverOf(await start(), start, port, folder)
+      } catch (error) {
+        failure = error
+        if ((error as NodeJS.ErrnoException).code === 'ENOENT') break
+      }
+    }
+  }
+  await rm(folder, { recursive: true, force: true })
+  throw new Error(
+    `No Redis server could be started (tried ${programs.join(', ')}). Install one (apt-get install redis-server, brew install redis) or name it in REDIS_SERVER_BIN.`,
+    { cause: failure },
+  )
+}
+
+function serverOf(first: ChildProcess, start: () => Promise<ChildProcess>, port: number, folder: string): RedisServer {
+  let child = first
+  async function kill(): Promise<void> {
+    if (child.exitCode !== null || child.signalCode !== null) return
+    const ended = once(child, 'exit')
+    child.kill('SIGKILL')
+    await ended
+  }
+  async function stop(): Promise<void> {
+    await kill()
+    await rm(folder, { recursive: true, force: true })
+  }
+  return {
+    host: HOST,
+    port,
+    url: `redis://${HOST}:${port}`,
+    freeze: () => void child.kill('SIGSTOP'),
+    thaw: () => void child.kill('SIGCONT'),
+    kill,
+    async restart() {
+      await kill()
+      child = await start()
+    },
+    send: (...command) => send(port, command),
+    stop,
+    [Symbol.asyncDispose]: stop,
+  }
+}
+
+async function launch(program: string, port: number, folder: string, args: readonly string[]): Promise<ChildProcess> {
+  const fixed = ['--port', String(port), '--bind', HOST, '--dir', folder, '--save', '', '--appendonly', 'no']
+  const child = spawn(program, [...fixed, ...args], { stdio: 'ignore' })
+  if (running.size === 0) process.once('exit', reap)
+  running.add(child)
+  let dead: Error | undefined
+  child.once('error', (error) => (dead = error))
+  child.once('exit', (code) => {
+    running.delete(child)
+    dead ??= new Error(`${program} ended with code ${code}`)
+  })
+  const until = Date.now() + PATIENCE
+  while (!dead && Date.now() < until) {
+    // Only our own process will do: another one may answer at a port that was taken meanwhile.
+    const info = await send(port, ['INFO', 'server']).catch(() => '')
+    if (info.includes(`process_id:${child.pid}\r\n`) || info.startsWith('-NOAUTH')) return child
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+  child.kill('SIGKILL')
+  throw dead ?? new Error(`${program} did not answer within ${PATIENCE} ms`)
+}
+
+/** One command over a connection of its own, by RESP2. */
+function send(port: number, command: readonly string[]): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(port, HOST)
+    let reply = ''
+    socket.setTimeout(2000, () => socket.destroy(new Error('no answer')))
+    socket.on('error', reject)
+    socket.on('data', (data) => (reply += data.toString('latin1')))
+    socket.on('close', () => resolve(reply))
+    const parts = command.map((each) => `$${Buffer.byteLength(each)}\r\n${each}\r\n`)
+    socket.end(`*${command.length}\r\n${parts.join('')}*1\r\n$4\r\nQUIT\r\n`)
+  }).then((reply) => String(reply).replace(/\+OK\r\n$/, ''))
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, HOST)
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, 'close')
+  return port
+}

@@ -1,0 +1,224 @@
+/**
+ * The package as its users get it: packed, installed into an empty folder, loaded as CommonJS and
+ * as ESM, compiled against in both of TypeScript's module worlds, and run.
+ */
+import { execFile } from 'node:child_process'
+import { cp, lstat, mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { promisify } from 'node:util'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { startTestRedis, type TestRedis } from '../support/redis.ts'
+
+const root = path.resolve(import.meta.dirname, '../..')
+const modules = path.join(root, 'node_modules')
+const entries = [
+  'turnpike',
+  'turnpike/express',
+  'turnpike/koa',
+  'turnpike/node',
+  'turnpike/testing',
+]
+const passed = [200, 200, 429]
+
+let folder: string
+let tarball: string
+/** The tarball installed, and nothing else. */
+let bare: string
+/** The same, beside the frameworks, ioredis and the fixtures. */
+let full: string
+
+beforeAll(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), 'turnpike-consumers-'))
+  tarball = await pack(path.join(folder, 'source'))
+  bare = path.join(folder, 'bare')
+  await install(bare)
+  full = path.join(folder, 'full')
+  await cp(bare, full, { recursive: true })
+  await furnish(full)
+}, 180_000)
+
+afterAll(() => rm(folder, { recursive: true, force: true }))
+
+describe('the tarball', () => {
+  it('holds what users need and nothing else', async () => {
+    const { stdout } = await run(folder, 'tar', ['-tzf', tarball])
+    const files = stdout.trim().split('\n')
+    const wanted = ['package.json', 'README.md', 'LICENSE', 'CHANGELOG.md', 'SECURITY.md']
+    const allowed = new RegExp(`^package/(dist/|docs/|(${wanted.join('|')})$)`)
+    expect(files.filter((file) => !allowed.test(file))).toEqual([])
+    expect(files).toEqual(expect.arrayContaining(wanted.map((file) => `package/${file}`)))
+    for (const name of ['index', 'express', 'koa', 'node', 'testing']) {
+      for (const kind of ['mjs', 'cjs', 'd.mts', 'd.cts']) {
+        expect(files).toContain(`package/dist/${name}.${kind}`)
+      }
+    }
+  })
+})
+
+describe('with nothing else installed', () => {
+  it.each(entries)('require(%j) works and warns of nothing', async (entry) => {
+    const { stderr } = await run(bare, process.execPath, ['-e', `require('${entry}')`])
+    expect(stderr).toBe('')
+  })
+
+  it.each(entries)('import(%j) works and warns of nothing', async (entry) => {
+    const args = ['--input-type=module', '-e', `import '${entry}'`]
+    expect((await run(bare, process.execPath, args)).stderr).toBe('')
+  })
+})
+
+describe('with everything installed', () => {
+  it('require("turnpike/express") loads only itself and its two dependencies', async () => {
+    const source = `
+      const { turnpike } = require('turnpike/express')
+      turnpike({ redis: 'memory' }).rateLimit({ limit: 2, window: '1m' })
+      console.log(JSON.stringify(Object.keys(require.cache)))`
+    const { stdout } = await run(full, process.execPath, ['-e', source])
+    const loaded = (JSON.parse(stdout) as string[]).map(packageOf)
+    const own = ['turnpike', 'ipaddr.js', 'structured-headers']
+    expect(loaded).toContain('turnpike')
+    expect([...new Set(loaded)].filter((name) => !own.includes(name))).toEqual([])
+  })
+
+  it.each(['cjs', 'esm'])('%s applications run', async (format) => {
+    const files = await readdir(path.join(full, format))
+    expect(files).toHaveLength(4)
+    for (const file of files) {
+      expect(await statuses(path.join(format, file)), file).toEqual(expected(file))
+    }
+  })
+})
+
+describe('over Redis', () => {
+  let redis: TestRedis
+
+  beforeAll(async () => {
+    redis = await startTestRedis()
+  })
+  afterAll(() => redis.stop())
+
+  it.each(['cjs/express.cjs', 'esm/express.mjs', 'cjs/koa.cjs', 'esm/koa.mjs'])(
+    '%s finds ioredis',
+    async (file) => {
+      await redis.client.flushall()
+      expect(await statuses(file, { REDIS_URL: redis.url })).toEqual(passed)
+      expect(await redis.client.dbsize()).toBeGreaterThan(0)
+    },
+  )
+})
+
+describe.each([
+  ['7', path.join(modules, 'typescript/bin/tsc')],
+  // The one that check:package brings along, pinned in package.json's overrides.
+  ['5.6', path.join(modules, '@arethetypeswrong/core/node_modules/typescript/bin/tsc')],
+])('TypeScript %s', (version, tsc) => {
+  it.each(['nodenext', 'bundler'])(
+    '%s: what is right compiles and runs, what is wrong is refused',
+    async (mode) => {
+      const out = path.join(full, `out-${mode}`)
+      await rm(out, { recursive: true, force: true })
+      const seen = await run(full, process.execPath, [tsc, '--version'])
+      expect(seen.stdout).toContain(`Version ${version}.`)
+      expect(await complaints(tsc, mode)).toEqual([])
+      const files = (await readdir(out)).filter((file) => !file.startsWith('refused'))
+      expect(files).toHaveLength(mode === 'nodenext' ? 6 : 3)
+      for (const file of files) {
+        const wanted = file.startsWith('express') ? [...passed, ...passed] : passed
+        expect(await statuses(path.join(`out-${mode}`, file)), file).toEqual(wanted)
+      }
+    },
+    60_000,
+  )
+})
+
+/** Build and pack a copy of the tree, so that nothing else that runs now sees `dist` come and go. */
+async function pack(source: string): Promise<string> {
+  const left = new Set(['node_modules', '.git', '.cache', 'dist', 'coverage'])
+  await cp(root, source, {
+    recursive: true,
+    filter: async (from) => {
+      if (left.has(path.relative(root, from))) return false
+      const kind = await lstat(from)
+      return kind.isFile() || kind.isDirectory()
+    },
+  })
+  await symlink(modules, path.join(source, 'node_modules'), 'junction')
+  await npm(source, ['pack', '--pack-destination', folder])
+  const packed = (await readdir(folder)).find((name) => name.endsWith('.tgz'))
+  return path.join(folder, packed!)
+}
+
+async function install(target: string): Promise<void> {
+  await mkdir(target)
+  const manifest = { private: true, type: 'module' }
+  await writeFile(path.join(target, 'package.json'), JSON.stringify(manifest))
+  await npm(target, [
+    'install',
+    '--prefer-offline',
+    '--ignore-scripts',
+    '--no-audit',
+    '--no-fund',
+    tarball,
+  ])
+}
+
+/** The frameworks come from our own node_modules: no download, and the versions that we lock. */
+async function furnish(target: string): Promise<void> {
+  for (const name of ['express', 'koa', 'ioredis', '@types']) {
+    await symlink(path.join(modules, name), path.join(target, 'node_modules', name), 'junction')
+  }
+  await cp(path.join(import.meta.dirname, 'fixtures'), target, { recursive: true })
+}
+
+function expected(file: string): number[] {
+  return file.startsWith('testing') ? [...passed, ...passed] : passed
+}
+
+/**
+ * What the compiler says of the fixtures and of our declarations. It checks those of `@types` too
+ * (there is no switch between), and they do not always fit each other.
+ */
+async function complaints(tsc: string, project: string): Promise<string[]> {
+  const args = [tsc, '-p', project, '--pretty', 'false']
+  const output = await run(full, process.execPath, args).then(
+    () => '',
+    (error: Error) => error.message,
+  )
+  const errors = output.split('\n').filter((line) => line.includes('error TS'))
+  return errors.filter((line) => !/node_modules\/@types\/[^(]*\(/.test(line))
+}
+
+/** What a fixture saw. It must not have warned of anything. */
+async function statuses(file: string, env?: Record<string, string>): Promise<unknown> {
+  const { stdout, stderr } = await run(full, process.execPath, [file], env)
+  expect(stderr, file).toBe('')
+  return JSON.parse(stdout)
+}
+
+/** The package that a module belongs to. */
+function packageOf(file: string): string {
+  return file.split(path.sep).join('/').split('/node_modules/').at(-1)!.split('/')[0]!
+}
+
+function npm(cwd: string, args: string[]): Promise<{ stdout: string; stderr: string }> {
+  return run(cwd, 'npm', args)
+}
+
+/** Run a program as a user's shell would, without what vitest puts into the environment. */
+async function run(
+  cwd: string,
+  program: string,
+  args: string[],
+  extra?: Record<string, string>,
+): Promise<{ stdout: string; stderr: string }> {
+  const ours = /^(NODE_OPTIONS|NODE_ENV|NODE_V8_COVERAGE|FORCE_COLOR|DEBUG|REDIS_URL|VITEST.*)$/
+  const kept = Object.entries(process.env).filter(([name]) => !ours.test(name))
+  const env = { ...Object.fromEntries(kept), ...extra }
+  try {
+    return await promisify(execFile)(program, args, { cwd, env, timeout: 120_000 })
+  } catch (error) {
+    const { stdout, stderr } = error as { stdout: string; stderr: string }
+    throw new Error(`${program} ${args.join(' ')} failed:\n${stdout}\n${stderr}`, { cause: error })
+  }
+}

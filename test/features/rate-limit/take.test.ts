@@ -1,0 +1,541 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { getLimits, setLimits } from '../../../src/features/rate-limit/overrides.ts'
+import { reset } from '../../../src/features/rate-limit/reset.ts'
+import { take } from '../../../src/features/rate-limit/take.ts'
+import { startTestRedis, type TestRedis } from '../../support/redis.ts'
+import {
+  evaluate,
+  memoryEngine,
+  outcome,
+  redisEngine,
+  takeArgs,
+  type Engine,
+  type Outcome,
+  type Part,
+  type TestPolicy,
+  type Verb,
+} from './support.ts'
+
+const START = Date.UTC(2026, 0, 1)
+const SECOND = 1_000
+const MINUTE = 60 * SECOND
+const HOUR = 60 * MINUTE
+const DAY = 24 * HOUR
+
+let redis: TestRedis
+beforeAll(async () => {
+  redis = await startTestRedis()
+})
+afterAll(() => redis?.stop())
+
+const inProcess = memoryEngine()
+const engines: Engine[] = [inProcess, redisEngine(() => redis)]
+let subjects = 0
+
+describe.each(engines)('take in the $name engine', (engine) => {
+  /** A subject of its own for each test, on a clock that starts at `START`. */
+  function subject(own: string[] = []) {
+    const id = `take:${subjects++}`
+    const keyOf = (i: number): string => `${id}:${i}`
+    const state = {
+      now: START,
+      keyOf,
+      take: async (verb: Verb, policies: TestPolicy | TestPolicy[], at = 0): Promise<Outcome> => {
+        const all = [policies].flat()
+        const keys = [...all.map((_, i) => keyOf(i)), ...own]
+        return outcome(await engine.run(take, keys, takeArgs(verb, all, at), state.now))
+      },
+      one: async (verb: Verb, policy: TestPolicy, at = 0): Promise<Part & { allowed: number }> => {
+        const { allowed, policies } = await state.take(verb, policy, at)
+        return { allowed, ...policies[0]! }
+      },
+      exists: (i = 0): Promise<boolean> => exists(keyOf(i)),
+    }
+    return state
+  }
+
+  async function exists(key: string): Promise<boolean> {
+    if (engine !== inProcess) return (await redis.client.exists(key)) === 1
+    return inProcess.store.get(key) !== undefined
+  }
+
+  test('admits up to the limit, then refuses until the oldest use leaves', async () => {
+    const s = subject()
+    const policy = { limit: 2, window: MINUTE }
+    expect(await s.one('c', policy)).toEqual({
+      allowed: 1,
+      limit: 2,
+      remaining: 1,
+      reset: MINUTE,
+      retry: 0,
+      violated: 0,
+    })
+    s.now += 10 * SECOND
+    expect(await s.one('c', policy)).toEqual({
+      allowed: 1,
+      limit: 2,
+      remaining: 0,
+      reset: 50 * SECOND,
+      retry: 0,
+      violated: 0,
+    })
+    s.now += 10 * SECOND
+    expect(await s.one('c', policy)).toEqual({
+      allowed: 0,
+      limit: 2,
+      remaining: 0,
+      reset: 40 * SECOND,
+      retry: 40 * SECOND,
+      violated: 1,
+    })
+    s.now = START + MINUTE - 1
+    expect(await s.one('c', policy)).toMatchObject({ allowed: 0, retry: 1 })
+    s.now = START + MINUTE
+    expect(await s.one('c', policy)).toMatchObject({ allowed: 1, remaining: 0, reset: 10 * SECOND })
+  })
+
+  test('cost 6 passes, cost 5 is refused uncharged, cost 4 passes', async () => {
+    const s = subject()
+    const policy = { limit: 10, window: MINUTE }
+    expect(await s.one('c', { ...policy, cost: 6 })).toMatchObject({ allowed: 1, remaining: 4 })
+    expect(await s.one('c', { ...policy, cost: 5 })).toMatchObject({
+      allowed: 0,
+      remaining: 4,
+      retry: MINUTE,
+    })
+    expect(await s.one('c', { ...policy, cost: 4 })).toMatchObject({ allowed: 1, remaining: 0 })
+    expect(await s.one('c', { ...policy, cost: 11 })).toMatchObject({ allowed: 0, retry: -1 })
+  })
+
+  test('a refusal by one policy charges none', async () => {
+    const s = subject()
+    const policies: TestPolicy[] = [
+      { limit: 2, window: MINUTE },
+      { limit: 100, window: HOUR },
+      { limit: 1000, window: DAY, algorithm: 'f' },
+      { limit: 50, window: HOUR, algorithm: 'g' },
+    ]
+    let last: Outcome | undefined
+    for (let i = 0; i < 10; i++) last = await s.take('c', policies)
+    expect(last!.allowed).toBe(0)
+    expect(last!.policies.map(({ remaining }) => remaining)).toEqual([0, 98, 998, 48])
+    expect(last!.policies.map(({ violated }) => violated)).toEqual([1, 0, 0, 0])
+    expect(last!.policies.map(({ retry }) => retry)).toEqual([MINUTE, 0, 0, 0])
+  })
+
+  test.each(['s', 'f', 'g'] as const)('%s: a peek and cost 0 write nothing', async (algorithm) => {
+    const s = subject()
+    const policy = { algorithm, limit: 2, window: MINUTE }
+    expect(await s.one('p', policy)).toMatchObject({ allowed: 1, remaining: 2, retry: 0 })
+    expect(await s.one('c', { ...policy, cost: 0 })).toMatchObject({ allowed: 1, remaining: 2 })
+    expect(await s.one('r', policy)).toMatchObject({ allowed: 1, remaining: 2 })
+    expect(await s.one('b', { ...policy, cost: 0 })).toMatchObject({ allowed: 1, remaining: 2 })
+    expect(await s.exists()).toBe(false)
+    await s.one('c', { ...policy, cost: 2 })
+    expect(await s.one('p', { ...policy, block: MINUTE })).toMatchObject({
+      allowed: 0,
+      violated: 1,
+    })
+    expect(await s.one('c', { ...policy, cost: 0 })).toMatchObject({ allowed: 1, retry: 0 })
+  })
+
+  test.each(['s', 'f', 'g'] as const)('%s: limit 0 admits nothing, ever', async (algorithm) => {
+    const s = subject()
+    const policy = { algorithm, limit: 0, window: MINUTE }
+    expect(await s.one('c', policy)).toMatchObject({
+      allowed: 0,
+      remaining: 0,
+      retry: -1,
+      violated: 1,
+    })
+    expect(await s.one('c', { ...policy, cost: 0 })).toMatchObject({
+      allowed: 1,
+      retry: 0,
+      violated: 0,
+    })
+    expect(await s.exists()).toBe(false)
+  })
+
+  test.each(['s', 'f', 'g'] as const)('%s: force charges beyond the limit', async (algorithm) => {
+    const s = subject()
+    const policy = { algorithm, limit: 10, window: MINUTE }
+    expect(await s.one('f', { ...policy, cost: 25 })).toMatchObject({
+      allowed: 1,
+      remaining: 0,
+      retry: 0,
+      violated: 0,
+    })
+    expect(await s.one('c', policy)).toMatchObject({ allowed: 0, violated: 1 })
+    await s.one('f', { ...policy, cost: 1e12 })
+    await s.one('f', { ...policy, cost: 1e12 })
+    expect(await s.one('p', policy)).toMatchObject({ allowed: 0 })
+    s.now += algorithm === 'g' ? 20 * 366 * DAY * 1_000 : MINUTE
+    expect(await s.one('c', policy)).toMatchObject({ allowed: 1, remaining: 9 })
+  })
+
+  test.each(['s', 'f', 'g'] as const)(
+    '%s: a refund gives back, never below 0',
+    async (algorithm) => {
+      const s = subject()
+      const policy = { algorithm, limit: 3, window: MINUTE }
+      await s.one('c', { ...policy, cost: 3 })
+      expect(await s.one('r', policy, s.now)).toMatchObject({ allowed: 1, remaining: 1 })
+      expect(await s.one('c', policy)).toMatchObject({ allowed: 1, remaining: 0 })
+      expect(await s.one('r', { ...policy, cost: 10 }, s.now)).toMatchObject({ remaining: 3 })
+      expect(await s.exists()).toBe(false)
+      expect(await s.one('r', { ...policy, cost: 10 }, s.now)).toMatchObject({ remaining: 3 })
+      expect(await s.exists()).toBe(false)
+    },
+  )
+
+  test.each(['s', 'f', 'g'] as const)(
+    '%s: a refund after expiry does nothing',
+    async (algorithm) => {
+      const s = subject()
+      const policy = { algorithm, limit: 3, window: MINUTE }
+      await s.one('c', policy)
+      const { now } = s
+      s.now += MINUTE
+      await s.one('c', { ...policy, cost: 2 })
+      expect(await s.one('r', policy, now)).toMatchObject({ remaining: 1 })
+    },
+  )
+
+  test('a refund takes the use it is for: the later ones stay as long as they would have', async () => {
+    const s = subject()
+    const policy = { limit: 2, window: MINUTE }
+    await s.one('c', policy)
+    s.now += 10 * SECOND
+    await s.one('c', policy)
+    expect(await s.one('r', policy, START)).toMatchObject({ remaining: 1, reset: MINUTE })
+    expect(await s.one('r', policy, START)).toMatchObject({ remaining: 1 })
+    await s.one('c', policy)
+    // The time is unknown: the oldest goes.
+    s.now += 10 * SECOND
+    await s.one('r', policy)
+    expect(await s.one('p', { ...policy, cost: 2 })).toMatchObject({
+      allowed: 0,
+      retry: 50 * SECOND,
+    })
+  })
+
+  test('GCRA: a refund gives back what has not drained, or was held all the time', async () => {
+    const s = subject()
+    const policy = { algorithm: 'g', limit: 60, window: MINUTE, aux: 10 } as const
+    await s.one('c', policy)
+    s.now += 400
+    expect(await s.one('r', policy, START)).toMatchObject({ remaining: 10, reset: 0 })
+    await s.one('f', { ...policy, cost: 5 })
+    const { now } = s
+    await s.one('c', policy)
+    s.now += 3 * SECOND
+    // The unit of `now` has drained by itself.
+    expect(await s.one('r', policy, now)).toMatchObject({ remaining: 7 })
+  })
+
+  test('uses that are refused count where they shall', async () => {
+    const s = subject()
+    const policies = [
+      { limit: 2, window: MINUTE },
+      { limit: 3, window: HOUR },
+    ]
+    await s.take('d', policies)
+    await s.take('d', policies)
+    s.now += 10 * SECOND
+    const {
+      allowed,
+      policies: [minute, hour],
+    } = await s.take('d', policies)
+    expect(allowed).toBe(0)
+    expect(minute).toMatchObject({ remaining: 0, retry: 50 * SECOND, violated: 1 })
+    // It did not refuse, but is full now: the call is admitted only when it admits again, too.
+    expect(hour).toMatchObject({ remaining: 0, retry: HOUR - 10 * SECOND, violated: 0 })
+    expect(
+      (
+        await s.take(
+          'd',
+          policies.map((policy) => ({ ...policy, cost: 5 })),
+        )
+      ).policies[0],
+    ).toMatchObject({ retry: -1 })
+  })
+
+  test('GCRA: hammering fills the bucket, but the wait does not grow', async () => {
+    const s = subject()
+    const policy = { algorithm: 'g', limit: 6, window: MINUTE, aux: 2 } as const
+    for (let i = 0; i < 100; i++) await s.one('d', policy)
+    expect(await s.one('d', policy)).toMatchObject({ allowed: 0, retry: 10 * SECOND })
+    s.now += 10 * SECOND
+    expect(await s.one('d', policy)).toMatchObject({ allowed: 1 })
+  })
+
+  describe.each(['s', 'f', 'g'] as const)('%s: a block', (algorithm) => {
+    const policy = { algorithm, limit: 1, window: MINUTE }
+
+    test('refuses everything, cost 0 too, and is never shortened', async () => {
+      const s = subject()
+      expect(await s.one('b', { ...policy, cost: 10 * MINUTE })).toEqual({
+        allowed: 1,
+        limit: 1,
+        remaining: 0,
+        reset: 10 * MINUTE,
+        retry: 10 * MINUTE,
+        violated: 2,
+      })
+      s.now += MINUTE
+      expect(await s.one('b', { ...policy, cost: MINUTE })).toMatchObject({ reset: 9 * MINUTE })
+      expect(await s.one('c', { ...policy, cost: 0 })).toMatchObject({
+        allowed: 0,
+        violated: 2,
+        retry: 9 * MINUTE,
+      })
+      s.now += 9 * MINUTE - 1
+      expect(await s.one('c', policy)).toMatchObject({ allowed: 0, retry: 1, violated: 2 })
+      s.now += 1
+      expect(await s.one('c', policy)).toMatchObject({ allowed: 1 })
+    })
+
+    test('follows a refusal, grows with repetition, and is forgotten', async () => {
+      const s = subject()
+      const blocking = { ...policy, block: 10 * MINUTE, blockMax: 30 * MINUTE }
+      await s.one('c', blocking)
+      for (const length of [10, 20, 30, 30].map((minutes) => minutes * MINUTE)) {
+        await s.one('f', policy)
+        expect(await s.one('c', blocking)).toMatchObject({
+          allowed: 0,
+          reset: length,
+          retry: length,
+          violated: 1,
+        })
+        // Attempts do not extend it.
+        s.now += MINUTE
+        expect(await s.one('c', blocking)).toMatchObject({ retry: length - MINUTE, violated: 2 })
+        s.now += length - MINUTE
+      }
+      s.now += 30 * MINUTE
+      await s.one('f', policy)
+      expect(await s.one('c', blocking)).toMatchObject({ reset: 30 * MINUTE })
+      s.now += 60 * MINUTE + 1
+      await s.one('f', policy)
+      expect(await s.one('c', blocking)).toMatchObject({ reset: 10 * MINUTE })
+    })
+
+    test('that a clock far ahead has made is dropped', async () => {
+      const s = subject()
+      await s.one('b', { ...policy, cost: MINUTE })
+      s.now -= 30 * SECOND
+      expect(await s.one('c', policy)).toMatchObject({ allowed: 0 })
+      s.now -= 10 * MINUTE
+      expect(await s.one('c', policy)).toMatchObject({ allowed: 1 })
+    })
+  })
+
+  test.each(['s', 'f', 'g'] as const)('%s: the clock goes back', async (algorithm) => {
+    const s = subject()
+    const policy = { algorithm, limit: 2, window: MINUTE }
+    await s.one('c', { ...policy, cost: 2 })
+    s.now -= 30 * SECOND
+    const { allowed, retry } = await s.one('c', policy)
+    expect(allowed).toBe(0)
+    s.now += retry - 1
+    expect(await s.one('p', policy)).toMatchObject({ allowed: 0 })
+    s.now += 1
+    expect(await s.one('p', policy)).toMatchObject({ allowed: 1 })
+    s.now = START - 10 * MINUTE
+    expect(await s.one('c', policy)).toMatchObject({ allowed: 1 })
+  })
+
+  test('calendar periods: one that does not hold now does nothing at all', async () => {
+    const s = subject()
+    const day = { algorithm: 'f', limit: 2, window: 23 * HOUR, aux: START - HOUR } as const
+    s.now = START + 22 * HOUR - 1
+    expect((await s.take('c', [{ limit: 5, window: MINUTE }, day])).allowed).toBe(1)
+    s.now += 1
+    expect(await s.take('c', [{ limit: 5, window: MINUTE }, day])).toEqual({
+      allowed: -1,
+      now: s.now,
+      policies: [],
+    })
+    const next = { ...day, window: DAY, aux: START + 22 * HOUR }
+    const { policies } = await s.take('c', [{ limit: 5, window: MINUTE }, next])
+    expect(policies[0]).toMatchObject({ remaining: 3 })
+    expect(policies[1]).toMatchObject({ remaining: 1, reset: DAY })
+  })
+
+  test('limits that change keep the uses counted', async () => {
+    const s = subject()
+    for (let i = 0; i < 100; i++) {
+      s.now += 10
+      await s.one('c', { limit: 100, window: MINUTE })
+    }
+    expect(await s.one('c', { limit: 60, window: MINUTE })).toMatchObject({
+      allowed: 0,
+      remaining: 0,
+    })
+    expect(await s.one('c', { limit: 105, window: MINUTE })).toMatchObject({
+      allowed: 1,
+      remaining: 4,
+    })
+    expect(await s.one('d', { limit: 5, window: MINUTE })).toMatchObject({
+      allowed: 0,
+      remaining: 0,
+      limit: 5,
+    })
+    expect(await s.one('p', { limit: 105, window: MINUTE })).toMatchObject({ remaining: 3 })
+  })
+
+  test("subjects' own limits come before the policy's", async () => {
+    const [mine, ours] = [`own:${subjects++}`, `own:${subjects++}`]
+    const s = subject([mine, ours])
+    const set = (key: string, ...pairs: string[]): Promise<number> =>
+      engine.run(setLimits, [key], [`${HOUR}`, '0', ...pairs], s.now)
+    const limits = async (): Promise<number[]> => {
+      const base = { limit: 10, window: MINUTE, cost: 0 }
+      const { policies } = await s.take('c', [
+        { ...base, name: 'a', own: 1 },
+        { ...base, name: 'b', own: 1, algorithm: 'f' },
+        { ...base, name: 'a', own: 2, algorithm: 'g' },
+        { ...base, name: 'a', own: 0 },
+      ])
+      return policies.map(({ limit }) => limit)
+    }
+    expect(await limits()).toEqual([10, 10, 10, 10])
+    expect(await set(mine, 'a', '600', 'b', '0')).toBe(2)
+    expect(await limits()).toEqual([600, 0, 10, 10])
+    expect(await set(ours, 'a', '7')).toBe(1)
+    expect(await limits()).toEqual([600, 0, 7, 10])
+    for (const bad of ['-1', '1.5', '1e3', ' 5', '', '0x10', '9'.repeat(13)]) {
+      await set(mine, 'a', bad)
+      expect(await limits()).toEqual([10, 10, 7, 10])
+    }
+    expect(await set(mine)).toBe(0)
+    expect(await engine.run(getLimits, [mine], [], s.now)).toEqual(['-2'])
+    expect(await exists(mine)).toBe(false)
+  })
+
+  test('own limits are read back without their renewal', async () => {
+    const key = `own:${subjects++}`
+    expect(
+      await engine.run(
+        setLimits,
+        [key],
+        [`${HOUR}`, `${HOUR}`, 'minute', '600', '__proto__', '1'],
+        START,
+      ),
+    ).toBe(2)
+    const [left, ...fields] = await engine.run(getLimits, [key], [], START)
+    expect(Number(left)).toBeGreaterThan(HOUR - MINUTE)
+    expect(Number(left)).toBeLessThanOrEqual(HOUR)
+    expect(fields).toEqual(['minute', '600', '__proto__', '1'])
+  })
+
+  test('a reset forgets, tells how much, and tells others', async () => {
+    const s = subject()
+    const policies = [
+      { limit: 1, window: MINUTE, block: HOUR },
+      { limit: 5, window: HOUR },
+    ]
+    await s.take('c', policies)
+    await s.take('c', policies)
+    const heard: string[] = []
+    const listener = redis.client.duplicate()
+    inProcess.store.subscribe('resets', (message) => heard.push(message))
+    listener.on('message', (_channel, message) => heard.push(message))
+    await listener.subscribe('resets')
+    const forget = (channel: string): Promise<number> =>
+      engine.run(reset, [s.keyOf(0), s.keyOf(1), s.keyOf(2)], [channel, 'alice'], s.now)
+    expect(await forget('resets')).toBe(2)
+    expect(await s.take('c', policies)).toMatchObject({
+      allowed: 1,
+      policies: [{ remaining: 0 }, { remaining: 4 }],
+    })
+    expect(await forget('')).toBe(2)
+    expect(await forget('')).toBe(0)
+    await expect.poll(() => heard).toEqual(['alice'])
+    listener.disconnect()
+  })
+})
+
+describe('keys in Redis live as long as they are needed', () => {
+  const DEFAULT = { window: MINUTE } as const
+
+  async function life(
+    verb: Verb,
+    policy: TestPolicy,
+    key = `life:${subjects++}`,
+  ): Promise<[key: string, ms: number]> {
+    // Redis's own clock: the last argument is empty.
+    await evaluate(redis.client, take, [key], [...takeArgs(verb, [policy]), ''])
+    return [key, await redis.client.pttl(key)]
+  }
+
+  function near(ms: number, expected: number): void {
+    expect(ms).toBeLessThanOrEqual(expected)
+    expect(ms).toBeGreaterThan(expected - 2 * SECOND)
+  }
+
+  test('charges', async () => {
+    near((await life('c', { ...DEFAULT, limit: 100 }))[1], MINUTE)
+    near((await life('c', { ...DEFAULT, limit: 6, algorithm: 'g' }))[1], 10 * SECOND)
+    near(
+      (await life('c', { limit: 6, window: 7 * DAY, algorithm: 'f' }))[1],
+      7 * DAY - (Date.now() % (7 * DAY)),
+    )
+  })
+
+  test.each(['s', 'f', 'g'] as const)(
+    '%s: blocks and what is remembered of them',
+    async (algorithm) => {
+      const policy = {
+        ...DEFAULT,
+        limit: 0,
+        algorithm,
+        block: HOUR,
+        aux: algorithm === 'f' ? '' : 64,
+      } as const
+      near((await life('c', policy))[1], 2 * HOUR + 1)
+      near((await life('b', { ...policy, cost: HOUR }))[1], HOUR)
+    },
+  )
+
+  test('a refund shortens it, and ends it', async () => {
+    const [key] = await life('c', { ...DEFAULT, limit: 6, cost: 2, algorithm: 'g' })
+    near((await life('r', { ...DEFAULT, limit: 6, algorithm: 'g' }, key))[1], 10 * SECOND)
+    expect((await life('r', { ...DEFAULT, limit: 6, algorithm: 'g' }, key))[1]).toBe(-2)
+  })
+
+  test('expired by Redis, the window is free again', async () => {
+    const policy = { limit: 1, window: 60 }
+    const [key] = await life('c', policy)
+    await sleep(80)
+    expect(await redis.client.exists(key)).toBe(0)
+    expect((await life('c', policy, key))[1]).toBeGreaterThan(0)
+  })
+
+  test('own limits are renewed by use, once half of their time is gone', async () => {
+    const own = `life:${subjects++}`
+    const use = (): Promise<number[]> =>
+      evaluate(
+        redis.client,
+        take,
+        ['life:x', own],
+        [...takeArgs('p', [{ ...DEFAULT, limit: 1, own: 1 }]), ''],
+      )
+    await evaluate(redis.client, setLimits, [own], ['600', '600', 'default', '5', ''])
+    await use()
+    expect(await redis.client.pttl(own)).toBeLessThanOrEqual(600)
+    await sleep(350)
+    expect(await redis.client.pttl(own)).toBeLessThan(300)
+    expect((await use())[2]).toBe(5)
+    expect(await redis.client.pttl(own)).toBeGreaterThan(500)
+    await evaluate(redis.client, setLimits, [own], ['60000', '0', 'default', '5', ''])
+    await use()
+    near(await redis.client.pttl(own), MINUTE)
+  })
+
+  test('no key is without a time to live', async () => {
+    const names = (await redis.client.keys('*')).filter((name) => !name.startsWith('take:'))
+    for (const name of names) expect(await redis.client.pttl(name), name).not.toBe(-1)
+  })
+})

@@ -1,0 +1,319 @@
+/**
+ * One application, written once, on every framework: a stack of features and of middlewares of
+ * others, and a handler that speaks no framework's language.
+ */
+import { once } from 'node:events'
+import {
+  createServer,
+  request,
+  type IncomingMessage,
+  type OutgoingHttpHeaders,
+  type Server,
+  type ServerResponse,
+} from 'node:http'
+import { createRequire } from 'node:module'
+import type { AddressInfo } from 'node:net'
+import type { Readable } from 'node:stream'
+import { brotliDecompressSync, gunzipSync } from 'node:zlib'
+import compression from 'compression'
+import compress from 'koa-compress'
+import type { Context } from 'koa'
+import { onTestFinished } from 'vitest'
+import { connectAdapter, type ConnectMiddleware } from '../../src/http/connect.ts'
+import type { Feature } from '../../src/http/exchange.ts'
+import { koaAdapter } from '../../src/http/koa.ts'
+
+const require = createRequire(import.meta.url)
+
+// oxlint-disable typescript/no-explicit-any
+export type AnyFeature = Feature<any, any>
+
+/** What a handler is given. */
+export interface Tools {
+  req: IncomingMessage & Record<string, any>
+  res: ServerResponse
+  /** What features exposed. */
+  exposed: Record<string, any>
+  set(name: string, value: string | string[]): void
+  send(status: number, body: string | Buffer | object | null): void
+  stream(body: Readable, headers?: Record<string, string>): void
+  /** Write to the response itself, past the framework. */
+  raw(write: (res: ServerResponse) => void): void
+}
+export type Handler = (tools: Tools) => void | Promise<void>
+
+/** Somebody else's middleware: `around` is asked before, and awaited after where there is an after. */
+export interface Foreign {
+  /** Runs before; 'answer' ends the response here, an Error is handed on. */
+  foreign(tools: Tools): 'answer' | Error | void | Promise<'answer' | Error | void>
+}
+export type Member = AnyFeature | Foreign | 'compression' | Member[]
+
+export interface Setup {
+  /** From the outermost to the innermost. An array is a pipeline. */
+  stack: Member[]
+  handler?: Handler
+  /** Who answers for an error: the application's own handler, or (default) the framework's. */
+  onError?: (error: any, tools: Tools) => void
+  trustProxy?: unknown
+  budgetMs?: number
+}
+
+export interface Running {
+  url: URL
+  server: Server
+  warnings: string[]
+  /** The errors that reached the error handler, or the framework. */
+  errors: any[]
+  /** The adapter in use. */
+  adapter: any
+}
+
+export interface Framework {
+  name: string
+  kind: 'express' | 'koa' | 'node'
+  start(setup: Setup): Promise<Running>
+}
+
+export const hello: Handler = ({ send }) => send(200, 'hello')
+
+export const frameworks: Framework[] = [
+  express('Express 4', 'express4'),
+  express('Express 5', 'express'),
+  koa('Koa 2', 'koa2'),
+  koa('Koa 3', 'koa'),
+  { name: 'node:http', kind: 'node', start: startNode },
+]
+
+async function listen(
+  listener: (req: IncomingMessage, res: ServerResponse) => void,
+  rest: Omit<Running, 'url' | 'server'>,
+): Promise<Running> {
+  const server = createServer(listener).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  onTestFinished(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+  const { port } = server.address() as AddressInfo
+  return { url: new URL(`http://127.0.0.1:${port}`), server, ...rest }
+}
+
+function connectTools(req: any, res: ServerResponse): Tools {
+  return {
+    req,
+    res,
+    exposed: req,
+    set: (name, value) => void res.setHeader(name, value),
+    send(status, body) {
+      res.statusCode = status
+      if (body === null) return void res.end()
+      const isObject = typeof body === 'object' && !Buffer.isBuffer(body)
+      if (isObject) res.setHeader('Content-Type', 'application/json; charset=utf-8')
+      else if (!res.hasHeader('Content-Type')) res.setHeader('Content-Type', 'text/plain')
+      const bytes = Buffer.from(isObject ? JSON.stringify(body) : (body as string))
+      if (!res.hasHeader('Content-Length')) res.setHeader('Content-Length', bytes.length)
+      res.end(req.method === 'HEAD' ? undefined : bytes)
+    },
+    stream(body, headers = {}) {
+      for (const [name, value] of Object.entries(headers)) res.setHeader(name, value)
+      res.once('close', () => body.destroy())
+      body.once('error', () => res.destroy())
+      body.pipe(res)
+    },
+    raw: (write) => write(res),
+  }
+}
+
+function connectStack(stack: Member[], adapter: ReturnType<typeof connectAdapter>) {
+  return stack.map((member): ConnectMiddleware => {
+    if (member === 'compression') return compression({ threshold: 0 }) as any
+    if (Array.isArray(member)) return adapter.pipeline(connectStack(member, adapter))
+    if ('handle' in member) return adapter.mount(member as AnyFeature)
+    return async (req, res, next) => {
+      const said = await (member as Foreign).foreign(connectTools(req, res))
+      if (said === 'answer') return
+      next(said)
+    }
+  })
+}
+
+function express(name: string, module: string): Framework {
+  return {
+    name,
+    kind: 'express',
+    start({ stack, handler = hello, onError, trustProxy, budgetMs = 100 }) {
+      const app = require(module)()
+      if (trustProxy !== undefined) app.set('trust proxy', trustProxy)
+      const warnings: string[] = []
+      const errors: any[] = []
+      const adapter = connectAdapter({ budgetMs, warn: (text) => warnings.push(text) })
+      for (const middleware of connectStack(stack, adapter)) app.use(middleware)
+      app.use((req: any, res: any, next: any) => {
+        Promise.resolve(handler(connectTools(req, res))).catch(next)
+      })
+      app.use((error: any, req: any, res: any, next: any) => {
+        errors.push(error)
+        if (onError === undefined || res.headersSent) next(error)
+        else onError(error, connectTools(req, res))
+      })
+      app.set('env', 'test')
+      return listen(app, { warnings, errors, adapter })
+    },
+  }
+}
+
+function startNode({ stack, handler = hello, onError, budgetMs = 100 }: Setup): Promise<Running> {
+  const warnings: string[] = []
+  const errors: any[] = []
+  const adapter = connectAdapter({ budgetMs, warn: (text) => warnings.push(text) })
+  const middlewares = connectStack(stack, adapter)
+  const listener = (req: IncomingMessage, res: ServerResponse): void => {
+    const tools = connectTools(req, res)
+    const refuse = (error: any): void => {
+      errors.push(error)
+      if (res.headersSent) return void res.destroy()
+      if (onError !== undefined) return onError(error, tools)
+      res.statusCode = error.status ?? 500
+      res.end('Error')
+    }
+    const run = (index: number): void => {
+      const middleware = middlewares[index]
+      if (middleware !== undefined) {
+        return middleware(req, res, (error) => (error ? refuse(error) : run(index + 1)))
+      }
+      Promise.resolve(handler(tools)).catch(refuse)
+    }
+    run(0)
+  }
+  return listen(listener, { warnings, errors, adapter })
+}
+
+function koaTools(ctx: Context): Tools {
+  return {
+    req: ctx.req,
+    res: ctx.res,
+    exposed: ctx.state,
+    set: (name, value) => ctx.set(name, value),
+    send(status, body) {
+      ctx.status = status
+      ctx.body = body
+      if (status !== 204) ctx.status = status
+    },
+    stream(body, headers = {}) {
+      ctx.status = 200
+      ctx.body = body
+      ctx.set(headers)
+    },
+    raw(write) {
+      ctx.respond = false
+      ctx.res.statusCode = 200
+      write(ctx.res)
+    },
+  }
+}
+
+function koaStack(stack: Member[], adapter: ReturnType<typeof koaAdapter>): any[] {
+  return stack.map((member) => {
+    if (member === 'compression') return compress({ threshold: 0 })
+    if (Array.isArray(member)) return adapter.pipeline(koaStack(member, adapter))
+    if ('handle' in member) return adapter.mount(member as AnyFeature)
+    return async (ctx: Context, next: () => Promise<void>) => {
+      const said = await (member as Foreign).foreign(koaTools(ctx))
+      if (said instanceof Error) throw said
+      if (said !== 'answer') await next()
+    }
+  })
+}
+
+function koa(name: string, module: string): Framework {
+  return {
+    name,
+    kind: 'koa',
+    start({ stack, handler = hello, onError, trustProxy, budgetMs = 100 }) {
+      const Koa = require(module)
+      const app = new Koa(typeof trustProxy === 'object' ? trustProxy : { proxy: trustProxy })
+      const warnings: string[] = []
+      const errors: any[] = []
+      app.on('error', (error: any) => errors.push(error))
+      const adapter = koaAdapter({ budgetMs, warn: (text) => warnings.push(text) })
+      if (onError !== undefined) {
+        app.use(async (ctx: Context, next: () => Promise<void>) => {
+          try {
+            await next()
+          } catch (error) {
+            errors.push(error)
+            onError(error, koaTools(ctx))
+          }
+        })
+      }
+      for (const middleware of koaStack(stack, adapter)) app.use(middleware)
+      app.use((ctx: Context) => handler(koaTools(ctx)))
+      return listen(app.callback(), { warnings, errors, adapter })
+    },
+  }
+}
+
+/** What a client saw. */
+export interface Answer {
+  status: number
+  headers: IncomingMessage['headers']
+  rawHeaders: string[]
+  /** As it was before any compression. */
+  text: string
+  bytes: Buffer
+  /** Did the response end as HTTP says it should? */
+  complete: boolean
+}
+
+export interface Question {
+  method?: string
+  path?: string
+  headers?: OutgoingHttpHeaders
+  body?: string
+}
+
+/** Ask, and read to the end, whether or not it is a good one. */
+export async function ask({ url }: Running, question: Question = {}): Promise<Answer> {
+  const { method = 'GET', path = '/', headers = {}, body } = question
+  const req = request(new URL(path, url), { method, headers, agent: false })
+  req.end(body)
+  const [res] = (await once(req, 'response')) as [IncomingMessage]
+  const chunks: Buffer[] = []
+  res.on('data', (chunk: Buffer) => chunks.push(chunk))
+  res.on('error', () => {})
+  await new Promise((resolve) => res.once('close', resolve))
+  const bytes = Buffer.concat(chunks)
+  const { statusCode = 0, headers: answered, rawHeaders, complete } = res
+  const text = complete ? decode(bytes, answered['content-encoding']).toString() : String(bytes)
+  return { status: statusCode, headers: answered, rawHeaders, text, bytes, complete }
+}
+
+function decode(bytes: Buffer, encoding: string | undefined): Buffer {
+  if (bytes.length === 0) return bytes
+  if (encoding === 'gzip') return gunzipSync(bytes)
+  return encoding === 'br' ? brotliDecompressSync(bytes) : bytes
+}
+
+/** The values of a field, one for each line that was sent. */
+export function lines({ rawHeaders }: Answer, name: string): string[] {
+  return rawHeaders.filter(
+    (_, index) => index % 2 === 1 && rawHeaders[index - 1]?.toLowerCase() === name,
+  )
+}
+
+/** A promise, and the means to settle it. */
+export function signal<Value = void>() {
+  let resolve!: (value: Value) => void
+  let reject!: (reason: unknown) => void
+  const promise = new Promise<Value>((yes, no) => {
+    resolve = yes
+    reject = no
+  })
+  return { promise, resolve, reject }
+}
+
+/** A feature that makes this plan of every request. */
+export function feature(handle: AnyFeature['handle'], rest: Partial<AnyFeature> = {}): AnyFeature {
+  return { name: 'probe', handle, ...rest }
+}

@@ -11,9 +11,19 @@ const lua = {
   },
 }
 
+/** Tests and examples that import the package by its name run its source. */
+const source = (file: string): string => `${import.meta.dirname}/src/${file}`
+
 export default defineConfig({
   plugins: [lua],
+  resolve: {
+    alias: [
+      { find: /^turnpike$/, replacement: source('index.ts') },
+      { find: /^turnpike\/(\w+)$/, replacement: source('$1.ts') },
+    ],
+  },
   test: {
+    globalSetup: 'test/support/global-setup.ts',
     include: ['test/**/*.test.ts', 'examples/**/*.test.ts'],
     testTimeout: 20_000,
     hookTimeout: 30_000,

@@ -17,18 +17,19 @@ export interface TestStoreOptions {
  *     await store.advance('61s')
  */
 export class TestStore extends MemoryStore {
-  readonly #turn: (ms: number) => Promise<void>
+  /** Move the clock by `ms`; a negative number turns it back, as a server's clock may jump. */
+  readonly turn: (ms: number) => Promise<void>
   #away = false
 
   constructor({ now }: TestStoreOptions = {}) {
     const clock = handClock(now)
     super({ clock })
-    this.#turn = clock.turn
+    this.turn = clock.turn
   }
 
   /** Turn the clock forward; whoever waits for a time that has come goes on before this resolves. */
   async advance(time: Duration): Promise<void> {
-    await this.#turn(duration(time, 'store.advance()', 'time', 0))
+    await this.turn(duration(time, 'store.advance()', 'time', 0))
   }
 
   /** Behave as if Redis were away, until `recover()`: features answer by their failure rules. */

@@ -233,7 +233,7 @@ describe.each(frameworks)('seal on $name', ({ start, kind }) => {
     done.resolve()
     await finished.promise
     expect((await answer).text).toBe('body')
-    expect(events).toEqual(['ERR_STREAM_WRITE_AFTER_END', 'callback', 'second callback'])
+    expect(events).toEqual(['ERR_STREAM_WRITE_AFTER_END', 'second callback', 'callback'])
   })
 
   it('refuses a chunk that is none as node does', async () => {
@@ -268,14 +268,18 @@ describe.each(frameworks)('seal on $name', ({ start, kind }) => {
   })
 
   it('resets the connection where its close would mean the end of the body', async () => {
+    const { probe, called, done } = slow()
     const app = await start({
-      stack: [broken()],
-      handler: ({ stream }) => stream(Readable.from(long)),
+      stack: [probe],
+      handler: ({ stream }) => stream(Readable.from(['one', 'two'])),
     })
     const socket = connect(Number(app.url.port), '127.0.0.1')
+    const failed = once(socket, 'error')
     socket.write('GET / HTTP/1.0\r\n\r\n')
-    socket.resume()
-    const [error] = await once(socket, 'error')
+    // libuv takes a reset for an end if it comes together with data.
+    await Promise.all([called, once(socket, 'data')])
+    done.reject(new Error('not saved'))
+    const [error] = await failed
     expect(error.code).toBe('ECONNRESET')
   })
 })

@@ -66,7 +66,7 @@ local function compacted(log, cell)
   return result .. pack('>I6I5', time, sum)
 end
 
--- 1. Look at every policy. `seen` keeps 10 values of each for the second pass.
+-- 1. Look at every policy. `seen` keeps 10 values of each for the second pass; filled here, Lua allots it once.
 local seen = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 for i = 1, n do
   local a, k = i * 9 - 6, i * 10 - 10

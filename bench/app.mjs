@@ -1,0 +1,48 @@
+/**
+ * The application of one variant, in a process of its own: `node app.mjs <variant> <redis url>`.
+ * It says its port, and then answers to:
+ *   mark      what this process has used so far
+ *   profile   start a CPU profile; again: end it and give it
+ */
+import { subscribe } from 'node:diagnostics_channel'
+import { createServer } from 'node:http'
+import { Session } from 'node:inspector/promises'
+import path from 'node:path'
+import { pathToFileURL } from 'node:url'
+
+const [file, url] = process.argv.slice(2)
+
+// A request that turnpike answered without Redis would make it look fast.
+let degraded = 0
+subscribe('turnpike:unavailable', () => degraded++)
+
+const { default: serve } = await import(pathToFileURL(path.resolve(file)))
+const server = createServer(await serve({ url }))
+server.listen(0, '127.0.0.1', () => process.send({ port: server.address().port }))
+
+let session
+async function profile() {
+  if (!session) {
+    session = new Session()
+    session.connect()
+    await session.post('Profiler.enable')
+    await session.post('Profiler.setSamplingInterval', { interval: 100 })
+    await session.post('Profiler.start')
+    return {}
+  }
+  const { profile } = await session.post('Profiler.stop')
+  session.disconnect()
+  session = undefined
+  return profile
+}
+
+const answers = {
+  mark() {
+    const { user, system } = process.cpuUsage()
+    return { cpu: user + system, degraded, version: process.version }
+  },
+  profile,
+}
+
+process.on('message', async (name) => process.send(await answers[name]()))
+process.on('disconnect', () => process.exit())

@@ -1,0 +1,26 @@
+/** The applications that the variants put their middlewares into. */
+import express from 'express'
+import Koa from 'koa'
+import { PATH, payload } from './payload.mjs'
+
+/** A limit that nobody reaches: what is measured is the way of a request that may pass. */
+export const ENOUGH = 1_000_000_000
+
+/** The windows of the variants with three of them, in ms. */
+export const WINDOWS = { '1m': 60_000, '1h': 3_600_000, '1d': 86_400_000 }
+
+export function expressApp(...middlewares) {
+  const app = express()
+  for (const middleware of middlewares) app.use(middleware)
+  app.get(PATH, (req, res) => res.json(payload()))
+  return app
+}
+
+export function koaApp(...middlewares) {
+  const app = new Koa()
+  for (const middleware of middlewares) app.use(middleware)
+  app.use((ctx) => {
+    if (ctx.path === PATH) ctx.body = payload()
+  })
+  return app.callback()
+}

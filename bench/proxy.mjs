@@ -1,0 +1,100 @@
+/**
+ * Stands between an application and Redis: `node proxy.mjs <port of Redis>`. It holds what passes
+ * back for some time each way, and counts. It says its port, and then answers to `{ delay }`, in ms
+ * each way, with what it counted since the last time:
+ *   commands   that clients sent
+ *   trips      times that a client spoke after the server had answered: with one request at a time,
+ *              the round trips of that request
+ *   hold       how long it really held a piece back, in ms each way (median)
+ */
+import { connect, createServer } from 'node:net'
+import { median } from './table.mjs'
+
+const [target] = process.argv.slice(2).map(Number)
+let delay = 0
+let counts
+let isAnswered
+
+function reset() {
+  counts = { commands: 0, trips: 0, holds: [] }
+  isAnswered = true
+}
+
+/** Passes on what comes from `from`, `delay` ms later and in order. */
+function pass(from, to, see) {
+  const waiting = []
+  let timer
+  const release = () => {
+    timer = undefined
+    const now = performance.now()
+    while (waiting.length > 0 && waiting[0].due <= now) {
+      const { due, held, piece } = waiting.shift()
+      if (counts.holds.length < 10_000) counts.holds.push(now - due + held)
+      to.write(piece)
+    }
+    if (waiting.length > 0) timer = setTimeout(release, waiting[0].due - now)
+  }
+  from.on('data', (piece) => {
+    see(piece)
+    if (delay === 0 && waiting.length === 0) return to.write(piece)
+    waiting.push({ due: performance.now() + delay, held: delay, piece })
+    timer ??= setTimeout(release, delay)
+  })
+  from.on('error', () => to.destroy())
+  from.on('close', () => to.destroy())
+}
+
+/** Counts commands: arrays of bulk strings, which may come in pieces. */
+function commandCounter() {
+  let bulks = 0
+  let skip = 0
+  let line = ''
+  return (piece) => {
+    let at = 0
+    while (at < piece.length) {
+      if (skip > 0) {
+        const step = Math.min(skip, piece.length - at)
+        skip -= step
+        at += step
+        continue
+      }
+      const end = piece.indexOf(10, at)
+      line += piece.latin1Slice(at, end < 0 ? piece.length : end)
+      if (end < 0) return
+      at = end + 1
+      const size = Number(line.slice(1))
+      if (bulks === 0) {
+        bulks = size
+        counts.commands++
+      } else {
+        bulks--
+        skip = size + 2
+      }
+      line = ''
+    }
+  }
+}
+
+const server = createServer({ noDelay: true }, (client) => {
+  const redis = connect({ port: target, host: '127.0.0.1', noDelay: true })
+  const count = commandCounter()
+  pass(client, redis, (piece) => {
+    count(piece)
+    if (isAnswered) counts.trips++
+    isAnswered = false
+  })
+  pass(redis, client, () => {
+    isAnswered = true
+  })
+})
+
+process.on('message', (message) => {
+  const { commands, trips, holds } = counts
+  delay = message.delay
+  reset()
+  process.send({ commands, trips, hold: holds.length > 0 ? median(holds) : 0 })
+})
+process.on('disconnect', () => process.exit())
+
+reset()
+server.listen(0, '127.0.0.1', () => process.send({ port: server.address().port }))

@@ -1,0 +1,19 @@
+/** Figures in rows. */
+
+export function median(values) {
+  const sorted = [...values].sort((a, b) => a - b)
+  const middle = sorted.length >> 1
+  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
+}
+
+export const fixed = (value, digits) =>
+  Number.isFinite(value) ? value.toFixed(digits) : '-'
+
+/** Prints a Markdown table: text to the left, everything else to the right. */
+export function print(title, head, rows) {
+  const widths = head.map((name, i) => Math.max(name.length, ...rows.map((row) => row[i].length)))
+  const line = (cells) =>
+    `| ${cells.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]) : cell.padStart(widths[i]))).join(' | ')} |`
+  const rule = `|${widths.map((width, i) => (i === 0 ? '-'.repeat(width + 2) : `${'-'.repeat(width + 1)}:`)).join('|')}|`
+  console.log(`\n${title}\n\n${[line(head), rule, ...rows.map(line)].join('\n')}`)
+}

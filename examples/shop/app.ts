@@ -1,0 +1,132 @@
+/** A small shop: which route stands behind which limit. */
+import { setTimeout as pause } from 'node:timers/promises'
+import express, { type ErrorRequestHandler, type Express } from 'express'
+import type { Request, RequestHandler } from 'express'
+import type { Events, Limiter, Turnpike } from 'turnpike/express'
+import { commands, type LimitRow } from './commands.ts'
+import { page, state } from './page.ts'
+
+export interface ShopOptions {
+  /** What one query of the database takes, in milliseconds. */
+  databaseMs?: number
+}
+
+// In clear, because this is a demo: a shop of yours keeps hashes.
+const users = new Map([['ada@example.com', 'correct horse']])
+
+type Plan = 'free' | 'pro'
+const customers = new Map<string | undefined, { id: string; plan: Plan }>([
+  ['free', { id: 'ada', plan: 'free' }],
+  ['pro', { id: 'grace', plan: 'pro' }],
+])
+const customerOf = (req: Request) => customers.get(req.get('x-api-key'))
+
+const products = ['Abacus', 'Bellows', 'Compass', 'Dividers', 'Easel', 'Funnel', 'Gimlet', 'Hourglass'].map(
+  (name, i) => ({ id: i + 1, name, price: 12 + 7 * i }),
+)
+const PAGE = 4
+
+/** The shop over any instance: `turnpike({ store: testStore() })` in tests. */
+export function createShop(
+  tp: Turnpike<Request, RequestHandler>,
+  { databaseMs = 150 }: ShopOptions = {},
+): Express {
+  const app = express().disable('x-powered-by')
+
+  // Short, so that a demo goes on: the defaults are 5 failures in 15 minutes.
+  const login = tp.loginGuard({
+    key: (req) => req.body?.email,
+    limit: 5,
+    window: '1m',
+    blockFor: '20s',
+  })
+  const browsing = tp.rateLimit({ name: 'products', limit: 30, window: '1m' })
+  const searching = tp.rateLimit({
+    name: 'api',
+    policies: [
+      { name: 'minute', limit: 20, window: '1m' },
+      { name: 'hour', limit: 100, window: '1h' },
+      { name: 'day', limit: 500, window: '1d' },
+    ],
+  })
+  const byCustomer = { window: '1m', key: (req: Request) => customerOf(req)?.id } as const
+  const quotas = {
+    free: tp.rateLimit({ name: 'free', limit: 10, ...byCustomer }),
+    pro: tp.rateLimit({ name: 'pro', limit: 60, algorithm: 'gcra', burst: 20, ...byCustomer }),
+  }
+
+  app.post('/login', express.json(), login, (req, res) => {
+    const { email, password } = (req.body ?? {}) as Record<string, unknown>
+    const wanted = users.get(String(email))
+    if (wanted !== undefined && wanted === password) res.json({ welcome: email })
+    else problem(res, 401, 'Wrong e-mail or password')
+  })
+
+  app.get('/products', browsing, async (req, res) => {
+    const page = Number(req.query['page'] ?? 1)
+    if (!Number.isInteger(page) || page < 1) return problem(res, 400, 'page is a number from 1 on')
+    await pause(databaseMs)
+    res.json({ page, products: products.slice((page - 1) * PAGE, page * PAGE) })
+  })
+
+  const quota: RequestHandler = (req, res, next) => {
+    const customer = customerOf(req)
+    if (customer) void quotas[customer.plan](req, res, next)
+    else problem(res, 401, 'x-api-key must be free or pro')
+  }
+  app.get('/api/quota', quota, (req, res) => {
+    res.json({ ...customerOf(req), remaining: req.rateLimit?.remaining })
+  })
+
+  app.get('/api/search', searching, (req, res) => {
+    const wanted = String(req.query['q'] ?? '').toLowerCase()
+    res.json({ found: products.filter(({ name }) => name.toLowerCase().includes(wanted)) })
+  })
+
+  app.use('/health', tp.health({ cacheFor: '1s' }))
+
+  const recent: Events['decision'][] = []
+  tp.on('decision', (decision) => {
+    recent.unshift(decision)
+    recent.length = Math.min(recent.length, 8)
+  })
+
+  /** What the caller has left, without using any of it. */
+  async function limitsOf(req: Request): Promise<LimitRow[]> {
+    const address = tp.key.ip()(req) as string
+    const look = async (title: string, limiter: Limiter, subject: string): Promise<LimitRow[]> => {
+      const { policies } = await limiter.peek(subject)
+      return policies.map((policy) => ({ title, ...policy }))
+    }
+    const rows = await Promise.all([
+      look('GET /products', browsing, address),
+      look('GET /api/search', searching, address),
+      look('GET /api/quota, key free', quotas.free, 'ada'),
+      look('GET /api/quota, key pro', quotas.pro, 'grace'),
+    ])
+    return rows.flat()
+  }
+  const stateOf = async (req: Request) =>
+    state({ status: tp.status(), limits: await limitsOf(req).catch(() => undefined), recent })
+
+  app.get('/state', async (req, res) => {
+    res.set('Cache-Control', 'no-store').send(await stateOf(req))
+  })
+
+  app.get('/', async (req, res) => {
+    const { html, policy } = page(commands(`http://127.0.0.1:${req.socket.localPort}`), await stateOf(req))
+    res.set({ 'Content-Security-Policy': policy, 'Cache-Control': 'no-store' }).send(html)
+  })
+
+  const failed: ErrorRequestHandler = (error, _req, res, next) => {
+    if (res.headersSent) return next(error)
+    const { status = 500, expose = false, message } = error
+    if (status >= 500) console.error(error)
+    problem(res, status, expose ? message : 'Something went wrong')
+  }
+  return app.use(failed)
+}
+
+function problem(res: express.Response, status: number, title: string): void {
+  res.status(status).type('application/problem+json').send(JSON.stringify({ title, status }))
+}

@@ -1,0 +1,84 @@
+/** What there is to try: shown on the page as curl lines, sent by its buttons, printed at the start. */
+import type { PolicyState } from 'turnpike/express'
+
+export interface Command {
+  title: string
+  note: string
+  curl: string
+  times: number
+  path: string
+  method: 'GET' | 'POST'
+  headers: Record<string, string>
+  body?: string
+}
+
+/** One policy of a limit, as the page shows it. */
+export type LimitRow = PolicyState & { title: string }
+
+type Draft = Pick<Command, 'title' | 'note' | 'path'> & Partial<Command>
+
+const password = (password: string): Partial<Command> => ({
+  method: 'POST',
+  path: '/login',
+  headers: { 'content-type': 'application/json' },
+  body: JSON.stringify({ email: 'ada@example.com', password }),
+})
+
+const DRAFTS: Draft[] = [
+  {
+    title: 'Log in',
+    note: '200; a success forgets the failures before it.',
+    path: '/login',
+    ...password('correct horse'),
+  },
+  {
+    title: 'Guess a password, six times',
+    note: '401 five times, then 429 with Retry-After; even the right password must wait now.',
+    path: '/login',
+    ...password('guess'),
+    times: 6,
+  },
+  {
+    title: 'The free plan',
+    note: '10 a minute: the eleventh is refused until the first is a minute old.',
+    path: '/api/quota',
+    headers: { 'x-api-key': 'free' },
+    times: 11,
+  },
+  {
+    title: 'The pro plan',
+    note: '60 a minute and up to 20 at once (GCRA): after a burst, one each second.',
+    path: '/api/quota',
+    headers: { 'x-api-key': 'pro' },
+    times: 21,
+  },
+  {
+    title: 'Three windows, one round trip',
+    note: 'A minute, an hour and a day, all or nothing: what one refuses drains none.',
+    path: '/api/search?q=a',
+  },
+  {
+    title: 'Browse products',
+    note: '30 a minute by address, before a database that takes 150 ms.',
+    path: '/products?page=1',
+  },
+  {
+    title: 'How is Redis?',
+    note: 'Kill it and look again: degraded, and every route above still answers. Also /health/live and /health/ready.',
+    path: '/health',
+  },
+]
+
+/** The commands for a shop that listens at `origin`. */
+export function commands(origin: string): Command[] {
+  return DRAFTS.map((draft) => {
+    const command = { method: 'GET', headers: {}, times: 1, ...draft } as const
+    return { ...command, curl: curl(origin, command) }
+  })
+}
+
+function curl(origin: string, { path, headers, body, times }: Omit<Command, 'curl'>): string {
+  const fields = Object.entries(headers).map(([name, value]) => ` -H '${name}: ${value}'`)
+  const line = `curl -i '${origin}${path}'${fields.join('')}${body === undefined ? '' : ` -d '${body}'`}`
+  return times === 1 ? line : `for i in $(seq ${times}); do ${line} -s; echo; done`
+}

@@ -1,0 +1,106 @@
+/**
+ * Builds what is needed and serves an example, by default the shop, on http://127.0.0.1:3000 or the
+ * next free port. The example runs on the built package, which it imports by name.
+ *
+ *   npm run demo                       over REDIS_URL, else in this process
+ *   npm run demo -- --redis            over a redis-server of its own
+ *   npm run demo -- koa                another of examples/
+ *   PORT=8080 npm run demo
+ */
+import { existsSync, readdirSync, statSync } from 'node:fs'
+import { createServer } from 'node:net'
+import path from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { parseArgs } from 'node:util'
+
+const HOST = '127.0.0.1'
+const root = path.join(import.meta.dirname, '..')
+const at = (...parts) => path.join(root, ...parts)
+
+/** When the newest of these files and folders was changed. */
+function newest(...paths) {
+  const files = paths.flatMap((each) => {
+    if (!statSync(each).isDirectory()) return [each]
+    return readdirSync(each, { recursive: true }).map((file) => path.join(each, file))
+  })
+  return Math.max(...files.map((file) => statSync(file).mtimeMs))
+}
+
+const isFresh = (output, ...inputs) =>
+  existsSync(output) && statSync(output).mtimeMs > newest(...inputs)
+
+/** Run tsdown; nothing is said unless it fails. */
+async function bundle(options) {
+  const { build } = await import('tsdown')
+  await build({ cwd: root, logLevel: 'error', ...options })
+}
+
+async function buildPackage() {
+  const inputs = ['src', 'package.json', 'tsdown.config.ts'].map((each) => at(each))
+  if (isFresh(at('dist/testing.mjs'), ...inputs)) return
+  console.log('Building the package ...')
+  await bundle({})
+}
+
+/** Compile an example, since Node 20 does not read TypeScript. Gives its server's path. */
+async function buildExample(name) {
+  const folder = at('.cache/demo', name)
+  const server = path.join(folder, 'server.mjs')
+  if (isFresh(server, at('examples', name), import.meta.filename)) return server
+  await bundle({
+    config: false,
+    entry: at('examples', name, 'server.ts'),
+    outDir: folder,
+    format: 'esm',
+    platform: 'node',
+    target: 'node20.19',
+    dts: false,
+    fixedExtension: true,
+    deps: { neverBundle: /^[@a-z]/ },
+    // Here, Express 4 is installed under another name.
+    ...(name === 'express4' && { alias: { express: 'express4' } }),
+  })
+  return server
+}
+
+function isFree(port) {
+  return new Promise((resolve) => {
+    const server = createServer()
+    server.once('error', () => resolve(false))
+    server.listen(port, HOST, () => server.close(() => resolve(true)))
+  })
+}
+
+async function freePort(first) {
+  for (let port = first; port < first + 100; port++) if (await isFree(port)) return port
+  throw new Error(`No port from ${first} to ${first + 99} is free: set PORT.`)
+}
+
+async function main() {
+  const names = readdirSync(at('examples')).filter((name) => existsSync(at('examples', name, 'server.ts')))
+  const { values, positionals } = parseArgs({ options: { redis: { type: 'boolean' } }, allowPositionals: true })
+  const [name = 'shop'] = positionals
+  if (!names.includes(name)) throw new Error(`There is no example ${name}; there are ${names.join(', ')}.`)
+
+  await buildPackage()
+  const server = await buildExample(name)
+  process.env.PORT = String(await freePort(Number(process.env.PORT ?? 3000)))
+
+  // Not a static import: the package may just have been built.
+  const redis = values.redis ? await (await import('turnpike/testing')).startRedis() : undefined
+  if (redis) process.env.REDIS_URL = redis.url
+  try {
+    // It serves until SIGINT or SIGTERM; then its last line is reached.
+    await import(pathToFileURL(server).href)
+  } finally {
+    await redis?.stop()
+  }
+}
+
+try {
+  await main()
+} catch (error) {
+  const missing = error.code === 'ERR_MODULE_NOT_FOUND' && error.message.includes("'tsdown'")
+  console.error(missing ? 'Run npm ci first.' : error.message)
+  process.exit(1)
+}

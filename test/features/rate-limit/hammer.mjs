@@ -1,0 +1,23 @@
+// One of several processes that hammer one key around a moment: 50 calls, most of them in parallel.
+import { turnpike } from 'turnpike/express'
+
+const [url, window, boundary] = process.argv.slice(2)
+const tp = turnpike({ redis: url, deadline: '2s', budget: '2s' })
+const limiter = tp.limiter('hammer', { limit: 50, window: Number(window), fail: 'closed' })
+await tp.ready()
+await limiter.peek('key')
+
+const at = []
+let refused = 0
+const hit = async () => {
+  const decision = await limiter.consume('key')
+  if (decision.source !== 'store') throw new Error(decision.source)
+  if (decision.allowed) at.push(decision.at)
+  else refused++
+}
+const until = (moment) => new Promise((resolve) => setTimeout(resolve, moment - Date.now()))
+await until(Number(boundary) - 60)
+await Promise.all(Array.from({ length: 25 }, hit))
+await until(Number(boundary) + 60)
+await Promise.all(Array.from({ length: 25 }, hit))
+process.send({ at, refused }, () => void tp.close().then(() => process.disconnect()))

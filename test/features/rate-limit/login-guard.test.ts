@@ -1,0 +1,176 @@
+import { describe, expect, test, vi } from 'vitest'
+import { apps } from '../../support/apps.ts'
+import { bothEngines } from '../../support/engines.ts'
+
+const engines = bothEngines()
+
+describe.each(engines)('loginGuard on the $name engine', ({ open, server }) => {
+  describe.each(apps)('$name', ({ start }) => {
+    /** An application whose login succeeds with the password 'right'. */
+    function shop(guardOptions: object = {}) {
+      const opened = open()
+      let checked = 0
+      let guard: any
+      const app = start({
+        options: { store: opened.store, prefix: opened.prefix },
+        mount: (tp) => [
+          (guard = tp.loginGuard({
+            key: (native: any) => native.headers['x-email'],
+            ...guardOptions,
+          })),
+        ],
+        handle: async (native) => {
+          checked++
+          await new Promise((resolve) => setImmediate(resolve))
+          return native.headers['x-password'] === 'right' ? [200, 'welcome'] : [401, 'no']
+        },
+        trustProxy: 1,
+      })
+      const login = (email: string, password = 'wrong', address = '198.51.100.1') =>
+        app.post('/', { 'x-email': email, 'x-password': password, 'X-Forwarded-For': address })
+      return { ...opened, app, guard, login, checked: () => checked }
+    }
+
+    test('five wrong passwords, then 429 with the time to come back; the right one no longer helps', async () => {
+      const { login, checked, advance } = shop()
+      for (let i = 0; i < 5; i++) expect((await login('a@x.org')).status).toBe(401)
+      const refused = await login('a@x.org', 'right')
+      expect(refused.status).toBe(429)
+      expect(refused.headers['content-type']).toMatch('problem+json')
+      expect(refused.headers['retry-after']).toBe('900')
+      expect(checked()).toBe(5)
+      // Another identity from there is not shut out.
+      expect((await login('b@x.org')).status).toBe(401)
+      await advance('15m')
+      expect((await login('a@x.org', 'right')).status).toBe(200)
+    })
+
+    test('attack: a hundred parallel guesses run the handler five times', async () => {
+      const { login, checked } = shop()
+      const answers = await Promise.all(
+        Array.from({ length: 100 }, (_, i) => login('a@x.org', `guess ${i}`)),
+      )
+      expect(checked()).toBe(5)
+      expect(answers.filter(({ status }) => status === 429)).toHaveLength(95)
+    })
+
+    test('attack: one password for many accounts from one address', async () => {
+      const { login, checked } = shop({ addressLimit: 20 })
+      for (let i = 0; i < 30; i++) await login(`user${i}@x.org`)
+      expect(checked()).toBe(20)
+    })
+
+    test('attack: spelling an identity differently', async () => {
+      const { login, checked } = shop()
+      for (const email of [
+        'A@X.org',
+        ' a@x.org',
+        'a@x.org ',
+        'a@X.ORG',
+        'ａ@x.org',
+        'a@x.org',
+        'a@x.Org',
+      ])
+        await login(encodeURI(email) === email ? email : 'a@x.org')
+      expect(checked()).toBe(5)
+    })
+
+    test('attack: enumeration: known and unknown accounts are refused alike', async () => {
+      const { login } = shop()
+      for (let i = 0; i < 5; i++) await Promise.all([login('known@x.org'), login('unknown@x.org')])
+      const [known, unknown] = [await login('known@x.org', 'right'), await login('unknown@x.org')]
+      for (const { headers } of [known, unknown]) delete headers['date']
+      expect(known.text).toBe(unknown.text)
+      expect(known.headers).toEqual(unknown.headers)
+    })
+
+    test('success clears the pair and gives the address back this one attempt only', async () => {
+      const { login } = shop({ addressLimit: 6 })
+      for (let i = 0; i < 4; i++) await login('a@x.org')
+      expect((await login('a@x.org', 'right')).status).toBe(200)
+      // The pair has all five again; the address has used four of six.
+      expect((await login('a@x.org')).status).toBe(401)
+      expect((await login('a@x.org')).status).toBe(401)
+      expect((await login('a@x.org')).status).toBe(429)
+    })
+
+    test('a missing identity is an identity, not an error and not a way around', async () => {
+      const { app, checked } = shop()
+      for (let i = 0; i < 8; i++) await app.post('/', { 'x-password': 'wrong' })
+      expect(app.errors).toEqual([])
+      expect(checked()).toBe(5)
+    })
+
+    test('each block is twice as long as the one before, and hammering does not stretch it', async () => {
+      const { login, advance } = shop({ limit: 1, blockFor: '15m', blockMax: '1h' })
+      await login('a@x.org')
+      for (const seconds of ['900', '1800', '3600', '3600']) {
+        expect((await login('a@x.org')).headers['retry-after']).toBe(seconds)
+        await advance('1m')
+        expect((await login('a@x.org')).headers['retry-after']).toBe(String(Number(seconds) - 60))
+        await advance(`${Number(seconds) - 60}s`)
+        expect((await login('a@x.org')).status).toBe(401)
+      }
+    })
+
+    test('reset(identity) opens all addresses it was tried from', async () => {
+      const { login, guard } = shop()
+      for (const address of ['198.51.100.1', '198.51.100.2', '198.51.100.3']) {
+        for (let i = 0; i < 6; i++) await login('a@x.org', 'wrong', address)
+        expect((await login('a@x.org', 'right', address)).status).toBe(429)
+      }
+      expect(await guard.reset(' A@x.org')).toBe(true)
+      expect(await guard.reset('a@x.org')).toBe(false)
+      for (const address of ['198.51.100.1', '198.51.100.2', '198.51.100.3']) {
+        expect((await login('a@x.org', 'right', address)).status).toBe(200)
+      }
+    })
+
+    test('the identity stands in no key and in no event', async () => {
+      const { app, login, prefix } = shop()
+      const events: unknown[] = []
+      app.tp.on('decision', (event: unknown) => events.push(event))
+      await login('secret@x.org')
+      await vi.waitFor(() => expect(events).toHaveLength(1))
+      expect(JSON.stringify(events)).not.toContain('secret')
+      const redis = server()
+      if (redis) expect(await redis.send('KEYS', `${prefix}*`)).not.toContain('secret')
+    })
+
+    test('an outcome of one’s own decides what a success is', async () => {
+      const { login } = shop({
+        limit: 2,
+        outcome: (_native: unknown, status: number) => status === 401,
+      })
+      for (let i = 0; i < 5; i++) expect((await login('a@x.org')).status).toBe(401)
+    })
+  })
+})
+
+describe('while the store is away', () => {
+  test.each(apps)(
+    '$name: it counts here, and refuses with 503 when it cannot',
+    async ({ start }) => {
+      const { testStore } = await import('../../../src/testing.ts')
+      const store = testStore()
+      store.fail()
+      const app = start({
+        options: { store, floorKeys: 4 },
+        mount: (tp) => [tp.loginGuard({ key: (native: any) => native.headers['x-email'] })],
+        handle: () => [401, 'no'],
+      })
+      const login = (email: string) => app.post('/', { 'x-email': email })
+      for (let i = 0; i < 5; i++) expect((await login('a')).status).toBe(401)
+      expect((await login('a')).status).toBe(429)
+      // Two more pairs fill the floor of four keys; a further identity cannot be counted.
+      expect((await login('b')).status).toBe(401)
+      expect((await login('c')).status).toBe(401)
+      const refused = await login('d')
+      expect(refused.status).toBe(503)
+      expect(refused.headers['retry-after']).toBe('2')
+      expect(refused.headers['content-type']).toMatch('problem+json')
+      store.recover()
+      expect((await login('d')).status).toBe(401)
+    },
+  )
+})

@@ -1,0 +1,313 @@
+import { once } from 'node:events'
+import { request } from 'node:http'
+import { Readable } from 'node:stream'
+import { describe, expect, it } from 'vitest'
+import type { Sent } from '../../src/http/exchange.ts'
+import {
+  ask,
+  feature,
+  frameworks,
+  signal,
+  type AnyFeature,
+  type Handler,
+  type Member,
+} from './harness.ts'
+
+/** A feature that remembers whole responses. */
+function witness(limit = 1 << 20): { probe: AnyFeature; seen: Sent[]; over: Promise<boolean> } {
+  const seen: Sent[] = []
+  const over = signal<boolean>()
+  const body = { limit, then: (sent: Sent) => void seen.push(sent) }
+  const probe = feature(async () => ({ body, end: ({ finished }) => over.resolve(finished) }))
+  return { probe, seen, over: over.promise }
+}
+
+const chunks = Array.from({ length: 8 }, (_, index) => Buffer.alloc(10_000, String(index)))
+const text = Buffer.concat(chunks).toString()
+const gzip = { headers: { 'accept-encoding': 'gzip' } }
+
+const handlers: [string, Handler, string][] = [
+  ['a text', ({ send }) => send(200, 'hello'), 'hello'],
+  ['an object', ({ send }) => send(200, { a: [1, 'ü'] }), '{"a":[1,"ü"]}'],
+  ['a Buffer', ({ send }) => send(200, Buffer.from([1, 2, 3])), '\u0001\u0002\u0003'],
+  ['an empty text', ({ send }) => send(200, ''), ''],
+  ['nothing', ({ send }) => send(204, null), ''],
+  ['a stream', ({ stream }) => stream(Readable.from(chunks)), text],
+  ['a stream of texts', ({ stream }) => stream(Readable.from(['a', 'ü', 'c'])), 'aüc'],
+  [
+    'a stream with its length',
+    ({ stream }) => stream(Readable.from(chunks), { 'Content-Length': '80000' }),
+    text,
+  ],
+  [
+    'chunks in several encodings',
+    ({ raw }) =>
+      raw((res) => {
+        res.writeHead(200, ['X-Inside', 'yes'])
+        res.write('YQ==', 'base64')
+        res.write(new Uint8Array([98]))
+        res.write('c', () => res.end('64', 'hex'))
+      }),
+    'abcd',
+  ],
+]
+
+describe.each(frameworks)('body on $name', ({ start, kind, name }) => {
+  const places: [string, (probe: AnyFeature) => Member[]][] = [
+    ['alone', (probe) => [probe]],
+    ['inside of compression', (probe) => ['compression', probe]],
+    ['inside of compression, after another', (probe) => [witness().probe, 'compression', probe]],
+    ['beside a seal', (probe) => [feature(() => ({ seal: async () => {} })), 'compression', probe]],
+    ['after a mere head', (probe) => [feature(() => ({ head: () => ({}) })), 'compression', probe]],
+  ]
+  describe.each(places)('%s', (_, place) => {
+    it.each(handlers)('is what the handler sent: %s', async (_, handler, expected) => {
+      const { probe, seen, over } = witness()
+      const app = await start({
+        stack: place(probe),
+        handler(tools) {
+          tools.set('X-Inside', 'yes')
+          return handler(tools)
+        },
+      })
+      expect((await ask(app, gzip)).text).toBe(expected)
+      expect(await over).toBe(true)
+      expect(seen.map(({ body }) => body.toString())).toEqual([expected])
+      expect(seen[0]?.headers).toMatchObject({ 'x-inside': 'yes' })
+      expect(seen[0]?.headers).not.toHaveProperty('content-encoding')
+    })
+  })
+
+  it('is what goes out of a compressor further inside', async () => {
+    if (kind === 'koa') return
+    const { probe, seen } = witness()
+    const app = await start({ stack: [probe, 'compression'] })
+    const answer = await ask(app, gzip)
+    expect(answer.text).toBe('hello')
+    expect(seen[0]?.body).toEqual(answer.bytes)
+    expect(seen[0]?.headers).toMatchObject({ 'content-encoding': 'gzip' })
+  })
+
+  it('carries the fields that were set further inside, and no others', async () => {
+    const { probe, seen } = witness()
+    const app = await start({
+      stack: [
+        {
+          foreign({ set }) {
+            set('X-Request-Id', '1')
+            set('X-Changed', 'before')
+            set('Set-Cookie', ['outer=1'])
+          },
+        },
+        feature(() => ({ head: () => ({ 'X-Outer': '1', 'Set-Cookie': 'late=1' }) })),
+        feature(() => ({ ...plan, head: () => ({ 'X-Own': '1' }) })),
+        feature(() => ({ head: () => ({ 'X-Inner': '1', 'Set-Cookie': 'inner=1' }) })),
+      ],
+      handler({ res, set, send }) {
+        set('X-Changed', 'after')
+        // As `cookies` and appendHeader do it: in place.
+        res.appendHeader('Set-Cookie', 'handler=1')
+        set('Content-Type', 'text/plain')
+        set('Date', 'Thu, 01 Jan 1970 00:00:00 GMT')
+        set('Connection', 'close')
+        send(203, 'hello')
+      },
+    })
+    const plan = await (probe.handle as any)()
+    const answer = await ask(app)
+    expect(seen).toHaveLength(1)
+    expect(seen[0]?.status).toBe(203)
+    expect(seen[0]?.headers).toEqual({
+      'x-changed': 'after',
+      'x-inner': '1',
+      'set-cookie': ['handler=1', 'inner=1'],
+      'content-type': expect.stringContaining('text/plain'),
+      'content-length': '5',
+    })
+    expect(answer.headers['set-cookie']).toEqual(['outer=1', 'handler=1', 'inner=1', 'late=1'])
+  })
+
+  it('sees fields that others set with the head, further inside', async () => {
+    if (kind === 'koa') return
+    for (const seal of [[], [feature(() => ({ seal: async () => {} }))]]) {
+      const { probe, seen } = witness()
+      const app = await start({
+        stack: [
+          ...seal,
+          probe,
+          {
+            foreign({ res }) {
+              const { writeHead } = res
+              let isFirst = true
+              // As on-headers does it, and with it express-session and cookie-session.
+              res.writeHead = function (this: any, ...args: any[]) {
+                if (isFirst) this.setHeader('Set-Cookie', 'session=1')
+                isFirst = false
+                return (writeHead as any).apply(this, args)
+              }
+            },
+          },
+        ],
+      })
+      expect((await ask(app)).headers['set-cookie']).toEqual(['session=1'])
+      expect(seen[0]?.headers).toMatchObject({ 'set-cookie': ['session=1'] })
+    }
+  })
+
+  it('is left out when it grows beyond its limit', async () => {
+    for (const [, handler, expected] of handlers) {
+      const { probe, seen, over } = witness(Buffer.byteLength(expected) - 1)
+      const app = await start({ stack: [probe], handler })
+      expect((await ask(app)).text).toBe(expected)
+      await over
+      expect(seen.filter(() => expected !== '')).toEqual([])
+    }
+  })
+
+  it('is left out when it is shorter than its Content-Length', async () => {
+    const { probe, seen, over } = witness()
+    const app = await start({
+      stack: [probe],
+      handler: ({ stream }) => stream(Readable.from(['short']), { 'Content-Length': '9' }),
+    })
+    // The client waits for the rest in vain.
+    const req = request(app.url, { agent: false }).end()
+    const [res] = await once(req, 'response')
+    await once(res, 'data')
+    req.destroy()
+    await over
+    expect(seen).toEqual([])
+  })
+
+  it('is left out when the client goes away, or the stream breaks', async () => {
+    const { probe, seen, over } = witness()
+    const endless = new Readable({ read() {} })
+    const app = await start({ stack: [probe], handler: ({ stream }) => stream(endless) })
+    const req = request(app.url, { agent: false }).end()
+    endless.push('one')
+    const [res] = await once(req, 'response')
+    await once(res, 'data')
+    const gone = once(endless, 'close')
+    req.destroy()
+    await gone
+    expect(await over).toBe(false)
+    expect(seen).toEqual([])
+
+    const second = witness()
+    const source = new Readable({ read() {} })
+    const other = await start({ stack: [second.probe], handler: ({ stream }) => stream(source) })
+    source.push('one')
+    const answer = ask(other)
+    source.once('data', () => source.destroy(new Error('broken')))
+    expect((await answer.catch(() => ({ complete: false }))).complete).toBe(false)
+    expect(second.seen).toEqual([])
+  })
+
+  it('keeps the backpressure', async () => {
+    const { probe } = witness(10)
+    let pushed = 0
+    const source = new Readable({
+      read() {
+        pushed += 1
+        this.push(Buffer.alloc(65_536))
+        if (pushed === 2000) this.push(null)
+      },
+    })
+    const app = await start({ stack: [probe], handler: ({ stream }) => stream(source) })
+    const req = request(app.url, { agent: false }).end()
+    const [res] = await once(req, 'response')
+    res.pause()
+    // Until nobody reads any more, and everybody waits for the client.
+    for (let before = -1; before !== pushed;) {
+      before = pushed
+      await new Promise((resolve) => setTimeout(resolve, 50))
+    }
+    expect(pushed).toBeLessThan(1000)
+    let size = 0
+    res.on('data', (chunk: Buffer) => (size += chunk.length))
+    await once(res, 'end')
+    expect(size).toBe(2000 * 65_536)
+  })
+
+  it('is empty for HEAD and 304', async () => {
+    for (const [method, status] of [
+      ['HEAD', 200],
+      ['GET', 304],
+    ] as const) {
+      const { probe, seen } = witness()
+      const app = await start({
+        stack: [probe],
+        handler({ set, send }) {
+          set('ETag', '"1"')
+          send(status, status === 304 ? null : 'hello')
+        },
+      })
+      await ask(app, { method })
+      expect(seen).toMatchObject([{ status, headers: { etag: '"1"' } }])
+      expect(seen[0]?.body).toHaveLength(0)
+    }
+  })
+
+  it('is a copy: its writer may use its memory again', async () => {
+    const { probe, seen } = witness()
+    const app = await start({
+      stack: [probe],
+      handler: ({ raw }) =>
+        raw((res) => {
+          const chunk = Buffer.from('one ')
+          res.write(chunk, () => {
+            chunk.write('two ')
+            res.end(chunk)
+          })
+        }),
+    })
+    await ask(app)
+    expect(String(seen[0]?.body)).toBe('one two ')
+  })
+
+  it('is not asked of a response to an error in Koa', async () => {
+    const { probe, seen, over } = witness()
+    const handler = (): Promise<void> => Promise.reject(new Error('no'))
+    const app = await start({ stack: [probe], handler })
+    expect(await ask(app)).toMatchObject({ status: 500 })
+    await over
+    expect(seen).toHaveLength(kind === 'koa' ? 0 : 1)
+  })
+
+  it('is what Koa says when nobody answers', async () => {
+    if (kind !== 'koa') return
+    const { probe, seen } = witness()
+    const answer = await ask(await start({ stack: [probe], handler: () => {} }))
+    expect(answer).toMatchObject({ status: 404, text: 'Not Found' })
+    expect(seen).toMatchObject(
+      [{ status: 404, headers: { 'content-type': /text/ } }].map(() => ({})),
+    )
+    expect(seen[0]?.headers['content-type']).toBe(answer.headers['content-type'])
+    expect(String(seen[0]?.body)).toBe('Not Found')
+  })
+
+  it('is a web body, too, where Koa knows them', async () => {
+    if (name !== 'Koa 3') return
+    const bodies = [
+      () => new Blob(['web']),
+      () => new Response('web', { headers: { 'X-Inside': 'yes' } }),
+      () => new Response('web').body,
+    ]
+    for (const make of bodies) {
+      for (const limit of [2, 3]) {
+        const { probe, seen, over } = witness(limit)
+        const app = await start({ stack: [probe], handler: ({ send }) => send(200, make()) })
+        expect((await ask(app)).text).toBe('web')
+        await over
+        expect(seen.map(({ body }) => String(body))).toEqual(limit === 3 ? ['web'] : [])
+      }
+    }
+    const { probe, seen } = witness()
+    const app = await start({
+      stack: [probe],
+      handler: ({ send }) => send(200, new Response(null)),
+    })
+    await ask(app)
+    expect(seen.map(({ body }) => String(body))).toEqual([''])
+  })
+})

@@ -45,7 +45,9 @@ function stage() {
 
 /** Which CPUs there are for whom: the application has one to itself. */
 function share() {
-  const { status, stdout } = spawnSync('taskset', ['-cp', String(process.pid)], { encoding: 'utf8' })
+  const { status, stdout } = spawnSync('taskset', ['-cp', String(process.pid)], {
+    encoding: 'utf8',
+  })
   if (status !== 0) return {}
   const cpus = stdout
     .slice(stdout.lastIndexOf(':') + 1)
@@ -70,7 +72,10 @@ class Child {
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
       env: { ...process.env, NODE_ENV: 'production' },
     })
-    this.name = args.slice(0, 2).map((each) => path.basename(each)).join(' ')
+    this.name = args
+      .slice(0, 2)
+      .map((each) => path.basename(each))
+      .join(' ')
   }
 
   /** What it says next. */

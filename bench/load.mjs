@@ -57,7 +57,10 @@ function run({ port, path, connections, ms = Infinity, requests = Infinity }) {
         // On Linux each connection is a client of its own, so that limits by address have as many keys.
         ...(process.platform === 'linux' && { localAddress: `127.0.1.${i + 1}` }),
         noDelay: true,
-        onread: { buffer: Buffer.allocUnsafe(65_536), callback: (...args) => attempt(receive, args) },
+        onread: {
+          buffer: Buffer.allocUnsafe(65_536),
+          callback: (...args) => attempt(receive, args),
+        },
       })
       const attempt = (work, args) => {
         try {

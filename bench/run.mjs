@@ -21,17 +21,23 @@ const effort = quick
 /** The variants that were asked for, and the bare framework of each. */
 async function variantsIn(folder) {
   const variants = await Promise.all(
-    readdirSync(folder).sort().map(async (file) => {
-      const { title, group } = await import(pathToFileURL(path.join(folder, file)))
-      return { file, title, group }
-    }),
+    readdirSync(folder)
+      .sort()
+      .map(async (file) => {
+        const { title, group } = await import(pathToFileURL(path.join(folder, file)))
+        return { file, title, group }
+      }),
   )
   const wanted = only?.split(',') ?? ['']
   return variants.filter(({ file, group }, i) => {
     const isBare = variants.findIndex((each) => each.group === group) === i
-    return wanted.some((part) => file.includes(part)) || (isBare && variants.some(
-      (each) => each.group === group && wanted.some((part) => each.file.includes(part)),
-    ))
+    return (
+      wanted.some((part) => file.includes(part)) ||
+      (isBare &&
+        variants.some(
+          (each) => each.group === group && wanted.some((part) => each.file.includes(part)),
+        ))
+    )
   })
 }
 
@@ -74,7 +80,9 @@ async function throughput(lab, node, variants, delay) {
     }
   })
   const middle = (all) =>
-    Object.fromEntries(Object.keys(all[0]).map((name) => [name, median(all.map((each) => each[name]))]))
+    Object.fromEntries(
+      Object.keys(all[0]).map((name) => [name, median(all.map((each) => each[name]))]),
+    )
   return new Map([...samples].map(([file, all]) => [file, middle(all)]))
 }
 
@@ -114,21 +122,46 @@ function printThroughput(variants, results, where, delay) {
     const { rate, cpu, busy, p50, p99, degraded } = results.get(variant.file)
     const bare = bareOf(variant)
     return [
-      variant.title, fixed(rate, 0), fixed(rate / bare.rate, 2), fixed(cpu, 1), fixed(cpu / bare.cpu, 2),
-      fixed(p50, 2), fixed(p99, 2), fixed(busy, 2), degraded > 0 ? `${fixed(degraded * 100, 1)} %` : '0',
+      variant.title,
+      fixed(rate, 0),
+      fixed(rate / bare.rate, 2),
+      fixed(cpu, 1),
+      fixed(cpu / bare.cpu, 2),
+      fixed(p50, 2),
+      fixed(p99, 2),
+      fixed(busy, 2),
+      degraded > 0 ? `${fixed(degraded * 100, 1)} %` : '0',
     ]
   })
-  const head = ['variant', 'requests/s', 'x bare', 'CPU us', 'x bare', 'p50 ms', 'p99 ms', 'busy', 'without Redis']
+  const head = [
+    'variant',
+    'requests/s',
+    'x bare',
+    'CPU us',
+    'x bare',
+    'p50 ms',
+    'p99 ms',
+    'busy',
+    'without Redis',
+  ]
   print(`### ${where}, ${CONNECTIONS} connections, ${delay} ms each way to Redis`, head, rows)
 }
 
 function printSerial(variants, results, where) {
   const rows = variants.map(({ file, title }) => {
     const { commands, trips, slope, calls } = results.get(file)
-    const ran = calls.filter((each) => each.calls >= 0.05).map(({ name, calls }) => `${name} ${fixed(calls, 1)}`)
+    const ran = calls
+      .filter((each) => each.calls >= 0.05)
+      .map(({ name, calls }) => `${name} ${fixed(calls, 1)}`)
     return [title, fixed(commands, 2), fixed(trips, 2), fixed(slope, 2), ran.join(', ')]
   })
-  const head = ['variant', 'commands', 'trips', 'trips by latency', 'run by Redis, scripts included']
+  const head = [
+    'variant',
+    'commands',
+    'trips',
+    'trips by latency',
+    'run by Redis, scripts included',
+  ]
   print(`### ${where}, one request at a time: Redis per request`, head, rows)
 }
 
@@ -137,8 +170,12 @@ const tools = nodes.at(-1)
 const lab = await openLab(tools)
 try {
   const variants = await variantsIn(path.join(lab.folder, 'bench/variants'))
-  const pinned = Object.entries(lab.cpus).map(([who, cpus]) => `${who} ${cpus}`).join(', ')
-  console.log(`Redis ${lab.redisVersion}; ${pinned ? `CPUs: ${pinned}` : 'not pinned'}; load average ${fixed(loadavg()[0], 1)}; load by Node ${versionOf(tools)}`)
+  const pinned = Object.entries(lab.cpus)
+    .map(([who, cpus]) => `${who} ${cpus}`)
+    .join(', ')
+  console.log(
+    `Redis ${lab.redisVersion}; ${pinned ? `CPUs: ${pinned}` : 'not pinned'}; load average ${fixed(loadavg()[0], 1)}; load by Node ${versionOf(tools)}`,
+  )
   for (const node of nodes) {
     const where = `Node ${versionOf(node)}`
     for (const delay of effort.delays) {
@@ -150,4 +187,6 @@ try {
 } finally {
   await lab.close()
 }
-console.log(`\n${fixed((performance.now() - begin) / 1000, 0)} s; load average ${fixed(loadavg()[0], 1)}`)
+console.log(
+  `\n${fixed((performance.now() - begin) / 1000, 0)} s; load average ${fixed(loadavg()[0], 1)}`,
+)

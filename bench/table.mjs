@@ -6,8 +6,7 @@ export function median(values) {
   return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
 }
 
-export const fixed = (value, digits) =>
-  Number.isFinite(value) ? value.toFixed(digits) : '-'
+export const fixed = (value, digits) => (Number.isFinite(value) ? value.toFixed(digits) : '-')
 
 /** Prints a Markdown table: text to the left, everything else to the right. */
 export function print(title, head, rows) {

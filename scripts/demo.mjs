@@ -77,10 +77,16 @@ async function freePort(first) {
 }
 
 async function main() {
-  const names = readdirSync(at('examples')).filter((name) => existsSync(at('examples', name, 'server.ts')))
-  const { values, positionals } = parseArgs({ options: { redis: { type: 'boolean' } }, allowPositionals: true })
+  const names = readdirSync(at('examples')).filter((name) =>
+    existsSync(at('examples', name, 'server.ts')),
+  )
+  const { values, positionals } = parseArgs({
+    options: { redis: { type: 'boolean' } },
+    allowPositionals: true,
+  })
   const [name = 'shop'] = positionals
-  if (!names.includes(name)) throw new Error(`There is no example ${name}; there are ${names.join(', ')}.`)
+  if (!names.includes(name))
+    throw new Error(`There is no example ${name}; there are ${names.join(', ')}.`)
 
   await buildPackage()
   const server = await buildExample(name)

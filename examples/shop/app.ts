@@ -21,9 +21,16 @@ const customers = new Map<string | undefined, { id: string; plan: Plan }>([
 ])
 const customerOf = (req: Request) => customers.get(req.get('x-api-key'))
 
-const products = ['Abacus', 'Bellows', 'Compass', 'Dividers', 'Easel', 'Funnel', 'Gimlet', 'Hourglass'].map(
-  (name, i) => ({ id: i + 1, name, price: 12 + 7 * i }),
-)
+const products = [
+  'Abacus',
+  'Bellows',
+  'Compass',
+  'Dividers',
+  'Easel',
+  'Funnel',
+  'Gimlet',
+  'Hourglass',
+].map((name, i) => ({ id: i + 1, name, price: 12 + 7 * i }))
 const PAGE = 4
 
 /** The shop over any instance: `turnpike({ store: testStore() })` in tests. */
@@ -114,7 +121,10 @@ export function createShop(
   })
 
   app.get('/', async (req, res) => {
-    const { html, policy } = page(commands(`http://127.0.0.1:${req.socket.localPort}`), await stateOf(req))
+    const { html, policy } = page(
+      commands(`http://127.0.0.1:${req.socket.localPort}`),
+      await stateOf(req),
+    )
     res.set({ 'Content-Security-Policy': policy, 'Cache-Control': 'no-store' }).send(html)
   })
 

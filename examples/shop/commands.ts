@@ -79,6 +79,9 @@ export function commands(origin: string): Command[] {
 
 function curl(origin: string, { path, headers, body, times }: Omit<Command, 'curl'>): string {
   const fields = Object.entries(headers).map(([name, value]) => ` -H '${name}: ${value}'`)
-  const line = `curl -i '${origin}${path}'${fields.join('')}${body === undefined ? '' : ` -d '${body}'`}`
-  return times === 1 ? line : `for i in $(seq ${times}); do ${line} -s; echo; done`
+  const data = body === undefined ? '' : ` -d '${body}'`
+  const rest = `'${origin}${path}'${fields.join('')}${data}`
+  return times === 1
+    ? `curl -i ${rest}`
+    : `for i in $(seq ${times}); do curl -is ${rest}; echo; done`
 }

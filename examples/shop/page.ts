@@ -10,13 +10,26 @@ export interface State {
   recent: readonly Events['decision'][]
 }
 
-const ENTITIES: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' }
-const escape = (value: unknown): string => String(value).replace(/[&<>"']/g, (each) => ENTITIES[each]!)
+const ENTITIES: Record<string, string> = {
+  '&': '&amp;',
+  '<': '&lt;',
+  '>': '&gt;',
+  '"': '&quot;',
+  "'": '&#39;',
+}
+const escape = (value: unknown): string =>
+  String(value).replace(/[&<>"']/g, (each) => ENTITIES[each]!)
 
 /** A template whose values are escaped; what `raw` wraps is HTML already. */
 const raw = (html: string) => ({ html })
-function html(texts: TemplateStringsArray, ...values: (string | number | { html: string })[]): string {
-  return String.raw({ raw: texts }, ...values.map((each) => (typeof each === 'object' ? each.html : escape(each))))
+function html(
+  texts: TemplateStringsArray,
+  ...values: (string | number | { html: string })[]
+): string {
+  return String.raw(
+    { raw: texts },
+    ...values.map((each) => (typeof each === 'object' ? each.html : escape(each))),
+  )
 }
 
 const STYLE = `
@@ -63,28 +76,37 @@ const SCRIPT = `
     await look()
   })`
 
-const sha256 = (text: string): string => `'sha256-${createHash('sha256').update(text).digest('base64')}'`
+const sha256 = (text: string): string =>
+  `'sha256-${createHash('sha256').update(text).digest('base64')}'`
 const POLICY = `default-src 'none'; connect-src 'self'; style-src ${sha256(STYLE)}; script-src ${sha256(SCRIPT)}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`
 
 /** The page, and the Content-Security-Policy that it needs. `now` is the HTML of `state()`. */
 export function page(commands: readonly Command[], now: string): { html: string; policy: string } {
-  const body = html`<!doctype html>
+  const html = `<!doctype html>
 <html lang="en">
-<head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>turnpike: the shop</title><style>${raw(STYLE)}</style></head>
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>turnpike: the shop</title><style>${STYLE}</style></head>
 <body><main>
 <header><h1>turnpike: the shop</h1><p>Paste a line into a terminal, or press Run, and watch what is left.</p></header>
-<section>${raw(commands.map(card).join(''))}</section>
-<aside id="state">${raw(now)}</aside>
-</main><script>${raw(SCRIPT)}</script></body>
+<section>${commands.map(card).join('')}</section>
+<aside id="state">${now}</aside>
+</main><script>${SCRIPT}</script></body>
 </html>
 `
-  return { html: body, policy: POLICY }
+  return { html, policy: POLICY }
 }
 
 function card({ title, note, curl, path, method, headers, body, times }: Command): string {
-  return html`<article><div class="top"><div><h2>${title}</h2><p>${note}</p></div>
-<button data-request="${JSON.stringify({ path, method, headers, body, times })}">Run</button></div><pre><code>${curl}</code></pre><output></output></article>
-`
+  return html`<article>
+    <div class="top">
+      <div>
+        <h2>${title}</h2>
+        <p>${note}</p>
+      </div>
+      <button data-request="${JSON.stringify({ path, method, headers, body, times })}">Run</button>
+    </div>
+    <pre><code>${curl}</code></pre>
+    <output></output>
+  </article> `
 }
 
 /** The part that changes: how the store is, what is left, what was decided last. */
@@ -94,19 +116,39 @@ export function state({ status, limits, recent }: State): string {
     ? '<span class="bad">Redis is away: this process counts for itself</span>'
     : `<span class="good">${status.status}</span>`
   const rows = limits?.map(limitRow).join('') ?? '<tr><td>Not known while Redis is away.</td></tr>'
-  const decisions = recent.map(decisionRow).join('') || '<tr><td><small>Nothing yet.</small></td></tr>'
+  const decisions =
+    recent.map(decisionRow).join('') || '<tr><td><small>Nothing yet.</small></td></tr>'
   return html`<h2>Store: ${raw(health)}</h2>
-<h2>What you have left</h2><table>${raw(rows)}</table>
-<h2>Decided last</h2><table>${raw(decisions)}</table>`
+    <h2>What you have left</h2>
+    <table>
+      ${raw(rows)}
+    </table>
+    <h2>Decided last</h2>
+    <table>
+      ${raw(decisions)}
+    </table>`
 }
 
 function limitRow({ title, name, limit, remaining, violated, retryAfterMs }: LimitRow): string {
-  const wait = violated ? raw(html`<span class="bad">again in ${Math.ceil(retryAfterMs / 1000)} s</span>`) : `${remaining} of ${limit}`
-  return html`<tr><td>${title}<br><small>${name}</small></td><td>${wait}</td><td><meter max="${limit}" value="${remaining}"></meter></td></tr>`
+  const wait = violated
+    ? raw(html`<span class="bad">again in ${Math.ceil(retryAfterMs / 1000)} s</span>`)
+    : `${remaining} of ${limit}`
+  return html`<tr>
+    <td>${title}<br /><small>${name}</small></td>
+    <td>${wait}</td>
+    <td><meter max="${limit}" value="${remaining}"></meter></td>
+  </tr>`
 }
 
 function decisionRow({ name, policy, allowed, remaining, source }: Events['decision']): string {
-  const verdict = raw(allowed ? '<span class="good">passed</span>' : '<span class="bad">refused</span>')
+  const verdict = raw(
+    allowed ? '<span class="good">passed</span>' : '<span class="bad">refused</span>',
+  )
   const left = remaining === undefined ? '' : `${remaining} left`
-  return html`<tr><td>${name}<br><small>${policy ?? ''}</small></td><td>${verdict}</td><td>${left}</td><td><small>${source}</small></td></tr>`
+  return html`<tr>
+    <td>${name}<br /><small>${policy ?? ''}</small></td>
+    <td>${verdict}</td>
+    <td>${left}</td>
+    <td><small>${source}</small></td>
+  </tr>`
 }

@@ -1,145 +1,258 @@
 /** An existing rate-limiter-flexible instance behind our headers, answers and engine. */
 import { optionError } from '../../check.ts'
-import { duration } from '../../duration.ts'
 import { StoreUnavailable } from '../../errors.ts'
-import type { Decision, PolicyState } from './decision.ts'
-import { tightestOf } from './decision.ts'
-import type { Limiter, Subjects } from './limiter.ts'
+import { tightestOf, type Decision, type PolicyState } from './decision.ts'
+import { checked, LONGEST, MOST } from './policy.ts'
 
-/** What one of its limiters answers. */
+/** What one of its limiters answers, whether it admits or (rejecting with it) refuses. */
 interface FlexibleResult {
   remainingPoints: number
+  /** -1: the window never ends. */
   msBeforeNext: number
+  consumedPoints?: number
 }
 
 /** The part of rate-limiter-flexible's interface that is used: any of its limiters will do, its unions and bursty ones too. */
 export interface FlexibleLimiter {
   readonly points?: number
-  /** Seconds. */
+  /** Seconds; 0: for ever. */
   readonly duration?: number
   readonly keyPrefix?: string
+  readonly execEvenly?: boolean
   consume(key: string, points?: number): Promise<unknown>
   get?(key: string): Promise<FlexibleResult | null>
   reward?(key: string, points?: number): Promise<unknown>
+  penalty?(key: string, points?: number): Promise<unknown>
   delete?(key: string): Promise<boolean>
   block?(key: string, seconds: number): Promise<unknown>
 }
 
-const isResult = (value: unknown): value is FlexibleResult => typeof (value as FlexibleResult | null)?.msBeforeNext === 'number'
+/**
+ * Limiters that stand for others. `limiter` is a wrapper's public property; a union's and a bursty
+ * limiter's members are to be had in these fields only, which a test watches.
+ */
+interface Composite {
+  limiter?: FlexibleLimiter
+  _limiters?: FlexibleLimiter[]
+  _rateLimiter?: FlexibleLimiter
+  _burstLimiter?: FlexibleLimiter
+}
+
+/** One policy of a foreign limiter: a union has several. */
+interface Member {
+  limiter: FlexibleLimiter
+  name: string
+  points: number | undefined
+  seconds: number | undefined
+  /** Where a union's answer has this member's result. */
+  prefix: string | undefined
+}
+
+/** Who is counted: under its own key for the limiter, escaped for everybody else. */
+export interface Counted {
+  key: string
+  subject: string
+}
+
+/** Windows that end later than this never do: a blacklisted key's lasts 285,000 years. */
+const NEVER = 1e14
 
 /** Calls a foreign limiter; it never hears of our store. */
-export class FlexibleEngine implements Limiter {
-  readonly limiterName: string
+export class FlexibleEngine {
+  /** Its policies, as our own engine would have them. */
+  readonly policies: readonly { name: string; limit: number; window: number }[]
   readonly #limiter: FlexibleLimiter
+  readonly #members: readonly Member[]
+  readonly #burst: FlexibleLimiter | undefined
   readonly #deadline: number
 
-  /** @param deadline milliseconds after which it counts as away: it has no deadline of its own */
-  constructor(limiter: FlexibleLimiter, name: string, deadline: number) {
+  /**
+   * @param name of its policy, if it has one only; default: its keyPrefix
+   * @param deadline milliseconds after which it counts as away: it has no deadline of its own
+   * @throws TP_OPTION for a limiter that delays what it admits: that looks like an outage
+   */
+  constructor(limiter: FlexibleLimiter, name: string | undefined, deadline: number, where: string) {
     this.#limiter = limiter
-    this.limiterName = name
     this.#deadline = deadline
+    this.#members = membersOf(limiter, name)
+    this.#burst = (behind(limiter) as Composite)._burstLimiter
+    if ([limiter, ...this.#members.map((member) => member.limiter)].some(({ execEvenly }) => execEvenly)) {
+      throw optionError(where, 'limiter', limiter, "one without execEvenly; algorithm: 'gcra' spaces requests evenly")
+    }
+    this.policies = this.#members.map((member) => ({
+      name: member.name,
+      limit: Math.min(MOST, whole(member.points ?? MOST)),
+      window: Math.min(LONGEST, Math.max(1000, (member.seconds || Infinity) * 1000)),
+    }))
   }
 
   /** @throws TP_UNAVAILABLE when its store failed or did not answer; the caller has a rule for that */
-  async consume(subject: Subjects, options: number | { cost?: number } = 1): Promise<Decision> {
-    const cost = typeof options === 'number' ? options : (options.cost ?? 1)
-    if (cost === 0) return await this.peek(subject)
-    const key = textOf(subject)
-    try {
-      return this.#decision(true, await this.#within(this.#limiter.consume(key, cost)), key, cost)
-    } catch (refusal) {
-      if (refusal instanceof Error) throw refusal.name === 'StoreUnavailable' ? refusal : new StoreUnavailable('error', true, refusal)
-      return this.#decision(false, refusal, key, 0)
+  async consume(counted: Counted, cost: number): Promise<Decision> {
+    if (cost === 0) return await this.peek(counted, 0)
+    const { answer, refused } = await this.#ask(() => this.#limiter.consume(counted.key, cost))
+    return this.#decision(!refused, answer, counted, cost, refused ? 0 : cost)
+  }
+
+  /** @throws TP_UNAVAILABLE, TP_OPTION where it cannot be asked without counting */
+  async peek(counted: Counted, cost: number): Promise<Decision> {
+    const { key } = counted
+    const found = await Promise.all(this.#members.map((member) => this.#call('get', member.limiter, key)))
+    const spare = this.#burst && (await this.#call('get', this.#burst, key))
+    const answer: Record<string, FlexibleResult> = {}
+    let allowed = true
+    for (const [i, { name, points = 0 }] of this.#members.entries()) {
+      const state = found[i] ?? { remainingPoints: points, msBeforeNext: 0 }
+      const left = this.#burst ? (spare === null ? Infinity : Math.max(state.remainingPoints, spare!.remainingPoints)) : state.remainingPoints
+      allowed &&= cost === 0 ? state.msBeforeNext < NEVER : left >= cost
+      answer[name] = state
     }
+    return this.#decision(allowed, answer, counted, cost, 0)
   }
 
-  async peek(subject: Subjects): Promise<Decision> {
-    const key = textOf(subject)
-    const result = await this.#within(this.#need('get')(key))
-    const { points = 0 } = this.#limiter
-    const state = result ?? { remainingPoints: points, msBeforeNext: 0 }
-    return this.#decision(state.remainingPoints > 0, state, key, 0)
+  /** Gives back what is still counted, at most `cost`. @throws TP_UNAVAILABLE, TP_OPTION */
+  async refund({ key }: Counted, cost: number): Promise<void> {
+    await Promise.all(
+      this.#members.map(async ({ limiter, points = 0 }) => {
+        const { consumedPoints = 0 } = (await this.#call('get', limiter, key)) ?? {}
+        if (consumedPoints > 0) await this.#reward(limiter, key, Math.min(cost, consumedPoints), consumedPoints > points)
+      }),
+    )
   }
 
-  async refund(what: Decision | Subjects, options: number | { cost?: number } = 1): Promise<void> {
-    if (typeof (what as Decision).refund === 'function') return await (what as Decision).refund()
-    const cost = typeof options === 'number' ? options : (options.cost ?? 1)
-    await this.#within(this.#need('reward')(textOf(what as Subjects), cost))
+  /** @throws TP_UNAVAILABLE, TP_OPTION */
+  async reset({ key }: Counted): Promise<boolean> {
+    const forgotten = await Promise.all(this.#counting().map((limiter) => this.#call('delete', limiter, key)))
+    return forgotten.includes(true)
   }
 
-  async reset(subject: Subjects): Promise<boolean> {
-    return await this.#within(this.#need('delete')(textOf(subject)))
+  /** @throws TP_UNAVAILABLE, TP_OPTION */
+  async block({ key }: Counted, ms: number): Promise<void> {
+    await Promise.all(this.#counting().map((limiter) => this.#call('block', limiter, key, Math.ceil(ms / 1000))))
   }
 
-  async block(subject: Subjects, time: Parameters<Limiter['block']>[1]): Promise<void> {
-    const seconds = Math.ceil(duration(time, 'limiter.block()', 'time') / 1000)
-    await this.#within(this.#need('block')(textOf(subject), seconds))
+  #counting(): FlexibleLimiter[] {
+    const all = this.#members.map(({ limiter }) => limiter)
+    return this.#burst ? [...all, this.#burst] : all
   }
 
-  #need<Method extends 'get' | 'reward' | 'delete' | 'block'>(method: Method): NonNullable<FlexibleLimiter[Method]> {
-    const own = this.#limiter[method]
-    if (own) return own.bind(this.#limiter) as NonNullable<FlexibleLimiter[Method]>
-    throw optionError('tp.rateLimit()', 'limiter', this.#limiter, `a limiter that has ${method}()`)
+  /** A bursty limiter charges its second one for what its first one refused. */
+  async #reward(limiter: FlexibleLimiter, key: string, amount: number, over: boolean): Promise<void> {
+    await this.#call('reward', limiter, key, amount)
+    if (over && this.#burst) await this.#call('reward', this.#burst, key, amount)
   }
 
-  async #within<Answer>(promise: Promise<Answer>): Promise<Answer> {
+  async #call<Method extends 'get' | 'reward' | 'penalty' | 'delete' | 'block'>(
+    method: Method,
+    limiter: FlexibleLimiter,
+    ...args: Parameters<NonNullable<FlexibleLimiter[Method]>>
+  ): Promise<Awaited<ReturnType<NonNullable<FlexibleLimiter[Method]>>>> {
+    const own = limiter[method] as ((...args: unknown[]) => Promise<unknown>) | undefined
+    if (!own) throw optionError('tp.rateLimit()', 'limiter', limiter, `a limiter that has ${method}()`)
+    const { answer } = await this.#ask(() => own.apply(limiter, args))
+    return answer as Awaited<ReturnType<NonNullable<FlexibleLimiter[Method]>>>
+  }
+
+  /** It refuses by rejecting with a result; whatever else it rejects with is a failure of its store. */
+  async #ask(call: () => Promise<unknown>): Promise<{ answer: unknown; refused: boolean }> {
     let timer: NodeJS.Timeout | undefined
     const late = new Promise<never>((_, reject) => {
       timer = setTimeout(() => reject(new StoreUnavailable('deadline', true)), this.#deadline)
     })
     try {
-      return await Promise.race([promise, late])
+      return { answer: await Promise.race([call(), late]), refused: false }
+    } catch (thrown) {
+      if (isRefusal(thrown)) return { answer: thrown, refused: true }
+      throw thrown instanceof StoreUnavailable ? thrown : new StoreUnavailable('error', true, thrown)
     } finally {
       clearTimeout(timer)
     }
   }
 
-  #decision(allowed: boolean, result: unknown, key: string, charged: number): Decision {
-    const { points = 0, duration: seconds = 0 } = this.#limiter
-    const states = (isResult(result) ? { [this.limiterName]: result } : result) as Record<string, FlexibleResult>
-    const policies: PolicyState[] = Object.entries(states).filter(([, state]) => isResult(state)).map(([name, state]) => ({
-      name,
-      limit: points,
-      windowMs: seconds * 1000,
-      remaining: Math.max(0, state.remainingPoints),
-      resetMs: Math.max(0, state.msBeforeNext),
-      retryAfterMs: allowed ? 0 : Math.max(0, state.msBeforeNext),
-      violated: !allowed,
-      blocked: false,
-    }))
+  #decision(allowed: boolean, answer: unknown, { key, subject }: Counted, cost: number, charged: number): Decision {
+    const policies: PolicyState[] = []
+    const owed: { limiter: FlexibleLimiter; until: number; over: boolean }[] = []
+    for (const { limiter, name, points, seconds = 0, prefix } of this.#members) {
+      const given = isResult(answer) ? answer : ((answer as Record<string, unknown>)[prefix ?? name] ?? (answer as Record<string, unknown>)[name])
+      if (!isResult(given)) continue
+      const { remainingPoints, consumedPoints = 0 } = given
+      const ms = Number(given.msBeforeNext)
+      const endless = ms < 0 || ms >= NEVER
+      const limit = whole(points ?? remainingPoints + consumedPoints)
+      policies.push({
+        name,
+        subject,
+        limit,
+        windowMs: seconds * 1000,
+        // A whitelisted key has more left than a header can say, and a rewarded one more than the limit.
+        remaining: Math.min(limit, whole(remainingPoints)),
+        resetMs: endless ? 0 : ms,
+        retryAfterMs: allowed ? 0 : endless || cost > limit ? -1 : ms,
+        violated: !allowed,
+        blocked: !allowed && endless,
+      })
+      // Given back after its window, it would be a credit in the next.
+      owed.push({ limiter, until: ms < 0 ? Infinity : performance.now() + ms, over: consumedPoints > limit })
+    }
     const tightest = tightestOf(policies)
-    let cost = charged
+    let left = charged
+
     const reward = async (amount: number): Promise<void> => {
-      if (amount > 0) await this.#within(this.#need('reward')(key, amount))
+      const due = amount > 0 ? owed.filter(({ until }) => performance.now() < until) : []
+      await Promise.all(due.map(({ limiter, over }) => this.#reward(limiter, key, amount, over)))
     }
     return {
       allowed,
       source: 'store',
-      subject: key,
+      subject,
       policies,
       tightest,
       limit: tightest?.limit,
       remaining: tightest?.remaining,
-      retryAfterMs: allowed ? 0 : tightest?.retryAfterMs,
+      retryAfterMs: allowed ? 0 : tightest && tightest.retryAfterMs >= 0 ? tightest.retryAfterMs : undefined,
       get cost() {
-        return cost
+        return left
       },
       refund: async () => {
-        const amount = cost
-        cost = 0
+        const amount = left
+        left = 0
         await reward(amount)
       },
       settle: async (actual) => {
-        const [before, after] = [cost, actual]
-        cost = after
-        await reward(before - after)
-        if (after > before) await this.#within(this.#limiter.consume(key, after - before)).catch((refusal: unknown) => {
-          if (refusal instanceof Error) throw refusal
-        })
+        checked('cost', actual, tightest?.name ?? '')
+        if (left === 0) return
+        const more = actual - left
+        left = actual
+        await reward(-more)
+        if (more > 0) await Promise.all(owed.map(({ limiter }) => this.#call('penalty', limiter, key, more)))
       },
     }
   }
 }
 
-/** Its keys are plain text; ours may have parts. */
-const textOf = (subject: Subjects): string => (typeof subject === 'string' ? subject : Object.values(subject).flat().map(encodeURIComponent).join('/'))
+const isResult = (value: unknown): value is FlexibleResult => typeof value === 'object' && value !== null && 'msBeforeNext' in value
+
+/** A union rejects with an object of what its members rejected with: results, and the errors of their stores. */
+const isRefusal = (thrown: unknown): boolean =>
+  isResult(thrown) || (typeof thrown === 'object' && thrown !== null && Object.values(thrown).some(isResult))
+
+/** What a wrapper is around. */
+function behind(limiter: FlexibleLimiter): FlexibleLimiter {
+  const { limiter: inner } = limiter as Composite
+  return inner ? behind(inner) : limiter
+}
+
+function membersOf(limiter: FlexibleLimiter, given: string | undefined): Member[] {
+  const { _limiters: union, _rateLimiter: rate } = behind(limiter) as Composite
+  const members: Member[] = []
+  for (const each of union ?? [rate ?? limiter]) {
+    const { points, duration, keyPrefix } = behind(each)
+    const prefix = union && each.keyPrefix
+    const plain = (union ? undefined : given) ?? (keyPrefix ?? '').replace(/[^\w.-]+/g, '-').slice(0, 40) || 'default'
+    const name = members.some((other) => other.name === plain) ? `${plain.slice(0, 37)}-${members.length + 1}` : plain
+    members.push({ limiter: each, name, points, seconds: duration, prefix })
+  }
+  return members
+}
+
+/** A number as a header can say it: its points may be negative, or fractions. */
+const whole = (value: number): number => Math.min(999_999_999_999_999, Math.max(0, Math.floor(value)))

@@ -1,0 +1,155 @@
+/** What a decision costs Redis, and what a key weighs there. */
+import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { pathToFileURL } from 'node:url'
+import { Redis } from 'ioredis'
+import flexible from 'rate-limiter-flexible'
+import { ENOUGH } from './apps.mjs'
+import { fixed, print } from './table.mjs'
+
+const ALGORITHMS = ['sliding-window', 'fixed-window', 'gcra']
+const LIMITS = [100, 10_000, 1_000_000]
+const SUBJECTS = Array.from({ length: 100 }, (_, i) => `10.0.0.${i}`)
+const LONG = { '1m': 60, '1h': 3600, '1d': 86_400 }
+/** So short that a sliding window's log is full by the time it is measured. */
+const SHORT = { '1s': 1, '2s': 2, '3s': 3 }
+
+/** @param lab from openLab() */
+export async function printServerSide(lab, { quick = false } = {}) {
+  const { turnpike } = await import(pathToFileURL(path.join(lab.folder, 'dist/express.mjs')))
+  const tp = turnpike({ redis: lab.redis.url, deadline: '10s', budget: '10s' })
+  const storeClient = new Redis(lab.redis.port)
+  await tp.ready()
+  try {
+    await printCosts(lab, tp, storeClient, quick ? 10_000 : 50_000)
+    await printWeights(lab, tp, storeClient)
+  } finally {
+    storeClient.disconnect()
+    await tp.close()
+  }
+}
+
+async function printCosts(lab, tp, storeClient, decisions) {
+  const rows = []
+  for (const windows of [LONG, SHORT]) {
+    const names = Object.keys(windows)
+    const three = (limiters) => async (subject) => {
+      for (const limiter of limiters) await limiter.consume(subject)
+    }
+    const peers = names.map(
+      (name) =>
+        new flexible.RateLimiterRedis({
+          storeClient,
+          keyPrefix: name,
+          points: ENOUGH,
+          duration: windows[name],
+        }),
+    )
+    const ways = {
+      ...Object.fromEntries(
+        ALGORITHMS.map((algorithm) => {
+          const policies = names.map((window) => ({ limit: ENOUGH, window, algorithm }))
+          const limiter = tp.limiter(`${algorithm}-${names[0]}`, { policies })
+          return [`turnpike, ${algorithm}`, (subject) => limiter.consume(subject)]
+        }),
+      ),
+      'rate-limiter-flexible, 3 calls': three(peers),
+    }
+    for (const [name, decide] of Object.entries(ways)) {
+      await lab.empty()
+      // Fill the logs of short windows; for long ones nobody could wait.
+      if (windows === SHORT) {
+        for (let i = 0; i < 150; i++) {
+          await Promise.all(SUBJECTS.map(decide))
+          await sleep(16)
+        }
+      }
+      await repeat(decide, 2000)
+      await lab.forget()
+      const before = await cpuOf(lab)
+      await repeat(decide, decisions)
+      const cpu = (await cpuOf(lab)) - before
+      const scripts = (await lab.commands()).find((each) => each.name === 'evalsha')
+      rows.push([
+        name,
+        names.join(' '),
+        fixed(scripts.calls / decisions, 2),
+        fixed(scripts.usec / decisions, 1),
+        fixed((cpu * 1e6) / decisions, 1),
+      ])
+    }
+  }
+  const head = [
+    'one decision over three windows',
+    'windows',
+    'calls',
+    'us in scripts',
+    'us of CPU in all',
+  ]
+  print('### Cost in Redis', head, rows)
+}
+
+/** So many decisions, 50 at a time, over all subjects in turn. */
+async function repeat(decide, decisions) {
+  let left = decisions
+  const work = async () => {
+    while (left > 0) await decide(SUBJECTS[left-- % SUBJECTS.length])
+  }
+  await Promise.all(Array.from({ length: 50 }, work))
+}
+
+/** Seconds of CPU that Redis has used. */
+async function cpuOf({ redis }) {
+  const info = await redis.send('INFO', 'cpu')
+  const used = (which) => Number(new RegExp(`used_cpu_${which}:(\\S+)`).exec(info)[1])
+  return used('user') + used('sys')
+}
+
+/** Uses up each limit evenly over one window of 2 s, which takes the most a log may need. */
+async function printWeights(lab, tp, storeClient) {
+  const subject = '192.0.2.1'
+  await lab.empty()
+  const cells = ALGORITHMS.flatMap((algorithm) =>
+    LIMITS.map((limit) => {
+      const name = `${algorithm}-${limit}`
+      return { name, limit, limiter: tp.limiter(name, { limit, window: '2s', algorithm }) }
+    }),
+  )
+  const points = new flexible.RateLimiterRedis({ storeClient, points: LIMITS[0], duration: 60 })
+  await points.consume(subject)
+
+  const weights = new Map()
+  const weigh = async () => {
+    for (const key of await storeClient.keys(`*${subject}*`)) {
+      const bytes = await storeClient.memory('USAGE', key)
+      const name = cells.find((each) => key.includes(`:${each.name}.`))?.name ?? 'peer'
+      weights.set(name, Math.max(weights.get(name) ?? 0, bytes ?? 0))
+    }
+  }
+  const begin = performance.now()
+  for (let step = 0; performance.now() - begin < 2500; step++) {
+    const share = (performance.now() - begin) / 1900
+    await Promise.all(
+      cells.map(async (cell) => {
+        const due = Math.min(cell.limit, Math.floor(cell.limit * share)) - (cell.used ?? 0)
+        if (due <= 0) return
+        cell.used = (cell.used ?? 0) + due
+        const { allowed } = await cell.limiter.consume(subject, { cost: due })
+        cell.denied ||= !allowed
+      }),
+    )
+    if (step % 10 === 0) await weigh()
+    await sleep(3)
+  }
+  const rows = ALGORITHMS.map((algorithm) => [
+    `turnpike, ${algorithm}`,
+    ...LIMITS.map((limit) => String(weights.get(`${algorithm}-${limit}`))),
+  ])
+  const peer = String(weights.get('peer'))
+  rows.push(['rate-limiter-flexible', peer, peer, peer])
+  print(
+    '### Bytes of one key under saturation (MEMORY USAGE)',
+    ['limit', ...LIMITS.map((limit) => limit.toLocaleString('en'))],
+    rows,
+  )
+}

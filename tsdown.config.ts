@@ -8,6 +8,12 @@ export default defineConfig({
   // isolatedDeclarations lets oxc write them; TypeScript 7 has no compiler API for anything else.
   dts: { oxc: true },
   clean: true,
+  // Lines and the names of functions stay, for stack traces; the names of locals do not.
+  minify: {
+    compress: true,
+    mangle: { toplevel: false, keepNames: true },
+    codegen: { removeWhitespace: false },
+  },
   loader: { '.lua': 'text' },
   // Nothing from node_modules is ever copied into dist: a build that would do so fails.
   deps: { onlyBundle: [] },

@@ -30,7 +30,7 @@ export const versionOf = (node) => execFileSync(node, ['--version'], { encoding:
  * A copy of the package, freshly built, in a folder of its own: whoever builds or edits meanwhile
  * changes nothing, and the variants import `turnpike/express` as users do.
  */
-function stage() {
+export function stage() {
   const folder = path.join(ROOT, '.cache', `bench-${process.pid}`)
   mkdirSync(folder, { recursive: true })
   process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
@@ -39,7 +39,11 @@ function stage() {
   }
   const build = path.join(ROOT, 'node_modules/tsdown/dist/run.mjs')
   const args = [build, '--out-dir', path.join(folder, 'dist'), '--log-level', 'error']
-  execFileSync(process.execPath, args, { cwd: ROOT, stdio: ['ignore', 2, 2] })
+  const { status } = spawnSync(process.execPath, args, { cwd: ROOT, stdio: ['ignore', 2, 2] })
+  if (status !== 0) {
+    console.error('There is no benchmark without a build: see above why there is none.')
+    process.exit(1)
+  }
   return folder
 }
 

@@ -1,9 +1,10 @@
 /**
  * The load generator: keep-alive HTTP/1.1 over raw sockets, one request in flight on each.
  * A job is `{ port, path, connections, ms }` or `{ …, requests }`; its result is
- * `{ requests, ms, p50, p99 }`, times in ms. Any answer but a complete 200 ends it with an error.
+ * `{ requests, ms, p25, p50, p99 }`, times in ms. Any answer but a complete 200 ends it with an error.
  */
 import { connect } from 'node:net'
+import { quantile } from './table.mjs'
 
 const END_OF_HEAD = Buffer.from('\r\n\r\n')
 const STATUS = 'HTTP/1.1 200 '
@@ -19,9 +20,14 @@ function run({ port, path, connections, ms = Infinity, requests = Infinity }) {
   return new Promise((resolve, reject) => {
     const finish = () => {
       const elapsed = performance.now() - begin
-      const sorted = Float64Array.from(latencies).sort()
-      const at = (share) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))]
-      resolve({ requests: sorted.length, ms: elapsed, p50: at(0.5), p99: at(0.99) })
+      const at = (share) => quantile(latencies, share)
+      resolve({
+        requests: latencies.length,
+        ms: elapsed,
+        p25: at(0.25),
+        p50: at(0.5),
+        p99: at(0.99),
+      })
     }
 
     for (let i = 0; i < connections; i++) {

@@ -1,18 +1,19 @@
 /**
  * How long it takes to load turnpike, beside Express itself: `node bench/start-up.mjs [--node 20,24]`.
- * Medians over fresh processes, in turns. It loads dist/: run `npm run build` before.
+ * Medians over fresh processes, in turns.
  */
 import { execFileSync } from 'node:child_process'
-import { options, versionOf } from './lab.mjs'
+import { options, stage, versionOf } from './lab.mjs'
 import { fixed, median, print } from './table.mjs'
 
 const PROCESSES = 15
 const MODULES = ['express', 'turnpike/express', 'turnpike/koa', 'turnpike', 'ioredis']
 const { nodes } = options()
+const folder = stage()
 
 function msToRequire(node, module) {
   const script = `const begin = performance.now(); require('${module}'); console.log(performance.now() - begin)`
-  return Number(execFileSync(node, ['-e', script], { cwd: import.meta.dirname, encoding: 'utf8' }))
+  return Number(execFileSync(node, ['-e', script], { cwd: folder, encoding: 'utf8' }))
 }
 
 for (const node of nodes) {

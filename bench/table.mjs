@@ -1,10 +1,11 @@
 /** Figures in rows. */
 
-export function median(values) {
-  const sorted = [...values].sort((a, b) => a - b)
-  const middle = sorted.length >> 1
-  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
+export function quantile(values, share) {
+  const sorted = Float64Array.from(values).sort()
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))]
 }
+
+export const median = (values) => quantile(values, 0.5)
 
 export const fixed = (value, digits) => (Number.isFinite(value) ? value.toFixed(digits) : '-')
 

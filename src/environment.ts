@@ -15,9 +15,7 @@ export function redisFromEnvironment(env: NodeJS.ProcessEnv = process.env): Redi
   const secure = url.startsWith('rediss:') || /^(1|true|yes)$/i.test(env['REDIS_SSL'] ?? '')
   const [username, password] = [env['REDIS_USERNAME'], env['REDIS_PASSWORD']]
   return {
-    url,
-    ...(username && { username }),
-    ...(password && { password }),
+    url: username || password ? signed(url, username, password) : url,
     ...(secure && {
       tls: {
         ...file('ca', 'REDIS_SSL_CA_CERTS', env),
@@ -26,6 +24,15 @@ export function redisFromEnvironment(env: NodeJS.ProcessEnv = process.env): Redi
       },
     }),
   }
+}
+
+/** The URL with the credentials that it lacks: ioredis would take a URL's user name for one without a password. */
+function signed(url: string, username = '', password = ''): string {
+  if (!URL.canParse(url)) return url
+  const whole = new URL(url)
+  whole.username ||= encodeURIComponent(username)
+  whole.password ||= encodeURIComponent(password)
+  return whole.href
 }
 
 function file(option: string, variable: string, env: NodeJS.ProcessEnv): Record<string, Buffer> {

@@ -3,6 +3,7 @@ import { boolean, callback, check, either, isObject, nearest, optionError, whole
 import { redisFromEnvironment } from './environment.ts'
 import { duration, durations, type Duration } from './duration.ts'
 import { Emitter, type EventName, type Listener } from './events.ts'
+import { TurnpikeError } from './errors.ts'
 import type { Ground } from './features/ground.ts'
 import { health, type HealthOptions } from './features/health/index.ts'
 import { namedLimiter, rateLimit } from './features/rate-limit/index.ts'
@@ -14,7 +15,7 @@ import type { LimiterOptions, RateLimitOptions } from './features/rate-limit/opt
 import type { Adapter } from './http/adapter.ts'
 import { keySpace, type KeySpace } from './store/keys.ts'
 import { MemoryStore } from './store/memory.ts'
-import { prefixOf, type RedisSource } from './store/redis.ts'
+import { isClient, prefixOf, type RedisSource } from './store/redis.ts'
 import type { Store, StoreStatus } from './store/store.ts'
 import { AREAS, Stores, type Area } from './store/stores.ts'
 
@@ -174,13 +175,14 @@ function kit<Native, Middleware extends object>(
     deadline: duration(deadline, where, 'deadline'),
   })
   const adapter = framework({ budgetMs: duration(budget, where, 'budget'), warn: (message) => events.warn(message) })
-  const keys = keySpace(`${outer(redis, reuse)}${prefix}`, version)
+  const keysOf = (area: Area): KeySpace => keySpace(`${outer(own[area]?.redis ?? redis, reuse)}${prefix}`, version)
   const floor = {
     evicting: new MemoryStore({ maxKeys: floorKeys }),
     refusing: new MemoryStore({ maxKeys: floorKeys, whenFull: 'refuse' }),
   }
   const ground = (area: Area): Ground<Native> => ({
-    store: stores.for(area), keys, events, floor, instances, tenant, claim: claims(events),
+    store: stores.for(area), keys: keysOf(area), events, floor, instances, claim: claims(events),
+    tenant: tenant && named(tenant),
   })
   const limiting = ground('rateLimit')
 
@@ -200,7 +202,7 @@ function kit<Native, Middleware extends object>(
     pipeline: (...members) => adapter.pipeline(members),
     forTenant(id) {
       if (typeof id !== 'string') throw optionError('tp.forTenant()', 'id', id, 'a text')
-      const theirs: Ground = { ...limiting, keys: within(keys, id), tenant: undefined }
+      const theirs: Ground = { ...limiting, keys: within(limiting.keys, id), tenant: undefined }
       return { limiter: (name, given) => namedLimiter(theirs, name, given), limits: limits(theirs) }
     },
     on: (name, listener) => events.on(name, listener),
@@ -220,10 +222,19 @@ function kit<Native, Middleware extends object>(
 
 /** The `keyPrefix` of the client that was handed in comes before ours; a reused client adds it itself. */
 const outer = (redis: RedisSource | 'memory' | undefined, reuse: boolean): string =>
-  redis === undefined || reuse ? '' : prefixOf(redis)
+  redis === undefined || redis === 'memory' || (reuse && isClient(redis)) ? '' : prefixOf(redis)
 
 /** The keys of one tenant. */
 const within = (keys: KeySpace, tenant: string): KeySpace => ({ ...keys, tag: (subject) => keys.tag(subject, tenant) })
+
+/** The tenant of a request; one that is no text would let strangers share what belongs to nobody. */
+const named =
+  <Native>(tenant: (native: Native) => unknown) =>
+  async (native: Native): Promise<string> => {
+    const id = await tenant(native)
+    if (typeof id === 'string') return id
+    throw new TurnpikeError('TP_KEY', 'turnpike(): tenant gave no text for this request. Refuse requests of nobody before they come here.')
+  }
 
 function claims(events: Emitter): Ground['claim'] {
   const derived = new Set<string>()

@@ -1,4 +1,5 @@
 /** A small shop: which route stands behind which limit. */
+// oxlint-disable oxc/no-async-endpoint-handlers -- Express 5 hands their errors on
 import { setTimeout as pause } from 'node:timers/promises'
 import express, { type ErrorRequestHandler, type Express } from 'express'
 import type { Request, RequestHandler } from 'express'
@@ -32,6 +33,7 @@ const products = [
   'Hourglass',
 ].map((name, i) => ({ id: i + 1, name, price: 12 + 7 * i }))
 const PAGE = 4
+const BURST = 20
 
 /** The shop over any instance: `turnpike({ store: testStore() })` in tests. */
 export function createShop(
@@ -44,8 +46,7 @@ export function createShop(
   const login = tp.loginGuard({
     key: (req) => req.body?.email,
     limit: 5,
-    window: '1m',
-    blockFor: '20s',
+    window: '30s',
   })
   const browsing = tp.rateLimit({ name: 'products', limit: 30, window: '1m' })
   const searching = tp.rateLimit({
@@ -59,7 +60,7 @@ export function createShop(
   const byCustomer = { window: '1m', key: (req: Request) => customerOf(req)?.id } as const
   const quotas = {
     free: tp.rateLimit({ name: 'free', limit: 10, ...byCustomer }),
-    pro: tp.rateLimit({ name: 'pro', limit: 60, algorithm: 'gcra', burst: 20, ...byCustomer }),
+    pro: tp.rateLimit({ name: 'pro', limit: 60, algorithm: 'gcra', burst: BURST, ...byCustomer }),
   }
 
   app.post('/login', express.json(), login, (req, res) => {
@@ -86,8 +87,10 @@ export function createShop(
   })
 
   app.get('/api/search', searching, (req, res) => {
-    const wanted = String(req.query['q'] ?? '').toLowerCase()
-    res.json({ found: products.filter(({ name }) => name.toLowerCase().includes(wanted)) })
+    const { q } = req.query
+    if (typeof q !== 'string') return problem(res, 400, 'q is what to look for')
+    const found = products.filter(({ name }) => name.toLowerCase().includes(q.toLowerCase()))
+    res.json({ found })
   })
 
   app.use('/health', tp.health({ cacheFor: '1s' }))
@@ -101,15 +104,23 @@ export function createShop(
   /** What the caller has left, without using any of it. */
   async function limitsOf(req: Request): Promise<LimitRow[]> {
     const address = tp.key.ip()(req) as string
-    const look = async (title: string, limiter: Limiter, subject: string): Promise<LimitRow[]> => {
+    const look = async (title: string, limiter: Limiter, subject: string, atOnce?: number) => {
       const { policies } = await limiter.peek(subject)
-      return policies.map((policy) => ({ title, ...policy }))
+      const several = policies.length > 1
+      return policies.map(({ name, limit, remaining, retryAfterMs }): LimitRow => {
+        return {
+          title: several ? `${title}, ${name}` : title,
+          most: atOnce ?? limit,
+          remaining,
+          retryAfterMs,
+        }
+      })
     }
     const rows = await Promise.all([
       look('GET /products', browsing, address),
       look('GET /api/search', searching, address),
       look('GET /api/quota, key free', quotas.free, 'ada'),
-      look('GET /api/quota, key pro', quotas.pro, 'grace'),
+      look('GET /api/quota, key pro', quotas.pro, 'grace', BURST),
     ])
     return rows.flat()
   }

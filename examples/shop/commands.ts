@@ -1,6 +1,4 @@
 /** What there is to try: shown on the page as curl lines, sent by its buttons, printed at the start. */
-import type { PolicyState } from 'turnpike/express'
-
 export interface Command {
   title: string
   note: string
@@ -13,7 +11,13 @@ export interface Command {
 }
 
 /** One policy of a limit, as the page shows it. */
-export type LimitRow = PolicyState & { title: string }
+export interface LimitRow {
+  title: string
+  /** How much there is at most. */
+  most: number
+  remaining: number
+  retryAfterMs: number
+}
 
 type Draft = Pick<Command, 'title' | 'note' | 'path'> & Partial<Command>
 

@@ -111,10 +111,11 @@ function card({ title, note, curl, path, method, headers, body, times }: Command
 
 /** The part that changes: how the store is, what is left, what was decided last. */
 export function state({ status, limits, recent }: State): string {
-  const away = status.status !== 'ok'
-  const health = away
-    ? '<span class="bad">Redis is away: this process counts for itself</span>'
-    : `<span class="good">${status.status}</span>`
+  const where = status.topology === 'memory' ? 'in this process' : 'Redis'
+  const health =
+    status.status === 'ok'
+      ? `<span class="good">${where}</span>`
+      : '<span class="bad">Redis is away, this process counts for itself</span>'
   const rows = limits?.map(limitRow).join('') ?? '<tr><td>Not known while Redis is away.</td></tr>'
   const decisions =
     recent.map(decisionRow).join('') || '<tr><td><small>Nothing yet.</small></td></tr>'
@@ -129,25 +130,23 @@ export function state({ status, limits, recent }: State): string {
     </table>`
 }
 
-function limitRow({ title, name, limit, remaining, violated, retryAfterMs }: LimitRow): string {
-  const wait = violated
-    ? raw(html`<span class="bad">again in ${Math.ceil(retryAfterMs / 1000)} s</span>`)
-    : `${remaining} of ${limit}`
+function limitRow({ title, most, remaining, retryAfterMs }: LimitRow): string {
+  const refused = retryAfterMs > 0
+  const left = refused ? `again in ${Math.ceil(retryAfterMs / 1000)} s` : `${remaining} of ${most}`
   return html`<tr>
-    <td>${title}<br /><small>${name}</small></td>
-    <td>${wait}</td>
-    <td><meter max="${limit}" value="${remaining}"></meter></td>
+    <td>${title}</td>
+    <td class="${refused ? 'bad' : ''}">${left}</td>
+    <td><meter max="${most}" value="${remaining}"></meter></td>
   </tr>`
 }
 
 function decisionRow({ name, policy, allowed, remaining, source }: Events['decision']): string {
-  const verdict = raw(
-    allowed ? '<span class="good">passed</span>' : '<span class="bad">refused</span>',
-  )
+  const what = policy === undefined || policy === name ? name : `${name}, ${policy}`
+  const verdict = allowed ? 'passed' : 'refused'
   const left = remaining === undefined ? '' : `${remaining} left`
   return html`<tr>
-    <td>${name}<br /><small>${policy ?? ''}</small></td>
-    <td>${verdict}</td>
+    <td>${what}</td>
+    <td class="${allowed ? 'good' : 'bad'}">${verdict}</td>
     <td>${left}</td>
     <td><small>${source}</small></td>
   </tr>`

@@ -124,7 +124,7 @@ async function around(
     await next()
   } catch (error) {
     if (tap !== undefined) tap.done = true
-    const slot: Unwound = ctx
+    const slot = ctx as Context & Unwound
     slot[unwound] = isSealer
     throw error
   }

@@ -42,11 +42,16 @@ export class Prepared {
   /** Call `prepare` on all of ours, in one tick. */
   constructor(steps: readonly Step<unknown, unknown>[], native: unknown) {
     this.#steps = steps
-    for (const { ours } of steps) {
-      const early: unknown = ours?.feature.prepare?.(ours.exchange(native))
-      // Its member may be waiting for an earlier one, and no failure be looked at until then.
-      if (isPromise(early)) early.then(undefined, () => {})
-      this.#early.push(early)
+    try {
+      for (const { ours } of steps) {
+        const early: unknown = ours?.feature.prepare?.(ours.exchange(native))
+        // Its member may be waiting for an earlier one, and no failure be looked at until then.
+        if (isPromise(early)) early.then(undefined, () => {})
+        this.#early.push(early)
+      }
+    } catch (error) {
+      this.discard()
+      throw error
     }
   }
 

@@ -20,8 +20,8 @@ export interface GuardOptions {
   hungAfter: number
   /** Asks the server whether it is there. */
   probe(): Promise<unknown>
-  /** Which kind of error is this? Undefined: the command itself was wrong. */
-  classify(error: unknown): { uncertain: boolean } | undefined
+  /** Which kind of error is this, and what does it say? Undefined: the command itself was wrong. */
+  classify(error: unknown): { uncertain: boolean; said: string } | undefined
   onBreaker(state: 'open' | 'closed', reason: string | undefined): void
   onReplaced(): void
 }
@@ -31,8 +31,13 @@ interface Call {
   until: number
   sent: number
   budget: Budget | undefined
+  /** It got a little more time, because the event loop was blocked. */
+  spared: boolean
   reject(error: unknown): void
 }
+
+/** How often the calls in flight are looked at, in ms. */
+const SWEEP = 10
 
 /**
  * Stands between the features and one client: every call ends within its deadline, a sick server is
@@ -52,6 +57,7 @@ export class Guard {
   #owed = 0
   #owedSince = 0
   #sweeper: NodeJS.Timeout | undefined
+  #sweepAt = 0
   #everReady: boolean
   #failuresBeforeReady = 0
   #closed = false
@@ -87,16 +93,18 @@ export class Guard {
    * Send one command and wait for its answer, at most for the deadline.
    * @param send starts the command
    * @param recover may give another attempt for an error of the first, within the same deadline
+   * @param began when the caller began to wait, by `performance.now()`
    */
   run<Answer>(
     send: () => Promise<Answer>,
     budget?: Budget,
     recover?: (error: unknown) => Promise<Answer> | undefined,
+    began?: number,
   ): Promise<Answer> {
     const refusal = this.refusal()
     if (refusal) return Promise.reject(refusal)
     const now = performance.now()
-    let ms = this.#options.deadline
+    let ms = this.#options.deadline - (now - (began ?? now))
     if (budget) {
       const left = budget.left(now)
       if (left <= 0) return Promise.reject(new StoreUnavailable('budget', false))
@@ -130,7 +138,7 @@ export class Guard {
     budget: Budget | undefined,
   ): Promise<Answer> {
     return new Promise((resolve, reject) => {
-      const call: Call = { until: now + ms, sent: now, budget, reject }
+      const call: Call = { until: now + ms, sent: now, budget, spared: false, reject }
       const answered = (answer: Answer): void => {
         const later = performance.now()
         this.#answered(later)
@@ -147,13 +155,13 @@ export class Guard {
         const again = infrastructure ? undefined : recover?.(error)
         if (again) return this.#expect(again, answered, failed)
         this.#end(call, later)
-        if (infrastructure) return reject(this.#failed('error', error, infrastructure.uncertain))
+        if (infrastructure) return reject(this.#failed('error', error, infrastructure.uncertain, infrastructure.said))
         this.#breaker.good()
         reject(error)
       }
       this.#calls.add(call)
       budget?.begin(now)
-      this.#sweeper ??= setTimeout(this.#sweep, 10)
+      if (!this.#sweeper) this.#sweepSoon(now)
       try {
         this.#expect(send(), answered, failed)
       } catch (error) {
@@ -184,20 +192,37 @@ export class Guard {
     return true
   }
 
-  #failed(reason: UnavailableReason, cause: unknown, uncertain = false): StoreUnavailable {
-    this.#breaker.bad((cause as Error).message)
+  #failed(reason: UnavailableReason, cause: unknown, uncertain = false, said = (cause as Error).message): StoreUnavailable {
+    this.#breaker.bad(said)
     return new StoreUnavailable(reason, uncertain, cause)
   }
 
   /**
-   * Every 10 ms while calls are in flight (one timer for all of them: a timer a call costs more than
-   * the rest of this class). It is the only thing here that keeps the process alive.
+   * While calls are in flight there is one timer for all of them: a timer a call costs more than the
+   * rest of this class. It is the only thing here that keeps the process alive.
    */
+  #sweepSoon(now: number): void {
+    this.#sweepAt = now + SWEEP
+    this.#sweeper = setTimeout(this.#sweep, SWEEP)
+  }
+
   readonly #sweep = (): void => {
     this.#sweeper = undefined
+    if (this.#calls.size === 0) return
     const now = performance.now()
+    // A blocked event loop kept back what was to be sent, too: let it out before judging.
+    if (now - this.#sweepAt > SWEEP) this.#spare(now)
+    this.#sweepSoon(now)
     for (const call of this.#calls) if (call.until <= now) return this.#expire()
-    if (this.#calls.size > 0) this.#sweeper = setTimeout(this.#sweep, 10)
+  }
+
+  /** Whose time ran out while nothing could happen gets a little more, once. */
+  #spare(now: number): void {
+    for (const call of this.#calls) {
+      if (call.spared || call.until > now) continue
+      call.spared = true
+      call.until = now + SWEEP
+    }
   }
 
   /**
@@ -205,7 +230,6 @@ export class Guard {
    * socket once more before calling the server dead.
    */
   #expire(): void {
-    this.#sweeper = setTimeout(this.#sweep, 10)
     setImmediate(() => setImmediate(() => {
       const now = performance.now()
       for (const call of this.#calls) {

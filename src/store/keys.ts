@@ -3,7 +3,7 @@
  *
  * The subject stands in a Cluster hash tag, so that all keys of one script share a slot. Whatever
  * a client puts into a part, it cannot leave the tag, nor make two different subjects collide, nor
- * make a key longer than about 200 bytes.
+ * make a key longer than 200 bytes.
  */
 import { createHash } from 'node:crypto'
 
@@ -47,13 +47,14 @@ export interface KeySpace {
  * @param version a number or name that makes everything cold when it changes
  */
 export function keySpace(prefix: string, version?: string | number): KeySpace {
-  const start = version === undefined ? prefix : `${prefix}~${part(String(version))}`
+  // A version is the operator's own word: the beginning of a hash tells enough of them apart.
+  const start = version === undefined ? prefix : `${prefix}~${part(String(version), 20).slice(0, 20)}`
   return {
     tag(subject, tenant) {
       const parts = typeof subject === 'string' ? part(subject) : subject.map((each) => part(each)).join(':')
-      const own = parts.length <= LONGEST ? parts : `~t${sha256(parts)}`
       // '=' is no character of a part: a tenant is never mistaken for the first of several parts.
-      return tenant === undefined ? own : `${part(tenant, 32)}=${own}`
+      const whole = tenant === undefined ? parts : `${part(tenant, 32)}=${parts}`
+      return whole.length <= LONGEST ? whole : `~t${sha256(whole)}`
     },
     key: (feature, tag, sub) =>
       sub === undefined ? `${start}:${feature}:{${tag}}` : `${start}:${feature}:{${tag}}:${sub}`,

@@ -24,7 +24,7 @@ const SWEEP = 2
  */
 export class MemoryStore implements Store, Database {
   readonly kind = 'memory'
-  readonly cluster = false
+  readonly cluster: boolean = false
   readonly #clock: Clock
   readonly #maxKeys: number
   readonly #refuse: boolean

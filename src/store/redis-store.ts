@@ -7,7 +7,7 @@ import { Guard } from './guard.ts'
 import { connect, duplicate, end, isClient, isCluster } from './redis.ts'
 import { streamOf, topologyOf, unref, unsafeOptions } from './redis.ts'
 import type { Client, RedisSource } from './redis.ts'
-import { classify, CLOSED_EARLY, remedy } from './remedy.ts'
+import { classify, CLOSED_EARLY, discreet, remedy } from './remedy.ts'
 import type { Arg, Operation, Reply, Store, StoreStatus } from './store.ts'
 import { Subscriptions } from './subscriptions.ts'
 
@@ -55,7 +55,10 @@ export class RedisStore implements Store {
     this.#options = options
     this.#clock = options.clock ?? systemClock()
     this.cluster = isCluster(source)
-    this.#subscriptions = new Subscriptions(() => this.#open(duplicate(this.#client!)))
+    this.#subscriptions = new Subscriptions(
+      () => this.#open(duplicate(this.#client!)),
+      (error) => this.#report(error),
+    )
     if (isClient(source)) {
       this.#opened = Promise.resolve(this.#use(reuse ? (source as Client) : duplicate(source, db)))
       const unsafe = reuse ? unsafeOptions(source) : []
@@ -72,6 +75,7 @@ export class RedisStore implements Store {
     args: readonly Arg[],
     budget?: Budget,
   ): Promise<Result> {
+    const began = this.#guard ? undefined : performance.now()
     const guard = this.#guard ?? (await this.#opening())
     const client = this.#client!
     const rest = [keys.length, ...keys, ...args, this.#lastArgument(operation)]
@@ -87,6 +91,7 @@ export class RedisStore implements Store {
           if (!(error as Error).message.startsWith('NOSCRIPT')) return undefined
           return buffers ? client.evalBuffer(operation.lua, ...rest) : client.eval(operation.lua, ...rest)
         },
+        began,
       )) as Result
     } catch (error) {
       throw this.#explain(error, operation.name)
@@ -186,6 +191,8 @@ export class RedisStore implements Store {
     client.on('close', () => guard.disconnected())
     client.on('ready', this.#welcome)
     if (client.status === 'ready') this.#welcome()
+    // A lazy client connects with its first command, which the guard would hold back until it is ready.
+    if (client.status === 'wait') client.connect().catch(() => {})
     if (this.#closed) void end(client)
     return guard
   }
@@ -271,8 +278,11 @@ export class RedisStore implements Store {
 
   /** An error without the command's arguments, which may be secrets. */
   #explain(error: unknown, operation: string): unknown {
-    if (isUnavailable(error)) return error
-    const { message } = error as Error
+    if (isUnavailable(error)) {
+      discreet(error.cause)
+      return error
+    }
+    const message = discreet(error)
     if (!message.startsWith('TPLATE')) {
       return new TurnpikeError('TP_COMMAND', `Redis refused the operation '${operation}': ${message}`)
     }

@@ -38,6 +38,10 @@ const HARDENED = {
   enableAutoPipelining: false,
   connectTimeout: 1000,
   commandTimeout: 1000,
+  // An idle connection that went half-open (a subscription's, above all) is found out within 20 s.
+  keepAlive: 10_000,
+  // A connection that hangs does not answer the farewell either, and is in the next one's way.
+  disconnectTimeout: 50,
   retryStrategy: backoff,
   reconnectOnError: null,
   disableClientInfo: true,
@@ -57,8 +61,8 @@ export const isCluster = (source: RedisSource): source is Cluster | { cluster: C
 /** The `keyPrefix` of a source, which becomes part of our own: keys are built in one place. */
 export function prefixOf(source: RedisSource): string {
   if (typeof source === 'string') return ''
-  const { keyPrefix } = (isClient(source) ? source.options : source) as RedisOptions
-  return keyPrefix ?? ''
+  const options = isClient(source) || 'cluster' in source ? source.options : source
+  return (options as RedisOptions | undefined)?.keyPrefix ?? ''
 }
 
 /** A hardened client for `source`. @throws TP_NO_IOREDIS when ioredis is not installed */
@@ -68,12 +72,16 @@ export async function connect(source: RedisSource, db?: number): Promise<Client>
     throw new TurnpikeError('TP_NO_IOREDIS', 'turnpike needs ioredis to reach Redis: npm install ioredis', { cause })
   })
   const chosen = db === undefined ? {} : { db }
-  if (typeof source === 'string') return new ioredis.Redis(source, { ...HARDENED, ...chosen }) as Client
+  if (typeof source === 'string') return connect({ url: source }, db)
   if ('cluster' in source) return new ioredis.Cluster(source.cluster, hardenCluster(source.options)) as Client
   const { url, ...own } = source as RedisOptions & { url?: string }
   const options = { ...own, ...HARDENED, ...chosen, failoverDetector: 'sentinels' in own }
-  return (url === undefined ? new ioredis.Redis(options) : new ioredis.Redis(url, options)) as Client
+  return (url === undefined ? new ioredis.Redis(options) : new ioredis.Redis(within(url, db), options)) as Client
 }
+
+/** `url` without the database it names, where another one is wanted: ioredis would heed the URL. */
+const within = (url: string, db: number | undefined): string =>
+  db === undefined ? url : url.replace(/^(rediss?:\/\/[^/?]*)\/\d*/i, '$1').replace(/([?&])db=\d*&?/, '$1')
 
 /** A hardened duplicate of somebody's client: its address, TLS and credentials, and their copy of ioredis. */
 export function duplicate(client: Redis | Cluster, db?: number): Client {

@@ -19,6 +19,12 @@ export function remedy(message: string): string | undefined {
 export const CLOSED_EARLY =
   'Redis closes each connection before it is ready: if the server speaks TLS, use rediss:// in place of redis://.'
 
+/** ioredis hangs the whole command on an error, and Redis quotes one that it does not know: both may hold secrets. */
+export function discreet(error: unknown): string {
+  if (typeof error === 'object' && error !== null) delete (error as { command?: unknown }).command
+  return String((error as Partial<Error> | null)?.message).replace(/,? with args beginning with:.*/s, '')
+}
+
 const CANNOT_SERVE =
   /^(LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|BUSY|OOM|MISCONF|UNBLOCKED|NOAUTH|WRONGPASS|NOGOODSLAVE|MOVED|ASK)\b/
 const NOT_SENT = /isn't writeable|writable|Connection is closed|None of startup nodes|Failed to refresh/i
@@ -27,12 +33,13 @@ const NOT_SENT = /isn't writeable|writable|Connection is closed|None of startup 
  * Did the server or the way to it fail, or was the command wrong? Undefined for the latter; those
  * must surface, not be taken for an outage.
  */
-export function classify(error: unknown): { uncertain: boolean } | undefined {
+export function classify(error: unknown): { uncertain: boolean; said: string } | undefined {
   const { name = '', message = '' } = (error ?? {}) as Partial<Error>
   if (name === 'ReplyError') {
-    if (CANNOT_SERVE.test(message)) return { uncertain: false }
-    return message.startsWith('max number of clients') ? { uncertain: false } : undefined
+    const away = CANNOT_SERVE.test(message) || message.startsWith('max number of clients')
+    return away ? { uncertain: false, said: message } : undefined
   }
   if (error instanceof TypeError || error instanceof RangeError) return undefined
-  return { uncertain: !NOT_SENT.test(message) }
+  const sent = !NOT_SENT.test(message)
+  return { uncertain: sent, said: sent ? message : 'the connection is lost' }
 }

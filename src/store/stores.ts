@@ -103,7 +103,7 @@ function verify(option: string, source: unknown): void {
   const url = typeof source === 'string' ? source : (source as { url?: unknown } | null)?.url
   if (typeof url === 'string') {
     if (/^rediss?:\/\/./.test(url) || url.startsWith('/')) return
-    const shown = url.replace(/\/\/.*@/, '//…@')
+    const shown = url.replace(/^.*@/s, '…@').replace(/\?.*$/s, '?…')
     const hint = /^[\w.-]+(:\d+)?$/.test(url) ? `'redis://${url}'` : undefined
     throw optionError('turnpike()', option, shown, "a URL like 'redis://localhost:6379' or 'rediss://…', the path of a socket, ioredis options, an ioredis client, or 'memory'", hint)
   }

@@ -1,4 +1,5 @@
 import type { Client } from './redis.ts'
+import { classify } from './remedy.ts'
 
 type Hear = (message: string) => void
 
@@ -6,11 +7,16 @@ type Hear = (message: string) => void
 export class Subscriptions {
   readonly #channels = new Map<string, Set<Hear>>()
   readonly #open: () => Client
+  readonly #refused: (error: Error) => void
   #client: Client | undefined
 
-  /** @param open makes the connection, once there is something to listen to */
-  constructor(open: () => Client) {
+  /**
+   * @param open makes the connection, once there is something to listen to
+   * @param refused is told that Redis will not let us listen
+   */
+  constructor(open: () => Client, refused: (error: Error) => void) {
     this.#open = open
+    this.#refused = refused
   }
 
   get client(): Client | undefined {
@@ -40,8 +46,12 @@ export class Subscriptions {
     if (client.status === 'ready') this.#subscribe(client, [...this.#channels.keys()])
   }
 
-  /** A connection that cannot subscribe is dropped; the next one tries again. */
+  /** A connection that cannot subscribe is dropped, and the next one tries again; not where it is forbidden. */
   #subscribe(client: Client, channels: string[]): void {
-    if (channels.length > 0) client.subscribe(...channels).catch(() => client.disconnect(true))
+    if (channels.length === 0) return
+    client.subscribe(...channels).catch((error: Error) => {
+      if (classify(error)) client.disconnect(true)
+      else this.#refused(error)
+    })
   }
 }

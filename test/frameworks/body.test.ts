@@ -179,28 +179,24 @@ describe.each(frameworks)('body on $name', ({ start, kind, name }) => {
     expect(seen).toEqual([])
   })
 
-  it('is left out when the client goes away, or the stream breaks', async () => {
+  it.each(['the client goes away', 'the stream breaks'])('is left out when %s', async (reason) => {
     const { probe, seen, over } = witness()
-    const endless = new Readable({ read() {} })
-    const app = await start({ stack: [probe], handler: ({ stream }) => stream(endless) })
-    const req = request(app.url, { agent: false }).end()
-    endless.push('one')
+    const source = new Readable({ read() {} })
+    const app = await start({ stack: [probe], handler: ({ stream }) => stream(source) })
+    const req = request(app.url, { agent: false }).on('error', () => {})
+    req.end()
+    source.push('one')
     const [res] = await once(req, 'response')
+    res.on('error', () => {})
     await once(res, 'data')
-    const gone = once(endless, 'close')
-    req.destroy()
+    const gone = new Promise((resolve) => source.once('close', resolve))
+    if (reason === 'the stream breaks') source.destroy(new Error('broken'))
+    else req.destroy()
     await gone
+    // Koa 2 leaves a response open whose stream is broken.
+    if (name === 'Koa 2') req.destroy()
     expect(await over).toBe(false)
     expect(seen).toEqual([])
-
-    const second = witness()
-    const source = new Readable({ read() {} })
-    const other = await start({ stack: [second.probe], handler: ({ stream }) => stream(source) })
-    source.push('one')
-    const answer = ask(other)
-    source.once('data', () => source.destroy(new Error('broken')))
-    expect((await answer.catch(() => ({ complete: false }))).complete).toBe(false)
-    expect(second.seen).toEqual([])
   })
 
   it('keeps the backpressure', async () => {
@@ -225,6 +221,7 @@ describe.each(frameworks)('body on $name', ({ start, kind, name }) => {
     expect(pushed).toBeLessThan(1000)
     let size = 0
     res.on('data', (chunk: Buffer) => (size += chunk.length))
+    res.resume()
     await once(res, 'end')
     expect(size).toBe(2000 * 65_536)
   })

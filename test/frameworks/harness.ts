@@ -303,7 +303,13 @@ export function lines({ rawHeaders }: Answer, name: string): string[] {
 }
 
 /** A promise, and the means to settle it. */
-export function signal<Value = void>() {
+export interface Signal<Value = void> {
+  promise: Promise<Value>
+  resolve(value: Value): void
+  reject(reason: unknown): void
+}
+
+export function signal<Value = void>(): Signal<Value> {
   let resolve!: (value: Value) => void
   let reject!: (reason: unknown) => void
   const promise = new Promise<Value>((yes, no) => {

@@ -129,7 +129,7 @@ describe.each(frameworks)('head on $name', ({ start }) => {
   it('leaves what node refuses to node', async () => {
     const app = await start({
       stack: [head({ 'X-Ours': 'yes' })],
-      handler: ({ raw, send }) =>
+      handler: ({ raw }) =>
         raw((res) => {
           expect(() => res.writeHead(99)).toThrow(RangeError)
           expect(() => (res as any).writeHead(200, ['odd'])).toThrow(TypeError)

@@ -8,13 +8,14 @@ import {
   feature,
   frameworks,
   signal,
+  type Signal,
   type AnyFeature,
   type Handler,
   type Member,
 } from './harness.ts'
 
 /** A feature whose seal is done when the test says so, and a view of what the client has by then. */
-function slow(): { probe: AnyFeature; called: Promise<number>; done: ReturnType<typeof signal> } {
+function slow(): { probe: AnyFeature; called: Promise<number>; done: Signal } {
   const called = signal<number>()
   const done = signal()
   const seal = (status: number): Promise<void> => {

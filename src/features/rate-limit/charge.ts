@@ -94,9 +94,10 @@ export function decisionOf(
   const policies: PolicyState[] = []
   for (let i = 0, at = 2; i < charges.length; i++, at += 5) {
     const violated = reply[at + 4]!
-    const { policy, window } = charges[i]!
+    const { policy, tag, window } = charges[i]!
     policies.push({
       name: policy.name,
+      subject: tag,
       limit: reply[at]!,
       windowMs: window,
       remaining: reply[at + 1]!,

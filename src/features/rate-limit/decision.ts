@@ -13,6 +13,8 @@ export type Source =
 /** One policy's part in a decision. */
 export interface PolicyState {
   readonly name: string
+  /** The escaped subject that this policy counts, as it stands in the key. */
+  readonly subject: string
   readonly limit: number
   /** Milliseconds; 0 for calendar months, whose length varies. */
   readonly windowMs: number

@@ -7,7 +7,7 @@ import type { Ground } from '../ground.ts'
 import { decisionOf, LimitDecision, unitedOf } from './charge.ts'
 import type { Charge } from './charge.ts'
 import { DenyCache } from './deny-cache.ts'
-import type { Source } from './decision.ts'
+import type { Decision, Source } from './decision.ts'
 import type { Fail } from './options.ts'
 import type { Policy } from './policy.ts'
 import { reset } from './reset.ts'
@@ -60,7 +60,7 @@ export class Engine {
   /** Charge, all or nothing. Never rejects because Redis is away: then the failure rule decides. */
   async consume(charges: readonly Charge[], budget?: Budget): Promise<LimitDecision> {
     const remembered = this.#denied?.find(charges, this.#ground.store.now())
-    if (remembered) return this.#report(new LimitDecision(this, charges, 'deny-cache', false, remembered, 0))
+    if (remembered) return this.report(new LimitDecision(this, charges, 'deny-cache', false, remembered, 0))
     let decision: LimitDecision
     try {
       decision = await this.#decide(this.#verb, charges, budget)
@@ -68,12 +68,14 @@ export class Engine {
       decision = await this.withoutStore(error, charges)
     }
     if (!decision.allowed) this.#denied?.remember(charges, decision, this.#ground.store.now())
-    return this.#report(decision)
+    return this.report(decision)
   }
 
   /** What a consume would be answered; nothing is written. @throws TP_UNAVAILABLE */
-  peek(charges: readonly Charge[]): Promise<LimitDecision> {
-    return this.#decide('p', charges)
+  async peek(charges: readonly Charge[]): Promise<LimitDecision> {
+    const { source, allowed, policies } = await this.#decide('p', charges)
+    // At 0, so that it cannot be refunded: nothing was charged.
+    return new LimitDecision(this, charges, source, allowed, policies, 0)
   }
 
   /** Charge even beyond the limit, or give back, where a decision was made. @throws TP_UNAVAILABLE */
@@ -173,7 +175,8 @@ export class Engine {
     return [...groups.values()]
   }
 
-  #report(decision: LimitDecision): LimitDecision {
+  /** Tells whoever listens, and gives the decision back. */
+  report<Made extends Decision>(decision: Made): Made {
     if (!this.events.hears('decision')) return decision
     const { allowed, source, subject, tightest, limit, remaining, retryAfterMs } = decision
     const { feature, name } = this.options

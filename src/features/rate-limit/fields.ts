@@ -38,20 +38,22 @@ export function fieldWriter({ standard, legacy, partitionKey }: FieldOptions): (
     }
     return text
   }
+  // Where nothing is counted, or a count never ends, there is no time within which `r` is all there is.
   const limitItem = ({ name, remaining, resetMs }: PolicyState): string =>
-    `${quoted(name)};r=${remaining};t=${seconds(resetMs)}`
+    `${quoted(name)};r=${remaining}${resetMs > 0 ? `;t=${seconds(resetMs)}` : ''}`
 
   return (decision, now) => {
-    const { policies: states, tightest, subject } = decision
+    const { policies: states, tightest } = decision
     const headers: Record<string, string> = {}
     if (!tightest) return headers
     if (standard) {
-      const pk = partitionKey === undefined ? '' : `;pk=${keyOf(partitionKey, subject)}`
-      let policy = policyItem(states[0]!) + pk
-      let limit = limitItem(states[0]!) + pk
-      for (let i = 1; i < states.length; i++) {
-        policy += `, ${policyItem(states[i]!)}${pk}`
-        limit += `, ${limitItem(states[i]!)}${pk}`
+      let policy = ''
+      let limit = ''
+      for (const state of states) {
+        const pk = partitionKey === undefined ? '' : `;pk=${keyOf(partitionKey, state.subject)}`
+        const comma = policy && ', '
+        policy += comma + policyItem(state) + pk
+        limit += comma + limitItem(state) + pk
       }
       headers['RateLimit-Policy'] = policy
       headers['RateLimit'] = limit
@@ -59,7 +61,7 @@ export function fieldWriter({ standard, legacy, partitionKey }: FieldOptions): (
     if (legacy) {
       headers['X-RateLimit-Limit'] = String(tightest.limit)
       headers['X-RateLimit-Remaining'] = String(tightest.remaining)
-      headers['X-RateLimit-Reset'] = String(seconds(now + tightest.resetMs))
+      if (tightest.resetMs > 0) headers['X-RateLimit-Reset'] = String(seconds(now + tightest.resetMs))
     }
     return headers
   }
@@ -67,6 +69,5 @@ export function fieldWriter({ standard, legacy, partitionKey }: FieldOptions): (
 
 /** A bare hash of an address is as good as the address; an HMAC is not. */
 function keyOf(secret: string, subject: string): string {
-  const mac = createHmac('sha256', secret).update(subject).digest()
-  return serializeByteSequence(mac.buffer.slice(mac.byteOffset, mac.byteOffset + mac.length) as ArrayBuffer)
+  return serializeByteSequence(createHmac('sha256', secret).update(subject).digest())
 }

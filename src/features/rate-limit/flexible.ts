@@ -247,7 +247,8 @@ function membersOf(limiter: FlexibleLimiter, given: string | undefined): Member[
   for (const each of union ?? [rate ?? limiter]) {
     const { points, duration, keyPrefix } = behind(each)
     const prefix = union && each.keyPrefix
-    const plain = (union ? undefined : given) ?? (keyPrefix ?? '').replace(/[^\w.-]+/g, '-').slice(0, 40) || 'default'
+    const own = (keyPrefix ?? '').replace(/[^\w.-]+/g, '-').slice(0, 40) || 'default'
+    const plain = union ? own : (given ?? own)
     const name = members.some((other) => other.name === plain) ? `${plain.slice(0, 37)}-${members.length + 1}` : plain
     members.push({ limiter: each, name, points, seconds: duration, prefix })
   }

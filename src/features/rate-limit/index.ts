@@ -2,17 +2,18 @@
 import { boolean, callback, check, either, identifier, isFunction, isObject, optionError, text, whole, word } from '../../check.ts'
 import type { Kind } from '../../check.ts'
 import type { Exchange, Feature } from '../../http/exchange.ts'
+import { duration } from '../../duration.ts'
 import { subjectOf } from '../../http/ip.ts'
 import type { Ground } from '../ground.ts'
 import type { Charge } from './charge.ts'
 import type { Decision } from './decision.ts'
 import { Engine, type EngineOptions } from './engine.ts'
 import { needsOnlyRequest, rateLimitFeature, type Decider } from './feature.ts'
-import { FlexibleEngine } from './flexible.ts'
-import { limiter, type Limiter, type WaitingLimiter } from './limiter.ts'
+import { FlexibleEngine, type Counted } from './flexible.ts'
+import { isDecision, limiter, tenantOf, type ConsumeOptions, type Limiter, type Subjects, type WaitingLimiter } from './limiter.ts'
 import type { Key, LimiterOptions, RateLimitOptions } from './options.ts'
 import { checked, POLICY, policiesOf, type Policy } from './policy.ts'
-import { tagOf } from './subject.ts'
+import { tagOf, type Given } from './subject.ts'
 
 const MOUNT: Record<string, Kind> = {
   ...POLICY,
@@ -38,7 +39,7 @@ const REQUEST: Record<string, Kind> = {
   reply: callback,
 }
 
-const { key: _inRequests, cost: _perCall, ...CALL } = MOUNT
+const { key: _inRequests, cost: _perCall, limiter: _foreign, ...CALL } = MOUNT
 
 /** How long a foreign limiter may take. */
 const FOREIGN_DEADLINE = 100
@@ -88,30 +89,39 @@ function deciderOf<Native>(
   where: string,
 ): Decider<Native> {
   const { key: shared, cost = 1, ipv6Subnet } = options
-  const alone = policies.length === 1 && !policies[0]!.key ? policies[0] : undefined
-  const fixed = alone && typeof (alone.costOf ?? cost) === 'number' && alone.limit !== undefined && alone.window !== undefined
+  const ofMount = ({ native, ip }: Exchange<Native>): ReturnType<Key<Native>> =>
+    shared ? shared(native) : subjectOf(ip, ipv6Subnet)
+  const sharing = policies.some(({ key }) => !key)
+  const computed = (policy: Policy<Native>): boolean =>
+    Boolean(policy.limitOf ?? policy.windowOf) || typeof (policy.costOf ?? cost) === 'function'
+  const fixed = !policies.some(computed)
 
-  const given = (x: Exchange<Native>, key: Key<Native> | undefined): ReturnType<Key<Native>> =>
-    key ? key(x.native) : subjectOf(x.ip, ipv6Subnet)
+  /** What each policy counts by: at once, unless a key is a promise. */
+  function subjects(x: Exchange<Native>): Given[] | Promise<Given[]> {
+    const own = sharing ? ofMount(x) : undefined
+    const all = policies.map(({ key }) => (key ? key(x.native) : own))
+    return all.some((each) => each instanceof Promise) ? Promise.all(all) : (all as Given[])
+  }
 
-  const simple = (tag: string): Charge[] => [
-    { policy: alone as Policy<never>, tag, limit: alone!.limit!, window: alone!.window!, cost: (alone!.costOf ?? cost) as number },
-  ]
+  function chargesOf(given: readonly Given[], tenant: string | undefined, values: readonly Values[]): Charge[] {
+    return policies.map((policy, i) => ({
+      policy: policy as Policy<never>,
+      tag: tagOf(ground.keys, given[i], tenant, where),
+      ...values[i]!,
+    }))
+  }
 
-  async function charges(x: Exchange<Native>): Promise<Charge[]> {
-    const { native } = x
-    const tenant = await ground.tenant?.(native)
-    const mounts = policies.some(({ key }) => !key) ? tagOf(ground.keys, await given(x, shared), tenant, where) : ''
-    return await Promise.all(
-      policies.map(async (policy): Promise<Charge> => {
-        const { name, key, limitOf, windowOf, costOf = cost } = policy
-        const tag = key ? tagOf(ground.keys, await key(native), tenant, where) : mounts
-        const limit = limitOf ? checked('limit', await limitOf(native), name) : policy.limit!
-        const window = windowOf ? checked('window', await windowOf(native), name) : policy.window!
-        const amount = typeof costOf === 'function' ? checked('cost', await costOf(native), name) : costOf
-        return { policy: policy as Policy<never>, tag, limit, window, cost: amount }
-      }),
-    )
+  /** Limits, windows and costs as they stand in the options. */
+  const constants = policies.map(({ limit = 0, window = 0, costOf }): Values => ({ limit, window, cost: Number(costOf ?? cost) }))
+
+  /** Those that are functions of the request. */
+  async function valuesOf(native: Native, { name, limitOf, windowOf, costOf = cost }: Policy<Native>, i: number): Promise<Values> {
+    const { limit, window } = constants[i]!
+    return {
+      limit: limitOf ? checked('limit', await limitOf(native), name) : limit,
+      window: windowOf ? checked('window', await windowOf(native), name) : window,
+      cost: checked('cost', typeof costOf === 'function' ? await costOf(native) : costOf, name),
+    }
   }
 
   return {
@@ -119,13 +129,20 @@ function deciderOf<Native>(
     now: () => ground.store.now(),
     inBackground: (write) => engine.inBackground(write),
     async decide(x) {
-      if (!fixed || ground.tenant) return await engine.consume(await charges(x), x.budget)
-      const subject = given(x, shared)
-      const tag = tagOf(ground.keys, subject instanceof Promise ? await subject : subject, undefined, where)
-      return await engine.consume(simple(tag), x.budget)
+      // Whatever can be worked out at once is: a pipeline's commands leave in one tick.
+      const given = subjects(x)
+      const tags = given instanceof Promise ? await given : given
+      const tenant = ground.tenant && (await ground.tenant(x.native))
+      const values = fixed ? constants : await Promise.all(policies.map((policy, i) => valuesOf(x.native, policy, i)))
+      return await engine.consume(chargesOf(tags, tenant, values), x.budget)
     },
   }
 }
+
+type Values = Pick<Charge, 'limit' | 'window' | 'cost'>
+
+/** What a foreign limiter brings with it, or cannot do. */
+const OWN = ['limit', 'window', 'policies', 'algorithm', 'burst', 'timeZone', 'blockFor', 'blockMax', 'countDenied', 'denyCache', 'overrides'] as const
 
 /** A limiter of rate-limiter-flexible in the place of our engine. */
 function foreign<Native>(
@@ -133,36 +150,56 @@ function foreign<Native>(
   options: RateLimitOptions<Native>,
   where: string,
 ): { feature: Feature<Native>; limiter: Limiter } {
-  const { limiter: theirs, key, cost = 1, ipv6Subnet, name = theirs!.keyPrefix || 'default' } = options
-  const flexible = new FlexibleEngine(theirs!, name, FOREIGN_DEADLINE)
-  const { points = 1, duration: seconds = 1 } = theirs!
-  const engine = new Engine(ground, engineOptions('rateLimit', name, where, { ...options, denyCache: false }))
-  const [policy] = policiesOf<never>(where, { limit: points, window: Math.max(1, seconds) * 1000 }, name).policies
+  for (const own of OWN) {
+    if (options[own] !== undefined) throw optionError(where, own, options[own], 'left out with limiter, which has rules of its own')
+  }
+  const { key, cost = 1, ipv6Subnet } = options
+  const theirs = new FlexibleEngine(options.limiter!, options.name, FOREIGN_DEADLINE, where)
+  const { name, policies } = policiesOf<never>(where, { policies: theirs.policies }, options.name ?? theirs.policies.map((each) => each.name).join('_'))
+  const engine = new Engine(ground, engineOptions('rateLimit', name, where, options))
 
-  async function decide(x: Exchange<Native>): Promise<Decision> {
-    const given = key ? await key(x.native) : subjectOf(x.ip, ipv6Subnet)
-    const tag = tagOf(ground.keys, given, await ground.tenant?.(x.native), where)
-    const amount = checked('cost', typeof cost === 'function' ? await cost(x.native) : cost, name)
+  /**
+   * A plain text stays as it is, so that the application's other calls of the limiter, and its lists
+   * of keys, mean the same; nothing else can take the form of one.
+   */
+  function counted(given: Given, tenant: string | undefined): Counted {
+    const subject = tagOf(ground.keys, given, tenant, where)
+    const plain = typeof given === 'object' || tenant !== undefined ? '' : String(given)
+    return { subject, key: /^[^~][^]{0,199}$/.test(plain) ? plain : `~${subject}` }
+  }
+
+  async function consume(who: Counted, amount: number): Promise<Decision> {
     try {
-      return await flexible.consume(tag, amount)
+      return engine.report(await theirs.consume(who, amount))
     } catch (error) {
-      const charge = { policy: policy!, tag, limit: policy!.limit!, window: policy!.window!, cost: amount }
-      return await engine.withoutStore(error, [charge])
+      const charges = policies.map((policy) => ({ policy, tag: who.subject, limit: policy.limit!, window: policy.window!, cost: amount }))
+      return engine.report(await engine.withoutStore(error, charges))
     }
   }
+
   const decider: Decider<Native> = {
     early: false,
     now: () => ground.store.now(),
     inBackground: (write) => engine.inBackground(write),
-    decide,
+    async decide(x) {
+      const given = key ? await key(x.native) : subjectOf(x.ip, ipv6Subnet)
+      const amount = checked('cost', typeof cost === 'function' ? await cost(x.native) : cost, name)
+      return await consume(counted(given, await ground.tenant?.(x.native)), amount)
+    },
   }
+
+  type Call = number | ConsumeOptions | undefined
+  const who = (subject: Subjects, how: Call | { tenant?: string }): Counted =>
+    counted(subject as Given, tenantOf(ground, typeof how === 'object' ? how.tenant : undefined, where))
+  const amountOf = (how: Call): number => checked('cost', (typeof how === 'object' ? how.cost : how) ?? 1, name)
+
   const api: Limiter = {
     limiterName: name,
-    consume: (subject, how) => flexible.consume(subject, how),
-    peek: (subject) => flexible.peek(subject),
-    refund: (what, how) => flexible.refund(what, how),
-    reset: (subject) => flexible.reset(subject),
-    block: (subject, time) => flexible.block(subject, time),
+    consume: async (subject, how) => await consume(who(subject, how), amountOf(how)),
+    peek: async (subject, how) => await theirs.peek(who(subject, how), amountOf(how)),
+    refund: async (what, how) => (isDecision(what) ? await what.refund() : await theirs.refund(who(what, how), amountOf(how))),
+    reset: async (subject, how) => await theirs.reset(who(subject, how)),
+    block: async (subject, time, how) => await theirs.block(who(subject, how), duration(time, `${where}.block()`, 'time')),
   }
   return { feature: rateLimitFeature(decider, options) as Feature<Native>, limiter: api }
 }

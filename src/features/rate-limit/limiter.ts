@@ -85,9 +85,7 @@ export function limiter(
   /** What a call asks of each policy. */
   function chargesOf(subject: Subjects, options: number | ConsumeOptions, counts = true): Charge[] {
     const { cost = 1, limits = {}, tenant } = typeof options === 'number' ? { cost: options } : options
-    if (ground.tenant && tenant === undefined) {
-      throw new TurnpikeError('TP_KEY', `${where}: the application has tenants: say whose subject this is ({ tenant }), or use tp.forTenant(id).`)
-    }
+    tenantOf(ground, tenant, where)
     return policies.map((policy) => {
       const own = typeof subject === 'string' || Array.isArray(subject) ? (subject as Subject) : (subject as Record<string, Subject>)?.[policy.name]
       const tag = tagOf(ground.keys, own, tenant, where)
@@ -151,5 +149,10 @@ export function limiter(
   }
 }
 
-const isDecision = (what: unknown): what is Decision => typeof (what as Decision | undefined)?.refund === 'function'
+export const isDecision = (what: unknown): what is Decision => typeof (what as Decision | undefined)?.refund === 'function'
 
+/** Whose subject a call means. @throws TP_KEY where the application has tenants and none is named */
+export function tenantOf(ground: Ground<never>, tenant: string | undefined, where: string): string | undefined {
+  if (!ground.tenant || tenant !== undefined) return tenant
+  throw new TurnpikeError('TP_KEY', `${where}: the application has tenants: say whose subject this is ({ tenant }), or use tp.forTenant(id).`)
+}

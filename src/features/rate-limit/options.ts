@@ -97,14 +97,17 @@ export interface RateLimitOptions<Native> extends Partial<PolicyOptions<Native>>
   denyCache?: boolean | { maxKeys: number }
   /** Look up limits stored with `tp.limits.set()`, within the same script. Default true. */
   overrides?: boolean
-  /** Count with a limiter of rate-limiter-flexible; `limit` and `window` then come from it. */
+  /**
+   * Count with a limiter of rate-limiter-flexible: limits, windows and blocks are then its own. It is given plain
+   * keys as they are, and 100 ms to answer.
+   */
   limiter?: FlexibleLimiter
 }
 
 /** Options of `tp.limiter()`, for use outside a request: the subject is given with each call. */
 export type LimiterOptions = Pick<
   RateLimitOptions<never>,
-  'burst' | 'timeZone' | 'algorithm' | 'countDenied' | 'fail' | 'blockFor' | 'blockMax' | 'denyCache' | 'overrides' | 'limiter'
+  'burst' | 'timeZone' | 'algorithm' | 'countDenied' | 'fail' | 'blockFor' | 'blockMax' | 'denyCache' | 'overrides'
 > & {
   limit?: number
   window?: Duration | 'month'

@@ -27,7 +27,8 @@ export interface Policy<Native> {
 }
 
 export const MOST = 1e12
-const LONGEST = 366 * 86_400_000
+/** Milliseconds. */
+export const LONGEST: number = 366 * 86_400_000
 const LETTERS = { 'sliding-window': 's', gcra: 'g', 'fixed-window': 'f' } as const
 
 const limits = either(whole(0, MOST), callback)
@@ -60,7 +61,9 @@ export function policiesOf<Native>(
   options: Partial<PolicyOptions<Native>> & { policies?: readonly PolicyOptions<Native>[] | undefined },
   name: string | undefined,
 ): { name: string; policies: readonly Policy<Native>[] } {
-  const list = options.policies ?? [options as PolicyOptions<Native>]
+  // In the short form key and cost are the mount's, which come first.
+  const short = { ...options, key: undefined, cost: undefined } as unknown as PolicyOptions<Native>
+  const list = options.policies ?? [short]
   if (!Array.isArray(list) || list.length === 0 || list.length > 16) {
     throw optionError(where, 'policies', list, 'a list of 1 to 16 policies')
   }

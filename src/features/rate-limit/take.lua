@@ -138,7 +138,7 @@ for i = 1, n do
       local time, stop, base, mark
       time, x, stop, base, mark, y, z = read('>I6dI6I6I6dd', value, 15)
       if now >= stop or time - now > window then
-        x, y, z = 0, 0, 0
+        value, x, y, z = '', 0, 0, 0
       else
         clock = max(now, time)
         if base ~= window then

@@ -197,10 +197,10 @@ export function gcra(
 ): Usage<GcraState> {
   const capacity = burst * window
   let clock = now
-  let [level, low, before] = [0, 0, 0]
+  let [level, low, before, mark, stop] = [0, 0, 0, now, now]
   if (state && now < state.stop && state.time - now <= window) {
     clock = Math.max(now, state.time)
-    ;({ level, low, before } = state)
+    ;({ level, low, before, mark, stop } = state)
     if (state.window !== window) {
       level = Math.ceil((level / state.window) * window)
       low = Math.floor((low / state.window) * window)
@@ -209,7 +209,6 @@ export function gcra(
     level = Math.max(0, level - (clock - state.time) * limit)
     low = Math.min(low, level)
   }
-  let { mark, stop } = state ?? { mark: clock, stop: clock }
 
   function drain(): true {
     stop = clock + Math.min(limit > 0 ? Math.ceil(level / limit) : window, LONGEST)

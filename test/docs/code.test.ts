@@ -1,0 +1,75 @@
+/** All code of the documentation is type-checked and run; how a block is marked stands in blocks.ts. */
+import { spawnSync } from 'node:child_process'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join, relative } from 'node:path'
+import { format } from 'node:util'
+import { afterAll, describe, expect, test, vi } from 'vitest'
+import { startRedis } from '../../src/testing.ts'
+import { clear, documents, isRun, modulesOf, printed, ROOT, sourceOf, write } from './blocks.ts'
+import { freePorts } from './servers.ts'
+
+const modules = documents().flatMap((document) => modulesOf(document))
+const redis = await startRedis()
+vi.stubEnv('REDIS_URL', redis.url)
+const ports = freePorts()
+afterAll(async () => {
+  ports.restore()
+  vi.unstubAllEnvs()
+  await redis.stop()
+})
+
+clear('check')
+clear('run')
+const checked = modules.flatMap((module) =>
+  module.language === 'ts' ? (write('check', module, sourceOf(module, () => true)) ?? []) : [],
+)
+const runnable = modules.flatMap((module) => {
+  const source = sourceOf(module, isRun)
+  const path = write('run', module, source.replaceAll('redis://localhost:6379', redis.url))
+  return path === undefined ? [] : [{ ...module, path, expected: printed(source) }]
+})
+
+test('the documentation has code', () => {
+  expect(checked.length).toBeGreaterThan(20)
+  expect(runnable.length).toBeGreaterThan(20)
+})
+
+test('every block is of the right types', () => {
+  const folder = join(ROOT, '.cache/docs')
+  const config = {
+    extends: '../../tsconfig.test.json',
+    compilerOptions: {
+      noUnusedLocals: false,
+      noUnusedParameters: false,
+      paths: { turnpike: ['../../src/index.ts'], 'turnpike/*': ['../../src/*.ts'] },
+    },
+    files: [...checked.map((path) => relative(folder, path)), '../../src/lua.d.ts'],
+    include: [],
+  }
+  mkdirSync(folder, { recursive: true })
+  writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify(config))
+  const { stdout, stderr } = spawnSync(join(ROOT, 'node_modules/.bin/tsc'), ['-p', join(folder, 'tsconfig.json')], { encoding: 'utf8', cwd: folder })
+  expect(`${stdout}${stderr}`.trim()).toBe('')
+})
+
+describe.each(documents())('%s', async (document) => {
+  const own = runnable.filter((module) => module.document === document)
+  for (const { name, path, isTest, expected } of own) {
+    if (isTest) {
+      await import(path)
+      continue
+    }
+    test(`${name} runs${expected.length > 0 ? ', and prints what it says' : ''}`, async () => {
+      await redis.send('FLUSHALL')
+      const lines: string[] = []
+      const log = vi.spyOn(console, 'log').mockImplementation((...args) => void lines.push(format(...args)))
+      try {
+        await import(path)
+      } finally {
+        log.mockRestore()
+      }
+      if (expected.length > 0) expect(lines).toEqual(expected)
+    })
+  }
+  if (own.length === 0) test.skip('has no code that runs')
+})

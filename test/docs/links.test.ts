@@ -1,0 +1,37 @@
+/** Links between documents lead to files and headings that are there. */
+import { existsSync } from 'node:fs'
+import { dirname, join, normalize } from 'node:path'
+import { expect, test } from 'vitest'
+import { documents, ROOT, textOf } from './blocks.ts'
+
+/** The anchors of a document's headings, as GitHub makes them. */
+function anchorsOf(text: string): Set<string> {
+  const anchors = new Set<string>()
+  for (const [, heading] of withoutCode(text).matchAll(/^#{1,6} +(.+?) *#*$/gm)) {
+    const anchor = heading!
+      .replace(/\[([^\]]*)\]\([^)]*\)/g, '$1')
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N}\s_-]/gu, '')
+      .trim()
+      .replaceAll(' ', '-')
+    let unique = anchor
+    for (let i = 1; anchors.has(unique); i++) unique = `${anchor}-${i}`
+    anchors.add(unique)
+  }
+  return anchors
+}
+
+const withoutCode = (text: string): string => text.replace(/^\s*(`{3,})[^\n]*\n[\s\S]*?^\s*\1 *$/gm, '')
+
+const links = documents().flatMap((document) =>
+  [...withoutCode(textOf(document)).replace(/`[^`\n]*`/g, '``').matchAll(/\]\(([^)\s]+)\)/g)].map(([, target]) => ({ document, target: target! })),
+)
+
+test('there are links to check', () => expect(links.length).toBeGreaterThan(10))
+
+test.each(links.filter(({ target }) => !/^[a-z]+:/.test(target)))('$document: $target', ({ document, target }) => {
+  const [path = '', anchor] = target.split('#')
+  const file = path === '' ? document : normalize(join(dirname(document), path))
+  expect(existsSync(join(ROOT, file)), `${file} is not there`).toBe(true)
+  if (anchor !== undefined) expect([...anchorsOf(textOf(file))]).toContain(anchor)
+})

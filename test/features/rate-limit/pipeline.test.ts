@@ -1,0 +1,116 @@
+import calculateSlot from 'cluster-key-slot'
+import { describe, expect, test, vi } from 'vitest'
+import { turnpike } from '../../../src/express.ts'
+import type { Arg, Operation, Reply } from '../../../src/store/store.ts'
+import { testStore } from '../../../src/testing.ts'
+import { TestStore } from '../../../src/testing/test-store.ts'
+import { apps } from '../../support/apps.ts'
+
+describe.each(apps)('a pipeline of limits: $name', ({ start }) => {
+  test('issues the commands of all its members in one tick', async () => {
+    const store = testStore()
+    const ticks: number[] = []
+    let tick = 0
+    const run = store.run.bind(store)
+    vi.spyOn(store, 'run').mockImplementation((...args) => {
+      ticks.push(tick)
+      process.nextTick(() => tick++)
+      return run(...args)
+    })
+    const app = start({
+      options: { store },
+      mount: (tp) => [
+        tp.pipeline(
+          tp.rateLimit({ name: 'one', limit: 5, window: '1m' }),
+          tp.rateLimit({ name: 'two', limit: 5, window: '1h' }),
+          tp.rateLimit({ name: 'three', limit: 5, window: '1d', key: tp.key.ip() }),
+        ),
+      ],
+    })
+    const { status, headers } = await app.get()
+    expect(status).toBe(200)
+    expect(headers['ratelimit']!.match(/r=4/g)).toHaveLength(3)
+    expect(ticks).toEqual([0, 0, 0])
+  })
+
+  test('a refusal gives back what later members had charged; the order of decisions stays', async () => {
+    const store = testStore()
+    const app = start({
+      options: { store },
+      mount: (tp) => [
+        tp.pipeline(
+          tp.rateLimit({ name: 'first', limit: 1, window: '1m', key: tp.key.ip() }),
+          tp.rateLimit({ name: 'second', limit: 10, window: '1m', key: tp.key.ip() }),
+        ),
+      ],
+    })
+    await app.get()
+    const refused = await app.get()
+    expect(refused.status).toBe(429)
+    expect(JSON.parse(refused.text)['violated-policies']).toEqual(['first'])
+    const second = app.tp.limiter('second', { limit: 10, window: '1m' })
+    await vi.waitFor(async () => expect((await second.peek('127.0.0.1')).remaining).toBe(9))
+  })
+
+  test('a key that needs an earlier member is asked only after it', async () => {
+    const store = testStore()
+    const asked: unknown[] = []
+    const app = start({
+      options: { store },
+      mount: (tp) => [
+        tp.pipeline(
+          tp.rateLimit({ name: 'ip', limit: 5, window: '1m' }),
+          tp.rateLimit({
+            name: 'user',
+            limit: 5,
+            window: '1m',
+            key: (native: any) => {
+              asked.push((native.rateLimit ?? native.state.rateLimit)?.remaining)
+              return 'user'
+            },
+          }),
+        ),
+      ],
+    })
+    expect((await app.get()).status).toBe(200)
+    expect(asked).toEqual([4])
+  })
+})
+
+/** An engine that, like a Cluster, refuses keys of two slots in one script. */
+class SlottedStore extends TestStore {
+  override readonly cluster: boolean = true
+  calls = 0
+
+  override run<Result extends Reply>(...args: [Operation<Result>, readonly string[], readonly Arg[]]): Promise<Result> {
+    this.calls++
+    const slots = new Set(args[1].map((key) => calculateSlot(key)))
+    return slots.size > 1 ? Promise.reject(new Error('CROSSSLOT')) : super.run(...args)
+  }
+}
+
+test('on a Cluster each subject is one script, and a refusal by one gives the others back', async () => {
+  const store = new SlottedStore()
+  const tp = turnpike({ store })
+  const limiter = tp.limiter('l', {
+    policies: [
+      { name: 'user', limit: 1, window: '1m' },
+      { name: 'hour', limit: 9, window: '1h' },
+      { name: 'all', limit: 9, window: '1m' },
+    ],
+  })
+  const use = () => limiter.consume({ user: 'a', hour: 'a', all: 'everybody' })
+  expect((await use()).allowed).toBe(true)
+  expect(store.calls).toBe(2)
+  const refused = await use()
+  expect(refused.allowed).toBe(false)
+  expect(refused.policies.map(({ name, violated }) => [name, violated])).toEqual([['user', true], ['hour', false], ['all', false]])
+  await vi.waitFor(async () => {
+    const { policies } = await limiter.peek({ user: 'b', hour: 'a', all: 'everybody' })
+    expect(policies.map(({ remaining }) => remaining)).toEqual([1, 8, 8])
+  })
+  // All in one slot: one script for any number of policies.
+  store.calls = 0
+  await limiter.consume('same')
+  expect(store.calls).toBe(1)
+})

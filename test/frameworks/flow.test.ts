@@ -1,0 +1,278 @@
+import { once } from 'node:events'
+import { createServer, request } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import Router from '@koa/router'
+import express from 'express'
+import express4 from 'express4'
+import Koa from 'koa'
+import supertest from 'supertest'
+import { describe, expect, it } from 'vitest'
+import { featureOf } from '../../src/http/adapter.ts'
+import { connectAdapter } from '../../src/http/connect.ts'
+import type { End, Exchange } from '../../src/http/exchange.ts'
+import { koaAdapter } from '../../src/http/koa.ts'
+import { ask, feature, frameworks, signal } from './harness.ts'
+
+const options = { budgetMs: 100, warn: () => {} }
+
+describe.each(frameworks)('the flow on $name', ({ start, kind }) => {
+  it('tells the end once, with the status', async () => {
+    const ends: End[] = []
+    const over = signal()
+    const app = await start({
+      stack: [
+        feature(() => ({ end: () => over.resolve() })),
+        feature(async () => ({ end: (end) => ends.push(end) })),
+      ],
+      handler({ res, send }) {
+        expect(res.listeners('close').filter(({ name }) => name === 'closed')).toHaveLength(1)
+        send(201, 'made')
+      },
+    })
+    await ask(app)
+    await over.promise
+    await new Promise(setImmediate)
+    expect(ends).toEqual([{ status: 201, finished: true }])
+  })
+
+  it.each(['before the answer', 'in the middle', 'while the end is held back'])(
+    'tells that the client went away %s',
+    async (moment) => {
+      const end = signal<End>()
+      const begun = signal()
+      const sealed = signal()
+      const app = await start({
+        stack: [
+          feature(() => ({ end: end.resolve })),
+          feature(() =>
+            moment === 'while the end is held back'
+              ? { seal: () => (begun.resolve(), sealed.promise) }
+              : {},
+          ),
+        ],
+        async handler({ raw }) {
+          if (moment !== 'before the answer') raw((res) => void res.write('one'))
+          if (moment === 'while the end is held back') raw((res) => void res.end('two'))
+          begun.resolve()
+          await end.promise
+        },
+      })
+      const req = request(app.url, { agent: false }).on('error', () => {})
+      req.on('response', (res) => res.on('error', () => {}).resume())
+      req.end()
+      await begun.promise
+      if (moment !== 'before the answer') await once(req, 'response')
+      req.destroy()
+      expect((await end.promise).finished).toBe(false)
+      sealed.resolve()
+    },
+  )
+
+  it('does not go on when the client went away in the meantime', async () => {
+    const order: unknown[] = []
+    const begun = signal()
+    const gone = signal()
+    const told = signal()
+    const app = await start({
+      stack: [
+        feature(() => ({ end: () => gone.resolve() })),
+        feature(async () => {
+          begun.resolve()
+          await gone.promise
+          return {
+            end(end) {
+              order.push(end.finished)
+              told.resolve()
+            },
+          }
+        }),
+      ],
+      handler: () => void order.push('asked'),
+    })
+    const req = request(app.url, { agent: false }).on('error', () => {})
+    req.end()
+    await begun.promise
+    req.destroy()
+    await told.promise
+    await new Promise(setImmediate)
+    expect(order).toEqual([false])
+  })
+
+  it('exposes names', async () => {
+    const app = await start({
+      stack: [feature(() => ({ expose: { user: { name: 'Ada' } } }))],
+      handler: ({ exposed, send }) => send(200, exposed.user.name),
+    })
+    expect((await ask(app)).text).toBe('Ada')
+  })
+
+  it('goes on at once after a plan that is no promise', async () => {
+    const order: string[] = []
+    const app = await start({
+      stack: [
+        feature(() => {
+          void Promise.resolve().then(() => order.push('a tick later'))
+          return {}
+        }),
+      ],
+      handler({ send }) {
+        order.push('handler')
+        send(200, '')
+      },
+    })
+    await ask(app)
+    expect(order).toEqual(['handler', 'a tick later'])
+  })
+
+  it.each([true, false])('hands an error on (thrown at once: %s)', async (isSync) => {
+    const error = Object.assign(new Error('no'), { status: 503 })
+    const handle = (): Promise<object> => {
+      if (isSync) throw error
+      return Promise.reject(error)
+    }
+    const setup = { stack: [feature(handle)], handler: () => expect.unreachable() }
+    expect(await ask(await start(setup))).toMatchObject({ status: 503 })
+    const app = await start({ ...setup, onError: (error, { send }) => send(418, error.message) })
+    expect(await ask(app)).toMatchObject({ status: 418, text: 'no' })
+    expect(app.errors).toEqual([error])
+  })
+
+  it('reads a request, through one Exchange', async () => {
+    const seen: Exchange[] = []
+    const ips: string[] = []
+    const look = feature((x) => {
+      seen.push(x)
+      ips.push(x.ip)
+      return {}
+    })
+    const app = await start({ stack: [look, [look]], budgetMs: 50 })
+    await ask(app, { method: 'POST', path: '/a?b=c', headers: { 'X-Two': ['1', '2'] } })
+    const [x, again] = seen
+    expect(x).toBe(again)
+    expect([x?.method, x?.url, x?.route]).toEqual(['POST', '/a?b=c', undefined])
+    expect(ips).toEqual(['127.0.0.1', '127.0.0.1'])
+    expect(x?.header('x-two')).toBe('1, 2')
+    expect(x?.header('x-three')).toBeUndefined()
+    expect(x?.budget).toBe(x?.budget)
+    expect(x?.budget.left(0)).toBe(50)
+    expect(app.adapter.exchange(x?.native)).toBe(x)
+  })
+
+  describe('ip', () => {
+    const headers = { 'X-Forwarded-For': '192.0.2.7, 198.51.100.1' }
+    const [everybody, oneProxy] =
+      kind === 'koa' ? [{ proxy: true }, { proxy: true, maxIpsCount: 1 }] : [true, 1]
+    const cases: [string, unknown, object, string, boolean][] = [
+      ['no proxy', undefined, headers, '127.0.0.1', false],
+      ['one proxy', oneProxy, headers, kind === 'node' ? '127.0.0.1' : '198.51.100.1', false],
+      ['one proxy, without the header', oneProxy, {}, '127.0.0.1', false],
+      ['everybody', everybody, headers, '127.0.0.1', kind !== 'node'],
+      ['everybody, without the header', everybody, {}, '127.0.0.1', false],
+    ]
+    it.each(cases)('trusting %s', async (_, trustProxy, headers, expected, isWarned) => {
+      const app = await start({
+        stack: [feature((x) => ({ reply: { status: 200, body: x.ip } }))],
+        trustProxy,
+      })
+      const asked = { headers: headers as Record<string, string> }
+      expect((await ask(app, asked)).text).toBe(expected)
+      await ask(app, asked)
+      const line =
+        kind === 'koa' ? 'new Koa({ proxy: true, maxIpsCount: 1 })' : "app.set('trust proxy', 1)"
+      expect(app.warnings).toHaveLength(isWarned ? 1 : 0)
+      if (isWarned) expect(app.warnings[0]).toContain(line)
+    })
+  })
+
+  it('names the middleware after the feature, and finds it again', async () => {
+    const adapter = kind === 'koa' ? koaAdapter(options) : connectAdapter(options)
+    const probe = feature(() => ({}), { name: 'rateLimit' })
+    const middleware: any = adapter.mount(probe)
+    expect(middleware.name).toBe('rateLimit')
+    expect(middleware.length).toBeLessThan(4)
+    expect(featureOf(middleware)).toBe(probe)
+    expect(featureOf(() => {})).toBeUndefined()
+    expect(featureOf(undefined)).toBeUndefined()
+  })
+})
+
+describe('routes', () => {
+  const seen: (string | undefined)[] = []
+  const note = feature((x) => {
+    seen.push(x.route)
+    return {}
+  })
+
+  it.each([
+    ['Express 4', express4],
+    ['Express 5', express],
+  ])('of %s', async (_, express: any) => {
+    const { mount } = connectAdapter(options)
+    const probe: any = mount(note)
+    const router = express.Router()
+    router.use(probe)
+    router.get('/users/:id', probe, (_: any, res: any) => res.send('ok'))
+    const app = express()
+    app.use(probe)
+    app.use('/api', router)
+    app.get([/^\/x(\d+)/, '/y'], probe, (_: any, res: any) => res.send('ok'))
+    seen.length = 0
+    await supertest(app).get('/api/users/7').expect(200)
+    expect(seen).toEqual([undefined, '/api', '/api/users/:id'])
+    seen.length = 0
+    await supertest(app).get('/x5').expect(200)
+    expect(seen).toEqual([undefined, '/^\\/x(\\d+)/,/y'])
+  })
+
+  it('of @koa/router', async () => {
+    const { mount } = koaAdapter(options)
+    const router = new Router({ prefix: '/api' })
+    router.get('/users/:id', mount(note) as any, (ctx) => void (ctx.body = 'ok'))
+    const app = new Koa().use(mount(note)).use(router.routes() as any)
+    seen.length = 0
+    await supertest(app.callback()).get('/api/users/7').expect(200)
+    expect(seen).toEqual([undefined, '/api/users/:id'])
+  })
+})
+
+describe('node:http without anybody to handle errors', () => {
+  const error = Object.assign(new Error('come back later'), { status: 503, expose: true })
+  const plans: [string, () => any][] = [
+    ['a feature', () => Promise.reject(error)],
+    ['a seal', () => ({ seal: () => Promise.reject(error) })],
+    ['a member of a pipeline', () => Promise.reject(error)],
+  ]
+  it.each(plans)('answers the failure of %s itself', async (what, handle) => {
+    const { mount, pipeline } = connectAdapter(options)
+    const probe = mount(feature(handle))
+    const middleware = what.includes('pipeline') ? pipeline([probe]) : probe
+    let asked = 0
+    const server = createServer((req, res) => {
+      middleware(req, res, () => {
+        asked += 1
+        res.setHeader('ETag', '"1"')
+        res.end('hello')
+      })
+    }).listen(0)
+    const url = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}`)
+    const answer = await ask({ url } as any)
+    server.close()
+    expect(answer).toMatchObject({ status: 503, complete: true })
+    expect(answer.headers).toMatchObject({ 'content-type': 'application/problem+json' })
+    expect(answer.headers).not.toHaveProperty('etag')
+    expect(JSON.parse(answer.text)).toEqual({
+      title: 'Service Unavailable',
+      status: 503,
+      detail: 'come back later',
+    })
+    expect(asked).toBe(what === 'a seal' ? 1 : 0)
+  })
+})
+
+it('works beside supertest as it is used', async () => {
+  const { mount } = connectAdapter(options)
+  const app = express()
+  app.use(mount(feature(async () => ({ head: () => ({ 'X-Ours': '1' }) }))))
+  app.get('/', (_req, res) => void res.json({ a: 1 }))
+  await supertest(app).get('/').expect(200, { a: 1 }).expect('x-ours', '1')
+})

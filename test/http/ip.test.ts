@@ -1,0 +1,65 @@
+import { describe, expect, it } from 'vitest'
+import fc from 'fast-check'
+import { subjectOf } from '../../src/http/ip.ts'
+
+describe('subjectOf', () => {
+  it.each([
+    ['192.0.2.1', '192.0.2.1'],
+    ['0.0.0.0', '0.0.0.0'],
+    ['255.255.255.255', '255.255.255.255'],
+    ['::ffff:192.0.2.1', '192.0.2.1'],
+    ['::FFFF:192.0.2.1', '192.0.2.1'],
+    ['::ffff:c000:201', '192.0.2.1'],
+    ['0:0:0:0:0:ffff:c000:0201', '192.0.2.1'],
+    ['0:0:0:0:0:ffff:192.0.2.1', '192.0.2.1'],
+    ['0000:0000:0000:0000:0000:FFFF:C000:0201', '192.0.2.1'],
+    ['::ffff:192.0.2.1%eth0', '192.0.2.1'],
+    ['2001:db8:0:1ff:1:2:3:4', '2001:db8:0:100::/56'],
+    ['2001:DB8::1', '2001:db8::/56'],
+    ['fe80::1%eth0', 'fe80::/56'],
+    ['::1', '::/56'],
+  ])('%s is %s', (address, expected) => {
+    expect(subjectOf(address)).toBe(expected)
+  })
+
+  it.each([
+    undefined,
+    '',
+    'unknown',
+    '256.0.0.1',
+    '1.2.3',
+    '01.2.3.4',
+    '0x7f.1',
+    '2130706433',
+    '192.0.2.1:80',
+    '[::1]',
+    '::1::',
+    ':',
+    '192.0.2.1\n',
+    ' 192.0.2.1',
+    'a:b',
+  ])('%j is invalid', (address) => {
+    expect(subjectOf(address)).toBe('invalid')
+  })
+
+  it.each([
+    [1, 'ffff::1', '8000::/1'],
+    [32, '2001:db8:ffff::', '2001:db8::/32'],
+    [60, '2001:db8:0:1ff::1', '2001:db8:0:1f0::/60'],
+    [64, '2001:db8:0:1ff::1', '2001:db8:0:1ff::/64'],
+    [128, '2001:db8::1', '2001:db8::1/128'],
+  ])('takes a prefix of %i bits', (length, address, expected) => {
+    expect(subjectOf(address, length)).toBe(expected)
+  })
+
+  it('gives one subject to all of a network, however it is written', () => {
+    fc.assert(
+      fc.property(fc.ipV6(), fc.integer({ min: 1, max: 128 }), (address, length) => {
+        const subject = subjectOf(address, length)
+        if (!subject.includes('/')) return
+        expect(subjectOf(subject.split('/')[0], length)).toBe(subject)
+      }),
+    )
+    fc.assert(fc.property(fc.ipV4(), (address) => subjectOf(`::ffff:${address}`) === address))
+  })
+})

@@ -1,6 +1,7 @@
 /**
  * Where a variant's time goes: `node bench/profile.mjs [20-turnpike] [--node 24] [--top 25] [--save file]`.
- * Self time by function, as µs per request, over some seconds under load.
+ * Self time by function over some seconds under load: as a share of the samples (a sample's own
+ * length would count the time that other processes had the CPU), and of the CPU time per request.
  */
 import { writeFileSync } from 'node:fs'
 import { openLab, options, versionOf } from './lab.mjs'
@@ -30,61 +31,54 @@ try {
   const profile = await app.ask('profile')
   const after = await app.ask('mark')
   if (save) writeFileSync(save, JSON.stringify(profile))
-  const us = (micros) => fixed(micros / requests, 2)
+  const cpu = (after.cpu - before.cpu) / requests
   console.log(
-    `${variant}, Node ${versionOf(node)}: ${requests} requests, ${us(after.cpu - before.cpu)} us of CPU each while profiled`,
+    `${variant}, Node ${versionOf(node)}: ${requests} requests, ${fixed(cpu, 1)} us of CPU each while profiled`,
   )
   const functions = selfTimes(profile)
-  const total = functions.reduce((sum, { time }) => sum + time, 0)
-  const share = (time) => `${fixed((time / total) * 100, 1)} %`
-  const rowOf = ({ place, name, time }) => [`${name}  ${place}`, share(time), us(time)]
-  print('### By owner', ['owner', 'self', 'us per request'], owners(functions).map(rowOf))
-  print(
-    '### By function',
-    ['function', 'self', 'us per request'],
-    functions.slice(0, Number(top)).map(rowOf),
-  )
+  const total = functions.reduce((sum, { samples }) => sum + samples, 0)
+  const rowOf = ({ place, name, samples }) => [
+    `${name}  ${place}`,
+    `${fixed((samples / total) * 100, 1)} %`,
+    fixed((samples / total) * cpu, 2),
+  ]
+  print('### By owner', ['owner', 'self', 'us'], owners(functions).map(rowOf))
+  print('### By function', ['function', 'self', 'us'], functions.slice(0, Number(top)).map(rowOf))
   const ours = functions.filter(({ owner }) => owner === 'turnpike').slice(0, Number(top))
-  print('### By function, turnpike only', ['function', 'self', 'us per request'], ours.map(rowOf))
+  print('### By function, turnpike only', ['function', 'self', 'us'], ours.map(rowOf))
 } finally {
   await lab.close()
 }
 
-/** Self time by function, in µs, without idling; most first. */
-function selfTimes({ nodes, samples, timeDeltas }) {
+/** Samples by function, without idling and the profiler itself; most first. */
+function selfTimes({ nodes, samples }) {
   const frames = new Map(nodes.map(({ id, callFrame }) => [id, callFrame]))
   const found = new Map()
-  samples.forEach((id, i) => {
+  for (const id of samples) {
     const { functionName, url, lineNumber } = frames.get(id)
-    if (functionName === '(idle)') return
-    const place = url
-      ? `${url.replace(/^.*\/(node_modules|dist)\//, '$1/').replace('node_modules/', '')}:${lineNumber + 1}`
-      : ''
-    const id2 = `${functionName} ${place}`
-    const known = found.get(id2)
-    if (known) known.time += timeDeltas[i]
-    else
-      found.set(id2, {
-        name: functionName || '(anonymous)',
-        place,
-        owner: ownerOf(url, functionName),
-        time: timeDeltas[i],
-      })
-  })
-  return [...found.values()].sort((a, b) => b.time - a.time)
+    if (functionName === '(idle)' || url === 'node:inspector') continue
+    const place =
+      url && `${url.replace(/^.*\/(?:node_modules\/|(?=(?:dist|bench)\/))/, '')}:${lineNumber + 1}`
+    const which = `${functionName} ${place}`
+    const known = found.get(which)
+    const owner = ownerOf(url, functionName)
+    if (known) known.samples++
+    else found.set(which, { name: functionName || '(anonymous)', place, owner, samples: 1 })
+  }
+  return [...found.values()].sort((a, b) => b.samples - a.samples)
 }
 
 function ownerOf(url, name) {
   if (url.startsWith('node:')) return 'node'
   if (url === '') return name === '(garbage collector)' ? 'garbage collector' : 'native'
-  if (/\/dist\/[^/]+$/.test(url) && !url.includes('node_modules')) return 'turnpike'
-  return /.*node_modules\/((@[^/]+\/)?[^/]+)/.exec(url)?.[1] ?? 'benchmark'
+  const [, dependency] = /.*node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(url) ?? []
+  return dependency ?? (/\/dist\/[^/]+$/.test(url) ? 'turnpike' : 'benchmark')
 }
 
 function owners(functions) {
   const sums = new Map()
-  for (const { owner, time } of functions) sums.set(owner, (sums.get(owner) ?? 0) + time)
+  for (const { owner, samples } of functions) sums.set(owner, (sums.get(owner) ?? 0) + samples)
   return [...sums]
-    .map(([name, time]) => ({ name, place: '', time }))
-    .sort((a, b) => b.time - a.time)
+    .map(([name, samples]) => ({ name, place: '', samples }))
+    .sort((a, b) => b.samples - a.samples)
 }

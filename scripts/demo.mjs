@@ -58,21 +58,28 @@ async function buildExample(name) {
     fixedExtension: true,
     deps: { neverBundle: /^[@a-z]/ },
     // Here, Express 4 is installed under another name.
-    ...(name === 'express4' && { alias: { express: 'express4' } }),
+    ...(name === 'express4' && { outputOptions: { paths: { express: 'express4' } } }),
   })
   return server
 }
 
-function isFree(port) {
+/** The port itself, one of the system's choice for 0, or undefined if it is taken. */
+function bindable(port) {
   return new Promise((resolve) => {
     const server = createServer()
-    server.once('error', () => resolve(false))
-    server.listen(port, HOST, () => server.close(() => resolve(true)))
+    server.once('error', () => resolve(undefined))
+    server.listen(port, HOST, () => {
+      const { port } = server.address()
+      server.close(() => resolve(port))
+    })
   })
 }
 
 async function freePort(first) {
-  for (let port = first; port < first + 100; port++) if (await isFree(port)) return port
+  for (let port = first; port < first + 100; port++) {
+    const free = await bindable(port)
+    if (free !== undefined) return free
+  }
   throw new Error(`No port from ${first} to ${first + 99} is free: set PORT.`)
 }
 
@@ -90,7 +97,7 @@ async function main() {
 
   await buildPackage()
   const server = await buildExample(name)
-  process.env.PORT = String(await freePort(Number(process.env.PORT ?? 3000)))
+  process.env.PORT = String(await freePort(Number(process.env.PORT || 3000)))
 
   // Not a static import: the package may just have been built.
   const redis = values.redis ? await (await import('turnpike/testing')).startRedis() : undefined

@@ -21,6 +21,16 @@ export type ErrorCode =
   | 'TP_COMMAND'
   /** `limiter.wait()` cannot be admitted before its `timeout`. */
   | 'TP_LIMITED'
+  /** A session is larger than `maxBytes`, or cannot be written down at all. The old value is kept. */
+  | 'TP_SESSION_SIZE'
+  /** Another request has changed the session meanwhile, and `onConflict` says 'reject'. */
+  | 'TP_SESSION_CONFLICT'
+  /** The user has `maxPerUser` sessions, and `onOverflow` says 'deny'. */
+  | 'TP_SESSION_LIMIT'
+  /** A stored session cannot be read, and `onCorrupt` says 'error'. */
+  | 'TP_SESSION_CORRUPT'
+  /** A session that is to be reloaded is gone: it has expired, or somebody logged out. */
+  | 'TP_SESSION_GONE'
 
 export interface ErrorDetails {
   /** HTTP status for an error handler. Default 500. */

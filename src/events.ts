@@ -22,6 +22,23 @@ export interface Events {
     /** The escaped subject, as it stands in the key. */
     subject: string
   }
+  /** Something noteworthy happened to a session; `handle` is what `tp.sessions.list()` calls it, never its id. */
+  session: {
+    /** The cookie's name. */
+    name: string
+    what:
+      | 'login'
+      | 'logout'
+      /** Two requests had changed it at once, and both changes are kept. */
+      | 'merged'
+      /** It was destroyed while a request worked on it: what that request wanted to save is not saved. */
+      | 'dropped'
+      /** What is stored cannot be read. */
+      | 'corrupt'
+      /** The request carried two different cookies, both well signed: neither was believed. */
+      | 'two-cookies'
+    handle: string | undefined
+  }
   /** A feature could not use the store and answered by its failure rule. */
   unavailable: { feature: string; name: string; reason: string; uncertain: boolean; rule: string }
   /** The circuit breaker of a connection changed. */
@@ -47,7 +64,7 @@ export class Emitter {
   /** @param debug the value of DEBUG: names and `*`, separated by commas */
   constructor(debug: string = process.env['DEBUG'] ?? '') {
     this.#debug = matcher(debug)
-    for (const name of ['decision', 'unavailable', 'breaker', 'replaced', 'error', 'warning'] as const) {
+    for (const name of ['decision', 'session', 'unavailable', 'breaker', 'replaced', 'error', 'warning'] as const) {
       this.#channels.set(name, channel(`turnpike:${name}`))
       if (this.#debug(name)) this.on(name, (event) => print(name, event))
     }

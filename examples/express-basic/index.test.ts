@@ -5,7 +5,7 @@ import type { Express } from 'express'
 import request from 'supertest'
 import * as turnpike from 'turnpike/express'
 import { testStore } from 'turnpike/testing'
-import { expect, it } from 'vitest'
+import { expect, it, vi } from 'vitest'
 
 type Twin = { createApp(options: { store: turnpike.Store }): { app: Express } }
 
@@ -21,7 +21,7 @@ function requireTwin(): Twin {
 }
 
 const twins: [string, () => Twin | Promise<Twin>][] = [
-  ['index.mjs', () => import('./index.mjs') as Promise<Twin>],
+  ['index.mjs', () => vi.importActual<Twin>('./index.mjs')],
   ['index.cjs', requireTwin],
 ]
 

@@ -1,5 +1,5 @@
 /** Koa 2 and 3: one limit for everybody, a stricter one for guests, and a login that cannot be guessed. */
-import Router from '@koa/router'
+import { Router } from '@koa/router'
 import Koa, { type Context } from 'koa'
 import { turnpike, type TurnpikeOptions } from 'turnpike/koa'
 

@@ -24,6 +24,7 @@ interface Framework {
   baseUrl?: string
   route?: { path?: string | RegExp | (string | RegExp)[] }
   ip?: string
+  secure?: boolean
   app?: { get?(setting: string): unknown }
 }
 
@@ -74,6 +75,10 @@ export function connectAdapter<
     }
     get ip(): string {
       return (this.#ip ??= this.#address() ?? '')
+    }
+    get secure(): boolean {
+      const isTls = (this.native.socket as { encrypted?: boolean }).encrypted === true
+      return isTls || (this.native as Framework).secure === true
     }
     get route(): string | undefined {
       const { baseUrl = '', route } = this.native as Framework
@@ -158,8 +163,9 @@ function carryOut(
       stop()
       return answer(res, plan.reply, raise)
     }
-    const { expose, head, body, seal, end } = plan
+    const { expose, own, head, body, seal, end } = plan
     if (expose !== undefined) Object.assign(x.native, expose)
+    if (own !== undefined) Object.assign(x.native, own)
     if (head !== undefined) onHead(res, head)
     if (body !== undefined) onBody(res, body)
     if (seal !== undefined) onSeal(res, seal, (error) => refuse(x, res, next, error))

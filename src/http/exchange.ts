@@ -13,6 +13,8 @@ export interface Exchange<Native = unknown> {
   readonly url: string
   /** The client's address by the framework's own proxy rules, except that an address which any client could make up is not believed. */
   readonly ip: string
+  /** Did the request come over TLS, by the framework's own proxy rules? */
+  readonly secure: boolean
   /** The pattern of the matched route, with the mount path before it; undefined where there is none. */
   readonly route: string | undefined
   /** What this request may still spend on the store. */
@@ -51,6 +53,8 @@ export type Plan =
       reply?: undefined
       /** Names to hang on `req`, or on `ctx.state`. */
       expose?: Record<string, unknown>
+      /** Names to hang on `req`, or on `ctx` itself, where applications assign to them. */
+      own?: Record<string, unknown>
       /**
        * Fields set when the head is sent, so that no error handler can wipe them: the innermost
        * feature's first, so that the outermost has the last word. `Set-Cookie` and list fields append.

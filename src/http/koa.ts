@@ -36,6 +36,9 @@ export function koaAdapter({ budgetMs, warn }: AdapterOptions): Adapter<Context,
     get ip(): string {
       return (this.#ip ??= this.#address() ?? '')
     }
+    get secure(): boolean {
+      return this.native.secure
+    }
     get route(): string | undefined {
       const { _matchedRoute: route, routerPath } = this.native as Context & Routed
       return route === undefined ? routerPath : String(route)
@@ -102,9 +105,10 @@ type Unwound = { [unwound]?: boolean }
 /** Do what a feature wants done, and go on. */
 function carryOut(ctx: Context, plan: Plan, next: Onward): Promise<unknown> | void {
   if (plan.reply !== undefined) return answer(ctx, plan.reply)
-  const { expose, head, body, seal, end } = plan
+  const { expose, own, head, body, seal, end } = plan
   const { res } = ctx
   if (expose !== undefined) Object.assign(ctx.state, expose)
+  if (own !== undefined) Object.assign(ctx, own)
   if (head !== undefined) response.onHead(res, head)
   const tap = body && response.onBody(res, body)
   const isSealer =

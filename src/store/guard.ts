@@ -221,7 +221,7 @@ export class Guard {
     for (const call of this.#calls) {
       if (call.spared || call.until > now) continue
       call.spared = true
-      call.until = now + SWEEP
+      call.until = now + 3 * SWEEP
     }
   }
 

@@ -4,6 +4,7 @@ import { isUnavailable, StoreUnavailable, TurnpikeError } from '../errors.ts'
 import type { Emitter } from '../events.ts'
 import type { Budget } from './budget.ts'
 import { Guard } from './guard.ts'
+import { parseInfo } from './info.ts'
 import { connect, duplicate, end, isClient, isCluster } from './redis.ts'
 import { streamOf, topologyOf, unref, unsafeOptions } from './redis.ts'
 import type { Client, RedisSource } from './redis.ts'
@@ -48,6 +49,7 @@ export class RedisStore implements Store {
   #offset: number | undefined
   #offsetAt = -Infinity
   #everReady = false
+  #leave: () => void = () => {}
   #closed = false
 
   constructor(options: RedisStoreOptions) {
@@ -78,17 +80,18 @@ export class RedisStore implements Store {
     const began = this.#guard ? undefined : performance.now()
     const guard = this.#guard ?? (await this.#opening())
     const client = this.#client!
-    const rest = [keys.length, ...keys, ...args, this.#lastArgument(operation)]
-    const { buffers } = operation
+    const { buffers, command } = operation
+    const rest = command === undefined ? [keys.length, ...keys, ...args, this.#lastArgument(operation)] : [...keys, ...args]
     try {
       return (await guard.run(
         () => {
           this.#cork(client)
+          if (command !== undefined) return buffers ? client.callBuffer(command, ...rest) : client.call(command, ...rest)
           return buffers ? client.evalshaBuffer(operation.sha, ...rest) : client.evalsha(operation.sha, ...rest)
         },
         budget,
         (error) => {
-          if (!(error as Error).message.startsWith('NOSCRIPT')) return undefined
+          if (command !== undefined || !(error as Error).message.startsWith('NOSCRIPT')) return undefined
           return buffers ? client.evalBuffer(operation.lua, ...rest) : client.eval(operation.lua, ...rest)
         },
         began,
@@ -122,7 +125,7 @@ export class RedisStore implements Store {
   async ready(timeout = 10_000): Promise<void> {
     const until = performance.now() + timeout
     const guard = await this.#opened
-    while (this.#client!.status !== 'ready' || guard.breaker !== 'closed') {
+    while (this.#closed || this.#client!.status !== 'ready' || guard.breaker !== 'closed') {
       if (this.#closed || performance.now() >= until) {
         throw new StoreUnavailable(this.#closed ? 'closed' : 'not-ready', false, new Error(this.status().reason))
       }
@@ -160,6 +163,7 @@ export class RedisStore implements Store {
     if (this.#closed) return
     this.#closed = true
     await this.#opened.then((guard) => guard.close(), () => {})
+    this.#leave()
     const own = this.#options.reuse ? [] : [this.#client]
     await Promise.all([...own, this.#subscriptions.client].map((client) => client && end(client)))
   }
@@ -186,10 +190,16 @@ export class RedisStore implements Store {
     })
     this.#client = client
     this.#guard = guard
-    if (reuse) client.on('error', (error: Error) => this.#report(error))
-    else this.#open(client)
-    client.on('close', () => guard.disconnected())
-    client.on('ready', this.#welcome)
+    if (!reuse) this.#open(client)
+    const listeners = [
+      ['ready', this.#welcome],
+      ['close', () => guard.disconnected()],
+      ['error', (error: Error) => reuse && this.#report(error)],
+    ] as const
+    for (const [event, listener] of listeners) client.on(event, listener)
+    this.#leave = () => {
+      if (reuse) for (const [event, listener] of listeners) client.off(event, listener)
+    }
     if (client.status === 'ready') this.#welcome()
     // A lazy client connects with its first command, which the guard would hold back until it is ready.
     if (client.status === 'wait') client.connect().catch(() => {})
@@ -289,11 +299,4 @@ export class RedisStore implements Store {
     void this.#learnClock()
     return new StoreUnavailable('late', false)
   }
-}
-
-function parseInfo(info: string): Record<string, string> {
-  const pairs = info.split('\r\n').filter((line) => line.includes(':') && !line.startsWith('#'))
-  return Object.fromEntries(
-    pairs.map((line) => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 1)]),
-  )
 }

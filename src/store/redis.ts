@@ -14,6 +14,8 @@ export type RedisSource =
 export type Client = (Redis | Cluster) & Commands
 
 interface Commands {
+  call(command: string, ...args: readonly unknown[]): Promise<unknown>
+  callBuffer(command: string, ...args: readonly unknown[]): Promise<unknown>
   eval(script: string, ...args: readonly unknown[]): Promise<unknown>
   evalBuffer(script: string, ...args: readonly unknown[]): Promise<unknown>
   evalsha(sha: string, ...args: readonly unknown[]): Promise<unknown>

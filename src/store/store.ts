@@ -31,7 +31,9 @@ export type Twin<Result extends Reply> = (
 /** One atomic step on the store: a Lua script for Redis, and its twin for the in-process engine. */
 export interface Operation<Result extends Reply = Reply> {
   readonly name: string
-  /** The whole script as it is sent: the clock's prelude, then the operation's own file. */
+  /** A command of Redis's own, sent as it is: `COMMAND key... argument...`. Undefined for a script. */
+  readonly command: string | undefined
+  /** The whole script as it is sent: the clock's prelude, then the operation's own file. Empty for a command. */
   readonly lua: string
   /** The script's SHA-1, as EVALSHA wants it. */
   readonly sha: string
@@ -45,7 +47,9 @@ export interface Operation<Result extends Reply = Reply> {
 export interface OperationOptions<Result extends Reply> {
   name: string
   /** The text of the operation's `.lua` file. Its ARGV are followed by one more: the clock's. */
-  lua: string
+  lua?: string
+  /** In place of a script: one command, which is followed by all keys and then all arguments. It knows no clock. */
+  command?: string
   memory: Twin<Result>
   /** Answer texts as Buffers. Default false. */
   buffers?: boolean
@@ -53,17 +57,18 @@ export interface OperationOptions<Result extends Reply> {
   punctual?: boolean
 }
 
-/** Declares an operation: one Lua file and one twin, which the contract suite holds to each other. */
+/** Declares an operation: one Lua file or command and one twin, which the contract suite holds to each other. */
 export function operation<Result extends Reply>({
   name,
   lua: body,
+  command,
   memory,
   buffers = false,
   punctual = false,
 }: OperationOptions<Result>): Operation<Result> {
-  const lua = `${prelude}\n${body}`
+  const lua = command === undefined ? `${prelude}\n${body}` : ''
   const sha = createHash('sha1').update(lua).digest('hex')
-  return { name, lua, sha, memory, buffers, punctual }
+  return { name, command, lua, sha, memory, buffers, punctual }
 }
 
 /** What a store can say of itself without asking Redis. */

@@ -32,6 +32,12 @@ const get: Operation<string | null> = operation({
   memory: (database, [key]) => database.get<string>(key!) ?? null,
 })
 
+const read: Operation<(string | null)[]> = operation({
+  name: 'contract.read',
+  command: 'MGET',
+  memory: (database, keys) => keys.map((key) => database.get<string>(key) ?? null),
+})
+
 const increment: Operation<number> = operation({
   name: 'contract.increment',
   lua: `local n = redis.call('INCR', KEYS[1]) redis.call('PEXPIRE', KEYS[1], 60000) return n`,
@@ -79,6 +85,15 @@ export function storeContract(name: string, { describe, it, open }: ContractOpti
       assert.equal(await store.run(get, [own], []), 'value')
       await advance(1600)
       assert.equal(await store.run(get, [own], []), null)
+    })
+
+    it('carries out a plain command as it does a script', async () => {
+      const { store, advance } = await open()
+      const own = key()
+      await store.run(set, [own], ['value', 1500])
+      assert.deepEqual(await store.run(read, [own, `${own}:none`], []), ['value', null])
+      await advance(1600)
+      assert.deepEqual(await store.run(read, [own], []), [null])
     })
 
     it('carries out one operation after the other: none is lost, none runs twice', async () => {

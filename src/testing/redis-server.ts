@@ -106,6 +106,7 @@ async function launch(program: string, port: number, folder: string, args: reado
   child.once('error', (error) => (dead = error))
   child.once('exit', (code) => {
     running.delete(child)
+    if (running.size === 0) process.off('exit', reap)
     dead ??= new Error(`${program} ended with code ${code}`)
   })
   const until = Date.now() + PATIENCE

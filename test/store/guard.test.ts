@@ -81,9 +81,9 @@ describe('the deadline', () => {
   it('ends a call to a frozen server in time, and says that it may have been carried out', async () => {
     const store = await opened({ source: server.url, deadline: 100 })
     server.freeze()
-    const { error, ms } = await timed(hit(store))
+    const { error, ms, wall } = await timed(hit(store))
     expect(error).toMatchObject({ code: 'TP_UNAVAILABLE', reason: 'deadline', uncertain: true, status: 503 })
-    expect(ms).toBeGreaterThanOrEqual(99)
+    expect(wall).toBeGreaterThanOrEqual(99)
     expect(ms).toBeLessThan(100 + GRACE)
   })
 
@@ -136,18 +136,19 @@ describe("a request's budget", () => {
     server.freeze()
     await Promise.allSettled([hit(store, budget), hit(store, budget), hit(store, budget)])
     const left = budget.left(performance.now())
-    expect(left).toBeGreaterThan(150 - 100 - GRACE)
+    // Counted three times it would be 150 - 300.
+    expect(left).toBeGreaterThan(-50)
     expect(left).toBeLessThanOrEqual(51)
   })
 
   it('does not count what is spent elsewhere', async () => {
     const store = await opened({ source: server.url })
-    const budget = new Budget(50)
+    const budget = new Budget(150)
     for (let i = 0; i < 3; i++) {
       await hit(store, budget)
-      await new Promise((resolve) => setTimeout(resolve, 30))
+      await new Promise((resolve) => setTimeout(resolve, 100))
     }
-    expect(budget.left(performance.now())).toBeGreaterThan(30)
+    expect(budget.left(performance.now())).toBeGreaterThan(50)
   })
 })
 

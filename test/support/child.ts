@@ -69,20 +69,20 @@ export function startScript(
   child.stdin.on('error', () => {})
   const timer = setTimeout(() => child.kill('SIGKILL'), patience)
   onTestFinished(() => void child.kill('SIGKILL'))
+  let over = false
   const ended = new Promise<Ended>((resolve, reject) => {
     child.on('error', reject)
     child.on('close', (code, signal) => {
       clearTimeout(timer)
+      over = true
       resolve({ code, signal, stdout, stderr, ms: performance.now() - began })
     })
   })
   return {
     async says(word) {
-      await until(
-        `the script says ${word}; it said: ${stdout}${stderr}`,
-        () => stdout.split('\n').includes(word),
-        patience,
-      )
+      const said = (): boolean => stdout.split('\n').includes(word)
+      await until(`the script says ${word}`, () => said() || over, patience)
+      if (!said()) throw new Error(`the script ended before it said ${word}:\n${stdout}${stderr}`)
     },
     tell(word) {
       began = performance.now()

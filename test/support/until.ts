@@ -1,3 +1,5 @@
+import { watchStarvation } from './starvation.ts'
+
 /** What `check` gives as soon as that is true; fails when it is not after `ms`. */
 export async function until<Value>(
   what: string,
@@ -13,14 +15,20 @@ export async function until<Value>(
   }
 }
 
-/** What a promise comes to, and how long that takes in ms. */
+/** What a promise comes to, and how long that takes in ms, without the time in which this process could not run. */
 export async function timed<Value>(
   promise: Promise<Value>,
-): Promise<{ value?: Value; error?: unknown; ms: number }> {
+): Promise<{ value?: Value; error?: unknown; ms: number; wall: number }> {
+  const lost = watchStarvation()
   const began = performance.now()
+  const times = (): { ms: number; wall: number } => {
+    const wall = performance.now() - began
+    return { ms: wall - lost(), wall }
+  }
   try {
-    return { value: await promise, ms: performance.now() - began }
+    const value = await promise
+    return { value, ...times() }
   } catch (error) {
-    return { error, ms: performance.now() - began }
+    return { error, ...times() }
   }
 }

@@ -76,7 +76,7 @@ const call = fc.record({
     { minLength: 1, maxLength: 3, selector: (policy) => policy.subject },
   ),
   at: fc.nat({ max: 8 }),
-  repeat: fc.constantFrom(1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 4, 4, 80),
+  repeat: fc.constantFrom<number>(...Array<number>(26).fill(1), 4, 80),
   wrongPeriod: fc.constantFrom(...Array(12).fill(false), true),
 })
 
@@ -205,15 +205,13 @@ function play({ subjects, steps }: Sequence, id: string): { calls: Step[]; repli
 }
 
 /** The twins' replies when keys expire as the clock is turned, as they do in production. */
-async function expiring(calls: readonly Step[]): Promise<Reply[]> {
-  const clock = handClock(START)
-  const store = new MemoryStore({ clock })
-  const replies: Reply[] = []
-  for (const { operation, keys, args, turn } of calls) {
-    if (turn !== 0) await clock.turn(turn)
-    replies.push(operation.memory(store, keys, args, clock.now()))
-  }
-  return replies
+function expiring(calls: readonly Step[]): Reply[] {
+  let now = START
+  const store = new MemoryStore({ clock: { ...handClock(), now: () => now } })
+  return calls.map(({ operation, keys, args, turn }) => {
+    now += turn
+    return operation.memory(store, keys, args, now)
+  })
 }
 
 /** In Redis, keys do not expire as the clock is turned: a reply must not depend on it. */
@@ -246,38 +244,42 @@ function comparable(calls: readonly Step[], replies: readonly Reply[]): Reply[] 
   })
 }
 
-test(`${SEQUENCES} random sequences: the scripts in Redis and their twins reply alike`, async () => {
-  const sequences = fc.sample(sequence, { seed: SEED, numRuns: SEQUENCES })
-  const verdicts = { '-1': 0, 0: 0, 1: 0 }
-  let steps = 0
-  for (let first = 0; first < sequences.length; first += BATCH) {
-    const batch = sequences
-      .slice(first, first + BATCH)
-      .map((each, i) => play(each, `d${first + i}`))
-    const inRedis = await scripts(batch.map(({ calls }) => calls))
-    for (const [i, { calls, replies }] of batch.entries()) {
-      steps += calls.length
-      const expected = comparable(calls, replies)
-      const actual = comparable(calls, inRedis[i]!)
-      for (const [j, { operation }] of calls.entries()) {
-        const reply = actual[j] as number[]
-        if (!isDeepStrictEqual(reply, expected[j])) {
-          expect(reply, `SEED=${SEED}, after ${story(calls, j)}`).toEqual(expected[j])
+test(
+  `${SEQUENCES} random sequences: the scripts in Redis and their twins reply alike`,
+  async () => {
+    const sequences = fc.sample(sequence, { seed: SEED, numRuns: SEQUENCES })
+    const verdicts = { '-1': 0, 0: 0, 1: 0 }
+    let steps = 0
+    for (let first = 0; first < sequences.length; first += BATCH) {
+      const batch = sequences
+        .slice(first, first + BATCH)
+        .map((each, i) => play(each, `d${first + i}`))
+      const inRedis = await scripts(batch.map(({ calls }) => calls))
+      for (const [i, { calls, replies }] of batch.entries()) {
+        steps += calls.length
+        const expected = comparable(calls, replies)
+        const actual = comparable(calls, inRedis[i]!)
+        for (const [j, { operation }] of calls.entries()) {
+          const reply = actual[j] as number[]
+          if (!isDeepStrictEqual(reply, expected[j])) {
+            expect(reply, `SEED=${SEED}, after ${story(calls, j)}`).toEqual(expected[j])
+          }
+          if (operation !== enduring) continue
+          verdicts[reply[0] as -1 | 0 | 1]++
+          if (!reply.every(Number.isSafeInteger)) throw new Error(`not whole: ${reply.join(' ')}`)
         }
-        if (operation !== enduring) continue
-        verdicts[reply[0] as -1 | 0 | 1]++
-        if (!reply.every(Number.isSafeInteger)) throw new Error(`not whole: ${reply.join(' ')}`)
+        // With keys that expire on time nothing changes, as long as the clock is not set back and
+        // nobody asks whether a key is there.
+        const end = calls.findIndex(({ operation, turn }) => turn < 0 || operation !== enduring)
+        const plain = end < 0 ? calls : calls.slice(0, end)
+        expect(expiring(plain)).toEqual(expected.slice(0, plain.length))
       }
-      // With keys that expire on time nothing changes, as long as the clock is not set back and
-      // nobody asks whether a key is there.
-      const end = calls.findIndex(({ operation, turn }) => turn < 0 || operation !== enduring)
-      const plain = end < 0 ? calls : calls.slice(0, end)
-      expect(await expiring(plain)).toEqual(expected.slice(0, plain.length))
     }
-  }
-  console.log(`${SEQUENCES} sequences, ${steps} steps, verdicts ${JSON.stringify(verdicts)}`)
-  expect(Math.min(verdicts[0], verdicts[1], verdicts[-1])).toBeGreaterThan(0)
-}, 60_000)
+    console.log(`${SEQUENCES} sequences, ${steps} steps, verdicts ${JSON.stringify(verdicts)}`)
+    expect(Math.min(verdicts[0], verdicts[1], verdicts[-1])).toBeGreaterThan(0)
+  },
+  60_000 + SEQUENCES * 20,
+)
 
 /** The calls before the one that differs and itself, one a line. */
 function story(calls: readonly Step[], end: number): string {

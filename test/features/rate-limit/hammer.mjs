@@ -1,7 +1,8 @@
-// One of several processes that hammer one key around a moment: 50 calls, most of them in parallel.
+// One of several processes that hammer one key around a moment: 50 calls, half of them before it.
+import { once } from 'node:events'
 import { turnpike } from 'turnpike/express'
 
-const [url, window, boundary] = process.argv.slice(2)
+const [url, window] = process.argv.slice(2)
 const tp = turnpike({ redis: url, deadline: '2s', budget: '2s' })
 const limiter = tp.limiter('hammer', { limit: 50, window: Number(window), fail: 'closed' })
 await tp.ready()
@@ -16,8 +17,10 @@ const hit = async () => {
   else refused++
 }
 const until = (moment) => new Promise((resolve) => setTimeout(resolve, moment - Date.now()))
-await until(Number(boundary) - 60)
+process.send('ready')
+const [boundary] = await once(process, 'message')
+await until(boundary - 100)
 await Promise.all(Array.from({ length: 25 }, hit))
-await until(Number(boundary) + 60)
+await until(boundary + 100)
 await Promise.all(Array.from({ length: 25 }, hit))
 process.send({ at, refused }, () => void tp.close().then(() => process.disconnect()))

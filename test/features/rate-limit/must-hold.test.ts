@@ -285,14 +285,14 @@ describe.each(engines)('on the $name engine', ({ open, server }) => {
 test('must hold 6: 200 parallel calls from 4 processes astride a boundary, limit 50: exactly 50', async () => {
   await using redis = await startRedis()
   const worker = fileURLToPath(new URL('./hammer.mjs', import.meta.url))
-  // The window's epoch-aligned boundary, at which fixed windows admit twice the limit.
   const window = 4000
-  const boundary = (Math.floor(Date.now() / window) + 1) * window
-  const workers = Array.from({ length: 4 }, () =>
-    fork(worker, [redis.url, String(window), String(boundary)]),
-  )
+  const workers = Array.from({ length: 4 }, () => fork(worker, [redis.url, String(window)]))
+  await Promise.all(workers.map((child) => once(child, 'message')))
+  // The window's epoch-aligned boundary, at which fixed windows admit twice the limit.
+  const boundary = Math.ceil((Date.now() + 200) / window) * window
   const admitted = await Promise.all(
     workers.map(async (child) => {
+      child.send(boundary)
       const [message] = (await once(child, 'message')) as [{ at: number[]; refused: number }]
       return message
     }),

@@ -1,0 +1,13 @@
+-- Declares all of a user's sessions that were created by now dead, but for one. Removes none: see sweep.lua.
+-- KEYS[1]  not-before
+-- KEYS[2]  the user's index
+-- ARGV[1]  the member that may live on, '': none
+-- ARGV[2]  how long that is remembered at least, ms
+-- Reply: the moment, ms
+local at = tonumber(string.match(redis.call('GET', KEYS[1]) or '', '^%d+') or '0')
+at = math.max(now, at)
+local life = math.max(tonumber(ARGV[2]), redis.call('PTTL', KEYS[2]))
+local value = string.format('%.0f', at)
+if ARGV[1] ~= '' then value = value .. ' ' .. ARGV[1] end
+redis.call('SET', KEYS[1], value, 'PX', string.format('%.0f', life))
+return at

@@ -1,0 +1,90 @@
+/** `req.session.cookie`, as express-session documents it. */
+
+/** What express-session keeps of a cookie, in its order: connect-redis's values are these bytes. */
+export interface CookieData {
+  originalMaxAge: number | null
+  partitioned?: boolean | undefined
+  priority?: 'low' | 'medium' | 'high' | undefined
+  expires?: Date | string | null | undefined
+  secure?: boolean | 'auto' | undefined
+  httpOnly?: boolean | undefined
+  domain?: string | undefined
+  path?: string | undefined
+  sameSite?: boolean | 'lax' | 'strict' | 'none' | undefined
+}
+
+/** The settings of a mount's cookies. `maxAge` in ms. */
+export type CookieSettings = Partial<Omit<CookieData, 'originalMaxAge' | 'expires'>> & {
+  maxAge?: number | null | undefined
+  expires?: Date | null | undefined
+}
+
+/** One session's cookie. Its `maxAge` counts by the store's clock, so that an application's own does not matter. */
+export class SessionCookie {
+  originalMaxAge: number | null = null
+  path: string | undefined = '/'
+  httpOnly: boolean | undefined = true
+  domain: string | undefined
+  secure: boolean | undefined
+  sameSite: CookieData['sameSite']
+  priority: CookieData['priority']
+  partitioned: boolean | undefined
+  readonly #now: () => number
+  #expires: Date | null | undefined = null
+
+  constructor(settings: CookieSettings, now: () => number) {
+    this.#now = now
+    const { maxAge, expires, secure, ...rest } = settings
+    Object.assign(this, rest)
+    if (secure !== 'auto') this.secure = secure
+    if (expires !== undefined) this.expires = expires
+    if (maxAge !== undefined) this.maxAge = maxAge
+  }
+
+  get expires(): Date | null | undefined {
+    return this.#expires
+  }
+
+  set expires(date: Date | null | undefined) {
+    this.#expires = date
+    this.originalMaxAge = this.maxAge ?? null
+  }
+
+  /** Milliseconds left; null for a cookie that ends with the browser's session. */
+  get maxAge(): number | null | undefined {
+    return this.#expires instanceof Date ? this.#expires.valueOf() - this.#now() : this.#expires
+  }
+
+  /** @throws TypeError unless `ms` is a number, a date or nothing */
+  set maxAge(ms: number | Date | null | undefined) {
+    if (ms && typeof ms !== 'number' && !(ms instanceof Date)) throw new TypeError('maxAge must be a number or Date')
+    this.expires = typeof ms === 'number' ? new Date(this.#now() + ms) : ms
+  }
+
+  /** Begin its time anew. */
+  renew(at: number = this.#now()): void {
+    if (this.originalMaxAge === null) return
+    this.#expires = new Date(at + this.originalMaxAge)
+  }
+
+  get data(): CookieData {
+    const { originalMaxAge, partitioned, priority, secure, httpOnly, domain, path, sameSite } = this
+    return { originalMaxAge, partitioned, priority, expires: this.#expires, secure, httpOnly, domain, path, sameSite }
+  }
+
+  toJSON(): CookieData {
+    return this.data
+  }
+
+  /** Take over what was stored. */
+  restore({ originalMaxAge, expires, ...rest }: CookieData): void {
+    Object.assign(this, rest)
+    this.#expires = typeof expires === 'string' ? new Date(expires) : expires
+    this.originalMaxAge = originalMaxAge ?? null
+  }
+
+  /** What tells it from another: everything but the moment when it ends. */
+  get settings(): string {
+    return JSON.stringify({ ...this.data, expires: undefined })
+  }
+}

@@ -1,0 +1,51 @@
+/** How a session's data becomes text and data again. */
+
+/** Writes and reads sessions. */
+export interface Serializer {
+  /** Must give the same text for the same data: it is how changes are noticed. */
+  stringify(data: object): string
+  parse(text: string): unknown
+}
+
+/** JSON as it is: what `JSON.stringify` forgets (functions, undefined) or changes (dates) is forgotten and changed. */
+const json: Serializer = { stringify: (data) => JSON.stringify(data), parse: (text) => JSON.parse(text) as unknown }
+
+const MARK = '$turnpike'
+
+type Marked = { [MARK]: string; value: unknown }
+
+/** JSON that also keeps Date, Map, Set and BigInt. */
+const rich: Serializer = {
+  stringify: (data) => JSON.stringify(data, mark),
+  parse: (text) => JSON.parse(text, revive) as unknown,
+}
+
+/** `toJSON` has run before a replacer is asked: what was there is looked up. */
+function mark(this: Record<string, unknown>, key: string, plain: unknown): unknown {
+  const value = this[key]
+  const as = (kind: string, value: unknown): Marked => ({ [MARK]: kind, value })
+  if (value instanceof Date) return as('date', value.getTime())
+  if (value instanceof Map) return as('map', [...value])
+  if (value instanceof Set) return as('set', [...value])
+  if (typeof value === 'bigint') return as('bigint', String(value))
+  // What looks like ours and is not is wrapped, so that it comes back as it was.
+  const isLookalike = typeof plain === 'object' && plain !== null && Object.hasOwn(plain, MARK) && !isWrapped(this, key)
+  return isLookalike ? as('object', plain) : plain
+}
+
+const isWrapped = (holder: Record<string, unknown>, key: string): boolean =>
+  key === 'value' && Object.hasOwn(holder, MARK) && holder[MARK] === 'object'
+
+function revive(this: Record<string, unknown>, key: string, value: unknown): unknown {
+  if (typeof value !== 'object' || value === null || !Object.hasOwn(value, MARK) || isWrapped(this, key)) return value
+  const { [MARK]: kind, value: inner } = value as Marked
+  if (kind === 'date') return new Date(inner as number)
+  if (kind === 'map') return new Map(inner as [unknown, unknown][])
+  if (kind === 'set') return new Set(inner as unknown[])
+  if (kind === 'bigint') return BigInt(inner as string)
+  return kind === 'object' ? inner : value
+}
+
+/** The serializer that an option names. */
+export const serializerOf = (given: 'json' | 'rich' | Serializer): Serializer =>
+  given === 'json' ? json : given === 'rich' ? rich : given

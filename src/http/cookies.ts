@@ -1,0 +1,67 @@
+/** The Cookie and Set-Cookie fields (RFC 6265bis), as pure functions. */
+
+/** Attributes of a cookie, as express-session and the `cookie` package call them. */
+export interface CookieAttributes {
+  /** When it ends. Absent: with the browser's session. */
+  readonly expires?: Date | string | null | undefined
+  readonly domain?: string | undefined
+  readonly path?: string | undefined
+  readonly httpOnly?: boolean | undefined
+  readonly secure?: boolean | 'auto' | undefined
+  /** `true` means strict. */
+  readonly sameSite?: boolean | 'lax' | 'strict' | 'none' | undefined
+  readonly priority?: 'low' | 'medium' | 'high' | undefined
+  readonly partitioned?: boolean | undefined
+}
+
+/** All values that a Cookie field gives to `name`, in order and still encoded (RFC 6265, 5.4). */
+export function cookieValues(field: string | undefined, name: string): string[] {
+  if (field === undefined || !field.includes(name)) return []
+  const values: string[] = []
+  for (const pair of field.split(';')) {
+    const equals = pair.indexOf('=')
+    if (equals < 0 || pair.slice(0, equals).trim() !== name) continue
+    const value = pair.slice(equals + 1).trim()
+    values.push(value.length > 1 && value.startsWith('"') && value.endsWith('"') ? value.slice(1, -1) : value)
+  }
+  return values
+}
+
+/** A cookie's value in plain, or undefined if it is not in one of the two forms that it is sent in. */
+export function plainValue(value: string): string | undefined {
+  if (!value.includes('%')) return value
+  try {
+    const plain = decodeURIComponent(value)
+    return encodeURIComponent(plain) === value ? plain : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** RFC 6265, 4.1.1: no control characters, and nothing that ends an attribute. */
+const ATTRIBUTE = /^[\x20-\x3A\x3C-\x7E]*$/
+const SAME_SITE = { lax: 'Lax', strict: 'Strict', none: 'None' } as const
+const PRIORITY = { low: 'Low', medium: 'Medium', high: 'High' } as const
+
+/**
+ * The value of a Set-Cookie field; attributes come in the order of the `cookie` package.
+ * @throws TypeError for a domain or path that could become another attribute
+ */
+export function setCookie(name: string, value: string, attributes: CookieAttributes): string {
+  const { domain, path, expires, httpOnly, secure, priority, sameSite, partitioned } = attributes
+  let field = `${name}=${encodeURIComponent(value)}`
+  if (domain) field += `; Domain=${attribute('domain', domain)}`
+  if (path) field += `; Path=${attribute('path', path)}`
+  if (expires) field += `; Expires=${new Date(expires).toUTCString()}`
+  if (httpOnly) field += '; HttpOnly'
+  if (secure) field += '; Secure'
+  if (partitioned) field += '; Partitioned'
+  if (priority) field += `; Priority=${PRIORITY[priority]}`
+  if (sameSite) field += `; SameSite=${SAME_SITE[sameSite === true ? 'strict' : sameSite]}`
+  return field
+}
+
+function attribute(name: string, value: string): string {
+  if (!ATTRIBUTE.test(value)) throw new TypeError(`A cookie's ${name} cannot be ${JSON.stringify(value)}.`)
+  return value
+}

@@ -15,7 +15,7 @@ const CONNECTIONS = 64
 const FAR = 5
 const { quick, only, nodes } = options({ quick: { type: 'boolean' }, only: { type: 'string' } })
 const effort = quick
-  ? { warm: 2500, rounds: 5, ms: 400, serial: 100, far: 25, delays: [0] }
+  ? { warm: 3000, rounds: 5, ms: 400, serial: 100, far: 25, delays: [0] }
   : { warm: 20_000, rounds: 7, ms: 2000, serial: 500, far: 100, delays: [0, 1] }
 
 /** The variants that were asked for, and the bare framework of each. */
@@ -41,12 +41,12 @@ async function variantsIn(folder) {
   })
 }
 
-/** Start all variants, have `work` done, stop them. */
-async function withApps(lab, node, variants, distant, work) {
+/** Start all variants, send each so many requests, have `work` done, stop them. */
+async function withApps(lab, node, variants, { distant, warm }, work) {
   const apps = new Map()
   await lab.empty()
   for (const { file } of variants) apps.set(file, await lab.app(node, file, { distant }))
-  for (const app of apps.values()) await loadOn(lab, app, { requests: effort.warm })
+  for (const app of apps.values()) await loadOn(lab, app, { requests: warm })
   await work(apps)
   for (const app of apps.values()) app.stop()
 }
@@ -73,7 +73,7 @@ async function sample(lab, app) {
 /** Rounds over all variants, one after the other and again, and the medians of each. */
 async function throughput(lab, node, variants, delay) {
   const samples = new Map(variants.map(({ file }) => [file, []]))
-  await withApps(lab, node, variants, delay > 0, async (apps) => {
+  await withApps(lab, node, variants, { distant: delay > 0, warm: effort.warm }, async (apps) => {
     await lab.proxy(delay)
     for (let round = 0; round < effort.rounds; round++) {
       for (const { file } of variants) samples.get(file).push(await sample(lab, apps.get(file)))
@@ -90,7 +90,7 @@ async function throughput(lab, node, variants, delay) {
 /** One request at a time: what each needs of Redis, and how often it waits for it. */
 async function serial(lab, node, variants) {
   const found = new Map()
-  await withApps(lab, node, variants, true, async (apps) => {
+  await withApps(lab, node, variants, { distant: true, warm: 200 }, async (apps) => {
     for (const { file } of variants) {
       const app = apps.get(file)
       const one = (requests) => loadOn(lab, app, { connections: 1, requests })

@@ -168,9 +168,7 @@ async function checkQuota(origin) {
     'GET /api/quota, free: RateLimit',
     free.map((each) => each.field('ratelimit')),
     (all) =>
-      all.every((each, i) =>
-        new RegExp(`^"free";r=${Math.max(0, 9 - i)};t=(60|5\\d)$`).test(each),
-      ),
+      all.every((each, i) => new RegExp(`^"free";r=${Math.max(0, 9 - i)};t=(60|5\\d)$`).test(each)),
   )
   checkRefusal('GET /api/quota, free, eleventh', free[10], {
     policy: 'free',

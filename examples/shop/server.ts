@@ -4,6 +4,7 @@ import { turnpike } from 'turnpike/express'
 import { createShop } from './app.ts'
 import { commands } from './commands.ts'
 
+const ended = Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')])
 const url = process.env['REDIS_URL']
 const tp = turnpike({ redis: url || 'memory', prefix: 'shop' })
 const port = Number(process.env['PORT'] ?? 3000)
@@ -27,8 +28,10 @@ ${commands(origin)
 
 Ctrl-C ends it.`)
 
-await Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')])
+await ended
 server.close()
+// Connections that browsers keep ready are not waited for.
+setTimeout(() => server.closeAllConnections(), 500).unref()
 await once(server, 'close')
 await tp.close()
 

@@ -22,7 +22,9 @@ export function cookieValues(field: string | undefined, name: string): string[] 
     const equals = pair.indexOf('=')
     if (equals < 0 || pair.slice(0, equals).trim() !== name) continue
     const value = pair.slice(equals + 1).trim()
-    values.push(value.length > 1 && value.startsWith('"') && value.endsWith('"') ? value.slice(1, -1) : value)
+    values.push(
+      value.length > 1 && value.startsWith('"') && value.endsWith('"') ? value.slice(1, -1) : value,
+    )
   }
   return values
 }
@@ -62,6 +64,7 @@ export function setCookie(name: string, value: string, attributes: CookieAttribu
 }
 
 function attribute(name: string, value: string): string {
-  if (!ATTRIBUTE.test(value)) throw new TypeError(`A cookie's ${name} cannot be ${JSON.stringify(value)}.`)
+  if (!ATTRIBUTE.test(value))
+    throw new TypeError(`A cookie's ${name} cannot be ${JSON.stringify(value)}.`)
   return value
 }

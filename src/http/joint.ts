@@ -31,21 +31,25 @@ export interface Tap {
 export interface Layer {
   readonly own: Methods
   readonly inner: Partial<Methods>
-  readonly taps: Tap[]
+  taps: readonly Tap[]
   /** `end` has been called here. */
   ended: boolean
   /** A rehearsal of the head goes no further than this layer. */
   rehearsing: boolean
 }
 
+/** Most responses need no more than a head: a list costs nothing until it is used. */
+const none: readonly never[] = []
+const untouched: Partial<Methods> = {}
+
 /** What the features that take part in one response share. It is the response's first patch, too. */
 export class Joint implements Layer {
   readonly own: Methods
-  readonly inner: Partial<Methods> = {}
-  readonly taps: Tap[] = []
-  readonly heads: (() => Headers)[] = []
-  readonly seals: { seal: (status: number) => Promise<void>; refuse: Refuse }[] = []
-  readonly ends: ((end: End) => void)[] = []
+  inner: Partial<Methods> = untouched
+  taps: readonly Tap[] = none
+  heads: readonly (() => Headers)[] = none
+  seals: readonly { seal: (status: number) => Promise<void>; refuse: Refuse }[] = none
+  ends: readonly ((end: End) => void)[] = none
   flushHeaders: Call | undefined
   top: Layer = this
   ended = false

@@ -40,7 +40,7 @@ function jointOf(res: Joined): Joint {
 function patchHead(res: ServerResponse): Joint {
   const joint = jointOf(res)
   if (joint.inner.writeHead === undefined) {
-    joint.inner.writeHead = res.writeHead
+    joint.inner = { writeHead: res.writeHead }
     res.writeHead = shared.writeHead
   }
   return joint
@@ -49,8 +49,7 @@ function patchHead(res: ServerResponse): Joint {
 function patchBody(res: ServerResponse): Joint {
   const joint = patchHead(res)
   if (joint.inner.end === undefined) {
-    joint.inner.write = res.write
-    joint.inner.end = res.end
+    joint.inner = { ...joint.inner, write: res.write, end: res.end }
     joint.flushHeaders = res.flushHeaders
     res.write = shared.write
     res.end = shared.end
@@ -61,7 +60,8 @@ function patchBody(res: ServerResponse): Joint {
 
 /** Set the fields when the head is sent: the innermost feature's first, the outermost's last. */
 export function onHead(res: ServerResponse, head: () => Headers): void {
-  patchHead(res).heads.push(head)
+  const joint = patchHead(res)
+  joint.heads = [...joint.heads, head]
 }
 
 /** Have work done before the client can see the end. True for the response's first seal. */
@@ -70,7 +70,9 @@ export function onSeal(
   seal: (status: number) => Promise<void>,
   refuse: Refuse,
 ): boolean {
-  return patchBody(res).seals.push({ seal, refuse }) === 1
+  const joint = patchBody(res)
+  joint.seals = [...joint.seals, { seal, refuse }]
+  return joint.seals.length === 1
 }
 
 /** Do the seals now, before anything is written; the first failure is thrown. */
@@ -83,8 +85,9 @@ export async function sealNow(res: ServerResponse): Promise<void> {
 /** Say when the response is over; at once, if it is. */
 export function onEnd(res: ServerResponse, then: (end: End) => void): void {
   const joint = jointOf(res)
-  if (res.closed) then(endOf(res, joint))
-  else if (joint.ends.push(then) === 1) res.once('close', closed)
+  if (res.closed) return then(endOf(res, joint))
+  if (joint.ends.length === 0) res.once('close', closed)
+  joint.ends = [...joint.ends, then]
 }
 
 function closed(this: ServerResponse): void {
@@ -115,7 +118,7 @@ export function onBody(
     head: undefined,
     done: false,
   }
-  joint.top.taps.push(tap)
+  joint.top.taps = [...joint.top.taps, tap]
   return tap
 }
 
@@ -144,7 +147,9 @@ export function fieldsSince(res: ServerResponse, tap: Tap): Headers {
 export function addFields(res: ServerResponse, headers: Headers): void {
   for (const name in headers) {
     const value = headers[name] as string | string[]
-    res.setHeader(name, combine(name.toLowerCase(), res.getHeader(name), value))
+    const present = res.getHeader(name)
+    const isFirst = present === undefined && typeof value === 'string'
+    res.setHeader(name, isFirst ? value : combine(name.toLowerCase(), present, value))
   }
 }
 

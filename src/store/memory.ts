@@ -31,6 +31,8 @@ export class MemoryStore implements Store, Database {
   readonly #entries = new Map<string, Entry>()
   readonly #listeners = new Map<string, Set<(message: string) => void>>()
   #sweep: Iterator<[string, Entry]> | undefined
+  /** Stands before the entry longest untouched: what it passes is driven out. A new iterator would have to skip the gaps. */
+  #oldest: Iterator<string> | undefined
   #closed = false
 
   constructor({ clock = systemClock(), maxKeys = 100_000, whenFull = 'evict' }: MemoryOptions = {}) {
@@ -72,7 +74,7 @@ export class MemoryStore implements Store, Database {
       this.#forget()
       if (entries.size >= this.#maxKeys) {
         if (this.#refuse) throw new StoreUnavailable('saturated', false)
-        entries.delete(entries.keys().next().value!)
+        this.#evict()
       }
     }
     entries.set(key, { value, until: this.#clock.now() + ttl })
@@ -132,6 +134,13 @@ export class MemoryStore implements Store, Database {
     this.#entries.clear()
     this.#listeners.clear()
     return Promise.resolve()
+  }
+
+  /** Drop the entry longest untouched. */
+  #evict(): void {
+    let next = (this.#oldest ??= this.#entries.keys()).next()
+    if (next.done) next = (this.#oldest = this.#entries.keys()).next()
+    if (!next.done) this.#entries.delete(next.value)
   }
 
   /** Look at the next few entries and drop the expired ones. */

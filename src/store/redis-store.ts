@@ -4,7 +4,7 @@ import { isUnavailable, StoreUnavailable, TurnpikeError } from '../errors.ts'
 import type { Emitter } from '../events.ts'
 import type { Budget } from './budget.ts'
 import { Guard } from './guard.ts'
-import { parseInfo } from './info.ts'
+import { evicts, parseInfo } from './info.ts'
 import { connect, duplicate, end, isClient, isCluster } from './redis.ts'
 import { streamOf, topologyOf, unref, unsafeOptions } from './redis.ts'
 import type { Client, RedisSource } from './redis.ts'
@@ -31,7 +31,6 @@ export interface RedisStoreOptions {
   lasting?: boolean
 }
 
-const EVICTING = /^(allkeys|volatile)-/
 const HUNG_AFTER = 300
 const CLOCK_AGE = 60_000
 
@@ -247,11 +246,8 @@ export class RedisStore implements Store {
   async #checkEviction(): Promise<void> {
     if (this.#options.lasting === false) return
     const info = await this.info().catch(() => undefined)
-    const policy = info?.['maxmemory_policy'] ?? ''
-    if (!EVICTING.test(policy) || info?.['maxmemory'] === '0') return
-    this.#warn(
-      `Redis evicts keys when its memory is full (maxmemory-policy ${policy}): what must last belongs on a server with noeviction (the option stores).`,
-    )
+    const warning = info && evicts(info)
+    if (warning) this.#warn(warning)
   }
 
   /** Tell an operator what is wrong and how to mend it: once, and in the status while it lasts. */
@@ -294,7 +290,8 @@ export class RedisStore implements Store {
     }
     const message = discreet(error)
     if (!message.startsWith('TPLATE')) {
-      return new TurnpikeError('TP_COMMAND', `Redis refused the operation '${operation}': ${message}`)
+      const whole = [`Redis refused the operation '${operation}': ${message}`, remedy(message)]
+      return new TurnpikeError('TP_COMMAND', whole.filter(Boolean).join(' '))
     }
     void this.#learnClock()
     return new StoreUnavailable('late', false)

@@ -2,7 +2,7 @@
 
 const REMEDIES: readonly (readonly [RegExp, string])[] = [
   [/WRONGPASS|invalid (username-)?password|NOAUTH|AUTH.*without any password/i, 'Redis refused the user name or password: check them in the URL or options (redis://user:password@host:port).'],
-  [/NOPERM/, 'The Redis user lacks a permission: docs/store.md has the ACL line that turnpike needs.'],
+  [/NOPERM|user executing the script can't/, 'The Redis user lacks a permission: docs/store.md has the ACL line that turnpike needs.'],
   [/wrong version number|packet length too long|EPROTO/i, 'The server does not speak TLS on this port: use redis:// in place of rediss://, or the TLS port.'],
   [/self.signed|unable to verify|certificate|altnames/i, "The server's certificate is not trusted: give its CA in tls.ca, or in REDIS_SSL_CA_CERTS."],
   [/ENOTFOUND|EAI_AGAIN/, 'The host name of Redis cannot be resolved: check the URL.'],

@@ -56,8 +56,10 @@ export async function startRedis({ args = [], bin }: RedisServerOptions = {}): P
       try {
         return serverOf(await start(), start, port, folder)
       } catch (error) {
-        failure = error
-        if ((error as NodeJS.ErrnoException).code === 'ENOENT') break
+        const absent = (error as NodeJS.ErrnoException).code === 'ENOENT'
+        // That another program is not there says less than why this one did not come up.
+        if (!absent || !failure) failure = error
+        if (absent) break
       }
     }
   }

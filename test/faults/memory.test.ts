@@ -9,10 +9,7 @@ it('a million distinct addresses during an outage keep the heap under its cap', 
     `
     import { turnpike } from 'turnpike/node'
     const tp = turnpike({ redis: process.env.URL, floorKeys: 50_000 })
-    const limiter = tp.limiter('flood', {
-      denyCache: true,
-      policies: [{ name: 'm', limit: 2, window: '1m' }, { name: 'h', limit: 2, window: '1h' }],
-    })
+    const limiter = tp.limiter('flood', { limit: 2, window: '1m', denyCache: true })
     await limiter.consume('warm')
     console.log('warm')
     await heard('frozen')

@@ -18,32 +18,57 @@ export async function ask(app: App, requests: readonly Asked[]): Promise<Respons
 }
 
 /** `count` times the same request. */
-export const times = (count: number, headers: Asked = {}): Asked[] => Array.from({ length: count }, () => headers)
+export const times = (count: number, headers: Asked = {}): Asked[] =>
+  Array.from({ length: count }, () => headers)
 
-export const statuses = (answers: readonly Response[]): number[] => answers.map(({ status }) => status)
+export const statuses = (answers: readonly Response[]): number[] =>
+  answers.map(({ status }) => status)
 
 /** What the old header fields say to a client, step by step. */
 export const told = (answers: readonly Response[]): (string | number | undefined)[][] =>
-  answers.map(({ status, headers }) => [status, headers['x-ratelimit-limit'], headers['x-ratelimit-remaining']])
+  answers.map(({ status, headers }) => [
+    status,
+    headers['x-ratelimit-limit'],
+    headers['x-ratelimit-remaining'],
+  ])
 
 /** How far apart two fields are at each step, at most. */
-export function apart(field: string, before: readonly Response[], after: readonly Response[]): number {
-  const gaps = before.map(({ headers }, i) => Math.abs(Number(headers[field]) - Number(after[i]!.headers[field])))
+export function apart(
+  field: string,
+  before: readonly Response[],
+  after: readonly Response[],
+): number {
+  const gaps = before.map(({ headers }, i) =>
+    Math.abs(Number(headers[field]) - Number(after[i]!.headers[field])),
+  )
   return Math.max(...gaps.filter((gap) => !Number.isNaN(gap)))
 }
 
 /** A field of draft 8 or later: its items, with their parameters. */
-export const read = (field: string | undefined): { name: BareItem; [parameter: string]: BareItem }[] =>
-  parseList(field ?? '').map(([name, parameters]) => ({ name: name as BareItem, ...Object.fromEntries(parameters) }))
+export const read = (
+  field: string | undefined,
+): { name: BareItem; [parameter: string]: BareItem }[] =>
+  parseList(field ?? '').map(([name, parameters]) => ({
+    name,
+    ...Object.fromEntries(parameters),
+  }))
 
 /** The answer, or 'nothing' after `ms`. */
 export async function within(ms: number, app: App): Promise<Response | 'nothing'> {
-  const pending = request(app).get('/').then((answer) => answer, () => 'nothing' as const)
+  const pending = request(app)
+    .get('/')
+    .then(
+      (answer) => answer,
+      () => 'nothing' as const,
+    )
   return await Promise.race([pending, sleep(ms, 'nothing' as const)])
 }
 
 /** Asks a few times: the status, and how long the quickest and the slowest answer took. */
-export async function timed(app: App, attempts = 4): Promise<{ status: number; quickest: number; slowest: number }> {
+export async function timed(
+  app: App,
+  attempts = 4,
+): Promise<{ status: number; quickest: number; slowest: number }> {
   const took: number[] = []
   let status = 0
   for (let i = 0; i < attempts; i++) {
@@ -55,7 +80,11 @@ export async function timed(app: App, attempts = 4): Promise<{ status: number; q
 }
 
 /** Within 130 ms, by which a busy machine may multiply it once in a while. */
-export function expectPrompt({ status, quickest, slowest }: Awaited<ReturnType<typeof timed>>): void {
+export function expectPrompt({
+  status,
+  quickest,
+  slowest,
+}: Awaited<ReturnType<typeof timed>>): void {
   expect(status).toBe(200)
   expect(quickest).toBeLessThan(130)
   expect(slowest).toBeLessThan(600)

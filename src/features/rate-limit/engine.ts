@@ -150,7 +150,7 @@ export class Engine {
   /** One script call; again, if a calendar period ended on the way. */
   async #run(store: Store, verb: Verb, charges: readonly Charge[], at: number, budget?: Budget): Promise<number[]> {
     const keys = charges.map((charge) => this.#key(charge))
-    const tags = this.options.overrides && verb !== 'r' && verb !== 'b' ? [...new Set(charges.map(({ tag }) => tag))] : []
+    const tags = this.options.overrides ? [...new Set(charges.map(({ tag }) => tag))] : []
     for (const tag of tags) keys.push(this.#ground.keys.key('limits', tag))
     let now = store.now()
     for (let attempt = 0; attempt < 3; attempt++) {

@@ -17,10 +17,11 @@ export interface FieldOptions {
 export const seconds = (ms: number): number => Math.ceil(ms / 1000)
 
 /** Writes a decision into header fields; what is the same for every request is kept. */
-export function fieldWriter({ standard, legacy, partitionKey }: FieldOptions): (
-  decision: Decision,
-  now: number,
-) => Headers {
+export function fieldWriter({
+  standard,
+  legacy,
+  partitionKey,
+}: FieldOptions): (decision: Decision, now: number) => Headers {
   const names = new Map<string, string>()
   const policies = new Map<string, string>()
 
@@ -61,7 +62,8 @@ export function fieldWriter({ standard, legacy, partitionKey }: FieldOptions): (
     if (legacy) {
       headers['X-RateLimit-Limit'] = String(tightest.limit)
       headers['X-RateLimit-Remaining'] = String(tightest.remaining)
-      if (tightest.resetMs > 0) headers['X-RateLimit-Reset'] = String(seconds(now + tightest.resetMs))
+      if (tightest.resetMs > 0)
+        headers['X-RateLimit-Reset'] = String(seconds(now + tightest.resetMs))
     }
     return headers
   }

@@ -2,51 +2,17 @@
 import { optionError } from '../../check.ts'
 import { StoreUnavailable } from '../../errors.ts'
 import { tightestOf, type Decision, type PolicyState } from './decision.ts'
+import {
+  behind,
+  membersOf,
+  type Composite,
+  type FlexibleLimiter,
+  type FlexibleResult,
+  type Member,
+} from './flexible-members.ts'
 import { checked, LONGEST, MOST } from './policy.ts'
 
-/** What one of its limiters answers, whether it admits or (rejecting with it) refuses. */
-interface FlexibleResult {
-  remainingPoints: number
-  /** -1: the window never ends. */
-  msBeforeNext: number
-  consumedPoints?: number
-}
-
-/** The part of rate-limiter-flexible's interface that is used: any of its limiters will do, its unions and bursty ones too. */
-export interface FlexibleLimiter {
-  readonly points?: number
-  /** Seconds; 0: for ever. */
-  readonly duration?: number
-  readonly keyPrefix?: string
-  readonly execEvenly?: boolean
-  consume(key: string, points?: number): Promise<unknown>
-  get?(key: string): Promise<FlexibleResult | null>
-  reward?(key: string, points?: number): Promise<unknown>
-  penalty?(key: string, points?: number): Promise<unknown>
-  delete?(key: string): Promise<boolean>
-  block?(key: string, seconds: number): Promise<unknown>
-}
-
-/**
- * Limiters that stand for others. `limiter` is a wrapper's public property; a union's and a bursty
- * limiter's members are to be had in these fields only, which a test watches.
- */
-interface Composite {
-  limiter?: FlexibleLimiter
-  _limiters?: FlexibleLimiter[]
-  _rateLimiter?: FlexibleLimiter
-  _burstLimiter?: FlexibleLimiter
-}
-
-/** One policy of a foreign limiter: a union has several. */
-interface Member {
-  limiter: FlexibleLimiter
-  name: string
-  points: number | undefined
-  seconds: number | undefined
-  /** Where a union's answer has this member's result. */
-  prefix: string | undefined
-}
+export type { FlexibleLimiter } from './flexible-members.ts'
 
 /** Who is counted: under its own key for the limiter, escaped for everybody else. */
 export interface Counted {
@@ -75,9 +41,19 @@ export class FlexibleEngine {
     this.#limiter = limiter
     this.#deadline = deadline
     this.#members = membersOf(limiter, name)
-    this.#burst = (behind(limiter) as Composite)._burstLimiter
-    if ([limiter, ...this.#members.map((member) => member.limiter)].some(({ execEvenly }) => execEvenly)) {
-      throw optionError(where, 'limiter', limiter, "one without execEvenly; algorithm: 'gcra' spaces requests evenly")
+    const { _burstLimiter: burst } = behind(limiter) as Composite
+    this.#burst = burst
+    if (
+      [limiter, ...this.#members.map((member) => member.limiter)].some(
+        ({ execEvenly }) => execEvenly,
+      )
+    ) {
+      throw optionError(
+        where,
+        'limiter',
+        limiter,
+        "one without execEvenly; algorithm: 'gcra' spaces requests evenly",
+      )
     }
     this.policies = this.#members.map((member) => ({
       name: member.name,
@@ -96,14 +72,20 @@ export class FlexibleEngine {
   /** @throws TP_UNAVAILABLE, TP_OPTION where it cannot be asked without counting */
   async peek(counted: Counted, cost: number): Promise<Decision> {
     const { key } = counted
-    const found = await Promise.all(this.#members.map((member) => this.#call('get', member.limiter, key)))
+    const found = await Promise.all(
+      this.#members.map((member) => this.#call('get', member.limiter, key)),
+    )
     const spare = this.#burst && (await this.#call('get', this.#burst, key))
     const answer: Record<string, FlexibleResult> = {}
     let allowed = true
     for (const [i, { name, points = 0 }] of this.#members.entries()) {
       const state = found[i] ?? { remainingPoints: points, msBeforeNext: 0 }
-      const left = this.#burst ? (spare === null ? Infinity : Math.max(state.remainingPoints, spare!.remainingPoints)) : state.remainingPoints
-      allowed &&= cost === 0 ? state.msBeforeNext < NEVER : left >= cost
+      const left = this.#burst
+        ? spare === null
+          ? Infinity
+          : Math.max(state.remainingPoints, spare!.remainingPoints)
+        : state.remainingPoints
+      allowed &&= cost === 0 ? Number(state.msBeforeNext) < NEVER : left >= cost
       answer[name] = state
     }
     return this.#decision(allowed, answer, counted, cost, 0)
@@ -114,20 +96,25 @@ export class FlexibleEngine {
     await Promise.all(
       this.#members.map(async ({ limiter, points = 0 }) => {
         const { consumedPoints = 0 } = (await this.#call('get', limiter, key)) ?? {}
-        if (consumedPoints > 0) await this.#reward(limiter, key, Math.min(cost, consumedPoints), consumedPoints > points)
+        if (consumedPoints > 0)
+          await this.#reward(limiter, key, Math.min(cost, consumedPoints), consumedPoints > points)
       }),
     )
   }
 
   /** @throws TP_UNAVAILABLE, TP_OPTION */
   async reset({ key }: Counted): Promise<boolean> {
-    const forgotten = await Promise.all(this.#counting().map((limiter) => this.#call('delete', limiter, key)))
+    const forgotten = await Promise.all(
+      this.#counting().map((limiter) => this.#call('delete', limiter, key)),
+    )
     return forgotten.includes(true)
   }
 
   /** @throws TP_UNAVAILABLE, TP_OPTION */
   async block({ key }: Counted, ms: number): Promise<void> {
-    await Promise.all(this.#counting().map((limiter) => this.#call('block', limiter, key, Math.ceil(ms / 1000))))
+    await Promise.all(
+      this.#counting().map((limiter) => this.#call('block', limiter, key, Math.ceil(ms / 1000))),
+    )
   }
 
   #counting(): FlexibleLimiter[] {
@@ -136,7 +123,12 @@ export class FlexibleEngine {
   }
 
   /** A bursty limiter charges its second one for what its first one refused. */
-  async #reward(limiter: FlexibleLimiter, key: string, amount: number, over: boolean): Promise<void> {
+  async #reward(
+    limiter: FlexibleLimiter,
+    key: string,
+    amount: number,
+    over: boolean,
+  ): Promise<void> {
     await this.#call('reward', limiter, key, amount)
     if (over && this.#burst) await this.#call('reward', this.#burst, key, amount)
   }
@@ -147,7 +139,8 @@ export class FlexibleEngine {
     ...args: Parameters<NonNullable<FlexibleLimiter[Method]>>
   ): Promise<Awaited<ReturnType<NonNullable<FlexibleLimiter[Method]>>>> {
     const own = limiter[method] as ((...args: unknown[]) => Promise<unknown>) | undefined
-    if (!own) throw optionError('tp.rateLimit()', 'limiter', limiter, `a limiter that has ${method}()`)
+    if (!own)
+      throw optionError('tp.rateLimit()', 'limiter', limiter, `a limiter that has ${method}()`)
     const { answer } = await this.#ask(() => own.apply(limiter, args))
     return answer as Awaited<ReturnType<NonNullable<FlexibleLimiter[Method]>>>
   }
@@ -162,17 +155,28 @@ export class FlexibleEngine {
       return { answer: await Promise.race([call(), late]), refused: false }
     } catch (thrown) {
       if (isRefusal(thrown)) return { answer: thrown, refused: true }
-      throw thrown instanceof StoreUnavailable ? thrown : new StoreUnavailable('error', true, thrown)
+      throw thrown instanceof StoreUnavailable
+        ? thrown
+        : new StoreUnavailable('error', true, thrown)
     } finally {
       clearTimeout(timer)
     }
   }
 
-  #decision(allowed: boolean, answer: unknown, { key, subject }: Counted, cost: number, charged: number): Decision {
+  #decision(
+    allowed: boolean,
+    answer: unknown,
+    { key, subject }: Counted,
+    cost: number,
+    charged: number,
+  ): Decision {
     const policies: PolicyState[] = []
     const owed: { limiter: FlexibleLimiter; until: number; over: boolean }[] = []
     for (const { limiter, name, points, seconds = 0, prefix } of this.#members) {
-      const given = isResult(answer) ? answer : ((answer as Record<string, unknown>)[prefix ?? name] ?? (answer as Record<string, unknown>)[name])
+      const given = isResult(answer)
+        ? answer
+        : ((answer as Record<string, unknown>)[prefix ?? name] ??
+          (answer as Record<string, unknown>)[name])
       if (!isResult(given)) continue
       const { remainingPoints, consumedPoints = 0 } = given
       const ms = Number(given.msBeforeNext)
@@ -191,7 +195,11 @@ export class FlexibleEngine {
         blocked: !allowed && endless,
       })
       // Given back after its window, it would be a credit in the next.
-      owed.push({ limiter, until: ms < 0 ? Infinity : performance.now() + ms, over: consumedPoints > limit })
+      owed.push({
+        limiter,
+        until: ms < 0 ? Infinity : performance.now() + ms,
+        over: consumedPoints > limit,
+      })
     }
     const tightest = tightestOf(policies)
     let left = charged
@@ -208,7 +216,11 @@ export class FlexibleEngine {
       tightest,
       limit: tightest?.limit,
       remaining: tightest?.remaining,
-      retryAfterMs: allowed ? 0 : tightest && tightest.retryAfterMs >= 0 ? tightest.retryAfterMs : undefined,
+      retryAfterMs: allowed
+        ? 0
+        : tightest && tightest.retryAfterMs >= 0
+          ? tightest.retryAfterMs
+          : undefined,
       get cost() {
         return left
       },
@@ -223,37 +235,21 @@ export class FlexibleEngine {
         const more = actual - left
         left = actual
         await reward(-more)
-        if (more > 0) await Promise.all(owed.map(({ limiter }) => this.#call('penalty', limiter, key, more)))
+        if (more > 0)
+          await Promise.all(owed.map(({ limiter }) => this.#call('penalty', limiter, key, more)))
       },
     }
   }
 }
 
-const isResult = (value: unknown): value is FlexibleResult => typeof value === 'object' && value !== null && 'msBeforeNext' in value
+const isResult = (value: unknown): value is FlexibleResult =>
+  typeof value === 'object' && value !== null && 'msBeforeNext' in value
 
 /** A union rejects with an object of what its members rejected with: results, and the errors of their stores. */
 const isRefusal = (thrown: unknown): boolean =>
-  isResult(thrown) || (typeof thrown === 'object' && thrown !== null && Object.values(thrown).some(isResult))
-
-/** What a wrapper is around. */
-function behind(limiter: FlexibleLimiter): FlexibleLimiter {
-  const { limiter: inner } = limiter as Composite
-  return inner ? behind(inner) : limiter
-}
-
-function membersOf(limiter: FlexibleLimiter, given: string | undefined): Member[] {
-  const { _limiters: union, _rateLimiter: rate } = behind(limiter) as Composite
-  const members: Member[] = []
-  for (const each of union ?? [rate ?? limiter]) {
-    const { points, duration, keyPrefix } = behind(each)
-    const prefix = union && each.keyPrefix
-    const own = (keyPrefix ?? '').replace(/[^\w.-]+/g, '-').slice(0, 40) || 'default'
-    const plain = union ? own : (given ?? own)
-    const name = members.some((other) => other.name === plain) ? `${plain.slice(0, 37)}-${members.length + 1}` : plain
-    members.push({ limiter: each, name, points, seconds: duration, prefix })
-  }
-  return members
-}
+  isResult(thrown) ||
+  (typeof thrown === 'object' && thrown !== null && Object.values(thrown).some(isResult))
 
 /** A number as a header can say it: its points may be negative, or fractions. */
-const whole = (value: number): number => Math.min(999_999_999_999_999, Math.max(0, Math.floor(value)))
+const whole = (value: number): number =>
+  Math.min(999_999_999_999_999, Math.max(0, Math.floor(value)))

@@ -152,7 +152,7 @@ export function limiter(
 export const isDecision = (what: unknown): what is Decision => typeof (what as Decision | undefined)?.refund === 'function'
 
 /** Whose subject a call means. @throws TP_KEY where the application has tenants and none is named */
-export function tenantOf(ground: Ground<never>, tenant: string | undefined, where: string): string | undefined {
+export function tenantOf(ground: Ground, tenant: string | undefined, where: string): string | undefined {
   if (!ground.tenant || tenant !== undefined) return tenant
   throw new TurnpikeError('TP_KEY', `${where}: the application has tenants: say whose subject this is ({ tenant }), or use tp.forTenant(id).`)
 }

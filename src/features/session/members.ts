@@ -35,10 +35,12 @@ export const lifeOf = (database: Database, key: string, now: number): number =>
   Math.max(0, (database.get<Index>(key)?.until ?? 0) - now)
 
 /** What not-before says: the moment (-1: nothing), and who is exempt. */
-export function barOf(database: Database, key: string): { at: number; exempt: string } {
-  const [at = '-1', exempt = ''] = database.get<string>(key)?.split(' ') ?? []
+export function barIn(text: string | undefined): { at: number; exempt: string } {
+  const [at = '-1', exempt = ''] = text?.split(' ') ?? []
   return { at: Number(at), exempt }
 }
+
+export const barOf = (database: Database, key: string): { at: number; exempt: string } => barIn(database.get<string>(key))
 
 /** The twins keep a session as Redis does, and when it ends. */
 export interface Kept {

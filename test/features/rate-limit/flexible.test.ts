@@ -1,7 +1,13 @@
 /** Limiters of rate-limiter-flexible behind our answers, on Express 5 and Koa 3. */
 import express from 'express'
 import Koa from 'koa'
-import { BurstyRateLimiter, RateLimiterMemory, RateLimiterUnion, RLWrapperBlackAndWhite, RLWrapperTimeouts } from 'rate-limiter-flexible'
+import {
+  BurstyRateLimiter,
+  RateLimiterMemory,
+  RateLimiterUnion,
+  RLWrapperBlackAndWhite,
+  RLWrapperTimeouts,
+} from 'rate-limiter-flexible'
 import { parseList } from 'structured-headers'
 import request from 'supertest'
 import { describe, expect, expectTypeOf, test, vi } from 'vitest'
@@ -9,13 +15,23 @@ import { turnpike, type Events, type FlexibleLimiter, type Limiter } from '../..
 import { turnpike as koaTurnpike } from '../../../src/koa.ts'
 import { testStore } from '../../../src/testing.ts'
 
-type Options = { limiter: FlexibleLimiter; shadow?: boolean; skipFailed?: boolean; name?: string; fail?: 'open' | 'closed' | 'local' }
+type Options = {
+  limiter: FlexibleLimiter
+  shadow?: boolean
+  skipFailed?: boolean
+  name?: string
+  fail?: 'open' | 'closed' | 'local'
+}
 
 /** The same application on both: `x-user` is counted, `x-cost` charged, `x-status` answered. */
 const frameworks = {
   'Express 5': (options: Options) => {
     const tp = turnpike({ store: testStore() })
-    const limiter = tp.rateLimit({ key: (req) => req.get('x-user') ?? 'ann', cost: (req) => Number(req.get('x-cost') ?? 1), ...options })
+    const limiter = tp.rateLimit({
+      key: (req) => req.get('x-user') ?? 'ann',
+      cost: (req) => Number(req.get('x-cost') ?? 1),
+      ...options,
+    })
     const app = express()
     app.use(limiter)
     app.use((req, res) => {
@@ -25,7 +41,11 @@ const frameworks = {
   },
   'Koa 3': (options: Options) => {
     const tp = koaTurnpike({ store: testStore() })
-    const limiter = tp.rateLimit({ key: (ctx) => ctx.get('x-user') || 'ann', cost: (ctx) => Number(ctx.get('x-cost') || 1), ...options })
+    const limiter = tp.rateLimit({
+      key: (ctx) => ctx.get('x-user') || 'ann',
+      cost: (ctx) => Number(ctx.get('x-cost') || 1),
+      ...options,
+    })
     const app = new Koa()
     app.use(limiter)
     app.use((ctx) => {
@@ -47,58 +67,85 @@ function app(options: Options, framework: keyof typeof frameworks = 'Express 5')
   return { ...made, get, statuses }
 }
 
-const read = (field: string | undefined): unknown[] => parseList(field ?? '').map(([name, parameters]) => ({ name, ...Object.fromEntries(parameters) }))
-const memory = (points: number, duration: number, keyPrefix = 'login', more = {}) => new RateLimiterMemory({ points, duration, keyPrefix, ...more })
+const read = (field: string | undefined): unknown[] =>
+  parseList(field ?? '').map(([name, parameters]) => ({ name, ...Object.fromEntries(parameters) }))
+const memory = (points: number, duration: number, keyPrefix = 'login', more = {}) =>
+  new RateLimiterMemory({ points, duration, keyPrefix, ...more })
 
-describe.each(Object.keys(frameworks) as (keyof typeof frameworks)[])('RateLimiterMemory on %s', (framework) => {
-  test('has our headers, our 429 and a true Retry-After', async () => {
-    const { get } = app({ limiter: memory(2, 60) }, framework)
-    const first = await get()
-    expect([first.status, first.text]).toEqual([200, 'true'])
-    expect(read(first.headers['ratelimit-policy'])).toEqual([{ name: 'login', q: 2, w: 60 }])
-    expect(read(first.headers['ratelimit'])).toEqual([{ name: 'login', r: 1, t: 60 }])
-    await get()
-    const { status, headers, body } = await get()
-    expect([status, headers['content-type']]).toEqual([429, 'application/problem+json'])
-    expect(body['violated-policies']).toEqual(['login'])
-    expect(read(headers['ratelimit'])).toEqual([{ name: 'login', r: 0, t: Number(headers['retry-after']) }])
-    expect(Number(headers['retry-after'])).toBeGreaterThanOrEqual(59)
-    expect((await get({ 'x-user': 'bob' })).status).toBe(200)
-  })
+describe.each(Object.keys(frameworks) as (keyof typeof frameworks)[])(
+  'RateLimiterMemory on %s',
+  (framework) => {
+    test('has our headers, our 429 and a true Retry-After', async () => {
+      const { get } = app({ limiter: memory(2, 60) }, framework)
+      const first = await get()
+      expect([first.status, first.text]).toEqual([200, 'true'])
+      expect(read(first.headers['ratelimit-policy'])).toEqual([{ name: 'login', q: 2, w: 60 }])
+      expect(read(first.headers['ratelimit'])).toEqual([{ name: 'login', r: 1, t: 60 }])
+      await get()
+      const { status, headers, body } = await get()
+      expect([status, headers['content-type']]).toEqual([429, 'application/problem+json'])
+      expect(body['violated-policies']).toEqual(['login'])
+      expect(read(headers['ratelimit'])).toEqual([
+        { name: 'login', r: 0, t: Number(headers['retry-after']) },
+      ])
+      expect(Number(headers['retry-after'])).toBeGreaterThanOrEqual(59)
+      expect((await get({ 'x-user': 'bob' })).status).toBe(200)
+    })
 
-  test('in shadow: every request passes, without headers, and is reported', async () => {
-    const { get, tp } = app({ limiter: memory(1, 60), shadow: true }, framework)
-    const decisions: Events['decision'][] = []
-    tp.on('decision', (decision) => decisions.push(decision))
-    await get()
-    const { status, headers, text } = await get()
-    expect([status, text]).toEqual([200, 'false'])
-    expect(headers).not.toHaveProperty('ratelimit')
-    expect(decisions).toMatchObject([{ allowed: true, shadow: false }, { allowed: false, shadow: true, name: 'login', policy: 'login', limit: 1, remaining: 0, subject: 'ann' }])
-  })
+    test('in shadow: every request passes, without headers, and is reported', async () => {
+      const { get, tp } = app({ limiter: memory(1, 60), shadow: true }, framework)
+      const decisions: Events['decision'][] = []
+      tp.on('decision', (decision) => decisions.push(decision))
+      await get()
+      const { status, headers, text } = await get()
+      expect([status, text]).toEqual([200, 'false'])
+      expect(headers).not.toHaveProperty('ratelimit')
+      expect(decisions).toMatchObject([
+        { allowed: true, shadow: false },
+        {
+          allowed: false,
+          shadow: true,
+          name: 'login',
+          policy: 'login',
+          limit: 1,
+          remaining: 0,
+          subject: 'ann',
+        },
+      ])
+    })
 
-  test('skipFailed rewards', async () => {
-    const { get, statuses, limiter } = app({ limiter: memory(2, 60), skipFailed: true }, framework)
-    expect(await statuses(5, { 'x-status': '500' })).toEqual([500, 500, 500, 500, 500])
-    await vi.waitFor(async () => expect((await limiter.peek('ann')).remaining).toBe(2))
-    expect((await get()).headers['ratelimit']).toContain('r=1')
-  })
+    test('skipFailed rewards', async () => {
+      const { get, statuses, limiter } = app(
+        { limiter: memory(2, 60), skipFailed: true },
+        framework,
+      )
+      expect(await statuses(5, { 'x-status': '500' })).toEqual([500, 500, 500, 500, 500])
+      await vi.waitFor(async () => expect((await limiter.peek('ann')).remaining).toBe(2))
+      expect((await get()).headers['ratelimit']).toContain('r=1')
+    })
 
-  test('cost, and a cost that is never admitted', async () => {
-    const { get } = app({ limiter: memory(5, 60) }, framework)
-    expect((await get({ 'x-cost': '4' })).headers['ratelimit']).toContain('r=1')
-    expect((await get({ 'x-cost': '0' })).headers['ratelimit']).toContain('r=1')
-    const never = await get({ 'x-cost': '6' })
-    expect(never.status).toBe(429)
-    expect(never.headers).not.toHaveProperty('retry-after')
-  })
-})
+    test('cost, and a cost that is never admitted', async () => {
+      const { get } = app({ limiter: memory(5, 60) }, framework)
+      expect((await get({ 'x-cost': '4' })).headers['ratelimit']).toContain('r=1')
+      expect((await get({ 'x-cost': '0' })).headers['ratelimit']).toContain('r=1')
+      const never = await get({ 'x-cost': '6' })
+      expect(never.status).toBe(429)
+      expect(never.headers).not.toHaveProperty('retry-after')
+    })
+  },
+)
 
 describe('its engine', () => {
   test('consume, peek, refund, reset, block', async () => {
     const theirs = memory(3, 60)
     const { limiter, get } = app({ limiter: theirs })
-    expect(await limiter.consume('ann', 2)).toMatchObject({ allowed: true, limit: 3, remaining: 1, cost: 2, source: 'store' })
+    expect(await limiter.consume('ann', 2)).toMatchObject({
+      allowed: true,
+      limit: 3,
+      remaining: 1,
+      cost: 2,
+      source: 'store',
+    })
     expect(await limiter.peek('ann')).toMatchObject({ allowed: true, remaining: 1, cost: 0 })
     expect(await limiter.peek('ann', 2)).toMatchObject({ allowed: false, remaining: 1 })
     await limiter.refund('ann')
@@ -178,7 +225,8 @@ describe('keys', () => {
     const { limiter } = app({ limiter: theirs })
     const long = 'x'.repeat(1_000_000)
     const subjects = [['a', 'b'], 'a:b', '~a:b', '~~a:b', ['~a', 'b'], long, `${long}y`, '', '~e']
-    for (const subject of subjects) expect((await limiter.consume(subject)).allowed, String(subject).slice(0, 20)).toBe(true)
+    for (const subject of subjects)
+      expect((await limiter.consume(subject)).allowed, String(subject).slice(0, 20)).toBe(true)
     for (const { key } of theirs.dump().storage) expect(String(key).length).toBeLessThanOrEqual(200)
   })
 
@@ -187,7 +235,11 @@ describe('keys', () => {
     const tp = turnpike({ store: testStore(), tenant: (req) => req.get('x-tenant')! })
     const limiter = tp.rateLimit({ limiter: theirs, key: () => 'ann' })
     const server = express().get('/', limiter, (_req, res) => void res.send('hello'))
-    for (const [tenant, status] of [['a', 200], ['b', 200], ['a', 429]] as const) {
+    for (const [tenant, status] of [
+      ['a', 200],
+      ['b', 200],
+      ['a', 429],
+    ] as const) {
       expect((await request(server).get('/').set('x-tenant', tenant)).status).toBe(status)
     }
     await expect(limiter.reset('ann')).rejects.toMatchObject({ code: 'TP_KEY' })
@@ -197,14 +249,27 @@ describe('keys', () => {
 })
 
 describe('RateLimiterUnion', () => {
-  const union = () => new RateLimiterUnion(memory(2, 1, 'second'), memory(5, 60, 'per minute'), memory(100, 86_400, 'day'))
+  const union = () =>
+    new RateLimiterUnion(
+      memory(2, 1, 'second'),
+      memory(5, 60, 'per minute'),
+      memory(100, 86_400, 'day'),
+    )
 
   test('has a name, a limit and a window for each member', async () => {
     const { get, limiter } = app({ limiter: union() })
     expect(limiter.limiterName).toBe('second_per-minute_day')
     const { headers } = await get()
-    expect(read(headers['ratelimit-policy'])).toEqual([{ name: 'second', q: 2, w: 1 }, { name: 'per-minute', q: 5, w: 60 }, { name: 'day', q: 100, w: 86_400 }])
-    expect(read(headers['ratelimit'])).toEqual([{ name: 'second', r: 1, t: 1 }, { name: 'per-minute', r: 4, t: 60 }, { name: 'day', r: 99, t: 86_400 }])
+    expect(read(headers['ratelimit-policy'])).toEqual([
+      { name: 'second', q: 2, w: 1 },
+      { name: 'per-minute', q: 5, w: 60 },
+      { name: 'day', q: 100, w: 86_400 },
+    ])
+    expect(read(headers['ratelimit'])).toEqual([
+      { name: 'second', r: 1, t: 1 },
+      { name: 'per-minute', r: 4, t: 60 },
+      { name: 'day', r: 99, t: 86_400 },
+    ])
   })
 
   test('a refusal names who refused, with their limits even if this process has never seen them admit', async () => {
@@ -222,7 +287,12 @@ describe('RateLimiterUnion', () => {
     const members = [memory(3, 60, 'a'), memory(5, 60, 'b')]
     const { limiter, get } = app({ limiter: new RateLimiterUnion(...members) })
     const decision = await limiter.consume('ann', 2)
-    expect((await limiter.peek('ann')).policies.map(({ name, remaining }) => [name, remaining])).toEqual([['a', 1], ['b', 3]])
+    expect(
+      (await limiter.peek('ann')).policies.map(({ name, remaining }) => [name, remaining]),
+    ).toEqual([
+      ['a', 1],
+      ['b', 3],
+    ])
     expect((await limiter.peek('ann', 2)).allowed).toBe(false)
     await decision.refund()
     expect((await limiter.peek('ann')).policies.map(({ remaining }) => remaining)).toEqual([3, 5])
@@ -256,16 +326,28 @@ describe('BurstyRateLimiter', () => {
   test('is given back where it was charged', async () => {
     const [rate, burst] = [memory(2, 60, 'rate'), memory(3, 60, 'burst')]
     const { limiter } = app({ limiter: new BurstyRateLimiter(rate, burst) })
-    const decisions = [await limiter.consume('ann'), await limiter.consume('ann'), await limiter.consume('ann')]
+    const decisions = [
+      await limiter.consume('ann'),
+      await limiter.consume('ann'),
+      await limiter.consume('ann'),
+    ]
     expect((await burst.get('ann'))!.consumedPoints).toBe(1)
     await decisions[0]!.refund()
-    expect([(await rate.get('ann'))!.consumedPoints, (await burst.get('ann'))!.consumedPoints]).toEqual([2, 1])
+    expect([
+      (await rate.get('ann'))!.consumedPoints,
+      (await burst.get('ann'))!.consumedPoints,
+    ]).toEqual([2, 1])
     await decisions[2]!.refund()
-    expect([(await rate.get('ann'))!.consumedPoints, (await burst.get('ann'))!.consumedPoints]).toEqual([1, 0])
+    expect([
+      (await rate.get('ann'))!.consumedPoints,
+      (await burst.get('ann'))!.consumedPoints,
+    ]).toEqual([1, 0])
   })
 
   test('peek knows of the burst; block shuts both; reset opens both', async () => {
-    const { limiter } = app({ limiter: new BurstyRateLimiter(memory(1, 60, 'rate'), memory(1, 60, 'burst')) })
+    const { limiter } = app({
+      limiter: new BurstyRateLimiter(memory(1, 60, 'rate'), memory(1, 60, 'burst')),
+    })
     await limiter.consume('ann')
     expect((await limiter.peek('ann')).allowed).toBe(true)
     await limiter.consume('ann')
@@ -278,7 +360,12 @@ describe('BurstyRateLimiter', () => {
 })
 
 describe('RLWrapperBlackAndWhite', () => {
-  const wrapped = () => new RLWrapperBlackAndWhite({ limiter: memory(2, 60), whiteList: ['ann+1@example.com'], blackList: ['::1'] })
+  const wrapped = () =>
+    new RLWrapperBlackAndWhite({
+      limiter: memory(2, 60),
+      whiteList: ['ann+1@example.com'],
+      blackList: ['::1'],
+    })
 
   test('who is white is never refused, and its headers can be read', async () => {
     const { get, statuses } = app({ limiter: wrapped() })
@@ -294,7 +381,11 @@ describe('RLWrapperBlackAndWhite', () => {
     expect(status).toBe(429)
     expect(headers).not.toHaveProperty('retry-after')
     expect(read(headers['ratelimit'])).toEqual([{ name: 'login', r: 0 }])
-    expect(await limiter.consume('::1')).toMatchObject({ allowed: false, retryAfterMs: undefined, policies: [{ blocked: true }] })
+    expect(await limiter.consume('::1')).toMatchObject({
+      allowed: false,
+      retryAfterMs: undefined,
+      policies: [{ blocked: true }],
+    })
     expect((await limiter.peek('::1')).allowed).toBe(false)
   })
 
@@ -304,9 +395,15 @@ describe('RLWrapperBlackAndWhite', () => {
   })
 
   test('around a union', async () => {
-    const limiter = new RLWrapperBlackAndWhite({ limiter: new RateLimiterUnion(memory(1, 60, 'a'), memory(9, 60, 'b')) as never, whiteList: ['white'] })
+    const limiter = new RLWrapperBlackAndWhite({
+      limiter: new RateLimiterUnion(memory(1, 60, 'a'), memory(9, 60, 'b')) as never,
+      whiteList: ['white'],
+    })
     const { get, statuses } = app({ limiter })
-    expect(read((await get()).headers['ratelimit'])).toEqual([{ name: 'a', r: 0, t: 60 }, { name: 'b', r: 8, t: 60 }])
+    expect(read((await get()).headers['ratelimit'])).toEqual([
+      { name: 'a', r: 0, t: 60 },
+      { name: 'b', r: 8, t: 60 },
+    ])
     expect(await statuses(1)).toEqual([429])
     expect(await statuses(3, { 'x-user': 'white' })).toEqual([200, 200, 200])
   })
@@ -314,14 +411,22 @@ describe('RLWrapperBlackAndWhite', () => {
 
 describe('what else they have', () => {
   test('RLWrapperTimeouts shows the numbers of what it is around', async () => {
-    const { get } = app({ limiter: new RLWrapperTimeouts({ limiter: memory(2, 60), timeoutMs: 50 } as never), name: 'login' })
-    expect(read((await get()).headers['ratelimit-policy'])).toEqual([{ name: 'login', q: 2, w: 60 }])
+    const { get } = app({
+      limiter: new RLWrapperTimeouts({ limiter: memory(2, 60), timeoutMs: 50 }),
+      name: 'login',
+    })
+    expect(read((await get()).headers['ratelimit-policy'])).toEqual([
+      { name: 'login', q: 2, w: 60 },
+    ])
   })
 
   test('duration 0 is a window that never ends: neither w nor t nor Retry-After', async () => {
     const { get } = app({ limiter: memory(1, 0) })
     const first = await get()
-    expect([first.headers['ratelimit-policy'], first.headers['ratelimit']]).toEqual(['"login";q=1', '"login";r=0'])
+    expect([first.headers['ratelimit-policy'], first.headers['ratelimit']]).toEqual([
+      '"login";q=1',
+      '"login";r=0',
+    ])
     const { status, headers } = await get()
     expect(status).toBe(429)
     expect(headers).not.toHaveProperty('retry-after')
@@ -334,22 +439,45 @@ describe('what else they have', () => {
   })
 
   test('a keyPrefix that no header can hold is mended in the header only', async () => {
-    const { get } = app({ limiter: new RateLimiterUnion(memory(1, 60, 'käse:ip'), memory(2, 60, '日'), memory(3, 60, '月')) })
+    const { get } = app({
+      limiter: new RateLimiterUnion(
+        memory(1, 60, 'käse:ip'),
+        memory(2, 60, '日'),
+        memory(3, 60, '月'),
+      ),
+    })
     const { status, headers } = await get()
     expect(status).toBe(200)
-    expect(read(headers['ratelimit-policy'])).toEqual([{ name: 'k-se-ip', q: 1, w: 60 }, { name: '-', q: 2, w: 60 }, { name: '--3', q: 3, w: 60 }])
+    expect(read(headers['ratelimit-policy'])).toEqual([
+      { name: 'k-se-ip', q: 1, w: 60 },
+      { name: '-', q: 2, w: 60 },
+      { name: '--3', q: 3, w: 60 },
+    ])
   })
 
   test('execEvenly, whose delays look like an outage, is refused when it is mounted', () => {
-    expect(() => app({ limiter: memory(5, 60, 'even', { execEvenly: true }) })).toThrow(/execEvenly/)
+    expect(() => app({ limiter: memory(5, 60, 'even', { execEvenly: true }) })).toThrow(
+      /execEvenly/,
+    )
   })
 
   test('an option of ours that it would not follow is refused', () => {
     const tp = turnpike({ store: testStore() })
-    for (const option of [{ limit: 5 }, { window: '1m' }, { policies: [] }, { blockFor: '1m' }, { denyCache: true }, { countDenied: true }] as const) {
-      expect(() => tp.rateLimit({ limiter: memory(1, 60), ...option })).toThrow(/left out with limiter/)
+    for (const option of [
+      { limit: 5 },
+      { window: '1m' },
+      { policies: [] },
+      { blockFor: '1m' },
+      { denyCache: true },
+      { countDenied: true },
+    ] as const) {
+      expect(() => tp.rateLimit({ limiter: memory(1, 60), ...option })).toThrow(
+        /left out with limiter/,
+      )
     }
-    expect(() => tp.limiter('x', { limit: 1, window: '1m', limiter: memory(1, 60) } as never)).toThrow(/no option limiter/)
+    expect(() =>
+      tp.limiter('x', { limit: 1, window: '1m', limiter: memory(1, 60) } as never),
+    ).toThrow(/no option limiter/)
   })
 
   test('its types fit without a cast', () => {

@@ -99,7 +99,8 @@ export function memoryEngine(): Engine & { store: MemoryStore } {
  * a reply must not depend on a key having expired.
  */
 export const enduring: Operation<number[]> = operation({
-  ...take,
+  name: take.name,
+  memory: take.memory,
   lua: take.lua.replace(PX, (px) => `${px} + 1e9`),
 })
 

@@ -1,0 +1,75 @@
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { turnpike, type NodeMiddleware } from '../../src/node.ts'
+import { until } from './until.ts'
+
+/** Uses everything that turnpike asks of Redis, and throws at the first thing that does not work. Gives what it was warned of. */
+export async function useEverything(redis: string, prefix: string): Promise<string[]> {
+  const warnings: string[] = []
+  await using tp = turnpike({ redis, prefix, deadline: 2000, budget: 4000, tenant: () => 'acme' })
+  await using other = turnpike({ redis, prefix, deadline: 2000 })
+  for (const kit of [tp, other]) kit.on('warning', ({ message }) => warnings.push(message))
+  tp.on('error', ({ error }) => warnings.push(String(error)))
+  await tp.ready('3s')
+  await other.ready('3s')
+
+  const must = (what: string, holds: unknown): void => {
+    if (!holds) throw new Error(`does not work: ${what}`)
+  }
+  const mine = tp.forTenant('acme')
+  for (const algorithm of ['sliding-window', 'gcra', 'fixed-window'] as const) {
+    const limiter = mine.limiter(`all-${algorithm}`, { limit: 2, window: '1m', algorithm, fail: 'closed', blockFor: '1s' })
+    const first = await limiter.consume('me')
+    must('consume', first.source === 'store' && first.allowed)
+    await first.refund()
+    await limiter.consume('me', 2)
+    must('refuse', !(await limiter.consume('me')).allowed)
+    must('peek', !(await limiter.peek('me')).allowed)
+    await limiter.block('me', '1m')
+    must('reset', await limiter.reset('me'))
+    must('forgotten', (await limiter.consume('me')).allowed)
+  }
+
+  await mine.limits.set('vip', { 'all-own': 5 })
+  must('limits', (await mine.limits.get('vip'))['all-own'] === 5)
+  await mine.limiter('all-own', { limit: 1, window: '1m' }).consume('vip')
+  must('limits deleted', await mine.limits.delete('vip'))
+
+  const denying = other.limiter('deny', { limit: 1, window: '1m', denyCache: true })
+  const resetting = other.limiter('deny', { limit: 1, window: '1m' })
+  await denying.consume('me')
+  await denying.consume('me')
+  must('deny cache', (await denying.consume('me')).source === 'deny-cache')
+  await until('a reset is heard', async () => {
+    await resetting.reset('me')
+    return (await denying.consume('me')).source === 'store'
+  }, 2000)
+
+  const statuses = { '/login': 401, '/welcome': 200 } as Record<string, number>
+  const guard = tp.loginGuard({ key: () => 'ann@example.org' })
+  const health = tp.health()
+  const server = createServer((req, res) => {
+    const middleware: NodeMiddleware = req.url! in statuses ? guard : health
+    middleware(req, res, (error) => {
+      res.statusCode = error ? 500 : statuses[req.url!]!
+      res.end(String(error))
+    })
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  const get = (path: string): Promise<Response> => fetch(`http://127.0.0.1:${port}${path}`)
+  try {
+    must('login refused', (await get('/login')).status === 401)
+    must('login', (await get('/welcome')).status === 200)
+    must('login refused again', (await get('/login')).status === 401)
+    must('login reset', await guard.reset('ann@example.org', { tenant: 'acme' }))
+    must('ready', (await get('/ready')).status === 200)
+    const details = (await (await get('/health')).json()) as Record<string, unknown>
+    must('health', details['status'] === 'healthy' && typeof details['version'] === 'string')
+  } finally {
+    server.closeAllConnections()
+    server.close()
+  }
+  return warnings
+}

@@ -1,6 +1,7 @@
 /** turnpike for Express 4 and 5. */
 import type { Request, RequestHandler } from 'express'
 import type { Decision } from './features/rate-limit/decision.ts'
+import type { WithSession } from './features/session/types.ts'
 import { connectAdapter } from './http/connect.ts'
 import { entry, type Entry } from './kit.ts'
 
@@ -9,6 +10,8 @@ declare global {
     interface Request {
       /** What the innermost rate limit decided on this request. */
       rateLimit?: Decision
+      /** With `tp.session({ lazy: true })`: loads `req.session`, once. */
+      getSession?: WithSession['getSession']
     }
   }
 }

@@ -25,6 +25,13 @@ export type {
   Refusal,
   Value,
 } from './features/rate-limit/options.ts'
+export type { SessionControl, UserSession } from './features/session/control.ts'
+export { asNodeRedis } from './features/session/index.ts'
+export type { SessionEntry } from './features/session/index.ts'
+export type { IoredisLike, NodeRedis } from './features/session/node-redis.ts'
+export type { RequireOptions, SessionCookieOptions, SessionOptions, SessionStorageOptions } from './features/session/options.ts'
+export type { AnySession, WithSession } from './features/session/types.ts'
+export type { Serializer } from './features/session/serializer.ts'
 export type { TenantKit, Turnpike, TurnpikeOptions } from './kit.ts'
 export type { Subject } from './store/keys.ts'
 export type { RedisSource } from './store/redis.ts'

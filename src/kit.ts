@@ -12,6 +12,8 @@ import type { Limiter, WaitingLimiter } from './features/rate-limit/limiter.ts'
 import { limits, type Limits } from './features/rate-limit/limits.ts'
 import { loginGuard, type LoginGuard, type LoginGuardOptions } from './features/rate-limit/login-guard.ts'
 import type { LimiterOptions, RateLimitOptions } from './features/rate-limit/options.ts'
+import type { SessionControl } from './features/session/control.ts'
+import { sessions, type Sessions } from './features/session/index.ts'
 import type { Adapter } from './http/adapter.ts'
 import { keySpace, type KeySpace } from './store/keys.ts'
 import { MemoryStore } from './store/memory.ts'
@@ -83,6 +85,12 @@ export interface Turnpike<Native, Middleware> extends AsyncDisposable {
   limiter(name: string, options: LimiterOptions): WaitingLimiter
   /** Limits of single subjects, kept in Redis. */
   readonly limits: Limits
+  /** Sessions: `tp.session(options)` loads them, `tp.session.require(permission)` asks for them. */
+  readonly session: Sessions<Native, Middleware>['session']
+  /** Who is logged in, and where: list, revoke, count. It knows the users of the `tp.session()`s of this instance. */
+  readonly sessions: SessionControl
+  /** A Store for express-session over the same storage. @throws TP_OPTION for an option that cannot be used */
+  readonly sessionStore: Sessions<Native, Middleware>['sessionStore']
   /** What requests can be counted by. */
   readonly key: KeyHelpers<Native>
   /** Answers `/live`, `/ready` and the state of Redis. */
@@ -197,6 +205,7 @@ function kit<Native, Middleware extends object>(
     },
     limiter: (name, given) => namedLimiter(limiting, name, given),
     limits: limits(limiting),
+    ...sessions(() => ground('session'), (feature) => adapter.mount(feature)),
     key: keyHelpers((native) => adapter.exchange(native)),
     health: (given) => adapter.mount(health(limiting.store, () => stores.status(), given)),
     pipeline: (...members) => adapter.pipeline(members),

@@ -1,7 +1,12 @@
 /** turnpike for Koa 2 and 3. What a rate limit decided stands in `ctx.state.rateLimit`. */
 import type { Context, Middleware } from 'koa'
 import { koaAdapter } from './http/koa.ts'
+import type { WithSession } from './features/session/types.ts'
 import { entry, type Entry } from './kit.ts'
+
+declare module 'koa' {
+  interface BaseContext extends WithSession {}
+}
 
 /** Makes an instance whose middlewares are Koa's. */
 export const turnpike: Entry<Context, Middleware> = entry<Context, Middleware>(koaAdapter)

@@ -1,7 +1,11 @@
 /** turnpike for node:http and for frameworks that take (req, res, next): Connect, Polka, Restify. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { connectAdapter } from './http/connect.ts'
+import type { WithSession } from './features/session/types.ts'
 import { entry, type Entry } from './kit.ts'
+
+/** A request that has passed `tp.session()`. */
+export type SessionRequest = IncomingMessage & WithSession
 
 /** A middleware as Connect knows it. `next` is called when the request may pass, or with an error. */
 export type NodeMiddleware = (

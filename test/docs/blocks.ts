@@ -21,7 +21,9 @@ export const ROOT = join(import.meta.dirname, '../..')
 /** Every document that is published with the package. */
 export function documents(): string[] {
   const files = readdirSync(join(ROOT, 'docs'), { recursive: true, encoding: 'utf8' })
-  const below = files.filter((file) => file.endsWith('.md')).map((file) => `docs/${file.replaceAll('\\', '/')}`)
+  const below = files
+    .filter((file) => file.endsWith('.md'))
+    .map((file) => `docs/${file.replaceAll('\\', '/')}`)
   return ['README.md', ...below.toSorted()]
 }
 
@@ -75,11 +77,13 @@ export function modulesOf(document: string): Module[] {
     const { language, words, line } = block
     if (language !== 'ts' && language !== 'js') continue
     const odd = words.find((word) => !WORDS.test(word))
-    if (odd) throw new Error(`${document}:${line}: what is "${odd}"? test/docs/blocks.ts has the words.`)
+    if (odd)
+      throw new Error(`${document}:${line}: what is "${odd}"? test/docs/blocks.ts has the words.`)
     if (words.includes('no-check')) continue
     const last = modules.at(-1)
     if (words.includes('continue')) {
-      if (!last || last.language !== language) throw new Error(`${document}:${line}: nothing to continue`)
+      if (!last || last.language !== language)
+        throw new Error(`${document}:${line}: nothing to continue`)
       last.blocks.push(block)
       continue
     }
@@ -119,4 +123,5 @@ export function clear(folder: string): void {
 }
 
 /** What a module says it prints. */
-export const printed = (source: string): string[] => [...source.matchAll(/\/\/ → (.*)$/gm)].map(([, text]) => text!.trim())
+export const printed = (source: string): string[] =>
+  [...source.matchAll(/\/\/ → (.*)$/gm)].map(([, text]) => text!.trim())

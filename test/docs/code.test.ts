@@ -21,7 +21,13 @@ afterAll(async () => {
 clear('check')
 clear('run')
 const checked = modules.flatMap((module) =>
-  module.language === 'ts' ? (write('check', module, sourceOf(module, () => true)) ?? []) : [],
+  module.language === 'ts'
+    ? (write(
+        'check',
+        module,
+        sourceOf(module, () => true),
+      ) ?? [])
+    : [],
 )
 const runnable = modules.flatMap((module) => {
   const source = sourceOf(module, isRun)
@@ -30,8 +36,8 @@ const runnable = modules.flatMap((module) => {
 })
 
 test('the documentation has code', () => {
-  expect(checked.length).toBeGreaterThan(5)
-  expect(runnable.length).toBeGreaterThan(5)
+  expect(checked.length).toBeGreaterThan(20)
+  expect(runnable.length).toBeGreaterThan(20)
 })
 
 test('every block is of the right types', () => {
@@ -48,7 +54,11 @@ test('every block is of the right types', () => {
   }
   mkdirSync(folder, { recursive: true })
   writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify(config))
-  const { stdout, stderr } = spawnSync(join(ROOT, 'node_modules/.bin/tsc'), ['-p', join(folder, 'tsconfig.json')], { encoding: 'utf8', cwd: folder })
+  const { stdout, stderr } = spawnSync(
+    join(ROOT, 'node_modules/.bin/tsc'),
+    ['-p', join(folder, 'tsconfig.json')],
+    { encoding: 'utf8', cwd: folder },
+  )
   expect(`${stdout}${stderr}`.trim()).toBe('')
 })
 
@@ -62,7 +72,9 @@ describe.each(documents())('%s', async (document) => {
     test(`${name} runs${expected.length > 0 ? ', and prints what it says' : ''}`, async () => {
       await redis.send('FLUSHALL')
       const lines: string[] = []
-      const log = vi.spyOn(console, 'log').mockImplementation((...args) => void lines.push(format(...args)))
+      const log = vi
+        .spyOn(console, 'log')
+        .mockImplementation((...args) => void lines.push(format(...args)))
       try {
         await import(path)
       } finally {
@@ -71,5 +83,5 @@ describe.each(documents())('%s', async (document) => {
       if (expected.length > 0) expect(lines).toEqual(expected)
     })
   }
-  if (own.length === 0) test.skip('has no code that runs')
+  if (own.length === 0) test('has no code that runs', () => {})
 })

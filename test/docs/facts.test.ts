@@ -39,11 +39,21 @@ afterAll(async () => {
 
 let count = 0
 /** One caller under some windows, as each package decides. */
-const packages: { name: string; decider(windows: Window[], on?: Redis): Decide; scripts: [one: number, three: number]; edge: number; hourLeft: number }[] = [
+const packages: {
+  name: string
+  decider(windows: Window[], on?: Redis): Decide
+  scripts: [one: number, three: number]
+  edge: number
+  hourLeft: number
+}[] = [
   {
     name: 'turnpike',
     decider(windows) {
-      const policies = windows.map(({ name, limit, seconds }) => ({ name, limit, window: seconds * 1000 }))
+      const policies = windows.map(({ name, limit, seconds }) => ({
+        name,
+        limit,
+        window: seconds * 1000,
+      }))
       const limiter = tp.limiter(`facts${count++}`, { policies })
       return async () => (await limiter.consume('caller')).allowed
     },
@@ -56,12 +66,16 @@ const packages: { name: string; decider(windows: Window[], on?: Redis): Decide; 
     decider(windows, on = client) {
       const app = express()
       for (const { name, limit, seconds } of windows.toReversed()) {
-        const sendCommand = (command: string, ...args: string[]): Promise<any> => on.call(command, ...args)
+        const sendCommand = (command: string, ...args: string[]): Promise<any> =>
+          on.call(command, ...args)
         const store = new RedisStore({ prefix: `erl${count++}:${name}:`, sendCommand })
         app.use(rateLimit({ windowMs: seconds * 1000, limit, store }))
       }
       app.get('/', (_req, res) => void res.end())
-      app.use((_error: unknown, _req: unknown, res: express.Response, _next: unknown) => void res.status(500).end())
+      app.use(
+        (_error: unknown, _req: unknown, res: express.Response, _next: unknown) =>
+          void res.status(500).end(),
+      )
       const server = app.listen(0)
       closers.push(() => server.close())
       return async () => (await request(server).get('/')).status === 200
@@ -74,10 +88,20 @@ const packages: { name: string; decider(windows: Window[], on?: Redis): Decide; 
     name: 'rate-limiter-flexible',
     decider(windows, on = client) {
       const limiters = windows.map(
-        ({ name, limit, seconds }) => new RateLimiterRedis({ storeClient: on, keyPrefix: `rlf${count++}:${name}`, points: limit, duration: seconds }),
+        ({ name, limit, seconds }) =>
+          new RateLimiterRedis({
+            storeClient: on,
+            keyPrefix: `rlf${count++}:${name}`,
+            points: limit,
+            duration: seconds,
+          }),
       )
       const limiter = limiters.length > 1 ? new RateLimiterUnion(...limiters) : limiters[0]!
-      return () => limiter.consume('caller').then(() => true, () => false)
+      return () =>
+        limiter.consume('caller').then(
+          () => true,
+          () => false,
+        )
     },
     scripts: [1, 3],
     edge: 199,
@@ -92,67 +116,88 @@ async function scripts(decide: Decide): Promise<number> {
   await redis.send('CONFIG', 'RESETSTAT')
   for (let i = 0; i < 10; i++) await decide()
   const stats = await redis.send('INFO', 'commandstats')
-  const calls = [...stats.matchAll(/cmdstat_evalsha?:calls=(\d+)/g)].map(([, calls]) => Number(calls))
+  const calls = [...stats.matchAll(/cmdstat_evalsha?:calls=(\d+)/g)].map(([, calls]) =>
+    Number(calls),
+  )
   return calls.reduce((sum, each) => sum + each, 0) / 10
 }
 
-describe.each(packages)('the comparison in README.md: $name', ({ decider, scripts: [one, three], edge, hourLeft }) => {
-  test(`script calls for one decision: ${one} with one window, ${three} with three`, async () => {
-    expect(await scripts(decider(WINDOWS.slice(0, 1)))).toBe(one)
-    expect(await scripts(decider(WINDOWS))).toBe(three)
-  })
+describe.each(packages)(
+  'the comparison in README.md: $name',
+  ({ decider, scripts: [one, three], edge, hourLeft }) => {
+    test(`script calls for one decision: ${one} with one window, ${three} with three`, async () => {
+      expect(await scripts(decider(WINDOWS.slice(0, 1)))).toBe(one)
+      expect(await scripts(decider(WINDOWS))).toBe(three)
+    })
 
-  test(`limit 100: within less than a window around an edge it admits ${edge}`, async () => {
-    const seconds = 2
-    const decide = decider([{ name: 'edge', limit: 100, seconds }])
-    // The others' windows begin with the first request.
-    const start = Date.now()
-    await decide()
-    await sleep(start + seconds * 1000 - 600 - Date.now())
-    const first = Date.now()
-    let admitted = 0
-    for (let i = 0; i < 105; i++) if (await decide()) admitted++
-    await sleep(Math.max(0, start + seconds * 1000 + 30 - Date.now()))
-    for (let i = 0; i < 105; i++) if (await decide()) admitted++
-    expect(Date.now() - first).toBeLessThan(seconds * 1000)
-    // Ours: the 99 that were left, and 1 when the first use had left the window.
-    expect(admitted).toBe(edge)
-  })
+    test(`limit 100: within less than a window around an edge it admits ${edge}`, async () => {
+      const seconds = 2
+      const decide = decider([{ name: 'edge', limit: 100, seconds }])
+      // The others' windows begin with the first request.
+      const start = Date.now()
+      await decide()
+      await sleep(start + seconds * 1000 - 600 - Date.now())
+      const first = Date.now()
+      let admitted = 0
+      for (let i = 0; i < 105; i++) if (await decide()) admitted++
+      await sleep(Math.max(0, start + seconds * 1000 + 30 - Date.now()))
+      for (let i = 0; i < 105; i++) if (await decide()) admitted++
+      expect(Date.now() - first).toBeLessThan(seconds * 1000)
+      // Ours: the 99 that were left, and 1 when the first use had left the window.
+      expect(admitted).toBe(edge)
+    })
 
-  test(`2 a minute and 1000 an hour: after 10 requests ${hourLeft} of the hour are left`, async () => {
-    const windows = [{ name: 'minute', limit: 2, seconds: 60 }, { name: 'hour', limit: 1000, seconds: 3600 }]
-    const before = new Set(await client.keys('*'))
-    const decide = decider(windows)
-    for (let i = 0; i < 10; i++) await decide()
-    const key = (await client.keys('*')).find((name) => !before.has(name) && name.includes('hour'))!
-    const used = (await client.type(key)) === 'string' && !key.startsWith('tp:') ? Number(await client.get(key)) : undefined
-    if (used !== undefined) return expect(1000 - used).toBe(hourLeft)
-    const limiter = tp.limiter(`facts${count - 1}`, { policies: [{ name: 'minute', limit: 2, window: '1m' }, { name: 'hour', limit: 1000, window: '1h' }] })
-    expect((await limiter.peek('caller')).policies[1]!.remaining).toBe(hourLeft)
-  })
+    test(`2 a minute and 1000 an hour: after 10 requests ${hourLeft} of the hour are left`, async () => {
+      const windows = [
+        { name: 'minute', limit: 2, seconds: 60 },
+        { name: 'hour', limit: 1000, seconds: 3600 },
+      ]
+      const before = new Set(await client.keys('*'))
+      const decide = decider(windows)
+      for (let i = 0; i < 10; i++) await decide()
+      const key = (await client.keys('*')).find(
+        (name) => !before.has(name) && name.includes('hour'),
+      )!
+      const used =
+        (await client.type(key)) === 'string' && !key.startsWith('tp:')
+          ? Number(await client.get(key))
+          : undefined
+      if (used !== undefined) return expect(1000 - used).toBe(hourLeft)
+      const limiter = tp.limiter(`facts${count - 1}`, {
+        policies: [
+          { name: 'minute', limit: 2, window: '1m' },
+          { name: 'hour', limit: 1000, window: '1h' },
+        ],
+      })
+      expect((await limiter.peek('caller')).policies[1]!.remaining).toBe(hourLeft)
+    })
 
-  test(`a frozen Redis: ${one === three ? 'a decision within the deadline' : 'no answer within 3 s, with the default options of ioredis'}`, async () => {
-    await using frozen = await startRedis()
-    const on = new Redis(frozen.url)
-    await on.ping()
-    await using own = turnpike({ redis: frozen.url })
-    await own.ready()
-    const limiter = own.limiter('facts', { limit: 100, window: '1m' })
-    const decide = one === three ? async () => (await limiter.consume('caller')).allowed : decider(WINDOWS.slice(0, 1), on)
-    expect(await decide()).toBe(true)
-    frozen.freeze()
-    const began = performance.now()
-    const outcome = await Promise.race([decide(), sleep(3000, 'waiting')])
-    if (one === three) {
-      expect(outcome).toBe(true)
-      expect(performance.now() - began).toBeLessThan(1000)
-    } else {
-      expect(outcome).toBe('waiting')
-    }
-    frozen.thaw()
-    on.disconnect()
-  })
-})
+    test(`a frozen Redis: ${one === three ? 'a decision within the deadline' : 'no answer within 3 s, with the default options of ioredis'}`, async () => {
+      await using frozen = await startRedis()
+      const on = new Redis(frozen.url)
+      await on.ping()
+      await using own = turnpike({ redis: frozen.url })
+      await own.ready()
+      const limiter = own.limiter('facts', { limit: 100, window: '1m' })
+      const decide =
+        one === three
+          ? async () => (await limiter.consume('caller')).allowed
+          : decider(WINDOWS.slice(0, 1), on)
+      expect(await decide()).toBe(true)
+      frozen.freeze()
+      const began = performance.now()
+      const outcome = await Promise.race([decide(), sleep(3000, 'waiting')])
+      if (one === three) {
+        expect(outcome).toBe(true)
+        expect(performance.now() - began).toBeLessThan(1000)
+      } else {
+        expect(outcome).toBe('waiting')
+      }
+      frozen.thaw()
+      on.disconnect()
+    })
+  },
+)
 
 describe('the algorithms in docs/rate-limits.md, limit 100 in 60 s: the most admitted within 60 s', () => {
   /** A full burst, then as much as is ever admitted until just before `ms` have passed. */

@@ -21,17 +21,25 @@ function anchorsOf(text: string): Set<string> {
   return anchors
 }
 
-const withoutCode = (text: string): string => text.replace(/^\s*(`{3,})[^\n]*\n[\s\S]*?^\s*\1 *$/gm, '')
+const withoutCode = (text: string): string =>
+  text.replace(/^\s*(`{3,})[^\n]*\n[\s\S]*?^\s*\1 *$/gm, '')
 
 const links = documents().flatMap((document) =>
-  [...withoutCode(textOf(document)).replace(/`[^`\n]*`/g, '``').matchAll(/\]\(([^)\s]+)\)/g)].map(([, target]) => ({ document, target: target! })),
+  [
+    ...withoutCode(textOf(document))
+      .replace(/`[^`\n]*`/g, '``')
+      .matchAll(/\]\(([^)\s]+)\)/g),
+  ].map(([, target]) => ({ document, target: target! })),
 )
 
 test('there are links to check', () => expect(links.length).toBeGreaterThan(10))
 
-test.each(links.filter(({ target }) => !/^[a-z]+:/.test(target)))('$document: $target', ({ document, target }) => {
-  const [path = '', anchor] = target.split('#')
-  const file = path === '' ? document : normalize(join(dirname(document), path))
-  expect(existsSync(join(ROOT, file)), `${file} is not there`).toBe(true)
-  if (anchor !== undefined) expect([...anchorsOf(textOf(file))]).toContain(anchor)
-})
+test.each(links.filter(({ target }) => !/^[a-z]+:/.test(target)))(
+  '$document: $target',
+  ({ document, target }) => {
+    const [path = '', anchor] = target.split('#')
+    const file = path === '' ? document : normalize(join(dirname(document), path))
+    expect(existsSync(join(ROOT, file)), `${file} is not there`).toBe(true)
+    if (anchor !== undefined) expect([...anchorsOf(textOf(file))]).toContain(anchor)
+  },
+)

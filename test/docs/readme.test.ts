@@ -9,12 +9,16 @@ const ports = freePorts()
 let server: Server
 beforeAll(async () => {
   const app = modulesOf('README.md').find(({ name }) => name === 'app.ts')!
-  await import(write('readme', app, sourceOf(app, () => true).replace('process.env.REDIS_URL', 'undefined'))!)
+  await import(
+    write('readme', app, sourceOf(app, () => true).replace('process.env.REDIS_URL', 'undefined'))!
+  )
   server = ports.servers[0]!
 })
 afterAll(() => ports.restore())
 
-const [hello, refused] = blocksOf(textOf('README.md')).filter(({ language }) => language === 'console')
+const [hello, refused] = blocksOf(textOf('README.md')).filter(
+  ({ language }) => language === 'console',
+)
 const CHANGING = /^(Date|Connection|Keep-Alive|Content-Type): /
 
 /** Compares an answer to a block that curl printed. */
@@ -34,7 +38,8 @@ test('the first request', async () => {
 })
 
 test('the sixth wrong password', async () => {
-  const login = () => request(server).post('/login').send({ email: 'a@example.com', password: 'guess' })
+  const login = () =>
+    request(server).post('/login').send({ email: 'a@example.com', password: 'guess' })
   for (let i = 0; i < 5; i++) await login().expect(401)
   expectPrinted(await login(), refused!)
 })

@@ -12,7 +12,9 @@ export function freePorts(): { servers: Server[]; restore(): void } {
     servers.push(this)
     const isPort = typeof first === 'number' || typeof first === 'string'
     const callback = rest.findLast((each) => typeof each === 'function')
-    return isPort ? listen.call(this, 0, '127.0.0.1', ...(callback ? [callback] : [])) : listen.call(this, first, ...rest)
+    return isPort
+      ? listen.call(this, 0, '127.0.0.1', ...(callback ? [callback] : []))
+      : listen.call(this, first, ...rest)
   }
   return {
     servers,

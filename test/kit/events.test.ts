@@ -114,21 +114,21 @@ describe('a listener that throws', () => {
     const caught = []
     process.on('uncaughtException', (error) => caught.push(error.message))
     const tp = turnpike({ redis: 'memory' })
-    let heard = 0
+    let count = 0
     ${listen}
-    tp.on('decision', () => heard++)
+    tp.on('decision', () => count++)
     const limiter = tp.limiter('thrown', { limit: 2, window: '1m' })
     const allowed = []
     for (let i = 0; i < 3; i++) allowed.push((await limiter.consume('ann')).allowed)
     await new Promise((resolve) => setImmediate(resolve))
-    console.log(JSON.stringify({ allowed, heard, caught }))`
+    console.log(JSON.stringify({ allowed, count, caught }))`
 
   it.each([
     ['a listener', `tp.on('decision', () => { throw new Error('mine') })`],
     ['a subscriber', `channel('turnpike:decision').subscribe(() => { throw new Error('mine') })`],
   ])('changes no decision and keeps nobody else from hearing; its mistake surfaces (%s)', async (_name, listen) => {
     const { stdout, code } = await runScript(script(listen))
-    expect(JSON.parse(stdout)).toEqual({ allowed: [true, true, false], heard: 3, caught: ['mine', 'mine', 'mine'] })
+    expect(JSON.parse(stdout)).toEqual({ allowed: [true, true, false], count: 3, caught: ['mine', 'mine', 'mine'] })
     expect(code).toBe(0)
   })
 })
@@ -243,12 +243,12 @@ describe('a warning', () => {
     const { stderr } = await runScript(
       `import { turnpike } from 'turnpike/node'
        const tp = turnpike({ redis: 'redis://127.0.0.1:1' })
-       let heard = 0
-       tp.on('warning', () => heard++)
+       let count = 0
+       tp.on('warning', () => count++)
        const limiter = tp.limiter('warned', { limit: 5, window: '1m' })
-       while (heard === 0) await limiter.consume('ann')
+       while (count === 0) await limiter.consume('ann')
        await new Promise((resolve) => setTimeout(resolve, 500))
-       console.error('heard', heard)
+       console.error('heard', count)
        await tp.close()`,
     )
     expect(stderr).toContain('heard 1\n')

@@ -34,6 +34,8 @@ interface Names {
 }
 
 const LONGEST_AGENT = 200
+/** For how long the old id still works, should the answer with the new one be lost. */
+const REHOMING = 60_000
 
 export class Visit implements Host {
   readonly #engine: Engine
@@ -51,6 +53,8 @@ export class Visit implements Host {
   /** The data at first, and as it is stored; undefined: it is to be stored in any case. */
   #first: string | undefined
   #saved: string | undefined
+  /** The cookie's settings, likewise. */
+  #firstSettings: string
   #settings: string
   /** The text at the seal: what the head goes by. */
   #last: string | undefined
@@ -67,7 +71,7 @@ export class Visit implements Host {
     this.#sent = sent?.place.id
     this.#stale = sent?.stale ?? false
     const cookie = this.#newCookie()
-    this.#settings = cookie.settings
+    this.#settings = this.#firstSettings = cookie.settings
     if (sent && loaded) {
       this.#session = new Session(this, sent.place.id, cookie, loaded.data)
       this.#adopt(sent.place, loaded.stored, options.resave)
@@ -174,6 +178,25 @@ export class Visit implements Host {
     })
   }
 
+  /**
+   * A user's session that an older secret has signed goes on under an id with the user's tag of today: once
+   * that secret is gone, nobody could find it in the user's list by the old one.
+   */
+  async rehome(): Promise<void> {
+    const [old, before, session] = [this.#place, this.#stored, this.#session]
+    const user = before?.meta.user
+    if (!this.#stale || !old || !before || user === undefined) return
+    const place = this.#engine.place(this.#engine.idFor(user), this.#options.tenant)
+    if (place.tag === old.tag) return
+    const change = this.#change(session, session as unknown as Data, before.data, before.meta)
+    const stored = await this.#engine.create(place, change, before, this.#visitor.budget)
+    if (!stored) return
+    this.#engine.inBackground(this.#engine.destroy(old, REHOMING))
+    Session.rename(session, place.id)
+    this.#adopt(place, stored, false)
+    this.#first = undefined
+  }
+
   /** The session is ended in the store before this resolves; the request goes on with an empty one. */
   logout(session: Session): Promise<void> {
     return this.#turn(async () => {
@@ -245,7 +268,7 @@ export class Visit implements Host {
     this.#stored = this.#saved = this.#place = undefined
     this.#first = first
     this.#meta = {}
-    this.#settings = session.cookie.settings
+    this.#settings = this.#firstSettings = session.cookie.settings
     this.#state = 'alive'
     this.#put(session)
   }
@@ -259,7 +282,7 @@ export class Visit implements Host {
     this.#saved = isUnsaved ? undefined : stored.data
     if (stored.meta.cookie) cookie.restore(stored.meta.cookie)
     cookie.renew(stored.touched || undefined)
-    this.#settings = cookie.settings
+    this.#settings = this.#firstSettings = cookie.settings
   }
 
   #put(session: Session): void {
@@ -281,11 +304,8 @@ export class Visit implements Host {
   }
 
   #isModified(session: Session): boolean {
-    return this.#first === undefined || (this.#last ?? this.#textOf(session)) !== this.#first || this.#hasOtherCookie(session)
-  }
-
-  #hasOtherCookie(session: Session): boolean {
-    return session.cookie.settings !== this.#settings
+    if (this.#first === undefined || session.cookie.settings !== this.#firstSettings) return true
+    return (this.#last ?? this.#textOf(session)) !== this.#first
   }
 
   /** Is a session that the browser does not know yet to be stored, and the browser told of it? */
@@ -296,7 +316,7 @@ export class Visit implements Host {
   #mustSave(session: Session, text: string): boolean {
     const isNew = session.id !== this.#sent && this.#saved === undefined
     if (isNew) return this.#isWorthSaving(session)
-    return text !== this.#saved || this.#hasOtherCookie(session)
+    return text !== this.#saved || session.cookie.settings !== this.#settings
   }
 
   #textOf(session: Session): string {

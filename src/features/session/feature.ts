@@ -1,0 +1,205 @@
+/** Sessions as a feature: a request in, a Plan out. */
+import { isUnavailable } from '../../errors.ts'
+import { cookieValues, plainValue, setCookie } from '../../http/cookies.ts'
+import { pass, type Exchange, type Feature, type Headers, type Plan, type Reply } from '../../http/exchange.ts'
+import { problem } from '../../http/problem.ts'
+import type { CookieSettings } from './cookie.ts'
+import type { Engine, Loaded } from './engine.ts'
+import { Memo, verified, type Place } from './id.ts'
+import type { Session } from './session.ts'
+import { Visit, type Visitor, type VisitOptions } from './visit.ts'
+
+/** What a mount goes by, its options checked and their defaults filled in. */
+export interface Mount<Native> extends Omit<VisitOptions, 'tenant' | 'cookie'> {
+  name: string | undefined
+  /** Milliseconds where express-session has them. */
+  cookie: CookieSettings | ((native: Native) => CookieSettings)
+  proxy: boolean | undefined
+  lazy: boolean
+  skip: ((native: Native) => boolean | Promise<boolean>) | undefined
+  fail: 'closed' | 'open'
+  tenant: ((native: Native) => string | Promise<string>) | undefined
+  /** `req.sessionStore`. */
+  store: object
+  warn(message: string): void
+}
+
+/** What a request sent: a session's place, and whether an older secret has signed for it. */
+interface Sent {
+  readonly place: Place
+  readonly stale: boolean
+}
+
+/** A Plan that lets the request pass. */
+type Passing = Exclude<Plan, { reply: Reply }>
+
+/** What is known before the feature's turn. */
+interface Early {
+  readonly sent: Sent | undefined
+  readonly loading: Promise<Loaded | undefined> | undefined
+}
+
+/** How many verified cookies are remembered, at least and at most. */
+const REMEMBERED = 5_000
+
+/** Sessions as a feature. */
+export function sessionFeature<Native>(engine: Engine, mount: Mount<Native>): Feature<Native, Early> {
+  const { lazy, skip, tenant, fail, store, warn } = mount
+  const { secrets } = engine.options
+  const memo = new Memo<Sent>(REMEMBERED)
+  const fixed = typeof mount.cookie === 'function' ? undefined : mount.cookie
+
+  /** The place that a cookie's value names, if it is well signed. */
+  function read(value: string, whose: string | undefined): Sent | undefined {
+    const key = whose === undefined ? value : `${whose}\n${value}`
+    const known = memo.get(key)
+    if (known) return known
+    const plain = plainValue(value)
+    const found = plain === undefined ? undefined : verified(plain, secrets)
+    if (!found) return undefined
+    const sent: Sent = { place: engine.place(found.id, whose), stale: found.secret > 0 }
+    memo.set(key, sent)
+    return sent
+  }
+
+  /** The session that the browser names. Two of them, both well signed, are believed neither (cookie tossing). */
+  function sentBy(x: Exchange<Native>, name: string, whose: string | undefined): Sent | undefined {
+    let sent: Sent | undefined
+    for (const value of cookieValues(x.header('cookie'), name)) {
+      const one = read(value, whose)
+      if (one && sent && one.place.id !== sent.place.id) {
+        engine.tell('two-cookies', undefined)
+        return undefined
+      }
+      sent ??= one
+    }
+    return sent
+  }
+
+  function early(x: Exchange<Native>, whose: string | undefined, settings: CookieSettings): Early {
+    if (!isBelow(x.url, settings.path)) return { sent: undefined, loading: undefined }
+    const sent = sentBy(x, nameFor(mount, x, settings), whose)
+    const loading = sent && engine.load(sent.place, x.budget)
+    // Its failure is handle's to tell; until then nobody may call it unhandled.
+    loading?.catch(() => {})
+    return { sent, loading }
+  }
+
+  const settingsFor = (x: Exchange<Native>): CookieSettings => {
+    const { cookie } = mount
+    const { secure, ...rest } = typeof cookie === 'function' ? cookie(x.native) : cookie
+    return secure === 'auto' ? { ...rest, secure: isSecure(mount, x) } : { secure, ...rest }
+  }
+
+  async function handle(x: Exchange<Native>, before: Early | undefined): Promise<Plan> {
+    if ((x.native as { session?: unknown }).session || (skip && (await skip(x.native)))) return pass
+    const settings = settingsFor(x)
+    if (!isBelow(x.url, settings.path)) return pass
+    const name = nameFor(mount, x, settings)
+    const whose = before || !tenant ? undefined : await tenant(x.native)
+
+    async function begin(): Promise<Visit> {
+      const { sent, loading } = before ?? early(x, whose, settings)
+      const loaded = await loading
+      const visit = new Visit(engine, x as Visitor, { ...mount, tenant: whose, cookie: settings }, sent, loaded)
+      if (sent?.stale && loaded) await visit.rehome()
+      return visit
+    }
+
+    if (lazy) return lazily(x, name, begin)
+    try {
+      const visit = await begin()
+      return { own: namesOf(visit), ...partsOf(x, name, () => visit) }
+    } catch (error) {
+      return without(x, settings, error)
+    }
+  }
+
+  const namesOf = (visit: Visit): Record<string, unknown> => ({ session: visit.session, sessionID: visit.id, sessionStore: store })
+
+  function lazily(x: Exchange<Native>, name: string, begin: () => Promise<Visit>): Passing {
+    let visit: Visit | undefined
+    let beginning: Promise<Session> | undefined
+    const getSession = (): Promise<Session> => {
+      beginning ??= begin().then((made) => {
+        visit = made
+        Object.assign(x.native as object, namesOf(made))
+        return made.session
+      })
+      return beginning
+    }
+    return { own: { getSession }, ...partsOf(x, name, () => visit) }
+  }
+
+  /** How a session takes part in the response. */
+  function partsOf(x: Exchange<Native>, name: string, visitOf: () => Visit | undefined): Passing {
+    return {
+      head: () => fieldOf(x, name, visitOf()),
+      async seal() {
+        try {
+          await visitOf()?.seal()
+        } catch (error) {
+          if (isUnavailable(error)) report(error, 'closed')
+          throw error
+        }
+      },
+    }
+  }
+
+  function fieldOf(x: Exchange<Native>, name: string, visit: Visit | undefined): Headers {
+    const value = visit?.cookie()
+    if (visit === undefined || value === undefined) return {}
+    const { cookie } = visit.session
+    const secure = isSecure(mount, x)
+    if (cookie.secure && !secure) {
+      warn(`The session cookie ${name} is not sent: it is Secure, and the request did not come over HTTPS. Behind a proxy, tell the framework (app.set('trust proxy', 1); new Koa({ proxy: true, maxIpsCount: 1 })), or use cookie: { secure: 'auto' }.`)
+      return {}
+    }
+    if (!cookie.secure && !secure) warn(`The session cookie ${name} goes out without Secure, since the request did not come over HTTPS. Behind a proxy that ends TLS, tell the framework: app.set('trust proxy', 1); new Koa({ proxy: true, maxIpsCount: 1 }).`)
+    const field = setCookie(name, value, value === '' ? { ...cookie.data, expires: new Date(0) } : cookie.data)
+    return { 'Set-Cookie': [field] }
+  }
+
+  /** The session cannot be loaded. Nobody is logged out by that, and nobody gets another cookie. */
+  function without(x: Exchange<Native>, settings: CookieSettings, error: unknown): Plan {
+    if (!isUnavailable(error)) throw error
+    report(error, fail)
+    if (fail === 'open') {
+      const visit = new Visit(engine, x as Visitor, { ...mount, tenant: undefined, cookie: settings }, undefined, undefined)
+      return { own: namesOf(visit) }
+    }
+    const detail = 'The session could not be loaded. Try again shortly.'
+    const reply = problem({ title: 'Service Unavailable', status: 503, detail }, x)
+    return { reply: { ...reply, headers: { ...reply.headers, 'Retry-After': '2' } } }
+  }
+
+  function report({ reason, uncertain }: { reason: string; uncertain: boolean }, rule: string): void {
+    const { events } = engine.ground
+    if (events.hears('unavailable')) events.emit('unavailable', { feature: 'session', name: engine.options.name, reason, uncertain, rule })
+  }
+
+  const isEarly = !lazy && !skip && !tenant && fixed !== undefined
+  return {
+    name: 'session',
+    ...(isEarly && { prepare: (x) => ((x.native as { session?: unknown }).session ? undefined : early(x, undefined, fixed)) }),
+    handle,
+  }
+}
+
+/** Is a URL below the cookie's path? */
+const isBelow = (url: string, path: string | undefined): boolean =>
+  path === undefined || path === '/' || (url.split('?', 1)[0] || '/').startsWith(path)
+
+function isSecure({ proxy }: { proxy: boolean | undefined }, x: Exchange): boolean {
+  if (proxy === undefined) return x.secure
+  const { socket } = x.native as { socket?: { encrypted?: boolean } }
+  if (socket?.encrypted === true || !proxy) return socket?.encrypted === true
+  return x.header('x-forwarded-proto')?.split(',', 1)[0]!.trim().toLowerCase() === 'https'
+}
+
+/** `__Host-` (RFC 6265bis, 4.1.3.2) keeps other hosts and paths from setting the cookie, where it may be used. */
+function nameFor<Native>({ name, proxy }: Mount<Native>, x: Exchange, { domain, path = '/', secure }: CookieSettings): string {
+  if (name !== undefined) return name
+  const isHostOnly = domain === undefined && path === '/' && secure !== false
+  return isHostOnly && isSecure({ proxy }, x) ? '__Host-sid' : 'sid'
+}

@@ -2,18 +2,28 @@
 export interface Clock {
   /** Milliseconds since the Unix epoch. */
   now(): number
-  /** Resolves `ms` milliseconds from now; rejects with the signal's reason when it is aborted. */
-  sleep(ms: number, signal?: AbortSignal): Promise<void>
+  /** Milliseconds on a clock that never jumps, from wherever it began. */
+  steady(): number
+  /**
+   * Resolves `ms` milliseconds from now; rejects with the signal's reason when it is aborted.
+   * @param idle does not keep the process alive. Default false.
+   */
+  sleep(ms: number, signal?: AbortSignal, idle?: boolean): Promise<void>
 }
 
-/** The machine's own clock. Its timers do not keep the process alive. */
+/** Timers know no longer time: what is further away comes early, and its sleeper looks again. */
+const LONGEST = 2 ** 31 - 1
+
+/** The machine's own clock. */
 export function systemClock(): Clock {
   return {
     now: Date.now,
-    sleep: (ms, signal) =>
+    steady: () => performance.now(),
+    sleep: (ms, signal, idle = false) =>
       new Promise((resolve, reject) => {
         if (signal?.aborted) return reject(signal.reason)
-        const timer = setTimeout(done, ms)
+        const timer = setTimeout(done, Math.min(ms, LONGEST))
+        if (idle) timer.unref()
         function done(): void {
           signal?.removeEventListener('abort', abort)
           resolve()
@@ -36,9 +46,11 @@ export interface HandClock extends Clock {
 /** A clock that stands at `start` (milliseconds since the epoch) until `turn` moves it. */
 export function handClock(start: number = Date.UTC(2026, 0, 1)): HandClock {
   let now = start
+  let steady = 0
   let sleepers: { until: number; wake: () => void }[] = []
   return {
     now: () => now,
+    steady: () => steady,
     sleep: (ms, signal) =>
       new Promise((resolve, reject) => {
         if (signal?.aborted) return reject(signal.reason)
@@ -55,6 +67,7 @@ export function handClock(start: number = Date.UTC(2026, 0, 1)): HandClock {
       }),
     async turn(ms) {
       now += ms
+      steady += Math.max(ms, 0)
       const due = sleepers.filter((sleeper) => sleeper.until <= now)
       sleepers = sleepers.filter((sleeper) => sleeper.until > now)
       for (const sleeper of due) sleeper.wake()

@@ -73,9 +73,9 @@ export class Emitter {
   /** Hear every event called `name`; gives the function that ends it. */
   on<Name extends EventName>(name: Name, listener: Listener<Name>): () => void {
     const listeners = this.#listeners.get(name) ?? new Set()
-    this.#listeners.set(name, listeners.add(listener as Listener<never>))
+    this.#listeners.set(name, listeners.add(listener))
     return () => {
-      listeners.delete(listener as Listener<never>)
+      listeners.delete(listener)
       if (listeners.size === 0) this.#listeners.delete(name)
     }
   }

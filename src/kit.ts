@@ -119,7 +119,7 @@ const areas = (expected: string, accepts: (value: unknown) => boolean): Kind => 
 })
 
 const KINDS: Record<string, Kind> = {
-  redis: { expected: "a URL, ioredis options, an ioredis client, or 'memory'", accepts: () => true },
+  redis: { expected: "a URL, ioredis options, an ioredis client, or 'memory'", accepts: (value) => value !== null },
   store: { expected: 'a store, like testStore()', accepts: (value) => isObject(value) && 'run' in value },
   prefix: { expected: "up to 32 letters, digits, '_', '.', ':' or '-'", accepts: (value) => typeof value === 'string' && /^[\w.:-]{1,32}$/.test(value) },
   version: either(whole(0), { expected: 'a text', accepts: (value) => typeof value === 'string' }),

@@ -165,7 +165,7 @@ function writeHead(res: ServerResponse, joint: Joint, layer: Layer, args: unknow
     return pass(layer, 'writeHead', res, args)
   }
   const line = args.length > 1 ? adopt(res, args) : args
-  res.statusCode = status
+  if (res.statusCode !== status) res.statusCode = status
   for (const tap of layer.taps) look(res, joint, tap)
   if (layer.rehearsing) return res
   if (layer === joint) {
@@ -175,7 +175,7 @@ function writeHead(res: ServerResponse, joint: Joint, layer: Layer, args: unknow
       addFields(res, (joint.heads[index] as () => Headers)())
     }
   }
-  return pass(layer, 'writeHead', res, line)
+  return layer.inner.writeHead?.apply(res, line)
 }
 
 /** Put the fields that were given to `writeHead` where ours can join them. */

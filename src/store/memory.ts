@@ -105,8 +105,12 @@ export class MemoryStore implements Store, Database {
     return this.#clock.now()
   }
 
-  sleep(ms: number, signal?: AbortSignal): Promise<void> {
-    return this.#clock.sleep(ms, signal)
+  steady(): number {
+    return this.#clock.steady()
+  }
+
+  sleep(ms: number, signal?: AbortSignal, idle?: boolean): Promise<void> {
+    return this.#clock.sleep(ms, signal, idle)
   }
 
   ready(): Promise<void> {

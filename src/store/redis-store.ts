@@ -6,9 +6,9 @@ import type { Budget } from './budget.ts'
 import { Guard } from './guard.ts'
 import { evicts, parseInfo } from './info.ts'
 import { connect, duplicate, end, isClient, isCluster } from './redis.ts'
-import { streamOf, topologyOf, unref, unsafeOptions } from './redis.ts'
+import { isSecure, streamOf, topologyOf, unref, unsafeOptions } from './redis.ts'
 import type { Client, RedisSource } from './redis.ts'
-import { classify, CLOSED_EARLY, discreet, remedy } from './remedy.ts'
+import { classify, discreet, remedy, watchHandshakes } from './remedy.ts'
 import type { Arg, Operation, Reply, Store, StoreStatus } from './store.ts'
 import { Subscriptions } from './subscriptions.ts'
 
@@ -47,6 +47,7 @@ export class RedisStore implements Store {
   #corked: ReturnType<typeof streamOf>
   #offset: number | undefined
   #offsetAt = -Infinity
+  #learning: Promise<void> | undefined
   #everReady = false
   #leave: () => void = () => {}
   #closed = false
@@ -76,8 +77,11 @@ export class RedisStore implements Store {
     args: readonly Arg[],
     budget?: Budget,
   ): Promise<Result> {
-    const began = this.#guard ? undefined : performance.now()
+    const isFirst = operation.punctual && this.#offset === undefined && !this.#options.clock
+    const began = this.#guard && !isFirst ? undefined : performance.now()
     const guard = this.#guard ?? (await this.#opening())
+    // A deadline by this machine's clock would be wrong by as much as the clock is.
+    if (isFirst) await (this.#learning ??= this.#learnClock().finally(() => (this.#learning = undefined)))
     const client = this.#client!
     const { buffers, command } = operation
     const rest = command === undefined ? [keys.length, ...keys, ...args, this.#lastArgument(operation)] : [...keys, ...args]
@@ -111,8 +115,10 @@ export class RedisStore implements Store {
     return this.#offset === undefined ? Date.now() : now + this.#offset
   }
 
-  sleep(ms: number, signal?: AbortSignal): Promise<void> {
-    return this.#clock.sleep(ms, signal)
+  steady = (): number => this.#clock.steady()
+
+  sleep(ms: number, signal?: AbortSignal, idle?: boolean): Promise<void> {
+    return this.#clock.sleep(ms, signal, idle)
   }
 
   subscribe(channel: string, hear: (message: string) => void): () => void {
@@ -164,7 +170,7 @@ export class RedisStore implements Store {
     await this.#opened.then((guard) => guard.close(), () => {})
     this.#leave()
     const own = this.#options.reuse ? [] : [this.#client]
-    await Promise.all([...own, this.#subscriptions.client].map((client) => client && end(client)))
+    await Promise.all([...own, this.#subscriptions.client].map(async (client) => client && (await end(client))))
   }
 
   /** Loading ioredis takes a moment; a request waits for it no longer than for an answer. */
@@ -208,19 +214,9 @@ export class RedisStore implements Store {
 
   /** Look after a connection of our own: its errors are told with their remedy, its idle socket holds up nobody. */
   #open(client: Client): Client {
-    let early = 0
-    let quiet = true
-    client.on('error', (error: Error) => {
-      quiet = false
-      this.#report(error)
-    })
-    client.on('ready', () => {
-      early = -Infinity
-      unref(client)
-    })
-    client.on('close', () => {
-      if (quiet && ++early === 3 && !this.#closed) this.#warn(CLOSED_EARLY)
-    })
+    client.on('error', (error: Error) => this.#report(error))
+    client.on('ready', () => unref(client))
+    watchHandshakes(client, isSecure(client), (message) => this.#closed || this.#warn(message))
     return client
   }
 
@@ -278,8 +274,9 @@ export class RedisStore implements Store {
 
   /** The script's last argument: see prelude.lua. */
   #lastArgument({ punctual }: Operation): string {
-    if (punctual) return `<${Math.ceil(this.now() + this.#options.deadline)}`
-    return this.#options.clock ? `=${this.#clock.now()}` : ''
+    // A test's clock stands still: by it nothing is late.
+    if (this.#options.clock) return `=${this.#clock.now()}`
+    return punctual ? `<${Math.ceil(this.now() + this.#options.deadline)}` : ''
   }
 
   /** An error without the command's arguments, which may be secrets. */

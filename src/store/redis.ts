@@ -64,7 +64,7 @@ export const isCluster = (source: RedisSource): source is Cluster | { cluster: C
 export function prefixOf(source: RedisSource): string {
   if (typeof source === 'string') return ''
   const options = isClient(source) || 'cluster' in source ? source.options : source
-  return (options as RedisOptions | undefined)?.keyPrefix ?? ''
+  return options?.keyPrefix ?? ''
 }
 
 /** A hardened client for `source`. @throws TP_NO_IOREDIS when ioredis is not installed */
@@ -76,7 +76,7 @@ export async function connect(source: RedisSource, db?: number): Promise<Client>
   const chosen = db === undefined ? {} : { db }
   if (typeof source === 'string') return connect({ url: source }, db)
   if ('cluster' in source) return new ioredis.Cluster(source.cluster, hardenCluster(source.options)) as Client
-  const { url, ...own } = source as RedisOptions & { url?: string }
+  const { url, ...own } = source
   const options = { ...own, ...HARDENED, ...chosen, failoverDetector: 'sentinels' in own }
   return (url === undefined ? new ioredis.Redis(options) : new ioredis.Redis(within(url, db), options)) as Client
 }
@@ -110,7 +110,7 @@ function hardenCluster({ redisOptions, slotsRefreshInterval = 5000, ...own }: Cl
 
 /** The options of a client that `reuse: true` keeps although they let commands run late or twice. */
 export function unsafeOptions(client: Redis | Cluster): string[] {
-  const options = (isCluster(client) ? { ...client.options, ...client.options.redisOptions } : client.options) as RedisOptions
+  const options = isCluster(client) ? { ...client.options, ...client.options.redisOptions } : client.options
   const vital = ['maxRetriesPerRequest', 'enableOfflineQueue', 'autoResendUnfulfilledCommands'] as const
   return vital.filter((option) => options[option] !== HARDENED[option])
 }
@@ -118,6 +118,10 @@ export function unsafeOptions(client: Redis | Cluster): string[] {
 /** Where a client writes; undefined on a Cluster, whose nodes have a stream each. */
 export const streamOf = (client: Client): Redis['stream'] | undefined =>
   isCluster(client) ? undefined : (client as Redis).stream
+
+/** Does this client speak TLS? */
+export const isSecure = (client: Client): boolean =>
+  Boolean(isCluster(client) ? client.options.redisOptions?.tls : (client as Redis).options.tls)
 
 /** Idle sockets do not keep the process alive; calls in flight do, by the guard's timer. */
 export function unref(client: Client): void {

@@ -16,8 +16,27 @@ export function remedy(message: string): string | undefined {
   return REMEDIES.find(([pattern]) => pattern.test(message))?.[1]
 }
 
-export const CLOSED_EARLY =
+const CLOSED_EARLY =
   'Redis closes each connection before it is ready: if the server speaks TLS, use rediss:// in place of redis://.'
+const SILENT =
+  'Redis answers no TLS handshake: if the server does not speak TLS on this port, use redis:// in place of rediss://; else check the address.'
+
+interface Connection {
+  on(event: 'ready' | 'close', listener: () => void): unknown
+  on(event: 'error', listener: (error: { code?: string }) => void): unknown
+}
+
+/** TLS with a server that has none, or none with one that has: no error says so, only that each attempt ends alike. */
+export function watchHandshakes(client: Connection, secure: boolean, tell: (remedy: string) => void): void {
+  let alike = 0
+  let suspicious = !secure
+  client.on('error', ({ code }) => (suspicious = code === (secure ? 'ETIMEDOUT' : 'ECONNRESET')))
+  client.on('ready', () => (alike = -Infinity))
+  client.on('close', () => {
+    if (suspicious && ++alike === 3) tell(secure ? SILENT : CLOSED_EARLY)
+    suspicious = !secure
+  })
+}
 
 /** ioredis hangs the whole command on an error, and Redis quotes one that it does not know: both may hold secrets. */
 export function discreet(error: unknown): string {

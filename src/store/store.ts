@@ -107,8 +107,10 @@ export interface Store {
   unavailable(): StoreUnavailable | undefined
   /** The engine's clock, as well as this process knows it: ms since the epoch. */
   now(): number
-  /** Resolves `ms` later on the engine's clock. */
-  sleep(ms: number, signal?: AbortSignal): Promise<void>
+  /** Milliseconds on a clock of this process that never jumps: for measuring, from wherever it began. */
+  steady(): number
+  /** Resolves `ms` later on the engine's clock. @param idle does not keep the process alive */
+  sleep(ms: number, signal?: AbortSignal, idle?: boolean): Promise<void>
   /** Hear what operations publish on `channel`. Gives the function that ends it. */
   subscribe(channel: string, hear: (message: string) => void): () => void
   /** Resolves when the store can answer; rejects after `timeout` ms. */

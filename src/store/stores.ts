@@ -53,7 +53,7 @@ export class Stores {
     const { store, stores, layout, databases } = this.#options
     if (store) return store
     const own = stores[area]?.redis
-    if (own !== undefined) return this.#open(`${area}`, own, undefined, area !== 'cache')
+    if (own !== undefined) return this.#open(area, own, undefined, area !== 'cache')
     if (layout === 'prefix' && !databases) return this.#open('redis', this.#source, undefined, true)
     const db = databases?.[area] ?? DATABASES[area]
     return this.#open(`database ${db}`, this.#source, db, true)

@@ -1,6 +1,6 @@
 /** All code of the documentation is type-checked and run; how a block is marked stands in blocks.ts. */
 import { spawnSync } from 'node:child_process'
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { format } from 'node:util'
 import { afterAll, describe, expect, test, vi } from 'vitest'
@@ -8,18 +8,19 @@ import { startRedis } from '../../src/testing.ts'
 import { clear, documents, isRun, modulesOf, printed, ROOT, sourceOf, write } from './blocks.ts'
 import { freePorts } from './servers.ts'
 
+/** Of its own: the suite may run twice at once. */
+const FOLDER = `code-${process.pid}`
 const modules = documents().flatMap((document) => modulesOf(document))
 const redis = await startRedis()
 vi.stubEnv('REDIS_URL', redis.url)
 const ports = freePorts()
 afterAll(async () => {
+  clear(FOLDER)
   ports.restore()
   vi.unstubAllEnvs()
   await redis.stop()
 })
 
-clear('check')
-clear('run')
 const checked = modules.flatMap((module) =>
   module.language === 'ts'
     ? (write(
@@ -31,7 +32,11 @@ const checked = modules.flatMap((module) =>
 )
 const runnable = modules.flatMap((module) => {
   const source = sourceOf(module, isRun)
-  const path = write('run', module, source.replaceAll('redis://localhost:6379', redis.url))
+  const path = write(
+    `${FOLDER}/run`,
+    module,
+    source.replaceAll('redis://localhost:6379', redis.url),
+  )
   return path === undefined ? [] : [{ ...module, path, expected: printed(source) }]
 })
 
@@ -41,18 +46,17 @@ test('the documentation has code', () => {
 })
 
 test('every block is of the right types', () => {
-  const folder = join(ROOT, '.cache/docs')
+  const folder = join(ROOT, '.cache/docs', FOLDER)
   const config = {
-    extends: '../../tsconfig.test.json',
+    extends: '../../../tsconfig.test.json',
     compilerOptions: {
       noUnusedLocals: false,
       noUnusedParameters: false,
-      paths: { turnpike: ['../../src/index.ts'], 'turnpike/*': ['../../src/*.ts'] },
+      paths: { turnpike: ['../../../src/index.ts'], 'turnpike/*': ['../../../src/*.ts'] },
     },
-    files: [...checked.map((path) => relative(folder, path)), '../../src/lua.d.ts'],
+    files: [...checked.map((path) => relative(folder, path)), '../../../src/lua.d.ts'],
     include: [],
   }
-  mkdirSync(folder, { recursive: true })
   writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify(config))
   const { stdout, stderr } = spawnSync(
     join(ROOT, 'node_modules/.bin/tsc'),

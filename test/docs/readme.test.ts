@@ -2,19 +2,23 @@
 import type { Server } from 'node:net'
 import request from 'supertest'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { blocksOf, modulesOf, sourceOf, textOf, write } from './blocks.ts'
+import { blocksOf, clear, modulesOf, sourceOf, textOf, write } from './blocks.ts'
 import { freePorts } from './servers.ts'
 
+const FOLDER = `readme-${process.pid}`
 const ports = freePorts()
 let server: Server
 beforeAll(async () => {
   const app = modulesOf('README.md').find(({ name }) => name === 'app.ts')!
   await import(
-    write('readme', app, sourceOf(app, () => true).replace('process.env.REDIS_URL', 'undefined'))!
+    write(FOLDER, app, sourceOf(app, () => true).replace('process.env.REDIS_URL', 'undefined'))!
   )
   server = ports.servers[0]!
 })
-afterAll(() => ports.restore())
+afterAll(() => {
+  ports.restore()
+  clear(FOLDER)
+})
 
 const [hello, refused] = blocksOf(textOf('README.md')).filter(
   ({ language }) => language === 'console',

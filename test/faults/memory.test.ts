@@ -3,10 +3,13 @@ import { expect, it } from 'vitest'
 import { startRedis } from '../../src/testing.ts'
 import { startScript } from '../support/child.ts'
 
-it('a million distinct addresses during an outage keep the heap under its cap', { timeout: 120_000 }, async () => {
-  await using server = await startRedis()
-  const script = startScript(
-    `
+it(
+  'a million distinct addresses during an outage keep the heap under its cap',
+  { timeout: 120_000 },
+  async () => {
+    await using server = await startRedis()
+    const script = startScript(
+      `
     import { turnpike } from 'turnpike/node'
     const tp = turnpike({ redis: process.env.URL, floorKeys: 50_000 })
     const limiter = tp.limiter('flood', { limit: 2, window: '1m', denyCache: true })
@@ -27,19 +30,25 @@ it('a million distinct addresses during an outage keep the heap under its cap', 
     console.log('sources', JSON.stringify(sources))
     await tp.close()
     `,
-    // The whole process has to do with this, and the floor with a good part of it.
-    { env: { URL: server.url }, node: ['--max-old-space-size=128', '--expose-gc'], patience: 110_000 },
-  )
-  await script.says('warm')
-  server.freeze()
-  script.tell('frozen')
-  const { code, stdout, stderr } = await script.ended
-  expect(stderr.replace(/.*TurnpikeWarning.*\n|\(Use .*\n/g, '')).toBe('')
-  expect(code).toBe(0)
-  const peak = Number(/peak (\d+)/.exec(stdout)![1])
-  const sources = JSON.parse(/sources (.*)/.exec(stdout)![1]!) as Record<string, number>
-  if (process.env['FIGURES']) console.log(`a million addresses: ${peak} MB, ${JSON.stringify(sources)}`)
-  // All are counted, in this process.
-  expect(sources).toEqual({ local: 1_000_000 })
-  expect(peak).toBeLessThan(80)
-})
+      // The whole process has to do with this, and the floor with a good part of it.
+      {
+        env: { URL: server.url },
+        node: ['--max-old-space-size=128', '--expose-gc'],
+        patience: 110_000,
+      },
+    )
+    await script.says('warm')
+    server.freeze()
+    script.tell('frozen')
+    const { code, stdout, stderr } = await script.ended
+    expect(stderr.replace(/.*TurnpikeWarning.*\n|\(Use .*\n/g, '')).toBe('')
+    expect(code).toBe(0)
+    const peak = Number(/peak (\d+)/.exec(stdout)![1])
+    const sources = JSON.parse(/sources (.*)/.exec(stdout)![1]!) as Record<string, number>
+    if (process.env['FIGURES'])
+      console.log(`a million addresses: ${peak} MB, ${JSON.stringify(sources)}`)
+    // All are counted, in this process.
+    expect(sources).toEqual({ local: 1_000_000 })
+    expect(peak).toBeLessThan(80)
+  },
+)

@@ -6,9 +6,26 @@
  * run. A scenario's slowest request is the best of three runs all the same: Redis and the kernel may
  * be starved too. Statuses and recovery must be right in each run.
  */
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest'
+import {
+  afterAll,
+  afterEach,
+  beforeAll,
+  beforeEach,
+  describe,
+  expect,
+  it,
+  onTestFinished,
+} from 'vitest'
 import { startRedis, type RedisServer } from '../../src/testing.ts'
-import { express4App, express5, koa3, type AnyKit, type Answer, type Framework, type Served } from '../support/serve.ts'
+import {
+  express4App,
+  express5,
+  koa3,
+  type AnyKit,
+  type Answer,
+  type Framework,
+  type Served,
+} from '../support/serve.ts'
 import { expectEveryKeyToExpire } from '../support/ttl.ts'
 import { until } from '../support/until.ts'
 
@@ -58,7 +75,8 @@ const routes = (tp: AnyKit): Record<string, unknown> => ({
 })
 const PATHS = ['/local', '/open', '/closed', '/three', '/login']
 /** Wrong passwords, so that the guard keeps counting. */
-const asked = (app: Served, path: string): Promise<Answer> => app.get(path, { 'x-user': 'ann', 'x-status': path === '/login' ? '401' : '200' })
+const asked = (app: Served, path: string): Promise<Answer> =>
+  app.get(path, { 'x-user': 'ann', 'x-status': path === '/login' ? '401' : '200' })
 
 type Answers = Record<string, Answer[]>
 
@@ -72,17 +90,27 @@ async function load(app: Served, rounds: number, ms = 0): Promise<Answers> {
   return answers
 }
 
-const slowest = (answers: Answers): number => Math.max(...Object.values(answers).flat().map(({ ms }) => ms))
+const slowest = (answers: Answers): number =>
+  Math.max(
+    ...Object.values(answers)
+      .flat()
+      .map(({ ms }) => ms),
+  )
 const statuses = (answers: Answer[]): number[] => answers.map(({ status }) => status)
-const repeated = (status: number, times: number): number[] => Array.from({ length: times }, () => status)
+const repeated = (status: number, times: number): number[] =>
+  Array.from({ length: times }, () => status)
 
 /** What the failure rules promise, whichever way Redis is away. */
 function expectTheRules(answers: Answers): void {
   const rounds = answers['/open']!.length
   // Counted in this process, and refused from the limit on.
   for (const path of ['/local', '/three']) {
-    expect(statuses(answers[path]!)).toEqual([...repeated(200, LIMIT), ...repeated(429, rounds - LIMIT)])
-    for (const { headers } of answers[path]!.slice(LIMIT)) expect(Number(headers['retry-after'])).toBeGreaterThan(3000)
+    expect(statuses(answers[path]!)).toEqual([
+      ...repeated(200, LIMIT),
+      ...repeated(429, rounds - LIMIT),
+    ])
+    for (const { headers } of answers[path]!.slice(LIMIT))
+      expect(Number(headers['retry-after'])).toBeGreaterThan(3000)
     expect(answers[path]![0]!.headers['ratelimit-policy']).toContain(`q=${LIMIT}`)
   }
   expect(statuses(answers['/open']!)).toEqual(repeated(200, rounds))
@@ -92,7 +120,10 @@ function expectTheRules(answers: Answers): void {
     expect(headers['content-type']).toContain('application/problem+json')
     expect(body).toContain('"status":503')
   }
-  expect(statuses(answers['/login']!)).toEqual([...repeated(401, LIMIT), ...repeated(429, rounds - LIMIT)])
+  expect(statuses(answers['/login']!)).toEqual([
+    ...repeated(401, LIMIT),
+    ...repeated(429, rounds - LIMIT),
+  ])
 }
 
 /** How long until all is well again: the status says so, and a limit that is closed without Redis lets pass. */
@@ -100,30 +131,43 @@ async function recovery(app: Served): Promise<number> {
   const began = performance.now()
   await until('the status is ok', () => app.tp.status().status === 'ok', RECOVERY)
   const ms = performance.now() - began
-  expect(await app.get('/closed')).toMatchObject({ status: 200, headers: { ratelimit: expect.any(String) } })
+  expect(await app.get('/closed')).toMatchObject({
+    status: 200,
+    headers: { ratelimit: expect.any(String) },
+  })
   return ms
 }
 
 /** How many scripts the server has run. */
 async function evals(): Promise<number> {
   const stats = await server.send('INFO', 'commandstats')
-  return [...stats.matchAll(/cmdstat_eval(?:sha)?:calls=(\d+)/g)].reduce((sum, [, calls]) => sum + Number(calls), 0)
+  return [...stats.matchAll(/cmdstat_eval(?:sha)?:calls=(\d+)/g)].reduce(
+    (sum, [, calls]) => sum + Number(calls),
+    0,
+  )
 }
 
 /** Runs a scenario until its slowest request is in time, at most three times. */
-async function inTime(what: string, scenario: () => Promise<{ slowest: number; recovery: number }>): Promise<void> {
+async function inTime(
+  what: string,
+  scenario: () => Promise<{ slowest: number; recovery: number }>,
+): Promise<void> {
   let best = Infinity
   for (let run = 0; run < 3 && best > DEADLINE + GRACE; run++) {
     if (run > 0) await server.restart()
     const { slowest, recovery } = await scenario()
     best = Math.min(best, slowest)
-    if (process.env['FIGURES']) console.log(`${what}: slowest ${slowest.toFixed(1)} ms, recovery ${recovery.toFixed(0)} ms`)
+    if (process.env['FIGURES'])
+      console.log(`${what}: slowest ${slowest.toFixed(1)} ms, recovery ${recovery.toFixed(0)} ms`)
   }
   expect(best).toBeLessThan(DEADLINE + GRACE)
 }
 
 async function serve(framework: Framework, options = {}): Promise<Served> {
-  return await framework.serve({ options: { redis: server.url, deadline: DEADLINE, prefix: 'away', ...options }, routes })
+  return await framework.serve({
+    options: { redis: server.url, deadline: DEADLINE, prefix: 'away', ...options },
+    routes,
+  })
 }
 
 /** An application whose limits have been used once each. */
@@ -221,26 +265,41 @@ describe('Express 4', () => {
   })
 })
 
-describe.each([express5, koa3])('a script cache that is flushed in a burst ($name)', (framework) => {
-  it('costs nobody an error, and nobody is charged twice', async () => {
-    const app = await framework.serve({
-      options: { redis: server.url, deadline: 2000, budget: 2000, prefix: 'flush' },
-      routes: (tp) => ({ '/': tp.rateLimit({ name: 'burst', limit: 150, window: '1h', key: () => 'all', fail: 'closed' }) }),
+describe.each([express5, koa3])(
+  'a script cache that is flushed in a burst ($name)',
+  (framework) => {
+    it('costs nobody an error, and nobody is charged twice', async () => {
+      const app = await framework.serve({
+        options: { redis: server.url, deadline: 2000, budget: 2000, prefix: 'flush' },
+        routes: (tp) => ({
+          '/': tp.rateLimit({
+            name: 'burst',
+            limit: 150,
+            window: '1h',
+            key: () => 'all',
+            fail: 'closed',
+          }),
+        }),
+      })
+      await app.tp.ready()
+      let done = false
+      const flushing = (async () => {
+        while (!done) await server.send('SCRIPT', 'FLUSH')
+      })()
+      const answers: Answer[] = []
+      for (let i = 0; i < 20; i++)
+        answers.push(...(await Promise.all(Array.from({ length: 10 }, () => app.get('/')))))
+      done = true
+      await flushing
+      expect(app.errors).toEqual([])
+      expect(statuses(answers).toSorted((a, b) => a - b)).toEqual([
+        ...repeated(200, 150),
+        ...repeated(429, 50),
+      ])
+      expect(await server.send('INFO', 'errorstats')).toContain('errorstat_NOSCRIPT')
     })
-    await app.tp.ready()
-    let done = false
-    const flushing = (async () => {
-      while (!done) await server.send('SCRIPT', 'FLUSH')
-    })()
-    const answers: Answer[] = []
-    for (let i = 0; i < 20; i++) answers.push(...(await Promise.all(Array.from({ length: 10 }, () => app.get('/')))))
-    done = true
-    await flushing
-    expect(app.errors).toEqual([])
-    expect(statuses(answers).toSorted()).toEqual([...repeated(200, 150), ...repeated(429, 50)])
-    expect(await server.send('INFO', 'errorstats')).toContain('errorstat_NOSCRIPT')
-  })
-})
+  },
+)
 
 describe('loginGuard', () => {
   it('refuses with 503 when its floor is full, rather than forget whom it counts', async () => {
@@ -248,18 +307,24 @@ describe('loginGuard', () => {
     const app = await serve(express5, { floorKeys: 10 })
     const answers: Answer[] = []
     // Ten keys: one for the address, nine for pairs.
-    for (let i = 0; i < 15; i++) answers.push(await app.get('/login', { 'x-user': `user-${i}`, 'x-status': '401' }))
+    for (let i = 0; i < 15; i++)
+      answers.push(await app.get('/login', { 'x-user': `user-${i}`, 'x-status': '401' }))
     expect(statuses(answers)).toEqual([...repeated(401, 9), ...repeated(503, 6)])
-    for (const { headers } of answers.slice(9)) expect(Number(headers['retry-after'])).toBeGreaterThanOrEqual(1)
+    for (const { headers } of answers.slice(9))
+      expect(Number(headers['retry-after'])).toBeGreaterThanOrEqual(1)
     // Those who are counted still are.
-    for (let i = 1; i < LIMIT; i++) expect((await app.get('/login', { 'x-user': 'user-0', 'x-status': '401' })).status).toBe(401)
+    for (let i = 1; i < LIMIT; i++)
+      expect((await app.get('/login', { 'x-user': 'user-0', 'x-status': '401' })).status).toBe(401)
     expect((await app.get('/login', { 'x-user': 'user-0', 'x-status': '401' })).status).toBe(429)
   })
 
   it('does not let a success through unanswered while Redis is frozen', async () => {
     const app = await warm(express5)
     server.freeze()
-    const answers = [await app.get('/login', { 'x-user': 'bob' }), await app.get('/login', { 'x-user': 'bob' })]
+    const answers = [
+      await app.get('/login', { 'x-user': 'bob' }),
+      await app.get('/login', { 'x-user': 'bob' }),
+    ]
     expect(statuses(answers)).toEqual([200, 200])
     for (const { ms } of answers) expect(ms).toBeLessThan(150 + GRACE)
   })

@@ -13,13 +13,30 @@ import { until } from '../support/until.ts'
 const OWN = '~shop[:~]* &shop[:~]*'
 const COMMANDS = [
   // scripts, and their clock
-  'evalsha', 'eval', 'time',
+  'evalsha',
+  'eval',
+  'time',
   // what the scripts do
-  'get', 'set', 'del', 'unlink', 'pttl', 'pexpire', 'hget', 'hset', 'hgetall', 'zadd', 'zrange', 'zremrangebyrank', 'zremrangebyscore',
+  'get',
+  'set',
+  'del',
+  'unlink',
+  'pttl',
+  'pexpire',
+  'hget',
+  'hset',
+  'hgetall',
+  'zadd',
+  'zrange',
+  'zremrangebyrank',
+  'zremrangebyscore',
   // resets that reach the deny caches of other processes
-  'publish', 'subscribe', 'unsubscribe',
+  'publish',
+  'subscribe',
+  'unsubscribe',
   // the ready check, health and warnings; the breaker's probe
-  'info', 'ping',
+  'info',
+  'ping',
 ]
 const MINIMUM = `${OWN} ${COMMANDS.map((command) => `+${command}`).join(' ')}`
 /** The same by category, for those who would rather not change it with each version. */
@@ -40,7 +57,15 @@ afterAll(() => server.stop())
 /** The URL of a user who has these permissions and no others. */
 async function user(rules: string): Promise<string> {
   await server.send('ACL', 'LOG', 'RESET')
-  const reply = await server.send('ACL', 'SETUSER', 'app', 'reset', 'on', '>pw', ...rules.split(' '))
+  const reply = await server.send(
+    'ACL',
+    'SETUSER',
+    'app',
+    'reset',
+    'on',
+    '>pw',
+    ...rules.split(' '),
+  )
   if (!reply.startsWith('+OK')) throw new Error(reply)
   return `redis://app:pw@${server.host}:${server.port}`
 }
@@ -52,7 +77,10 @@ async function refused(): Promise<string[]> {
 }
 
 describe('the published permissions', () => {
-  it.each([['the minimum', MINIMUM], ['by category', BY_CATEGORY]])('are enough for everything: %s', async (_name, rules) => {
+  it.each([
+    ['the minimum', MINIMUM],
+    ['by category', BY_CATEGORY],
+  ])('are enough for everything: %s', async (_name, rules) => {
     await server.send('SCRIPT', 'FLUSH')
     expect(await useEverything(await user(rules), 'shop')).toEqual([])
     expect(await refused()).toEqual([])
@@ -61,30 +89,45 @@ describe('the published permissions', () => {
   it('are enough with a version in the keys', async () => {
     const redis = await user(MINIMUM)
     await using tp = turnpike({ redis, prefix: 'shop', version: 7, deadline: 2000 })
-    expect((await tp.limiter('versioned', { limit: 1, window: '1m' }).consume('me')).source).toBe('store')
+    expect((await tp.limiter('versioned', { limit: 1, window: '1m' }).consume('me')).source).toBe(
+      'store',
+    )
   })
 
   it('are enough for a database of its own, with SELECT', async () => {
     const redis = await user(`${MINIMUM} +select`)
-    await using tp = turnpike({ redis, prefix: 'shop', databases: { rateLimit: 2 }, deadline: 2000 })
-    expect((await tp.limiter('elsewhere', { limit: 1, window: '1m' }).consume('me')).source).toBe('store')
+    await using tp = turnpike({
+      redis,
+      prefix: 'shop',
+      databases: { rateLimit: 2 },
+      deadline: 2000,
+    })
+    expect((await tp.limiter('elsewhere', { limit: 1, window: '1m' }).consume('me')).source).toBe(
+      'store',
+    )
   })
 
-  it.each(COMMANDS.filter((command) => command !== 'ping' && command !== 'unsubscribe'))('do not contain %s in vain', async (command) => {
-    const redis = await user(`${MINIMUM} -${command}`)
-    await server.send('SCRIPT', 'FLUSH')
-    const outcome = await useEverything(redis, 'shop').catch((error: Error) => [error.message])
-    expect(outcome).not.toEqual([])
-    expect(await refused()).toContain(command)
-    // A script that is stopped half-way is not undone: without PEXPIRE it may leave what it has just set.
-    await server.send('FLUSHALL')
-  })
+  it.each(COMMANDS.filter((command) => command !== 'ping' && command !== 'unsubscribe'))(
+    'do not contain %s in vain',
+    async (command) => {
+      const redis = await user(`${MINIMUM} -${command}`)
+      await server.send('SCRIPT', 'FLUSH')
+      const outcome = await useEverything(redis, 'shop').catch((error: Error) => [error.message])
+      expect(outcome).not.toEqual([])
+      expect(await refused()).toContain(command)
+      // A script that is stopped half-way is not undone: without PEXPIRE it may leave what it has just set.
+      await server.send('FLUSHALL')
+    },
+  )
 
   it('do not let turnpike leave its prefix', async () => {
     const redis = await user(MINIMUM)
     await using tp = turnpike({ redis, prefix: 'other', deadline: 2000 })
     const { consume } = tp.limiter('stray', { limit: 1, window: '1m' })
-    await expect(consume('me')).rejects.toMatchObject({ code: 'TP_COMMAND', message: expect.stringMatching(/NOPERM.*docs\/store\.md/) })
+    await expect(consume('me')).rejects.toMatchObject({
+      code: 'TP_COMMAND',
+      message: expect.stringMatching(/NOPERM.*docs\/store\.md/),
+    })
   })
 })
 
@@ -94,7 +137,10 @@ describe('a permission that is lacking', () => {
     await using tp = turnpike({ redis, prefix: 'shop', deadline: 2000 })
     const { consume } = tp.limiter('clockless', { limit: 1, window: '1m', fail: 'open' })
     for (let i = 0; i < 10; i++) {
-      await expect(consume('me')).rejects.toMatchObject({ code: 'TP_COMMAND', message: expect.stringContaining('docs/store.md') })
+      await expect(consume('me')).rejects.toMatchObject({
+        code: 'TP_COMMAND',
+        message: expect.stringContaining('docs/store.md'),
+      })
     }
     expect(tp.status()).toMatchObject({ status: 'ok', breaker: 'closed' })
   })
@@ -106,7 +152,8 @@ describe('a permission that is lacking', () => {
     tp.on('warning', ({ message }) => warnings.push(message))
     const limiter = tp.limiter('deaf', { limit: 1, window: '1m', denyCache: true })
     await until('it warns', () => warnings.length > 0)
-    const connections = async (): Promise<number> => Number(/total_connections_received:(\d+)/.exec(await server.send('INFO', 'stats'))![1])
+    const connections = async (): Promise<number> =>
+      Number(/total_connections_received:(\d+)/.exec(await server.send('INFO', 'stats'))![1])
     const before = await connections()
     await new Promise((resolve) => setTimeout(resolve, 500))
     // Our own INFO is one.

@@ -24,7 +24,10 @@ afterAll(() => server.stop())
 const NAMES: EventName[] = ['decision', 'unavailable', 'breaker', 'replaced', 'error', 'warning']
 
 /** Every event of a kit from now on, by both ways. */
-function hear(tp: Pick<AnyKit, 'on'>): { emitted: { [Name in EventName]: Events[Name][] }; published: Record<string, unknown[]> } {
+function hear(tp: Pick<AnyKit, 'on'>): {
+  emitted: { [Name in EventName]: Events[Name][] }
+  published: Record<string, unknown[]>
+} {
   const emitted = Object.fromEntries(NAMES.map((name) => [name, []])) as never
   const published: Record<string, unknown[]> = {}
   for (const name of NAMES) {
@@ -32,7 +35,9 @@ function hear(tp: Pick<AnyKit, 'on'>): { emitted: { [Name in EventName]: Events[
     const bus = channel(`turnpike:${name}`)
     const note = (event: unknown): void => void (published[name] ??= []).push(event)
     bus.subscribe(note)
-    onTestFinished(() => void bus.unsubscribe(note))
+    onTestFinished(() => {
+      bus.unsubscribe(note)
+    })
   }
   return { emitted, published }
 }
@@ -44,7 +49,16 @@ describe('decisions', () => {
     const limiter = tp.limiter('api', { limit: 1, window: '1m' })
     await limiter.consume('ann')
     await limiter.consume('ann')
-    const shared = { feature: 'limiter', name: 'api', shadow: false, source: 'store', policy: 'api', limit: 1, remaining: 0, subject: 'ann' }
+    const shared = {
+      feature: 'limiter',
+      name: 'api',
+      shadow: false,
+      source: 'store',
+      policy: 'api',
+      limit: 1,
+      remaining: 0,
+      subject: 'ann',
+    }
     expect(emitted.decision).toEqual([
       { ...shared, allowed: true, retryAfterMs: 0 },
       { ...shared, allowed: false, retryAfterMs: 60_000 },
@@ -58,7 +72,9 @@ describe('decisions', () => {
     const { emitted, published } = hear(tp)
     store.fail()
     await tp.limiter('rule', { limit: 1, window: '1m', fail: 'closed' }).consume('ann')
-    expect(emitted.unavailable).toEqual([{ feature: 'limiter', name: 'rule', reason: 'not-ready', uncertain: false, rule: 'closed' }])
+    expect(emitted.unavailable).toEqual([
+      { feature: 'limiter', name: 'rule', reason: 'not-ready', uncertain: false, rule: 'closed' },
+    ])
     expect(emitted.decision).toMatchObject([{ allowed: false, source: 'closed', limit: undefined }])
     expect(published['unavailable']).toEqual(emitted.unavailable)
   })
@@ -101,7 +117,11 @@ describe('what happens to the connection', () => {
     })
     server.thaw()
     await until('the breaker closes', () => emitted.breaker.at(-1)?.state === 'closed')
-    expect(emitted.breaker[0]).toEqual({ store: 'redis', state: 'open', reason: expect.any(String) })
+    expect(emitted.breaker[0]).toEqual({
+      store: 'redis',
+      state: 'open',
+      reason: expect.any(String),
+    })
     expect(published['breaker']).toEqual(emitted.breaker)
     expect(published['replaced']).toEqual(emitted.replaced)
   })
@@ -126,11 +146,18 @@ describe('a listener that throws', () => {
   it.each([
     ['a listener', `tp.on('decision', () => { throw new Error('mine') })`],
     ['a subscriber', `channel('turnpike:decision').subscribe(() => { throw new Error('mine') })`],
-  ])('changes no decision and keeps nobody else from hearing; its mistake surfaces (%s)', async (_name, listen) => {
-    const { stdout, code } = await runScript(script(listen))
-    expect(JSON.parse(stdout)).toEqual({ allowed: [true, true, false], count: 3, caught: ['mine', 'mine', 'mine'] })
-    expect(code).toBe(0)
-  })
+  ])(
+    'changes no decision and keeps nobody else from hearing; its mistake surfaces (%s)',
+    async (_name, listen) => {
+      const { stdout, code } = await runScript(script(listen))
+      expect(JSON.parse(stdout)).toEqual({
+        allowed: [true, true, false],
+        count: 3,
+        caught: ['mine', 'mine', 'mine'],
+      })
+      expect(code).toBe(0)
+    },
+  )
 })
 
 describe('DEBUG', () => {
@@ -140,23 +167,41 @@ describe('DEBUG', () => {
     const limiter = tp.limiter('debugged', { limit: 2, window: '1m' })
     for (let i = 0; i < 3; i++) await limiter.consume('ann\\nturnpike:decision forged')`
 
-  const lines = (text: string): string[] => text.split('\n').filter((line) => line.includes('turnpike:decision'))
+  const lines = (text: string): string[] =>
+    text.split('\n').filter((line) => line.includes('turnpike:decision'))
 
-  it.each(['turnpike:*', 'turnpike:decision', 'express:*,turnpike:*', '*'])('=%s prints one line a decision', async (DEBUG) => {
-    const { stderr, stdout } = await runScript(used, { env: { DEBUG } })
-    expect(lines(stderr)).toHaveLength(3)
-    for (const line of lines(stderr)) expect(line).toMatch(/^turnpike:decision \{.*name: 'debugged'.*\}$/)
-    expect(lines(stderr).map((line) => /allowed: (\w+)/.exec(line)![1])).toEqual(['true', 'true', 'false'])
-    expect(stdout).toBe('')
-  })
+  it.each(['turnpike:*', 'turnpike:decision', 'express:*,turnpike:*', '*'])(
+    '=%s prints one line a decision',
+    async (DEBUG) => {
+      const { stderr, stdout } = await runScript(used, { env: { DEBUG } })
+      expect(lines(stderr)).toHaveLength(3)
+      for (const line of lines(stderr))
+        expect(line).toMatch(/^turnpike:decision \{.*name: 'debugged'.*\}$/)
+      expect(lines(stderr).map((line) => /allowed: (\w+)/.exec(line)![1])).toEqual([
+        'true',
+        'true',
+        'false',
+      ])
+      expect(stdout).toBe('')
+    },
+  )
 
-  it.each(['', 'express:*', 'turnpike:breaker', 'notturnpike:*'])('=%s prints none', async (DEBUG) => {
-    expect(lines((await runScript(used, { env: { DEBUG } })).stderr)).toEqual([])
-  })
+  it.each(['', 'express:*', 'turnpike:breaker', 'notturnpike:*'])(
+    '=%s prints none',
+    async (DEBUG) => {
+      expect(lines((await runScript(used, { env: { DEBUG } })).stderr)).toEqual([])
+    },
+  )
 })
 
 describe('no secret', () => {
-  const SECRETS = { key: 'sk_live_4242424242', email: 'ann.secret@example.org', password: 'correct-horse', cookie: 'sid=top-secret', redis: 'redis-password' }
+  const SECRETS = {
+    key: 'sk_live_4242424242',
+    email: 'ann.secret@example.org',
+    password: 'correct-horse',
+    cookie: 'sid=top-secret',
+    redis: 'redis-password',
+  }
 
   /** Does any of them show, as it is or as a key shows it? */
   function expectDiscretion(text: string): void {
@@ -167,34 +212,45 @@ describe('no secret', () => {
     }
   }
 
-  it.each([express5, koa3])('is in any event of a guarded login, refused or not, with Redis or without ($name)', async (framework) => {
-    const app = await framework.serve({
-      options: { redis: server.url, deadline: 200 },
-      routes: (tp) => ({
-        '/login': tp.loginGuard({ limit: 2, key: ({ headers }: any) => headers['x-email'] }),
-        '/api': tp.rateLimit({ limit: 2, window: '1m', fail: 'closed' }),
-      }),
-    })
-    await app.tp.ready()
-    const { emitted, published } = hear(app.tp)
-    const headers = {
-      'x-email': SECRETS.email, authorization: `Bearer ${SECRETS.key}`, 'x-api-key': SECRETS.key, 'x-password': SECRETS.password, cookie: SECRETS.cookie,
-    }
-    const round = async (): Promise<void> => {
-      for (let i = 0; i < 4; i++) {
-        await app.get('/login', { ...headers, 'x-status': '401' })
-        await app.get('/api?token=correct-horse', headers)
+  it.each([express5, koa3])(
+    'is in any event of a guarded login, refused or not, with Redis or without ($name)',
+    async (framework) => {
+      const app = await framework.serve({
+        options: { redis: server.url, deadline: 200 },
+        routes: (tp) => ({
+          '/login': tp.loginGuard({ limit: 2, key: ({ headers }: any) => headers['x-email'] }),
+          '/api': tp.rateLimit({ limit: 2, window: '1m', fail: 'closed' }),
+        }),
+      })
+      await app.tp.ready()
+      const { emitted, published } = hear(app.tp)
+      const headers = {
+        'x-email': SECRETS.email,
+        authorization: `Bearer ${SECRETS.key}`,
+        'x-api-key': SECRETS.key,
+        'x-password': SECRETS.password,
+        cookie: SECRETS.cookie,
       }
-      await app.get('/login', { ...headers, 'x-email': `${SECRETS.email}.other` })
-    }
-    await round()
-    server.freeze()
-    await round()
-    expect(emitted.decision.length).toBeGreaterThan(10)
-    expect(emitted.unavailable.length).toBeGreaterThan(0)
-    const all = inspect([emitted, published, app.errors, app.tp.status()], { depth: Infinity, showHidden: true, maxArrayLength: Infinity })
-    expectDiscretion(all)
-  })
+      const round = async (): Promise<void> => {
+        for (let i = 0; i < 4; i++) {
+          await app.get('/login', { ...headers, 'x-status': '401' })
+          await app.get('/api?token=correct-horse', headers)
+        }
+        await app.get('/login', { ...headers, 'x-email': `${SECRETS.email}.other` })
+      }
+      await round()
+      server.freeze()
+      await round()
+      expect(emitted.decision.length).toBeGreaterThan(10)
+      expect(emitted.unavailable.length).toBeGreaterThan(0)
+      const all = inspect([emitted, published, app.errors, app.tp.status()], {
+        depth: Infinity,
+        showHidden: true,
+        maxArrayLength: Infinity,
+      })
+      expectDiscretion(all)
+    },
+  )
 
   it('is in any line of DEBUG', async () => {
     const { stderr, code } = await runScript(
@@ -221,7 +277,14 @@ describe('no secret', () => {
     await using own = await startRedis()
     const app = await express5.serve({
       options: { redis: own.url, deadline: 500 },
-      routes: (tp) => ({ '/': tp.rateLimit({ limit: 10, window: '1m', skipSuccessful: true, key: ({ headers }: any) => headers['x-email'] }) }),
+      routes: (tp) => ({
+        '/': tp.rateLimit({
+          limit: 10,
+          window: '1m',
+          skipSuccessful: true,
+          key: ({ headers }: any) => headers['x-email'],
+        }),
+      }),
     })
     await app.tp.ready()
     const { emitted } = hear(app.tp)
@@ -232,8 +295,13 @@ describe('no secret', () => {
     })
     await app.get('/', { 'x-email': 'ann' })
     await until('the refund fails', () => emitted.error.length > 0)
-    expect(emitted.error[0]).toMatchObject({ feature: 'rateLimit', error: { code: 'TP_UNAVAILABLE' } })
-    expect(inspect(emitted.error, { depth: Infinity, showHidden: true })).not.toMatch(/args|limit:\{/)
+    expect(emitted.error[0]).toMatchObject({
+      feature: 'rateLimit',
+      error: { code: 'TP_UNAVAILABLE' },
+    })
+    expect(inspect(emitted.error, { depth: Infinity, showHidden: true })).not.toMatch(
+      /args|limit:\{/,
+    )
     own.thaw()
   })
 })

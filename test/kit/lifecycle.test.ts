@@ -1,7 +1,16 @@
 /** A kit comes up before its Redis, and goes when it is told to, or when nobody needs it. */
 import { once } from 'node:events'
 import { Redis } from 'ioredis'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest'
+import {
+  afterAll,
+  afterEach,
+  beforeAll,
+  beforeEach,
+  describe,
+  expect,
+  it,
+  onTestFinished,
+} from 'vitest'
 import { turnpike } from '../../src/node.ts'
 import { startRedis, testStore, type RedisServer } from '../../src/testing.ts'
 import { runScript, startScript, type Ended } from '../support/child.ts'
@@ -167,7 +176,13 @@ describe('close()', () => {
     const calls = Array.from({ length: 5 }, () => limiter.consume('me'))
     await tp.close()
     const decisions = await Promise.all(calls)
-    expect(decisions.map(({ source }) => source)).toEqual(['store', 'store', 'store', 'store', 'store'])
+    expect(decisions.map(({ source }) => source)).toEqual([
+      'store',
+      'store',
+      'store',
+      'store',
+      'store',
+    ])
     expect(decisions.map(({ remaining }) => remaining)).toEqual([9, 8, 7, 6, 5])
   })
 
@@ -199,21 +214,26 @@ describe('close()', () => {
 
   it('leaves use by the failure rules: never an error, never a hang', async () => {
     const tp = turnpike({ redis: server.url })
-    const make = (fail: 'open' | 'closed' | 'local') => tp.limiter(`after-${fail}`, { ...limit, fail })
+    const make = (fail: 'open' | 'closed' | 'local') =>
+      tp.limiter(`after-${fail}`, { ...limit, fail })
     const [open, closed, local] = [make('open'), make('closed'), make('local')]
     await tp.ready()
     await tp.close()
     expect(await open.consume('me')).toMatchObject({ allowed: true, source: 'open' })
     expect(await closed.consume('me')).toMatchObject({ allowed: false, source: 'closed' })
     expect((await local.consume('me')).allowed).toBe(true)
-    await expect(open.peek('me')).rejects.toMatchObject({ code: 'TP_UNAVAILABLE', reason: 'closed' })
+    await expect(open.peek('me')).rejects.toMatchObject({
+      code: 'TP_UNAVAILABLE',
+      reason: 'closed',
+    })
     await expect(tp.ready()).rejects.toMatchObject({ code: 'TP_UNAVAILABLE' })
   })
 
   it('is what `await using` calls', async () => {
     const client = new Redis(server.url)
     onTestFinished(() => client.disconnect())
-    const connections = async (): Promise<number> => Number(/connected_clients:(\d+)/.exec(await client.info('clients'))![1])
+    const connections = async (): Promise<number> =>
+      Number(/connected_clients:(\d+)/.exec(await client.info('clients'))![1])
     const before = await connections()
     {
       await using tp = turnpike({ redis: server.url })
@@ -226,7 +246,10 @@ describe('close()', () => {
   it('ends the connection that listens, too', async () => {
     const client = new Redis(server.url)
     onTestFinished(() => client.disconnect())
-    const names = async (): Promise<number> => (await client.client('LIST')).trim().split('\n').length
+    const names = async (): Promise<number> =>
+      String(await client.client('LIST'))
+        .trim()
+        .split('\n').length
     const before = await names()
     const tp = turnpike({ redis: server.url })
     tp.limiter('listening', { ...limit, denyCache: true })
@@ -239,7 +262,8 @@ describe('close()', () => {
     const client = new Redis(server.url)
     onTestFinished(() => client.disconnect())
     await once(client, 'ready')
-    const counts = (): number[] => ['ready', 'error', 'close', 'end'].map((name) => client.listenerCount(name))
+    const counts = (): number[] =>
+      ['ready', 'error', 'close', 'end'].map((name) => client.listenerCount(name))
     const before = counts()
     const tp = turnpike({ redis: client })
     await tp.ready()
@@ -251,10 +275,15 @@ describe('close()', () => {
   })
 
   it('leaves a client alone that it used itself, and its listeners as they were', async () => {
-    const client = new Redis(server.url, { maxRetriesPerRequest: 0, enableOfflineQueue: false, autoResendUnfulfilledCommands: false })
+    const client = new Redis(server.url, {
+      maxRetriesPerRequest: 0,
+      enableOfflineQueue: false,
+      autoResendUnfulfilledCommands: false,
+    })
     onTestFinished(() => client.disconnect())
     await once(client, 'ready')
-    const counts = (): number[] => ['ready', 'error', 'close', 'end'].map((name) => client.listenerCount(name))
+    const counts = (): number[] =>
+      ['ready', 'error', 'close', 'end'].map((name) => client.listenerCount(name))
     const before = counts()
     for (let i = 0; i < 20; i++) {
       const tp = turnpike({ redis: client, reuse: true })
@@ -284,7 +313,11 @@ describe('a kit that is there before Redis', () => {
     await server.restart()
     const { ms } = await timed(tp.ready('5s'))
     expect(ms).toBeLessThan(1500)
-    expect(await limiter.consume('me')).toMatchObject({ allowed: true, source: 'store', remaining: 9 })
+    expect(await limiter.consume('me')).toMatchObject({
+      allowed: true,
+      source: 'store',
+      remaining: 9,
+    })
     expect(tp.status().status).toBe('ok')
   })
 

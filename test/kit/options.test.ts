@@ -60,7 +60,8 @@ function client<Kind extends Redis | Redis5>(made: Kind): Kind {
 const limit = { limit: 10, window: '1m' } as const
 
 /** Use a limiter once. */
-const use = async (tp: Kit, name = 'used', subject = 'me') => await tp.limiter(name, limit).consume(subject)
+const use = async (tp: Kit, name = 'used', subject = 'me') =>
+  await tp.limiter(name, limit).consume(subject)
 
 /** The keys of one database, read by another connection. */
 async function keysOf(redis: RedisServer, db = 0): Promise<string[]> {
@@ -94,11 +95,15 @@ describe('an option that cannot be used is refused', () => {
     ['maxInflight', 'maxInFlight'],
     ['dead_line', 'deadline'],
   ])('an unknown one, with what was meant: %s', (wrong, right) => {
-    expect(refusal({ redis: 'memory', [wrong]: 1 }).message).toMatch(new RegExp(`there is no option ${wrong}. Did you mean ${right}\\?`))
+    expect(refusal({ redis: 'memory', [wrong]: 1 }).message).toMatch(
+      new RegExp(`there is no option ${wrong}. Did you mean ${right}\\?`),
+    )
   })
 
   it('an unknown one like no other, with all there are', () => {
-    expect(refusal({ redis: 'memory', colour: 'red' }).message).toContain('It takes one of redis, store, prefix')
+    expect(refusal({ redis: 'memory', colour: 'red' }).message).toContain(
+      'It takes one of redis, store, prefix',
+    )
   })
 
   it.each([
@@ -138,7 +143,18 @@ describe('redis', () => {
     expect(refusal({ redis }).message).toContain(`Did you mean ${meant}?`)
   })
 
-  it.each(['', 'http://localhost', 'redis:/localhost', 'redis//localhost', 'rediss:', 'Memory', 5, null, true, () => {}])('%s is refused', (redis) => {
+  it.each([
+    '',
+    'http://localhost',
+    'redis:/localhost',
+    'redis//localhost',
+    'rediss:',
+    'Memory',
+    5,
+    null,
+    true,
+    () => {},
+  ])('%s is refused', (redis) => {
     expect(refusal({ redis }).message).toMatch(/redis must be a URL/)
   })
 
@@ -152,7 +168,11 @@ describe('redis', () => {
     'localhost:6379?password=hunter2',
     'tcp://user:hunter2@localhost:6379?db=1',
   ])('a password is never shown: %s', (redis) => {
-    for (const error of [refusal({ redis }), refusal({ redis: { url: redis } }), refusal({ stores: { cache: { redis } }, redis: 'memory' })]) {
+    for (const error of [
+      refusal({ redis }),
+      refusal({ redis: { url: redis } }),
+      refusal({ stores: { cache: { redis } }, redis: 'memory' }),
+    ]) {
       expect(inspect(error, { depth: Infinity, showHidden: true })).not.toContain('hunter2')
       expect(JSON.stringify(error)).not.toContain('hunter2')
     }
@@ -188,7 +208,12 @@ describe('without redis', () => {
   it('production is refused with TP_NO_REDIS', () => {
     vi.stubEnv('REDIS_URL', '')
     vi.stubEnv('NODE_ENV', 'production')
-    expect(() => turnpike()).toThrow(expect.objectContaining({ code: 'TP_NO_REDIS', message: expect.stringContaining("redis: 'memory'") }))
+    expect(() => turnpike()).toThrow(
+      expect.objectContaining({
+        code: 'TP_NO_REDIS',
+        message: expect.stringContaining("redis: 'memory'"),
+      }),
+    )
     expect(() => turnpike.fromEnv()).toThrow(expect.objectContaining({ code: 'TP_NO_REDIS' }))
   })
 
@@ -202,7 +227,9 @@ describe('without redis', () => {
     vi.stubEnv('REDIS_URL', '')
     vi.stubEnv('NODE_ENV', 'development')
     const warned: string[] = []
-    const warn = vi.spyOn(process, 'emitWarning').mockImplementation((message) => void warned.push(String(message)))
+    const warn = vi
+      .spyOn(process, 'emitWarning')
+      .mockImplementation((message) => void warned.push(String(message)))
     onTestFinished(() => warn.mockRestore())
     const tp = make()
     expect(await use(tp)).toMatchObject({ remaining: 9 })
@@ -226,34 +253,61 @@ describe('without redis', () => {
 
   it('a REDIS_URL that is none is refused', () => {
     vi.stubEnv('REDIS_URL', 'user:hunter2@localhost')
-    expect(() => turnpike()).toThrow(expect.objectContaining({ code: 'TP_OPTION', message: expect.not.stringContaining('hunter2') }))
-    expect(() => turnpike.fromEnv()).toThrow(expect.objectContaining({ code: 'TP_OPTION', message: expect.not.stringContaining('hunter2') }))
+    expect(() => turnpike()).toThrow(
+      expect.objectContaining({
+        code: 'TP_OPTION',
+        message: expect.not.stringContaining('hunter2'),
+      }),
+    )
+    expect(() => turnpike.fromEnv()).toThrow(
+      expect.objectContaining({
+        code: 'TP_OPTION',
+        message: expect.not.stringContaining('hunter2'),
+      }),
+    )
   })
 })
 
 describe('fromEnv()', () => {
   /** Passwords with what URLs and shells make something else of. */
-  it.each(['simple', 'p@ss:w/rd', 'a%41b', '100%', 'ü#?&='])('takes REDIS_PASSWORD and REDIS_USERNAME: %s', async (password) => {
-    await using guarded = await startRedis({ args: ['--requirepass', password] })
-    const reachable = async (url: string, env: Record<string, string>): Promise<string> => {
-      vi.unstubAllEnvs()
-      for (const [name, value] of Object.entries({ REDIS_URL: url, ...env })) vi.stubEnv(name, value)
-      const tp = fromEnv()
-      await tp.ready('3s')
-      return (await use(tp)).source
-    }
-    const at = `${guarded.host}:${guarded.port}`
-    expect(await reachable(`redis://${at}`, { REDIS_PASSWORD: password })).toBe('store')
-    expect(await reachable(`redis://${at}/0`, { REDIS_USERNAME: 'default', REDIS_PASSWORD: password })).toBe('store')
-    expect(await reachable(`redis://default@${at}`, { REDIS_PASSWORD: password })).toBe('store')
-    // What the URL says itself counts.
-    expect(await reachable(`redis://:${encodeURIComponent(password)}@${at}`, { REDIS_PASSWORD: 'wrong' })).toBe('store')
-  })
+  it.each(['simple', 'p@ss:w/rd', 'a%41b', '100%', 'ü#?&='])(
+    'takes REDIS_PASSWORD and REDIS_USERNAME: %s',
+    async (password) => {
+      await using guarded = await startRedis({ args: ['--requirepass', password] })
+      const reachable = async (url: string, env: Record<string, string>): Promise<string> => {
+        vi.unstubAllEnvs()
+        for (const [name, value] of Object.entries({ REDIS_URL: url, ...env }))
+          vi.stubEnv(name, value)
+        const tp = fromEnv()
+        await tp.ready('3s')
+        return (await use(tp)).source
+      }
+      const at = `${guarded.host}:${guarded.port}`
+      expect(await reachable(`redis://${at}`, { REDIS_PASSWORD: password })).toBe('store')
+      expect(
+        await reachable(`redis://${at}/0`, { REDIS_USERNAME: 'default', REDIS_PASSWORD: password }),
+      ).toBe('store')
+      expect(await reachable(`redis://default@${at}`, { REDIS_PASSWORD: password })).toBe('store')
+      // What the URL says itself counts.
+      expect(
+        await reachable(`redis://:${encodeURIComponent(password)}@${at}`, {
+          REDIS_PASSWORD: 'wrong',
+        }),
+      ).toBe('store')
+    },
+  )
 
   it('names a file that cannot be read', () => {
     vi.stubEnv('REDIS_URL', 'rediss://localhost')
     vi.stubEnv('REDIS_SSL_CA_CERTS', '/nowhere/ca.pem')
-    expect(() => turnpike.fromEnv()).toThrow(expect.objectContaining({ code: 'TP_OPTION', message: expect.stringContaining("REDIS_SSL_CA_CERTS must be the path of a file that can be read; it is '/nowhere/ca.pem'") }))
+    expect(() => turnpike.fromEnv()).toThrow(
+      expect.objectContaining({
+        code: 'TP_OPTION',
+        message: expect.stringContaining(
+          "REDIS_SSL_CA_CERTS must be the path of a file that can be read; it is '/nowhere/ca.pem'",
+        ),
+      }),
+    )
   })
 })
 
@@ -266,10 +320,52 @@ describe('TLS', () => {
   beforeAll(async () => {
     folder = mkdtempSync(join(tmpdir(), 'turnpike-tls-'))
     writeFileSync(path('san'), 'subjectAltName=DNS:localhost,IP:127.0.0.1')
-    const openssl = (...args: string[]): void => void execFileSync('openssl', args, { cwd: folder, stdio: 'ignore' })
-    openssl('req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '1', '-keyout', 'ca.key', '-out', 'ca.pem', '-subj', '/CN=turnpike test')
-    openssl('req', '-newkey', 'rsa:2048', '-nodes', '-keyout', 'key.pem', '-out', 'request.pem', '-subj', '/CN=localhost')
-    openssl('x509', '-req', '-in', 'request.pem', '-CA', 'ca.pem', '-CAkey', 'ca.key', '-CAcreateserial', '-days', '1', '-extfile', 'san', '-out', 'cert.pem')
+    const openssl = (...args: string[]): void =>
+      void execFileSync('openssl', args, { cwd: folder, stdio: 'ignore' })
+    openssl(
+      'req',
+      '-x509',
+      '-newkey',
+      'rsa:2048',
+      '-nodes',
+      '-days',
+      '1',
+      '-keyout',
+      'ca.key',
+      '-out',
+      'ca.pem',
+      '-subj',
+      '/CN=turnpike test',
+    )
+    openssl(
+      'req',
+      '-newkey',
+      'rsa:2048',
+      '-nodes',
+      '-keyout',
+      'key.pem',
+      '-out',
+      'request.pem',
+      '-subj',
+      '/CN=localhost',
+    )
+    openssl(
+      'x509',
+      '-req',
+      '-in',
+      'request.pem',
+      '-CA',
+      'ca.pem',
+      '-CAkey',
+      'ca.key',
+      '-CAcreateserial',
+      '-days',
+      '1',
+      '-extfile',
+      'san',
+      '-out',
+      'cert.pem',
+    )
     // The port for TLS: one that was free a moment ago.
     const probe = createPlainServer().listen(0, '127.0.0.1')
     await once(probe, 'listening')
@@ -277,7 +373,18 @@ describe('TLS', () => {
     probe.close()
     await once(probe, 'close')
     secure = await startRedis({
-      args: ['--tls-port', String(port), '--tls-cert-file', path('cert.pem'), '--tls-key-file', path('key.pem'), '--tls-ca-cert-file', path('ca.pem'), '--tls-auth-clients', 'optional'],
+      args: [
+        '--tls-port',
+        String(port),
+        '--tls-cert-file',
+        path('cert.pem'),
+        '--tls-key-file',
+        path('key.pem'),
+        '--tls-ca-cert-file',
+        path('ca.pem'),
+        '--tls-auth-clients',
+        'optional',
+      ],
     })
   })
   afterAll(async () => {
@@ -314,15 +421,21 @@ describe('TLS', () => {
   })
 
   it('a certificate that nobody vouches for is warned of once, with the remedy', async () => {
-    expect(await warned(`rediss://localhost:${port}`)).toEqual([expect.stringMatching(/certificate is not trusted: .*tls\.ca.*REDIS_SSL_CA_CERTS/)])
+    expect(await warned(`rediss://localhost:${port}`)).toEqual([
+      expect.stringMatching(/certificate is not trusted: .*tls\.ca.*REDIS_SSL_CA_CERTS/),
+    ])
   })
 
   it('TLS against a server that speaks none is warned of once, with the remedy', async () => {
-    expect(await warned(`rediss://localhost:${secure.port}`)).toEqual([expect.stringContaining('use redis:// in place of rediss://')])
+    expect(await warned(`rediss://localhost:${secure.port}`)).toEqual([
+      expect.stringContaining('use redis:// in place of rediss://'),
+    ])
   })
 
   it('none against a server that speaks TLS is warned of once, with the remedy', async () => {
-    expect(await warned(`redis://localhost:${port}`)).toEqual([expect.stringContaining('use rediss:// in place of redis://')])
+    expect(await warned(`redis://localhost:${port}`)).toEqual([
+      expect.stringContaining('use rediss:// in place of redis://'),
+    ])
   })
 })
 
@@ -366,7 +479,11 @@ describe('prefix, version and tenant', () => {
     await use(make({ redis: server.url, prefix: 'shop' }))
     await use(make({ redis: server.url, prefix: 'shop', version: 2 }))
     await make({ redis: server.url }).forTenant('acme').limiter('used', limit).consume('me')
-    expect(await keysOf(server)).toEqual(['shop:limit:{me}:used.used.s', 'shop~2:limit:{me}:used.used.s', 'tp:limit:{acme=me}:used.used.s'])
+    expect(await keysOf(server)).toEqual([
+      'shop:limit:{me}:used.used.s',
+      'shop~2:limit:{me}:used.used.s',
+      'tp:limit:{acme=me}:used.used.s',
+    ])
   })
 
   it('another version is cold', async () => {
@@ -378,42 +495,66 @@ describe('prefix, version and tenant', () => {
 
   it('two tenants never share a bucket', async () => {
     const app = await express5.serve({
-      options: { redis: server.url, deadline: 2000, tenant: ({ headers }: any) => headers['x-tenant'] },
-      routes: (tp) => ({ '/': tp.rateLimit({ limit: 2, window: '1m' }), '/login': tp.loginGuard({ limit: 2, key: () => 'ann' }) }),
+      options: {
+        redis: server.url,
+        deadline: 2000,
+        tenant: ({ headers }: any) => headers['x-tenant'],
+      },
+      routes: (tp) => ({
+        '/': tp.rateLimit({ limit: 2, window: '1m' }),
+        '/login': tp.loginGuard({ limit: 2, key: () => 'ann' }),
+      }),
     })
-    const ask = async (tenant: string, path: string): Promise<number> => (await app.get(path, { 'x-tenant': tenant, 'x-status': '401' })).status
+    const ask = async (tenant: string, path: string): Promise<number> =>
+      (await app.get(path, { 'x-tenant': tenant, 'x-status': '401' })).status
     for (const path of ['/', '/login']) {
-      expect([await ask('a', path), await ask('a', path), await ask('a', path)]).toEqual([401, 401, 429])
-      expect([await ask('b', path), await ask('b', path), await ask('b', path)]).toEqual([401, 401, 429])
+      expect([await ask('a', path), await ask('a', path), await ask('a', path)]).toEqual([
+        401, 401, 429,
+      ])
+      expect([await ask('b', path), await ask('b', path), await ask('b', path)]).toEqual([
+        401, 401, 429,
+      ])
     }
   })
 
   it('a request of no tenant is an error, never a bucket that strangers share', async () => {
     const app = await express5.serve({
       options: { store: testStore(), tenant: () => undefined as unknown as string },
-      routes: (tp) => ({ '/': tp.rateLimit({ limit: 2, window: '1m' }), '/login': tp.loginGuard({ limit: 2, key: () => 'ann' }) }),
+      routes: (tp) => ({
+        '/': tp.rateLimit({ limit: 2, window: '1m' }),
+        '/login': tp.loginGuard({ limit: 2, key: () => 'ann' }),
+      }),
     })
     for (const path of ['/', '/login']) {
       expect((await app.get(path)).status).toBe(500)
-      expect(app.errors.at(-1)).toMatchObject({ code: 'TP_KEY', message: expect.stringContaining('tenant') })
+      expect(app.errors.at(-1)).toMatchObject({
+        code: 'TP_KEY',
+        message: expect.stringContaining('tenant'),
+      })
     }
   })
 
   it('a limiter outside a request must be told the tenant, or be of one', async () => {
     const tp = make({ store: testStore(), tenant: () => 'acme' })
     const limiter = tp.limiter('jobs', limit)
-    await expect(limiter.consume('me')).rejects.toMatchObject({ code: 'TP_KEY', message: expect.stringContaining('forTenant') })
+    await expect(limiter.consume('me')).rejects.toMatchObject({
+      code: 'TP_KEY',
+      message: expect.stringContaining('forTenant'),
+    })
     await expect(limiter.reset('me')).rejects.toMatchObject({ code: 'TP_KEY' })
     expect((await limiter.consume('me', { tenant: 'acme' })).remaining).toBe(9)
     expect((await tp.forTenant('acme').limiter('jobs', limit).consume('me')).remaining).toBe(8)
     expect((await tp.forTenant('globex').limiter('jobs', limit).consume('me')).remaining).toBe(9)
-    expect(() => tp.forTenant(undefined as unknown as string)).toThrow(expect.objectContaining({ code: 'TP_OPTION' }))
+    expect(() => tp.forTenant(undefined as unknown as string)).toThrow(
+      expect.objectContaining({ code: 'TP_OPTION' }),
+    )
   })
 
   it('limits that are stored for a subject count for its tenant only', async () => {
     const tp = make({ redis: server.url })
     await tp.forTenant('acme').limits.set('vip', { plan: 100 })
-    const remaining = async (tenant: string) => (await tp.forTenant(tenant).limiter('plan', limit).consume('vip')).remaining
+    const remaining = async (tenant: string) =>
+      (await tp.forTenant(tenant).limiter('plan', limit).consume('vip')).remaining
     expect(await remaining('acme')).toBe(99)
     expect(await remaining('globex')).toBe(9)
   })
@@ -423,22 +564,31 @@ describe('databases', () => {
   it.each([
     ['layout', { layout: 'databases' }],
     ['databases', { databases: { rateLimit: 2, cache: 1 } }],
-  ] as [string, Options][])('%s: limits land in database 2, whatever database the source names', async (_name, layout) => {
-    const sources = [
-      server.url,
-      `${server.url}/0`,
-      `${server.url}/5`,
-      `${server.url}?db=6`,
-      { url: `${server.url}/7` },
-      { host: server.host, port: server.port, db: 8 },
-      client(new Redis(`${server.url}/9`)),
-    ]
-    for (const redis of sources) await use(make({ redis, ...layout }))
-    const used = await Promise.all(Array.from({ length: 10 }, async (_, db) => ((await keysOf(server, db)).length > 0 ? db : -1)))
-    expect(used.filter((db) => db >= 0)).toEqual([2])
-    expect(await keysOf(server, 2)).toEqual(['tp:limit:{me}:used.used.s'])
-    expect((await use(make({ redis: server.url, ...layout }))).remaining).toBe(10 - sources.length - 1)
-  })
+  ] as [string, Options][])(
+    '%s: limits land in database 2, whatever database the source names',
+    async (_name, layout) => {
+      const sources = [
+        server.url,
+        `${server.url}/0`,
+        `${server.url}/5`,
+        `${server.url}?db=6`,
+        { url: `${server.url}/7` },
+        { host: server.host, port: server.port, db: 8 },
+        client(new Redis(`${server.url}/9`)),
+      ]
+      for (const redis of sources) await use(make({ redis, ...layout }))
+      const used = await Promise.all(
+        Array.from({ length: 10 }, async (_, db) =>
+          (await keysOf(server, db)).length > 0 ? db : -1,
+        ),
+      )
+      expect(used.filter((db) => db >= 0)).toEqual([2])
+      expect(await keysOf(server, 2)).toEqual(['tp:limit:{me}:used.used.s'])
+      expect((await use(make({ redis: server.url, ...layout }))).remaining).toBe(
+        10 - sources.length - 1,
+      )
+    },
+  )
 
   it('without them the database of the URL counts', async () => {
     await use(make({ redis: `${server.url}/5` }))
@@ -450,13 +600,18 @@ describe('databases', () => {
     onTestFinished(() => cluster.disconnect())
     for (const redis of [cluster, { cluster: [{ host: server.host, port: server.port }] }]) {
       for (const wish of [{ databases: { rateLimit: 2 } }, { layout: 'databases' }]) {
-        expect(refusal({ redis, ...wish }).message).toMatch(/databases must be left out on a Cluster/)
+        expect(refusal({ redis, ...wish }).message).toMatch(
+          /databases must be left out on a Cluster/,
+        )
       }
     }
   })
 
   it('and reuse exclude each other', () => {
-    expect(refusal({ redis: client(new Redis(server.url)), reuse: true, databases: { rateLimit: 2 } }).message).toContain('reuse')
+    expect(
+      refusal({ redis: client(new Redis(server.url)), reuse: true, databases: { rateLimit: 2 } })
+        .message,
+    ).toContain('reuse')
   })
 })
 
@@ -474,14 +629,20 @@ describe('stores', () => {
   })
 
   it('take the keyPrefix of their own client', async () => {
-    const [main, own] = [client(new Redis(server.url, { keyPrefix: 'main:' })), client(new Redis(other.url, { keyPrefix: 'own:' }))]
+    const [main, own] = [
+      client(new Redis(server.url, { keyPrefix: 'main:' })),
+      client(new Redis(other.url, { keyPrefix: 'own:' })),
+    ]
     await use(make({ redis: main, stores: { rateLimit: { redis: own } } }))
     expect(await keysOf(other)).toEqual(['own:tp:limit:{me}:used.used.s'])
   })
 })
 
 describe('a client that is handed in', () => {
-  const connections = async (): Promise<number> => (await server.send('CLIENT', 'LIST')).split('\n').filter((line) => line.startsWith('id=') || line.includes('id=')).length
+  const connections = async (): Promise<number> =>
+    (await server.send('CLIENT', 'LIST'))
+      .split('\n')
+      .filter((line) => line.startsWith('id=') || line.includes('id=')).length
 
   it('is duplicated with options that hang on to nothing, and is not closed', async () => {
     const theirs = client(new Redis(server.url))
@@ -490,7 +651,10 @@ describe('a client that is handed in', () => {
     const tp = make({ redis: theirs })
     await tp.ready('3s')
     expect((await connections()) - before).toBe(1)
-    expect(theirs.options).toMatchObject({ enableOfflineQueue: true, maxRetriesPerRequest: expect.any(Number) })
+    expect(theirs.options).toMatchObject({
+      enableOfflineQueue: true,
+      maxRetriesPerRequest: expect.any(Number),
+    })
     await tp.close()
     expect(await theirs.ping()).toBe('PONG')
   })
@@ -500,20 +664,41 @@ describe('a client that is handed in', () => {
     expect((await use(make({ redis: theirs }))).remaining).toBe(9)
     const itself = make({ redis: theirs, reuse: true })
     expect((await use(itself)).remaining).toBe(8)
-    expect((await use(make({ redis: { host: server.host, port: server.port, keyPrefix: 'app:' } }))).remaining).toBe(7)
+    expect(
+      (await use(make({ redis: { host: server.host, port: server.port, keyPrefix: 'app:' } })))
+        .remaining,
+    ).toBe(7)
     // reuse is about clients; options have a keyPrefix all the same.
-    expect((await use(make({ redis: { host: server.host, port: server.port, keyPrefix: 'app:' }, reuse: true }))).remaining).toBe(6)
+    expect(
+      (
+        await use(
+          make({ redis: { host: server.host, port: server.port, keyPrefix: 'app:' }, reuse: true }),
+        )
+      ).remaining,
+    ).toBe(6)
     expect(await keysOf(server)).toEqual(['app:tp:limit:{me}:used.used.s'])
   })
 
   it('is warned of once where reuse keeps options that let commands run late or twice', async () => {
     const warned: string[] = []
-    const warn = vi.spyOn(process, 'emitWarning').mockImplementation((message) => void warned.push(String(message)))
+    const warn = vi
+      .spyOn(process, 'emitWarning')
+      .mockImplementation((message) => void warned.push(String(message)))
     onTestFinished(() => warn.mockRestore())
     const theirs = client(new Redis(server.url))
     make({ redis: theirs, reuse: true })
-    expect(warned).toEqual([expect.stringMatching(/reuse: true keeps .*maxRetriesPerRequest, enableOfflineQueue, autoResendUnfulfilledCommands/)])
-    const safe = client(new Redis(server.url, { maxRetriesPerRequest: 0, enableOfflineQueue: false, autoResendUnfulfilledCommands: false }))
+    expect(warned).toEqual([
+      expect.stringMatching(
+        /reuse: true keeps .*maxRetriesPerRequest, enableOfflineQueue, autoResendUnfulfilledCommands/,
+      ),
+    ])
+    const safe = client(
+      new Redis(server.url, {
+        maxRetriesPerRequest: 0,
+        enableOfflineQueue: false,
+        autoResendUnfulfilledCommands: false,
+      }),
+    )
     make({ redis: safe, reuse: true })
     expect(warned).toHaveLength(1)
   })

@@ -7,19 +7,82 @@ import { keySpace, part, type Subject } from '../../src/store/keys.ts'
 const RUNS = { numRuns: 20_000 }
 
 const MALICE = [
-  '', '}', '{', '{}', '}{', '}x', '{x}', ':', 'a', 'b', 'a:b', 'a%3ab', '%3a', '%3A', '%', '%%', '~', '~e', '~u', '~h',
-  '~hXXXX', '~t', '=', 'a=b', 'acme=a', '!', '\u00e9', 'e\u0301', '\ud800', '\ud801', '\udc00\ud800', '\ufffd', '\0', '\r\n',
-  '\r\nFLUSHALL\r\n', ' ', 'A', '__proto__', 'constructor', 'undefined', 'null', '0', '-0', '*', '?', '[a]', '\\',
-  '"\\ud800"', '\\ud800', '~u%22%5cud800%22', '~e~e', 'a'.repeat(64), 'a'.repeat(65), 'é'.repeat(64), '\0'.repeat(65),
+  '',
+  '}',
+  '{',
+  '{}',
+  '}{',
+  '}x',
+  '{x}',
+  ':',
+  'a',
+  'b',
+  'a:b',
+  'a%3ab',
+  '%3a',
+  '%3A',
+  '%',
+  '%%',
+  '~',
+  '~e',
+  '~u',
+  '~h',
+  '~hXXXX',
+  '~t',
+  '=',
+  'a=b',
+  'acme=a',
+  '!',
+  '\u00e9',
+  'e\u0301',
+  '\ud800',
+  '\ud801',
+  '\udc00\ud800',
+  '\ufffd',
+  '\0',
+  '\r\n',
+  '\r\nFLUSHALL\r\n',
+  ' ',
+  'A',
+  '__proto__',
+  'constructor',
+  'undefined',
+  'null',
+  '0',
+  '-0',
+  '*',
+  '?',
+  '[a]',
+  '\\',
+  '"\\ud800"',
+  '\\ud800',
+  '~u%22%5cud800%22',
+  '~e~e',
+  'a'.repeat(64),
+  'a'.repeat(65),
+  'é'.repeat(64),
+  '\0'.repeat(65),
 ]
 
 const text = fc.oneof(
   { weight: 3, arbitrary: fc.constantFrom(...MALICE) },
-  { weight: 1, arbitrary: fc.array(fc.constantFrom(...MALICE), { maxLength: 4 }).map((all) => all.join('')) },
-  { weight: 1, arbitrary: fc.string({ unit: fc.constantFrom('a', ':', '~', '%', '{', '}', '=', '\ud800', 'é', '\0'), maxLength: 6 }) },
+  {
+    weight: 1,
+    arbitrary: fc.array(fc.constantFrom(...MALICE), { maxLength: 4 }).map((all) => all.join('')),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.string({
+      unit: fc.constantFrom('a', ':', '~', '%', '{', '}', '=', '\ud800', 'é', '\0'),
+      maxLength: 6,
+    }),
+  },
   { weight: 1, arbitrary: fc.string({ unit: 'binary', maxLength: 80 }) },
 )
-const subject: fc.Arbitrary<Subject> = fc.oneof(text, fc.array(text, { minLength: 1, maxLength: 4 }))
+const subject: fc.Arbitrary<Subject> = fc.oneof(
+  text,
+  fc.array(text, { minLength: 1, maxLength: 4 }),
+)
 const tenant = fc.option(text, { nil: undefined })
 
 /** One part alone is the same as that part in a list: what is counted by `'a'` is counted by `['a']`. */
@@ -27,7 +90,8 @@ const identity = (subject: Subject, tenant?: string): string =>
   JSON.stringify([typeof subject === 'string' ? [subject] : subject, tenant ?? null])
 
 const keys = keySpace('shop')
-const keyOf = (subject: Subject, tenant?: string): string => keys.key('limit', keys.tag(subject, tenant), 'x')
+const keyOf = (subject: Subject, tenant?: string): string =>
+  keys.key('limit', keys.tag(subject, tenant), 'x')
 
 describe('keys', () => {
   it('never make one of two different subjects, tenants included', () => {
@@ -83,10 +147,17 @@ describe('keys', () => {
     const subjects = fc.oneof(long, fc.array(long, { minLength: 1, maxLength: 4 }))
     const sub = 's'.repeat(66)
     fc.assert(
-      fc.property(subjects, fc.option(long, { nil: undefined }), fc.option(long, { nil: undefined }), (subject, tenant, version) => {
-        const longest = keySpace('p'.repeat(32), version)
-        expect(Buffer.byteLength(longest.key('limits', longest.tag(subject, tenant), sub))).toBeLessThanOrEqual(200)
-      }),
+      fc.property(
+        subjects,
+        fc.option(long, { nil: undefined }),
+        fc.option(long, { nil: undefined }),
+        (subject, tenant, version) => {
+          const longest = keySpace('p'.repeat(32), version)
+          expect(
+            Buffer.byteLength(longest.key('limits', longest.tag(subject, tenant), sub)),
+          ).toBeLessThanOrEqual(200)
+        },
+      ),
       RUNS,
     )
     const mega = 'é}'.repeat(2 ** 19)
@@ -96,7 +167,9 @@ describe('keys', () => {
 
   it('leave ordinary names readable', () => {
     expect(keyOf('user-42')).toBe('shop:limit:{user-42}:x')
-    expect(keyOf(['ann@example.org', '10.0.0.1'], 'acme')).toBe('shop:limit:{acme=ann@example.org:10.0.0.1}:x')
+    expect(keyOf(['ann@example.org', '10.0.0.1'], 'acme')).toBe(
+      'shop:limit:{acme=ann@example.org:10.0.0.1}:x',
+    )
     expect(keyOf('')).toBe('shop:limit:{~e}:x')
   })
 
@@ -104,7 +177,13 @@ describe('keys', () => {
     fc.assert(
       fc.property(text, text, text, (a, b, c) => {
         const mine = keyOf(b, a)
-        for (const other of [[a, b], [`${a}=${b}`], [a, '=', b], [`${a}:${b}`], [a, b, c]] as Subject[]) {
+        for (const other of [
+          [a, b],
+          [`${a}=${b}`],
+          [a, '=', b],
+          [`${a}:${b}`],
+          [a, b, c],
+        ] as Subject[]) {
           expect(keyOf(other)).not.toBe(mine)
           expect(keyOf(other, c)).not.toBe(mine)
         }
@@ -134,8 +213,15 @@ describe('keys', () => {
     fc.assert(
       fc.property(subject, text, (subject, name) => {
         const tag = keys.tag(subject)
-        const all = [keys.key('limit', tag), keys.key('limits', tag), keys.key('login', tag), keys.key('limit', tag, part(name))]
-        expect(new Set([...all, keys.channel('limit', name), keys.channel('login', name)]).size).toBe(6)
+        const all = [
+          keys.key('limit', tag),
+          keys.key('limits', tag),
+          keys.key('login', tag),
+          keys.key('limit', tag, part(name)),
+        ]
+        expect(
+          new Set([...all, keys.channel('limit', name), keys.channel('login', name)]).size,
+        ).toBe(6)
       }),
       { numRuns: 5000 },
     )

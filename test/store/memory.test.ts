@@ -8,7 +8,8 @@ const HOUR = 3_600_000
 describe('a full in-process engine', () => {
   it('drives out the key longest untouched', () => {
     const store = new MemoryStore({ maxKeys: 3 })
-    const alive = (): string[] => ['a', 'b', 'c', 'd', 'e', 'f', 'g'].filter((key) => store.get(key) !== undefined)
+    const alive = (): string[] =>
+      ['a', 'b', 'c', 'd', 'e', 'f', 'g'].filter((key) => store.get(key) !== undefined)
     for (const key of ['a', 'b', 'c']) store.set(key, key, HOUR)
     store.set('a', 'again', HOUR)
     store.set('d', 'd', HOUR)
@@ -38,7 +39,9 @@ describe('a full in-process engine', () => {
     const store = new MemoryStore({ maxKeys: 2, whenFull: 'refuse' })
     store.set('a', 1, HOUR)
     store.set('b', 1, HOUR)
-    expect(() => store.set('c', 1, HOUR)).toThrow(expect.objectContaining({ code: 'TP_UNAVAILABLE', reason: 'saturated' }))
+    expect(() => store.set('c', 1, HOUR)).toThrow(
+      expect.objectContaining({ code: 'TP_UNAVAILABLE', reason: 'saturated' }),
+    )
     store.set('a', 2, HOUR)
     expect(store.get('a')).toBe(2)
   })
@@ -70,7 +73,8 @@ describe('a full in-process engine', () => {
       for (let i = 0; i < 50_000; i++) store.set(`flood-${i}`, i, HOUR)
       return performance.now() - began
     }
-    const best = (maxKeys: number): number => Math.min(...Array.from({ length: 3 }, () => cost(maxKeys)))
+    const best = (maxKeys: number): number =>
+      Math.min(...Array.from({ length: 3 }, () => cost(maxKeys)))
     best(500)
     expect(best(50_000) / best(500)).toBeLessThan(8)
   })

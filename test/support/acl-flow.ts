@@ -19,7 +19,13 @@ export async function useEverything(redis: string, prefix: string): Promise<stri
   }
   const mine = tp.forTenant('acme')
   for (const algorithm of ['sliding-window', 'gcra', 'fixed-window'] as const) {
-    const limiter = mine.limiter(`all-${algorithm}`, { limit: 2, window: '1m', algorithm, fail: 'closed', blockFor: '1s' })
+    const limiter = mine.limiter(`all-${algorithm}`, {
+      limit: 2,
+      window: '1m',
+      algorithm,
+      fail: 'closed',
+      blockFor: '1s',
+    })
     const first = await limiter.consume('me')
     must('consume', first.source === 'store' && first.allowed)
     await first.refund()
@@ -41,16 +47,20 @@ export async function useEverything(redis: string, prefix: string): Promise<stri
   await denying.consume('me')
   await denying.consume('me')
   must('deny cache', (await denying.consume('me')).source === 'deny-cache')
-  await until('a reset is heard', async () => {
-    await resetting.reset('me')
-    return (await denying.consume('me')).source === 'store'
-  }, 2000)
+  await until(
+    'a reset is heard',
+    async () => {
+      await resetting.reset('me')
+      return (await denying.consume('me')).source === 'store'
+    },
+    2000,
+  )
 
   const statuses = { '/login': 401, '/welcome': 200 } as Record<string, number>
   const guard = tp.loginGuard({ key: () => 'ann@example.org' })
   const health = tp.health()
   const server = createServer((req, res) => {
-    const middleware: NodeMiddleware = req.url! in statuses ? guard : health
+    const middleware: NodeMiddleware = statuses[req.url!] ? guard : health
     middleware(req, res, (error) => {
       res.statusCode = error ? 500 : statuses[req.url!]!
       res.end(String(error))

@@ -56,7 +56,8 @@ export function startScript(
     }
     ${source}`
   const inherited = { ...process.env }
-  for (const name of ['DEBUG', 'NODE_ENV', 'REDIS_URL', 'NODE_OPTIONS', 'VITEST']) delete inherited[name]
+  for (const name of ['DEBUG', 'NODE_ENV', 'REDIS_URL', 'NODE_OPTIONS', 'VITEST'])
+    delete inherited[name]
   const child = spawn(process.execPath, [...node, '--input-type=module', '-e', whole], {
     cwd: root,
     env: { ...inherited, ...env },

@@ -107,7 +107,10 @@ export async function startFaultProxy(target: number): Promise<FaultProxy> {
   const listener = createServer({ allowHalfOpen: true, noDelay: true }, (client) => {
     client.on('error', () => {})
     traffic.connections++
-    if (faults.mode === 'refuse') return void client.resetAndDestroy()
+    if (faults.mode === 'refuse') {
+      client.resetAndDestroy()
+      return
+    }
     const server = connect({ port: target, host: HOST, allowHalfOpen: true, noDelay: true })
     const link: Link = { client, server, stranded: false }
     links.add(link)

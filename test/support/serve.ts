@@ -10,7 +10,6 @@ import type { Turnpike, TurnpikeOptions } from '../../src/kit.ts'
 import { turnpike as forKoa } from '../../src/koa.ts'
 import { watchStarvation } from './starvation.ts'
 
-// oxlint-disable typescript/no-explicit-any
 export type AnyKit = Turnpike<any, any>
 
 /** Routes of an application: one middleware under test each, and a handler that answers 200, or what X-Status says. */
@@ -42,7 +41,8 @@ export interface Framework {
   serve(setup: Setup): Promise<Served>
 }
 
-const wanted = (headers: Record<string, string | string[] | undefined>): number => Number(headers['x-status'] ?? 200)
+const wanted = (headers: Record<string, string | string[] | undefined>): number =>
+  Number(headers['x-status'] ?? 200)
 
 function onExpress(name: string, framework: typeof express): Framework {
   return {
@@ -83,7 +83,7 @@ const onKoa: Framework = {
 }
 
 export const express5: Framework = onExpress('Express 5', express)
-export const express4App: Framework = onExpress('Express 4', express4 as unknown as typeof express)
+export const express4App: Framework = onExpress('Express 4', express4)
 export const koa3: Framework = onKoa
 
 async function listen(tp: AnyKit, app: RequestListener, errors: unknown[]): Promise<Served> {
@@ -113,7 +113,12 @@ async function listen(tp: AnyKit, app: RequestListener, errors: unknown[]): Prom
     for await (const piece of res) pieces.push(piece as Buffer)
     const ms = took.get(id) ?? NaN
     took.delete(id)
-    return { status: res.statusCode, headers: res.headers, body: Buffer.concat(pieces).toString(), ms }
+    return {
+      status: res.statusCode,
+      headers: res.headers,
+      body: Buffer.concat(pieces).toString(),
+      ms,
+    }
   }
   return { tp, errors, get }
 }

@@ -15,7 +15,9 @@ export function openStore(
   options: Partial<RedisStoreOptions> & Pick<RedisStoreOptions, 'source'>,
 ): OpenedStore {
   const emitter = new Emitter('')
-  const events = Object.fromEntries(NAMES.map((name) => [name, []])) as unknown as OpenedStore['events']
+  const events = Object.fromEntries(
+    NAMES.map((name) => [name, []]),
+  ) as unknown as OpenedStore['events']
   for (const name of NAMES) emitter.on(name, (event) => (events[name] as unknown[]).push(event))
   const store = new RedisStore({
     name: 'redis',

@@ -2,7 +2,7 @@
 import { isUnavailable, TurnpikeError } from '../../errors.ts'
 import type { Emitter } from '../../events.ts'
 import type { Budget } from '../../store/budget.ts'
-import type { Arg, Store } from '../../store/store.ts'
+import type { Arg, Operation, Store } from '../../store/store.ts'
 import type { Ground } from '../ground.ts'
 import { decisionOf, LimitDecision, unitedOf } from './charge.ts'
 import type { Charge } from './charge.ts'
@@ -11,10 +11,10 @@ import type { Decision, Source } from './decision.ts'
 import type { Fail } from './options.ts'
 import type { Policy } from './policy.ts'
 import { reset } from './reset.ts'
-import { take } from './take.ts'
+import { take, takeOf } from './take.ts'
 
 /** How many runs a sliding window's log holds at most: it over-holds by window / RUNS, and is exact for limits up to it. */
-const RUNS = '64'
+const RUNS = 64
 
 export interface EngineOptions {
   feature: 'rateLimit' | 'loginGuard' | 'limiter'
@@ -35,10 +35,13 @@ export class Engine {
   readonly options: EngineOptions
   readonly #ground: Ground
   readonly #denied: DenyCache | undefined
+  readonly #constant: Operation<number[]> | undefined
 
-  constructor(ground: Ground, options: EngineOptions) {
+  /** @param constants what every charge is but for its subject, where that is known beforehand */
+  constructor(ground: Ground, options: EngineOptions, constants?: readonly Omit<Charge, 'tag'>[]) {
     this.#ground = ground
     this.options = options
+    if (constants && !constants.some(({ policy }) => policy.calendar)) this.#constant = this.#written(constants)
     if (options.denyCache > 0) {
       this.#denied = new DenyCache(options.denyCache)
       ground.store.subscribe(this.#channel, (tag) => this.#denied!.forget(tag))
@@ -57,8 +60,26 @@ export class Engine {
     return this.#ground.keys.channel('limit', 'reset')
   }
 
-  /** Charge, all or nothing. Never rejects because Redis is away: then the failure rule decides. */
-  async consume(charges: readonly Charge[], budget?: Budget): Promise<LimitDecision> {
+  /**
+   * Charge, all or nothing. Never rejects because Redis is away: then the failure rule decides.
+   * @param constant are the charges those that the engine was made for?
+   */
+  consume(charges: readonly Charge[], budget?: Budget, constant = false): Promise<LimitDecision> {
+    const { store } = this.#ground
+    const alone = ofOneSubject(charges)
+    if (this.#denied || (store.cluster && !alone)) return this.#considered(charges, budget)
+    const reply =
+      constant && alone && this.#constant
+        ? store.run(this.#constant, this.#keys(charges, this.#tags(charges)), [], budget)
+        : this.#run(store, this.#verb, charges, 0, budget)
+    return reply.then(
+      (numbers) => this.report(decisionOf(this, charges, 'store', numbers)),
+      async (error) => this.report(await this.withoutStore(error, charges)),
+    )
+  }
+
+  /** As consume, where memory may know the answer, or several slots have to agree. */
+  async #considered(charges: readonly Charge[], budget?: Budget): Promise<LimitDecision> {
     const remembered = this.#denied?.find(charges, this.#ground.store.now())
     if (remembered) return this.report(new LimitDecision(this, charges, 'deny-cache', false, remembered, 0))
     let decision: LimitDecision
@@ -149,17 +170,40 @@ export class Engine {
 
   /** One script call; again, if a calendar period ended on the way. */
   async #run(store: Store, verb: Verb, charges: readonly Charge[], at: number, budget?: Budget): Promise<number[]> {
-    const keys = charges.map((charge) => this.#key(charge))
-    const tags = this.options.overrides ? [...new Set(charges.map(({ tag }) => tag))] : []
-    for (const tag of tags) keys.push(this.#ground.keys.key('limits', tag))
-    let now = store.now()
+    const tags = this.#tags(charges)
+    const keys = this.#keys(charges, tags)
+    let now = charges.some(({ policy }) => policy.calendar) ? store.now() : 0
     for (let attempt = 0; attempt < 3; attempt++) {
-      const args = argumentsOf(verb, charges, tags, at, now)
-      const reply = (await store.run(take, keys, args, budget)) as number[]
+      const reply = await store.run(take, keys, argumentsOf(verb, charges, tags, at, now), budget)
       if (reply[0] !== -1) return reply
       now = reply[1]!
     }
     throw new TurnpikeError('TP_COMMAND', "The server's clock jumps: no calendar period holds it.")
+  }
+
+  /** The script for charges that are known but for their subject. */
+  #written(constants: readonly Omit<Charge, 'tag'>[]): Operation<number[]> {
+    const own = this.options.overrides ? 1 : 0
+    return takeOf(
+      this.#verb,
+      constants.map(({ policy, limit, window, cost }) => {
+        const { letter: algorithm, name, burst, block, blockMax } = policy
+        return { algorithm, name, limit, window, aux: auxOf(algorithm, burst, limit), cost, block, blockMax, own }
+      }),
+    )
+  }
+
+  /** Whose stored limits the script has to look at. */
+  #tags(charges: readonly Charge[]): readonly string[] {
+    if (!this.options.overrides) return []
+    return ofOneSubject(charges) ? [charges[0]!.tag] : [...new Set(charges.map(({ tag }) => tag))]
+  }
+
+  #keys(charges: readonly Charge[], tags: readonly string[]): string[] {
+    const keys: string[] = []
+    for (const charge of charges) keys.push(this.#key(charge))
+    for (const tag of tags) keys.push(this.#ground.keys.key('limits', tag))
+    return keys
   }
 
   #key({ policy, tag, sub }: Charge): string {
@@ -168,8 +212,7 @@ export class Engine {
 
   /** On a Cluster a script's keys must share a slot: one group for each subject. Elsewhere one for all. */
   #groups(charges: readonly Charge[]): (readonly Charge[])[] {
-    const [first, ...rest] = charges
-    if (!this.#ground.store.cluster || rest.every(({ tag }) => tag === first!.tag)) return [charges]
+    if (!this.#ground.store.cluster || ofOneSubject(charges)) return [charges]
     const groups = new Map<string, Charge[]>()
     for (const charge of charges) groups.set(charge.tag, [...(groups.get(charge.tag) ?? []), charge])
     return [...groups.values()]
@@ -193,20 +236,25 @@ export class Engine {
   }
 }
 
-/** ARGV of take.lua. */
+function ofOneSubject(charges: readonly Charge[]): boolean {
+  const { tag } = charges[0]!
+  for (let i = 1; i < charges.length; i++) if (charges[i]!.tag !== tag) return false
+  return true
+}
+
+/** What an algorithm needs besides limit and window. */
+const auxOf = (letter: Policy<never>['letter'], burst: number | undefined, limit: number): number | undefined =>
+  letter === 's' ? RUNS : letter === 'g' ? (burst ?? limit) : undefined
+
+/** ARGV of take-head.lua. */
 function argumentsOf(verb: Verb, charges: readonly Charge[], tags: readonly string[], at: number, now: number): Arg[] {
   const args: Arg[] = [verb, charges.length, at]
   for (const { policy, tag, limit, window, cost } of charges) {
-    const { letter, name, burst, calendar, block, blockMax } = policy as Policy<never>
-    let length = window
-    let aux: Arg = letter === 's' ? RUNS : letter === 'g' ? (burst ?? limit) : ''
-    if (calendar) {
-      const period = calendar(now)
-      aux = period.start
-      length = period.end - period.start
-    }
-    args.push(letter, name, limit, length, aux, cost, block, blockMax, tags.length === 0 ? 0 : tags.indexOf(tag) + 1)
+    const { letter, name, burst, calendar, block, blockMax } = policy
+    const period = calendar?.(now)
+    const length = period ? period.end - period.start : window
+    const aux = period?.start ?? auxOf(letter, burst, limit) ?? ''
+    args.push(letter, name, limit, length, aux, cost, block, blockMax, tags.indexOf(tag) + 1)
   }
   return args
 }
-

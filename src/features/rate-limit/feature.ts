@@ -22,21 +22,23 @@ export function rateLimitFeature<Native>(
   options: RateLimitOptions<Native>,
 ): Feature<Native, Promise<Decision>> {
   const { skip, shadow = false, skipSuccessful = false, skipFailed = false, onLimited, reply } = options
+  const refunds = skipSuccessful || skipFailed
   const fields = fieldWriter({ standard: options.headers ?? true, legacy: options.legacyHeaders ?? false, partitionKey: options.partitionKey })
   const silent = shadow || ((options.headers ?? true) === false && !options.legacyHeaders)
 
-  const headersOf = (decision: Decision): Headers => fields(decision, decider.now())
+  // Only the old headers tell the time.
+  const headersOf = (decision: Decision): Headers => fields(decision, options.legacyHeaders ? decider.now() : 0)
 
   function planOf(x: Exchange<Native>, decision: Decision): Plan | Promise<Plan> {
     if (!decision.allowed && !shadow) return answerOf(x, decision)
+    const expose = { rateLimit: decision }
+    if (!refunds) return silent ? { expose } : { expose, head: () => headersOf(decision) }
     return {
-      expose: { rateLimit: decision },
+      expose,
       ...(!silent && { head: () => headersOf(decision) }),
-      ...((skipSuccessful || skipFailed) && {
-        end: ({ status, finished }) => {
-          if (finished && (status < 400 ? skipSuccessful : skipFailed)) decider.inBackground(decision.refund())
-        },
-      }),
+      end: ({ status, finished }) => {
+        if (finished && (status < 400 ? skipSuccessful : skipFailed)) decider.inBackground(decision.refund())
+      },
     }
   }
 
@@ -47,19 +49,25 @@ export function rateLimitFeature<Native>(
     return { reply: custom(await reply(x.native, decision), { ...headers, ...retryAfter(decision) }) }
   }
 
-  async function handle(x: Exchange<Native>, early: Promise<Decision> | undefined): Promise<Plan> {
-    if (skip && (await skip(x.native))) return pass
-    return planOf(x, await (early ?? decider.decide(x)))
+  function handle(x: Exchange<Native>, early: Promise<Decision> | undefined): Promise<Plan> {
+    if (skip) return unlessSkipped(x, skip)
+    return (early ?? decider.decide(x)).then((decision) => planOf(x, decision))
+  }
+
+  async function unlessSkipped(x: Exchange<Native>, skips: NonNullable<typeof skip>): Promise<Plan> {
+    return (await skips(x.native)) ? pass : planOf(x, await decider.decide(x))
   }
 
   return {
     name: 'rateLimit',
     ...(decider.early && {
       prepare(x) {
-        const decision = decider.decide(x)
-        // Its failure is handle's to tell; until then nobody may call it unhandled.
-        decision.catch(() => {})
-        return decision
+        try {
+          return decider.decide(x)
+        } catch {
+          // A key that cannot be had is told at this limit's turn, not before the earlier ones had theirs.
+          return undefined
+        }
       },
       discard: (early) => decider.inBackground(early.then((decision) => decision.refund())),
     }),

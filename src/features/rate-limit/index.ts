@@ -66,9 +66,11 @@ export function rateLimit<Native>(
   if (options.limiter) return foreign(ground, options, where)
   const { name, policies } = policiesOf(where, options, options.name)
   ground.claim(name, options.name !== undefined)
-  const engine = new Engine(ground, engineOptions('rateLimit', name, where, options))
-  const decider = deciderOf(ground, engine, policies, options, where)
-  return { feature: rateLimitFeature(decider, options) as Feature<Native>, limiter: limiter(ground, engine, policies as readonly Policy<never>[], where) }
+  const plain = policies as readonly Policy<never>[]
+  const constants = constantsOf(plain, options.cost)
+  const engine = new Engine(ground, engineOptions('rateLimit', name, where, options), constants)
+  const decider = deciderOf(ground, engine, policies, constants, options, where)
+  return { feature: rateLimitFeature(decider, options) as Feature<Native>, limiter: limiter(ground, engine, plain, where) }
 }
 
 /** `tp.limiter()`: counting by a subject that is given with each call. */
@@ -77,69 +79,78 @@ export function namedLimiter(ground: Ground, name: string, options: LimiterOptio
   if (!identifier.accepts(name)) throw optionError('tp.limiter()', 'name', name, identifier.expected, identifier.meant?.(name))
   check(where, options, CALL)
   const { policies } = policiesOf<never>(where, options, name)
-  return limiter(ground, new Engine(ground, engineOptions('limiter', name, where, options)), policies, where)
+  const engine = new Engine(ground, engineOptions('limiter', name, where, options), constantsOf(policies, 1))
+  return limiter(ground, engine, policies, where)
 }
+
+/** What each charge is but for its subject, if none of it is a function of the request. */
+function constantsOf(policies: readonly Policy<never>[], shared: unknown = 1): Constant[] | undefined {
+  const constants = policies.map((policy) => ({ policy, limit: policy.limit, window: policy.window, cost: policy.costOf ?? shared }))
+  const known = constants.every(({ limit, window, cost }) => [limit, window, cost].every((value) => typeof value === 'number'))
+  return known ? (constants as Constant[]) : undefined
+}
+
+type Constant = Omit<Charge, 'tag'>
 
 /** Works out what each request is charged. */
 function deciderOf<Native>(
   ground: Ground<Native>,
   engine: Engine,
   policies: readonly Policy<Native>[],
+  constants: readonly Constant[] | undefined,
   options: RateLimitOptions<Native>,
   where: string,
 ): Decider<Native> {
   const { key: shared, cost = 1, ipv6Subnet } = options
-  const ofMount = ({ native, ip }: Exchange<Native>): ReturnType<Key<Native>> =>
-    shared ? shared(native) : subjectOf(ip, ipv6Subnet)
   const sharing = policies.some(({ key }) => !key)
-  const computed = (policy: Policy<Native>): boolean =>
-    Boolean(policy.limitOf ?? policy.windowOf) || typeof (policy.costOf ?? cost) === 'function'
-  const fixed = !policies.some(computed)
+  const several = policies.some(({ key }) => key)
+  const ofMount = (x: Exchange<Native>): ReturnType<Key<Native>> =>
+    shared ? shared(x.native) : subjectOf(x.ip, ipv6Subnet)
 
-  /** What each policy counts by: at once, unless a key is a promise. */
-  function subjects(x: Exchange<Native>): Given[] | Promise<Given[]> {
-    const own = sharing ? ofMount(x) : undefined
-    const all = policies.map(({ key }) => (key ? key(x.native) : own))
-    return all.some((each) => each instanceof Promise) ? Promise.all(all) : (all as Given[])
+  /** Where only the subject varies, nothing has to be awaited: a pipeline's commands leave in one tick. */
+  function decide(x: Exchange<Native>): Promise<Decision> {
+    if (!constants || several || ground.tenant) return workedOut(x)
+    const given = ofMount(x)
+    if (given instanceof Promise) return given.then((subject) => charge(x, tagOf(ground.keys, subject, undefined, where)))
+    return charge(x, tagOf(ground.keys, given, undefined, where))
   }
 
-  function chargesOf(given: readonly Given[], tenant: string | undefined, values: readonly Values[]): Charge[] {
-    return policies.map((policy, i) => ({
-      policy: policy as Policy<never>,
-      tag: tagOf(ground.keys, given[i], tenant, where),
-      ...values[i]!,
-    }))
+  function charge(x: Exchange<Native>, tag: string): Promise<Decision> {
+    const charges: Charge[] = []
+    for (const { policy, limit, window, cost: amount } of constants!) charges.push({ policy, tag, limit, window, cost: amount })
+    return engine.consume(charges, x.budget, true)
   }
 
-  /** Limits, windows and costs as they stand in the options. */
-  const constants = policies.map(({ limit = 0, window = 0, costOf }): Values => ({ limit, window, cost: Number(costOf ?? cost) }))
+  async function workedOut(x: Exchange<Native>): Promise<Decision> {
+    const given = sharing ? ofMount(x) : undefined
+    const keys = policies.map(({ key }) => (key ? key(x.native) : given))
+    const [tenant, ...subjects] = await Promise.all([ground.tenant?.(x.native), ...keys])
+    const charges = await Promise.all(
+      policies.map(async (policy, i): Promise<Charge> => ({
+        policy: policy as Policy<never>,
+        tag: tagOf(ground.keys, subjects[i], tenant, where),
+        ...(await amountsOf(x.native, policy)),
+      })),
+    )
+    return await engine.consume(charges, x.budget)
+  }
 
-  /** Those that are functions of the request. */
-  async function valuesOf(native: Native, { name, limitOf, windowOf, costOf = cost }: Policy<Native>, i: number): Promise<Values> {
-    const { limit, window } = constants[i]!
+  async function amountsOf(native: Native, policy: Policy<Native>): Promise<Pick<Charge, 'limit' | 'window' | 'cost'>> {
+    const { name, limitOf, windowOf, costOf = cost } = policy
     return {
-      limit: limitOf ? checked('limit', await limitOf(native), name) : limit,
-      window: windowOf ? checked('window', await windowOf(native), name) : window,
+      limit: limitOf ? checked('limit', await limitOf(native), name) : policy.limit!,
+      window: windowOf ? checked('window', await windowOf(native), name) : policy.window!,
       cost: checked('cost', typeof costOf === 'function' ? await costOf(native) : costOf, name),
     }
   }
 
   return {
-    early: needsOnlyRequest(options as RateLimitOptions<never>) && !ground.tenant,
+    early: needsOnlyRequest(options as RateLimitOptions<never>) && !ground.tenant && !several,
     now: () => ground.store.now(),
     inBackground: (write) => engine.inBackground(write),
-    async decide(x) {
-      // Whatever can be worked out at once is: a pipeline's commands leave in one tick.
-      const given = subjects(x)
-      const tags = given instanceof Promise ? await given : given
-      const tenant = ground.tenant && (await ground.tenant(x.native))
-      const values = fixed ? constants : await Promise.all(policies.map((policy, i) => valuesOf(x.native, policy, i)))
-      return await engine.consume(chargesOf(tags, tenant, values), x.budget)
-    },
+    decide,
   }
 }
-
-type Values = Pick<Charge, 'limit' | 'window' | 'cost'>
 
 /** What a foreign limiter brings with it, or cannot do. */
 const OWN = ['limit', 'window', 'policies', 'algorithm', 'burst', 'timeZone', 'blockFor', 'blockMax', 'countDenied', 'denyCache', 'overrides'] as const

@@ -1,13 +1,15 @@
 -- Several policies of one subject, decided and charged in one step: all or none.
 --
+-- What is asked comes from the head that stands in front of this script: `verb`, `n`, `at` and `policy(i)`,
+-- read from ARGV (take-head.lua) or, where they are the same for every request, written out (take.ts).
+--
 -- KEYS[1..n]   one state per policy
 -- KEYS[n+1..]  optional: hashes of subjects' own limits, policy name -> limit. Their field '~', in ms,
 --              is the time to live that the hash gets again when less than half of it is left
--- ARGV[1]      'c' consume | 'd' consume, and charge a refusal too | 'p' peek | 'f' charge beyond the limit
+-- verb         'c' consume | 'd' consume, and charge a refusal too | 'p' peek | 'f' charge beyond the limit
 --              'r' refund | 'b' block the subject, in policy 1, for `cost` ms
--- ARGV[2]      n
--- ARGV[3]      'r': when, in ms, the charge was made; 0: unknown
--- then 9 per policy:
+-- at           'r': when, in ms, the charge was made; 0: unknown
+-- policy(i) gives nine values:
 --   algorithm  's' sliding window | 'f' fixed window | 'g' GCRA
 --   name, limit, window (ms)
 --   aux        's' runs at most | 'f' start (ms) of the calendar period, '' for windows aligned to the epoch | 'g' burst
@@ -27,7 +29,6 @@
 --   'f' end of the period, count
 --   'g' time, level, end, window, and the level's low-water marks. A level is in unit * ms: it drains by `limit` a ms,
 --       a unit raises it by `window`. Whole numbers, so nothing is lost to rounding
-local verb, n, at = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local call, read, pack, sub = redis.call, struct.unpack, struct.pack, string.sub
 local floor, ceil, max, min = math.floor, math.ceil, math.max, math.min
 local MOST = 1099511627775 -- units in a run: 5 bytes
@@ -69,12 +70,10 @@ end
 -- 1. Look at every policy. `seen` keeps 10 values of each for the second pass; filled here, Lua allots it once.
 local seen = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 for i = 1, n do
-  local a, k = i * 9 - 6, i * 10 - 10
-  local algorithm, limit, window = ARGV[a + 1], tonumber(ARGV[a + 3]), tonumber(ARGV[a + 4])
-  local aux, cost = tonumber(ARGV[a + 5]), tonumber(ARGV[a + 6])
-  local own = ownLives and tonumber(ARGV[a + 9]) or 0
+  local k = i * 10 - 10
+  local algorithm, name, limit, window, aux, cost, _, _, own = policy(i)
   if own > 0 and ownLives[own] ~= -2 then
-    local value = call('HGET', KEYS[n + own], ARGV[a + 2])
+    local value = call('HGET', KEYS[n + own], name)
     if value and #value <= 13 and string.find(value, '^%d+$') and tonumber(value) <= 1000000000000 then
       limit = tonumber(value)
     end
@@ -174,9 +173,8 @@ end
 local refusedCharge = verb == 'd' and allowed == 0
 local out = { allowed, now, 0, 0, 0, 0, 0 }
 for i = 1, n do
-  local a, k, o = i * 9 - 6, i * 10 - 10, i * 5 - 3
-  local algorithm, window = ARGV[a + 1], tonumber(ARGV[a + 4])
-  local aux, cost = tonumber(ARGV[a + 5]), tonumber(ARGV[a + 6])
+  local k, o = i * 10 - 10, i * 5 - 3
+  local algorithm, _, _, window, aux, cost, first, longest = policy(i)
   local limit, value, ends, strikes, length = seen[k + 1], seen[k + 2], seen[k + 3], seen[k + 4], seen[k + 5]
   local clock, x, y, z, violated = seen[k + 6], seen[k + 7], seen[k + 8], seen[k + 9], seen[k + 10]
   local remaining, reset, retry = 0, 0, 0
@@ -314,9 +312,8 @@ for i = 1, n do
   end
 
   if violated == 1 and verb ~= 'p' then
-    local first = tonumber(ARGV[a + 7])
     if first > 0 then
-      length = min(first * 2 ^ strikes, max(first, tonumber(ARGV[a + 8])))
+      length = min(first * 2 ^ strikes, max(first, longest))
       ends = now + length
       strikes = min(strikes + 1, 65535)
       changed = true

@@ -1,6 +1,7 @@
 import { operation, type Arg, type Database, type Operation } from '../../store/store.ts'
 import type { Limits } from './overrides.ts'
-import lua from './take.lua'
+import head from './take-head.lua'
+import body from './take.lua'
 import {
   fixedWindow,
   gcra,
@@ -150,4 +151,51 @@ function memory(
  * window, fixed window and GCRA, with blocks, refunds and the subject's own limits. Its keys,
  * arguments and reply are described at the head of `take.lua`.
  */
-export const take: Operation<number[]> = operation({ name: 'take', lua, memory })
+export const take: Operation<number[]> = operation({
+  name: 'take',
+  lua: `${head}${body}`,
+  memory,
+})
+
+/** One policy as `take` is asked about it; aux is undefined for windows aligned to the epoch. */
+export interface Constant {
+  algorithm: 's' | 'f' | 'g'
+  name: string
+  limit: number
+  window: number
+  aux: number | undefined
+  cost: number
+  block: number
+  blockMax: number
+  /** Which hash of own limits counts, from 1; 0: none. */
+  own: number
+}
+
+/**
+ * `take` with its questions written into the script, for limits that are the same for every request:
+ * nothing but keys has to be sent, and nothing to be read from ARGV. Names consist of letters,
+ * digits and `_.-`, so they need no quoting.
+ */
+export function takeOf(verb: 'c' | 'd', policies: readonly Constant[]): Operation<number[]> {
+  const args = [verb, policies.length, 0, ...policies.flatMap(valuesOf)]
+  const rows = policies.map(
+    (policy, i) => `  if i == ${i + 1} then return ${valuesOf(policy).map(literal).join(', ')} end\n`,
+  )
+  const head = `local verb, n, at = '${verb}', ${policies.length}, 0\nlocal function policy(i)\n${rows.join('')}end\n`
+  return operation({
+    name: 'take',
+    lua: `${head}${body}`,
+    memory: (database, keys, _args, now) => memory(database, keys, args, now),
+  })
+}
+
+const valuesOf = (policy: Constant): (string | number)[] => {
+  const { algorithm, name, limit, window, aux = '', cost, block, blockMax, own } = policy
+  return [algorithm, name, limit, window, aux, cost, block, blockMax, own]
+}
+
+/** A value in Lua's spelling; the numbers are whole. */
+function literal(value: string | number): string {
+  if (typeof value === 'number') return value.toFixed(0)
+  return value === '' ? 'nil' : `'${value}'`
+}

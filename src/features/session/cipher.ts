@@ -11,7 +11,9 @@ export class Cipher {
   readonly #keys: readonly Buffer[]
 
   constructor(secrets: readonly Secret[]) {
-    this.#keys = secrets.map((secret) => Buffer.from(hkdfSync('sha256', secret, '', 'turnpike session', 32)))
+    this.#keys = secrets.map((secret) =>
+      Buffer.from(hkdfSync('sha256', secret, '', 'turnpike session', 32)),
+    )
   }
 
   /** @param place what the text belongs to: moved elsewhere, it cannot be decrypted */
@@ -28,9 +30,13 @@ export class Cipher {
     let failure: unknown = new Error('there is no key')
     for (const key of this.#keys) {
       try {
-        const decipher = createDecipheriv(ALGORITHM, key, bytes.subarray(0, NONCE), { authTagLength: TAG })
+        const decipher = createDecipheriv(ALGORITHM, key, bytes.subarray(0, NONCE), {
+          authTagLength: TAG,
+        })
         decipher.setAAD(Buffer.from(place)).setAuthTag(bytes.subarray(NONCE, NONCE + TAG))
-        return decipher.update(bytes.subarray(NONCE + TAG), undefined, 'utf8') + decipher.final('utf8')
+        return (
+          decipher.update(bytes.subarray(NONCE + TAG), undefined, 'utf8') + decipher.final('utf8')
+        )
       } catch (error) {
         failure = error
       }

@@ -39,7 +39,10 @@ export interface SessionControl {
    * A user's sessions, those first that would end first. At most `limit` (default 1,000) after `offset` (default 0).
    * @param options `current`: a session id (`req.sessionID`), whose session is marked
    */
-  list(user: string | number, options?: Whose & { current?: string; offset?: number; limit?: number }): Promise<UserSession[]>
+  list(
+    user: string | number,
+    options?: Whose & { current?: string; offset?: number; limit?: number },
+  ): Promise<UserSession[]>
   /** End one session, by its handle or its id. True if it was there. */
   revoke(session: string, options?: Whose): Promise<boolean>
   /**
@@ -62,8 +65,12 @@ export function sessionControl(ground: () => Ground, engines: readonly Engine[])
   const where = 'tp.sessions'
 
   /** The places that hold a user's sessions: one for each secret that is still valid. */
-  function homesOf(user: string | number, tenant: string | undefined): { home: Place; engine: Engine }[] {
-    if (typeof user !== 'number' && (typeof user !== 'string' || user === '')) throw optionError(where, 'user', user, 'a text or a number')
+  function homesOf(
+    user: string | number,
+    tenant: string | undefined,
+  ): { home: Place; engine: Engine }[] {
+    if (typeof user !== 'number' && (typeof user !== 'string' || user === ''))
+      throw optionError(where, 'user', user, 'a text or a number')
     tenanted(tenant)
     const homes = new Map<string, { home: Place; engine: Engine }>()
     for (const engine of engines) {
@@ -72,27 +79,52 @@ export function sessionControl(ground: () => Ground, engines: readonly Engine[])
         homes.set(tag, { home: placeAt(ground().keys, tag, '', '', tenant), engine })
       }
     }
-    if (homes.size === 0) throw new TurnpikeError('TP_OPTION', `${where}: make the middleware tp.session({ secret }) first: its secret tells where a user's sessions are.`)
+    if (homes.size === 0)
+      throw new TurnpikeError(
+        'TP_OPTION',
+        `${where}: make the middleware tp.session({ secret }) first: its secret tells where a user's sessions are.`,
+      )
     return [...homes.values()]
   }
 
   function tenanted(tenant: string | undefined): void {
-    if (tenant === undefined && ground().tenant) throw new TurnpikeError('TP_KEY', `${where}: the application has tenants: say whose user this is ({ tenant }).`)
+    if (tenant === undefined && ground().tenant)
+      throw new TurnpikeError(
+        'TP_KEY',
+        `${where}: the application has tenants: say whose user this is ({ tenant }).`,
+      )
   }
 
   const placeNamed = (session: string, tenant: string | undefined): Place => {
-    if (typeof session !== 'string' || session === '') throw optionError(where, 'session', session, 'a handle of tp.sessions.list(), or a session id')
+    if (typeof session !== 'string' || session === '')
+      throw optionError(
+        where,
+        'session',
+        session,
+        'a handle of tp.sessions.list(), or a session id',
+      )
     return placeOfHandle(ground().keys, session, tenant) ?? placeOf(ground().keys, session, tenant)
   }
 
-  async function pageOf({ home, engine }: { home: Place; engine: Engine }, tenant: string | undefined, first: number, count: number, current: string | undefined): Promise<{ total: number; sessions: UserSession[] }> {
+  async function pageOf(
+    { home, engine }: { home: Place; engine: Engine },
+    tenant: string | undefined,
+    first: number,
+    count: number,
+    current: string | undefined,
+  ): Promise<{ total: number; sessions: UserSession[] }> {
     const { store, keys } = ground()
     const [total, ...pairs] = await store.run(page, [home.index], [first, count])
     const members: [string, number][] = []
-    for (let i = 0; i + 1 < pairs.length; i += 2) members.push([String(pairs[i]), Number(pairs[i + 1])])
+    for (let i = 0; i + 1 < pairs.length; i += 2)
+      members.push([String(pairs[i]), Number(pairs[i + 1])])
     if (members.length === 0) return { total: Number(total), sessions: [] }
     const places = members.map(([member]) => placeAt(keys, home.tag, member, '', tenant))
-    const [barred, ...blobs] = await store.run(load, [home.bar, ...places.map(({ session }) => session)], [])
+    const [barred, ...blobs] = await store.run(
+      load,
+      [home.bar, ...places.map(({ session }) => session)],
+      [],
+    )
     const sessions = places.flatMap((place, i): UserSession[] => {
       const blob = blobs[i]
       if (typeof blob !== 'string') return []
@@ -101,10 +133,18 @@ export function sessionControl(ground: () => Ground, engines: readonly Engine[])
         const { user, ip, agent } = stored.meta
         if (user === undefined || isBarred(stored, place, barred)) return []
         const handle = handleOf(place)
-        return [{
-          handle, user, ip, userAgent: agent, current: handle === current,
-          created: new Date(stored.created), lastSeen: new Date(stored.touched), expires: new Date(members[i]![1]),
-        }]
+        return [
+          {
+            handle,
+            user,
+            ip,
+            userAgent: agent,
+            current: handle === current,
+            created: new Date(stored.created),
+            lastSeen: new Date(stored.touched),
+            expires: new Date(members[i]![1]),
+          },
+        ]
       } catch {
         // What cannot be read is nobody's session; the request that brings its cookie reports it.
         return []
@@ -115,9 +155,15 @@ export function sessionControl(ground: () => Ground, engines: readonly Engine[])
 
   return {
     async list(user, options = {}) {
-      check(`${where}.list()`, options, { tenant: text, current: text, offset: whole(0), limit: whole(1, 100_000) })
+      check(`${where}.list()`, options, {
+        tenant: text,
+        current: text,
+        offset: whole(0),
+        limit: whole(1, 100_000),
+      })
       const { tenant, offset = 0, limit = 1000 } = options
-      const current = options.current === undefined ? undefined : handleOf(placeNamed(options.current, tenant))
+      const current =
+        options.current === undefined ? undefined : handleOf(placeNamed(options.current, tenant))
       const all: UserSession[] = []
       let skip = offset
       for (const each of homesOf(user, tenant)) {
@@ -138,7 +184,11 @@ export function sessionControl(ground: () => Ground, engines: readonly Engine[])
     async revoke(session, options = {}) {
       tenanted(options.tenant)
       const place = placeNamed(session, options.tenant)
-      const ended = await ground().store.run(destroy, [place.session, place.index], [place.member, 0])
+      const ended = await ground().store.run(
+        destroy,
+        [place.session, place.index],
+        [place.member, 0],
+      )
       return ended === 1
     },
 
@@ -153,7 +203,11 @@ export function sessionControl(ground: () => Ground, engines: readonly Engine[])
         await store.run(bar, [home.bar, home.index], [exempt, REMEMBERED])
         const folder = keys.key('session', keys.tag(home.tag, tenant), '')
         for (let first = 0; ;) {
-          const [seen = 0, ended = 0, left = 0] = await store.run(sweep, [home.index, home.bar], [folder, first, BATCH])
+          const [seen = 0, ended = 0, left = 0] = await store.run(
+            sweep,
+            [home.index, home.bar],
+            [folder, first, BATCH],
+          )
           removed += ended
           first += left
           if (seen < BATCH) break
@@ -164,7 +218,11 @@ export function sessionControl(ground: () => Ground, engines: readonly Engine[])
 
     async count(user, options = {}) {
       check(`${where}.count()`, options, { tenant: text })
-      const counts = await Promise.all(homesOf(user, options.tenant).map(({ home }) => ground().store.run(page, [home.index], [0, 0])))
+      const counts = await Promise.all(
+        homesOf(user, options.tenant).map(({ home }) =>
+          ground().store.run(page, [home.index], [0, 0]),
+        ),
+      )
       return counts.reduce<number>((sum, [count]) => sum + Number(count), 0)
     },
   }

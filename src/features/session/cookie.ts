@@ -57,7 +57,8 @@ export class SessionCookie {
 
   /** @throws TypeError unless `ms` is a number, a date or nothing */
   set maxAge(ms: number | Date | null | undefined) {
-    if (ms && typeof ms !== 'number' && !(ms instanceof Date)) throw new TypeError('maxAge must be a number or Date')
+    if (ms && typeof ms !== 'number' && !(ms instanceof Date))
+      throw new TypeError('maxAge must be a number or Date')
     this.expires = typeof ms === 'number' ? new Date(this.#now() + ms) : ms
   }
 
@@ -69,7 +70,17 @@ export class SessionCookie {
 
   get data(): CookieData {
     const { originalMaxAge, partitioned, priority, secure, httpOnly, domain, path, sameSite } = this
-    return { originalMaxAge, partitioned, priority, expires: this.#expires, secure, httpOnly, domain, path, sameSite }
+    return {
+      originalMaxAge,
+      partitioned,
+      priority,
+      expires: this.#expires,
+      secure,
+      httpOnly,
+      domain,
+      path,
+      sameSite,
+    }
   }
 
   toJSON(): CookieData {

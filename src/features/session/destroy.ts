@@ -16,7 +16,8 @@ export const destroy: Operation<number> = operation({
     const end = now + Number(grace)
     const { version, created, until, touched } = header
     const sooner = until === 0 || until > end ? end : until
-    const blob = headed(kept.blob.slice(0, 2), version, created, sooner, touched) + kept.blob.slice(HEADER)
+    const blob =
+      headed(kept.blob.slice(0, 2), version, created, sooner, touched) + kept.blob.slice(HEADER)
     const last = Math.min(kept.until, end)
     database.set(session!, { blob, until: last } satisfies Kept, last - now)
     return 1

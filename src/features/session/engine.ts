@@ -66,7 +66,8 @@ export class Engine {
     this.blobs = new BlobVault(store, options)
     const isPlain = format === 'connect-redis'
     this.#vault = isPlain ? new PlainVault(store, legacyPrefix ?? 'sess:', ttl) : this.blobs
-    if (!isPlain && legacyPrefix !== undefined) this.#legacy = new PlainVault(store, legacyPrefix, ttl)
+    if (!isPlain && legacyPrefix !== undefined)
+      this.#legacy = new PlainVault(store, legacyPrefix, ttl)
   }
 
   now(): number {
@@ -105,10 +106,19 @@ export class Engine {
    * Store a new session.
    * @throws TP_SESSION_LIMIT, TP_SESSION_SIZE, TP_UNAVAILABLE
    */
-  async create(place: Place, change: Change, replaced?: Stored, budget?: Budget): Promise<Stored | undefined> {
+  async create(
+    place: Place,
+    change: Change,
+    replaced?: Stored,
+    budget?: Budget,
+  ): Promise<Stored | undefined> {
     const outcome = await this.#vault.create(place, this.#fresh(change), replaced, budget)
     if (outcome === 'full') {
-      throw new TurnpikeError('TP_SESSION_LIMIT', 'The user has as many sessions as one may have.', { status: 409 })
+      throw new TurnpikeError(
+        'TP_SESSION_LIMIT',
+        'The user has as many sessions as one may have.',
+        { status: 409 },
+      )
     }
     return typeof outcome === 'object' && 'stored' in outcome ? outcome.stored : undefined
   }
@@ -117,7 +127,12 @@ export class Engine {
    * Store the next version of a session, whoever else has changed it meanwhile. Undefined if it is gone.
    * @throws TP_SESSION_CONFLICT, TP_SESSION_SIZE, TP_UNAVAILABLE
    */
-  async update(place: Place, stored: Stored, change: Change, budget?: Budget): Promise<Loaded | undefined> {
+  async update(
+    place: Place,
+    stored: Stored,
+    change: Change,
+    budget?: Budget,
+  ): Promise<Loaded | undefined> {
     const { serializer, onConflict } = this.options
     let [base, wanted] = [stored, change]
     for (let attempt = 0; attempt < MOST_CONFLICTS; attempt++) {
@@ -132,7 +147,10 @@ export class Engine {
       base = theirs
       if (onConflict === 'last-write-wins') continue
       const [began, now] = [this.#parse(stored), this.#parse(theirs)]
-      const both = onConflict === 'merge' ? merged(began, change.data, now, serializer) : onConflict(began, change.data, now)
+      const both =
+        onConflict === 'merge'
+          ? merged(began, change.data, now, serializer)
+          : onConflict(began, change.data, now)
       wanted = { ...change, data: both, text: serializer.stringify(both) }
       this.tell('merged', place)
     }
@@ -140,7 +158,10 @@ export class Engine {
   }
 
   gone(): TurnpikeError {
-    return new TurnpikeError('TP_SESSION_GONE', 'The session is not there any more: it has expired, or has been destroyed.')
+    return new TurnpikeError(
+      'TP_SESSION_GONE',
+      'The session is not there any more: it has expired, or has been destroyed.',
+    )
   }
 
   /** Renew a session's time to live, if enough of it has passed. Nobody waits for it. */
@@ -153,24 +174,39 @@ export class Engine {
 
   /** End a session. @throws TP_UNAVAILABLE */
   async destroy(place: Place, grace = 0, budget?: Budget): Promise<void> {
-    await Promise.all([this.#vault.destroy(place, grace, budget), this.#legacy?.destroy(place, 0, budget)])
+    await Promise.all([
+      this.#vault.destroy(place, grace, budget),
+      this.#legacy?.destroy(place, 0, budget),
+    ])
   }
 
   /** For a write that nobody waits for: its failure is reported. */
   inBackground(write: Promise<unknown>): void {
-    write.catch((error: unknown) => this.ground.events.emit('error', { feature: 'session', name: this.options.name, error }))
+    write.catch((error: unknown) =>
+      this.ground.events.emit('error', { feature: 'session', name: this.options.name, error }),
+    )
   }
 
-  tell(what: 'login' | 'logout' | 'merged' | 'dropped' | 'corrupt' | 'two-cookies', place: Place | undefined): void {
+  tell(
+    what: 'login' | 'logout' | 'merged' | 'dropped' | 'corrupt' | 'two-cookies',
+    place: Place | undefined,
+  ): void {
     const { events } = this.ground
-    if (events.hears('session')) events.emit('session', { name: this.options.name, what, handle: place && handleOf(place) })
+    if (events.hears('session'))
+      events.emit('session', { name: this.options.name, what, handle: place && handleOf(place) })
   }
 
-  async #store(place: Place, base: Stored, wanted: Change, budget: Budget | undefined): Promise<Outcome> {
+  async #store(
+    place: Place,
+    base: Stored,
+    wanted: Change,
+    budget: Budget | undefined,
+  ): Promise<Outcome> {
     const fresh = this.#fresh(wanted)
     if (!base.foreign || !this.#legacy) return await this.#vault.update(place, base, fresh, budget)
     // Whoever removes connect-redis's value has the right to write ours: a logout has removed it, too.
-    if (await this.#legacy.destroy(place, 0, budget)) return await this.#vault.create(place, fresh, undefined, budget)
+    if (await this.#legacy.destroy(place, 0, budget))
+      return await this.#vault.create(place, fresh, undefined, budget)
     const theirs = await this.#vault.load(place, budget)
     return theirs ? { conflict: theirs } : 'gone'
   }
@@ -179,7 +215,10 @@ export class Engine {
     const { maxBytes } = this.options
     const bytes = Buffer.byteLength(text)
     if (bytes <= maxBytes) return { data: text, meta, cookie, ttl }
-    throw new TurnpikeError('TP_SESSION_SIZE', `A session of ${bytes} bytes is more than maxBytes (${maxBytes}) allows; what was stored before is kept.`)
+    throw new TurnpikeError(
+      'TP_SESSION_SIZE',
+      `A session of ${bytes} bytes is more than maxBytes (${maxBytes}) allows; what was stored before is kept.`,
+    )
   }
 
   #parse({ data }: Stored): Data {
@@ -189,10 +228,13 @@ export class Engine {
     } catch (error) {
       throw corrupt(error)
     }
-    if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) throw corrupt(new Error('it is no object'))
+    if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed))
+      throw corrupt(new Error('it is no object'))
     return parsed as Data
   }
 }
 
 const conflict = (): TurnpikeError =>
-  new TurnpikeError('TP_SESSION_CONFLICT', 'Another request has changed the session meanwhile.', { status: 409 })
+  new TurnpikeError('TP_SESSION_CONFLICT', 'Another request has changed the session meanwhile.', {
+    status: 409,
+  })

@@ -29,7 +29,8 @@ class StoreSession {
     Object.defineProperty(this, 'req', { value: req })
     Object.defineProperty(this, 'id', { value: req.sessionID })
     this.cookie = cookie
-    for (const key of Object.keys(data)) if (key !== 'cookie' && !METHODS.has(key)) put(this, key, data[key])
+    for (const key of Object.keys(data))
+      if (key !== 'cookie' && !METHODS.has(key)) put(this, key, data[key])
   }
 
   touch(): this {
@@ -69,7 +70,16 @@ class StoreSession {
   }
 }
 
-const METHODS: ReadonlySet<string> = new Set(['id', 'req', 'touch', 'resetMaxAge', 'save', 'reload', 'destroy', 'regenerate'])
+const METHODS: ReadonlySet<string> = new Set([
+  'id',
+  'req',
+  'touch',
+  'resetMaxAge',
+  'save',
+  'reload',
+  'destroy',
+  'regenerate',
+])
 
 const storeOf = (req: Request): SessionStore => req.sessionStore as SessionStore
 
@@ -104,7 +114,12 @@ export class SessionStore extends EventEmitter {
   /** Renews the time to live if enough of it has passed, and holds nobody up. */
   touch(id: string, session: PlainSession, callback?: Callback): void {
     const known = this.#known.get(session)
-    if (known) this.#engine.touch(this.#engine.place(id, undefined), known.stored, this.#ttl(cookieOf(session)))
+    if (known)
+      this.#engine.touch(
+        this.#engine.place(id, undefined),
+        known.stored,
+        this.#ttl(cookieOf(session)),
+      )
     if (callback) process.nextTick(callback)
   }
 
@@ -136,10 +151,18 @@ export class SessionStore extends EventEmitter {
     const loaded = await this.#engine.load(this.#engine.place(id, undefined))
     if (!loaded) return null
     const { stored, data } = loaded
-    const cookie = stored.meta.cookie ?? { originalMaxAge: null, expires: null, httpOnly: true, path: '/' }
+    const cookie = stored.meta.cookie ?? {
+      originalMaxAge: null,
+      expires: null,
+      httpOnly: true,
+      path: '/',
+    }
     const { originalMaxAge } = cookie
     // The stored date is that of the last save; touches have moved the end since.
-    const expires = originalMaxAge === null ? cookie.expires : new Date(stored.touched + originalMaxAge).toISOString()
+    const expires =
+      originalMaxAge === null
+        ? cookie.expires
+        : new Date(stored.touched + originalMaxAge).toISOString()
     const session: PlainSession = { cookie: { ...cookie, expires } }
     for (const key of Object.keys(data)) if (key !== 'cookie') put(session, key, data[key])
     this.#known.set(session, loaded)
@@ -155,7 +178,13 @@ export class SessionStore extends EventEmitter {
     const { cookie: _, ...data } = session
     const known = this.#known.get(session)
     const { cookie: _old, ...who } = known?.stored.meta ?? {}
-    const change: Change = { data, text: serializer.stringify(data), meta: { ...who, cookie }, cookie, ttl }
+    const change: Change = {
+      data,
+      text: serializer.stringify(data),
+      meta: { ...who, cookie },
+      cookie,
+      ttl,
+    }
     if (!known) {
       const stored = await this.#engine.create(place, change)
       if (stored) this.#known.set(session, { stored, data })
@@ -174,7 +203,8 @@ export class SessionStore extends EventEmitter {
   }
 }
 
-const cookieOf = ({ cookie }: PlainSession): CookieData => ('toJSON' in cookie ? cookie.toJSON() : cookie)
+const cookieOf = ({ cookie }: PlainSession): CookieData =>
+  'toJSON' in cookie ? cookie.toJSON() : cookie
 
 /** Tell a callback; an error without one is nobody's to handle, and surfaces. */
 function settle<Value>(work: Promise<Value>, callback: Callback<Value> | undefined): void {

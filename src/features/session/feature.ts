@@ -1,13 +1,21 @@
 /** Sessions as a feature: a request in, a Plan out. */
 import { isUnavailable } from '../../errors.ts'
 import { cookieValues, plainValue, setCookie } from '../../http/cookies.ts'
-import { pass, type Exchange, type Feature, type Headers, type Plan, type Reply } from '../../http/exchange.ts'
+import {
+  pass,
+  type Exchange,
+  type Feature,
+  type Headers,
+  type Plan,
+  type Reply,
+} from '../../http/exchange.ts'
 import { problem } from '../../http/problem.ts'
 import type { CookieSettings } from './cookie.ts'
 import type { Engine, Loaded } from './engine.ts'
-import { Memo, verified, type Place } from './id.ts'
+import { Memo, verified } from './id.ts'
 import type { Session } from './session.ts'
-import { Visit, type Visitor, type VisitOptions } from './visit.ts'
+import type { Visitor, VisitOptions } from './keeper.ts'
+import { Visit, type Sent } from './visit.ts'
 
 /** What a mount goes by, its options checked and their defaults filled in. */
 export interface Mount<Native> extends Omit<VisitOptions, 'tenant' | 'cookie'> {
@@ -24,12 +32,6 @@ export interface Mount<Native> extends Omit<VisitOptions, 'tenant' | 'cookie'> {
   warn(message: string): void
 }
 
-/** What a request sent: a session's place, and whether an older secret has signed for it. */
-interface Sent {
-  readonly place: Place
-  readonly stale: boolean
-}
-
 /** A Plan that lets the request pass. */
 type Passing = Exclude<Plan, { reply: Reply }>
 
@@ -43,11 +45,16 @@ interface Early {
 const REMEMBERED = 5_000
 
 /** Sessions as a feature. */
-export function sessionFeature<Native>(engine: Engine, mount: Mount<Native>): Feature<Native, Early> {
+export function sessionFeature<Native>(
+  engine: Engine,
+  mount: Mount<Native>,
+): Feature<Native, Early> {
   const { lazy, skip, tenant, fail, store, warn } = mount
   const { secrets } = engine.options
   const memo = new Memo<Sent>(REMEMBERED)
-  const fixed = typeof mount.cookie === 'function' ? undefined : mount.cookie
+  const { cookie: given } = mount
+  const settingsOf = typeof given === 'function' ? given : () => given
+  const fixed = typeof given === 'function' ? undefined : given
 
   /** The place that a cookie's value names, if it is well signed. */
   function read(value: string, whose: string | undefined): Sent | undefined {
@@ -86,8 +93,7 @@ export function sessionFeature<Native>(engine: Engine, mount: Mount<Native>): Fe
   }
 
   const settingsFor = (x: Exchange<Native>): CookieSettings => {
-    const { cookie } = mount
-    const { secure, ...rest } = typeof cookie === 'function' ? cookie(x.native) : cookie
+    const { secure, ...rest } = fixed ?? settingsOf(x.native)
     return secure === 'auto' ? { ...rest, secure: isSecure(mount, x) } : { secure, ...rest }
   }
 
@@ -101,7 +107,13 @@ export function sessionFeature<Native>(engine: Engine, mount: Mount<Native>): Fe
     async function begin(): Promise<Visit> {
       const { sent, loading } = before ?? early(x, whose, settings)
       const loaded = await loading
-      const visit = new Visit(engine, x as Visitor, { ...mount, tenant: whose, cookie: settings }, sent, loaded)
+      const visit = new Visit(
+        engine,
+        x as Visitor,
+        { ...mount, tenant: whose, cookie: settings },
+        sent,
+        loaded,
+      )
       if (sent?.stale && loaded) await visit.rehome()
       return visit
     }
@@ -115,7 +127,11 @@ export function sessionFeature<Native>(engine: Engine, mount: Mount<Native>): Fe
     }
   }
 
-  const namesOf = (visit: Visit): Record<string, unknown> => ({ session: visit.session, sessionID: visit.id, sessionStore: store })
+  const namesOf = (visit: Visit): Record<string, unknown> => ({
+    session: visit.session,
+    sessionID: visit.id,
+    sessionStore: store,
+  })
 
   function lazily(x: Exchange<Native>, name: string, begin: () => Promise<Visit>): Passing {
     let visit: Visit | undefined
@@ -151,12 +167,22 @@ export function sessionFeature<Native>(engine: Engine, mount: Mount<Native>): Fe
     if (visit === undefined || value === undefined) return {}
     const { cookie } = visit.session
     const secure = isSecure(mount, x)
+    const isAuto = fixed?.secure === 'auto'
     if (cookie.secure && !secure) {
-      warn(`The session cookie ${name} is not sent: it is Secure, and the request did not come over HTTPS. Behind a proxy, tell the framework (app.set('trust proxy', 1); new Koa({ proxy: true, maxIpsCount: 1 })), or use cookie: { secure: 'auto' }.`)
+      warn(
+        `The session cookie ${name} is not sent: it is Secure, and the request did not come over HTTPS. Behind a proxy, tell the framework (app.set('trust proxy', 1); new Koa({ proxy: true, maxIpsCount: 1 })), or use cookie: { secure: 'auto' }.`,
+      )
       return {}
     }
-    if (!cookie.secure && !secure) warn(`The session cookie ${name} goes out without Secure, since the request did not come over HTTPS. Behind a proxy that ends TLS, tell the framework: app.set('trust proxy', 1); new Koa({ proxy: true, maxIpsCount: 1 }).`)
-    const field = setCookie(name, value, value === '' ? { ...cookie.data, expires: new Date(0) } : cookie.data)
+    if (!cookie.secure && !secure && isAuto)
+      warn(
+        `The session cookie ${name} goes out without Secure, since the request did not come over HTTPS. Behind a proxy that ends TLS, tell the framework: app.set('trust proxy', 1); new Koa({ proxy: true, maxIpsCount: 1 }).`,
+      )
+    const field = setCookie(
+      name,
+      value,
+      value === '' ? { ...cookie.data, expires: new Date(0) } : cookie.data,
+    )
     return { 'Set-Cookie': [field] }
   }
 
@@ -165,7 +191,13 @@ export function sessionFeature<Native>(engine: Engine, mount: Mount<Native>): Fe
     if (!isUnavailable(error)) throw error
     report(error, fail)
     if (fail === 'open') {
-      const visit = new Visit(engine, x as Visitor, { ...mount, tenant: undefined, cookie: settings }, undefined, undefined)
+      const visit = new Visit(
+        engine,
+        x as Visitor,
+        { ...mount, tenant: undefined, cookie: settings },
+        undefined,
+        undefined,
+      )
       return { own: namesOf(visit) }
     }
     const detail = 'The session could not be loaded. Try again shortly.'
@@ -173,15 +205,28 @@ export function sessionFeature<Native>(engine: Engine, mount: Mount<Native>): Fe
     return { reply: { ...reply, headers: { ...reply.headers, 'Retry-After': '2' } } }
   }
 
-  function report({ reason, uncertain }: { reason: string; uncertain: boolean }, rule: string): void {
+  function report(
+    { reason, uncertain }: { reason: string; uncertain: boolean },
+    rule: string,
+  ): void {
     const { events } = engine.ground
-    if (events.hears('unavailable')) events.emit('unavailable', { feature: 'session', name: engine.options.name, reason, uncertain, rule })
+    if (events.hears('unavailable'))
+      events.emit('unavailable', {
+        feature: 'session',
+        name: engine.options.name,
+        reason,
+        uncertain,
+        rule,
+      })
   }
 
   const isEarly = !lazy && !skip && !tenant && fixed !== undefined
   return {
     name: 'session',
-    ...(isEarly && { prepare: (x) => ((x.native as { session?: unknown }).session ? undefined : early(x, undefined, fixed)) }),
+    ...(isEarly && {
+      prepare: (x) =>
+        (x.native as { session?: unknown }).session ? undefined : early(x, undefined, fixed),
+    }),
     handle,
   }
 }
@@ -198,7 +243,11 @@ function isSecure({ proxy }: { proxy: boolean | undefined }, x: Exchange): boole
 }
 
 /** `__Host-` (RFC 6265bis, 4.1.3.2) keeps other hosts and paths from setting the cookie, where it may be used. */
-function nameFor<Native>({ name, proxy }: Mount<Native>, x: Exchange, { domain, path = '/', secure }: CookieSettings): string {
+function nameFor<Native>(
+  { name, proxy }: Mount<Native>,
+  x: Exchange,
+  { domain, path = '/', secure }: CookieSettings,
+): string {
   if (name !== undefined) return name
   const isHostOnly = domain === undefined && path === '/' && secure !== false
   return isHostOnly && isSecure({ proxy }, x) ? '__Host-sid' : 'sid'

@@ -46,9 +46,22 @@ export function placeOfHandle(keys: KeySpace, handle: string, tenant?: string): 
   return parts ? placeAt(keys, parts[1]!, parts[2]!, '', tenant) : undefined
 }
 
-export function placeAt(keys: KeySpace, own: string, member: string, id: string, tenant: string | undefined): Place {
+export function placeAt(
+  keys: KeySpace,
+  own: string,
+  member: string,
+  id: string,
+  tenant: string | undefined,
+): Place {
   const tag = keys.tag(own, tenant)
-  return { id, tag: own, member, session: keys.key('session', tag, member), index: keys.key('sessions', tag), bar: keys.key('session-bar', tag) }
+  return {
+    id,
+    tag: own,
+    member,
+    session: keys.key('session', tag, member),
+    index: keys.key('sessions', tag),
+    bar: keys.key('session-bar', tag),
+  }
 }
 
 /** What `tp.sessions` and events call a session: it finds it, but is no login. */
@@ -61,7 +74,10 @@ const signature = (id: string, secret: Secret): string =>
 export const signed = (id: string, secret: Secret): string => `s:${id}.${signature(id, secret)}`
 
 /** The id of a cookie's plain value, and which secret signed it; undefined if none did. */
-export function verified(value: string, secrets: readonly Secret[]): { id: string; secret: number } | undefined {
+export function verified(
+  value: string,
+  secrets: readonly Secret[],
+): { id: string; secret: number } | undefined {
   const dot = value.lastIndexOf('.')
   if (!value.startsWith('s:') || dot < 3) return undefined
   const id = value.slice(2, dot)

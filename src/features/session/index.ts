@@ -1,6 +1,18 @@
 /** Sessions: `tp.session()`, `tp.sessions`, `tp.sessionStore()`. */
 import type { Store as ExpressStore } from 'express-session'
-import { boolean, callback, check, either, isFunction, isObject, optionError, text, whole, word, type Kind } from '../../check.ts'
+import {
+  boolean,
+  callback,
+  check,
+  either,
+  isFunction,
+  isObject,
+  optionError,
+  text,
+  whole,
+  word,
+  type Kind,
+} from '../../check.ts'
 import { duration, durations } from '../../duration.ts'
 import type { Feature } from '../../http/exchange.ts'
 import type { Ground } from '../ground.ts'
@@ -11,16 +23,25 @@ import { Engine } from './engine.ts'
 import { SessionStore } from './express-store.ts'
 import { sessionFeature } from './feature.ts'
 import type { Secret } from './id.ts'
-import type { RequireOptions, SessionCookieOptions, SessionOptions, SessionStorageOptions } from './options.ts'
+import type {
+  RequireOptions,
+  SessionCookieOptions,
+  SessionOptions,
+  SessionStorageOptions,
+} from './options.ts'
 import { requireFeature } from './require.ts'
 import { serializerOf } from './serializer.ts'
 
 export { asNodeRedis } from './node-redis.ts'
 
-const isSecret = (value: unknown): boolean => (typeof value === 'string' || Buffer.isBuffer(value)) && value.length > 0
+const isSecret = (value: unknown): boolean =>
+  (typeof value === 'string' || Buffer.isBuffer(value)) && value.length > 0
 
 const secretKind = (least: number): Kind => ({
-  expected: least > 1 ? `a text or Buffer of at least ${least} characters, or a list of them` : 'a text, a Buffer, or a list of them',
+  expected:
+    least > 1
+      ? `a text or Buffer of at least ${least} characters, or a list of them`
+      : 'a text, a Buffer, or a list of them',
   accepts: (value) => {
     const all: unknown[] = Array.isArray(value) ? value : [value]
     return all.length > 0 && all.every((each) => isSecret(each) && (each as string).length >= least)
@@ -33,7 +54,8 @@ const STORAGE: Record<string, Kind> = {
   absoluteTimeout: durations,
   serializer: either(word('json', 'rich'), {
     expected: '{ stringify, parse }',
-    accepts: (value) => isObject(value) && isFunction(value['stringify']) && isFunction(value['parse']),
+    accepts: (value) =>
+      isObject(value) && isFunction(value['stringify']) && isFunction(value['parse']),
   }),
   maxBytes: whole(1),
   encrypt: secretKind(32),
@@ -44,7 +66,10 @@ const STORAGE: Record<string, Kind> = {
 }
 
 /** RFC 6265, 4.1.1: a cookie's name is a token. */
-const token: Kind = { expected: "a cookie's name: letters, digits and !#$%&'*+-.^_`|~", accepts: (value) => typeof value === 'string' && /^[\w!#$%&'*+.^`|~-]+$/.test(value) }
+const token: Kind = {
+  expected: "a cookie's name: letters, digits and !#$%&'*+-.^_`|~",
+  accepts: (value) => typeof value === 'string' && /^[\w!#$%&'*+.^`|~-]+$/.test(value),
+}
 
 const MOUNT: Record<string, Kind> = {
   ...STORAGE,
@@ -72,7 +97,10 @@ const COOKIE: Record<string, Kind> = {
   secure: either(boolean, word('auto')),
   sameSite: either(boolean, word('lax', 'strict', 'none')),
   domain: text,
-  path: { expected: "a path that begins with '/'", accepts: (value) => typeof value === 'string' && value.startsWith('/') },
+  path: {
+    expected: "a path that begins with '/'",
+    accepts: (value) => typeof value === 'string' && value.startsWith('/'),
+  },
   priority: word('low', 'medium', 'high'),
   partitioned: boolean,
 }
@@ -103,22 +131,62 @@ export function sessions<Native, Middleware>(
 ): Sessions<Native, Middleware> {
   const engines: Engine[] = []
   let made: Ground<Native> | undefined
-  const ground = (): Ground => (made ??= groundOf()) as unknown as Ground
+  const ground = (): Ground => (made ??= groundOf())
 
   function session(options: SessionOptions<Native>): Middleware {
     const where = 'tp.session()'
-    if (isObject(options) && 'store' in options) throw optionError(where, 'store', options['store'], 'left out: sessions are kept in the store of this instance. With express-session itself, use session({ store: tp.sessionStore() })')
+    if (isObject(options) && 'store' in options)
+      throw optionError(
+        where,
+        'store',
+        options['store'],
+        'left out: sessions are kept in the store of this instance. With express-session itself, use session({ store: tp.sessionStore() })',
+      )
     check(where, options, MOUNT)
-    if (options.secret === undefined) throw optionError(where, 'secret', undefined, 'a text that only your servers know, or a list of them')
+    if (options.secret === undefined)
+      throw optionError(
+        where,
+        'secret',
+        undefined,
+        'a text that only your servers know, or a list of them',
+      )
     const secrets = listOf(options.secret)
-    const engine = engineOf(ground(), where, options, { name: options.name ?? 'sid', secrets, maxPerUser: options.maxPerUser ?? 0, onOverflow: options.onOverflow ?? 'evict-oldest' })
+    const engine = engineOf(ground(), where, options, {
+      name: options.name ?? 'sid',
+      secrets,
+      maxPerUser: options.maxPerUser ?? 0,
+      onOverflow: options.onOverflow ?? 'evict-oldest',
+    })
     if (engine.options.format === 'turnpike') engines.push(engine)
-    const { cookie = {}, grace = '10s', name, proxy, skip, genid, lazy = false, rolling = false, resave = false } = options
+    const {
+      cookie = {},
+      grace = '10s',
+      name,
+      proxy,
+      skip,
+      genid,
+      lazy = false,
+      rolling = false,
+      resave = false,
+    } = options
     const { saveUninitialized = false, unset = 'keep', fail = 'closed' } = options
     const { events, tenant } = groundOf()
     const feature = sessionFeature<Native>(engine, {
-      name, proxy, skip, lazy, rolling, resave, saveUninitialized, unset, fail, tenant, genid: genid as ((native: never) => string) | undefined,
-      cookie: typeof cookie === 'function' ? (native) => cookieOf(where, cookie(native)) : cookieOf(where, cookie),
+      name,
+      proxy,
+      skip,
+      lazy,
+      rolling,
+      resave,
+      saveUninitialized,
+      unset,
+      fail,
+      tenant,
+      genid,
+      cookie:
+        typeof cookie === 'function'
+          ? (native) => cookieOf(where, cookie(native))
+          : cookieOf(where, cookie),
       grace: duration(grace, where, 'grace', 0),
       store: new SessionStore(engine),
       warn: (message) => events.warn(message),
@@ -128,13 +196,19 @@ export function sessions<Native, Middleware>(
 
   return {
     session: Object.assign(session, {
-      require: (permission?: string, options?: RequireOptions<Native>) => mount(requireFeature(permission, options)),
+      require: (permission?: string, options?: RequireOptions<Native>) =>
+        mount(requireFeature(permission, options)),
     }),
     sessions: sessionControl(ground, engines),
     sessionStore(options = {}) {
       const where = 'tp.sessionStore()'
       check(where, options, STORAGE)
-      const engine = engineOf(ground(), where, options, { name: 'sessionStore', secrets: [], maxPerUser: 0, onOverflow: 'evict-oldest' })
+      const engine = engineOf(ground(), where, options, {
+        name: 'sessionStore',
+        secrets: [],
+        maxPerUser: 0,
+        onOverflow: 'evict-oldest',
+      })
       return new SessionStore(engine) as unknown as ExpressStore
     },
   }
@@ -143,19 +217,38 @@ export function sessions<Native, Middleware>(
 type Own = Pick<Engine['options'], 'name' | 'secrets' | 'maxPerUser' | 'onOverflow'>
 
 function engineOf(ground: Ground, where: string, options: SessionStorageOptions, own: Own): Engine {
-  const { ttl = '24h', touchAfter, absoluteTimeout, serializer = 'json', maxBytes = 65_536, encrypt } = options
+  const {
+    ttl = '24h',
+    touchAfter,
+    absoluteTimeout,
+    serializer = 'json',
+    maxBytes = 65_536,
+    encrypt,
+  } = options
   const { onConflict = 'merge', onCorrupt = 'new', legacyPrefix, format = 'turnpike' } = options
   if (format === 'connect-redis') {
-    const left: Record<string, unknown> = { encrypt, absoluteTimeout, maxPerUser: own.maxPerUser || undefined, serializer: serializer === 'json' ? undefined : serializer }
+    const left: Record<string, unknown> = {
+      encrypt,
+      absoluteTimeout,
+      maxPerUser: own.maxPerUser || undefined,
+      serializer: serializer === 'json' ? undefined : serializer,
+    }
     for (const [option, value] of Object.entries(left)) {
-      if (value !== undefined) throw optionError(where, option, value, "left out with format: 'connect-redis', whose values have no place for it")
+      if (value !== undefined)
+        throw optionError(
+          where,
+          option,
+          value,
+          "left out with format: 'connect-redis', whose values have no place for it",
+        )
     }
   }
   return new Engine(ground, {
     ...own,
     ttl: duration(ttl, where, 'ttl'),
     touchAfter: touchAfter === undefined ? undefined : duration(touchAfter, where, 'touchAfter', 0),
-    absolute: absoluteTimeout === undefined ? 0 : duration(absoluteTimeout, where, 'absoluteTimeout'),
+    absolute:
+      absoluteTimeout === undefined ? 0 : duration(absoluteTimeout, where, 'absoluteTimeout'),
     serializer: serializerOf(serializer),
     maxBytes,
     cipher: encrypt === undefined ? undefined : new Cipher(listOf(encrypt)),
@@ -173,6 +266,9 @@ const listOf = (given: Secret | readonly Secret[]): readonly Secret[] =>
 function cookieOf(where: string, options: SessionCookieOptions): CookieSettings {
   check(`${where}: cookie`, options, COOKIE)
   const { maxAge, ...rest } = options
-  const life = maxAge === undefined || maxAge === null ? {} : { maxAge: duration(maxAge, where, 'cookie.maxAge') }
+  const life =
+    maxAge === undefined || maxAge === null
+      ? {}
+      : { maxAge: duration(maxAge, where, 'cookie.maxAge') }
   return { httpOnly: true, path: '/', sameSite: 'lax', secure: 'auto', ...rest, ...life }
 }

@@ -8,14 +8,25 @@ interface Index {
 }
 
 /** Put a session into its user's index for `life` ms. */
-export function enter(database: Database, key: string, member: string, life: number, now: number): void {
+export function enter(
+  database: Database,
+  key: string,
+  member: string,
+  life: number,
+  now: number,
+): void {
   const index = database.get<Index>(key)
   const until = Math.max(index?.until ?? 0, now + life)
   database.set(key, { scores: new Map(index?.scores).set(member, now + life), until }, until - now)
 }
 
 /** Take sessions out of an index. */
-export function leave(database: Database, key: string, members: readonly string[], now: number): void {
+export function leave(
+  database: Database,
+  key: string,
+  members: readonly string[],
+  now: number,
+): void {
   const index = database.get<Index>(key)
   if (!index || !members.some((member) => index.scores.has(member))) return
   const scores = new Map(index.scores)
@@ -40,7 +51,8 @@ export function barIn(text: string | undefined): { at: number; exempt: string } 
   return { at: Number(at), exempt }
 }
 
-export const barOf = (database: Database, key: string): { at: number; exempt: string } => barIn(database.get<string>(key))
+export const barOf = (database: Database, key: string): { at: number; exempt: string } =>
+  barIn(database.get<string>(key))
 
 /** The twins keep a session as Redis does, and when it ends. */
 export interface Kept {

@@ -16,7 +16,8 @@ export type OnConflict =
 
 /** What to store, given all three. */
 export function merged(base: Data, mine: Data, theirs: Data, serializer: Serializer): Data {
-  const changed = (key: string): boolean => textOf(base, key, serializer) !== textOf(mine, key, serializer)
+  const changed = (key: string): boolean =>
+    textOf(base, key, serializer) !== textOf(mine, key, serializer)
   const result: Data = { ...theirs }
   for (const key of new Set([...Object.keys(base), ...Object.keys(mine)])) {
     if (!changed(key)) continue
@@ -31,5 +32,10 @@ const textOf = (data: Data, key: string, serializer: Serializer): string | undef
 
 /** Set a key that may be called `__proto__`: it is data like any other. */
 export function put(target: object, key: string, value: unknown): void {
-  Object.defineProperty(target, key, { value, configurable: true, enumerable: true, writable: true })
+  Object.defineProperty(target, key, {
+    value,
+    configurable: true,
+    enumerable: true,
+    writable: true,
+  })
 }

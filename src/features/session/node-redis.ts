@@ -42,12 +42,19 @@ const ABREAST = 500
  * @param options `scan: 'keys'` gives `scanIterator` in the form of node-redis 4, which connect-redis 8 wants; connect-redis 8
  *   takes ioredis as it is, too. Default `'pages'`
  */
-export function asNodeRedis(client: IoredisLike, { scan = 'pages' }: { scan?: 'pages' | 'keys' } = {}): NodeRedis {
+export function asNodeRedis(
+  client: IoredisLike,
+  { scan = 'pages' }: { scan?: 'pages' | 'keys' } = {},
+): NodeRedis {
   const prefix = client.options?.keyPrefix ?? ''
 
-  async function each<Value>(keys: readonly string[], command: (key: string) => Promise<Value>): Promise<Value[]> {
+  async function each<Value>(
+    keys: readonly string[],
+    command: (key: string) => Promise<Value>,
+  ): Promise<Value[]> {
     const all: Value[] = []
-    for (let i = 0; i < keys.length; i += ABREAST) all.push(...(await Promise.all(keys.slice(i, i + ABREAST).map(command))))
+    for (let i = 0; i < keys.length; i += ABREAST)
+      all.push(...(await Promise.all(keys.slice(i, i + ABREAST).map(command))))
     return all
   }
 
@@ -79,6 +86,7 @@ export function asNodeRedis(client: IoredisLike, { scan = 'pages' }: { scan?: 'p
 function setArguments({ expiration, condition, EX, PX }: SetOptions = {}): (string | number)[] {
   const end = typeof expiration === 'string' ? { type: expiration } : expiration
   const legacy = EX === undefined ? (PX === undefined ? [] : ['PX', PX]) : ['EX', EX]
-  const life = end === undefined ? legacy : end.value === undefined ? [end.type] : [end.type, end.value]
+  const life =
+    end === undefined ? legacy : end.value === undefined ? [end.type] : [end.type, end.value]
   return condition === undefined ? life : [...life, condition]
 }

@@ -91,5 +91,7 @@ export interface RequireOptions<Native> {
   /** Who is logged in. Default: `session.userId`, else `req.user` (passport) or `ctx.state.user`. */
   user?: (native: Native) => unknown
   /** What the user may do. Default: the list `session.permissions`, else `permissions` of the user. */
-  permissions?: (native: Native) => readonly string[] | undefined | Promise<readonly string[] | undefined>
+  permissions?: (
+    native: Native,
+  ) => readonly string[] | undefined | Promise<readonly string[] | undefined>
 }

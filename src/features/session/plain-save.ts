@@ -15,7 +15,11 @@ export const plainSave: Operation<Reply[]> = operation<Reply[]>({
       if (!kept) return ['gone']
       if (sha1(kept.blob) !== base) return ['conflict', kept.blob]
     }
-    database.set(session!, { blob: String(value), until: now + Number(ttl) } satisfies Kept, Number(ttl))
+    database.set(
+      session!,
+      { blob: String(value), until: now + Number(ttl) } satisfies Kept,
+      Number(ttl),
+    )
     return ['saved']
   },
 })

@@ -25,7 +25,12 @@ export class PlainVault implements Vault {
     return reply.length === 0 ? undefined : this.#read(String(reply[0]), Number(reply[1]))
   }
 
-  create(place: Place, fresh: Fresh, _replaced: Stored | undefined, budget?: Budget): Promise<Outcome> {
+  create(
+    place: Place,
+    fresh: Fresh,
+    _replaced: Stored | undefined,
+    budget?: Budget,
+  ): Promise<Outcome> {
     return this.#save(place, '', fresh, budget)
   }
 
@@ -41,12 +46,24 @@ export class PlainVault implements Vault {
     return (await this.#store.run(plainDestroy, [this.#key(place)], [], budget)) === 1
   }
 
-  async #save(place: Place, base: string, { data, cookie, ttl }: Fresh, budget: Budget | undefined): Promise<Outcome> {
+  async #save(
+    place: Place,
+    base: string,
+    { data, cookie, ttl }: Fresh,
+    budget: Budget | undefined,
+  ): Promise<Outcome> {
     const rest = data.slice(1)
     const text = `{"cookie":${JSON.stringify(cookie)}${rest === '}' ? '' : ','}${rest}`
-    const reply = await this.#store.run(plainSave, [this.#key(place)], [base, Math.ceil(ttl), text], budget)
+    const reply = await this.#store.run(
+      plainSave,
+      [this.#key(place)],
+      [base, Math.ceil(ttl), text],
+      budget,
+    )
     if (reply[0] === 'gone') return 'gone'
-    return reply[0] === 'conflict' ? { conflict: this.#read(String(reply[1]), ttl) } : { stored: this.#read(text, ttl) }
+    return reply[0] === 'conflict'
+      ? { conflict: this.#read(String(reply[1]), ttl) }
+      : { stored: this.#read(text, ttl) }
   }
 
   #read(text: string, left: number): Stored {

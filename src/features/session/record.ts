@@ -64,13 +64,19 @@ export function headerOf(blob: string): Header | undefined {
 const padded = (ms: number): string => String(ms).padStart(13, '0')
 
 /** A header, as the scripts write it. @param kind its first two characters */
-export const headed = (kind: string, version: string, created: number, until: number, touched: number): string =>
-  `${kind}${version}${padded(created)}${padded(until)}${padded(touched)}`
+export const headed = (
+  kind: string,
+  version: string,
+  created: number,
+  until: number,
+  touched: number,
+): string => `${kind}${version}${padded(created)}${padded(until)}${padded(touched)}`
 
 export const FIRST_VERSION = '000001'
 
 /** The version after `version`. */
-export const versionAfter = (version: string): string => String((Number(version) + 1) % 1_000_000).padStart(6, '0')
+export const versionAfter = (version: string): string =>
+  String((Number(version) + 1) % 1_000_000).padStart(6, '0')
 
 /** Who and where, a line feed (which JSON never holds), and the data. */
 export function packed({ user, ip, agent, cookie }: Meta, data: string): string {
@@ -86,7 +92,12 @@ export function unpacked(text: string): { meta: Meta; data: string } {
   if (end === 0) return { meta: {}, data }
   const { u, i, a, c } = JSON.parse(text.slice(0, end)) as Record<string, never>
   return {
-    meta: { ...(u !== undefined && { user: u }), ...(i !== undefined && { ip: i }), ...(a !== undefined && { agent: a }), ...(c !== undefined && { cookie: c }) },
+    meta: {
+      ...(u !== undefined && { user: u }),
+      ...(i !== undefined && { ip: i }),
+      ...(a !== undefined && { agent: a }),
+      ...(c !== undefined && { cookie: c }),
+    },
     data,
   }
 }

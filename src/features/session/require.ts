@@ -16,7 +16,8 @@ export function requireFeature<Native>(
   options: RequireOptions<Native> = {},
 ): Feature<Native, never> {
   const where = 'tp.session.require()'
-  if (permission !== undefined && typeof permission !== 'string') throw optionError(where, 'permission', permission, 'a text')
+  if (permission !== undefined && typeof permission !== 'string')
+    throw optionError(where, 'permission', permission, 'a text')
   check(where, options, { user: callback, permissions: callback })
   const { user = userOf, permissions = permissionsOf } = options
 
@@ -32,7 +33,9 @@ export function requireFeature<Native>(
   return { name: 'requireSession', handle }
 }
 
-const refuse = (x: Exchange, status: number, title: string, detail: string): Plan => ({ reply: problem({ title, status, detail }, x) })
+const refuse = (x: Exchange, status: number, title: string, detail: string): Plan => ({
+  reply: problem({ title, status, detail }, x),
+})
 
 function userOf(native: unknown): unknown {
   const { session, user, state } = native as Known
@@ -41,6 +44,8 @@ function userOf(native: unknown): unknown {
 
 function permissionsOf(native: unknown): readonly string[] | undefined {
   const { session, user, state } = native as Known
-  const given = session?.permissions ?? ((user ?? state?.user) as { permissions?: unknown } | undefined)?.permissions
+  const given =
+    session?.permissions ??
+    ((user ?? state?.user) as { permissions?: unknown } | undefined)?.permissions
   return Array.isArray(given) ? (given as string[]) : undefined
 }

@@ -14,9 +14,9 @@ export const save: Operation<Reply[]> = operation<Reply[]>({
   lua,
   memory(database, keys, args, now) {
     const [session, index, bar] = keys as [string, string, string]
-    const [base, ttl, absolute, kind, payload, member, most, overflow, replaced] = args.map(String) as [
-      string, string, string, string, string, string, string, string, string,
-    ]
+    const [base, ttl, absolute, kind, payload, member, most, overflow, replaced] = args.map(
+      String,
+    ) as [string, string, string, string, string, string, string, string, string]
     const isOwned = kind[1] === 'u'
     const kept = database.get<Kept>(session)
     const header = kept && headerOf(kept.blob)
@@ -40,7 +40,7 @@ export const save: Operation<Reply[]> = operation<Reply[]>({
       if (!header) return ['gone']
       ;({ created, until } = header)
       if (isOwned && created <= barred.at && barred.exempt !== member) return end()
-      if (header.version !== base) return ['conflict', kept!.blob]
+      if (header.version !== base) return ['conflict', kept.blob]
       version = versionAfter(base)
     }
 
@@ -57,10 +57,22 @@ export const save: Operation<Reply[]> = operation<Reply[]>({
         leave(database, index, first, now)
       }
       const dead = ordered(database, index).filter(([, score]) => score <= now)
-      leave(database, index, dead.slice(0, MOST_SWEPT).map(([each]) => each), now)
+      leave(
+        database,
+        index,
+        dead.slice(0, MOST_SWEPT).map(([each]) => each),
+        now,
+      )
       enter(database, index, member, life, now)
     }
-    database.set(session, { blob: headed(kind, version, created, until, now) + payload, until: now + life } satisfies Kept, life)
+    database.set(
+      session,
+      {
+        blob: headed(kind, version, created, until, now) + payload,
+        until: now + life,
+      } satisfies Kept,
+      life,
+    )
     return ['saved', version, created, until, now]
   },
 })

@@ -8,7 +8,10 @@ export interface Serializer {
 }
 
 /** JSON as it is: what `JSON.stringify` forgets (functions, undefined) or changes (dates) is forgotten and changed. */
-const json: Serializer = { stringify: (data) => JSON.stringify(data), parse: (text) => JSON.parse(text) as unknown }
+const json: Serializer = {
+  stringify: (data) => JSON.stringify(data),
+  parse: (text) => JSON.parse(text) as unknown,
+}
 
 const MARK = '$turnpike'
 
@@ -29,7 +32,11 @@ function mark(this: Record<string, unknown>, key: string, plain: unknown): unkno
   if (value instanceof Set) return as('set', [...value])
   if (typeof value === 'bigint') return as('bigint', String(value))
   // What looks like ours and is not is wrapped, so that it comes back as it was.
-  const isLookalike = typeof plain === 'object' && plain !== null && Object.hasOwn(plain, MARK) && !isWrapped(this, key)
+  const isLookalike =
+    typeof plain === 'object' &&
+    plain !== null &&
+    Object.hasOwn(plain, MARK) &&
+    !isWrapped(this, key)
   return isLookalike ? as('object', plain) : plain
 }
 
@@ -37,7 +44,13 @@ const isWrapped = (holder: Record<string, unknown>, key: string): boolean =>
   key === 'value' && Object.hasOwn(holder, MARK) && holder[MARK] === 'object'
 
 function revive(this: Record<string, unknown>, key: string, value: unknown): unknown {
-  if (typeof value !== 'object' || value === null || !Object.hasOwn(value, MARK) || isWrapped(this, key)) return value
+  if (
+    typeof value !== 'object' ||
+    value === null ||
+    !Object.hasOwn(value, MARK) ||
+    isWrapped(this, key)
+  )
+    return value
   const { [MARK]: kind, value: inner } = value as Marked
   if (kind === 'date') return new Date(inner as number)
   if (kind === 'map') return new Map(inner as [unknown, unknown][])

@@ -87,13 +87,18 @@ export class Session {
       return work
     }
     // What a callback throws is not a failure of the work: it surfaces as it would from any callback.
-    work.then(() => process.nextTick(callback), (error: unknown) => process.nextTick(callback, error))
+    work.then(
+      () => process.nextTick(callback),
+      (error: unknown) => process.nextTick(callback, error),
+    )
     return this
   }
 }
 
 /** Names that data cannot take: the methods. `constructor` is data like any other. */
-const RESERVED: ReadonlySet<string> = new Set(Object.getOwnPropertyNames(Session.prototype).filter((name) => name !== 'constructor'))
+const RESERVED: ReadonlySet<string> = new Set(
+  Object.getOwnPropertyNames(Session.prototype).filter((name) => name !== 'constructor'),
+)
 
 /** Put data into a session. What comes as `__proto__` stays data. */
 export function fill(session: Session, data: Data): void {

@@ -18,7 +18,8 @@ export const touch: Operation<number> = operation({
       leave(database, index!, [String(member)], now)
       return 0
     }
-    const blob = headed(kept.blob.slice(0, 2), version, created, until, now) + kept.blob.slice(HEADER)
+    const blob =
+      headed(kept.blob.slice(0, 2), version, created, until, now) + kept.blob.slice(HEADER)
     database.set(session!, { blob, until: now + life } satisfies Kept, life)
     if (header.owned) enter(database, index!, String(member), life, now)
     return life

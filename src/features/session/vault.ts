@@ -29,7 +29,12 @@ export interface Vault {
   /** @throws TP_SESSION_CORRUPT for a value that cannot be read */
   load(place: Place, budget?: Budget): Promise<Stored | undefined>
   /** @param replaced the session that this one goes on with under another id */
-  create(place: Place, fresh: Fresh, replaced: Stored | undefined, budget?: Budget): Promise<Outcome>
+  create(
+    place: Place,
+    fresh: Fresh,
+    replaced: Stored | undefined,
+    budget?: Budget,
+  ): Promise<Outcome>
   update(place: Place, stored: Stored, fresh: Fresh, budget?: Budget): Promise<Outcome>
   touch(place: Place, stored: Stored, ttl: number, budget?: Budget): Promise<void>
   /** @param grace ms for which requests under way may still use it */
@@ -78,8 +83,15 @@ export class BlobVault implements Vault {
     }
   }
 
-  create(place: Place, fresh: Fresh, replaced: Stored | undefined, budget?: Budget): Promise<Outcome> {
-    const times = replaced ? [replaced.created, replaced.until].map((ms) => String(ms).padStart(13, '0')).join('') : ''
+  create(
+    place: Place,
+    fresh: Fresh,
+    replaced: Stored | undefined,
+    budget?: Budget,
+  ): Promise<Outcome> {
+    const times = replaced
+      ? [replaced.created, replaced.until].map((ms) => String(ms).padStart(13, '0')).join('')
+      : ''
     return this.#save(place, '', fresh, times, budget)
   }
 
@@ -88,14 +100,32 @@ export class BlobVault implements Vault {
   }
 
   async touch(place: Place, _stored: Stored, ttl: number, budget?: Budget): Promise<void> {
-    await this.#store.run(touch, [place.session, place.index], [Math.ceil(ttl), place.member], budget)
+    await this.#store.run(
+      touch,
+      [place.session, place.index],
+      [Math.ceil(ttl), place.member],
+      budget,
+    )
   }
 
   async destroy(place: Place, grace: number, budget?: Budget): Promise<boolean> {
-    return (await this.#store.run(destroy, [place.session, place.index], [place.member, grace], budget)) === 1
+    return (
+      (await this.#store.run(
+        destroy,
+        [place.session, place.index],
+        [place.member, grace],
+        budget,
+      )) === 1
+    )
   }
 
-  async #save(place: Place, base: string, fresh: Fresh, times: string, budget: Budget | undefined): Promise<Outcome> {
+  async #save(
+    place: Place,
+    base: string,
+    fresh: Fresh,
+    times: string,
+    budget: Budget | undefined,
+  ): Promise<Outcome> {
     const { session, index, bar, member } = place
     const { cipher, absolute, maxPerUser, onOverflow } = this.#options
     const { data, meta, ttl } = fresh
@@ -103,7 +133,17 @@ export class BlobVault implements Vault {
     const kind = `${cipher ? 'E' : 'J'}${meta.user === undefined ? '-' : 'u'}`
     const payload = cipher ? cipher.encrypt(text, member) : text
     const overflow = onOverflow === 'deny' ? 'deny' : 'evict'
-    const args = [base, Math.ceil(ttl), absolute, kind, payload, member, maxPerUser, overflow, times]
+    const args = [
+      base,
+      Math.ceil(ttl),
+      absolute,
+      kind,
+      payload,
+      member,
+      maxPerUser,
+      overflow,
+      times,
+    ]
     const reply = await this.#store.run(save, [session, index, bar], args, budget)
     if (reply[0] === 'gone' || reply[0] === 'full') return reply[0]
     if (reply[0] === 'conflict') return { conflict: this.read(String(reply[1]), member) }
@@ -118,7 +158,11 @@ export class BlobVault implements Vault {
 }
 
 /** Has "log out everywhere" ended this session? */
-export function isBarred({ created, meta }: Stored, { member }: Place, barred: string | null | undefined): boolean {
+export function isBarred(
+  { created, meta }: Stored,
+  { member }: Place,
+  barred: string | null | undefined,
+): boolean {
   if (!barred || meta.user === undefined) return false
   const { at, exempt } = barIn(barred)
   return created <= at && exempt !== member

@@ -52,6 +52,22 @@ describe.each(apps)('a pipeline of limits: $name', ({ start }) => {
     await vi.waitFor(async () => expect((await second.peek('127.0.0.1')).remaining).toBe(9))
   })
 
+  test('a key that cannot be had is told at its turn: an earlier refusal goes first', async () => {
+    const store = testStore()
+    const app = start({
+      options: { store },
+      mount: (tp) => [
+        tp.pipeline(
+          tp.rateLimit({ name: 'first', limit: 1, window: '1m' }),
+          tp.rateLimit({ name: 'second', limit: 1, window: '1m', key: tp.key.header('x-api-key') }),
+        ),
+      ],
+    })
+    expect((await app.get()).status).toBe(400)
+    expect(app.errors[0]).toMatchObject({ code: 'TP_KEY' })
+    expect((await app.get()).status).toBe(429)
+  })
+
   test('a key that needs an earlier member is asked only after it', async () => {
     const store = testStore()
     const asked: unknown[] = []

@@ -1,8 +1,9 @@
+import { createHash } from 'node:crypto'
 import type { Redis } from 'ioredis'
 import { handClock, type HandClock } from '../../../src/clock.ts'
 import { take } from '../../../src/features/rate-limit/take.ts'
 import { MemoryStore } from '../../../src/store/memory.ts'
-import { operation, type Operation, type Reply } from '../../../src/store/store.ts'
+import type { Operation, Reply } from '../../../src/store/store.ts'
 import type { TestRedis } from '../../support/redis.ts'
 
 /** Where take.lua says how long a state lives. */
@@ -98,11 +99,12 @@ export function memoryEngine(): Engine & { store: MemoryStore } {
  * `take`, but its keys outlive the test: Redis's clock goes on while the test's stands still, and
  * a reply must not depend on a key having expired.
  */
-export const enduring: Operation<number[]> = operation({
-  name: take.name,
-  memory: take.memory,
-  lua: take.lua.replace(PX, (px) => `${px} + 1e9`),
-})
+function outliving<Result extends Reply>(taking: Operation<Result>): Operation<Result> {
+  const lua = taking.lua.replace(PX, (px) => `${px} + 1e9`)
+  return { ...taking, lua, sha: createHash('sha1').update(lua).digest('hex') }
+}
+
+export const enduring: Operation<number[]> = outliving(take)
 
 /** The scripts in Redis, told the time. */
 export function redisEngine(redis: () => TestRedis): Engine {
@@ -114,10 +116,7 @@ export function redisEngine(redis: () => TestRedis): Engine {
       args: readonly string[],
       now: number,
     ) => {
-      const script =
-        operation.name === 'take'
-          ? { ...operation, lua: enduring.lua, sha: enduring.sha }
-          : operation
+      const script = operation.name === 'take' ? outliving(operation) : operation
       return evaluate<Result>(redis().client, script, keys, [...args, `=${now}`])
     },
   }

@@ -1,0 +1,158 @@
+/** Something that is held for a time, and renewed while it is needed. */
+import { isUnavailable } from '../errors.ts'
+import type { Emitter } from '../events.ts'
+import type { Store } from '../store/store.ts'
+
+/** Why a lease is over although its holder did not end it. */
+export type Loss =
+  /** It could not be renewed in time: Redis was away, or this process could not run. */
+  | 'expired'
+  /** Redis knows nothing of it any more, or somebody else has it. */
+  | 'gone'
+
+export interface LeaseOptions {
+  store: Store
+  /** How long it lasts from each renewal, in ms. */
+  ttl: number
+  /** When it was asked for, by `store.steady()`: it began no earlier in Redis. */
+  since: number
+  /** Asks Redis for another `ttl`; false when there is nothing left to renew. */
+  renew(): Promise<boolean>
+  /** Is told once, before the signal fires. */
+  lost(loss: Loss): void
+  /** Milliseconds after which it is renewed no more. Default: never. */
+  longest?: number
+}
+
+/** How many renewals fit into a lease. */
+const SHARE = 3
+/** How soon a renewal that failed is tried again: a tenth of the lease. */
+const AGAIN = 10
+
+/**
+ * A lease is renewed when a third of it is over. When it may have ended is measured here, on a clock
+ * that never jumps and from before it was asked for: it is over for its holder before it is in Redis.
+ */
+export class Lease {
+  readonly #options: LeaseOptions
+  readonly #stop = new AbortController()
+  readonly #began: number
+  #abort: AbortController | undefined
+  #until: number
+  #loss: Error | undefined
+
+  constructor(options: LeaseOptions) {
+    this.#options = options
+    this.#began = options.since
+    this.#until = options.since + options.ttl
+    void this.#keep()
+  }
+
+  /** Fires when the lease is lost. */
+  get signal(): AbortSignal {
+    this.#abort ??= new AbortController()
+    if (this.#loss) this.#abort.abort(this.#loss)
+    return this.#abort.signal
+  }
+
+  /** Is it lost? Measured now: a signal cannot fire while the event loop is blocked. */
+  get isLost(): boolean {
+    if (!this.#stop.signal.aborted && this.#options.store.steady() >= this.#until) this.#lose('expired')
+    return this.#loss !== undefined
+  }
+
+  /** Milliseconds until it may be over. */
+  get left(): number {
+    return this.#until - this.#options.store.steady()
+  }
+
+  /** Renew it no more: it is given back, or given up. */
+  end(): void {
+    this.#stop.abort()
+  }
+
+  async #keep(): Promise<void> {
+    const { store, ttl, longest = Infinity } = this.#options
+    const { signal } = this.#stop
+    let pause = ttl / SHARE
+    try {
+      for (;;) {
+        await store.sleep(Math.max(1, pause), signal, true)
+        if (this.isLost) return
+        if (store.steady() - this.#began >= longest) return
+        const sent = store.steady()
+        const renewed = await this.#renew()
+        if (signal.aborted) return
+        if (renewed === false) return this.#lose('gone')
+        if (renewed) this.#until = sent + ttl
+        if (this.isLost) return
+        pause = renewed ? ttl / SHARE : Math.min(ttl / AGAIN, this.left)
+      }
+    } catch {
+      // It was ended while it slept.
+    }
+  }
+
+  /** Undefined when Redis could not say, or not before the lease may be over. */
+  async #renew(): Promise<boolean | undefined> {
+    const late = new AbortController()
+    try {
+      return await Promise.race([
+        this.#options.renew(),
+        this.#options.store.sleep(Math.max(1, this.left), late.signal, true).then(() => undefined),
+      ])
+    } catch {
+      return undefined
+    } finally {
+      late.abort()
+    }
+  }
+
+  #lose(loss: Loss): void {
+    if (this.#loss) return
+    const why = loss === 'gone' ? 'it is gone from Redis' : 'it could not be renewed in time'
+    this.#loss = new Error(`The lease is lost: ${why}.`)
+    this.#stop.abort()
+    this.#options.lost(loss)
+    this.#abort?.abort(this.#loss)
+  }
+}
+
+export interface Persistence {
+  store: Store
+  events: Emitter
+  /** Names the feature and the mount in events. */
+  feature: string
+  name: string
+  /** When to give up, by `store.steady()`. */
+  until: number
+  /** Ends the attempts. */
+  signal?: AbortSignal
+}
+
+/** The first pause between attempts, in ms, and the longest. */
+const PAUSES = [50, 1000] as const
+
+/**
+ * Try a write again and again until the store takes it: nobody waits for it, and nothing is thrown.
+ * Resolves with its reply, or undefined when it was given up.
+ */
+export async function persist<Result>(
+  write: () => Promise<Result>,
+  { store, events, feature, name, until, signal }: Persistence,
+): Promise<Result | undefined> {
+  let [pause] = PAUSES as readonly [number, number]
+  for (;;) {
+    try {
+      return await write()
+    } catch (error) {
+      const isClosed = isUnavailable(error) && error.reason === 'closed'
+      if (!isUnavailable(error) || isClosed || signal?.aborted || store.steady() + pause >= until) {
+        events.emit('error', { feature, name, error })
+        return undefined
+      }
+    }
+    await store.sleep(pause * (0.5 + Math.random() / 2), signal, true).catch(() => {})
+    pause = Math.min(pause * 2, PAUSES[1])
+  }
+}

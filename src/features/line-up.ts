@@ -1,0 +1,39 @@
+/** The twin of line.lua: a line of waiters in order of arrival. */
+import type { Database } from '../store/store.ts'
+
+interface Place {
+  owner: string
+  /** Until when it counts as still there, in ms. */
+  sign: number
+}
+
+const SPARE = 60_000
+
+/** The line under `places`, without those who gave no sign of life. */
+export const lineOf = (database: Database, places: string, now: number): readonly Place[] =>
+  (database.get<readonly Place[]>(places) ?? []).filter(({ sign }) => sign > now)
+
+/** Takes a place for `owner`, or keeps it. Gives how many stand before it. */
+export function lineUp(database: Database, places: string, owner: string, patience: number, now: number): number {
+  const line = lineOf(database, places, now)
+  const mine: Place = { owner, sign: now + patience }
+  const rank = line.findIndex((place) => place.owner === owner)
+  const next = rank < 0 ? [...line, mine] : line.with(rank, mine)
+  database.set(places, next, patience + SPARE)
+  return rank < 0 ? line.length : rank
+}
+
+export function stepOut(database: Database, places: string, owner: string, now: number): void {
+  const line = database.get<readonly Place[]>(places)
+  if (!line) return
+  const others = line.filter((place) => place.owner !== owner)
+  if (others.length === 0) return void database.delete(places)
+  const longest = Math.max(...others.map(({ sign }) => sign))
+  database.set(places, others, Math.max(1, longest - now) + SPARE)
+}
+
+/** Says that something is free: who made it so, and whose turn it is, if there is a line. */
+export function callNext(database: Database, places: string, owner: string, channel: string, now: number): void {
+  const [next] = lineOf(database, places, now)
+  database.publish(channel, `${owner}>${next?.owner ?? ''}`)
+}

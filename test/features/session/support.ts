@@ -1,0 +1,157 @@
+/** A browser and an application with sessions, in any framework. */
+import type { Response } from 'supertest'
+import type { App, AppKind } from '../../support/apps.ts'
+import { duration } from '../../../src/duration.ts'
+import type { EngineUnderTest, Opened } from '../../support/engines.ts'
+
+export const SECRET = 'a secret of the tests'
+
+// oxlint-disable typescript/no-explicit-any
+/** What a route does: `native` is req or ctx. Its result is the body. */
+export type Route = (native: any) => unknown
+
+export interface Site extends App {
+  /** A browser of its own, without cookies at first. */
+  browser(): Browser
+}
+
+/** Keeps cookies as a browser does, as far as it matters here. */
+export interface Browser {
+  jar: Map<string, string>
+  get(path: string, headers?: Record<string, string>): Promise<Response>
+  /** The body of a route's answer, parsed. */
+  json(path: string): Promise<any>
+  /** The value of the only cookie. */
+  cookie(): string | undefined
+}
+
+export interface SiteOptions {
+  session?: object
+  routes?: Record<string, Route>
+  /** More middlewares: those in front and those behind. */
+  before?(tp: any): any[]
+  after?(tp: any): any[]
+  kit?: object
+  trustProxy?: boolean | number
+}
+
+/** Routes that most tests use. */
+export const ROUTES: Record<string, Route> = {
+  '/': ({ session }) => ({ ...session }),
+  '/id': (native) => ({ id: native.session.id, sessionID: native.sessionID }),
+  '/count': ({ session }) => ({ count: (session.count = (session.count ?? 0) + 1) }),
+  '/login': async (native) => {
+    await native.session.login(queryOf(native, 'user') ?? 'ada')
+    return { id: native.session.id }
+  },
+  '/logout': async ({ session }) => {
+    await session.logout()
+    return {}
+  },
+  '/set': (native) => {
+    native.session[queryOf(native, 'key') as string] = queryOf(native, 'value')
+    return {}
+  },
+}
+
+export const queryOf = (native: any, name: string): string | undefined =>
+  new URL(native.originalUrl ?? native.url, 'http://x').searchParams.get(name) ?? undefined
+
+export const pause = (ms: number): Promise<void> =>
+  new Promise((resolve) => setTimeout(resolve, ms))
+
+export function site(
+  kind: AppKind,
+  opened: Pick<Opened, 'store' | 'prefix'>,
+  options: SiteOptions = {},
+): Site {
+  const {
+    session = {},
+    routes = {},
+    before = () => [],
+    after = () => [],
+    kit = {},
+    trustProxy,
+  } = options
+  const all: Record<string, Route> = { ...ROUTES, ...routes }
+  const app = kind.start({
+    options: { store: opened.store, prefix: opened.prefix, ...kit },
+    mount: (tp) => [...before(tp), tp.session({ secret: SECRET, cookie: { secure: false }, ...session }), ...after(tp)],
+    handle: async (native) => {
+      const path = String(native.originalUrl ?? native.url).split('?', 1)[0]!
+      const route = all[path]
+      if (!route) return [404, 'no such route']
+      return [200, (await route(native)) as object]
+    },
+    ...(trustProxy !== undefined && { trustProxy }),
+  })
+  return Object.assign(app, { browser: () => browser(app) })
+}
+
+export function browser(app: Pick<App, 'get'>): Browser {
+  const jar = new Map<string, string>()
+  async function get(path: string, headers: Record<string, string> = {}): Promise<Response> {
+    const sent = [...jar].map(([name, value]) => `${name}=${value}`).join('; ')
+    const response = await app.get(path, { ...(sent && { Cookie: sent }), ...headers })
+    keep(jar, response)
+    return response
+  }
+  return {
+    jar,
+    get,
+    json: async (path) => JSON.parse((await get(path)).text),
+    cookie: () => [...jar.values()][0],
+  }
+}
+
+function keep(jar: Map<string, string>, response: Response): void {
+  for (const field of cookiesOf(response)) {
+    const [pair = '', ...attributes] = field.split('; ')
+    const at = pair.indexOf('=')
+    const expires = attributes.find((each) => each.startsWith('Expires='))?.slice('Expires='.length)
+    const isOver = expires !== undefined && Date.parse(expires) === 0
+    if (isOver) jar.delete(pair.slice(0, at))
+    else jar.set(pair.slice(0, at), pair.slice(at + 1))
+  }
+}
+
+/** The Set-Cookie fields of an answer. */
+export const cookiesOf = ({ headers }: Response): string[] =>
+  (headers['set-cookie'] as unknown as string[] | undefined) ?? []
+
+/** The keys of a Redis server that begin with `prefix`. */
+export async function keysOf(
+  server: { send(...command: string[]): Promise<string> },
+  prefix: string,
+): Promise<string[]> {
+  const reply = await server.send('KEYS', `${prefix}*`)
+  return reply.split('\r\n').filter((line) => line.startsWith(prefix))
+}
+
+const AGE = `local ms = tonumber(ARGV[2])
+for _, key in ipairs(redis.call('KEYS', ARGV[1] .. '*')) do
+  redis.call('PEXPIRE', key, math.max(redis.call('PTTL', key) - ms, 0))
+end
+return 1`
+
+/** Turns the clock of an engine, and lets Redis's own keys grow older by as much: it expires them by its own clock. */
+export function ageing({ open, server }: EngineUnderTest): () => Opened {
+  return () => {
+    const opened = open()
+    const redis = server()
+    if (!redis) return opened
+    return {
+      ...opened,
+      async advance(time) {
+        await opened.advance(time)
+        await redis.send(
+          'EVAL',
+          AGE,
+          '0',
+          opened.prefix,
+          String(duration(time, 'advance()', 'time')),
+        )
+      },
+    }
+  }
+}

@@ -79,8 +79,11 @@ export class Lease {
       for (;;) {
         await store.sleep(Math.max(1, pause), signal, true)
         if (this.isLost) return
-        if (store.steady() - this.#began >= longest) return
         const sent = store.steady()
+        if (sent - this.#began >= longest) {
+          pause = this.left
+          continue
+        }
         const renewed = await this.#renew()
         if (signal.aborted) return
         if (renewed === false) return this.#lose('gone')

@@ -24,7 +24,7 @@ afterAll(async () => {
 const checked = modules.flatMap((module) =>
   module.language === 'ts'
     ? (write(
-        'check',
+        `${FOLDER}/check`,
         module,
         sourceOf(module, () => true),
       ) ?? [])

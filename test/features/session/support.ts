@@ -28,6 +28,8 @@ export interface Browser {
 export interface SiteOptions {
   session?: object
   routes?: Record<string, Route>
+  /** Mounted in place of `tp.session()`. */
+  mount?(tp: any, options: object): any
   /** More middlewares: those in front and those behind. */
   before?(tp: any): any[]
   after?(tp: any): any[]
@@ -60,6 +62,10 @@ export const queryOf = (native: any, name: string): string | undefined =>
 export const pause = (ms: number): Promise<void> =>
   new Promise((resolve) => setTimeout(resolve, ms))
 
+function sessions(tp: any, options: object): any {
+  return tp.session(options)
+}
+
 export function site(
   kind: AppKind,
   opened: Pick<Opened, 'store' | 'prefix'>,
@@ -68,6 +74,7 @@ export function site(
   const {
     session = {},
     routes = {},
+    mount = sessions,
     before = () => [],
     after = () => [],
     kit = {},
@@ -76,7 +83,11 @@ export function site(
   const all: Record<string, Route> = { ...ROUTES, ...routes }
   const app = kind.start({
     options: { store: opened.store, prefix: opened.prefix, ...kit },
-    mount: (tp) => [...before(tp), tp.session({ secret: SECRET, cookie: { secure: false }, ...session }), ...after(tp)],
+    mount: (tp) => [
+      ...before(tp),
+      mount(tp, { secret: SECRET, cookie: { secure: false }, ...session }),
+      ...after(tp),
+    ],
     handle: async (native) => {
       const path = String(native.originalUrl ?? native.url).split('?', 1)[0]!
       const route = all[path]

@@ -1,0 +1,64 @@
+/** How an entry is written down: its deadlines are worked out once, so that a hit compares numbers. */
+
+/** Something that is kept for a while, with what decides whether it may still be used. */
+export interface Entry {
+  /** The record of invalidations that was in force when the entry's making began. */
+  readonly nonce: string
+  /** Its sequence then: what was invalidated later has hit this entry, if it bears the tag. */
+  readonly sequence: number
+  readonly tags: readonly string[]
+  /** What patterns are matched against: a path, or a key. */
+  readonly name: string
+  /** When it was stored, in ms since the epoch by the store's clock; and how old it already was. */
+  readonly storedAt: number
+  readonly initialAge: number
+  /** Until when it is fresh; may be served stale while it is made anew; may be served in an error's place. */
+  readonly freshUntil: number
+  readonly staleUntil: number
+  readonly errorUntil: number
+  /** How long making it took, in ms. */
+  readonly cost: number
+  /** The feature's own: a response's status and fields, say. */
+  readonly extra: unknown
+  readonly body: Buffer
+}
+
+const MAGIC = 'TPC1'
+/** Magic, 13 digits of freshness (which a script reads), the length of the rest of the head. */
+const DIGITS = 13
+const HEAD = MAGIC.length + DIGITS + 4
+
+/** The entry as one binary string. */
+export function encode(entry: Entry): Buffer {
+  const { nonce, sequence, tags, name, storedAt, initialAge, freshUntil, staleUntil, errorUntil, cost, extra, body } = entry
+  const meta = JSON.stringify([nonce, sequence, tags, name, storedAt, initialAge, staleUntil, errorUntil, cost, extra])
+  const length = Buffer.byteLength(meta)
+  const bytes = Buffer.allocUnsafe(HEAD + length + body.length)
+  bytes.latin1Write(MAGIC + String(Math.floor(freshUntil)).padStart(DIGITS, '0'), 0)
+  bytes.writeUInt32BE(length, HEAD - 4)
+  bytes.utf8Write(meta, HEAD)
+  body.copy(bytes, HEAD + length)
+  return bytes
+}
+
+type Meta = [string, number, string[], string, number, number, number, number, number, unknown]
+
+/** The entry that was written down, or undefined: of another version, broken, or no entry at all. */
+export function decode(bytes: Buffer): Entry | undefined {
+  if (bytes.length < HEAD || bytes.latin1Slice(0, MAGIC.length) !== MAGIC) return undefined
+  const end = HEAD + bytes.readUInt32BE(HEAD - 4)
+  if (end > bytes.length) return undefined
+  try {
+    const meta = JSON.parse(bytes.utf8Slice(HEAD, end)) as Meta
+    const [nonce, sequence, tags, name, storedAt, initialAge, staleUntil, errorUntil, cost, extra] = meta
+    const freshUntil = Number(bytes.latin1Slice(MAGIC.length, MAGIC.length + DIGITS))
+    const body = bytes.subarray(end)
+    return { nonce, sequence, tags, name, storedAt, initialAge, freshUntil, staleUntil, errorUntil, cost, extra, body }
+  } catch {
+    return undefined
+  }
+}
+
+/** How long an entry is kept in the store, in ms: as long as anybody may serve it. */
+export const lifeOf = ({ storedAt, freshUntil, staleUntil, errorUntil }: Entry): number =>
+  Math.max(1, Math.ceil(Math.max(freshUntil, staleUntil, errorUntil) - storedAt))

@@ -1,0 +1,33 @@
+-- Stores an entry and gives its lease back.
+-- KEYS[1]  the entry
+-- KEYS[2]  its lease
+-- KEYS[3]  for a variant: the resource's own entry, which says what it varies by
+-- KEYS[4]  for a variant: the resource's variants by age
+-- ARGV[1]  the token of the lease; '': none
+-- ARGV[2]  '1': store only if the lease is still the caller's
+-- ARGV[3]  the entry
+-- ARGV[4]  its life in ms
+-- ARGV[5]  channel for those who wait, '': none; and [6] what they are told
+-- ARGV[7]  for a variant: what stands at KEYS[3]; [8] the end of KEYS[1] after KEYS[3]; [9] how many there may be
+-- Reply: 1, or 0 if the lease was lost
+local lease = redis.call('GET', KEYS[2])
+local ours = lease and ARGV[1] ~= '' and string.match(lease, '^%d+:([^!]*)') == ARGV[1]
+if ARGV[2] == '1' and not ours then return 0 end
+redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[4])
+if KEYS[3] then
+  local life = math.max(tonumber(ARGV[4]), redis.call('PTTL', KEYS[3]))
+  redis.call('SET', KEYS[3], ARGV[7], 'PX', life)
+  redis.call('ZADD', KEYS[4], now, ARGV[8])
+  redis.call('PEXPIRE', KEYS[4], life)
+  local excess = redis.call('ZCARD', KEYS[4]) - tonumber(ARGV[9])
+  if excess > 0 then
+    -- Variants stand beside their resource: in the same slot.
+    local gone = redis.call('ZPOPMIN', KEYS[4], excess)
+    for i = 1, #gone, 2 do redis.call('UNLINK', KEYS[3] .. gone[i]) end
+  end
+end
+if ours then
+  redis.call('UNLINK', KEYS[2])
+  if string.sub(lease, -1) == '!' and ARGV[5] ~= '' then redis.call('PUBLISH', ARGV[5], ARGV[6]) end
+end
+return 1

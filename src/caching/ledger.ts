@@ -1,0 +1,153 @@
+/** Invalidation by one sequence: O(1), free of races, and safe when its record is lost. */
+import { randomBytes } from 'node:crypto'
+import type { Emitter } from '../events.ts'
+import type { Budget } from '../store/budget.ts'
+import type { KeySpace } from '../store/keys.ts'
+import type { Store } from '../store/store.ts'
+import type { Entry } from './entry.ts'
+import { EVERYTHING, GLOBS, invalidate, NONCE, openRecord, pruneRecord, readRecord, SEQUENCE } from './record.ts'
+import { globsOf, markOf, validUntil, type Snapshot } from './validity.ts'
+import { matches } from './glob.ts'
+
+/** The record outlives the longest-lived entry by this much, and is renewed twice as often. */
+const MARGIN = 3_600_000
+/** Beyond so many fields a record begins anew: everything is invalid, and its memory is bounded. */
+const MOST_FIELDS = 100_000
+const PRUNE_EVERY = 1_000
+
+export type Mode = 'hard' | 'soft' | 'glob'
+
+/** What could not be told to Redis. */
+interface Owed {
+  readonly mode: Mode
+  readonly names: readonly string[]
+}
+
+/** One record of invalidations: that of an instance, or of one tenant. */
+export class Ledger {
+  readonly key: string
+  readonly channel: string
+  readonly #store: Store
+  readonly #events: Emitter
+  #life = 0
+  #renewedAt = -Infinity
+  #owed: Owed[] = []
+  #retrying: Promise<void> | undefined
+  #count = 0
+  /** Grows with every invalidation that this process asks for: what began before it is not shared after it. */
+  epoch = 0
+
+  constructor(store: Store, keys: KeySpace, events: Emitter, tenant: string | undefined) {
+    this.#store = store
+    this.#events = events
+    const tag = keys.tag('record', tenant)
+    this.key = keys.key('inv', tag)
+    this.channel = keys.channel('inv', tag)
+  }
+
+  /** What is known of `tags` now; issued in the caller's tick. @throws TP_UNAVAILABLE */
+  async read(tags: readonly string[], budget?: Budget): Promise<Snapshot> {
+    const names = [NONCE, SEQUENCE, EVERYTHING, GLOBS, ...tags]
+    const [nonce, sequence, everything, globs, ...marks] = await this.#store.run(readRecord, [this.key], names, budget)
+    return {
+      nonce: nonce ?? undefined,
+      sequence: Number(sequence),
+      everything: markOf(everything),
+      marks: new Map(tags.map((tag, i) => [tag, markOf(marks[i])])),
+      globs: globsOf(globs),
+    }
+  }
+
+  /** What to note of the present before something is made, where there is no record yet. @throws TP_UNAVAILABLE */
+  async open(life: number, budget?: Budget): Promise<{ nonce: string; sequence: number }> {
+    const wanted = Math.max(life, this.#life)
+    const args = [nonce(), Math.ceil(wanted), MARGIN]
+    const [known, sequence, longest] = await this.#store.run(openRecord, [this.key], args, budget)
+    this.#life = Number(longest)
+    this.#renewedAt = this.#store.steady()
+    return { nonce: known!, sequence: Number(sequence) }
+  }
+
+  /** Does the record have to be renewed, so that it outlives an entry of that life? */
+  isDue(life: number): boolean {
+    return life > this.#life || this.#store.steady() - this.#renewedAt > MARGIN / 2
+  }
+
+  /** What an entry is worth by a snapshot and by what this process could not write: see `validUntil`. */
+  validity(entry: Entry, snapshot: Snapshot): number | undefined {
+    return this.owes(entry) ? undefined : validUntil(entry, snapshot)
+  }
+
+  /** Was something of this entry's invalidated here that Redis does not know of yet? */
+  owes({ tags, name }: Pick<Entry, 'tags' | 'name'>): boolean {
+    return this.#owed.some(({ mode, names }) =>
+      names.some((each) => (mode === 'glob' ? matches(each, name) : each === EVERYTHING || tags.includes(each))),
+    )
+  }
+
+  /**
+   * Invalidate, whatever the number of entries. When it cannot be written, this process no longer
+   * serves what it was to hit, and goes on trying.
+   * @throws TP_UNAVAILABLE if it could not be written (yet)
+   */
+  async invalidate(names: readonly string[], mode: Mode): Promise<number> {
+    this.epoch++
+    if (names.length === 0) return 0
+    // From the caller's word on: an entry that is looked up meanwhile may be hit, and counts as hit.
+    const owed = { mode, names }
+    this.#owed = [...this.#owed, owed]
+    try {
+      const sequence = await this.#write(owed)
+      this.#settle(owed)
+      return sequence
+    } catch (error) {
+      this.#retrying ??= this.#retry()
+      throw error
+    }
+  }
+
+  async #write({ mode, names }: Owed): Promise<number> {
+    const args = [nonce(), MARGIN, MOST_FIELDS, mode, this.channel, ...names]
+    const [, sequence] = await this.#store.run(invalidate, [this.key], args)
+    this.#count += names.length
+    if (this.#count >= PRUNE_EVERY) {
+      this.#count = 0
+      void this.#prune()
+    }
+    return Number(sequence)
+  }
+
+  #settle(owed: Owed): void {
+    this.#owed = this.#owed.filter((each) => each !== owed)
+  }
+
+  /** Tell Redis what it was not told, until it listens. */
+  async #retry(): Promise<void> {
+    for (let pause = 50; this.#owed.length > 0; pause = Math.min(pause * 2, 5000)) {
+      await this.#store.sleep(pause, undefined, true)
+      if (this.#store.unavailable()?.reason === 'closed') break
+      try {
+        for (const owed of this.#owed) {
+          await this.#write(owed)
+          this.#settle(owed)
+        }
+      } catch {
+        // Whoever asked for it was told; the next round tries again.
+      }
+    }
+    this.#retrying = undefined
+  }
+
+  async #prune(): Promise<void> {
+    try {
+      let cursor = '0'
+      do {
+        ;[cursor = '0'] = await this.#store.run(pruneRecord, [this.key], [cursor, 500, MARGIN])
+      } while (cursor !== '0')
+    } catch (error) {
+      this.#events.emit('error', { feature: 'cache', name: 'prune', error })
+    }
+  }
+}
+
+const nonce = (): string => randomBytes(9).toString('base64url')

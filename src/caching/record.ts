@@ -1,0 +1,101 @@
+/** The record of invalidations: what was invalidated, and when by one sequence. */
+import { operation, type Arg, type Database, type Operation } from '../store/store.ts'
+import invalidateLua from './invalidate.lua'
+import openLua from './open.lua'
+import pruneLua from './prune.lua'
+
+/** What the in-process engine keeps. */
+type Fields = Map<string, string>
+
+/** Names of fields that are no tag. */
+export const NONCE = '!'
+export const SEQUENCE = '#'
+export const EVERYTHING = '*'
+export const GLOBS = '?'
+const LIFE = '~'
+const MOST_GLOBS = 16
+
+const numberIn = (fields: Fields, name: string): number => Number(fields.get(name) ?? 0)
+
+function begun(database: Database, key: string, nonce: Arg, sequence: number): Fields {
+  const known = database.get<Fields>(key)
+  if (known) return known
+  const fields: Fields = new Map()
+  fields.set(NONCE, String(nonce))
+  fields.set(SEQUENCE, String(sequence))
+  fields.set(LIFE, '0')
+  return fields
+}
+
+/** Reads fields of a record: HMGET. Replies their texts, or null. */
+export const readRecord: Operation<(string | null)[]> = operation({
+  name: 'cache.readRecord',
+  command: 'HMGET',
+  memory(database, [key], names) {
+    const fields = database.get<Fields>(key!)
+    return names.map((name) => fields?.get(String(name)) ?? null)
+  },
+})
+
+/** Makes sure that a record is there and lives long enough. Keys, arguments and reply: open.lua. */
+export const openRecord: Operation<string[]> = operation({
+  name: 'cache.openRecord',
+  lua: openLua,
+  memory(database, [key], [nonce, given, margin], now) {
+    const fields = begun(database, key!, nonce!, now)
+    const life = Math.max(numberIn(fields, LIFE), Number(given))
+    fields.set(LIFE, String(life))
+    database.set(key!, fields, life + Number(margin))
+    return [fields.get(NONCE)!, fields.get(SEQUENCE)!, String(life)]
+  },
+})
+
+/** Invalidates tags, patterns or everything. Keys, arguments and reply: invalidate.lua. */
+export const invalidate: Operation<string[]> = operation({
+  name: 'cache.invalidate',
+  lua: invalidateLua,
+  memory(database, [key], [nonce, margin, cap, mode, channel, ...names], now) {
+    if ((database.get<Fields>(key!)?.size ?? 0) > Number(cap)) database.delete(key!)
+    const fields = begun(database, key!, nonce!, 0)
+    const [before, life] = [fields.get(SEQUENCE)!, numberIn(fields, LIFE)]
+    const sequence = String(Math.max(Number(before) + 1, now))
+    fields.set(SEQUENCE, sequence)
+    const texts = names.map(String)
+    for (const name of texts) {
+      if (mode === 'hard') fields.set(name, sequence)
+      else if (mode === 'soft') fields.set(name, `${(fields.get(name) ?? '0').split(',')[0]},${sequence}`)
+      else addGlob(fields, name, sequence, now - life - Number(margin))
+    }
+    database.set(key!, fields, life + Number(margin))
+    database.publish(String(channel), JSON.stringify([fields.get(NONCE), before, sequence, mode, ...texts]))
+    return [fields.get(NONCE)!, sequence]
+  },
+})
+
+function addGlob(fields: Fields, glob: string, sequence: string, before: number): void {
+  const others = (fields.get(GLOBS) ?? '').split('\n').filter((line) => {
+    const [at = '', ...rest] = line.split(' ')
+    return line !== '' && Number(at) >= before && rest.join(' ') !== glob
+  })
+  const isFull = others.length + 1 > MOST_GLOBS
+  if (isFull) fields.set(EVERYTHING, sequence)
+  fields.set(GLOBS, isFull ? '' : [`${sequence} ${glob}`, ...others].join('\n'))
+}
+
+/** Drops what is too old to matter, some fields at a time. Keys, arguments and reply: prune.lua. */
+export const pruneRecord: Operation<string[]> = operation({
+  name: 'cache.pruneRecord',
+  lua: pruneLua,
+  memory(database, [key], [, , margin], now) {
+    const fields = database.get<Fields>(key!)
+    if (!fields) return ['0', '0']
+    const before = now - numberIn(fields, LIFE) - Number(margin)
+    let dropped = 0
+    for (const [name, value] of fields) {
+      if (!/^[tu]:/.test(name) || Math.max(...value.split(',').map(Number)) >= before) continue
+      fields.delete(name)
+      dropped++
+    }
+    return ['0', String(dropped)]
+  },
+})

@@ -1,0 +1,154 @@
+/** The atomic steps on one entry and its lease (Nishtala et al., "Scaling Memcache at Facebook", 2013). */
+import { TurnpikeError } from '../errors.ts'
+import { operation, type Arg, type Database, type Operation, type Reply } from '../store/store.ts'
+import countLua from './count.lua'
+import fillLua from './fill.lua'
+import lookLua from './look.lua'
+import putLua from './put.lua'
+import releaseLua from './release.lua'
+
+/** A lease as the in-process engine keeps it. */
+interface Lease {
+  until: number
+  token: string
+  awaited: boolean
+}
+
+const FRESH = /^TPC1(\d+)$/
+const bytes = (value: Arg): Buffer => (Buffer.isBuffer(value) ? value : Buffer.from(String(value)))
+
+/** Reads an entry and, where it has to be made anew, takes the lease. Keys, arguments and reply: look.lua. */
+export const look: Operation<Reply[]> = operation<Reply[]>({
+  name: 'cache.look',
+  lua: lookLua,
+  buffers: true,
+  memory(database, [entryKey, leaseKey], [token, length, force], now) {
+    const entry = database.get<Buffer>(entryKey!) ?? null
+    if (token === '') return [entry, 0, now]
+    if (entry && force !== '1') {
+      const fresh = FRESH.exec(entry.latin1Slice(0, 17))
+      if (!fresh || Number(fresh[1]) > now) return [entry, 0, now]
+    }
+    const lease = database.get<Lease>(leaseKey!)
+    if (lease && lease.until > now && lease.token !== token) {
+      lease.awaited = true
+      return [entry, 2, now]
+    }
+    const made: Lease = { until: now + Number(length), token: String(token), awaited: false }
+    database.set(leaseKey!, made, Number(length))
+    return [entry, 1, now]
+  },
+})
+
+/** Stores an entry and gives the lease back. Keys, arguments and reply: fill.lua. */
+export const fill: Operation<number> = operation({
+  name: 'cache.fill',
+  lua: fillLua,
+  memory(database, [entry, leaseKey, marker, index], args, now) {
+    const [token, guarded, value, life, channel, message, mark, id, most] = args
+    const lease = database.get<Lease>(leaseKey!)
+    const ours = lease !== undefined && token !== '' && lease.token === token
+    if (guarded === '1' && !ours) return 0
+    database.set(entry!, bytes(value!), Number(life))
+    if (marker !== undefined) {
+      const ages = database.get<Variants>(index!) ?? { ids: new Map(), until: 0 }
+      const longest = Math.max(Number(life), ages.until - now)
+      database.set(marker, bytes(mark!), longest)
+      ages.ids.set(String(id), now)
+      ages.until = now + longest
+      database.set(index!, ages, longest)
+      const oldest = [...ages.ids].toSorted(byAge)
+      for (const [gone] of oldest.slice(0, Math.max(0, oldest.length - Number(most)))) {
+        ages.ids.delete(gone)
+        database.delete(`${marker}${gone}`)
+      }
+    }
+    if (ours) giveBack(database, leaseKey!, lease, channel!, message!)
+    return 1
+  },
+})
+
+interface Variants {
+  ids: Map<string, number>
+  until: number
+}
+
+const byAge = ([a, x]: [string, number], [b, y]: [string, number]): number => x - y || (a < b ? -1 : 1)
+
+function giveBack(database: Database, key: string, lease: Lease, channel: Arg, message: Arg): void {
+  database.delete(key)
+  if (lease.awaited && channel !== '') database.publish(String(channel), String(message))
+}
+
+/** Gives a lease back without an entry. Keys, arguments and reply: release.lua. */
+export const release: Operation<number> = operation({
+  name: 'cache.release',
+  lua: releaseLua,
+  memory(database, [key], [token, channel, message]) {
+    const lease = database.get<Lease>(key!)
+    if (!lease || lease.token !== token) return 0
+    giveBack(database, key!, lease, channel!, message!)
+    return 1
+  },
+})
+
+/** Writes or removes an entry outright. Keys, arguments and reply: put.lua. */
+export const put: Operation<number> = operation({
+  name: 'cache.put',
+  lua: putLua,
+  memory(database, [entry, leaseKey], [value, life, channel, message]) {
+    const before = database.get(entry!) === undefined ? 0 : 1
+    if (value === '') database.delete(entry!)
+    else database.set(entry!, bytes(value!), Number(life))
+    const lease = database.get<Lease>(leaseKey!)
+    if (lease) giveBack(database, leaseKey!, lease, channel!, message!)
+    return before
+  },
+})
+
+/** A counter in the in-process engine: its time to live is not renewed by counting. */
+type Counter = Buffer & { until?: number }
+
+/** Counts. Keys, arguments and reply: count.lua. */
+export const count: Operation<number> = operation({
+  name: 'cache.count',
+  lua: countLua,
+  memory(database, [key, leaseKey], [amount, life], now) {
+    const known = database.get<Counter>(key!)
+    const text = known?.latin1Slice() ?? '0'
+    if (!/^-?\d+$/.test(text)) throw new TurnpikeError('TP_COMMAND', "The operation 'cache.count' needs a whole number.")
+    const sum = Number(text) + Number(amount)
+    const until = known?.until ?? now + Number(life)
+    database.set(key!, Object.assign(Buffer.from(String(sum)), { until }), until - now)
+    database.delete(leaseKey!)
+    return sum
+  },
+})
+
+/** Gives an entry another time to live: PEXPIRE. Replies 1, or 0 if it is not there. */
+export const expire: Operation<number> = operation({
+  name: 'cache.expire',
+  command: 'PEXPIRE',
+  memory(database, [key], [life], now) {
+    const known = database.get<Counter>(key!)
+    if (!known) return 0
+    if (known.until !== undefined) known.until = now + Number(life)
+    database.set(key!, known, Number(life))
+    return 1
+  },
+})
+
+/** Reads entries of one slot: MGET. */
+export const readMany: Operation<(Buffer | null)[]> = operation<(Buffer | null)[]>({
+  name: 'cache.readMany',
+  command: 'MGET',
+  buffers: true,
+  memory: (database, keys) => keys.map((key) => database.get<Buffer>(key) ?? null),
+})
+
+/** Removes keys of one slot: UNLINK. Replies how many there were. */
+export const unlink: Operation<number> = operation({
+  name: 'cache.unlink',
+  command: 'UNLINK',
+  memory: (database, keys) => keys.filter((key) => database.delete(key)).length,
+})

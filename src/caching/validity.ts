@@ -1,0 +1,55 @@
+/** Has an entry been hit by an invalidation? Pure functions over what was read of the record. */
+import type { Entry } from './entry.ts'
+import { matches } from './glob.ts'
+
+/** When something was last invalidated, by the sequence; 0: never. */
+export interface Mark {
+  readonly hard: number
+  readonly soft: number
+}
+
+/** What a lookup read of the record of invalidations. */
+export interface Snapshot {
+  /** Undefined: there is no record (yet, or any more), and no entry is valid. */
+  readonly nonce: string | undefined
+  readonly sequence: number
+  readonly everything: Mark
+  readonly marks: ReadonlyMap<string, Mark>
+  readonly globs: readonly { readonly glob: string; readonly at: number }[]
+}
+
+const NEVER: Mark = { hard: 0, soft: 0 }
+
+/** A field of the record: `<hard>` or `<hard>,<soft>`. */
+export function markOf(text: string | null | undefined): Mark {
+  if (!text) return NEVER
+  const [hard = '0', soft = '0'] = text.split(',')
+  return { hard: Number(hard), soft: Number(soft) }
+}
+
+/** The field of patterns: a line `<sequence> <pattern>` for each. */
+export const globsOf = (text: string | null | undefined): Snapshot['globs'] =>
+  (text ?? '').split('\n').flatMap((line) => {
+    const space = line.indexOf(' ')
+    return space < 0 ? [] : [{ at: Number(line.slice(0, space)), glob: line.slice(space + 1) }]
+  })
+
+/** The tags of an entry that a snapshot knows nothing of. */
+export const missingFrom = ({ marks }: Snapshot, tags: readonly string[]): string[] => tags.filter((tag) => !marks.has(tag))
+
+/**
+ * What the invalidations have left of an entry: undefined if it may not be used at all; Infinity if
+ * none has hit it; else when it was expired by a soft one.
+ */
+export function validUntil(entry: Entry, snapshot: Snapshot): number | undefined {
+  const { nonce, sequence, everything, marks, globs } = snapshot
+  // Another record: its predecessor was lost. A sequence from the future: a failover has turned it back.
+  if (nonce !== entry.nonce || entry.sequence > sequence) return undefined
+  let until = Infinity
+  for (const mark of [everything, ...entry.tags.map((tag) => marks.get(tag))]) {
+    if (mark === undefined || mark.hard > entry.sequence) return undefined
+    if (mark.soft > entry.sequence) until = Math.min(until, mark.soft)
+  }
+  if (globs.some(({ glob, at }) => at > entry.sequence && matches(glob, entry.name))) return undefined
+  return until
+}

@@ -80,6 +80,22 @@ export const identifier: Kind = {
   },
 }
 
+/** What the options of other packages are called here. */
+const ELSEWHERE: Record<string, string> = {
+  max: 'limit',
+  points: 'limit',
+  windowMs: 'window',
+  duration: 'window',
+  keyGenerator: 'key',
+  handler: 'reply',
+  message: 'reply',
+  skipFailedRequests: 'skipFailed',
+  skipSuccessfulRequests: 'skipSuccessful',
+  standardHeaders: 'headers',
+  keyPrefix: 'prefix',
+  maxAge: 'ttl',
+}
+
 /** Either of two kinds. */
 export function either(a: Kind, b: Kind): Kind {
   return {
@@ -99,7 +115,8 @@ export function check(where: string, options: unknown, kinds: Record<string, Kin
   for (const [option, value] of Object.entries(options)) {
     const kind = Object.hasOwn(kinds, option) ? kinds[option] : undefined
     if (!kind) {
-      const near = nearest(option, Object.keys(kinds))
+      const known = ELSEWHERE[option]
+      const near = known !== undefined && known in kinds ? known : nearest(option, Object.keys(kinds))
       const expected = `one of ${Object.keys(kinds).join(', ')}`
       throw new OptionError(
         `${where}: there is no option ${option}.${near ? ` Did you mean ${near}?` : ` It takes ${expected}.`}`,

@@ -52,7 +52,7 @@ export function meant(duration: unknown): string | undefined {
 export function duration(value: unknown, where: string, option: string, min = 1): number {
   const ms = milliseconds(value)
   if (ms === undefined || ms < min) {
-    throw optionError(where, option, value, min > 1 ? `${DURATION}, at least ${min} ms` : DURATION, meant(value))
+    throw optionError(where, option, value, ms === undefined ? DURATION : `at least ${min} ms`, meant(value))
   }
   return ms
 }

@@ -1,6 +1,6 @@
 /**
- * The framework-free root: errors, types, and a kit whose limiters are called by hand. For
- * middlewares import `turnpike/express`, `turnpike/koa` or `turnpike/node`.
+ * The framework-free root: errors and types. `turnpike()` itself comes from `turnpike/express`,
+ * `turnpike/koa` or `turnpike/node`.
  */
 export { OptionError } from './check.ts'
 export type { Clock, HandClock } from './clock.ts'

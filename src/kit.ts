@@ -1,6 +1,7 @@
 /** Assembles the features over one store; the only file that knows them all. */
 import { boolean, callback, check, either, isObject, nearest, optionError, whole, word, type Kind } from './check.ts'
 import { redisFromEnvironment } from './environment.ts'
+import { systemClock } from './clock.ts'
 import { duration, durations, type Duration } from './duration.ts'
 import { Emitter, type EventName, type Listener } from './events.ts'
 import { TurnpikeError } from './errors.ts'
@@ -184,9 +185,10 @@ function kit<Native, Middleware extends object>(
   })
   const adapter = framework({ budgetMs: duration(budget, where, 'budget'), warn: (message) => events.warn(message) })
   const keysOf = (area: Area): KeySpace => keySpace(`${outer(own[area]?.redis ?? redis, reuse)}${prefix}`, version)
+  const clock = store ?? systemClock()
   const floor = {
-    evicting: new MemoryStore({ maxKeys: floorKeys }),
-    refusing: new MemoryStore({ maxKeys: floorKeys, whenFull: 'refuse' }),
+    evicting: new MemoryStore({ clock, maxKeys: floorKeys }),
+    refusing: new MemoryStore({ clock, maxKeys: floorKeys, whenFull: 'refuse' }),
   }
   const ground = (area: Area): Ground<Native> => ({
     store: stores.for(area), keys: keysOf(area), events, floor, instances, claim: claims(events),
@@ -225,7 +227,8 @@ function kit<Native, Middleware extends object>(
   }
 
   async function close(): Promise<void> {
-    await Promise.all([...stores.all(), floor.evicting, floor.refusing].map((each) => each.close()))
+    // The floor stays: requests that are still being served are limited to the end.
+    await Promise.all(stores.all().map((each) => each.close()))
   }
 }
 

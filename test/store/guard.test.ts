@@ -206,6 +206,18 @@ describe('the breaker', () => {
     })
   })
 
+  it('opens after five failures in a row, however many calls went well before', async () => {
+    const store = await opened({ source: server.url, deadline: 1000 })
+    const away = (): Promise<StoreUnavailable> =>
+      failure(store.store.run(refuse, [KEY], ['OOM command not allowed']))
+    await away()
+    await Promise.all(Array.from({ length: 30 }, () => hit(store)))
+    for (let i = 0; i < 4; i++) await away()
+    expect(store.events.breaker).toEqual([])
+    await away()
+    expect(store.events.breaker).toMatchObject([{ state: 'open' }])
+  })
+
   it('opens when half of the calls fail, though never five in a row', async () => {
     const store = await opened({ source: server.url })
     for (let i = 0; i < 5; i++) {

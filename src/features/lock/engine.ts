@@ -1,6 +1,7 @@
 /** Locks without HTTP. */
 import { randomBytes } from 'node:crypto'
 import { isUnavailable, StoreUnavailable } from '../../errors.ts'
+import type { Events } from '../../events.ts'
 import type { Budget } from '../../store/budget.ts'
 import type { Ground } from '../ground.ts'
 import { Lease, persist } from '../lease.ts'
@@ -75,29 +76,28 @@ export class LockEngine {
       const since = store.steady()
       const [ok, value] = await store.run(acquire, names, [owner, ttl, fair ? PATIENCE : 0], budget)
       if (ok === 0) return { waitMs: value }
-      await this.#replicated(asking)
+      if (asking.waitReplicas > 0) await this.#replicated(asking)
       return { got: this.#hold(tag, owner, value, since, asking), more: false }
     }
-    const leave = (): Promise<number> => store.run(release, [lock, places, signs], [owner, channel])
-    let isIn = true
+    const leave = (): void => {
+      this.#inBackground(() => store.run(release, [lock, places, signs], [owner, channel]), name, ttl)
+    }
+    let outcome: Attempt<Held>
     try {
-      const outcome = await this.#turns.take(channel, owner, { ...asking, signal: asking.signal }, attempt)
-      if (outcome.got) {
-        this.#tell(name, 'acquired', tag, outcome.got.token, store.steady() - began)
-        return outcome.got
-      }
-      isIn = fair
-      this.#tell(name, 'refused', tag, undefined, store.steady() - began)
-      return { waitMs: outcome.waitMs }
+      outcome = await this.#turns.take(channel, owner, { signal: asking.signal, ...asking }, attempt)
     } catch (error) {
       // The reply may have been lost, not the lock: nobody shall wait for a holder that does not exist.
-      isIn = fair || !isUnavailable(error) || error.uncertain
-      if (isIn) this.#inBackground(leave, name, ttl)
-      isIn = false
+      if (fair || (isUnavailable(error) && error.uncertain)) leave()
       throw error
-    } finally {
-      if (isIn && !this.#isHeldBy(owner)) this.#inBackground(leave, name, ttl)
     }
+    const waitedMs = store.steady() - began
+    if (outcome.got) {
+      this.#tell({ name, what: 'acquired', subject: tag, token: outcome.got.token, waitedMs })
+      return outcome.got
+    }
+    if (fair) leave()
+    this.#tell({ name, what: 'refused', subject: tag, token: undefined, waitedMs })
+    return { waitMs: outcome.waitMs }
   }
 
   /** Give back what this process holds. */
@@ -105,19 +105,69 @@ export class LockEngine {
     await Promise.all([...this.#held].map((held) => held.release()))
   }
 
-  #owners = new WeakMap<Held, string>()
+  #hold(tag: string, owner: string, token: number, since: number, { name, ttl, fair }: Asking): Held {
+    const { store, keys } = this.#ground
+    const [lock, , places, signs] = this.#namesOf(tag)
+    const channel = keys.channel(this.#space, tag)
+    const lease = new Lease({
+      store,
+      ttl,
+      since,
+      renew: async () => (await store.run(extend, [lock], [owner, ttl])) === 1,
+      lost: () => {
+        this.#held.delete(held)
+        this.#tell({ name, what: 'lost', subject: tag, token, waitedMs: 0 })
+      },
+    })
+    let ending: Promise<boolean> | undefined
+    /** End the lease by one last write: that is done once, and later if Redis is away. */
+    const end = (write: () => Promise<number>): Promise<boolean> => {
+      ending ??= (async () => {
+        const wasLost = lease.isLost
+        this.#held.delete(held)
+        lease.end()
+        try {
+          return (await write()) === 1 && !wasLost
+        } catch (error) {
+          if (!isUnavailable(error)) throw error
+          this.#inBackground(write, name, ttl)
+          return false
+        } finally {
+          if (!fair) this.#turns.poke(channel)
+        }
+      })()
+      return ending
+    }
+    const held: Held = {
+      token,
+      lease,
+      release: () => end(() => store.run(release, [lock, places, signs], [owner, channel])),
+      settle: (ms) => end(() => store.run(settle, [lock], [owner, ms])),
+    }
+    this.#held.add(held)
+    return held
+  }
 
-  #isHeldBy(owner: string): boolean {
-    return [...this.#held].some((held) => this.#owners.get(held) === owner)
+  /** @throws TP_UNAVAILABLE when a failover now could lose the lock */
+  async #replicated({ waitReplicas, budget }: Asking): Promise<void> {
+    const { store } = this.#ground
+    const count = await store.run(replicas, [], [waitReplicas, REPLICATION], budget)
+    if (count < waitReplicas) throw new StoreUnavailable('error', true, new Error(`${count} of ${waitReplicas} replicas have the lock`))
+  }
+
+  #inBackground(write: () => Promise<number>, name: string, ttl: number): void {
+    const { store, events } = this.#ground
+    void persist(write, { store, events, feature: 'lock', name, until: store.steady() + ttl })
+  }
+
+  #tell(event: Omit<Events['lock'], 'feature'>): void {
+    const { events } = this.#ground
+    if (events.hears('lock')) events.emit('lock', { feature: 'lock', ...event })
   }
 
   #namesOf(tag: string): [string, string, string, string] {
     const { keys } = this.#ground
-    return [
-      keys.key(this.#space, tag),
-      keys.key(this.#space, tag, 'token'),
-      keys.key(this.#space, tag, 'line'),
-      keys.key(this.#space, tag, 'signs'),
-    ]
+    const of = (sub?: string): string => keys.key(this.#space, tag, sub)
+    return [of(), of('token'), of('line'), of('signs')]
   }
 }

@@ -23,8 +23,11 @@ export class LimitDecision implements Decision {
   readonly subject: string
   readonly policies: readonly PolicyState[]
   readonly tightest: PolicyState | undefined
-  /** The engine's clock when it was made, in ms; 0 when it was not counted. */
+  readonly limit: number | undefined
+  readonly remaining: number | undefined
+  readonly retryAfterMs: number | undefined
   readonly at: number
+  cost: number
   readonly #engine: Engine
   #charges: readonly Charge[]
 
@@ -42,31 +45,19 @@ export class LimitDecision implements Decision {
     this.subject = charges[0]!.tag
     this.allowed = allowed
     this.policies = policies
-    this.tightest = tightestOf(policies)
+    const tightest = tightestOf(policies)
+    this.tightest = tightest
+    this.limit = tightest?.limit
+    this.remaining = tightest?.remaining
+    this.retryAfterMs = allowed ? 0 : retryOf(tightest)
     this.at = at
-  }
-
-  get limit(): number | undefined {
-    return this.tightest?.limit
-  }
-
-  get remaining(): number | undefined {
-    return this.tightest?.remaining
-  }
-
-  get retryAfterMs(): number | undefined {
-    if (this.allowed) return 0
-    if (!this.tightest) return 1000
-    return this.tightest.retryAfterMs < 0 ? undefined : this.tightest.retryAfterMs
-  }
-
-  get cost(): number {
-    return this.#charges.reduce((most, { cost }) => Math.max(most, cost), 0)
+    this.cost = costOf(this.#charges)
   }
 
   async refund(): Promise<void> {
     const charges = this.#charges
     this.#charges = []
+    this.cost = 0
     if (charges.some(({ cost }) => cost > 0)) await this.#engine.adjust('r', charges, this.source, this.at)
   }
 
@@ -74,6 +65,7 @@ export class LimitDecision implements Decision {
     checked('cost', actual, this.tightest?.name ?? '')
     const before = this.#charges
     this.#charges = before.map((charge) => ({ ...charge, cost: actual }))
+    this.cost = costOf(this.#charges)
     const more = before.map((charge) => ({ ...charge, cost: Math.max(0, actual - charge.cost) }))
     const less = before.map((charge) => ({ ...charge, cost: Math.max(0, charge.cost - actual) }))
     const due = ({ cost }: Charge): boolean => cost > 0
@@ -82,6 +74,18 @@ export class LimitDecision implements Decision {
       less.some(due) && this.#engine.adjust('r', less, this.source, this.at),
     ])
   }
+}
+
+function costOf(charges: readonly Charge[]): number {
+  let most = 0
+  for (const { cost } of charges) if (cost > most) most = cost
+  return most
+}
+
+/** Where nothing was counted, nothing tells: try again in a second. */
+function retryOf(tightest: PolicyState | undefined): number | undefined {
+  if (!tightest) return 1000
+  return tightest.retryAfterMs < 0 ? undefined : tightest.retryAfterMs
 }
 
 /** Reads the reply of take.lua: allowed, now, then five numbers for each policy. */

@@ -45,6 +45,8 @@ export interface Decision {
   readonly remaining: number | undefined
   /** Milliseconds after which the same cost would be admitted: 0 if it was; undefined: never. */
   readonly retryAfterMs: number | undefined
+  /** When it was made, in ms since the epoch on the store's clock; 0 when nothing was counted. */
+  readonly at: number
   /** What was charged: 0 when it was refused, or given back. */
   readonly cost: number
   /**

@@ -152,7 +152,7 @@ export class Engine {
       this.events.emit('unavailable', { feature, name, reason, uncertain, rule: fail })
     }
     if (fail === 'local') {
-      const part = charges.map((charge) => ({ ...charge, limit: Math.ceil(charge.limit / this.#ground.instances) }))
+      const part = charges.map((charge) => this.#partOf(charge))
       try {
         return decisionOf(this, part, 'local', await this.#run(this.#floor, this.#verb, part, 0))
       } catch (full) {
@@ -161,6 +161,13 @@ export class Engine {
     }
     const rule = fail === 'local' ? thenFail : fail
     return new LimitDecision(this, charges, rule, rule === 'open', [], 0)
+  }
+
+  /** What one of several processes admits. */
+  #partOf({ policy, limit, ...charge }: Charge): Charge {
+    const { instances } = this.#ground
+    const burst = policy.burst && Math.ceil(policy.burst / instances)
+    return { ...charge, limit: Math.ceil(limit / instances), policy: burst === policy.burst ? policy : { ...policy, burst } }
   }
 
   get #floor(): Store {

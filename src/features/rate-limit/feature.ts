@@ -42,11 +42,20 @@ export function rateLimitFeature<Native>(
     }
   }
 
+  /** A listener's mistake must not change the answer. */
+  function tell(native: Native, decision: Decision): void {
+    try {
+      onLimited?.(native, decision)
+    } catch (error) {
+      decider.inBackground(Promise.reject(error))
+    }
+  }
+
   async function answerOf(x: Exchange<Native>, decision: Decision): Promise<Plan> {
-    onLimited?.(x.native, decision)
+    tell(x.native, decision)
     const headers = silent ? {} : headersOf(decision)
     if (!reply) return refuse(x, decision, headers)
-    return { reply: custom(await reply(x.native, decision), { ...headers, ...retryAfter(decision) }) }
+    return { reply: custom(await reply(x.native, decision), decision, { ...headers, ...retryAfter(decision) }) }
   }
 
   function handle(x: Exchange<Native>, early: Promise<Decision> | undefined): Promise<Plan> {
@@ -116,7 +125,8 @@ export function refuse(x: Exchange, decision: Decision, headers: Headers = {}): 
 }
 
 /** An answer of the application's own. */
-function custom({ status = 429, headers, body = '' }: Refusal, own: Headers): Reply {
+function custom(refusal: Refusal, { source }: Decision, own: Headers): Reply {
+  const { status = source === 'closed' ? 503 : 429, headers, body = '' } = refusal
   const plain = typeof body === 'string' || Buffer.isBuffer(body)
   const type = plain ? 'text/plain; charset=utf-8' : 'application/json; charset=utf-8'
   return { status, headers: { ...own, 'Content-Type': type, ...headers }, body: plain ? body : JSON.stringify(body) }

@@ -221,6 +221,7 @@ export class FlexibleEngine {
         : tightest && tightest.retryAfterMs >= 0
           ? tightest.retryAfterMs
           : undefined,
+      at: 0,
       get cost() {
         return left
       },

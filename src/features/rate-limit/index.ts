@@ -12,7 +12,7 @@ import { needsOnlyRequest, rateLimitFeature, type Decider } from './feature.ts'
 import { FlexibleEngine, type Counted } from './flexible.ts'
 import { isDecision, limiter, tenantOf, type ConsumeOptions, type Limiter, type Subjects, type WaitingLimiter } from './limiter.ts'
 import type { Key, LimiterOptions, RateLimitOptions } from './options.ts'
-import { checked, POLICY, policiesOf, type Policy } from './policy.ts'
+import { checked, FIXED_WINDOW, MOST, POLICY, policiesOf, type Policy } from './policy.ts'
 import { tagOf, type Given } from './subject.ts'
 
 const MOUNT: Record<string, Kind> = {
@@ -39,7 +39,8 @@ const REQUEST: Record<string, Kind> = {
   reply: callback,
 }
 
-const { key: _inRequests, cost: _perCall, limiter: _foreign, ...CALL } = MOUNT
+const { key: _inRequests, cost: _perCall, limiter: _foreign, ...REST } = MOUNT
+const CALL: Record<string, Kind> = { ...REST, limit: whole(0, MOST), window: FIXED_WINDOW }
 
 /** How long a foreign limiter may take. */
 const FOREIGN_DEADLINE = 100
@@ -65,6 +66,7 @@ export function rateLimit<Native>(
   check(where, options, REQUEST)
   if (options.limiter) return foreign(ground, options, where)
   const { name, policies } = policiesOf(where, options, options.name)
+  warnOfMilliseconds(ground, where, options)
   ground.claim(name, options.name !== undefined)
   const plain = policies as readonly Policy<never>[]
   const constants = constantsOf(plain, options.cost)
@@ -79,8 +81,16 @@ export function namedLimiter(ground: Ground, name: string, options: LimiterOptio
   if (!identifier.accepts(name)) throw optionError('tp.limiter()', 'name', name, identifier.expected, identifier.meant?.(name))
   check(where, options, CALL)
   const { policies } = policiesOf<never>(where, options, name)
+  warnOfMilliseconds(ground, where, options)
   const engine = new Engine(ground, engineOptions('limiter', name, where, options), constantsOf(policies, 1))
   return limiter(ground, engine, policies, where)
+}
+
+/** Other packages count in seconds. */
+function warnOfMilliseconds(ground: Ground, where: string, { window, policies = [] }: Pick<LimiterOptions, 'window' | 'policies'> | RateLimitOptions<never>): void {
+  for (const each of [window, ...policies.map((policy) => policy.window)]) {
+    if (typeof each === 'number' && each < 1000) ground.events.warn(`${where}: window: ${each} is ${each} milliseconds. For seconds write '${each}s'.`)
+  }
 }
 
 /** What each charge is but for its subject, if none of it is a function of the request. */

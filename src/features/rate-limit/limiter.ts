@@ -1,7 +1,7 @@
 /** A limiter as people call it: by subject, inside or outside a request. */
 import { check, whole } from '../../check.ts'
 import { duration, durations, type Duration } from '../../duration.ts'
-import { TurnpikeError } from '../../errors.ts'
+import { StoreUnavailable, TurnpikeError } from '../../errors.ts'
 import type { Subject } from '../../store/keys.ts'
 import type { Ground } from '../ground.ts'
 import type { Charge } from './charge.ts'
@@ -66,6 +66,7 @@ export interface WaitingLimiter extends Limiter {
   /**
    * Consume as soon as the policies admit it. Waiters of a subject are served in order, in each process.
    * @throws TP_LIMITED when that would be after `timeout`, or never
+   * @throws TP_UNAVAILABLE when Redis is away and the rule is `fail: 'closed'`
    */
   wait(subject: Subjects, options?: number | WaitOptions): Promise<Decision>
 }
@@ -118,6 +119,7 @@ export function limiter(
       signal?.throwIfAborted()
       const decision = await engine.consume(charges)
       if (decision.allowed) return decision
+      if (decision.source === 'closed') throw new StoreUnavailable('not-ready', false)
       const { retryAfterMs } = decision
       if (retryAfterMs === undefined || ground.store.now() + retryAfterMs > until) {
         throw new TurnpikeError('TP_LIMITED', `${where}: not admitted within the timeout${retryAfterMs === undefined ? ', nor ever: the cost is above the limit' : ''}.`, { status: 429 })

@@ -17,7 +17,7 @@ export interface LimitsOptions {
 export interface Limits {
   /**
    * Set the limits of a subject by policy name, in place of all earlier ones. They apply from the next request on.
-   * @param options.ttl how long; default a year, renewed by use
+   * @param options.ttl how long; default: until half a year to a year after the last use
    * @throws TP_OPTION for a limit that is no whole number
    * @throws TP_UNAVAILABLE when the store cannot answer
    */

@@ -65,6 +65,8 @@ const KINDS = {
 }
 
 const DAY = 86_400_000
+const REDIRECTED =
+  'tp.loginGuard() cannot tell from a redirect whether a login succeeded, and counts it as a failure: say so with outcome: (req, status) => boolean.'
 const normal = (identity: string): string => identity.normalize('NFKC').trim().toLowerCase()
 
 /**
@@ -79,7 +81,7 @@ export function loginGuard<Native>(
   const where = 'tp.loginGuard()'
   check(where, options, KINDS)
   const { key, limit = 5, window = '15m', addressLimit = 100, blockFor = window, fail = 'local', name = 'login', ipv6Subnet } = options
-  if (!key) throw optionError(where, 'key', key, 'a function that gives the identity of the request, like (req) => req.body.email')
+  if (!key) throw optionError(where, 'key', key, 'a function that gives the identity of the request, like (req) => req.body?.email')
   const { outcome = (_native: Native, status: number) => status >= 200 && status < 300, normalize = normal } = options
   const blockMax = options.blockMax ?? Math.max(DAY, duration(blockFor, where, 'blockFor'))
   const length = duration(window, where, 'window')
@@ -127,6 +129,7 @@ export function loginGuard<Native>(
     if (!decision.allowed) return await refuse(x, decision)
     return {
       seal: async (status) => {
+        if (!options.outcome && status >= 300 && status < 400) ground.events.warn(REDIRECTED)
         if (outcome(x.native, status)) await forgive(charges, decision)
       },
     }

@@ -55,7 +55,7 @@ export interface PolicyOptions<Native> {
 
 /** An answer in place of the 429. A `body` that is an object is sent as JSON. */
 export interface Refusal {
-  /** Default 429. */
+  /** Default 429; 503 where nothing could be counted and the rule is `fail: 'closed'`. */
   status?: number
   headers?: Record<string, string>
   body?: string | Buffer | object

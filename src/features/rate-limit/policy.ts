@@ -26,12 +26,18 @@ export interface Policy<Native> {
   readonly sub: string
 }
 
-export const MOST = 1e12
+export const MOST: number = 1e12
 /** Milliseconds. */
 export const LONGEST: number = 366 * 86_400_000
 const LETTERS = { 'sliding-window': 's', gcra: 'g', 'fixed-window': 'f' } as const
 
 const limits = either(whole(0, MOST), callback)
+/** A window that is no function. */
+export const FIXED_WINDOW: Kind = {
+  expected: `${DURATION}, or 'month'`,
+  accepts: (value) => value === 'month' || milliseconds(value) !== undefined,
+  meant,
+}
 const windows: Kind = {
   expected: `${DURATION}, 'month', or a function`,
   accepts: (value) => value === 'month' || isFunction(value) || milliseconds(value) !== undefined,

@@ -1,0 +1,44 @@
+/** One making of an entry at a time in this process: whoever comes meanwhile waits for its outcome. */
+import type { Entry } from './entry.ts'
+
+/** What became of it: an entry to be shared, or nothing that can be. */
+export type Landing = Entry | undefined
+
+export interface Flight {
+  /** What the process had invalidated when it began. */
+  readonly epoch: number
+  /** Did it begin without the store? Then nobody can tell what was invalidated elsewhere. */
+  readonly alone: boolean
+  readonly landing: Promise<Landing>
+  /** Tell those who wait. Only the first word counts. */
+  land(landing: Landing): void
+  /** Nobody may join any more. */
+  end(): void
+}
+
+/** The flights of this process, by the key of what they make. */
+export class Flights {
+  readonly #flights = new Map<string, Flight>()
+
+  get(key: string): Flight | undefined {
+    return this.#flights.get(key)
+  }
+
+  /** Begin one; it takes the place of any other under the same key. */
+  begin(key: string, epoch: number, alone: boolean): Flight {
+    let land: (landing: Landing) => void = () => {}
+    const landing = new Promise<Landing>((resolve) => (land = resolve))
+    const flight: Flight = {
+      epoch,
+      alone,
+      landing,
+      land,
+      end: () => {
+        if (this.#flights.get(key) === flight) this.#flights.delete(key)
+        land(undefined)
+      },
+    }
+    this.#flights.set(key, flight)
+    return flight
+  }
+}

@@ -1,0 +1,65 @@
+/** Waiting for somebody else, in another process, who is making the entry that is wanted. */
+import { randomBytes } from 'node:crypto'
+import type { Store } from '../store/store.ts'
+import { release } from './slot.ts'
+
+/** How it ended: there is an entry now, or there will be none. */
+export type Outcome = 'filled' | 'passed'
+
+/** The leases of one instance. */
+export class Leases {
+  readonly channel: string
+  readonly #store: Store
+  readonly #waiting = new Map<string, Set<(outcome: Outcome) => void>>()
+  #hears = false
+
+  constructor(store: Store, channel: string) {
+    this.#store = store
+    this.channel = channel
+  }
+
+  /** A name for one attempt. */
+  token(): string {
+    return randomBytes(9).toString('base64url')
+  }
+
+  /** What those who wait for `lease` are told. */
+  message(lease: string, outcome: Outcome): string {
+    return `${outcome} ${lease}`
+  }
+
+  /** Give a lease back without an entry. Nobody waits for it: a lease that cannot be given back ends by itself. */
+  giveBack(lease: string, token: string): void {
+    this.#store.run(release, [lease], [token, this.channel, this.message(lease, 'passed')]).catch(() => {})
+  }
+
+  /** Resolves when something is heard of the lease, or after `ms` at most: who listens may have missed it. */
+  async wait(lease: string, ms: number): Promise<Outcome | undefined> {
+    this.#listen()
+    const over = new AbortController()
+    const waiting = this.#waiting.get(lease) ?? new Set()
+    this.#waiting.set(lease, waiting)
+    let hear: (outcome: Outcome) => void = () => {}
+    const heard = new Promise<Outcome>((resolve) => {
+      hear = resolve
+      waiting.add(hear)
+    })
+    try {
+      return await Promise.race([heard, this.#store.sleep(ms, over.signal).then(() => undefined, () => undefined)])
+    } finally {
+      over.abort()
+      waiting.delete(hear)
+      if (waiting.size === 0) this.#waiting.delete(lease)
+    }
+  }
+
+  /** Subscribe when somebody waits for the first time. */
+  #listen(): void {
+    if (this.#hears) return
+    this.#hears = true
+    this.#store.subscribe(this.channel, (message) => {
+      const [outcome, lease = ''] = message.split(' ')
+      for (const hear of this.#waiting.get(lease) ?? []) hear(outcome as Outcome)
+    })
+  }
+}

@@ -1,0 +1,151 @@
+/** Where entries are kept: one lookup in one round trip, leases, fills. For the response cache and `tp.data`. */
+import type { Budget } from '../store/budget.ts'
+import type { KeySpace } from '../store/keys.ts'
+import type { Emitter } from '../events.ts'
+import type { Store } from '../store/store.ts'
+import { BoundedMap } from './bounded.ts'
+import { decode, encode, lifeOf, type Entry } from './entry.ts'
+import { Flights } from './flights.ts'
+import { Leases } from './leases.ts'
+import { Ledger } from './ledger.ts'
+import { NearCache } from './near.ts'
+import { fill, look } from './slot.ts'
+import { missingFrom, type Snapshot } from './validity.ts'
+
+/** Where one entry stands. */
+export interface Place {
+  readonly entry: string
+  readonly lease: string
+  readonly ledger: Ledger
+}
+
+/** What a lookup found. */
+export interface Found {
+  readonly entry: Entry | undefined
+  /** Until when it is valid (Infinity: no invalidation has hit it); undefined: not at all, or there is none. */
+  readonly validUntil: number | undefined
+  /** Did we take the lease to make it anew, does somebody else have it, or was none wanted? */
+  readonly lease: 'none' | 'ours' | 'theirs'
+  readonly snapshot: Snapshot
+  /** The store's clock. */
+  readonly now: number
+  /** Did the process itself have it? */
+  readonly near: boolean
+}
+
+/** A variant's place among those of its resource. */
+export interface Variant {
+  readonly marker: string
+  readonly index: string
+  readonly id: string
+  readonly mark: Buffer
+}
+
+const LEASES = ['none', 'ours', 'theirs'] as const
+/** Variants of one resource. */
+const MOST_VARIANTS = 32
+const HINTS = 10_000
+
+export class Shelf {
+  readonly store: Store
+  readonly events: Emitter
+  readonly keys: KeySpace
+  readonly flights: Flights = new Flights()
+  readonly leases: Leases
+  readonly #ledgers = new Map<string | undefined, Ledger>()
+  /** The tags that an entry bore last: asked for together with the entry. */
+  readonly #hints = new BoundedMap<readonly string[]>(HINTS)
+  #near: NearCache | undefined
+
+  constructor(store: Store, keys: KeySpace, events: Emitter) {
+    this.store = store
+    this.keys = keys
+    this.events = events
+    this.leases = new Leases(store, keys.channel('cache', 'fills'))
+  }
+
+  /** The record of invalidations of a tenant, or of an application without tenants. */
+  ledger(tenant: string | undefined): Ledger {
+    const known = this.#ledgers.get(tenant)
+    if (known) return known
+    const ledger = new Ledger(this.store, this.keys, this.events, tenant)
+    // A tenant's ledger holds what it owes to Redis: none is ever forgotten.
+    this.#ledgers.set(tenant, ledger)
+    return ledger
+  }
+
+  /** The cache in this process, made when it is first wanted. The largest wish counts. */
+  near(maxBytes: number): NearCache {
+    this.#near ??= new NearCache(this.store, maxBytes)
+    this.#near.maxBytes = Math.max(this.#near.maxBytes, maxBytes)
+    return this.#near
+  }
+
+  /**
+   * Look an entry up: the entry, the lease and the record of invalidations, in one round trip.
+   * @param token of the lease that is wanted if there is no fresh entry; '': none
+   * @param tags those that the entry is likely to bear
+   * @throws TP_UNAVAILABLE
+   */
+  async look(
+    place: Place,
+    { token = '', leaseMs = 0, tags = [], force = false, budget }: LookOptions = {},
+  ): Promise<Found> {
+    const { store } = this
+    const wanted = [...new Set([...tags, ...(this.#hints.get(place.entry) ?? [])])]
+    const looking = store.run(look, [place.entry, place.lease], [token, leaseMs, force ? '1' : ''], budget)
+    // Side by side on one connection: the record is read after the entry, never before.
+    const reading = place.ledger.read(wanted, budget)
+    reading.catch(() => {})
+    const [bytes, state, now] = (await looking) as [Buffer | null, number, number]
+    let snapshot = await reading
+    const entry = bytes ? decode(bytes) : undefined
+    const missing = entry ? missingFrom(snapshot, entry.tags) : []
+    if (missing.length > 0) {
+      this.#hints.set(place.entry, entry!.tags)
+      snapshot = await place.ledger.read(entry!.tags, budget)
+    }
+    const validUntil = entry && place.ledger.validity(entry, snapshot)
+    return { entry, validUntil, lease: LEASES[state]!, snapshot, now, near: false }
+  }
+
+  /** Store an entry and give the lease back. False if the lease was lost, where that matters. @throws TP_UNAVAILABLE */
+  async fill(
+    { entry: key, lease, ledger }: Place,
+    entry: Entry,
+    { token = '', guarded = false, variant }: FillOptions = {},
+  ): Promise<boolean> {
+    if (ledger.owes(entry)) return false
+    const life = lifeOf(entry)
+    // In the same tick, and before the entry: no entry may outlive the record.
+    const renewed = ledger.isDue(life) ? ledger.open(life) : undefined
+    const { channel } = this.leases
+    const message = this.leases.message(lease, 'filled')
+    const keys = [key, lease]
+    const args = [token, guarded ? '1' : '', encode(entry), life, channel, message]
+    if (variant) {
+      const { marker, index, id, mark } = variant
+      keys.push(marker, index)
+      args.push(mark, id, MOST_VARIANTS)
+    }
+    this.#hints.set(key, entry.tags)
+    const [stored] = await Promise.all([this.store.run(fill, keys, args), renewed])
+    return stored === 1
+  }
+}
+
+export interface LookOptions {
+  token?: string
+  leaseMs?: number
+  tags?: readonly string[]
+  /** Take the lease even for an entry that is fresh. */
+  force?: boolean
+  budget?: Budget | undefined
+}
+
+export interface FillOptions {
+  token?: string
+  /** Store only if the lease is still ours. */
+  guarded?: boolean
+  variant?: Variant | undefined
+}

@@ -1,0 +1,66 @@
+/** `tp.exclusive()`: one request at a time per resource. */
+import { isUnavailable } from '../../errors.ts'
+import { pass, type Exchange, type Feature, type Plan } from '../../http/exchange.ts'
+import { problem } from '../../http/problem.ts'
+import type { Ground } from '../ground.ts'
+import type { Busy, Held, LockEngine } from './engine.ts'
+import { lockOf } from './lock.ts'
+
+export interface Excluding<Native> {
+  name: string
+  ttl: number
+  wait: number
+  fair: boolean
+  fail: 'closed' | 'open'
+  /** The lock of a request. */
+  tagOf(native: Native): Promise<string>
+}
+
+export function exclusiveFeature<Native>(
+  ground: Ground<Native>,
+  engine: LockEngine,
+  { name, ttl, wait, fair, fail, tagOf }: Excluding<Native>,
+): Feature<Native> {
+  async function handle(x: Exchange<Native>): Promise<Plan> {
+    const tag = await tagOf(x.native)
+    let outcome: Held | Busy
+    try {
+      // Who waits has been promised more time than a request's budget.
+      const budget = wait > 0 ? undefined : x.budget
+      outcome = await engine.acquire(tag, { name, ttl, wait, fair, waitReplicas: 0, budget })
+    } catch (error) {
+      if (!isUnavailable(error)) throw error
+      ground.events.emit('unavailable', { feature: 'lock', name, reason: error.reason, uncertain: error.uncertain, rule: fail })
+      return fail === 'open' ? pass : { reply: away(x) }
+    }
+    if (outcome.token === undefined) return { reply: locked(x, outcome.waitMs) }
+    const held = outcome
+    const release = (): void => {
+      held.release().catch((error: unknown) => ground.events.emit('error', { feature: 'lock', name, error }))
+    }
+    return {
+      expose: { lock: lockOf([[name, held]]) },
+      // The handler has ended its answer, whether or not the client is still there to see it.
+      seal: async () => release(),
+      end({ finished, unreached }) {
+        if (finished || unreached) release()
+        // The client has gone, and the handler may still be at work: the lease runs out by itself.
+        else held.lease.end()
+      },
+    }
+  }
+  return { name: 'exclusive', handle }
+}
+
+const locked = (x: Exchange, waitMs: number): ReturnType<typeof problem> => {
+  const seconds = Math.max(1, Math.ceil(waitMs / 1000))
+  const detail = `Another request is at work on this resource. Try again in ${seconds} s at the latest.`
+  const reply = problem({ title: 'Locked', status: 423, detail }, x)
+  return { ...reply, headers: { ...reply.headers, 'Retry-After': String(seconds) } }
+}
+
+const away = (x: Exchange): ReturnType<typeof problem> => {
+  const detail = 'The resource could not be locked, so nothing was done. Try again shortly.'
+  const reply = problem({ title: 'Service Unavailable', status: 503, detail }, x)
+  return { ...reply, headers: { ...reply.headers, 'Retry-After': '2' } }
+}

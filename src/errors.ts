@@ -21,6 +21,14 @@ export type ErrorCode =
   | 'TP_COMMAND'
   /** `limiter.wait()` cannot be admitted before its `timeout`. */
   | 'TP_LIMITED'
+  /** A lock is held by somebody else for longer than `wait`. */
+  | 'TP_LOCKED'
+  /** A lock or a semaphore's place was lost while it was held. */
+  | 'TP_LOCK_LOST'
+  /** A semaphore has no free place within `wait`. */
+  | 'TP_FULL'
+  /** An idempotent request was taken over by another attempt while it ran. */
+  | 'TP_IDEMPOTENCY_LOST'
   /** A session is larger than `maxBytes`, or cannot be written down at all. The old value is kept. */
   | 'TP_SESSION_SIZE'
   /** Another request has changed the session meanwhile, and `onConflict` says 'reject'. */

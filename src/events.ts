@@ -39,6 +39,48 @@ export interface Events {
       | 'two-cookies'
     handle: string | undefined
   }
+  /** A lock or a semaphore's place was asked for, or lost. */
+  lock: {
+    feature: 'lock' | 'semaphore'
+    name: string
+    what: 'acquired' | 'refused' | 'lost'
+    /** The escaped name, as it stands in the key. */
+    subject: string
+    /** The fencing token, of a lock that is or was held. */
+    token: number | undefined
+    waitedMs: number
+  }
+  /** What became of a request with an idempotency key. */
+  idempotency: {
+    /** The mount's name. */
+    name: string
+    what:
+      /** Nobody had used the key: the handler runs. */
+      | 'first'
+      /** An earlier attempt did not end: the handler runs again. */
+      | 'recovered'
+      /** The stored answer was given again. */
+      | 'replayed'
+      /** The first request is still running. */
+      | 'running'
+      /** The key was used for another request. */
+      | 'mismatch'
+      /** An earlier attempt did not end, and `onCrash` says 'conflict'. */
+      | 'interrupted'
+      /** The answer is stored. */
+      | 'stored'
+      /** The handler failed, and the key may be used again. */
+      | 'released'
+      /** The answer was sent, and could not be stored yet: it is tried again until the lease ends. */
+      | 'pending'
+      /** It was not stored before the lease ended. */
+      | 'unstored'
+      /** Another attempt has taken over: this one's answer is not sent. */
+      | 'lost'
+    attempt: number | undefined
+    /** The escaped scope, as it stands in the key: a digest. */
+    subject: string
+  }
   /** A feature could not use the store and answered by its failure rule. */
   unavailable: { feature: string; name: string; reason: string; uncertain: boolean; rule: string }
   /** The circuit breaker of a connection changed. */
@@ -64,7 +106,7 @@ export class Emitter {
   /** @param debug the value of DEBUG: names and `*`, separated by commas */
   constructor(debug: string = process.env['DEBUG'] ?? '') {
     this.#debug = matcher(debug)
-    for (const name of ['decision', 'session', 'unavailable', 'breaker', 'replaced', 'error', 'warning'] as const) {
+    for (const name of ['decision', 'session', 'lock', 'idempotency', 'unavailable', 'breaker', 'replaced', 'error', 'warning'] as const) {
       this.#channels.set(name, channel(`turnpike:${name}`))
       if (this.#debug(name)) this.on(name, (event) => print(name, event))
     }

@@ -6,7 +6,9 @@ import { duration, durations, type Duration } from './duration.ts'
 import { Emitter, type EventName, type Listener } from './events.ts'
 import { TurnpikeError } from './errors.ts'
 import type { Ground } from './features/ground.ts'
+import { locking, type Locking } from './features/lock/index.ts'
 import { health, type HealthOptions } from './features/health/index.ts'
+import { semaphores, type Semaphores } from './features/semaphore/index.ts'
 import { namedLimiter, rateLimit } from './features/rate-limit/index.ts'
 import { keyHelpers, type KeyHelpers } from './features/rate-limit/keys.ts'
 import type { Limiter, WaitingLimiter } from './features/rate-limit/limiter.ts'
@@ -16,6 +18,7 @@ import type { LimiterOptions, RateLimitOptions } from './features/rate-limit/opt
 import type { SessionControl } from './features/session/control.ts'
 import { sessions, type Sessions } from './features/session/index.ts'
 import type { Adapter } from './http/adapter.ts'
+import type { Feature } from './http/exchange.ts'
 import { keySpace, type KeySpace } from './store/keys.ts'
 import { MemoryStore } from './store/memory.ts'
 import { isClient, prefixOf, type RedisSource } from './store/redis.ts'
@@ -67,7 +70,8 @@ export interface TenantKit {
 }
 
 /** One configured instance: it owns the connections, the prefix, the events and their end. */
-export interface Turnpike<Native, Middleware> extends AsyncDisposable {
+export interface Turnpike<Native, Middleware>
+  extends Locking<Native, Middleware>, Semaphores<Native, Middleware>, AsyncDisposable {
   /**
    * Limits requests; the middleware is also its own engine (`consume`, `peek`, `refund`, `reset`, `block`).
    * Refusals are 429 with problem+json; headers follow draft-ietf-httpapi-ratelimit-headers-11.
@@ -195,6 +199,9 @@ function kit<Native, Middleware extends object>(
     tenant: tenant && named(tenant),
   })
   const limiting = ground('rateLimit')
+  const mount = (feature: Feature<Native>): Middleware => adapter.mount(feature)
+  const locks = locking(() => ground('lock'), mount)
+  const places = semaphores(() => ground('lock'), mount)
 
   return {
     rateLimit(given) {
@@ -208,6 +215,8 @@ function kit<Native, Middleware extends object>(
     limiter: (name, given) => namedLimiter(limiting, name, given),
     limits: limits(limiting),
     ...sessions(() => ground('session'), (feature) => adapter.mount(feature)),
+    ...locks.locks,
+    ...places.semaphores,
     key: keyHelpers((native) => adapter.exchange(native)),
     health: (given) => adapter.mount(health(limiting.store, () => stores.status(), given)),
     pipeline: (...members) => adapter.pipeline(members),
@@ -228,6 +237,7 @@ function kit<Native, Middleware extends object>(
 
   async function close(): Promise<void> {
     // The floor stays: requests that are still being served are limited to the end.
+    await Promise.allSettled([locks.close(), places.close()])
     await Promise.all(stores.all().map((each) => each.close()))
   }
 }

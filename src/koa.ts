@@ -5,7 +5,7 @@ import type { WithSession } from './features/session/types.ts'
 import { entry, type Entry } from './kit.ts'
 
 declare module 'koa' {
-  interface BaseContext extends WithSession {}
+  interface DefaultContext extends WithSession {}
 }
 
 /** Makes an instance whose middlewares are Koa's. */

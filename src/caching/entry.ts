@@ -34,9 +34,9 @@ export function encode(entry: Entry): Buffer {
   const meta = JSON.stringify([nonce, sequence, tags, name, storedAt, initialAge, staleUntil, errorUntil, cost, extra])
   const length = Buffer.byteLength(meta)
   const bytes = Buffer.allocUnsafe(HEAD + length + body.length)
-  bytes.latin1Write(MAGIC + String(Math.floor(freshUntil)).padStart(DIGITS, '0'), 0)
+  bytes.write(MAGIC + String(Math.floor(freshUntil)).padStart(DIGITS, '0'), 0, 'latin1')
   bytes.writeUInt32BE(length, HEAD - 4)
-  bytes.utf8Write(meta, HEAD)
+  bytes.write(meta, HEAD, 'utf8')
   body.copy(bytes, HEAD + length)
   return bytes
 }
@@ -45,13 +45,13 @@ type Meta = [string, number, string[], string, number, number, number, number, n
 
 /** The entry that was written down, or undefined: of another version, broken, or no entry at all. */
 export function decode(bytes: Buffer): Entry | undefined {
-  if (bytes.length < HEAD || bytes.latin1Slice(0, MAGIC.length) !== MAGIC) return undefined
+  if (bytes.length < HEAD || bytes.toString('latin1', 0, MAGIC.length) !== MAGIC) return undefined
   const end = HEAD + bytes.readUInt32BE(HEAD - 4)
   if (end > bytes.length) return undefined
   try {
-    const meta = JSON.parse(bytes.utf8Slice(HEAD, end)) as Meta
+    const meta = JSON.parse(bytes.toString('utf8', HEAD, end)) as Meta
     const [nonce, sequence, tags, name, storedAt, initialAge, staleUntil, errorUntil, cost, extra] = meta
-    const freshUntil = Number(bytes.latin1Slice(MAGIC.length, MAGIC.length + DIGITS))
+    const freshUntil = Number(bytes.toString('latin1', MAGIC.length, MAGIC.length + DIGITS))
     const body = bytes.subarray(end)
     return { nonce, sequence, tags, name, storedAt, initialAge, freshUntil, staleUntil, errorUntil, cost, extra, body }
   } catch {

@@ -26,7 +26,7 @@ export const look: Operation<Reply[]> = operation<Reply[]>({
     const entry = database.get<Buffer>(entryKey!) ?? null
     if (token === '') return [entry, 0, now]
     if (entry && force !== '1') {
-      const fresh = FRESH.exec(entry.latin1Slice(0, 17))
+      const fresh = FRESH.exec(entry.toString('latin1', 0, 17))
       if (!fresh || Number(fresh[1]) > now) return [entry, 0, now]
     }
     const lease = database.get<Lease>(leaseKey!)
@@ -115,7 +115,7 @@ export const count: Operation<number> = operation({
   lua: countLua,
   memory(database, [key, leaseKey], [amount, life], now) {
     const known = database.get<Counter>(key!)
-    const text = known?.latin1Slice() ?? '0'
+    const text = known?.toString('latin1') ?? '0'
     if (!/^-?\d+$/.test(text)) throw new TurnpikeError('TP_COMMAND', "The operation 'cache.count' needs a whole number.")
     const sum = Number(text) + Number(amount)
     const until = known?.until ?? now + Number(life)

@@ -40,6 +40,7 @@ export class Lease {
   #abort: AbortController | undefined
   #until: number
   #loss: Error | undefined
+  #isLapsing = false
 
   constructor(options: LeaseOptions) {
     this.#options = options
@@ -66,7 +67,12 @@ export class Lease {
     return this.#until - this.#options.store.steady()
   }
 
-  /** Renew it no more: it is given back, or given up. */
+  /** Renew it no more, and let it run out: nobody knows whether its holder is still there. */
+  lapse(): void {
+    this.#isLapsing = true
+  }
+
+  /** Renew it no more: it is given back. */
   end(): void {
     this.#stop.abort()
   }
@@ -80,7 +86,7 @@ export class Lease {
         await store.sleep(Math.max(1, pause), signal, true)
         if (this.isLost) return
         const sent = store.steady()
-        if (sent - this.#began >= longest) {
+        if (this.#isLapsing || sent - this.#began >= longest) {
           pause = this.left
           continue
         }

@@ -97,23 +97,28 @@ export class Turns {
     signal?.addEventListener('abort', end)
     if (fair) line.fair.set(owner, waiter)
     else line.queue.push(waiter)
-    let last: Attempt<Got> = { waitMs: 0 }
+    let refused: Refused = { waitMs: 0 }
+    let wasLast = false
     try {
       for (let polls = 0; ; ) {
         const isMyTurn = fair || line.queue[0] === waiter
         if (isMyTurn && !waiter.holdOff) {
-          last = await attempt()
-          if (last.got !== undefined) return last
+          const outcome = await attempt()
+          if ('more' in outcome) {
+            wasLast = !outcome.more
+            return outcome
+          }
+          refused = outcome
         }
         waiter.holdOff = false
-        if (!isOver) await waiter.rest(this.#store, isMyTurn ? pauseOf(last.waitMs, polls++, fair) : undefined)
+        if (!isOver) await waiter.rest(this.#store, isMyTurn ? pauseOf(refused.waitMs, polls++, fair) : undefined)
         signal?.throwIfAborted()
-        if (isOver) return last
+        if (isOver) return refused
       }
     } finally {
       alarm.abort()
       signal?.removeEventListener('abort', end)
-      this.#leave(channel, line, waiter, last.got !== undefined && !last.more)
+      this.#leave(channel, line, waiter, wasLast)
     }
   }
 

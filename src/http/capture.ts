@@ -1,12 +1,17 @@
 /** Collects a body, and lets go of all of it as soon as it outgrows its limit. */
 export class Capture {
   readonly limit: number
+  readonly #over: (() => void) | undefined
   #chunks: Buffer[] | undefined = []
   #size = 0
 
-  /** @param limit in bytes */
-  constructor(limit: number) {
+  /**
+   * @param limit in bytes
+   * @param over is called when the body has outgrown it
+   */
+  constructor(limit: number, over?: () => void) {
     this.limit = limit
+    this.#over = over
   }
 
   /** Take a copy: whoever wrote the chunk may use its memory again. */
@@ -14,8 +19,10 @@ export class Capture {
     if (this.#chunks === undefined) return
     const bytes = bytesOf(chunk, encoding)
     this.#size += bytes.length
-    if (this.#size > this.limit) this.#chunks = undefined
-    else if (bytes.length > 0) this.#chunks.push(bytes === chunk ? Buffer.from(bytes) : bytes)
+    if (this.#size > this.limit) {
+      this.#chunks = undefined
+      this.#over?.()
+    } else if (bytes.length > 0) this.#chunks.push(bytes === chunk ? Buffer.from(bytes) : bytes)
   }
 
   /**

@@ -3,7 +3,9 @@ import { Readable } from 'node:stream'
 import { isPromise, mark, markPipeline, reasonOf } from './adapter.ts'
 import type { Adapter, AdapterOptions } from './adapter.ts'
 import type { Exchange, Feature, Plan, Reply } from './exchange.ts'
+import { again, isAgain } from './again.ts'
 import { isBodiless } from './fields.ts'
+import { hostOf, mask } from './request.ts'
 import { Prepared, stepsOf, type Step } from './pipeline.ts'
 import { problem } from './problem.ts'
 import { addFields, isOver, onBody, onEnd, onHead, onSeal } from './response.ts'
@@ -80,6 +82,15 @@ export function connectAdapter<
       const isTls = (this.native.socket as { encrypted?: boolean }).encrypted === true
       return isTls || (this.native as Framework).secure === true
     }
+    get host(): string | undefined {
+      const { app } = this.native as Framework
+      const trust = app?.get?.('trust proxy fn')
+      const { remoteAddress = '' } = this.native.socket
+      return hostOf(this.native, typeof trust === 'function' && (trust as Trust)(remoteAddress, 0))
+    }
+    get isAgain(): boolean {
+      return isAgain(this.native)
+    }
     get route(): string | undefined {
       const { baseUrl = '', route } = this.native as Framework
       return `${baseUrl}${String(route?.path ?? '')}` || undefined
@@ -90,6 +101,9 @@ export function connectAdapter<
     header(name: string): string | undefined {
       const value = this.native.headers[name]
       return Array.isArray(value) ? value.join(', ') : value
+    }
+    again(fields: Record<string, string | undefined>): Promise<void> | undefined {
+      return again(this.native, this.url, fields)
     }
 
     #address(): string | undefined {
@@ -116,6 +130,7 @@ export function connectAdapter<
   function mount<Early>(feature: Feature<Req, Early>): Middleware {
     const run: Run = (req, res, next, early, stop) => {
       const x = exchange(req as Req)
+      if (feature.onAgain === 'skip' && x.isAgain) return next()
       const raise = (error: unknown): void => {
         stop()
         fail(x, res, next, error)
@@ -163,7 +178,9 @@ function carryOut(
       stop()
       return answer(res, plan.reply, raise)
     }
-    const { expose, own, head, body, seal, end } = plan
+    const { expose, own, head, body, seal, end, request, tools } = plan
+    if (request !== undefined) mask(x.native, request)
+    if (tools !== undefined) Object.assign(res, tools)
     if (expose !== undefined) Object.assign(x.native, expose)
     if (own !== undefined) Object.assign(x.native, own)
     if (head !== undefined) onHead(res, head)
@@ -179,7 +196,7 @@ function carryOut(
 /** The request was over before the feature had made its plan. */
 function leave(res: ServerResponse, plan: Plan): void {
   if (plan.reply === undefined) {
-    if (plan.end !== undefined) onEnd(res, plan.end)
+    if (plan.end !== undefined) onEnd(res, (end) => plan.end?.({ ...end, unreached: true }))
   } else if (plan.reply.body instanceof Readable) {
     plan.reply.body.destroy()
   }

@@ -15,12 +15,25 @@ export interface Exchange<Native = unknown> {
   readonly ip: string
   /** Did the request come over TLS, by the framework's own proxy rules? */
   readonly secure: boolean
+  /**
+   * The host and port that the client asked for, in lower case and by the framework's own proxy
+   * rules; undefined where they are missing, doubled or no host at all.
+   */
+  readonly host: string | undefined
+  /** Is this a request that `again` made? Nobody waits for its answer. */
+  readonly isAgain: boolean
   /** The pattern of the matched route, with the mount path before it; undefined where there is none. */
   readonly route: string | undefined
   /** What this request may still spend on the store. */
   readonly budget: Budget
   /** A request header; repeated ones are joined with a comma. `name` is in lower case. */
   header(name: string): string | undefined
+  /**
+   * Send this request through the whole application once more, with nobody waiting for the answer.
+   * @param fields request headers to be changed or, where undefined, left out
+   * @returns when it is over; undefined where that is not possible
+   */
+  again(fields: Record<string, string | undefined>): Promise<void> | undefined
 }
 
 /** An answer instead of the handler's. */
@@ -38,12 +51,38 @@ export interface Sent {
   body: Buffer
 }
 
+/** The head of a response, as it was at the place where it was looked at. */
+export type SentHead = Pick<Sent, 'status' | 'headers'>
+
+/** How a feature looks at the response. */
+export interface Look {
+  /** In bytes: of a longer body nothing is kept. */
+  limit: number
+  /** The head, as soon as it is known, and before any `head` of the Plan is asked for. */
+  seen?: (head: SentHead) => void
+  /** The whole response, before any `seal`. */
+  then: (sent: Sent) => void
+  /** Koa unwinds an error past our place: its answer is not seen, and this is called in its stead. */
+  thrown?: () => void
+  /** The body has outgrown its limit: `then` will not be called. */
+  over?: () => void
+  /** Call `then` also when the client has gone meanwhile. Default false. */
+  gone?: boolean
+  /**
+   * May give another answer in the place of this one. Asked only where nothing has been sent yet and
+   * the body is whole; in Koa also for an error, with its status.
+   */
+  instead?: (sent: Sent) => Reply | undefined
+}
+
 /** How a response came to its end. */
 export interface End {
   /** The status that was sent. */
   status: number
   /** False when the client went away, or the socket broke, before the end. */
   finished: boolean
+  /** The client had gone before anybody further inside got a turn. */
+  unreached?: true
 }
 
 /** What a feature wants done: answer now, or let the request pass and take part in the response. */
@@ -62,15 +101,18 @@ export type Plan =
        */
       head?: () => Headers
       /**
-       * The whole response as it was at our place, if it ended well and stayed within `limit` bytes;
-       * `then` comes before any `seal`. Koa unwinds an error past our place: its answer is not seen.
+       * The whole response as it was at our place, if it ended well and stayed within a limit.
        */
-      body?: { limit: number; then: (sent: Sent) => void }
+      body?: Look
+      /** Request headers as everybody further inside is to see them; undefined hides one. */
+      request?: Record<string, string | undefined>
+      /** Names to hang on `res`, or on `ctx` itself: what a handler may call. */
+      tools?: Record<string, unknown>
       /**
        * Work to be done before the client can see the end of the response, all features' side by
        * side; if it fails, so does the request. Not called if the handler never ends the response.
        */
-      seal?: (status: number) => Promise<void>
+      seal?: (status: number, field: (name: string) => string | undefined) => Promise<void>
       /** It is over, however it ended; also when the client was gone before the handler's turn. */
       end?: (end: End) => void
     }
@@ -85,6 +127,8 @@ export const pass: Plan = Object.freeze({})
 export interface Feature<Native, Early = unknown> {
   /** Names the middleware function, for stack traces. */
   readonly name: string
+  /** What to do with a request that `again` made: nothing. Default: what is done with any other. */
+  readonly onAgain?: 'skip'
   /** Commands that need only the request. A pipeline issues those of all its members in one tick. Must not throw; failures belong to `handle`. */
   prepare?(x: Exchange<Native>): Early | undefined
   handle(x: Exchange<Native>, early: Early | undefined): Promise<Plan> | Plan

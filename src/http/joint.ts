@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import type { Capture } from './capture.ts'
-import type { End, Headers, Sent } from './exchange.ts'
+import type { End, Headers, Look, Sent } from './exchange.ts'
 import { combine, isBodiless, since, type Fields } from './fields.ts'
 
 /**
@@ -8,6 +8,9 @@ import { combine, isBodiless, since, type Fields } from './fields.ts'
  * `send` lets the answer out that was held back; otherwise the connection is broken off already.
  */
 export type Refuse = (error: unknown, send: () => void) => void
+
+/** Work to be done before the end: see Plan. */
+export type Seal = (status: number, field: (name: string) => string | undefined) => Promise<void>
 
 export type Call = (...args: any[]) => any
 /** The three methods of a response that matter here. */
@@ -17,12 +20,17 @@ export type Methods = Record<'writeHead' | 'write' | 'end', Call>
 export interface Tap {
   readonly capture: Capture
   readonly then: (sent: Sent) => void
+  readonly seen: Look['seen']
+  readonly instead: Look['instead']
   /** The fields at our place, before anybody further inside set one. */
   readonly before: Fields
   /** How many `head`s there were before: the later ones stand further inside, and are seen. */
   readonly heads: number
   /** The head as it was seen when it was sent. */
   head: { status: number; headers: Headers; length: unknown } | undefined
+  /** It is wanted even if the client has gone. */
+  readonly gone: boolean
+  readonly thrown: (() => void) | undefined
   /** The response has been delivered, or is not wanted any more. */
   done: boolean
 }
@@ -48,7 +56,7 @@ export class Joint implements Layer {
   inner: Partial<Methods> = untouched
   taps: readonly Tap[] = none
   heads: readonly (() => Headers)[] = none
-  seals: readonly { seal: (status: number) => Promise<void>; refuse: Refuse }[] = none
+  seals: readonly { seal: Seal; refuse: Refuse }[] = none
   ends: readonly ((end: End) => void)[] = none
   flushHeaders: Call | undefined
   top: Layer = this
@@ -99,11 +107,21 @@ export function fieldsSince(res: ServerResponse, joint: Joint, { before, heads }
 
 /** Remember the head as it is here: what an outer compressor is about to do to it is not ours. */
 export function look(res: ServerResponse, joint: Joint, tap: Tap): void {
-  tap.head ??= {
+  if (tap.head !== undefined) return
+  tap.head = {
     status: res.statusCode,
     headers: fieldsSince(res, joint, tap),
     length: res.getHeader('content-length'),
   }
+  tap.seen?.(tap.head)
+}
+
+/** The response as a tap has seen it; undefined if it is not whole, or was too long. */
+export function sentTo(res: ServerResponse, { head, capture }: Tap): Sent | undefined {
+  if (head === undefined) return undefined
+  const { status, headers, length } = head
+  const body = isBodiless(res.req.method, status) ? Buffer.alloc(0) : capture.body(length)
+  return body && { status, headers, body }
 }
 
 /** Hand the response to those who wait for it, if it is whole. */
@@ -111,9 +129,7 @@ export function deliver(res: ServerResponse, { taps }: Layer): void {
   for (const tap of taps) {
     if (tap.done) continue
     tap.done = true
-    if (res.destroyed || tap.head === undefined) continue
-    const { status, headers, length } = tap.head
-    const body = isBodiless(res.req.method, status) ? Buffer.alloc(0) : tap.capture.body(length)
-    if (body !== undefined) tap.then({ status, headers, body })
+    const sent = res.destroyed && !tap.gone ? undefined : sentTo(res, tap)
+    if (sent !== undefined) tap.then(sent)
   }
 }

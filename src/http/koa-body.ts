@@ -2,6 +2,7 @@ import type { ServerResponse } from 'node:http'
 import { Readable, Transform, pipeline } from 'node:stream'
 import type { ReadableStream as WebStream } from 'node:stream/web'
 import type { Capture } from './capture.ts'
+import type { Sent } from './exchange.ts'
 import { isBodiless } from './fields.ts'
 import type { Tap } from './joint.ts'
 import { fieldsSince } from './response.ts'
@@ -37,35 +38,42 @@ function isWeb(body: unknown): body is WebStream | Blob | Response {
  * Show `ctx.body` as it is at this place of the onion: middleware further out (compression, say) has
  * yet to change it. A stream is copied while Koa sends it.
  */
-export async function capture(ctx: BodyContext, tap: Tap): Promise<void> {
+export async function capture(ctx: BodyContext, tap: Tap): Promise<Sent | undefined> {
   const { app, body, message, method, res, response, status } = ctx
   const headers = fieldsSince(res, tap)
   const length = res.getHeader('content-length')
   tap.done = true
-  const deliver = (): void => {
-    const body = tap.capture.body(length)
-    if (body !== undefined) tap.then({ status, headers, body })
+  const deliver = (body = tap.capture.body(length)): Sent | undefined => {
+    const sent = body && { status, headers, body }
+    if (sent !== undefined) tap.then(sent)
+    return sent
   }
-  if (isBodiless(method, status)) return tap.then({ status, headers, body: Buffer.alloc(0) })
-  if (isStream(body)) return copy(ctx, body, tap.capture, deliver)
+  // Nobody has answered, so Koa will.
+  const isNobodys = (body === undefined || body === null) && !(explicitNull in response)
+  if (isNobodys && !isBodiless(method, status)) headers['content-type'] = 'text/plain; charset=utf-8'
+  tap.seen?.({ status, headers })
+  if (isBodiless(method, status)) return deliver(Buffer.alloc(0))
+  if (isStream(body)) {
+    copy(ctx, body, tap.capture, deliver)
+    return undefined
+  }
   if (isWeb(body)) {
     // Koa 2 knows no web streams; `compose` came with the same version as they did.
-    if (!('compose' in app) || (body instanceof Blob && body.size > tap.capture.limit)) return
+    if (!('compose' in app) || (body instanceof Blob && body.size > tap.capture.limit)) return undefined
     const source = body instanceof Response ? body.body : body
     if (source instanceof ReadableStream) {
-      return copy(ctx, Readable.fromWeb(source), tap.capture, deliver)
+      copy(ctx, Readable.fromWeb(source), tap.capture, deliver)
+      return undefined
     }
     if (source instanceof Blob) tap.capture.add(new Uint8Array(await source.arrayBuffer()))
   } else if (body !== undefined && body !== null) {
     const bytes = typeof body === 'string' || Buffer.isBuffer(body) ? body : json(body)
-    if (bytes === undefined) return
+    if (bytes === undefined) return undefined
     tap.capture.add(bytes)
-  } else if (!(explicitNull in response)) {
-    // Nobody has answered, so Koa will.
+  } else if (isNobodys) {
     tap.capture.add(message || String(status))
-    headers['content-type'] = 'text/plain; charset=utf-8'
   }
-  deliver()
+  return deliver()
 }
 
 /** Koa stringifies a body again when it sends it, and then also reports why it cannot. */
@@ -78,7 +86,7 @@ function json(body: unknown): string | undefined {
 }
 
 /** Put a copying stream in the place of a body, with the fields that Koa forgets at that. */
-function copy(ctx: BodyContext, source: Readable, capture: Capture, deliver: () => void): void {
+function copy(ctx: BodyContext, source: Readable, capture: Capture, deliver: () => unknown): void {
   const kept = ['content-type', 'content-length'].map(
     (name) => [name, ctx.res.getHeader(name)] as const,
   )

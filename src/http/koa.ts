@@ -3,7 +3,9 @@ import type { Context, Middleware as KoaMiddleware } from 'koa'
 import { isPromise, mark, markPipeline } from './adapter.ts'
 import type { Adapter, AdapterOptions } from './adapter.ts'
 import type { Exchange, Feature, Plan, Reply } from './exchange.ts'
+import { again, isAgain } from './again.ts'
 import { isBodiless } from './fields.ts'
+import { hostOf, mask } from './request.ts'
 import type { Tap } from './joint.ts'
 import { capture, isStreaming } from './koa-body.ts'
 import { Prepared, stepsOf, type Step } from './pipeline.ts'
@@ -39,6 +41,12 @@ export function koaAdapter({ budgetMs, warn }: AdapterOptions): Adapter<Context,
     get secure(): boolean {
       return this.native.secure
     }
+    get host(): string | undefined {
+      return hostOf(this.native.req, this.native.app.proxy)
+    }
+    get isAgain(): boolean {
+      return isAgain(this.native.req)
+    }
     get route(): string | undefined {
       const { _matchedRoute: route, routerPath } = this.native as Context & Routed
       return route === undefined ? routerPath : String(route)
@@ -49,6 +57,9 @@ export function koaAdapter({ budgetMs, warn }: AdapterOptions): Adapter<Context,
     header(name: string): string | undefined {
       const value = this.native.req.headers[name]
       return Array.isArray(value) ? value.join(', ') : value
+    }
+    again(fields: Record<string, string | undefined>): Promise<void> | undefined {
+      return again(this.native.req, this.url, fields)
     }
 
     #address(): string | undefined {
@@ -72,6 +83,7 @@ export function koaAdapter({ budgetMs, warn }: AdapterOptions): Adapter<Context,
 
   function mount<Early>(feature: Feature<Context, Early>): KoaMiddleware {
     const run: Run = (ctx, next, early) => {
+      if (feature.onAgain === 'skip' && isAgain(ctx.req)) return next()
       const plan = feature.handle(exchange(ctx), early as Early | undefined)
       if (!isPromise(plan)) return carryOut(ctx, plan, next)
       return plan.then((plan) =>
@@ -105,8 +117,10 @@ type Unwound = { [unwound]?: boolean }
 /** Do what a feature wants done, and go on. */
 function carryOut(ctx: Context, plan: Plan, next: Onward): Promise<unknown> | void {
   if (plan.reply !== undefined) return answer(ctx, plan.reply)
-  const { expose, own, head, body, seal, end } = plan
+  const { expose, own, head, body, seal, end, request, tools } = plan
   const { res } = ctx
+  const unmask = request && mask(ctx.req, request)
+  if (tools !== undefined) Object.assign(ctx, tools)
   if (expose !== undefined) Object.assign(ctx.state, expose)
   if (own !== undefined) Object.assign(ctx, own)
   if (head !== undefined) response.onHead(res, head)
@@ -114,7 +128,7 @@ function carryOut(ctx: Context, plan: Plan, next: Onward): Promise<unknown> | vo
   const isSealer =
     seal !== undefined && response.onSeal(res, seal, (error, send) => refuse(ctx, error, send))
   if (end !== undefined) response.onEnd(res, end)
-  return tap === undefined && !isSealer ? next() : around(ctx, next, tap, isSealer)
+  return tap === undefined && !isSealer ? next() : around(ctx, next, tap, isSealer, unmask)
 }
 
 /** Take part on the way out of the onion: `isSealer` does the seals of everybody further inside. */
@@ -123,25 +137,47 @@ async function around(
   next: Onward,
   tap: Tap | undefined,
   isSealer: boolean,
+  unmask?: () => void,
 ): Promise<void> {
   try {
     await next()
   } catch (error) {
     if (tap !== undefined) tap.done = true
+    if (rescue(ctx, tap, error)) return
+    tap?.thrown?.()
     const slot = ctx as Context & Unwound
     slot[unwound] = isSealer
     throw error
+  } finally {
+    unmask?.()
   }
   // Written past Koa: then the tap and the patched end do it.
   if (ctx.respond === false || ctx.res.headersSent || ctx.res.writableEnded) return
-  if (tap !== undefined) await capture(ctx, tap)
+  const sent = tap && (await capture(ctx, tap))
+  const reply = sent && tap?.instead?.(sent)
+  if (reply !== undefined) {
+    response.withdraw(ctx.res)
+    answer(ctx, reply)
+  }
   if (isSealer && !isStreaming(ctx.body)) await response.sealNow(ctx.res)
+}
+
+/** Answer in an error's place, if somebody has an answer. */
+function rescue(ctx: Context, tap: Tap | undefined, error: unknown): boolean {
+  if (tap?.instead === undefined || ctx.headerSent) return false
+  const { status = 500 } = (error ?? {}) as { status?: number }
+  const reply = tap.instead({ status, headers: {}, body: Buffer.alloc(0) })
+  if (reply === undefined) return false
+  ctx.app.emit('error', error, ctx)
+  response.withdraw(ctx.res)
+  answer(ctx, reply)
+  return true
 }
 
 /** The request was over before the feature had made its plan. */
 function leave(ctx: Context, plan: Plan): void {
   if (plan.reply === undefined) {
-    if (plan.end !== undefined) response.onEnd(ctx.res, plan.end)
+    if (plan.end !== undefined) response.onEnd(ctx.res, (end) => plan.end?.({ ...end, unreached: true }))
   } else if (plan.reply.body instanceof Readable) {
     plan.reply.body.destroy()
   }

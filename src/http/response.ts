@@ -5,12 +5,12 @@
  */
 import type { ServerResponse } from 'node:http'
 import { Capture, bytesOf } from './capture.ts'
-import type { End, Headers, Sent } from './exchange.ts'
+import type { End, Headers, Look } from './exchange.ts'
 import { combine, copyOf, headOf, isBodiless } from './fields.ts'
 import * as joints from './joint.ts'
-import { Joint, deliver, isPending, look, pass } from './joint.ts'
-import type { Layer, Methods, Refuse, Tap } from './joint.ts'
-import { hold, seal } from './seal.ts'
+import { Joint, deliver, isPending, look, pass, sentTo } from './joint.ts'
+import type { Layer, Methods, Refuse, Seal, Tap } from './joint.ts'
+import { hold, seal, withdraw } from './seal.ts'
 
 const joined = Symbol('turnpike.response')
 type Joined = ServerResponse & { [joined]?: Joint }
@@ -67,7 +67,7 @@ export function onHead(res: ServerResponse, head: () => Headers): void {
 /** Have work done before the client can see the end. True for the response's first seal. */
 export function onSeal(
   res: ServerResponse,
-  seal: (status: number) => Promise<void>,
+  seal: Seal,
   refuse: Refuse,
 ): boolean {
   const joint = patchBody(res)
@@ -104,18 +104,22 @@ function endOf(res: ServerResponse, joint: Joint): End {
 /** See the whole response as it is at this place. */
 export function onBody(
   res: ServerResponse,
-  { limit, then }: { limit: number; then: (sent: Sent) => void },
+  { limit, seen, then, thrown, over, gone = false, instead }: Look,
 ): Tap {
   const joint = patchBody(res)
   const { own } = joint.top
   const isOurs = res.writeHead === own.writeHead && res.write === own.write && res.end === own.end
   if (!isOurs) joint.top = addLayer(res, joint)
   const tap: Tap = {
-    capture: new Capture(limit),
+    capture: new Capture(limit, over),
     then,
+    seen,
+    instead,
     before: copyOf(res.getHeaders()),
     heads: joint.heads.length,
     head: undefined,
+    gone,
+    thrown,
     done: false,
   }
   joint.top.taps = [...joint.top.taps, tap]
@@ -153,6 +157,8 @@ export function addFields(res: ServerResponse, headers: Headers): void {
   }
 }
 
+export { withdraw }
+
 /** Has the client gone, or somebody else answered? */
 export function isOver(res: ServerResponse): boolean {
   return res.destroyed || res.writableEnded
@@ -170,7 +176,7 @@ function writeHead(res: ServerResponse, joint: Joint, layer: Layer, args: unknow
   if (layer.rehearsing) return res
   if (layer === joint) {
     // A head that is not sent can still be taken back, should a seal fail.
-    if (isPending(joint) && !joint.going) return res
+    if ((isPending(joint) || isReplaceable(layer)) && !joint.going) return res
     for (let index = joint.heads.length - 1; index >= 0; index--) {
       addFields(res, (joint.heads[index] as () => Headers)())
     }
@@ -237,8 +243,10 @@ function end(res: ServerResponse, joint: Joint, layer: Layer, args: unknown[]): 
   // A second end is answered, and a chunk that is none refused, by node.
   if (layer.ended || !(isNothing || isChunk(chunk))) return pass(layer, 'end', res, args)
   for (const tap of layer.taps) if (!tap.done) tap.capture.add(chunk, encoding)
+  if (!res.headersSent && isReplaceable(layer)) args = replace(res, layer, args)
   if (!isPending(joint)) {
     layer.ended = true
+    joint.going = true
     const result = pass(layer, 'end', res, args)
     deliver(res, layer)
     return result
@@ -250,6 +258,32 @@ function end(res: ServerResponse, joint: Joint, layer: Layer, args: unknown[]): 
   if (layer !== joint) return pass(layer, 'end', res, args)
   void hold(res, joint, args)
   return res
+}
+
+/** May somebody give another answer in the place of this one? */
+function isReplaceable({ taps }: Layer): boolean {
+  return taps.some(({ instead, done }) => instead !== undefined && !done)
+}
+
+/** Put another answer in the place of the one that is about to be sent, if somebody has one. */
+function replace(res: ServerResponse, layer: Layer, args: unknown[]): unknown[] {
+  rehearse(res, layer)
+  for (const tap of layer.taps) {
+    const sent = tap.done ? undefined : sentTo(res, tap)
+    const reply = sent && tap.instead?.(sent)
+    if (reply === undefined) continue
+    const { status, headers = {}, body = '' } = reply
+    withdraw(res)
+    res.statusCode = status
+    addFields(res, headers)
+    const isEmpty = isBodiless(res.req.method, status)
+    if (!isEmpty && !res.hasHeader('content-length')) {
+      res.setHeader('Content-Length', Buffer.byteLength(body as Buffer))
+    }
+    const then = args.filter((arg) => typeof arg === 'function')
+    return isEmpty ? then : [body, ...then]
+  }
+  return args
 }
 
 /** Have others' patches further inside set their fields: to them the head is being sent. */

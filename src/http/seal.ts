@@ -11,8 +11,12 @@ export interface Broken {
 /** Do all seals side by side, and say which failed. They are done once. */
 export async function seal(res: ServerResponse, joint: Joint): Promise<Broken | undefined> {
   const { statusCode } = res
+  const field = (name: string): string | undefined => {
+    const value = res.getHeader(name)
+    return value === undefined ? undefined : String(value)
+  }
   joint.sealed = true
-  const outcomes = await Promise.allSettled(joint.seals.map(async ({ seal }) => seal(statusCode)))
+  const outcomes = await Promise.allSettled(joint.seals.map(async ({ seal }) => seal(statusCode, field)))
   for (const [index, outcome] of outcomes.entries()) {
     const refuse = joint.seals[index]?.refuse
     if (outcome.status === 'rejected' && refuse) return { error: reasonOf(outcome.reason), refuse }

@@ -22,7 +22,7 @@ export class Breaker {
   /** One error for all calls while it is open: making one with its stack for each would cost more than the call. */
   refusal: StoreUnavailable = new StoreUnavailable('breaker-open', false)
   readonly #options: Required<BreakerOptions>
-  #since = 0
+  #since = -Infinity
   #good = 0
   #bad = 0
   #row = 0

@@ -24,6 +24,8 @@ export interface GuardOptions {
   classify(error: unknown): { uncertain: boolean; said: string } | undefined
   onBreaker(state: 'open' | 'closed', reason: string | undefined): void
   onReplaced(): void
+  /** What the caller of `name` is told of an error. */
+  explain(error: unknown, name: string): unknown
 }
 
 /** A call that waits for its answer. */
@@ -91,11 +93,13 @@ export class Guard {
 
   /**
    * Send one command and wait for its answer, at most for the deadline.
+   * @param name what it is called in errors
    * @param send starts the command
    * @param recover may give another attempt for an error of the first, within the same deadline
    * @param began when the caller began to wait, by `performance.now()`
    */
   run<Answer>(
+    name: string,
     send: () => Promise<Answer>,
     budget?: Budget,
     recover?: (error: unknown) => Promise<Answer> | undefined,
@@ -110,13 +114,13 @@ export class Guard {
       if (left <= 0) return Promise.reject(new StoreUnavailable('budget', false))
       if (left < ms) ms = left
     }
-    if (this.#client.status === 'ready') return this.#race(send, recover, now, ms, budget)
+    if (this.#client.status === 'ready') return this.#race(name, send, recover, now, ms, budget)
     budget?.begin(now)
     return this.#ready(ms).then((ready) => {
       const later = performance.now()
       budget?.end(later)
       const left = ms - (later - now)
-      if (ready && left > 0) return this.#race(send, recover, later, left, budget)
+      if (ready && left > 0) return this.#race(name, send, recover, later, left, budget)
       throw this.#failed('not-ready', new Error(`the connection is ${this.#client.status}`))
     })
   }
@@ -131,6 +135,7 @@ export class Guard {
   }
 
   #race<Answer>(
+    name: string,
     send: () => Promise<Answer>,
     recover: ((error: unknown) => Promise<Answer> | undefined) | undefined,
     now: number,
@@ -155,9 +160,9 @@ export class Guard {
         const again = infrastructure ? undefined : recover?.(error)
         if (again) return this.#expect(again, answered, failed)
         this.#end(call, later)
-        if (infrastructure) return reject(this.#failed('error', error, infrastructure.uncertain, infrastructure.said))
-        this.#breaker.good()
-        reject(error)
+        if (!infrastructure) this.#breaker.good()
+        const told = infrastructure ? this.#failed('error', error, infrastructure.uncertain, infrastructure.said) : error
+        reject(this.#options.explain(told, name))
       }
       this.#calls.add(call)
       budget?.begin(now)
@@ -252,7 +257,7 @@ export class Guard {
   async #probe(): Promise<void> {
     if (this.#client.status !== 'ready') throw new Error(`the connection is ${this.#client.status}`)
     try {
-      await this.#race(this.#options.probe, undefined, performance.now(), this.#options.deadline, undefined)
+      await this.#race('probe', this.#options.probe, undefined, performance.now(), this.#options.deadline, undefined)
     } catch (error) {
       // A server that answers, and be it "no permission", is there.
       if (isUnavailable(error)) throw error

@@ -71,37 +71,31 @@ export class RedisStore implements Store {
     }
   }
 
-  async run<Result extends Reply>(
+  run<Result extends Reply>(
     operation: Operation<Result>,
     keys: readonly string[],
     args: readonly Arg[],
     budget?: Budget,
+    began?: number,
   ): Promise<Result> {
-    const isFirst = operation.punctual && this.#offset === undefined && !this.#options.clock
-    const began = this.#guard && !isFirst ? undefined : performance.now()
-    const guard = this.#guard ?? (await this.#opening())
-    // A deadline by this machine's clock would be wrong by as much as the clock is.
-    if (isFirst) await (this.#learning ??= this.#learnClock().finally(() => (this.#learning = undefined)))
-    const client = this.#client!
-    const { buffers, command } = operation
-    const rest = command === undefined ? [keys.length, ...keys, ...args, this.#lastArgument(operation)] : [...keys, ...args]
-    try {
-      return (await guard.run(
-        () => {
-          this.#cork(client)
-          if (command !== undefined) return buffers ? client.callBuffer(command, ...rest) : client.call(command, ...rest)
-          return buffers ? client.evalshaBuffer(operation.sha, ...rest) : client.evalsha(operation.sha, ...rest)
-        },
-        budget,
-        (error) => {
-          if (command !== undefined || !(error as Error).message.startsWith('NOSCRIPT')) return undefined
-          return buffers ? client.evalBuffer(operation.lua, ...rest) : client.eval(operation.lua, ...rest)
-        },
-        began,
-      )) as Result
-    } catch (error) {
-      throw this.#explain(error, operation.name)
+    const guard = this.#guard
+    const { name, buffers, command, sha, lua, punctual } = operation
+    if (!guard || (punctual && this.#offset === undefined && !this.#options.clock && began === undefined)) {
+      const start = performance.now()
+      return this.#prepared(punctual).then(() => this.run(operation, keys, args, budget, start))
     }
+    const client = this.#client!
+    const rest = command === undefined ? [keys.length, ...keys, ...args, this.#lastArgument(operation)] : [...keys, ...args]
+    const send = (): Promise<unknown> => {
+      this.#cork(client)
+      if (command !== undefined) return buffers ? client.callBuffer(command, ...rest) : client.call(command, ...rest)
+      return buffers ? client.evalshaBuffer(sha, ...rest) : client.evalsha(sha, ...rest)
+    }
+    const recover = (error: unknown): Promise<unknown> | undefined => {
+      if (command !== undefined || !(error as Error).message.startsWith('NOSCRIPT')) return undefined
+      return buffers ? client.evalBuffer(lua, ...rest) : client.eval(lua, ...rest)
+    }
+    return guard.run(name, send, budget, recover, began) as Promise<Result>
   }
 
   unavailable(): StoreUnavailable | undefined {
@@ -157,11 +151,7 @@ export class RedisStore implements Store {
 
   async info(): Promise<Record<string, string>> {
     const guard = this.#guard ?? (await this.#opening())
-    try {
-      return parseInfo(await guard.run(() => this.#client!.info()))
-    } catch (error) {
-      throw this.#explain(error, 'info')
-    }
+    return parseInfo(await guard.run('info', () => this.#client!.info()))
   }
 
   async close(): Promise<void> {
@@ -171,6 +161,13 @@ export class RedisStore implements Store {
     this.#leave()
     const own = this.#options.reuse ? [] : [this.#client]
     await Promise.all([...own, this.#subscriptions.client].map(async (client) => client && (await end(client))))
+  }
+
+  /** What a first call waits for: ioredis, and for a deadline that Redis checks its clock. This machine's may be wrong. */
+  async #prepared(punctual: boolean): Promise<void> {
+    await this.#opening()
+    if (!punctual || this.#offset !== undefined || this.#options.clock) return
+    await (this.#learning ??= this.#learnClock().finally(() => (this.#learning = undefined)))
   }
 
   /** Loading ioredis takes a moment; a request waits for it no longer than for an answer. */
@@ -192,6 +189,7 @@ export class RedisStore implements Store {
       classify,
       onBreaker: (state, reason) => events.emit('breaker', { store, state, reason }),
       onReplaced: () => events.emit('replaced', { store }),
+      explain: (error, name) => this.#explain(error, name),
     })
     this.#client = client
     this.#guard = guard
@@ -232,7 +230,7 @@ export class RedisStore implements Store {
     const sent = performance.now()
     this.#offsetAt = sent
     try {
-      const [seconds, micros] = await this.#guard!.run(() => this.#client!.time())
+      const [seconds, micros] = await this.#guard!.run('time', () => this.#client!.time())
       this.#offset = Number(seconds) * 1000 + Number(micros) / 1000 - (sent + performance.now()) / 2
     } catch {
       // Redis is away: what was learnt before still holds, and the next connection learns it anew.

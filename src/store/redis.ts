@@ -129,6 +129,12 @@ export function unref(client: Client): void {
   for (const node of nodes) node.stream?.unref?.()
 }
 
+/** Nor does waiting to reconnect. */
+export function unrefRetry(client: Client): void {
+  const { reconnectTimeout } = client as unknown as { reconnectTimeout?: NodeJS.Timeout | null }
+  reconnectTimeout?.unref?.()
+}
+
 /** What kind of installation a client talks to. */
 export function topologyOf(client: Client | undefined): 'standalone' | 'sentinel' | 'cluster' {
   if (!client) return 'standalone'

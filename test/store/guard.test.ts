@@ -515,22 +515,47 @@ describe('a connection that hangs', () => {
 })
 
 describe('one decision', () => {
-  it('is one command in one write and one round trip; calls of one tick share the write', async () => {
-    const proxy = await proxied()
-    const store = await opened({ source: proxy.url })
-    await until('the first errands are done', () =>
+  const errands = (proxy: FaultProxy): Promise<unknown> =>
+    until('the first errands are done', () =>
       ['TIME', 'INFO'].every((name) => proxy.traffic.commands.includes(name)),
     )
+
+  it('is one command and one round trip', async () => {
+    const proxy = await proxied()
+    const store = await opened({ source: proxy.url })
+    await errands(proxy)
     proxy.forget()
     await hit(store)
     expect(proxy.traffic).toMatchObject({ writes: 1, commands: ['EVALSHA'], roundTrips: 1 })
     proxy.forget()
     await Promise.all([hit(store), hit(store), hit(store)])
     expect(proxy.traffic).toMatchObject({
-      writes: 1,
       commands: ['EVALSHA', 'EVALSHA', 'EVALSHA'],
       roundTrips: 1,
     })
+  })
+
+  it('is one write to the socket, which all decisions of a tick share', async () => {
+    const proxy = await proxied()
+    const client = new Redis(proxy.url)
+    onTestFinished(() => client.disconnect())
+    const store = await opened({ source: client, reuse: true })
+    await errands(proxy)
+    let writes = 0
+    for (const method of ['_write', '_writev'] as const) {
+      const original = client.stream[method] as (...args: unknown[]) => void
+      client.stream[method] = (...args: unknown[]) => {
+        writes++
+        original.apply(client.stream, args)
+      }
+    }
+    await hit(store)
+    expect(writes).toBe(1)
+    await Promise.all([hit(store), hit(store), hit(store)])
+    expect(writes).toBe(2)
+    const later = [hit(store), Promise.resolve().then(() => hit(store))]
+    await Promise.all(later)
+    expect(writes).toBe(3)
   })
 })
 

@@ -45,7 +45,7 @@ export function exclusiveFeature<Native>(
       end({ finished, unreached }) {
         if (finished || unreached) release()
         // The client has gone, and the handler may still be at work: the lease runs out by itself.
-        else held.lease.end()
+        else held.lease.lapse()
       },
     }
   }

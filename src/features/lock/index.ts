@@ -19,21 +19,42 @@ const DEFAULT_TTL = '30s'
 /** A lease that a slow reply outlasts is none. */
 export const SHORTEST = 50
 
-/** All that one instance locks. */
-export interface Locking<Native> {
-  lock: Locks
+/** The locks of an instance. */
+export interface Locking<Native, Middleware> {
+  /** One holder at a time, over all processes: `tp.lock(name, options, work)` and `tp.lock.acquire(name, options)`. */
+  readonly lock: Locks
+  /**
+   * Do some work unless it was done within the last `ttl`, by whichever process; who comes meanwhile is
+   * answered `{ ran: false }` at once. Work that fails, or whose process dies, may be done again.
+   * @throws TP_UNAVAILABLE when Redis cannot answer: the work is not begun
+   * @throws TP_LOCK_LOST when the lease was lost before the work was done
+   */
   once<Result>(key: string, ttl: Duration, work: (signal: AbortSignal) => Promise<Result> | Result, options?: OnceOptions): Promise<Once<Result>>
-  exclusive(options: ExclusiveOptions<Native>): Feature<Native>
-  close(): Promise<void>
+  /**
+   * One request at a time per resource: others wait, or are answered 423 with Retry-After. The handler
+   * finds the lock in `req.lock` (Koa: `ctx.state.lock`).
+   * @throws TP_OPTION for an option that cannot be used
+   */
+  exclusive(options: ExclusiveOptions<Native>): Middleware
 }
 
-export function locking<Native>(ground: Ground<Native>): Locking<Native> {
-  const locks = new LockEngine(ground as Ground, 'lock')
-  const runs = new LockEngine(ground as Ground, 'once')
+/** @param open gives the ground; it is not asked before something is locked */
+export function locking<Native, Middleware>(
+  open: () => Ground<Native>,
+  mount: (feature: Feature<Native>) => Middleware,
+): { locks: Locking<Native, Middleware>; close(): Promise<void> } {
+  let engines: { ground: Ground<Native>; locks: LockEngine; runs: LockEngine } | undefined
+  const opened = (): NonNullable<typeof engines> => {
+    if (engines) return engines
+    const ground = open()
+    engines = { ground, locks: new LockEngine(ground as Ground, 'lock'), runs: new LockEngine(ground as Ground, 'once') }
+    return engines
+  }
 
   async function acquire(given: string | readonly string[], options: LockOptions = {}): Promise<Lock> {
     const where = 'tp.lock()'
     const names = namesOf(given, where)
+    const { ground, locks } = opened()
     check(where, options, LOCK)
     const { fair = false, waitReplicas = 0, signal, tenant } = options
     if (waitReplicas > 0 && ground.store.cluster) throw optionError(where, 'waitReplicas', waitReplicas, 'left out on a Cluster')
@@ -87,6 +108,7 @@ export function locking<Native>(ground: Ground<Native>): Locking<Native> {
     check(where, options, { lease: durations, tenant: TENANT })
     const rest = duration(ttl, where, 'ttl', SHORTEST)
     const lease = duration(options.lease ?? DEFAULT_TTL, where, 'lease', SHORTEST)
+    const { ground, runs } = opened()
     const tag = ground.keys.tag(key, tenantOf(ground, options.tenant, where))
     const held = await runs.acquire(tag, { name: key, ttl: lease, wait: 0, fair: false, waitReplicas: 0 })
     if (held.token === undefined) return { ran: false }
@@ -101,13 +123,14 @@ export function locking<Native>(ground: Ground<Native>): Locking<Native> {
     }
   }
 
-  function exclusive(options: ExclusiveOptions<Native>): Feature<Native> {
+  function exclusive(options: ExclusiveOptions<Native>): Middleware {
     const where = 'tp.exclusive()'
     check(where, options, EXCLUSIVE)
     const { key, fair = false, fail = 'closed' } = options
     if (!key) throw optionError(where, 'key', key, EXCLUSIVE.key.expected)
     const fallback = typeof key === 'string' && identifier.accepts(key) ? key : 'exclusive'
-    return exclusiveFeature(ground, locks, {
+    const { ground, locks } = opened()
+    return mount(exclusiveFeature(ground, locks, {
       name: options.name ?? fallback,
       ttl: duration(options.ttl ?? DEFAULT_TTL, where, 'ttl', SHORTEST),
       wait: duration(options.wait ?? 0, where, 'wait', 0),
@@ -117,15 +140,13 @@ export function locking<Native>(ground: Ground<Native>): Locking<Native> {
         const subject = typeof key === 'string' ? key : await key(native)
         return tagOf(ground.keys, subject, await ground.tenant?.(native), where)
       },
-    })
+    }))
   }
 
   return {
-    lock,
-    once,
-    exclusive,
+    locks: { lock, once, exclusive },
     async close() {
-      await Promise.all([locks.close(), runs.close()])
+      await Promise.all([engines?.locks.close(), engines?.runs.close()])
     },
   }
 }

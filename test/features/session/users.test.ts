@@ -181,8 +181,6 @@ describe.each(engines)('users on the $name engine', (engine) => {
   test('must hold 9: 1,000 sessions of one user: list and revokeAll in bounded batches', async () => {
     const opened = open()
     const app = site(apps[0]!, opened)
-    const { Engine } = await import('../../../src/features/session/engine.ts')
-    void Engine
     const someone = app.browser()
     await someone.get('/login')
     const runs: { name: string; keys: number; reply: any }[] = []
@@ -236,9 +234,7 @@ describe.each(engines)('users on the $name engine', (engine) => {
 
 test('tp.sessions says what it needs', async () => {
   const { testStore } = await import('../../../src/testing.ts')
-  const { turnpike } = await import('../../../src/index.ts').then(
-    async () => import('../../../src/node.ts'),
-  )
+  const { turnpike } = await import('../../../src/node.ts')
   const tp = turnpike({ store: testStore() })
   await expect(tp.sessions.list('ada')).rejects.toMatchObject({ code: 'TP_OPTION' })
   tp.session({ secret: 's' })

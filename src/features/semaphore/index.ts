@@ -1,0 +1,149 @@
+/** Semaphores: `tp.semaphore()`, `tp.concurrency()`. */
+import { boolean, callback, check, either, identifier, isFunction, optionError, text, whole, word } from '../../check.ts'
+import { duration, durations } from '../../duration.ts'
+import { TurnpikeError } from '../../errors.ts'
+import type { Feature } from '../../http/exchange.ts'
+import type { Ground } from '../ground.ts'
+import { tagOf, tenantOf } from '../subject.ts'
+import { SemaphoreEngine } from './engine.ts'
+import { concurrencyFeature } from './feature.ts'
+import type { ConcurrencyOptions, Place, PlaceOptions, Semaphore, SemaphoreOptions } from './options.ts'
+
+const MOST = 1_000_000
+const LIMIT = whole(0, MOST)
+const ABORT = { expected: 'an AbortSignal', accepts: (value: unknown) => value instanceof AbortSignal }
+const TENANT = { expected: 'a text', accepts: (value: unknown) => typeof value === 'string' }
+const SEMAPHORE = { limit: either(LIMIT, callback), ttl: durations, fair: boolean, tenant: TENANT }
+const PLACE = { wait: durations, signal: ABORT }
+const CONCURRENCY = {
+  limit: either(LIMIT, callback),
+  key: callback,
+  ttl: durations,
+  wait: durations,
+  fair: boolean,
+  status: { expected: '429 or 503', accepts: (value: unknown) => value === 429 || value === 503 },
+  fail: word('closed', 'open'),
+  name: identifier,
+}
+
+const DEFAULT_TTL = '30s'
+/** A lease that a slow reply outlasts is none. */
+const SHORTEST = 50
+
+/** The semaphores of an instance. */
+export interface Semaphores<Native, Middleware> {
+  /**
+   * At most `limit` holders at a time, over all processes.
+   * @throws TP_OPTION for an option that cannot be used
+   */
+  semaphore(name: string, options: SemaphoreOptions): Semaphore
+  /**
+   * At most `limit` requests in flight; others wait, or are answered 503 (429 with a `key`) with Retry-After.
+   * @throws TP_OPTION for an option that cannot be used
+   */
+  concurrency(options: ConcurrencyOptions<Native>): Middleware
+}
+
+type Work<Result> = (signal: AbortSignal) => Promise<Result> | Result
+
+/** @param open gives the ground; it is not asked before it is needed */
+export function semaphores<Native, Middleware>(
+  open: () => Ground<Native>,
+  mount: (feature: Feature<Native>) => Middleware,
+): { semaphores: Semaphores<Native, Middleware>; close(): Promise<void> } {
+  let engines: { ground: Ground<Native>; engine: SemaphoreEngine; requests: SemaphoreEngine } | undefined
+  const opened = (): NonNullable<typeof engines> => {
+    if (engines) return engines
+    const ground = open()
+    const of = (space: string): SemaphoreEngine => new SemaphoreEngine(ground as Ground, space)
+    engines = { ground, engine: of('semaphore'), requests: of('concurrency') }
+    return engines
+  }
+
+  function semaphore(name: string, options: SemaphoreOptions): Semaphore {
+    const where = `tp.semaphore('${name}')`
+    if (!text.accepts(name)) throw optionError('tp.semaphore()', 'name', name, text.expected)
+    check(where, options, SEMAPHORE)
+    const { limit, fair = false, tenant } = options
+    if (limit === undefined) throw optionError(where, 'limit', limit, SEMAPHORE.limit.expected)
+    const ttl = duration(options.ttl ?? DEFAULT_TTL, where, 'ttl', SHORTEST)
+    const { ground, engine } = opened()
+    const tag = ground.keys.tag(name, tenantOf(ground, tenant, where))
+    const limitNow = async (): Promise<number> => checked(typeof limit === 'function' ? await limit() : limit, where)
+
+    async function acquire(asked: PlaceOptions = {}): Promise<Place> {
+      check(`${where}.acquire()`, asked, PLACE)
+      const wait = duration(asked.wait ?? 0, where, 'wait', 0)
+      const outcome = await engine.enter(tag, { name, ttl, wait, fair, limit: limitNow, signal: asked.signal })
+      if (outcome.lease === undefined) {
+        throw new TurnpikeError('TP_FULL', `The semaphore ${name} has no free place; the earliest lease ends in ${outcome.waitMs} ms unless it is renewed.`, { status: 503 })
+      }
+      const { lease, release } = outcome
+      return {
+        get signal() {
+          return lease.signal
+        },
+        get lost() {
+          return lease.isLost
+        },
+        release,
+        async [Symbol.asyncDispose]() {
+          await release()
+        },
+      }
+    }
+
+    async function using<Result>(first: PlaceOptions | Work<Result>, second?: Work<Result>): Promise<Result> {
+      const [asked, work] = isFunction(first) ? [{}, first as Work<Result>] : [first, second]
+      if (!isFunction(work)) throw optionError(`${where}.using()`, 'work', work, 'a function')
+      const place = await acquire(asked)
+      try {
+        const result = await work(place.signal)
+        if (!place.lost) return result
+        throw new TurnpikeError('TP_LOCK_LOST', `The place in ${name} was lost before the work was done.`, { status: 503 })
+      } finally {
+        await place.release()
+      }
+    }
+
+    return { acquire, using, count: () => engine.count(tag) }
+  }
+
+  function concurrency(options: ConcurrencyOptions<Native>): Middleware {
+    const where = 'tp.concurrency()'
+    check(where, options, CONCURRENCY)
+    const { limit, key, fair = false, fail = 'closed', name = 'default' } = options
+    if (limit === undefined) throw optionError(where, 'limit', limit, CONCURRENCY.limit.expected)
+    const { ground, requests } = opened()
+    return mount(concurrencyFeature(ground, requests, {
+      name,
+      ttl: duration(options.ttl ?? DEFAULT_TTL, where, 'ttl', SHORTEST),
+      wait: duration(options.wait ?? 0, where, 'wait', 0),
+      fair,
+      fail,
+      status: options.status ?? (key ? 429 : 503),
+      limitOf: async (native) => checked(typeof limit === 'function' ? await limit(native) : limit, where),
+      async tagOf(native) {
+        const tenant = await ground.tenant?.(native)
+        if (!key) return ground.keys.tag(name, tenant)
+        const subject = await key(native)
+        // Another mount's subjects are others.
+        const whole = Array.isArray(subject) ? [name, ...(subject as string[])] : typeof subject === 'string' || typeof subject === 'number' ? [name, String(subject)] : subject
+        return tagOf(ground.keys, whole, tenant, where)
+      },
+    }))
+  }
+
+  return {
+    semaphores: { semaphore, concurrency },
+    async close() {
+      await Promise.all([engines?.engine.close(), engines?.requests.close()])
+    },
+  }
+}
+
+/** A limit that was worked out. @throws TP_VALUE when it is none */
+function checked(limit: unknown, where: string): number {
+  if (LIMIT.accepts(limit)) return limit as number
+  throw new TurnpikeError('TP_VALUE', `${where}: limit must be ${LIMIT.expected}; it is ${typeof limit === 'number' ? limit : typeof limit}.`)
+}

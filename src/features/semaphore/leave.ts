@@ -1,0 +1,19 @@
+import { operation, type Operation } from '../../store/store.ts'
+import { callNext, stepOut } from '../line-up.ts'
+import line from '../line.lua'
+import lua from './leave.lua'
+import { keepPlaces, placesOf } from './places.ts'
+
+/** Gives a place back. Keys, arguments and reply: see leave.lua. */
+export const leave: Operation<number> = operation({
+  name: 'semaphore.leave',
+  lua: `${line}\n${lua}`,
+  memory(database, [key, queue], [owner, channel], now) {
+    const places = placesOf(database, key!, now)
+    const wasIn = places.delete(String(owner))
+    keepPlaces(database, key!, places, now)
+    stepOut(database, queue!, String(owner), now)
+    callNext(database, queue!, String(owner), String(channel), now)
+    return wasIn ? 1 : 0
+  },
+})

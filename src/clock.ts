@@ -54,16 +54,17 @@ export function handClock(start: number = Date.UTC(2026, 0, 1)): HandClock {
     sleep: (ms, signal) =>
       new Promise((resolve, reject) => {
         if (signal?.aborted) return reject(signal.reason)
-        const sleeper = { until: now + ms, wake: resolve }
+        const abort = (): void => {
+          sleepers = sleepers.filter((other) => other !== sleeper)
+          reject(signal!.reason)
+        }
+        const wake = (): void => {
+          signal?.removeEventListener('abort', abort)
+          resolve()
+        }
+        const sleeper = { until: now + ms, wake }
         sleepers.push(sleeper)
-        signal?.addEventListener(
-          'abort',
-          () => {
-            sleepers = sleepers.filter((other) => other !== sleeper)
-            reject(signal.reason)
-          },
-          { once: true },
-        )
+        signal?.addEventListener('abort', abort, { once: true })
       }),
     async turn(ms) {
       now += ms

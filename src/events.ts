@@ -81,6 +81,15 @@ export interface Events {
     /** The escaped scope, as it stands in the key: a digest. */
     subject: string
   }
+  /** A request came to the response cache. */
+  cache: {
+    /** The mount's name. */
+    name: string
+    /** `near`: a hit in this process. `collapsed`: shared with a request that came at the same time. `bypass`: the cache kept out of it. */
+    outcome: 'hit' | 'near' | 'stale' | 'collapsed' | 'miss' | 'bypass'
+    /** The entry's key; undefined where none was worked out. */
+    key: string | undefined
+  }
   /** A feature could not use the store and answered by its failure rule. */
   unavailable: { feature: string; name: string; reason: string; uncertain: boolean; rule: string }
   /** The circuit breaker of a connection changed. */
@@ -106,7 +115,7 @@ export class Emitter {
   /** @param debug the value of DEBUG: names and `*`, separated by commas */
   constructor(debug: string = process.env['DEBUG'] ?? '') {
     this.#debug = matcher(debug)
-    for (const name of ['decision', 'session', 'lock', 'idempotency', 'unavailable', 'breaker', 'replaced', 'error', 'warning'] as const) {
+    for (const name of ['decision', 'session', 'cache', 'lock', 'idempotency', 'unavailable', 'breaker', 'replaced', 'error', 'warning'] as const) {
       this.#channels.set(name, channel(`turnpike:${name}`))
       if (this.#debug(name)) this.on(name, (event) => print(name, event))
     }

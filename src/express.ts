@@ -2,6 +2,8 @@
 import type { Request, RequestHandler } from 'express'
 import type { Decision } from './features/rate-limit/decision.ts'
 import type { WithSession } from './features/session/types.ts'
+import type { Idempotency } from './features/idempotency/options.ts'
+import type { Lock } from './features/lock/options.ts'
 import { connectAdapter } from './http/connect.ts'
 import { entry, type Entry } from './kit.ts'
 
@@ -10,6 +12,10 @@ declare global {
     interface Request {
       /** What the innermost rate limit decided on this request. */
       rateLimit?: Decision
+      /** With `tp.idempotency()`, of a request that has a key. */
+      idempotency?: Idempotency
+      /** With `tp.exclusive()`: the lock that this request holds. */
+      lock?: Lock
       /** With `tp.session({ lazy: true })`: loads `req.session`, once. */
       getSession?: WithSession['getSession']
     }

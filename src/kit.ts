@@ -6,6 +6,8 @@ import { duration, durations, type Duration } from './duration.ts'
 import { Emitter, type EventName, type Listener } from './events.ts'
 import { TurnpikeError } from './errors.ts'
 import type { Ground } from './features/ground.ts'
+import { idempotency } from './features/idempotency/index.ts'
+import type { IdempotencyOptions } from './features/idempotency/options.ts'
 import { locking, type Locking } from './features/lock/index.ts'
 import { health, type HealthOptions } from './features/health/index.ts'
 import { semaphores, type Semaphores } from './features/semaphore/index.ts'
@@ -96,6 +98,12 @@ export interface Turnpike<Native, Middleware>
   readonly sessions: SessionControl
   /** A Store for express-session over the same storage. @throws TP_OPTION for an option that cannot be used */
   readonly sessionStore: Sessions<Native, Middleware>['sessionStore']
+  /**
+   * A repeated request has one effect and one answer, by the client's Idempotency-Key
+   * (draft-ietf-httpapi-idempotency-key-header-07). The handler finds `req.idempotency` (Koa: `ctx.state.idempotency`).
+   * @throws TP_OPTION for an option that cannot be used
+   */
+  idempotency(options?: IdempotencyOptions<Native>): Middleware
   /** What requests can be counted by. */
   readonly key: KeyHelpers<Native>
   /** Answers `/live`, `/ready` and the state of Redis. */
@@ -215,6 +223,7 @@ function kit<Native, Middleware extends object>(
     limiter: (name, given) => namedLimiter(limiting, name, given),
     limits: limits(limiting),
     ...sessions(() => ground('session'), (feature) => adapter.mount(feature)),
+    idempotency: (given) => mount(idempotency(ground('idempotency'), given)),
     ...locks.locks,
     ...places.semaphores,
     key: keyHelpers((native) => adapter.exchange(native)),

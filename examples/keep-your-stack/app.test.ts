@@ -38,6 +38,14 @@ it('old and new routes share the budget of the limiter that was there', async ()
   expect(await redis.keys('*')).toHaveLength(1)
 })
 
+it.each(['8', '9', 'turnpike'])('counts visits in a session of store %s', async (name) => {
+  const agent = request.agent(stack.app)
+  for (const visits of [1, 2, 3]) {
+    const { body } = await agent.get(`/sessions/${name}`).expect(200)
+    expect(body).toEqual({ visits })
+  }
+})
+
 it('answers without Redis', async () => {
   await server.kill()
   await request(stack.app).get('/new').expect(200)

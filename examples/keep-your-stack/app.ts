@@ -6,6 +6,7 @@ import express, { type RequestHandler } from 'express'
 import type { Redis } from 'ioredis'
 import { RateLimiterRedis } from 'rate-limiter-flexible'
 import { turnpike } from 'turnpike/express'
+import { sessions } from './sessions.ts'
 
 /** @param redis the client that the application has already */
 export function createApp(redis: Redis) {
@@ -34,5 +35,7 @@ export function createApp(redis: Redis) {
   app.get('/new', after, (req, res) => {
     res.json({ ok: true, remaining: req.rateLimit?.remaining })
   })
+
+  app.use('/sessions', sessions(redis, tp.sessionStore()))
   return { app, tp }
 }

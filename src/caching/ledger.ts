@@ -7,7 +7,7 @@ import type { Store } from '../store/store.ts'
 import type { Entry } from './entry.ts'
 import { EVERYTHING, GLOBS, invalidate, NONCE, openRecord, pruneRecord, readRecord, SEQUENCE } from './record.ts'
 import { globsOf, markOf, validUntil, type Snapshot } from './validity.ts'
-import { matches } from './glob.ts'
+import { matches } from '../store/glob.ts'
 
 /** The record outlives the longest-lived entry by this much, and is renewed twice as often. */
 const MARGIN = 3_600_000
@@ -36,6 +36,8 @@ export class Ledger {
   #count = 0
   /** Grows with every invalidation that this process asks for: what began before it is not shared after it. */
   epoch = 0
+  /** Hears of what this process itself has invalidated, as soon as that is written. */
+  onInvalidated: ((names: readonly string[], mode: Mode, sequence: number) => void) | undefined
 
   constructor(store: Store, keys: KeySpace, events: Emitter, tenant: string | undefined) {
     this.#store = store
@@ -109,6 +111,7 @@ export class Ledger {
   async #write({ mode, names }: Owed): Promise<number> {
     const args = [nonce(), MARGIN, MOST_FIELDS, mode, this.channel, ...names]
     const [, sequence] = await this.#store.run(invalidate, [this.key], args)
+    this.onInvalidated?.(names, mode, Number(sequence))
     this.#count += names.length
     if (this.#count >= PRUNE_EVERY) {
       this.#count = 0

@@ -1,5 +1,6 @@
 /** The record of invalidations: what was invalidated, and when by one sequence. */
 import { operation, type Arg, type Database, type Operation } from '../store/store.ts'
+import beatLua from './beat.lua'
 import invalidateLua from './invalidate.lua'
 import openLua from './open.lua'
 import pruneLua from './prune.lua'
@@ -97,5 +98,17 @@ export const pruneRecord: Operation<string[]> = operation({
       dropped++
     }
     return ['0', String(dropped)]
+  },
+})
+
+/** Says aloud where the sequence stands. Keys, arguments and reply: beat.lua. */
+export const beat: Operation<number> = operation({
+  name: 'cache.beat',
+  lua: beatLua,
+  memory(database, [key], [channel, id]) {
+    const fields = database.get<Fields>(key!)
+    const news = ['', id, fields?.get(NONCE) ?? '', fields?.get(SEQUENCE) ?? '0']
+    database.publish(String(channel), JSON.stringify(news))
+    return 1
   },
 })

@@ -3,6 +3,7 @@ import type { Budget } from '../store/budget.ts'
 import type { KeySpace } from '../store/keys.ts'
 import type { Emitter } from '../events.ts'
 import type { Store } from '../store/store.ts'
+import type { Snapshot } from './validity.ts'
 import { BoundedMap } from './bounded.ts'
 import { decode, encode, lifeOf, type Entry } from './entry.ts'
 import { Flights } from './flights.ts'
@@ -10,7 +11,7 @@ import { Leases } from './leases.ts'
 import { Ledger } from './ledger.ts'
 import { NearCache } from './near.ts'
 import { fill, look } from './slot.ts'
-import { missingFrom, type Snapshot } from './validity.ts'
+import { missingFrom } from './validity.ts'
 
 /** Where one entry stands. */
 export interface Place {
@@ -38,7 +39,7 @@ export interface Variant {
   readonly marker: string
   readonly index: string
   readonly id: string
-  readonly mark: Buffer
+  readonly mark: Entry
 }
 
 const LEASES = ['none', 'ours', 'theirs'] as const
@@ -126,7 +127,7 @@ export class Shelf {
     if (variant) {
       const { marker, index, id, mark } = variant
       keys.push(marker, index)
-      args.push(mark, id, MOST_VARIANTS)
+      args.push(encode(mark), id, MOST_VARIANTS)
     }
     this.#hints.set(key, entry.tags)
     const [stored] = await Promise.all([this.store.run(fill, keys, args), renewed])

@@ -1,6 +1,6 @@
 /** Has an entry been hit by an invalidation? Pure functions over what was read of the record. */
 import type { Entry } from './entry.ts'
-import { matches } from './glob.ts'
+import { matches } from '../store/glob.ts'
 
 /** When something was last invalidated, by the sequence; 0: never. */
 export interface Mark {

@@ -19,21 +19,23 @@ export function lineUp(database: Database, places: string, owner: string, patien
   const mine: Place = { owner, sign: now + patience }
   const rank = line.findIndex((place) => place.owner === owner)
   const next = rank < 0 ? [...line, mine] : line.with(rank, mine)
-  database.set(places, next, patience + SPARE)
+  keepLine(database, places, next, now)
   return rank < 0 ? line.length : rank
 }
 
 export function stepOut(database: Database, places: string, owner: string, now: number): void {
-  const line = database.get<readonly Place[]>(places)
-  if (!line) return
-  const others = line.filter((place) => place.owner !== owner)
-  if (others.length === 0) return void database.delete(places)
-  const longest = Math.max(...others.map(({ sign }) => sign))
-  database.set(places, others, Math.max(1, longest - now) + SPARE)
+  const line = database.get<readonly Place[]>(places) ?? []
+  keepLine(database, places, line.filter((place) => place.owner !== owner), now)
 }
 
 /** Says that something is free: who made it so, and whose turn it is, if there is a line. */
 export function callNext(database: Database, places: string, owner: string, channel: string, now: number): void {
-  const [next] = lineOf(database, places, now)
-  database.publish(channel, `${owner}>${next?.owner ?? ''}`)
+  const line = lineOf(database, places, now)
+  keepLine(database, places, line, now)
+  database.publish(channel, `${owner}>${line[0]?.owner ?? ''}`)
+}
+
+function keepLine(database: Database, places: string, line: readonly Place[], now: number): void {
+  if (line.length === 0) return void database.delete(places)
+  database.set(places, line, Math.max(1, ...line.map(({ sign }) => sign - now)) + SPARE)
 }

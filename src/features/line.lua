@@ -1,10 +1,5 @@
 -- Stands in front of the scripts of locks and semaphores: a line of waiters in order of arrival, over
 -- two sorted sets. `places` has who came when, `signs` until when each counts as still there.
-local function whole(number) return string.format('%.0f', number) end
-
--- Redis forgets a key when nothing in it can matter any more.
-local function keep(key, ms) redis.call('PEXPIRE', key, whole(ms)) end
-
 -- Those who gave no sign of life leave the line.
 local function sweep(places, signs)
   for _, gone in ipairs(redis.call('ZRANGEBYSCORE', signs, '-inf', whole(now))) do

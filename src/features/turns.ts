@@ -135,6 +135,7 @@ export class Turns {
       fair: new Map(),
       cease: this.#store.subscribe(channel, (message) => {
         const [releaser, next] = message.split('>') as [string, string | undefined]
+        if (message === '*') for (const waiter of line.fair.values()) waiter.wake()
         line.fair.get(next ?? '')?.wake()
         // What this process released, it knows already.
         if (!releaser.startsWith(this.#process)) line.queue[0]?.wake()

@@ -1,5 +1,6 @@
 import { systemClock, type Clock } from '../clock.ts'
 import { StoreUnavailable } from '../errors.ts'
+import { matches } from './glob.ts'
 import type { Arg, Database, Operation, Reply, Store, StoreStatus } from './store.ts'
 
 export interface MemoryOptions {
@@ -95,6 +96,13 @@ export class MemoryStore implements Store, Database {
       listeners.delete(hear)
       if (listeners.size === 0) this.#listeners.delete(channel)
     }
+  }
+
+  async *scan(pattern: string): AsyncGenerator<string[]> {
+    const unavailable = this.unavailable()
+    if (unavailable) throw unavailable
+    const now = this.#clock.now()
+    yield [...this.#entries].filter(([key, { until }]) => until > now && matches(pattern, key)).map(([key]) => key)
   }
 
   unavailable(): StoreUnavailable | undefined {

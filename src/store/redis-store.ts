@@ -6,7 +6,7 @@ import type { Budget } from './budget.ts'
 import { Guard } from './guard.ts'
 import { evicts, parseInfo } from './info.ts'
 import { connect, duplicate, end, isClient, isCluster } from './redis.ts'
-import { isSecure, streamOf, topologyOf, unref, unsafeOptions } from './redis.ts'
+import { isSecure, keysLike, streamOf, topologyOf, unref, unrefRetry, unsafeOptions } from './redis.ts'
 import type { Client, RedisSource } from './redis.ts'
 import { classify, discreet, remedy, watchHandshakes } from './remedy.ts'
 import type { Arg, Operation, Reply, Store, StoreStatus } from './store.ts'
@@ -32,6 +32,7 @@ export interface RedisStoreOptions {
 }
 
 const HUNG_AFTER = 300
+const GREETING = 1000
 const CLOCK_AGE = 60_000
 
 export class RedisStore implements Store {
@@ -115,10 +116,19 @@ export class RedisStore implements Store {
     return this.#clock.sleep(ms, signal, idle)
   }
 
-  subscribe(channel: string, hear: (message: string) => void): () => void {
-    const cease = this.#subscriptions.add(channel, hear)
+  subscribe(channel: string, hear: (message: string) => void, lost?: () => void): () => void {
+    const cease = this.#subscriptions.add(channel, hear, lost)
     void this.#opened.then(() => this.#closed || this.#subscriptions.connect(), () => {})
     return cease
+  }
+
+  async *scan(pattern: string): AsyncGenerator<string[]> {
+    const guard = this.#guard ?? (await this.#opening())
+    try {
+      yield* keysLike(this.#client!, pattern, (send) => guard.run(send))
+    } catch (error) {
+      throw this.#explain(error, 'scan')
+    }
   }
 
   async ready(timeout = 10_000): Promise<void> {
@@ -214,6 +224,9 @@ export class RedisStore implements Store {
   #open(client: Client): Client {
     client.on('error', (error: Error) => this.#report(error))
     client.on('ready', () => unref(client))
+    client.on('reconnecting', () => unrefRetry(client))
+    // A server that takes connections but answers no greeting would hold one for ever.
+    client.on('connect', () => setTimeout(() => client.status === 'connect' && client.disconnect(true), GREETING).unref())
     watchHandshakes(client, isSecure(client), (message) => this.#closed || this.#warn(message))
     return client
   }

@@ -39,7 +39,6 @@ const HARDENED = {
   autoResubscribe: false,
   enableAutoPipelining: false,
   connectTimeout: 1000,
-  commandTimeout: 1000,
   // An idle connection that went half-open (a subscription's, above all) is found out within 20 s.
   keepAlive: 10_000,
   // A connection that hangs does not answer the farewell either, and is in the next one's way.
@@ -104,7 +103,7 @@ function hardenCluster({ redisOptions, slotsRefreshInterval = 5000, ...own }: Cl
     maxRedirections: 3,
     clusterRetryStrategy: retryStrategy,
     keyPrefix: '',
-    redisOptions: { ...redisOptions, ...hardened },
+    redisOptions: { ...redisOptions, ...hardened, commandTimeout: 1000 },
   }
 }
 
@@ -113,6 +112,25 @@ export function unsafeOptions(client: Redis | Cluster): string[] {
   const options = isCluster(client) ? { ...client.options, ...client.options.redisOptions } : client.options
   const vital = ['maxRetriesPerRequest', 'enableOfflineQueue', 'autoResendUnfulfilledCommands'] as const
   return vital.filter((option) => options[option] !== HARDENED[option])
+}
+
+/** The keys that match `pattern`, in batches, on every node. @param run sends one command */
+export async function* keysLike(
+  client: Client,
+  pattern: string,
+  run: <Answer>(send: () => Promise<Answer>) => Promise<Answer>,
+): AsyncGenerator<string[]> {
+  const nodes = isCluster(client) ? client.nodes('master') : [client as Redis]
+  // A client that was handed in puts its prefix before keys, but neither before patterns nor off replies.
+  const prefix = isCluster(client) ? '' : ((client as Redis).options.keyPrefix ?? '')
+  for (const node of nodes) {
+    let cursor = '0'
+    do {
+      const [next, keys] = await run(() => node.scan(cursor, 'MATCH', prefix + pattern, 'COUNT', 500))
+      cursor = String(next)
+      if (keys.length > 0) yield keys.map((key) => key.slice(prefix.length))
+    } while (cursor !== '0')
+  }
 }
 
 /** Where a client writes; undefined on a Cluster, whose nodes have a stream each. */

@@ -111,8 +111,13 @@ export interface Store {
   steady(): number
   /** Resolves `ms` later on the engine's clock. @param idle does not keep the process alive */
   sleep(ms: number, signal?: AbortSignal, idle?: boolean): Promise<void>
-  /** Hear what operations publish on `channel`. Gives the function that ends it. */
-  subscribe(channel: string, hear: (message: string) => void): () => void
+  /**
+   * Hear what operations publish on `channel`. Gives the function that ends it.
+   * @param lost is called when the connection breaks: from then until the next message, something may have been missed
+   */
+  subscribe(channel: string, hear: (message: string) => void, lost?: () => void): () => void
+  /** The keys that a pattern of Redis's matches, in batches and on every node; a key may come twice. */
+  scan(pattern: string): AsyncIterable<string[]>
   /** Resolves when the store can answer; rejects after `timeout` ms. */
   ready(timeout?: number): Promise<void>
   status(): StoreStatus

@@ -6,6 +6,7 @@ type Hear = (message: string) => void
 /** The channels that are listened to, over one connection of their own that is made when it is first needed. */
 export class Subscriptions {
   readonly #channels = new Map<string, Set<Hear>>()
+  readonly #lost = new Set<() => void>()
   readonly #open: () => Client
   readonly #refused: (error: Error) => void
   #client: Client | undefined
@@ -23,11 +24,13 @@ export class Subscriptions {
     return this.#client
   }
 
-  add(channel: string, hear: Hear): () => void {
+  add(channel: string, hear: Hear, lost?: () => void): () => void {
+    if (lost) this.#lost.add(lost)
     const listeners = this.#channels.get(channel) ?? new Set()
     this.#channels.set(channel, listeners.add(hear))
     if (listeners.size === 1 && this.#client?.status === 'ready') this.#subscribe(this.#client, [channel])
     return () => {
+      if (lost) this.#lost.delete(lost)
       if (!listeners.delete(hear) || listeners.size > 0) return
       this.#channels.delete(channel)
       if (this.#client?.status === 'ready') this.#client.unsubscribe(channel).catch(() => {})
@@ -40,6 +43,9 @@ export class Subscriptions {
     const client = this.#open()
     this.#client = client
     client.on('ready', () => this.#subscribe(client, [...this.#channels.keys()]))
+    client.on('close', () => {
+      for (const lost of this.#lost) lost()
+    })
     client.on('message', (channel: string, message: string) => {
       for (const hear of this.#channels.get(channel) ?? []) hear(message)
     })

@@ -31,6 +31,8 @@ import { until } from '../support/until.ts'
 
 const DEADLINE = 100
 const GRACE = 30
+/** What a request may wait for Redis that has two things to ask of it, one after the other. */
+const BUDGET = 150
 const RECOVERY = 1500
 
 let server: RedisServer
@@ -151,16 +153,17 @@ async function evals(): Promise<number> {
 async function inTime(
   what: string,
   scenario: () => Promise<{ slowest: number; recovery: number }>,
+  most = DEADLINE + GRACE,
 ): Promise<void> {
   let best = Infinity
-  for (let run = 0; run < 3 && best > DEADLINE + GRACE; run++) {
+  for (let run = 0; run < 3 && best > most; run++) {
     if (run > 0) await server.restart()
     const { slowest, recovery } = await scenario()
     best = Math.min(best, slowest)
     if (process.env['FIGURES'])
       console.log(`${what}: slowest ${slowest.toFixed(1)} ms, recovery ${recovery.toFixed(0)} ms`)
   }
-  expect(best).toBeLessThan(DEADLINE + GRACE)
+  expect(best).toBeLessThan(most)
 }
 
 async function serve(framework: Framework, options = {}): Promise<Served> {
@@ -318,15 +321,26 @@ describe('loginGuard', () => {
     expect((await app.get('/login', { 'x-user': 'user-0', 'x-status': '401' })).status).toBe(429)
   })
 
-  it('does not let a success through unanswered while Redis is frozen', async () => {
-    const app = await warm(express5)
-    server.freeze()
-    const answers = [
-      await app.get('/login', { 'x-user': 'bob' }),
-      await app.get('/login', { 'x-user': 'bob' }),
-    ]
-    expect(statuses(answers)).toEqual([200, 200])
-    for (const { ms } of answers) expect(ms).toBeLessThan(150 + GRACE)
+  // Forgiving a success does not heed the request's budget yet: 200 ms. Once it does, this is an `it`.
+  it('answers a success within the budget of its request while Redis is frozen', async () => {
+    await inTime(
+      'a login that succeeds, frozen',
+      async () => {
+        const app = await warm(express5)
+        server.freeze()
+        const answers = [
+          await app.get('/login', { 'x-user': 'bob' }),
+          await app.get('/login', { 'x-user': 'bob' }),
+        ]
+        expect(statuses(answers)).toEqual([200, 200])
+        server.thaw()
+        return {
+          slowest: Math.max(...answers.map(({ ms }) => ms)),
+          recovery: await recovery(app),
+        }
+      },
+      BUDGET + GRACE,
+    )
   })
 })
 

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { createServer, request } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import Router from '@koa/router'
+import { Router } from '@koa/router'
 import express from 'express'
 import express4 from 'express4'
 import Koa from 'koa'

@@ -25,7 +25,6 @@ import { koaAdapter } from '../../src/http/koa.ts'
 
 const require = createRequire(import.meta.url)
 
-// oxlint-disable typescript/no-explicit-any
 export type AnyFeature = Feature<any, any>
 
 /** What a handler is given. */
@@ -107,7 +106,10 @@ function connectTools(req: any, res: ServerResponse): Tools {
     set: (name, value) => void res.setHeader(name, value),
     send(status, body) {
       res.statusCode = status
-      if (body === null) return void res.end()
+      if (body === null) {
+        res.end()
+        return
+      }
       const isObject = typeof body === 'object' && !Buffer.isBuffer(body)
       if (isObject) res.setHeader('Content-Type', 'application/json; charset=utf-8')
       else if (!res.hasHeader('Content-Type')) res.setHeader('Content-Type', 'text/plain')
@@ -129,9 +131,9 @@ function connectStack(stack: Member[], adapter: ReturnType<typeof connectAdapter
   return stack.map((member): ConnectMiddleware => {
     if (member === 'compression') return compression({ threshold: 0 }) as any
     if (Array.isArray(member)) return adapter.pipeline(connectStack(member, adapter))
-    if ('handle' in member) return adapter.mount(member as AnyFeature)
+    if ('handle' in member) return adapter.mount(member)
     return async (req, res, next) => {
-      const said = await (member as Foreign).foreign(connectTools(req, res))
+      const said = await member.foreign(connectTools(req, res))
       if (said === 'answer') return
       next(said)
     }
@@ -150,7 +152,7 @@ function express(name: string, module: string): Framework {
       const adapter = connectAdapter({ budgetMs, warn: (text) => warnings.push(text) })
       for (const middleware of connectStack(stack, adapter)) app.use(middleware)
       app.use((req: any, res: any, next: any) => {
-        Promise.resolve(handler(connectTools(req, res))).catch(next)
+        void Promise.resolve(handler(connectTools(req, res))).catch(next)
       })
       app.use((error: any, req: any, res: any, next: any) => {
         errors.push(error)
@@ -217,9 +219,9 @@ function koaStack(stack: Member[], adapter: ReturnType<typeof koaAdapter>): any[
   return stack.map((member) => {
     if (member === 'compression') return compress({ threshold: 0 })
     if (Array.isArray(member)) return adapter.pipeline(koaStack(member, adapter))
-    if ('handle' in member) return adapter.mount(member as AnyFeature)
+    if ('handle' in member) return adapter.mount(member)
     return async (ctx: Context, next: () => Promise<void>) => {
-      const said = await (member as Foreign).foreign(koaTools(ctx))
+      const said = await member.foreign(koaTools(ctx))
       if (said instanceof Error) throw said
       if (said !== 'answer') await next()
     }

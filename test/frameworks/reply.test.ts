@@ -46,6 +46,13 @@ describe.each(frameworks)('reply on $name', ({ start, name }) => {
     if (source instanceof Readable) expect(source.destroyed).toBe(true)
   })
 
+  it('answers HEAD at once though its stream has no end', async () => {
+    const source = new Readable({ read() {} })
+    const app = await start({ stack: [answer({ status: 200, body: source })], handler: never })
+    expect(await ask(app, { method: 'HEAD' })).toMatchObject({ status: 200, complete: true })
+    expect(source.destroyed).toBe(true)
+  })
+
   it('keeps the length that a stored HEAD response had', async () => {
     const reply: Reply = {
       status: 200,

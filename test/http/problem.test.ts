@@ -18,7 +18,7 @@ describe('problem', () => {
       'Content-Type': 'application/problem+json',
       'Cache-Control': 'no-store',
     })
-    expect(JSON.parse(String(body))).toEqual(limited)
+    expect(JSON.parse(body as string)).toEqual(limited)
   })
 
   it('is text for those who prefer it', () => {

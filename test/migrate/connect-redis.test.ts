@@ -20,7 +20,9 @@ let cluster: { server: RedisServer; client: Cluster }
 beforeAll(async () => {
   server = await startRedis()
   client = new Redis(server.url)
-  const one = await startRedis({ args: ['--cluster-enabled', 'yes'] })
+  const one = await startRedis({
+    args: ['--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1'],
+  })
   await one.send('CLUSTER', 'ADDSLOTSRANGE', '0', '16383')
   await until('the cluster is up', async () =>
     (await one.send('CLUSTER', 'INFO')).includes('cluster_state:ok'),

@@ -123,6 +123,22 @@ describe('the deadline', () => {
     expect(error).toMatchObject({ reason: 'deadline' })
     expect(ms).toBeLessThan(100 + GRACE)
   })
+
+  it('ends calls at once where connections are refused, and goes on when they no longer are', async () => {
+    const proxy = await proxied()
+    const store = await opened({ source: proxy.url })
+    proxy.set({ mode: 'refuse' })
+    proxy.reset()
+    for (let i = 0; i < 10; i++) {
+      const { error, ms } = await timed(hit(store))
+      expect(isUnavailable(error)).toBe(true)
+      expect(ms).toBeLessThan(100 + GRACE)
+    }
+    proxy.set({ mode: 'ok' })
+    const began = performance.now()
+    await until('calls are answered again', () => hit(store).catch(() => undefined))
+    expect(performance.now() - began).toBeLessThan(1500)
+  })
 })
 
 describe("a request's budget", () => {

@@ -1,6 +1,7 @@
 import { operation, type Operation } from '../../store/store.ts'
 import { lineOf, lineUp, stepOut } from '../line-up.ts'
 import line from '../line.lua'
+import whole from '../whole.lua'
 import lua from './acquire.lua'
 import type { Locked } from './record.ts'
 
@@ -10,7 +11,7 @@ const WEEK = 604_800_000
 /** Takes a lock, or says how long to wait. Keys, arguments and reply: see acquire.lua. */
 export const acquire: Operation<[number, number]> = operation({
   name: 'lock.acquire',
-  lua: `${line}\n${lua}`,
+  lua: `${whole}\n${line}\n${lua}`,
   punctual: true,
   memory(database, [lock, fence, places], args, now) {
     const [owner, lease, patience] = [String(args[0]), Number(args[1]), Number(args[2])]

@@ -1,12 +1,13 @@
 import { operation, type Operation } from '../../store/store.ts'
 import line from '../line.lua'
+import whole from '../whole.lua'
 import lua from './extend.lua'
 import type { Locked } from './record.ts'
 
 /** Lengthens a lease. One that comes late must not: nobody holds it any more. See extend.lua. */
 export const extend: Operation<number> = operation({
   name: 'lock.extend',
-  lua: `${line}\n${lua}`,
+  lua: `${whole}\n${line}\n${lua}`,
   punctual: true,
   memory(database, [lock], [owner, lease], now) {
     const held = database.get<Locked>(lock!)

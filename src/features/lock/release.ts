@@ -1,13 +1,14 @@
 import { operation, type Operation } from '../../store/store.ts'
 import { callNext, stepOut } from '../line-up.ts'
 import line from '../line.lua'
+import whole from '../whole.lua'
 import type { Locked } from './record.ts'
 import lua from './release.lua'
 
 /** Gives a lock back. Keys, arguments and reply: see release.lua. */
 export const release: Operation<number> = operation({
   name: 'lock.release',
-  lua: `${line}\n${lua}`,
+  lua: `${whole}\n${line}\n${lua}`,
   memory(database, [lock, places], [owner, channel], now) {
     const held = database.get<Locked>(lock!)
     const left = (held?.until ?? 0) - now

@@ -1,12 +1,13 @@
 import { operation, type Operation } from '../../store/store.ts'
 import line from '../line.lua'
+import whole from '../whole.lua'
 import type { Locked } from './record.ts'
 import lua from './settle.lua'
 
 /** Keeps a lock shut for a while, with nobody inside. Keys, arguments and reply: see settle.lua. */
 export const settle: Operation<number> = operation({
   name: 'lock.settle',
-  lua: `${line}\n${lua}`,
+  lua: `${whole}\n${line}\n${lua}`,
   memory(database, [lock], [owner, time], now) {
     const held = database.get<Locked>(lock!)
     if (held?.owner !== owner || held!.until <= now) return 0

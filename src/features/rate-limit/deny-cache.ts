@@ -42,7 +42,8 @@ export class DenyCache {
     if (source !== 'store' || !retryAfterMs || cost === 0) return
     const id = idOf(charges)
     this.#refusals.delete(id)
-    if (this.#refusals.size >= this.#maxKeys) this.#refusals.delete(this.#refusals.keys().next().value!)
+    // Forgetting all at once is cheap, and costs no more than asking Redis again.
+    if (this.#refusals.size >= this.#maxKeys) this.#refusals.clear()
     this.#refusals.set(id, {
       until: now + retryAfterMs,
       cost,

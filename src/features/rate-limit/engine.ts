@@ -11,7 +11,7 @@ import type { Decision, Source } from './decision.ts'
 import type { Fail } from './options.ts'
 import type { Policy } from './policy.ts'
 import { reset } from './reset.ts'
-import { take, takeOf } from './take.ts'
+import { numbersOf, take, takeOf } from './take.ts'
 
 /** How many runs a sliding window's log holds at most: it over-holds by window / RUNS, and is exact for limits up to it. */
 const RUNS = 64
@@ -35,7 +35,7 @@ export class Engine {
   readonly options: EngineOptions
   readonly #ground: Ground
   readonly #denied: DenyCache | undefined
-  readonly #constant: Operation<number[]> | undefined
+  readonly #constant: Operation<string> | undefined
 
   /** @param constants what every charge is but for its subject, where that is known beforehand */
   constructor(ground: Ground, options: EngineOptions, constants?: readonly Omit<Charge, 'tag'>[]) {
@@ -68,14 +68,15 @@ export class Engine {
     const { store } = this.#ground
     const alone = ofOneSubject(charges)
     if (this.#denied || (store.cluster && !alone)) return this.#considered(charges, budget)
-    const reply =
-      constant && alone && this.#constant
-        ? store.run(this.#constant, this.#keys(charges, this.#tags(charges)), [], budget)
-        : this.#run(store, this.#verb, charges, 0, budget)
-    return reply.then(
-      (numbers) => this.report(decisionOf(this, charges, 'store', numbers)),
-      async (error) => this.report(await this.withoutStore(error, charges)),
-    )
+    const decided = (numbers: readonly number[]): LimitDecision =>
+      this.report(decisionOf(this, charges, 'store', numbers))
+    const failed = async (error: unknown): Promise<LimitDecision> =>
+      this.report(await this.withoutStore(error, charges))
+    if (!constant || !alone || !this.#constant) {
+      return this.#run(store, this.#verb, charges, 0, budget).then(decided, failed)
+    }
+    const keys = this.#keys(charges, this.#tags(charges))
+    return store.run(this.#constant, keys, [], budget).then((reply) => decided(numbersOf(reply)), failed)
   }
 
   /** As consume, where memory may know the answer, or several slots have to agree. */
@@ -100,19 +101,19 @@ export class Engine {
   }
 
   /** Charge even beyond the limit, or give back, where a decision was made. @throws TP_UNAVAILABLE */
-  async adjust(verb: 'f' | 'r', charges: readonly Charge[], source: Source, at: number): Promise<void> {
+  async adjust(verb: 'f' | 'r', charges: readonly Charge[], source: Source, at: number, budget?: Budget): Promise<void> {
     const store = source === 'local' ? this.#floor : this.#ground.store
-    await Promise.all(this.#groups(charges).map((group) => this.#run(store, verb, group, at)))
+    await Promise.all(this.#groups(charges).map((group) => this.#run(store, verb, group, at, budget)))
   }
 
   /** Forget everything counted for these charges, here and in other processes' deny caches. @throws TP_UNAVAILABLE */
-  async reset(charges: readonly Charge[]): Promise<boolean> {
+  async reset(charges: readonly Charge[], budget?: Budget): Promise<boolean> {
     const groups = this.#groups(charges)
     const forgotten = await Promise.all(
       groups.map((group) => {
         const keys = group.map((charge) => this.#key(charge))
         void this.#floor.run(reset, keys, ['', '']).catch(() => {})
-        return this.#ground.store.run(reset, keys, [this.#channel, group[0]!.tag])
+        return this.#ground.store.run(reset, keys, [this.#channel, group[0]!.tag], budget)
       }),
     )
     return forgotten.some((count) => count > 0)
@@ -181,7 +182,7 @@ export class Engine {
     const keys = this.#keys(charges, tags)
     let now = charges.some(({ policy }) => policy.calendar) ? store.now() : 0
     for (let attempt = 0; attempt < 3; attempt++) {
-      const reply = await store.run(take, keys, argumentsOf(verb, charges, tags, at, now), budget)
+      const reply = numbersOf(await store.run(take, keys, argumentsOf(verb, charges, tags, at, now), budget))
       if (reply[0] !== -1) return reply
       now = reply[1]!
     }
@@ -189,7 +190,7 @@ export class Engine {
   }
 
   /** The script for charges that are known but for their subject. */
-  #written(constants: readonly Omit<Charge, 'tag'>[]): Operation<number[]> {
+  #written(constants: readonly Omit<Charge, 'tag'>[]): Operation<string> {
     const own = this.options.overrides ? 1 : 0
     return takeOf(
       this.#verb,

@@ -4,6 +4,7 @@ import { callback, check, identifier, optionError, whole, word } from '../../che
 import { duration, durations, type Duration } from '../../duration.ts'
 import type { Exchange, Feature, Plan } from '../../http/exchange.ts'
 import { subjectOf } from '../../http/ip.ts'
+import type { Budget } from '../../store/budget.ts'
 import type { Ground } from '../ground.ts'
 import type { Charge, LimitDecision } from './charge.ts'
 import { addresses, recall } from './addresses.ts'
@@ -130,15 +131,15 @@ export function loginGuard<Native>(
     return {
       seal: async (status) => {
         if (!options.outcome && status >= 300 && status < 400) ground.events.warn(REDIRECTED)
-        if (outcome(x.native, status)) await forgive(charges, decision)
+        if (outcome(x.native, status)) await forgive(charges, decision, x.budget)
       },
     }
   }
 
   /** A success clears the pair and gives the address back this one attempt. The login stands even if that fails. */
-  async function forgive([onThePair, onTheAddress]: Charge[], { source, at }: LimitDecision): Promise<void> {
+  async function forgive([onThePair, onTheAddress]: Charge[], { source, at }: LimitDecision, budget: Budget): Promise<void> {
     if (at === 0) return
-    const cleared = [engine.reset([onThePair!]), engine.adjust('r', [onTheAddress!], source, at)]
+    const cleared = [engine.reset([onThePair!], budget), engine.adjust('r', [onTheAddress!], source, at, budget)]
     for (const each of cleared) engine.inBackground(each)
     await Promise.allSettled(cleared)
   }

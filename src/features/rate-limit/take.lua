@@ -17,11 +17,11 @@
 --   block      ms that a refusal blocks for, doubled by each repetition, 0 = none; and the longest such block
 --   own        which hash of own limits counts, from 1; 0 = none
 --
--- Reply: { 1 allowed | 0 refused, now, then 5 per policy: limit, remaining, reset (ms), retry (ms), violated }
+-- Reply: one text of numbers: 1 allowed | 0 refused, now, then 5 per policy: limit, remaining, reset (ms), retry (ms), violated
 --   reset      's' until the oldest use counted leaves | 'f' until the period ends | 'g' until one more unit is free
 --   retry      0 at once | -1 never | ms until the same cost is admitted
 --   violated   0 no | 1 over the limit | 2 blocked
--- or { -1, now } and no effect: a calendar period does not contain `now`.
+-- or '-1 now' and no effect: a calendar period does not contain `now`.
 --
 -- State: one string. Header: blocked until, strikes, length of the last block; then
 --   's' total, runs of (last time, count): a log in which uses of the same cell of time share a run. A cell is 1 ms
@@ -119,7 +119,7 @@ for i = 1, n do
     -- x: the period's end, y: its count
     if aux then
       x = aux + window
-      if now < aux or now >= x then return { -1, now } end
+      if now < aux or now >= x then return '-1 ' .. string.format('%.0f', now) end
     else
       x = (floor(now / window) + 1) * window
     end
@@ -341,4 +341,5 @@ for i = 1, n do
   end
   out[o + 1], out[o + 2], out[o + 3], out[o + 4], out[o + 5] = limit, remaining, reset, retry, violated
 end
-return out
+-- One text: an integer each would cost the client more than the decision.
+return table.concat(out, ' ')

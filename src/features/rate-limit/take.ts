@@ -81,7 +81,7 @@ function memory(
   keys: readonly string[],
   args: readonly Arg[],
   now: number,
-): number[] {
+): string {
   const [verb, n, at] = [String(args[0]), Number(args[1]), Number(args[2])]
   const judged = verb === 'c' || verb === 'd' || verb === 'p'
   const ownKeys = keys.slice(n)
@@ -101,7 +101,7 @@ function memory(
     }
     const kept = database.get<Kept>(keys[i]!)
     const usage = look(argument(0), asked, kept?.usage)
-    if (!usage) return [-1, now]
+    if (!usage) return `-1 ${now}`
     const block = live(kept?.block ?? NO_BLOCK, asked.window, now)
     const violated = block.until > now ? 2 : judged && asked.cost > 0 && usage.over ? 1 : 0
     if (judged && violated > 0) allowed = false
@@ -143,7 +143,12 @@ function memory(
     const remaining = blocked > 0 ? 0 : usage.remaining()
     reply.push(asked.limit, remaining, blocked || usage.reset(), retry, seen.violated)
   })
-  return reply
+  return reply.join(' ')
+}
+
+/** The numbers of a reply. */
+export function numbersOf(reply: string): number[] {
+  return reply.split(' ').map(Number)
 }
 
 /**
@@ -151,7 +156,7 @@ function memory(
  * window, fixed window and GCRA, with blocks, refunds and the subject's own limits. Its keys,
  * arguments and reply are described at the head of `take.lua`.
  */
-export const take: Operation<number[]> = operation({
+export const take: Operation<string> = operation({
   name: 'take',
   lua: `${head}${body}`,
   memory,
@@ -176,7 +181,7 @@ export interface Constant {
  * nothing but keys has to be sent, and nothing to be read from ARGV. Names consist of letters,
  * digits and `_.-`, so they need no quoting.
  */
-export function takeOf(verb: 'c' | 'd', policies: readonly Constant[]): Operation<number[]> {
+export function takeOf(verb: 'c' | 'd', policies: readonly Constant[]): Operation<string> {
   const args = [verb, policies.length, 0, ...policies.flatMap(valuesOf)]
   const rows = policies.map(
     (policy, i) => `  if i == ${i + 1} then return ${valuesOf(policy).map(literal).join(', ')} end\n`,

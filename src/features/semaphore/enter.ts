@@ -1,18 +1,20 @@
 import { operation, type Operation } from '../../store/store.ts'
 import { lineUp, stepOut } from '../line-up.ts'
 import line from '../line.lua'
+import whole from '../whole.lua'
 import lua from './enter.lua'
 import { keepPlaces, placesOf } from './places.ts'
 
 /** Takes a place, or says how long to wait. Keys, arguments and reply: see enter.lua. */
 export const enter: Operation<[number, number]> = operation({
   name: 'semaphore.enter',
-  lua: `${line}\n${lua}`,
+  lua: `${whole}\n${line}\n${lua}`,
   punctual: true,
   memory(database, [key, queue], args, now) {
     const owner = String(args[0])
     const [limit, lease, patience] = args.slice(1).map(Number) as [number, number, number]
-    const places = placesOf(database, key!, now)
+    const places = new Map([...placesOf(database, key!)].filter(([, until]) => until > now))
+    keepPlaces(database, key!, places, now)
     if (!places.has(owner)) {
       const before = patience > 0 ? lineUp(database, queue!, owner, patience, now) : 0
       if (places.size + before >= limit) {

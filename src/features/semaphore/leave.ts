@@ -1,16 +1,18 @@
 import { operation, type Operation } from '../../store/store.ts'
 import { callNext, stepOut } from '../line-up.ts'
 import line from '../line.lua'
+import whole from '../whole.lua'
 import lua from './leave.lua'
 import { keepPlaces, placesOf } from './places.ts'
 
 /** Gives a place back. Keys, arguments and reply: see leave.lua. */
 export const leave: Operation<number> = operation({
   name: 'semaphore.leave',
-  lua: `${line}\n${lua}`,
+  lua: `${whole}\n${line}\n${lua}`,
   memory(database, [key, queue], [owner, channel], now) {
-    const places = placesOf(database, key!, now)
-    const wasIn = places.delete(String(owner))
+    const places = placesOf(database, key!)
+    const wasIn = (places.get(String(owner)) ?? 0) > now
+    places.delete(String(owner))
     keepPlaces(database, key!, places, now)
     stepOut(database, queue!, String(owner), now)
     callNext(database, queue!, String(owner), String(channel), now)

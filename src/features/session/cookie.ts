@@ -96,6 +96,7 @@ export class SessionCookie {
 
   /** What tells it from another: everything but the moment when it ends. */
   get settings(): string {
-    return JSON.stringify({ ...this.data, expires: undefined })
+    const { originalMaxAge, partitioned, priority, secure, httpOnly, domain, path, sameSite } = this
+    return `${originalMaxAge} ${path} ${domain} ${sameSite} ${secure} ${httpOnly} ${priority} ${partitioned}`
   }
 }

@@ -18,7 +18,7 @@ import type { Visitor, VisitOptions } from './keeper.ts'
 import { Visit, type Sent } from './visit.ts'
 
 /** What a mount goes by, its options checked and their defaults filled in. */
-export interface Mount<Native> extends Omit<VisitOptions, 'tenant' | 'cookie'> {
+export interface Mount<Native> extends Omit<VisitOptions, 'tenant' | 'cookie' | 'failed'> {
   name: string | undefined
   /** Milliseconds where express-session has them. */
   cookie: CookieSettings | ((native: Native) => CookieSettings)
@@ -44,6 +44,8 @@ interface Early {
 /** How many verified cookies are remembered, at least and at most. */
 const REMEMBERED = 5_000
 
+const DONE = Promise.resolve()
+
 /** Sessions as a feature. */
 export function sessionFeature<Native>(
   engine: Engine,
@@ -55,6 +57,17 @@ export function sessionFeature<Native>(
   const { cookie: given } = mount
   const settingsOf = typeof given === 'function' ? given : () => given
   const fixed = typeof given === 'function' ? undefined : given
+
+  const { rolling, resave, saveUninitialized, unset, grace, genid } = mount
+  const ways = {
+    rolling,
+    resave,
+    saveUninitialized,
+    unset,
+    grace,
+    genid,
+    failed: (error: unknown) => void (isUnavailable(error) && report(error, 'closed')),
+  }
 
   /** The place that a cookie's value names, if it is well signed. */
   function read(value: string, whose: string | undefined): Sent | undefined {
@@ -110,7 +123,7 @@ export function sessionFeature<Native>(
       const visit = new Visit(
         engine,
         x as Visitor,
-        { ...mount, tenant: whose, cookie: settings },
+        { ...ways, tenant: whose, cookie: settings },
         sent,
         loaded,
       )
@@ -151,14 +164,7 @@ export function sessionFeature<Native>(
   function partsOf(x: Exchange<Native>, name: string, visitOf: () => Visit | undefined): Passing {
     return {
       head: () => fieldOf(x, name, visitOf()),
-      async seal() {
-        try {
-          await visitOf()?.seal()
-        } catch (error) {
-          if (isUnavailable(error)) report(error, 'closed')
-          throw error
-        }
-      },
+      seal: () => visitOf()?.seal() ?? DONE,
     }
   }
 
@@ -194,7 +200,7 @@ export function sessionFeature<Native>(
       const visit = new Visit(
         engine,
         x as Visitor,
-        { ...mount, tenant: undefined, cookie: settings },
+        { ...ways, tenant: undefined, cookie: settings },
         undefined,
         undefined,
       )

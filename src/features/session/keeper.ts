@@ -27,6 +27,8 @@ export interface VisitOptions {
   tenant: string | undefined
   /** The settings of this request's cookies. */
   cookie: CookieSettings
+  /** Hears why the session could not be stored, before the request fails of it. */
+  failed(error: unknown): void
 }
 
 const LONGEST_AGENT = 200

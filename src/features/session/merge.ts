@@ -32,10 +32,12 @@ const textOf = (data: Data, key: string, serializer: Serializer): string | undef
 
 /** Set a key that may be called `__proto__`: it is data like any other. */
 export function put(target: object, key: string, value: unknown): void {
-  Object.defineProperty(target, key, {
-    value,
-    configurable: true,
-    enumerable: true,
-    writable: true,
-  })
+  if (key !== '__proto__') (target as Data)[key] = value
+  else
+    Object.defineProperty(target, key, {
+      value,
+      configurable: true,
+      enumerable: true,
+      writable: true,
+    })
 }

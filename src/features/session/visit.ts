@@ -18,6 +18,8 @@ export interface Sent {
   readonly stale: boolean
 }
 
+const DONE = Promise.resolve()
+
 export class Visit implements Host {
   readonly #engine: Engine
   readonly #options: VisitOptions
@@ -27,7 +29,8 @@ export class Visit implements Host {
   #session: Session
   /** The text at the seal: what the head goes by. */
   #last: string | undefined
-  #busy: Promise<unknown> = Promise.resolve()
+  /** The last call of a method that is not done at once. */
+  #busy: Promise<unknown> | undefined
   #failure: { error: unknown } | undefined
   #state: 'alive' | 'over' | 'failed' = 'alive'
   #loggedOut = false
@@ -77,24 +80,43 @@ export class Visit implements Host {
   }
 
   /** Store what has to be stored, before the end of the response can be seen. */
-  async seal(): Promise<void> {
+  seal(): Promise<void> {
     try {
-      await this.#busy
-      if (this.#failure) throw this.#failure.error
-      const session = this.#current()
-      if (!session) {
-        if (this.#options.unset === 'destroy' && this.#state === 'alive') await this.#end()
-      } else if (this.#state === 'alive') {
-        session.touch()
-        const text = this.#keeper.text(session)
-        this.#last = text
-        if (this.#mustSave(session, text)) await this.#store(session, text)
-        else if (this.#isSent(session)) this.#keeper.touch(session)
-      }
+      // The usual case at once: nothing is under way, and nothing has changed.
+      const isPlain = this.#busy === undefined && this.#names.session === this.#session
+      if (isPlain && this.#settle(this.#session)) return DONE
     } catch (error) {
-      this.#state = 'failed'
-      throw error
+      return this.#fail(error)
     }
+    return this.#sealLater().catch((error: unknown) => this.#fail(error))
+  }
+
+  async #sealLater(): Promise<void> {
+    await this.#busy
+    if (this.#failure) throw this.#failure.error
+    const session = this.#current()
+    if (!session) {
+      if (this.#options.unset === 'destroy' && this.#state === 'alive') await this.#end()
+    } else if (!this.#settle(session)) {
+      await this.#store(session, this.#last!)
+    }
+  }
+
+  #fail(error: unknown): Promise<never> {
+    this.#state = 'failed'
+    this.#options.failed(error)
+    return Promise.reject(error as Error)
+  }
+
+  /** Renew the session where that is all there is to do. False if it has to be stored. */
+  #settle(session: Session): boolean {
+    if (this.#state !== 'alive') return true
+    session.touch()
+    const text = this.#keeper.text(session)
+    this.#last = text
+    if (this.#mustSave(session, text)) return false
+    if (this.#isSent(session)) this.#keeper.touch(session)
+    return true
   }
 
   save(session: Session): Promise<void> {
@@ -155,7 +177,7 @@ export class Visit implements Host {
 
   /** One after the other, in the order of the calls. */
   #turn(work: () => Promise<void>): Promise<void> {
-    const turn = this.#busy.then(work)
+    const turn = this.#busy === undefined ? work() : this.#busy.then(work)
     this.#busy = turn.catch(() => {})
     return turn
   }

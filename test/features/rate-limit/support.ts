@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { Redis } from 'ioredis'
 import { handClock, type HandClock } from '../../../src/clock.ts'
-import { take } from '../../../src/features/rate-limit/take.ts'
+import { numbersOf, take } from '../../../src/features/rate-limit/take.ts'
 import { MemoryStore } from '../../../src/store/memory.ts'
 import type { Operation, Reply } from '../../../src/store/store.ts'
 import type { TestRedis } from '../../support/redis.ts'
@@ -60,7 +60,8 @@ export interface Part {
   violated: number
 }
 
-export function outcome(reply: readonly number[]): Outcome {
+export function outcome(text: string): Outcome {
+  const reply = numbersOf(text)
   const [allowed = NaN, now = NaN] = reply
   const policies: Part[] = []
   for (let i = 2; i < reply.length; i += 5) {
@@ -104,7 +105,7 @@ function outliving<Result extends Reply>(taking: Operation<Result>): Operation<R
   return { ...taking, lua, sha: createHash('sha1').update(lua).digest('hex') }
 }
 
-export const enduring: Operation<number[]> = outliving(take)
+export const enduring: Operation<string> = outliving(take)
 
 /** The scripts in Redis, told the time. */
 export function redisEngine(redis: () => TestRedis): Engine {

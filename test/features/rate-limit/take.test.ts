@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { getLimits, setLimits } from '../../../src/features/rate-limit/overrides.ts'
 import { reset } from '../../../src/features/rate-limit/reset.ts'
-import { take } from '../../../src/features/rate-limit/take.ts'
+import { numbersOf, take } from '../../../src/features/rate-limit/take.ts'
 import { startTestRedis, type TestRedis } from '../../support/redis.ts'
 import {
   evaluate,
@@ -515,12 +515,14 @@ describe('keys in Redis live as long as they are needed', () => {
 
   test('own limits are renewed by use, once half of their time is gone', async () => {
     const own = `life:${subjects++}`
-    const use = (): Promise<number[]> =>
-      evaluate(
-        redis.client,
-        take,
-        ['life:x', own],
-        [...takeArgs('p', [{ ...DEFAULT, limit: 1, own: 1 }]), ''],
+    const use = async (): Promise<number[]> =>
+      numbersOf(
+        await evaluate(
+          redis.client,
+          take,
+          ['life:x', own],
+          [...takeArgs('p', [{ ...DEFAULT, limit: 1, own: 1 }]), ''],
+        ),
       )
     await evaluate(redis.client, setLimits, [own], ['600', '600', 'default', '5', ''])
     await use()

@@ -5,7 +5,7 @@ import { testStore } from '../../../src/testing.ts'
 import { turnpike } from '../../../src/node.ts'
 import { apps } from '../../support/apps.ts'
 import { bothEngines } from '../../support/engines.ts'
-import { ageing, cookiesOf, keysOf, pause, site, type SiteOptions } from './support.ts'
+import { ageing, cookiesOf, gate, keysOf, site, within, type SiteOptions } from './support.ts'
 
 // oxlint-disable typescript/no-explicit-any
 const engines = bothEngines()
@@ -180,12 +180,13 @@ describe.each(engines)('on the $name engine', (engine) => {
         { mine: 2, theirs: 2 },
       ],
     ])('onConflict: %s', async (onConflict, expected) => {
+      const door = gate()
       const { someone } = start({
         session: { onConflict },
         routes: {
           '/slow': async ({ session }) => {
             Object.assign(session, { a: 'slow', c: 'slow' })
-            await pause(40)
+            await door.wait()
             return {}
           },
           '/fast': ({ session }) => {
@@ -195,37 +196,36 @@ describe.each(engines)('on the $name engine', (engine) => {
         },
       })
       await someone.get('/set?key=a&value=first')
-      await Promise.all([someone.get('/slow'), pause(10).then(() => someone.get('/fast'))])
+      await within(someone, '/slow', door, '/fast')
       expect(await someone.json('/')).toEqual(expected)
     })
 
     test('onConflict: reject: the later one fails with 409', async () => {
+      const door = gate()
       const { app, someone } = start({
         session: { onConflict: 'reject' },
         routes: {
           '/slow': async ({ session }) => {
             session.a = 'slow'
-            await pause(40)
+            await door.wait()
             return {}
           },
         },
       })
       await someone.get('/set?key=a&value=first')
-      const [slow, fast] = await Promise.all([
-        someone.get('/slow'),
-        pause(10).then(() => someone.get('/set?key=b&value=fast')),
-      ])
-      expect([slow.status, fast.status]).toEqual([409, 200])
+      const [slow, fast] = await within(someone, '/slow', door, '/set?key=b&value=fast')
+      expect([slow?.status, fast?.status]).toEqual([409, 200])
       expect(await someone.json('/')).toEqual({ a: 'first', b: 'fast' })
       expect(app.errors.every(({ code }) => code === 'TP_SESSION_CONFLICT')).toBe(true)
     })
 
     test('a save in the middle of a request merges too, and the next one does not undo it', async () => {
+      const door = gate()
       const { someone } = start({
         routes: {
           '/slow': async ({ session }) => {
             session.one = 1
-            await pause(30)
+            await door.wait()
             await session.save()
             session.two = session.other
             return {}
@@ -233,10 +233,7 @@ describe.each(engines)('on the $name engine', (engine) => {
         },
       })
       await someone.get('/set?key=a&value=1')
-      await Promise.all([
-        someone.get('/slow'),
-        pause(10).then(() => someone.get('/set?key=other&value=2')),
-      ])
+      await within(someone, '/slow', door, '/set?key=other&value=2')
       expect(await someone.json('/')).toEqual({ a: '1', one: 1, other: '2', two: '2' })
     })
 

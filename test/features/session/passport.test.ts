@@ -48,7 +48,7 @@ describe.each(engines)('on the $name engine', ({ open }) => {
       app.use(mount(tp), passport.initialize(), passport.session())
       app.get(
         '/login',
-        (req: any, res, next) => {
+        (req: any, _res, next) => {
           req.body = { username: 'ada', password: req.query.password }
           next()
         },

@@ -166,3 +166,40 @@ export function ageing({ open, server }: EngineUnderTest): () => Opened {
     }
   }
 }
+
+/** Holds a route up in its middle, so that a test can say what happens meanwhile. */
+export interface Gate {
+  /** In the route: wait here. */
+  wait(): Promise<void>
+  /** The route has come so far. */
+  arrived: Promise<void>
+  open(): void
+}
+
+export function gate(): Gate {
+  let [arrive, open] = [(): void => {}, (): void => {}]
+  const arrived = new Promise<void>((resolve) => (arrive = resolve))
+  const opened = new Promise<void>((resolve) => (open = resolve))
+  return {
+    arrived,
+    open: () => open(),
+    wait: () => {
+      arrive()
+      return opened
+    },
+  }
+}
+
+/** Two requests of one browser, the second wholly within the first. */
+export async function within(
+  someone: Browser,
+  outer: string,
+  door: Gate,
+  inner: string,
+): Promise<Response[]> {
+  const first = someone.get(outer)
+  await door.arrived
+  const second = await someone.get(inner)
+  door.open()
+  return [await first, second]
+}

@@ -52,8 +52,8 @@ describe.each(engines)('users on the $name engine', (engine) => {
       const [first] = (await app.tp.sessions.list('ada', { current: id })).filter(
         ({ current }: any) => !current,
       )
-      expect(await app.tp.sessions.revoke(first.handle)).toBe(true)
-      expect(await app.tp.sessions.revoke(first.handle)).toBe(false)
+      expect(await app.tp.sessions.revoke(first!.handle)).toBe(true)
+      expect(await app.tp.sessions.revoke(first!.handle)).toBe(false)
       expect(await someone.json('/')).toEqual({})
       expect(await app.tp.sessions.revoke(id)).toBe(true)
       expect(await other.json('/')).toEqual({})
@@ -185,8 +185,8 @@ describe.each(engines)('users on the $name engine', (engine) => {
     await someone.get('/login')
     const runs: { name: string; keys: number; reply: any }[] = []
     const run = opened.store.run.bind(opened.store)
-    opened.store.run = async (operation: any, keys: any, args: any, budget: any) => {
-      const reply = await run(operation, keys, args, budget)
+    opened.store.run = async (operation: any, keys: any, ...rest: any[]): Promise<any> => {
+      const reply = await (run as any)(operation, keys, ...rest)
       runs.push({ name: operation.name, keys: keys.length, reply })
       return reply
     }

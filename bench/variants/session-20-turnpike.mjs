@@ -1,0 +1,9 @@
+import { turnpike } from 'turnpike/express'
+import { expressSessions } from '../sessions.mjs'
+
+export const group = 'Express 5, sessions'
+export const title = 'turnpike'
+export default ({ url }) => {
+  const tp = turnpike({ redis: url, deadline: '1s', budget: '1s' })
+  return expressSessions(tp.session({ secret: 'bench', cookie: { secure: false } }))
+}

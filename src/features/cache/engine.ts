@@ -1,0 +1,141 @@
+/** What all mounts of the response cache share: the shelf, the counts, and what is remembered of resources. */
+import { BoundedMap } from '../../caching/bounded.ts'
+import type { Entry } from '../../caching/entry.ts'
+import type { Ledger } from '../../caching/ledger.ts'
+import type { Found, Place, Shelf } from '../../caching/shelf.ts'
+import { isUnavailable } from '../../errors.ts'
+import type { Events } from '../../events.ts'
+import type { Ground } from '../ground.ts'
+import type { Stored } from './stored.ts'
+
+export type Outcome = Events['cache']['outcome']
+
+/** How often the response cache did what, in this process. */
+export interface CacheStats {
+  /** Answers from fresh entries; `near` of them from this process. */
+  hits: number
+  near: number
+  /** Answers from entries that were no longer fresh. */
+  stale: number
+  /** Answers shared with a request that came at the same time. */
+  collapsed: number
+  misses: number
+  /** Requests that the cache kept out of. */
+  bypassed: number
+  /** Entries stored, and those that could not be. */
+  stored: number
+  failed: number
+  /** (hits + stale + collapsed) / (those + misses), from 0 to 1; undefined before the first. */
+  hitRate: number | undefined
+}
+
+/** For so long requests do not wait for each other where the answer could not be kept. */
+const PASS_FOR = 2_000
+const REMEMBERED = 10_000
+
+export class CacheEngine {
+  readonly shelf: Shelf
+  readonly ground: Ground
+  /** By which request headers a resource's responses vary. */
+  readonly vary: BoundedMap<readonly string[]> = new BoundedMap(REMEMBERED)
+  /** Refreshes on their way through the application, by the entry's key: their leases. */
+  readonly refreshing: Map<string, string> = new Map()
+  readonly #passes = new BoundedMap<number>(REMEMBERED)
+  readonly #counts: Record<Outcome, number> = { hit: 0, near: 0, stale: 0, collapsed: 0, miss: 0, bypass: 0 }
+  #stored = 0
+  #failed = 0
+
+  constructor(ground: Ground, shelf: Shelf) {
+    this.ground = ground
+    this.shelf = shelf
+  }
+
+  /** The place of a resource's entry, or of one of its variants. */
+  place(hash: string, readable: string, tenant: string | undefined, variant = ''): Place {
+    const entry = `${this.ground.keys.key('cache', this.ground.keys.tag(hash, tenant), readable)}${variant}`
+    return { entry, lease: `${entry}:lease`, ledger: this.shelf.ledger(tenant) }
+  }
+
+  ledger(tenant: string | undefined): Ledger {
+    return this.shelf.ledger(tenant)
+  }
+
+  /** Is it known that answers under this key cannot be kept? */
+  passes(key: string): boolean {
+    return (this.#passes.get(key) ?? 0) > this.shelf.store.steady()
+  }
+
+  /** Remember that an answer could not be kept: the next requests do not wait for each other. */
+  markPass(key: string): void {
+    this.#passes.set(key, this.shelf.store.steady() + PASS_FOR)
+  }
+
+  unmarkPass(key: string): void {
+    this.#passes.delete(key)
+  }
+
+  count(name: string, outcome: Outcome, key: string | undefined): void {
+    this.#counts[outcome]++
+    if (outcome === 'near') this.#counts.hit++
+    if (this.ground.events.hears('cache')) this.ground.events.emit('cache', { name, outcome, key })
+  }
+
+  stats(): CacheStats {
+    const { hit: hits, near, stale, collapsed, miss: misses, bypass: bypassed } = this.#counts
+    const served = hits + stale + collapsed
+    const asked = served + misses
+    return { hits, near, stale, collapsed, misses, bypassed, stored: this.#stored, failed: this.#failed, hitRate: asked > 0 ? served / asked : undefined }
+  }
+
+  /** Tell that the store could not be used; other errors are thrown on. */
+  without(name: string, error: unknown): void {
+    if (!isUnavailable(error)) throw error
+    if (!this.ground.events.hears('unavailable')) return
+    const { reason, uncertain } = error
+    this.ground.events.emit('unavailable', { feature: 'cache', name, reason, uncertain, rule: 'open' })
+  }
+
+  /** Store an entry; its failure is reported to nobody but the events. */
+  async save(name: string, place: Place, entry: Entry, token: string, base: Place): Promise<void> {
+    try {
+      const { vary, variant } = entry.extra as Stored
+      if (vary.length === 0) {
+        await this.shelf.fill(place, entry, { token })
+      } else {
+        const { nonce, sequence, storedAt, freshUntil, staleUntil, errorUntil } = entry
+        const until = Math.max(freshUntil, staleUntil, errorUntil)
+        const marker: Entry = {
+          nonce, sequence, storedAt, tags: [], name: entry.name, initialAge: 0, freshUntil: until, staleUntil: until, errorUntil: until,
+          cost: 0, extra: { marker: vary }, body: Buffer.alloc(0),
+        }
+        this.vary.set(base.entry, vary)
+        const target: Place = { ...place, entry: `${base.entry}${variant}` }
+        await this.shelf.fill(target, entry, { token, variant: { marker: base.entry, index: `${base.entry}:ages`, id: variant, mark: marker } })
+      }
+      this.#stored++
+    } catch (error) {
+      this.#failed++
+      if (!isUnavailable(error)) this.ground.events.emit('error', { feature: 'cache', name, error })
+      else this.without(name, error)
+    }
+  }
+}
+
+/** What an entry is worth now. */
+export type Worth = 'fresh' | 'stale' | 'spare' | 'none'
+
+/** Until when an entry is fresh, may be served stale, and may stand in for an error. */
+export function deadlines(entry: Entry, validUntil: number): { fresh: number; stale: number; error: number } {
+  const fresh = Math.min(entry.freshUntil, validUntil)
+  const shift = entry.freshUntil - fresh
+  return { fresh, stale: entry.staleUntil - shift, error: entry.errorUntil - shift }
+}
+
+/** Fresh; stale, but still to be served while it is made anew; spare: only in an error's place; none. */
+export function worthOf({ entry, validUntil, now }: Pick<Found, 'entry' | 'validUntil' | 'now'>): Worth {
+  if (entry === undefined || validUntil === undefined) return 'none'
+  const { fresh, stale, error } = deadlines(entry, validUntil)
+  if (now < fresh) return 'fresh'
+  if (now < stale) return 'stale'
+  return now < error ? 'spare' : 'none'
+}

@@ -1,0 +1,143 @@
+/** The response cache: `tp.cache()`, `tp.invalidate()`. */
+import { boolean, callback, check, either, isFunction, optionError, word, type Kind } from '../../check.ts'
+import type { Shelf } from '../../caching/shelf.ts'
+import { unlink } from '../../caching/slot.ts'
+import { matches } from '../../store/glob.ts'
+import { EVERYTHING } from '../../caching/record.ts'
+import { dispatch } from '../../http/again.ts'
+import { pass, type Feature } from '../../http/exchange.ts'
+import { part, type Subject } from '../../store/keys.ts'
+import type { Ground } from '../ground.ts'
+import { CacheEngine, type CacheStats } from './engine.ts'
+import { cacheFeature } from './feature.ts'
+import { invalidateAfter } from './invalidate.ts'
+import { keyTag, purgeTag, tagField } from './keys.ts'
+import { mountOf } from './mount.ts'
+import type { CacheOptions, InvalidateOptions } from './options.ts'
+
+/** Whose entries are meant, where the application has tenants. */
+interface Whose {
+  tenant?: string
+}
+
+/** What can be done with the cache outside a request. Each method rejects with TP_UNAVAILABLE when Redis cannot be told; nothing that was to be invalidated is served by this process all the same. */
+export interface CacheControl {
+  /**
+   * Invalidate everything with one of the tags, however many entries that are. Do it after the change is committed.
+   * @param options `soft`: expire, so that `staleWhileRevalidate` may go on serving it. Default false
+   */
+  invalidate(what: { tags: readonly string[]; soft?: boolean } & Whose): Promise<void>
+  /** Invalidate a URL or path, for all hosts, scopes and variants: without a query, with every query. Or the application's own key. */
+  purge(what: string | { key: Subject }, options?: Whose): Promise<void>
+  /**
+   * Invalidate every path that the pattern matches (`*`: any run of characters, `?`: one), and free its memory.
+   * Gives how many entries there were. @param options `dryRun`: only count
+   */
+  invalidatePattern(glob: string, options?: { dryRun?: boolean } & Whose): Promise<number>
+  /** Invalidate everything. */
+  clear(options?: Whose): Promise<void>
+  /**
+   * Ask the application for these URLs, so that they are cached. Gives how many could be asked for.
+   * @param options `server`: the application's http.Server; `concurrency`: how many at once, default 4
+   */
+  warm(urls: readonly string[], options: { server: Parameters<typeof dispatch>[0]; concurrency?: number }): Promise<number>
+  /** What the cache did in this process. */
+  stats(): CacheStats
+}
+
+/** `tp.cache`: makes middlewares, and is the control of what they keep. */
+export interface Cache<Native, Middleware> extends CacheControl {
+  /**
+   * Caches what is answered further inside. Safe by default: see docs/cache.md.
+   * @throws TP_OPTION for an option that cannot be used
+   */
+  (options: CacheOptions<Native>): Middleware
+}
+
+/** The response cache of one instance. */
+export interface ResponseCache<Native> {
+  readonly control: CacheControl
+  cache(options: CacheOptions<Native>): Feature<Native>
+  invalidate(options?: InvalidateOptions<Native>): Feature<Native>
+  stats(): CacheStats
+}
+
+const texts: Kind = {
+  expected: 'a list of texts',
+  accepts: (value) => Array.isArray(value) && value.every((each) => typeof each === 'string' && each !== ''),
+}
+const INVALIDATE: Record<string, Kind> = { tags: either(texts, callback), purge: either(texts, callback), soft: boolean, when: callback, fail: word('closed', 'open') }
+
+export function responseCache<Native>(ground: Ground<Native>, shelf: Shelf): ResponseCache<Native> {
+  const engine = new CacheEngine(ground as Ground, shelf)
+  return {
+    control: controlOf(engine),
+    cache: (options) => cacheFeature(mountOf(engine, options)) as Feature<Native>,
+    invalidate(options = {}) {
+      check('tp.invalidate()', options, INVALIDATE)
+      return { name: 'invalidate', handle: (x) => (x.isAgain ? pass : invalidateAfter(engine, options, x)) }
+    },
+    stats: () => engine.stats(),
+  }
+}
+
+function controlOf(engine: CacheEngine): CacheControl {
+  const { shelf, ground } = engine
+
+  async function invalidateAll(names: readonly string[], mode: 'hard' | 'soft' | 'glob', tenant: string | undefined): Promise<void> {
+    await engine.ledger(tenant).invalidate(names, mode)
+  }
+
+  return {
+    async invalidate(what) {
+      check('tp.cache.invalidate()', what, { tags: texts, soft: boolean, tenant: anyText })
+      if (!what.tags) throw optionError('tp.cache.invalidate()', 'tags', undefined, texts.expected)
+      await invalidateAll(what.tags.map(tagField), what.soft ? 'soft' : 'hard', what.tenant)
+    },
+    async purge(what, { tenant } = {}) {
+      await invalidateAll([typeof what === 'string' ? purgeTag(what) : keyTag(what.key)], 'hard', tenant)
+    },
+    async invalidatePattern(glob, { dryRun = false, tenant } = {}) {
+      if (typeof glob !== 'string' || glob.includes('\n')) throw optionError('tp.cache.invalidatePattern()', 'glob', glob, "a pattern like '/products/*'")
+      if (!dryRun) await invalidateAll([glob], 'glob', tenant)
+      const readable = glob.split(/([*?]+)/).map((piece, i) => (i % 2 === 1 || piece === '' ? piece : part(piece, Infinity))).join('')
+      const pattern = ground.keys.key('cache', tenant === undefined ? '*' : `${part(tenant, 32)}=*`, `${readable.replaceAll('?', '*')}*`)
+      let count = 0
+      for await (const keys of shelf.store.scan(pattern)) {
+        const found = keys.filter((key) => isOf(tenant, key) && matches(glob, pathIn(key)))
+        if (!dryRun) await Promise.all(found.map((key) => shelf.store.run(unlink, [key], [])))
+        count += found.filter((key) => !/:(?:lease|ages)$/.test(key)).length
+      }
+      return count
+    },
+    clear: async ({ tenant } = {}) => await invalidateAll([EVERYTHING], 'hard', tenant),
+    async warm(urls, { server, concurrency = 4 }) {
+      if (!server || !isFunction(server.emit)) throw optionError('tp.cache.warm()', 'server', server, "the application's http.Server")
+      const queue = [...urls]
+      const work = async (): Promise<void> => {
+        for (let url = queue.shift(); url !== undefined; url = queue.shift()) {
+          const { host, pathname, search } = new URL(url, 'http://localhost')
+          await dispatch(server, pathname + search, { host })
+        }
+      }
+      await Promise.all(Array.from({ length: concurrency }, work))
+      return urls.length
+    },
+    stats: () => engine.stats(),
+  }
+}
+
+const anyText: Kind = { expected: 'a text', accepts: (value) => typeof value === 'string' }
+
+/** Without a tenant only the entries of nobody's are meant. */
+const isOf = (tenant: string | undefined, key: string): boolean => tenant !== undefined || !key.slice(key.indexOf('{'), key.indexOf('}')).includes('=')
+
+/** The path at the end of an entry's key, as it was written. */
+function pathIn(key: string): string {
+  const [readable = ''] = key.slice(key.indexOf('}:') + 2).split(':')
+  try {
+    return decodeURIComponent(readable)
+  } catch {
+    return readable
+  }
+}

@@ -1,0 +1,207 @@
+/** A response on its way from the handler to the client: is it kept, shared, or replaced by what was there before? */
+import type { Entry } from '../../caching/entry.ts'
+import type { Flight } from '../../caching/flights.ts'
+import type { Found } from '../../caching/shelf.ts'
+import type { Headers, Plan, Reply, Sent, SentHead } from '../../http/exchange.ts'
+import { directivesOf } from './directives.ts'
+import { deadlines } from './engine.ts'
+import { isPersonal } from './personal.ts'
+import { groupsOf, judge, storedFields, varyOf, type Verdict } from './policy.ts'
+import { CONDITIONS, isConditional, replyFrom } from './reply.ts'
+import { tagField, variantOf } from './keys.ts'
+import { packed, storedIn, storedOf, type Stored } from './stored.ts'
+import type { Visit } from './visit.ts'
+
+/** Why the request was handed on (RFC 9211, 2.2). */
+export type Forward = 'miss' | 'stale' | 'request' | 'bypass'
+
+export interface MakingOptions {
+  /** What the record of invalidations said before the handler's turn; undefined: nothing can be stored. */
+  origin: { nonce: string; sequence: number } | undefined
+  flight: Flight | undefined
+  /** What was there before: served in an error's place, and revalidated. */
+  former: Found | undefined
+  forward: Forward
+}
+
+export class Making<Native> {
+  readonly #visit: Visit<Native>
+  readonly #options: MakingOptions
+  readonly #began: number
+  readonly #added: string[] = []
+  #verdict: Verdict | undefined
+  #entry: Entry | undefined
+  #settled = false
+
+  constructor(visit: Visit<Native>, options: MakingOptions) {
+    this.#visit = visit
+    this.#options = options
+    this.#began = visit.engine.shelf.store.steady()
+  }
+
+  /** The plan that carries it out. */
+  plan(): Plan {
+    const { x, mount } = this.#visit
+    const former = this.#former()
+    const mayReplace = former !== undefined || isConditional(x)
+    const hidden = Object.fromEntries(CONDITIONS.map((name) => [name, undefined]))
+    return {
+      request: { ...hidden, ...this.#validators() },
+      tools: { cacheTags: (...tags: string[]) => void this.#added.push(...tags.flat()) },
+      head: () => this.#head(),
+      body: {
+        limit: mount.maxBodyBytes,
+        seen: (head) => this.#seen(head),
+        then: (sent) => this.#then(sent),
+        over: () => this.#settle(true),
+        thrown: () => this.#settle(),
+        ...(mayReplace && { instead: (sent: Sent) => this.#instead(sent) }),
+      },
+      end: () => this.#settle(),
+    }
+  }
+
+  /** The entry that was there before, if it can be of use still. */
+  #former(): Entry | undefined {
+    const { former } = this.#options
+    return former?.validUntil === undefined ? undefined : former.entry
+  }
+
+  /** What asks the handler whether the former entry is still right (RFC 9111, 4.3.1). */
+  #validators(): Record<string, string> {
+    const former = this.#former()
+    if (former === undefined || !storedIn(former).own || storedIn(former).status !== 200) return {}
+    const { etag, fields } = storedIn(former)
+    const modified = fields.find(([name]) => name === 'last-modified')?.[1]
+    return {
+      ...(fields.some(([name]) => name === 'etag') && etag !== undefined && { 'if-none-match': etag }),
+      ...(typeof modified === 'string' && { 'if-modified-since': modified }),
+    }
+  }
+
+  #isRevalidation({ status }: SentHead): boolean {
+    return status === 304 && Object.keys(this.#validators()).length > 0
+  }
+
+  #seen(head: SentHead): void {
+    this.#verdict = this.#judge(head)
+    // Nobody waits for the end of what cannot be shared.
+    if (!this.#verdict.store) this.#settle(true)
+  }
+
+  #judge(head: SentHead): Verdict {
+    const { x, mount, now } = this.#visit
+    const { scope, public: isPublic = false } = mount.options
+    const no = (why: string): Verdict => ({ store: false, why })
+    if (directivesOf(x.header('cache-control')).has('no-store')) return no('request')
+    if (scope === undefined && !isPublic && isPersonal(x.native)) return no('session')
+    const length = Number(head.headers['content-length'] ?? 0)
+    if (length > mount.maxBodyBytes) return no('size')
+    const authorized = mount.rules.ttl === 'auto' && !isPublic && x.header('authorization') !== undefined
+    const response = this.#isRevalidation(head) ? this.#merged(head) : head
+    return judge(response, { ...mount.rules, authorized }, now)
+  }
+
+  /** The former response with the fields of a 304 (RFC 9111, 4.3.4 and 3.2). */
+  #merged({ headers }: SentHead): SentHead {
+    const former = storedIn(this.#former()!)
+    const fresh = Object.fromEntries(storedFields({ status: 304, headers }))
+    for (const name of ['content-encoding', 'content-type', 'content-range']) delete fresh[name]
+    return { status: former.status, headers: { ...Object.fromEntries(former.fields), ...fresh } }
+  }
+
+  #then(sent: Sent): void {
+    const entry = this.#entryOf(sent)
+    if (entry === undefined) return this.#settle(true)
+    const { flight, origin } = this.#options
+    const { engine, mount, place, base, token } = this.#visit
+    this.#settled = true
+    flight?.land(entry)
+    if (origin === undefined) return flight?.end()
+    engine.unmarkPass(place.entry)
+    const store = (entry: Entry): void => {
+      void engine.save(mount.name, place, entry, token, base).finally(() => flight?.end())
+    }
+    const pack = mount.options.compress === false ? entry : packed(entry)
+    if (pack instanceof Promise) pack.then(store, () => flight?.end())
+    else store(pack)
+  }
+
+  /** The entry that this response makes; undefined if it is not to be kept. */
+  #entryOf(sent: Sent): Entry | undefined {
+    if (this.#entry !== undefined) return this.#entry
+    // Tags and the session count as they are at the end.
+    const verdict = this.#verdict?.store ? this.#judge(sent) : this.#verdict
+    if (!verdict?.store) return undefined
+    const { x, base, identity, mount, tags, now, header } = this.#visit
+    const former = this.#isRevalidation(sent) ? this.#former()! : undefined
+    const response = former ? { ...this.#merged(sent), body: former.body } : sent
+    if (x.method !== 'GET') return undefined
+    const vary = [...new Set([...varyOf(response), ...mount.vary])].sort()
+    const variant = vary.length > 0 ? variantOf(vary, header) : ''
+    const kept = storedOf(response, vary, variant)
+    const extra: Stored = former ? { ...kept, packed: storedIn(former).packed, length: storedIn(former).length } : kept
+    const { origin } = this.#options
+    const { freshFor, staleFor, errorFor, initialAge } = verdict
+    const freshUntil = now + freshFor
+    const declared = [...this.#added, ...groupsOf(response)].map(tagField)
+    this.#entry = {
+      nonce: origin?.nonce ?? '',
+      sequence: origin?.sequence ?? 0,
+      tags: [...new Set([...tags, ...declared])],
+      name: identity.path,
+      storedAt: now,
+      initialAge,
+      freshUntil,
+      staleUntil: freshUntil + staleFor,
+      errorUntil: freshUntil + errorFor,
+      cost: Math.round(mount.engine.shelf.store.steady() - this.#began),
+      extra,
+      body: response.body,
+    }
+    return base.ledger.owes(this.#entry) ? undefined : this.#entry
+  }
+
+  /** Another answer than the handler's: the former one for an error, or less than the whole. */
+  #instead(sent: Sent): Reply | undefined {
+    const { x, mount, now, engine, place } = this.#visit
+    const former = this.#former()
+    if (former !== undefined && sent.status >= 500) {
+      const { error } = deadlines(former, this.#options.former!.validUntil!)
+      if (now >= error) return undefined
+      engine.count(mount.name, 'stale', place.entry)
+      return immediate(replyFrom(former, x, this.#fields(former, `fwd=stale; fwd-status=${sent.status}`)))
+    }
+    const entry = this.#entryOf(sent)
+    if (this.#isRevalidation(sent)) {
+      const whole = entry ?? { ...former!, extra: { ...storedIn(former!), fields: storedFields(this.#merged(sent)) } }
+      return immediate(replyFrom(whole, x, this.#fields(whole, 'fwd=stale; fwd-status=304')))
+    }
+    if (entry === undefined || !isConditional(x)) return undefined
+    return immediate(replyFrom(entry, x, {}))
+  }
+
+  #fields(entry: Entry, status: string): Headers {
+    const age = Math.floor((this.#visit.now - entry.storedAt + entry.initialAge) / 1000)
+    return { 'Cache-Status': `turnpike; ${status}`, Age: String(Math.max(0, age)) }
+  }
+
+  #head(): Headers {
+    const { forward } = this.#options
+    const isStored = this.#verdict?.store === true && this.#options.origin !== undefined && this.#visit.x.method === 'GET'
+    return { 'Cache-Status': `turnpike; fwd=${forward}${isStored ? '; stored' : ''}` }
+  }
+
+  /** It came to nothing that can be kept: nobody waits any longer; `again` if the next one will not be kept either. */
+  #settle(again = false): void {
+    if (this.#settled) return
+    this.#settled = true
+    const { engine, place, token } = this.#visit
+    if (again) engine.markPass(place.entry)
+    this.#options.flight?.end()
+    if (token !== '') engine.shelf.leases.giveBack(place.lease, token)
+  }
+}
+
+/** Only what has to be decoded is waited for: a former entry comes here decoded. */
+const immediate = (reply: Reply | Promise<Reply>): Reply | undefined => (reply instanceof Promise ? undefined : reply)

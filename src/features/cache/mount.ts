@@ -1,0 +1,86 @@
+/** The options of one `tp.cache()`, checked and worked out. */
+import { boolean, callback, check, either, identifier, isFunction, isObject, optionError, whole, word, type Kind } from '../../check.ts'
+import { duration, durations, milliseconds } from '../../duration.ts'
+import type { CacheEngine } from './engine.ts'
+import type { CacheOptions } from './options.ts'
+import type { Rules } from './policy.ts'
+
+/** One mount of the cache. Times in ms. */
+export interface Mount<Native> {
+  readonly engine: CacheEngine
+  readonly options: CacheOptions<Native>
+  readonly name: string
+  readonly rules: Omit<Rules, 'authorized'>
+  /** By names in lower case and order. */
+  readonly vary: readonly string[]
+  readonly lockWait: number
+  readonly lockTtl: number
+  readonly maxBodyBytes: number
+  readonly background: boolean
+  /** Bytes of the cache in this process; 0: none. */
+  readonly near: number
+}
+
+const names: Kind = {
+  expected: 'a list of texts',
+  accepts: (value) => Array.isArray(value) && value.every((each) => typeof each === 'string' && each !== ''),
+}
+
+const KINDS: Record<string, Kind> = {
+  ttl: either(durations, word('auto')),
+  negativeTtl: durations,
+  tags: either(names, callback),
+  scope: callback,
+  public: boolean,
+  key: callback,
+  query: { expected: '{ allow, ignore, sort }', accepts: isObject },
+  vary: names,
+  skip: callback,
+  staleWhileRevalidate: durations,
+  staleIfError: durations,
+  refresh: word('background', 'foreground'),
+  jitter: { expected: 'a number from 0 to 1', accepts: (value) => typeof value === 'number' && value >= 0 && value <= 1 },
+  lockWait: durations,
+  lockTtl: durations,
+  maxBodyBytes: whole(0),
+  compress: boolean,
+  near: either(boolean, { expected: '{ maxBytes }', accepts: (value) => isObject(value) && whole(1).accepts(value['maxBytes']) }),
+  targeted: names,
+  name: identifier,
+}
+
+const NEAR_BYTES = 32 * 1024 * 1024
+const WHERE = 'tp.cache()'
+
+/** @throws TP_OPTION for an option that cannot be used */
+export function mountOf<Native>(engine: CacheEngine, options: CacheOptions<Native>): Mount<Native> {
+  check(WHERE, options, KINDS)
+  if (options.ttl === undefined) throw optionError(WHERE, 'ttl', undefined, "a duration like '5m', or 'auto' to go by the response's Cache-Control")
+  check(`${WHERE}: query`, options.query ?? {}, { allow: names, ignore: names, sort: boolean })
+  const { ttl, near = false, jitter = 0.1, lockWait = '2s', lockTtl = '10s', vary = [], targeted = ['CDN-Cache-Control'] } = options
+  const { refresh = isFunction(options.scope) ? 'foreground' : 'background' } = options
+  if (refresh === 'background' && options.scope) {
+    throw optionError(WHERE, 'refresh', refresh, "'foreground' with scope: a request that nobody waits for is nobody's")
+  }
+  const optional = (option: 'negativeTtl' | 'staleWhileRevalidate' | 'staleIfError'): number | undefined =>
+    options[option] === undefined ? undefined : milliseconds(options[option])
+  return {
+    engine,
+    options,
+    name: options.name ?? 'cache',
+    rules: {
+      ttl: ttl === 'auto' ? ttl : duration(ttl, WHERE, 'ttl'),
+      negativeTtl: optional('negativeTtl'),
+      staleWhileRevalidate: optional('staleWhileRevalidate'),
+      staleIfError: optional('staleIfError'),
+      jitter,
+      targeted: targeted.map((name) => name.toLowerCase()),
+    },
+    vary: [...new Set(vary.map((name) => name.toLowerCase()))].sort(),
+    lockWait: duration(lockWait, WHERE, 'lockWait', 0),
+    lockTtl: duration(lockTtl, WHERE, 'lockTtl'),
+    maxBodyBytes: options.maxBodyBytes ?? 1_048_576,
+    background: refresh === 'background',
+    near: typeof near === 'object' ? near.maxBytes : near ? NEAR_BYTES : 0,
+  }
+}

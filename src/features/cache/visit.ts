@@ -1,0 +1,104 @@
+/** One request's way to an entry: what is looked for, and looking. */
+import type { Entry } from '../../caching/entry.ts'
+import type { Found, Place } from '../../caching/shelf.ts'
+import { missingFrom } from '../../caching/validity.ts'
+import type { Exchange } from '../../http/exchange.ts'
+import type { CacheEngine } from './engine.ts'
+import { worthOf } from './engine.ts'
+import { identityOf, tagField, variantOf, type Identity } from './keys.ts'
+import type { Mount } from './mount.ts'
+import { isAcceptable } from './reply.ts'
+import { markerIn, storedIn } from './stored.ts'
+
+export class Visit<Native> {
+  readonly x: Exchange<Native>
+  readonly mount: Mount<Native>
+  readonly engine: CacheEngine
+  readonly base: Place
+  readonly identity: Identity
+  /** Where the entry for this request stands, as far as that is known. */
+  place: Place
+  /** Fields of the record: what this entry is invalidated by. */
+  tags: string[]
+  /** Names our attempt to make the entry; '': none is wanted. */
+  token = ''
+
+  constructor(mount: Mount<Native>, x: Exchange<Native>, key?: Parameters<typeof identityOf>[1], scope?: string, tenant?: string) {
+    this.mount = mount
+    this.engine = mount.engine
+    this.x = x
+    this.identity = identityOf(x, key, scope, mount.options.query)
+    this.tags = [...this.identity.tags]
+    this.base = this.engine.place(this.identity.hash, this.identity.readable, tenant)
+    const names = this.engine.vary.get(this.base.entry) ?? mount.vary
+    this.place = names.length > 0 ? this.#variant(names) : this.base
+  }
+
+  get now(): number {
+    return this.engine.shelf.store.now()
+  }
+
+  /** The application's own tags, too. */
+  tag(tags: readonly string[]): void {
+    this.tags = [...new Set([...this.tags, ...tags.map(tagField)])]
+  }
+
+  #variant(names: readonly string[]): Place {
+    const { entry, ledger } = this.base
+    const variant = `${entry}${variantOf(names, this.header)}`
+    return { entry: variant, lease: `${variant}:lease`, ledger }
+  }
+
+  readonly header = (name: string): string | undefined => this.x.header(name)
+
+  /** Look in this process, and in the store. @throws TP_UNAVAILABLE */
+  async look(force = false): Promise<Found> {
+    const { engine, mount, x, place } = this
+    const { shelf } = engine
+    if (mount.near > 0 && !force) {
+      const near = shelf.near(mount.near).look(place)
+      if (near) return near
+    }
+    const isWanted = mount.lockWait > 0 && x.method === 'GET' && !x.isAgain && !engine.passes(place.entry)
+    this.token = isWanted && (force || !shelf.flights.get(place.entry)) ? shelf.leases.token() : ''
+    const found = await shelf.look(place, { token: this.token, leaseMs: mount.lockTtl, tags: this.tags, force, budget: x.budget })
+    const names = found.validUntil === undefined ? undefined : markerIn(found.entry)
+    if (names === undefined) {
+      if (mount.near > 0 && worthOf(found) === 'fresh') shelf.near(mount.near).keep(place, found)
+      return found
+    }
+    // What stands here only says by which fields the answers vary.
+    engine.vary.set(this.base.entry, names)
+    this.place = this.#variant(names)
+    return await this.look(force)
+  }
+
+  /** Give a lease back that is not needed after all. */
+  abandon(looking: Promise<Found>): void {
+    const { token, place } = this
+    looking.then(({ lease }) => lease === 'ours' && this.engine.shelf.leases.giveBack(place.lease, token), () => {})
+  }
+
+  /**
+   * May an entry that another request has just made answer this one? It must not be older than any
+   * invalidation that came before this request did.
+   */
+  async mayShare(entry: Entry, found: Found | undefined): Promise<boolean> {
+    const { vary, variant } = storedIn(entry)
+    if (vary.length > 0 && variantOf(vary, this.header) !== variant) return false
+    if (!isAcceptable(entry, this.x) || this.base.ledger.owes(entry)) return false
+    if (!found) return true
+    let { snapshot } = found
+    const isYounger = entry.sequence >= snapshot.sequence && (snapshot.nonce ?? entry.nonce) === entry.nonce
+    if (isYounger) return true
+    if (missingFrom(snapshot, entry.tags).length > 0) {
+      try {
+        snapshot = await this.base.ledger.read(entry.tags, this.x.budget)
+      } catch (error) {
+        this.engine.without(this.mount.name, error)
+        return false
+      }
+    }
+    return worthOf({ entry, validUntil: this.base.ledger.validity(entry, snapshot), now: this.now }) === 'fresh'
+  }
+}

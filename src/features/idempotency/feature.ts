@@ -1,0 +1,136 @@
+/** `tp.idempotency()` as a feature: a request in, a Plan out. */
+import { isUnavailable, TurnpikeError } from '../../errors.ts'
+import { pass, type Exchange, type Feature, type Plan, type Reply, type Sent } from '../../http/exchange.ts'
+import { bodyOf, requestOf } from '../../http/request-body.ts'
+import type { IdempotencyEngine, Outcome } from './engine.ts'
+import { problems, replay, storedFields } from './fields.ts'
+import { digestOf, fingerprintOf } from './fingerprint.ts'
+import { keyOf, ownerOf } from './keys.ts'
+import type { Idempotency, IdempotencyOptions } from './options.ts'
+import type { Run } from './run.ts'
+
+/** Answers that ask the client to come back are no results. */
+const PASSING = new Set([408, 423, 425, 429])
+const isResult = (status: number): boolean => status < 500 && !PASSING.has(status)
+const MEBIBYTE = 1_048_576
+
+export function idempotencyFeature<Native>(
+  engine: IdempotencyEngine,
+  options: IdempotencyOptions<Native> & { wait: number },
+  tenantOf: ((native: Native) => string | Promise<string>) | undefined,
+): Feature<Native> {
+  const { wait, required = false, scope, fingerprint = 'body', skip, fail = 'closed', docsUrl } = options
+  const { store: isStored = isResult, maxBodyBytes = MEBIBYTE, maxRequestBytes = MEBIBYTE } = options
+  const { header = 'Idempotency-Key' } = options
+  const methods = new Set((options.methods ?? ['POST', 'PATCH']).map((method) => method.toUpperCase()))
+  const fieldsOf = storedFields(options.headers ?? [])
+  const tell = problems(docsUrl, header)
+  const { ground } = engine
+  const { name } = engine.options
+
+  /** Whose key, on which route. */
+  async function tagOf(x: Exchange<Native>, key: string): Promise<string> {
+    const own = scope && (await scope(x.native))
+    if (scope && (own === undefined || own === null || own === '')) {
+      throw new TurnpikeError('TP_KEY', 'tp.idempotency(): scope gave nobody for this request. Refuse requests of nobody before they come here.')
+    }
+    const who = scope ? ['scope', String(own)] : ownerOf(x)
+    if (who[0] === 'address') {
+      ground.events.warn('tp.idempotency() knows no user, Authorization or X-API-Key of some requests and tells their keys apart by address, which strangers may share: give it a scope.')
+    }
+    // Neither Redis nor an event shows who used which key.
+    const digest = digestOf(JSON.stringify([...who, x.method, x.route ?? pathOf(x), key]))
+    return ground.keys.tag([name, digest], await tenantOf?.(x.native))
+  }
+
+  async function fingerprintFor(x: Exchange<Native>): Promise<string> {
+    if (typeof fingerprint === 'function') return digestOf(`own${await fingerprint(x.native)}`)
+    const body = await bodyOf(x.native, maxRequestBytes)
+    if (body.kind === 'unseen') {
+      ground.events.warn('tp.idempotency() comes after somebody who reads the body and leaves nothing on the request, so it cannot compare bodies: mount it earlier, or give it a fingerprint.')
+    }
+    const length = requestOf(x.native).headers['content-length'] ?? 'unknown'
+    return fingerprintOf(x.url, body.kind === 'raw' ? { ...body, length } : body, fingerprint)
+  }
+
+  async function handle(x: Exchange<Native>): Promise<Plan> {
+    if (!methods.has(x.method) || (skip && (await skip(x.native)))) return pass
+    const { key, malformed } = keyOf(x, header.toLowerCase())
+    if (malformed !== undefined) return answer(x, tell.malformed(x, malformed))
+    if (key === undefined) return required ? answer(x, tell.missing(x)) : pass
+    const tag = await tagOf(x, key)
+    let outcome: Outcome
+    try {
+      outcome = await engine.begin(tag, await fingerprintFor(x), { wait, budget: x.budget, signal: undefined })
+    } catch (error) {
+      if (!isUnavailable(error)) throw error
+      ground.events.emit('unavailable', { feature: 'idempotency', name, reason: error.reason, uncertain: error.uncertain, rule: fail })
+      return fail === 'open' ? pass : answer(x, tell.away(x))
+    }
+    switch (outcome.kind) {
+      case 'run':
+        return planOf(x, outcome.run, key)
+      case 'answered':
+        return answer(x, replay(outcome.answer))
+      case 'unkept':
+        return answer(x, tell.unkept(x, outcome.status))
+      case 'running':
+        return answer(x, tell.running(x, outcome.leftMs))
+      case 'mismatch':
+        return answer(x, tell.mismatch(x))
+      case 'interrupted':
+        return answer(x, tell.interrupted(x))
+    }
+  }
+
+  function planOf(x: Exchange<Native>, run: Run, key: string): Plan {
+    let sent: Sent | undefined
+    let isFailed = false
+    const release = (): void => {
+      run.release().catch((error: unknown) => ground.events.emit('error', { feature: 'idempotency', name, error }))
+    }
+    const idempotency: Idempotency = {
+      key,
+      id: run.id,
+      token: run.token,
+      attempt: run.attempt,
+      recovered: run.recovered,
+      get signal() {
+        return run.lease.signal
+      },
+      step: (name, work) => run.step(name, work),
+    }
+    return {
+      expose: { idempotency },
+      body: {
+        limit: maxBodyBytes,
+        gone: true,
+        then: (whole) => void (sent = whole),
+        thrown() {
+          isFailed = true
+          // The client may be gone, and nothing more be sent.
+          release()
+        },
+      },
+      async seal(status) {
+        const final = sent?.status ?? status
+        if (isFailed || !isStored(final)) await run.release()
+        else await run.complete(final, fieldsOf(sent?.headers ?? {}, x.method), sent?.body)
+      },
+      end({ unreached }) {
+        if (unreached) release()
+      },
+    }
+  }
+
+  return { name: 'idempotency', handle }
+}
+
+const pathOf = ({ url }: Exchange): string => url.split('?', 1)[0]!
+
+/** What we answer ourselves: nobody will read the rest of the request. */
+function answer<Native>({ native }: Exchange<Native>, reply: Reply): Plan {
+  const req = requestOf(native)
+  if (!req.complete) req.resume()
+  return { reply }
+}

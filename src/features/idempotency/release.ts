@@ -1,0 +1,18 @@
+import { operation, type Operation } from '../../store/store.ts'
+import whole from '../whole.lua'
+import { ownAt, type Record } from './record.ts'
+import lua from './release.lua'
+
+/** Gives a key back whose request has failed. Keys, arguments and reply: see release.lua. */
+export const release: Operation<number> = operation({
+  name: 'idempotency.release',
+  lua: `${whole}\n${lua}`,
+  memory(database, [key], [owner, channel], now) {
+    const record = ownAt(database, key!, owner, now)
+    if (!record) return 0
+    if (record.steps.size === 0) database.delete(key!)
+    else database.set(key!, { ...record, state: 'r', leaseEnds: 0 } satisfies Record, record.ends - now)
+    database.publish(String(channel), '*')
+    return 1
+  },
+})

@@ -19,6 +19,10 @@ declare global {
       /** With `tp.session({ lazy: true })`: loads `req.session`, once. */
       getSession?: WithSession['getSession']
     }
+    interface Response {
+      /** With `tp.cache()`, while it stores the response: adds tags that it can be invalidated by. */
+      cacheTags?(...tags: string[]): void
+    }
   }
 }
 

@@ -1,11 +1,13 @@
 /** Assembles the features over one store; the only file that knows them all. */
 import { boolean, callback, check, either, isObject, nearest, optionError, whole, word, type Kind } from './check.ts'
+import { Shelf } from './caching/shelf.ts'
 import { redisFromEnvironment } from './environment.ts'
 import { systemClock } from './clock.ts'
 import { duration, durations, type Duration } from './duration.ts'
 import { Emitter, type EventName, type Listener } from './events.ts'
 import { TurnpikeError } from './errors.ts'
 import type { Ground } from './features/ground.ts'
+import { caching, type Caching } from './features/cache/index.ts'
 import { idempotency } from './features/idempotency/index.ts'
 import type { IdempotencyOptions } from './features/idempotency/options.ts'
 import { locking, type Locking } from './features/lock/index.ts'
@@ -73,7 +75,7 @@ export interface TenantKit {
 
 /** One configured instance: it owns the connections, the prefix, the events and their end. */
 export interface Turnpike<Native, Middleware>
-  extends Locking<Native, Middleware>, Semaphores<Native, Middleware>, AsyncDisposable {
+  extends Caching<Native, Middleware>, Locking<Native, Middleware>, Semaphores<Native, Middleware>, AsyncDisposable {
   /**
    * Limits requests; the middleware is also its own engine (`consume`, `peek`, `refund`, `reset`, `block`).
    * Refusals are 429 with problem+json; headers follow draft-ietf-httpapi-ratelimit-headers-11.
@@ -209,6 +211,11 @@ function kit<Native, Middleware extends object>(
   const limiting = ground('rateLimit')
   const mount = (feature: Feature<Native>): Middleware => adapter.mount(feature)
   const locks = locking(() => ground('lock'), mount)
+  let shelf: Shelf | undefined
+  const opened = (): { ground: Ground<Native>; shelf: Shelf } => {
+    const own = ground('cache')
+    return { ground: own, shelf: (shelf ??= new Shelf(own.store, own.keys, events)) }
+  }
   const places = semaphores(() => ground('lock'), mount)
 
   return {
@@ -224,6 +231,7 @@ function kit<Native, Middleware extends object>(
     limits: limits(limiting),
     ...sessions(() => ground('session'), (feature) => adapter.mount(feature)),
     idempotency: (given) => mount(idempotency(ground('idempotency'), given)),
+    ...caching(opened, mount),
     ...locks.locks,
     ...places.semaphores,
     key: keyHelpers((native) => adapter.exchange(native)),

@@ -5,7 +5,10 @@ import type { WithSession } from './features/session/types.ts'
 import { entry, type Entry } from './kit.ts'
 
 declare module 'koa' {
-  interface DefaultContext extends WithSession {}
+  interface DefaultContext extends WithSession {
+    /** With `tp.cache()`, while it stores the response: adds tags that it can be invalidated by. */
+    cacheTags?(...tags: string[]): void
+  }
 }
 
 /** Makes an instance whose middlewares are Koa's. */

@@ -12,6 +12,8 @@ export interface Flight {
   readonly landing: Promise<Landing>
   /** Tell those who wait. Only the first word counts. */
   land(landing: Landing): void
+  /** It has failed: so has everybody who waits. */
+  fail(error: unknown): void
   /** Nobody may join any more. */
   end(): void
 }
@@ -27,12 +29,19 @@ export class Flights {
   /** Begin one; it takes the place of any other under the same key. */
   begin(key: string, epoch: number, alone: boolean): Flight {
     let land: (landing: Landing) => void = () => {}
-    const landing = new Promise<Landing>((resolve) => (land = resolve))
+    let fail: (error: unknown) => void = () => {}
+    const landing = new Promise<Landing>((resolve, reject) => {
+      land = resolve
+      fail = reject
+    })
+    // Perhaps nobody waits.
+    landing.catch(() => {})
     const flight: Flight = {
       epoch,
       alone,
       landing,
       land,
+      fail,
       end: () => {
         if (this.#flights.get(key) === flight) this.#flights.delete(key)
         land(undefined)

@@ -17,6 +17,12 @@ const PRUNE_EVERY = 1_000
 
 export type Mode = 'hard' | 'soft' | 'glob'
 
+/** Where the record stood: what an entry that is made from now on is judged by. */
+export interface Origin {
+  readonly nonce: string
+  readonly sequence: number
+}
+
 /** What could not be told to Redis. */
 interface Owed {
   readonly mode: Mode
@@ -61,7 +67,7 @@ export class Ledger {
   }
 
   /** What to note of the present before something is made, where there is no record yet. @throws TP_UNAVAILABLE */
-  async open(life: number, budget?: Budget): Promise<{ nonce: string; sequence: number }> {
+  async open(life: number, budget?: Budget): Promise<Origin> {
     const wanted = Math.max(life, this.#life)
     const args = [nonce(), Math.ceil(wanted), MARGIN]
     const [known, sequence, longest] = await this.#store.run(openRecord, [this.key], args, budget)
@@ -92,32 +98,32 @@ export class Ledger {
    * serves what it was to hit, and goes on trying.
    * @throws TP_UNAVAILABLE if it could not be written (yet)
    */
-  async invalidate(names: readonly string[], mode: Mode): Promise<number> {
+  async invalidate(names: readonly string[], mode: Mode): Promise<Origin> {
     this.epoch++
-    if (names.length === 0) return 0
     // From the caller's word on: an entry that is looked up meanwhile may be hit, and counts as hit.
     const owed = { mode, names }
     this.#owed = [...this.#owed, owed]
     try {
-      const sequence = await this.#write(owed)
+      const origin = await this.#write(owed)
       this.#settle(owed)
-      return sequence
+      return origin
     } catch (error) {
       this.#retrying ??= this.#retry()
       throw error
     }
   }
 
-  async #write({ mode, names }: Owed): Promise<number> {
+  async #write({ mode, names }: Owed): Promise<Origin> {
     const args = [nonce(), MARGIN, MOST_FIELDS, mode, this.channel, ...names]
-    const [, sequence] = await this.#store.run(invalidate, [this.key], args)
-    this.onInvalidated?.(names, mode, Number(sequence))
+    const [known, text] = await this.#store.run(invalidate, [this.key], args)
+    const sequence = Number(text)
+    this.onInvalidated?.(names, mode, sequence)
     this.#count += names.length
     if (this.#count >= PRUNE_EVERY) {
       this.#count = 0
       void this.#prune()
     }
-    return Number(sequence)
+    return { nonce: known!, sequence }
   }
 
   #settle(owed: Owed): void {

@@ -23,6 +23,8 @@ export interface Place {
 /** What a lookup found. */
 export interface Found {
   readonly entry: Entry | undefined
+  /** What stands there, if it is no entry. */
+  readonly other?: Buffer | undefined
   /** Until when it is valid (Infinity: no invalidation has hit it); undefined: not at all, or there is none. */
   readonly validUntil: number | undefined
   /** Did we take the lease to make it anew, does somebody else have it, or was none wanted? */
@@ -107,7 +109,7 @@ export class Shelf {
       snapshot = await place.ledger.read(entry!.tags, budget)
     }
     const validUntil = entry && place.ledger.validity(entry, snapshot)
-    return { entry, validUntil, lease: LEASES[state]!, snapshot, now, near: false }
+    return { entry, validUntil, lease: LEASES[state]!, snapshot, now, near: false, other: entry ? undefined : (bytes ?? undefined) }
   }
 
   /** Store an entry and give the lease back. False if the lease was lost, where that matters. @throws TP_UNAVAILABLE */

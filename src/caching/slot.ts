@@ -2,6 +2,7 @@
 import { TurnpikeError } from '../errors.ts'
 import { operation, type Arg, type Database, type Operation, type Reply } from '../store/store.ts'
 import countLua from './count.lua'
+import expireLua from './expire.lua'
 import fillLua from './fill.lua'
 import lookLua from './look.lua'
 import putLua from './put.lua'
@@ -125,25 +126,21 @@ export const count: Operation<number> = operation({
   },
 })
 
-/** Gives an entry another time to live: PEXPIRE. Replies 1, or 0 if it is not there. */
+/** Gives an entry or a counter another time to live. Keys, arguments and reply: expire.lua. */
 export const expire: Operation<number> = operation({
   name: 'cache.expire',
-  command: 'PEXPIRE',
+  lua: expireLua,
   memory(database, [key], [life], now) {
     const known = database.get<Counter>(key!)
     if (!known) return 0
-    if (known.until !== undefined) known.until = now + Number(life)
-    database.set(key!, known, Number(life))
+    const until = now + Number(life)
+    const isEntry = FRESH.test(known.toString('latin1', 0, 17))
+    const next: Counter = Buffer.from(known)
+    if (isEntry) next.write(String(Math.floor(until)).padStart(13, '0'), 4, 'latin1')
+    else next.until = until
+    database.set(key!, next, Number(life))
     return 1
   },
-})
-
-/** Reads entries of one slot: MGET. */
-export const readMany: Operation<(Buffer | null)[]> = operation<(Buffer | null)[]>({
-  name: 'cache.readMany',
-  command: 'MGET',
-  buffers: true,
-  memory: (database, keys) => keys.map((key) => database.get<Buffer>(key) ?? null),
 })
 
 /** Removes keys of one slot: UNLINK. Replies how many there were. */

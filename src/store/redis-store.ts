@@ -125,7 +125,7 @@ export class RedisStore implements Store {
   async *scan(pattern: string): AsyncGenerator<string[]> {
     const guard = this.#guard ?? (await this.#opening())
     try {
-      yield* keysLike(this.#client!, pattern, (send) => guard.run(send))
+      yield* keysLike(this.#client!, pattern, (send) => guard.run('scan', send))
     } catch (error) {
       throw this.#explain(error, 'scan')
     }

@@ -255,7 +255,7 @@ describe('node:http without anybody to handle errors', () => {
       })
     }).listen(0)
     const url = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}`)
-    const answer = await ask({ url } as any)
+    const answer = await ask({ url })
     server.close()
     expect(answer).toMatchObject({ status: 503, complete: true })
     expect(answer.headers).toMatchObject({ 'content-type': 'application/problem+json' })

@@ -3,27 +3,22 @@
  * others, and a handler that speaks no framework's language.
  */
 import { once } from 'node:events'
-import {
-  createServer,
-  request,
-  type IncomingMessage,
-  type OutgoingHttpHeaders,
-  type Server,
-  type ServerResponse,
-} from 'node:http'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { createRequire } from 'node:module'
 import type { AddressInfo } from 'node:net'
 import type { Readable } from 'node:stream'
-import { brotliDecompressSync, gunzipSync } from 'node:zlib'
 import compression from 'compression'
 import compress from 'koa-compress'
 import type { Context } from 'koa'
 import { onTestFinished } from 'vitest'
 import { connectAdapter, type ConnectMiddleware } from '../../src/http/connect.ts'
-import type { Feature } from '../../src/http/exchange.ts'
+import type { Feature, Sent } from '../../src/http/exchange.ts'
 import { koaAdapter } from '../../src/http/koa.ts'
 
 const require = createRequire(import.meta.url)
+
+export { ask, lines } from './client.ts'
+export type { Answer, Question } from './client.ts'
 
 export type AnyFeature = Feature<any, any>
 
@@ -256,54 +251,6 @@ function koa(name: string, module: string): Framework {
   }
 }
 
-/** What a client saw. */
-export interface Answer {
-  status: number
-  headers: IncomingMessage['headers']
-  rawHeaders: string[]
-  /** As it was before any compression. */
-  text: string
-  bytes: Buffer
-  /** Did the response end as HTTP says it should? */
-  complete: boolean
-}
-
-export interface Question {
-  method?: string
-  path?: string
-  headers?: OutgoingHttpHeaders
-  body?: string
-}
-
-/** Ask, and read to the end, whether or not it is a good one. */
-export async function ask({ url }: Running, question: Question = {}): Promise<Answer> {
-  const { method = 'GET', path = '/', headers = {}, body } = question
-  const req = request(new URL(path, url), { method, headers, agent: false })
-  req.end(body)
-  const [res] = (await once(req, 'response')) as [IncomingMessage]
-  const chunks: Buffer[] = []
-  res.on('data', (chunk: Buffer) => chunks.push(chunk))
-  res.on('error', () => {})
-  await new Promise((resolve) => res.once('close', resolve))
-  const bytes = Buffer.concat(chunks)
-  const { statusCode = 0, headers: answered, rawHeaders, complete } = res
-  const text = complete ? decode(bytes, answered['content-encoding']).toString() : String(bytes)
-  return { status: statusCode, headers: answered, rawHeaders, text, bytes, complete }
-}
-
-function decode(bytes: Buffer, encoding: string | undefined): Buffer {
-  if (bytes.length === 0) return bytes
-  if (encoding === 'gzip') return gunzipSync(bytes)
-  return encoding === 'br' ? brotliDecompressSync(bytes) : bytes
-}
-
-/** The values of a field, one for each line that was sent. */
-export function lines({ rawHeaders }: Answer, name: string): string[] {
-  return rawHeaders.filter(
-    (_, index) => index % 2 === 1 && rawHeaders[index - 1]?.toLowerCase() === name,
-  )
-}
-
 /** A promise, and the means to settle it. */
 export interface Signal<Value = void> {
   promise: Promise<Value>
@@ -324,4 +271,17 @@ export function signal<Value = void>(): Signal<Value> {
 /** A feature that makes this plan of every request. */
 export function feature(handle: AnyFeature['handle'], rest: Partial<AnyFeature> = {}): AnyFeature {
   return { name: 'probe', handle, ...rest }
+}
+
+/** A feature that remembers whole responses. */
+export function witness(limit = 1 << 20): {
+  probe: AnyFeature
+  seen: Sent[]
+  over: Promise<boolean>
+} {
+  const seen: Sent[] = []
+  const over = signal<boolean>()
+  const body = { limit, then: (sent: Sent) => void seen.push(sent) }
+  const probe = feature(async () => ({ body, end: ({ finished }) => over.resolve(finished) }))
+  return { probe, seen, over: over.promise }
 }

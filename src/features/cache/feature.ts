@@ -1,6 +1,7 @@
 /** The response cache as a feature: a request in, a Plan out. */
 import type { Entry } from '../../caching/entry.ts'
 import type { Flight } from '../../caching/flights.ts'
+import type { Origin } from '../../caching/ledger.ts'
 import type { Found } from '../../caching/shelf.ts'
 import { pass, type Exchange, type Feature, type Plan } from '../../http/exchange.ts'
 import { problem } from '../../http/problem.ts'
@@ -226,7 +227,7 @@ export function cacheFeature<Native>(mount: Mount<Native>): Feature<Native, Earl
     return { ...found, entry: { ...entry, body: await decoded(entry.body, 'gzip'), extra: { ...stored, packed: false } } }
   }
 
-  async function originOf({ base, x }: Visit<Native>, { snapshot }: Found): Promise<{ nonce: string; sequence: number } | undefined> {
+  async function originOf({ base, x }: Visit<Native>, { snapshot }: Found): Promise<Origin | undefined> {
     const { nonce, sequence } = snapshot
     if (nonce !== undefined) return { nonce, sequence }
     try {

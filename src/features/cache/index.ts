@@ -1,5 +1,6 @@
 /** The response cache: `tp.cache()`, `tp.invalidate()`. */
 import { boolean, callback, check, either, isFunction, optionError, word, type Kind } from '../../check.ts'
+import { TurnpikeError } from '../../errors.ts'
 import type { Shelf } from '../../caching/shelf.ts'
 import { unlink } from '../../caching/slot.ts'
 import { matches } from '../../store/glob.ts'
@@ -54,12 +55,16 @@ export interface Cache<Native, Middleware> extends CacheControl {
   (options: CacheOptions<Native>): Middleware
 }
 
-/** The response cache of one instance. */
-export interface ResponseCache<Native> {
-  readonly control: CacheControl
-  cache(options: CacheOptions<Native>): Feature<Native>
-  invalidate(options?: InvalidateOptions<Native>): Feature<Native>
-  stats(): CacheStats
+/** What an instance offers. */
+export interface Caching<Native, Middleware> {
+  /** Caches responses: `tp.cache(options)` makes a middleware, `tp.cache.invalidate()` and others control what is kept. */
+  readonly cache: Cache<Native, Middleware>
+  /**
+   * Invalidates after a request that succeeded, before the client sees the end of the response: its own
+   * URL, and what the options name. If that cannot be written, the request fails with 503.
+   * @throws TP_OPTION for an option that cannot be used
+   */
+  invalidate(options?: InvalidateOptions<Native>): Middleware
 }
 
 const texts: Kind = {
@@ -68,24 +73,40 @@ const texts: Kind = {
 }
 const INVALIDATE: Record<string, Kind> = { tags: either(texts, callback), purge: either(texts, callback), soft: boolean, when: callback, fail: word('closed', 'open') }
 
-export function responseCache<Native>(ground: Ground<Native>, shelf: Shelf): ResponseCache<Native> {
-  const engine = new CacheEngine(ground as Ground, shelf)
+/** @param open gives the ground and the shelf; it is not asked before something is cached */
+export function caching<Native, Middleware>(
+  open: () => { ground: Ground<Native>; shelf: Shelf },
+  mount: (feature: Feature<Native>) => Middleware,
+): Caching<Native, Middleware> {
+  let made: CacheEngine | undefined
+  const engine = (): CacheEngine => {
+    if (made) return made
+    const { ground, shelf } = open()
+    return (made = new CacheEngine(ground as Ground, shelf))
+  }
+  const cache = (options: CacheOptions<Native>): Middleware =>
+    mount(cacheFeature(mountOf(engine, options)) as Feature<Native>)
   return {
-    control: controlOf(engine),
-    cache: (options) => cacheFeature(mountOf(engine, options)) as Feature<Native>,
+    cache: Object.assign(cache, controlOf(engine)),
     invalidate(options = {}) {
       check('tp.invalidate()', options, INVALIDATE)
-      return { name: 'invalidate', handle: (x) => (x.isAgain ? pass : invalidateAfter(engine, options, x)) }
+      const handle: Feature<Native>['handle'] = (x) => (x.isAgain ? pass : invalidateAfter(engine(), options, x))
+      return mount({ name: 'invalidate', handle })
     },
-    stats: () => engine.stats(),
   }
 }
 
-function controlOf(engine: CacheEngine): CacheControl {
-  const { shelf, ground } = engine
+function controlOf(engine: () => CacheEngine): CacheControl {
+  /** Whose entries: nobody's are not everybody's. */
+  function tenanted(tenant: string | undefined): void {
+    if (tenant === undefined && engine().ground.tenant) {
+      throw new TurnpikeError('TP_KEY', 'tp.cache: the application has tenants: say whose entries are meant ({ tenant }).')
+    }
+  }
 
   async function invalidateAll(names: readonly string[], mode: 'hard' | 'soft' | 'glob', tenant: string | undefined): Promise<void> {
-    await engine.ledger(tenant).invalidate(names, mode)
+    tenanted(tenant)
+    await engine().ledger(tenant).invalidate(names, mode)
   }
 
   return {
@@ -100,6 +121,8 @@ function controlOf(engine: CacheEngine): CacheControl {
     async invalidatePattern(glob, { dryRun = false, tenant } = {}) {
       if (typeof glob !== 'string' || glob.includes('\n')) throw optionError('tp.cache.invalidatePattern()', 'glob', glob, "a pattern like '/products/*'")
       if (!dryRun) await invalidateAll([glob], 'glob', tenant)
+      tenanted(tenant)
+      const { shelf, ground } = engine()
       const readable = glob.split(/([*?]+)/).map((piece, i) => (i % 2 === 1 || piece === '' ? piece : part(piece, Infinity))).join('')
       const pattern = ground.keys.key('cache', tenant === undefined ? '*' : `${part(tenant, 32)}=*`, `${readable.replaceAll('?', '*')}*`)
       let count = 0
@@ -123,7 +146,7 @@ function controlOf(engine: CacheEngine): CacheControl {
       await Promise.all(Array.from({ length: concurrency }, work))
       return urls.length
     },
-    stats: () => engine.stats(),
+    stats: () => engine().stats(),
   }
 }
 

@@ -1,13 +1,14 @@
 /** A response on its way from the handler to the client: is it kept, shared, or replaced by what was there before? */
 import type { Entry } from '../../caching/entry.ts'
 import type { Flight } from '../../caching/flights.ts'
+import type { Origin } from '../../caching/ledger.ts'
 import type { Found } from '../../caching/shelf.ts'
 import type { Headers, Plan, Reply, Sent, SentHead } from '../../http/exchange.ts'
 import { directivesOf } from './directives.ts'
 import { deadlines } from './engine.ts'
 import { isPersonal } from './personal.ts'
 import { groupsOf, judge, storedFields, varyOf, type Verdict } from './policy.ts'
-import { CONDITIONS, isConditional, replyFrom } from './reply.ts'
+import { CONDITIONS, isConditional, replyFrom, type Asked } from './reply.ts'
 import { tagField, variantOf } from './keys.ts'
 import { packed, storedIn, storedOf, type Stored } from './stored.ts'
 import type { Visit } from './visit.ts'
@@ -17,7 +18,7 @@ export type Forward = 'miss' | 'stale' | 'request' | 'bypass'
 
 export interface MakingOptions {
   /** What the record of invalidations said before the handler's turn; undefined: nothing can be stored. */
-  origin: { nonce: string; sequence: number } | undefined
+  origin: Origin | undefined
   flight: Flight | undefined
   /** What was there before: served in an error's place, and revalidated. */
   former: Found | undefined
@@ -28,6 +29,8 @@ export class Making<Native> {
   readonly #visit: Visit<Native>
   readonly #options: MakingOptions
   readonly #began: number
+  /** The request as the client sent it: the handler sees other conditions. */
+  readonly #asked: Asked
   readonly #added: string[] = []
   #verdict: Verdict | undefined
   #entry: Entry | undefined
@@ -37,13 +40,16 @@ export class Making<Native> {
     this.#visit = visit
     this.#options = options
     this.#began = visit.engine.shelf.store.steady()
+    const { x } = visit
+    const conditions = new Map<string, string | undefined>(CONDITIONS.map((name) => [name, x.header(name)]))
+    this.#asked = { method: x.method, header: (name) => (conditions.has(name) ? conditions.get(name) : x.header(name)) }
   }
 
   /** The plan that carries it out. */
   plan(): Plan {
-    const { x, mount } = this.#visit
+    const { mount } = this.#visit
     const former = this.#former()
-    const mayReplace = former !== undefined || isConditional(x)
+    const mayReplace = former !== undefined || isConditional(this.#asked)
     const hidden = Object.fromEntries(CONDITIONS.map((name) => [name, undefined]))
     return {
       request: { ...hidden, ...this.#validators() },
@@ -164,7 +170,8 @@ export class Making<Native> {
 
   /** Another answer than the handler's: the former one for an error, or less than the whole. */
   #instead(sent: Sent): Reply | undefined {
-    const { x, mount, now, engine, place } = this.#visit
+    const { mount, now, engine, place } = this.#visit
+    const x = this.#asked
     const former = this.#former()
     if (former !== undefined && sent.status >= 500) {
       const { error } = deadlines(former, this.#options.former!.validUntil!)

@@ -53,7 +53,7 @@ const NEAR_BYTES = 32 * 1024 * 1024
 const WHERE = 'tp.cache()'
 
 /** @throws TP_OPTION for an option that cannot be used */
-export function mountOf<Native>(engine: CacheEngine, options: CacheOptions<Native>): Mount<Native> {
+export function mountOf<Native>(open: () => CacheEngine, options: CacheOptions<Native>): Mount<Native> {
   check(WHERE, options, KINDS)
   if (options.ttl === undefined) throw optionError(WHERE, 'ttl', undefined, "a duration like '5m', or 'auto' to go by the response's Cache-Control")
   check(`${WHERE}: query`, options.query ?? {}, { allow: names, ignore: names, sort: boolean })
@@ -65,7 +65,7 @@ export function mountOf<Native>(engine: CacheEngine, options: CacheOptions<Nativ
   const optional = (option: 'negativeTtl' | 'staleWhileRevalidate' | 'staleIfError'): number | undefined =>
     options[option] === undefined ? undefined : milliseconds(options[option])
   return {
-    engine,
+    engine: open(),
     options,
     name: options.name ?? 'cache',
     rules: {

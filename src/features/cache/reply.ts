@@ -11,20 +11,23 @@ const OF_304 = new Set(['cache-control', 'content-location', 'date', 'etag', 'ex
 /** Does the request ask for less than the whole? Then a handler must not see these fields. */
 export const CONDITIONS = ['if-none-match', 'if-modified-since', 'if-range', 'range'] as const
 
-export const isConditional = (x: Exchange): boolean => CONDITIONS.some((name) => x.header(name) !== undefined)
+/** What an answer depends on. */
+export type Asked = Pick<Exchange, 'method' | 'header'>
+
+export const isConditional = (x: Asked): boolean => CONDITIONS.some((name) => x.header(name) !== undefined)
 
 /** How old an entry is, in whole seconds (RFC 9111, 4.2.3). */
 export const ageOf = ({ storedAt, initialAge }: Entry, now: number): number =>
   Math.max(0, Math.floor((now - storedAt + initialAge) / 1000))
 
 /** May the entry be sent to this client, decoded here if need be? */
-export function isAcceptable(entry: Entry, x: Exchange): boolean {
+export function isAcceptable(entry: Entry, x: Asked): boolean {
   const { coding } = storedIn(entry)
   return coding === undefined || acceptsCoding(x.header('accept-encoding'), coding) || isDecodable(coding)
 }
 
 /** @param added fields of the cache's own: Cache-Status and, for what was stored before, Age */
-export function replyFrom(entry: Entry, x: Exchange, added: Headers): Reply | Promise<Reply> {
+export function replyFrom(entry: Entry, x: Asked, added: Headers): Reply | Promise<Reply> {
   const stored = storedIn(entry)
   const { status, coding, packed, etag } = stored
   const headers: Record<string, string | readonly string[]> = {}
@@ -44,7 +47,7 @@ export function replyFrom(entry: Entry, x: Exchange, added: Headers): Reply | Pr
   return whole(entry, x, headers)
 }
 
-function whole(entry: Entry, x: Exchange, headers: Record<string, string | readonly string[]>): Reply | Promise<Reply> {
+function whole(entry: Entry, x: Asked, headers: Record<string, string | readonly string[]>): Reply | Promise<Reply> {
   const { status, coding, packed, etag } = storedIn(entry)
   const { body } = entry
   const accepts = x.header('accept-encoding')

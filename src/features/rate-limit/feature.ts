@@ -69,6 +69,7 @@ export function rateLimitFeature<Native>(
 
   return {
     name: 'rateLimit',
+    onAgain: 'skip',
     ...(decider.early && {
       prepare(x) {
         try {

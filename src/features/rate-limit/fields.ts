@@ -23,7 +23,8 @@ export function fieldWriter({
   partitionKey,
 }: FieldOptions): (decision: Decision, now: number) => Headers {
   const names = new Map<string, string>()
-  const policies = new Map<string, string>()
+  /** The last item of each policy: most have one for ever. */
+  const items = new Map<string, { limit: number; windowMs: number; text: string }>()
 
   const quoted = (name: string): string => {
     let text = names.get(name)
@@ -31,12 +32,10 @@ export function fieldWriter({
     return text
   }
   const policyItem = ({ name, limit, windowMs }: PolicyState): string => {
-    const id = `${name} ${limit} ${windowMs}`
-    let text = policies.get(id)
-    if (text === undefined) {
-      text = `${quoted(name)};q=${limit}${windowMs > 0 ? `;w=${seconds(windowMs)}` : ''}`
-      if (policies.size < 1000) policies.set(id, text)
-    }
+    const last = items.get(name)
+    if (last && last.limit === limit && last.windowMs === windowMs) return last.text
+    const text = `${quoted(name)};q=${limit}${windowMs > 0 ? `;w=${seconds(windowMs)}` : ''}`
+    items.set(name, { limit, windowMs, text })
     return text
   }
   // Where nothing is counted, or a count never ends, there is no time within which `r` is all there is.

@@ -32,7 +32,7 @@
 local call, read, pack, sub = redis.call, struct.unpack, struct.pack, string.sub
 local floor, ceil, max, min = math.floor, math.ceil, math.max, math.min
 local MOST = 1099511627775 -- units in a run: 5 bytes
-local LONGEST = 100000000000000 -- ms: what 6 bytes hold beside the time of day
+local LONGEST = 10000000000000 -- ms: what 6 bytes hold, and what a reply tells to the last digit
 local judged = verb == 'c' or verb == 'd' or verb == 'p'
 local allowed = 1
 local ownLives

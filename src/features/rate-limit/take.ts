@@ -40,6 +40,7 @@ const HIGHEST_LIMIT = 1e12
 /** Arguments in front of the first policy, and of each policy. */
 const HEAD = 3
 const EACH = 9
+const [SPACE, MINUS, ZERO] = [32, 45, 48]
 
 function look(algorithm: string, asked: Asked, state: unknown): Usage | undefined {
   if (algorithm === 's') return slidingWindow(asked, state as SlidingState | undefined)
@@ -148,7 +149,22 @@ function memory(
 
 /** The numbers of a reply. */
 export function numbersOf(reply: string): number[] {
-  return reply.split(' ').map(Number)
+  const numbers: number[] = []
+  let number = 0
+  let sign = 1
+  for (let i = 0; i < reply.length; i++) {
+    const code = reply.charCodeAt(i)
+    if (code === SPACE) {
+      numbers.push(number * sign)
+      number = 0
+      sign = 1
+    } else if (code === MINUS) sign = -1
+    else if (code >= ZERO && code <= ZERO + 9) number = number * 10 + code - ZERO
+    // Lua writes what has more than 14 digits with an exponent.
+    else return reply.split(' ').map(Number)
+  }
+  numbers.push(number * sign)
+  return numbers
 }
 
 /**

@@ -29,7 +29,7 @@ export interface Usage<State = unknown> {
 /** Units that a run can hold: 5 bytes in Redis. */
 const MOST = 1099511627775
 /** Milliseconds that 6 bytes hold beside the time of day. */
-const LONGEST = 100000000000000
+const LONGEST = 10_000_000_000_000
 
 /** A run-length log: the uses of one cell of time share the run `runs[i]` (last time), `runs[i + 1]` (count). */
 export interface SlidingState {

@@ -205,8 +205,8 @@ export function sessionControl(ground: () => Ground, engines: readonly Engine[])
         for (let first = 0; ;) {
           const [seen = 0, ended = 0, left = 0] = await store.run(
             sweep,
-            [home.index, home.bar],
-            [folder, first, BATCH],
+            [home.index, home.bar, folder],
+            [first, BATCH],
           )
           removed += ended
           first += left

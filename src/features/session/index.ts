@@ -203,6 +203,13 @@ export function sessions<Native, Middleware>(
     sessionStore(options = {}) {
       const where = 'tp.sessionStore()'
       check(where, options, STORAGE)
+      if (ground().tenant)
+        throw optionError(
+          where,
+          'tenant',
+          'of turnpike()',
+          'left out: a Store does not see the request, and cannot tell whose session it is. Use tp.session()',
+        )
       const engine = engineOf(ground(), where, options, {
         name: 'sessionStore',
         secrets: [],

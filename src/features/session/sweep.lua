@@ -1,17 +1,17 @@
 -- Removes sessions that not-before has declared dead: one batch of the index.
 -- KEYS[1]  the user's index
 -- KEYS[2]  not-before
--- ARGV[1]  what stands before a member in a session's key (the keys have this user's tag, and so this slot)
--- ARGV[2]  how many of the index to pass over
--- ARGV[3]  how many to look at
+-- KEYS[3]  what stands before a member in a session's key: the sessions have this user's tag, and so this slot
+-- ARGV[1]  how many of the index to pass over
+-- ARGV[2]  how many to look at
 -- Reply: {looked at, removed with their session, left as they were}
 local at, exempt = string.match(redis.call('GET', KEYS[2]) or '', '^(%d+) ?(.*)$')
 local barred = tonumber(at or '-1')
-local first = tonumber(ARGV[2])
-local members = redis.call('ZRANGE', KEYS[1], first, first + tonumber(ARGV[3]) - 1)
+local first = tonumber(ARGV[1])
+local members = redis.call('ZRANGE', KEYS[1], first, first + tonumber(ARGV[2]) - 1)
 local removed, left = 0, 0
 for _, member in ipairs(members) do
-  local key = ARGV[1] .. member
+  local key = KEYS[3] .. member
   local header = redis.call('GETRANGE', key, 0, 46)
   if header == '' then
     redis.call('ZREM', KEYS[1], member)

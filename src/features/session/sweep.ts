@@ -7,13 +7,13 @@ import lua from './sweep.lua'
 export const sweep: Operation<number[]> = operation({
   name: 'session.sweep',
   lua,
-  memory(database, [index, bar], [folder, first, count], now) {
+  memory(database, [index, bar, folder], [first, count], now) {
     const { at, exempt } = barOf(database, bar!)
     const batch = ordered(database, index!).slice(Number(first), Number(first) + Number(count))
     const gone: string[] = []
     let removed = 0
     for (const [member] of batch) {
-      const key = `${String(folder)}${member}`
+      const key = folder! + member
       const kept = database.get<Kept>(key)
       const isDead = kept && member !== exempt && (headerOf(kept.blob)?.created ?? 0) <= at
       if (isDead && database.delete(key)) removed++

@@ -133,17 +133,9 @@ export class BlobVault implements Vault {
     const kind = `${cipher ? 'E' : 'J'}${meta.user === undefined ? '-' : 'u'}`
     const payload = cipher ? cipher.encrypt(text, member) : text
     const overflow = onOverflow === 'deny' ? 'deny' : 'evict'
-    const args = [
-      base,
-      Math.ceil(ttl),
-      absolute,
-      kind,
-      payload,
-      member,
-      maxPerUser,
-      overflow,
-      times,
-    ]
+    // A session that goes on under another id is no further one.
+    const most = times === '' ? maxPerUser : 0
+    const args = [base, Math.ceil(ttl), absolute, kind, payload, member, most, overflow, times]
     const reply = await this.#store.run(save, [session, index, bar], args, budget)
     if (reply[0] === 'gone' || reply[0] === 'full') return reply[0]
     if (reply[0] === 'conflict') return { conflict: this.read(String(reply[1]), member) }

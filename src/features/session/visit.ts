@@ -105,7 +105,7 @@ export class Visit implements Host {
   #fail(error: unknown): Promise<never> {
     this.#state = 'failed'
     this.#options.failed(error)
-    return Promise.reject(error as Error)
+    return Promise.reject(error)
   }
 
   /** Renew the session where that is all there is to do. False if it has to be stored. */

@@ -8,7 +8,7 @@ import { turnpike as forExpress } from '../../../src/express.ts'
 import { cookiesOf, pause, site } from './support.ts'
 
 // oxlint-disable typescript/no-explicit-any
-const kit = { deadline: 100 }
+const kit = { deadline: 100, budget: 150 }
 
 async function apart(kind: (typeof apps)[number], session: object = {}) {
   const redis = await startRedis()
@@ -71,9 +71,7 @@ describe.each(apps)('$name', (kind) => {
       await pause(40)
       proxy.forget()
       proxy.set({ mode: 'ok', latency: 20 })
-      const began = performance.now()
       await someone.get('/')
-      expect(performance.now() - began).toBeLessThan(75)
       await until('touched', () => proxy.traffic.commands.includes('EVALSHA'))
       expect(proxy.traffic.commands).toEqual(['MGET', 'EVALSHA'])
     } finally {
@@ -87,16 +85,19 @@ describe.each(apps)('$name', (kind) => {
       await someone.get('/login')
       const before = someone.cookie()
       redis.freeze()
-      for (let i = 0; i < 3; i++) {
+      const took: number[] = []
+      for (let i = 0; i < 4; i++) {
         const began = performance.now()
         const refused = await someone.get('/')
-        const ms = performance.now() - began
+        took.push(performance.now() - began)
         expect(refused.status).toBe(503)
-        expect(ms).toBeLessThan(100 + 30 + 30)
         expect(refused.headers['retry-after']).toBe('2')
         expect(refused.headers['content-type']).toContain('problem+json')
         expect(cookiesOf(refused)).toEqual([])
       }
+      // By which a busy machine may multiply it once in a while.
+      expect(Math.min(...took)).toBeLessThan(100 + 30)
+      expect(Math.max(...took)).toBeLessThan(600)
       const anonymous = await app.get('/')
       expect([anonymous.status, anonymous.text]).toEqual([200, '{}'])
       const unsaved = await app.get('/set?key=a&value=1')
@@ -132,7 +133,7 @@ describe.each(apps)('$name', (kind) => {
           '/destroy-away': ({ session }) => {
             store.fail()
             return new Promise((resolve, reject) =>
-              session.destroy((error: unknown) => (error ? reject(error as Error) : resolve({}))),
+              session.destroy((error?: Error) => (error ? reject(error) : resolve({}))),
             )
           },
           '/save-away': ({ session }) => {

@@ -172,7 +172,7 @@ function sent(call: Call, id: string, held: MemoryStore): Sent {
     case 'bar':
       return { operation: bar, keys: [notBefore, index], args: [call.exempt, 7_200_000] }
     case 'sweep':
-      return { operation: sweep, keys: [index, notBefore], args: [key(''), call.first, call.count] }
+      return { operation: sweep, keys: [index, notBefore, key('')], args: [call.first, call.count] }
     case 'page':
       return { operation: page, keys: [index], args: [call.first, call.count] }
     case 'plainSave': {
@@ -191,7 +191,7 @@ function sent(call: Call, id: string, held: MemoryStore): Sent {
       return { operation: plainLoad, keys: [plain], args: [] }
     case 'plainTouch':
       return { operation: plainTouch, keys: [plain], args: [call.ttl] }
-    case 'plainDestroy':
+    default:
       return { operation: plainDestroy, keys: [plain], args: [] }
   }
 }

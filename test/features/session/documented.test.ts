@@ -17,9 +17,9 @@ import {
 } from './support.ts'
 
 // oxlint-disable typescript/no-explicit-any
-type Done = (error?: unknown) => void
+type Done = (error?: Error) => void
 const called = (work: (done: Done) => void): Promise<void> =>
-  new Promise((resolve, reject) => work((error) => (error ? reject(error as Error) : resolve())))
+  new Promise((resolve, reject) => work((error) => (error ? reject(error) : resolve())))
 
 /** Routes that work with both, by callbacks. */
 const routes: Record<string, Route> = {
@@ -80,8 +80,8 @@ const routes: Record<string, Route> = {
   },
   '/store': async (native) => {
     const found: any = await new Promise((resolve, reject) => {
-      native.sessionStore.get(native.sessionID, (error: unknown, value: unknown) =>
-        error ? reject(error as Error) : resolve(value),
+      native.sessionStore.get(native.sessionID, (error: Error | null, value: unknown) =>
+        error ? reject(error) : resolve(value),
       )
     })
     return { found: found && { ...found, cookie: typeof found.cookie } }

@@ -68,7 +68,8 @@ describe.each(engines)('on the $name engine', (engine) => {
         })
         expect(text).toBe('{}')
       }
-      expect(events).toEqual(Array(2).fill({ name: 'sid', what: 'two-cookies', handle: undefined }))
+      const event = { name: 'sid', what: 'two-cookies', handle: undefined }
+      expect(events).toEqual([event, event])
       // The same one twice, or one beside a forged one, is one.
       expect(
         (await app.get('/', { Cookie: `sid=${victim.cookie()}; sid=${victim.cookie()}` })).text,
@@ -127,6 +128,50 @@ describe.each(engines)('on the $name engine', (engine) => {
         }
         expect(await other.json('/')).toEqual({})
       }
+    })
+
+    test('encrypt can be switched on: what was stored in the clear is read, and encrypted with its next save', async () => {
+      const { someone, opened, prefix } = start()
+      await someone.get('/set?key=word&value=confidential')
+      const now = start({ session: { encrypt: 'k'.repeat(32) } }, opened)
+      now.someone.jar.set('sid', someone.cookie()!)
+      expect(await now.someone.json('/')).toEqual({ word: 'confidential' })
+      await now.someone.get('/count')
+      expect(await now.someone.json('/')).toEqual({ word: 'confidential', count: 1 })
+      const redis = server()
+      if (!redis) return
+      const [key] = await keysOf(redis, `${prefix}:session:`)
+      expect(await redis.send('GET', key!)).not.toContain('confidential')
+    })
+
+    test('changing only the cookie saves the session', async () => {
+      const { someone } = start({
+        routes: {
+          '/longer': ({ session }) => {
+            session.cookie.maxAge = 3_600_000
+            return {}
+          },
+          '/cookie': ({ session }) => ({ whole: session.cookie.originalMaxAge }),
+        },
+      })
+      await someone.get('/set?key=a&value=1')
+      expect(cookiesOf(await someone.get('/longer'))[0]).toContain('Expires=')
+      expect(await someone.json('/cookie')).toEqual({ whole: 3_600_000 })
+    })
+
+    test('events tell of a login and a logout, by handles and without secrets', async () => {
+      const { app, someone } = start()
+      const events: any[] = []
+      app.tp.on('session', (event: any) => events.push(event))
+      await someone.get('/login')
+      const [{ handle } = { handle: '' }] = await app.tp.sessions.list('ada')
+      const { id } = await someone.json('/id')
+      await someone.get('/logout')
+      expect(events).toEqual([
+        { name: 'sid', what: 'login', handle },
+        { name: 'sid', what: 'logout', handle },
+      ])
+      expect(JSON.stringify(events)).not.toContain(id.slice(8))
     })
 
     test('maxBytes: a save beyond it fails with TP_SESSION_SIZE, and the old value is kept', async () => {

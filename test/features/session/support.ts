@@ -82,7 +82,8 @@ export function site(
   } = options
   const all: Record<string, Route> = { ...ROUTES, ...routes }
   const app = kind.start({
-    options: { store: opened.store, prefix: opened.prefix, ...kit },
+    // A busy machine is slow: unless a test is about it, no time is short.
+    options: { store: opened.store, prefix: opened.prefix, budget: '10s', ...kit },
     mount: (tp) => [
       ...before(tp),
       mount(tp, { secret: SECRET, cookie: { secure: false }, ...session }),

@@ -229,6 +229,7 @@ describe.each(engines)('users on the $name engine', (engine) => {
     expect(await app.tp.sessions.revokeAll('ada', { tenant: 'red' })).toBe(1)
     expect((await red.get('/', { 'x-tenant': 'red' })).text).toBe('{}')
     expect((await blue.get('/', { 'x-tenant': 'blue' })).text).toBe('{"userId":"ada"}')
+    expect(() => app.tp.sessionStore()).toThrow(expect.objectContaining({ code: 'TP_OPTION' }))
   })
 })
 

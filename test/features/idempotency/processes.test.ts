@@ -1,0 +1,148 @@
+import { fork, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import { Agent, request } from 'node:http'
+import { Redis } from 'ioredis'
+import { expect, onTestFinished, test } from 'vitest'
+import { startRedis } from '../../../src/testing.ts'
+
+const script = fileURLToPath(new URL('./server.mjs', import.meta.url))
+
+interface Server {
+  child: ChildProcess
+  port: number
+}
+
+async function start(...args: string[]): Promise<Server> {
+  const child = fork(script, args)
+  onTestFinished(() => void child.kill('SIGKILL'))
+  const [port] = (await once(child, 'message')) as [number]
+  return { child, port }
+}
+
+interface Answer {
+  status: number
+  text: string
+  replayed: boolean
+}
+
+const agent = new Agent({ keepAlive: false, maxSockets: Infinity })
+
+/** One attempt; rejects when the server dies meanwhile. */
+function pay(port: number, key: string, body: object): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const headers = { 'Idempotency-Key': key, 'Content-Type': 'application/json' }
+    const req = request({ port, path: '/pay', method: 'POST', agent, headers }, (res) => {
+      let text = ''
+      res.on('data', (piece) => (text += piece))
+      res.on('error', reject)
+      res.on('end', () => resolve({ status: res.statusCode!, text, replayed: res.headers['idempotency-replayed'] === 'true' }))
+    })
+    req.on('error', reject)
+    req.end(JSON.stringify(body))
+  })
+}
+
+const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
+
+test('must hold 1: 200 parallel first uses over two processes: one handler run, one answer', async () => {
+  await using store = await startRedis()
+  await using bank = await startRedis()
+  const servers = [await start(store.url, bank.url, '30s', '10s'), await start(store.url, bank.url, '30s', '10s')]
+  const answers = await Promise.all(Array.from({ length: 200 }, (_, i) => pay(servers[i % 2]!.port, 'k', { ms: 100 })))
+  expect(await bank.send('HGET', 'runs', 'k')).toBe('$1\r\n1\r\n')
+  expect(new Set(answers.map(({ status, text }) => `${status} ${text}`))).toEqual(new Set(['201 {"receipt":"receipt 1"}']))
+  expect(answers.filter(({ replayed }) => !replayed)).toHaveLength(1)
+}, 60_000)
+
+test('must hold 2: SIGKILL after the effect, before completion: the retry sees attempt 2', async () => {
+  await using store = await startRedis()
+  await using bank = await startRedis()
+  const [doomed, other] = [await start(store.url, bank.url, '1s', '0ms'), await start(store.url, bank.url, '1s', '0ms')]
+  const body = { ms: 0, hang: true, tell: true }
+  const first = pay(doomed.port, 'k', body).catch(() => 'killed')
+  await once(doomed.child, 'message')
+  doomed.child.kill('SIGKILL')
+  expect(await first).toBe('killed')
+  const killed = performance.now()
+  let answer = await pay(other.port, 'k', body)
+  while (answer.status === 409) {
+    await sleep(20)
+    answer = await pay(other.port, 'k', body)
+  }
+  expect(performance.now() - killed).toBeLessThan(2000)
+  expect(JSON.parse(answer.text)).toEqual({ receipt: 'receipt 1', attempt: 2, recovered: true })
+  expect(await bank.send('HGET', 'effects', 'k')).toBe('$1\r\n1\r\n')
+}, 60_000)
+
+test('kill -9: 50 kills over 500 keys, two clients each: no double effect, one answer, nobody stuck', async () => {
+  const KILLS = 50
+  const KEYS = 500
+  const LEASE = 1000
+  await using store = await startRedis()
+  await using bank = await startRedis()
+  const args = [store.url, bank.url, `${LEASE}ms`, '0ms']
+  const servers = await Promise.all(Array.from({ length: 3 }, () => start(...args)))
+  let kills = 0
+  let isOver = false
+  const killer = (async () => {
+    while (!isOver) {
+      await sleep(50 + Math.random() * 100)
+      const [victim] = servers.splice(Math.floor(Math.random() * servers.length), 1)
+      victim!.child.kill('SIGKILL')
+      kills++
+      servers.push(await start(...args))
+    }
+  })()
+  let broken = 0
+  let stuck = 0
+  async function client(key: string): Promise<string> {
+    let since: number | undefined
+    for (;;) {
+      const { port } = servers[Math.floor(Math.random() * servers.length)]!
+      const answer = await pay(port, key, { ms: 60 }).catch(() => undefined)
+      if (answer?.status === 409) {
+        since ??= performance.now()
+        stuck = Math.max(stuck, performance.now() - since)
+        await sleep(20)
+        continue
+      }
+      since = undefined
+      if (answer?.status === 201) return answer.text
+      broken++
+      await sleep(10)
+    }
+  }
+  const answers = new Map<string, Promise<string[]>>()
+  let next = 0
+  async function keep(): Promise<void> {
+    while (next < KEYS || kills < KILLS) {
+      const key = `key-${next++}`
+      const both = Promise.all([client(key), client(key)])
+      answers.set(key, both)
+      await both
+    }
+  }
+  await Promise.all(Array.from({ length: 8 }, keep))
+  isOver = true
+  await killer
+  const { hgetall } = await (async () => {
+    const redis = new Redis(bank.url)
+    const [effects, runs] = await Promise.all([redis.hgetall('effects'), redis.hgetall('runs')])
+    redis.disconnect()
+    return { hgetall: { effects, runs } }
+  })()
+  const repeated = Object.values(hgetall.runs).filter((runs) => Number(runs) > 1).length
+  const doubles = Object.values(hgetall.effects).filter((count) => count !== '1').length
+  console.log(`kill -9: ${kills} kills, ${answers.size} keys, ${broken} broken requests, ${repeated} keys run more than once, ${doubles} double effects, longest stretch of 409: ${Math.round(stuck)} ms (lease ${LEASE} ms)`)
+  expect(kills).toBeGreaterThanOrEqual(KILLS)
+  expect(answers.size).toBeGreaterThanOrEqual(KEYS)
+  expect(repeated).toBeGreaterThan(0)
+  expect(doubles).toBe(0)
+  expect(Object.keys(hgetall.effects)).toHaveLength(answers.size)
+  for (const both of answers.values()) {
+    const [one, two] = await both
+    expect(two).toBe(one)
+  }
+  expect(stuck).toBeLessThan(LEASE + 1000)
+}, 180_000)

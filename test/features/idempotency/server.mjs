@@ -1,0 +1,34 @@
+// A shop in a process that is killed at any moment. Its effects happen in a second Redis, in a
+// transaction that knows the step's key; runs of the handler are counted there, too.
+import express from 'express'
+import { Redis } from 'ioredis'
+import { turnpike } from 'turnpike/express'
+
+const [url, bank, lease, wait] = process.argv.slice(2)
+const tp = turnpike({ redis: url, deadline: '2s', budget: '2s' })
+const effects = new Redis(bank)
+effects.defineCommand('charge', {
+  numberOfKeys: 0,
+  lua: `local receipt = redis.call('HGET', 'receipts', ARGV[1])
+    if receipt then return receipt end
+    redis.call('HINCRBY', 'effects', ARGV[2], 1)
+    receipt = 'receipt ' .. redis.call('INCR', 'count')
+    redis.call('HSET', 'receipts', ARGV[1], receipt)
+    return receipt`,
+})
+const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
+const app = express()
+app.post('/pay', tp.idempotency({ scope: () => 'me', lease, wait }), express.json(), async (req, res) => {
+  const { idempotency, body } = req
+  await effects.hincrby('runs', idempotency.key, 1)
+  await sleep(Math.random() * body.ms)
+  const receipt = await idempotency.step('charge', ({ key }) => effects.charge(key, idempotency.key))
+  await sleep(Math.random() * body.ms)
+  if (body.hang && idempotency.attempt === 1) {
+    process.send('charged')
+    await sleep(60_000)
+  }
+  res.status(201).json({ receipt, ...(body.tell && { attempt: idempotency.attempt, recovered: idempotency.recovered }) })
+})
+await tp.ready()
+const server = app.listen(0, '127.0.0.1', () => process.send(server.address().port))

@@ -1,0 +1,336 @@
+import { setImmediate as tick } from 'node:timers/promises'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
+import { turnpike } from '../../../src/node.ts'
+import { MemoryStore } from '../../../src/store/memory.ts'
+import type { Store } from '../../../src/store/store.ts'
+import { startRedis } from '../../../src/testing.ts'
+import { bothEngines } from '../../support/engines.ts'
+import { openStore } from '../../support/stores.ts'
+import { until } from '../../support/until.ts'
+
+const engines = bothEngines()
+
+/** A resource that heeds fencing tokens, as a database would. */
+function fakeDatabase() {
+  let last = 0
+  return {
+    write(token: number): boolean {
+      if (token < last) return false
+      last = token
+      return true
+    },
+  }
+}
+
+describe.each(engines)('locks on the $name engine', ({ open, server }) => {
+  function kit() {
+    const opened = open()
+    const tp = turnpike({ store: opened.store, prefix: opened.prefix })
+    const events: string[] = []
+    tp.on('lock', ({ what }) => events.push(what))
+    return { ...opened, tp, events, other: turnpike({ store: opened.store, prefix: opened.prefix }) }
+  }
+
+  test('one holder at a time; the next one has a greater token', async () => {
+    const { tp, other, events } = kit()
+    const first = await tp.lock.acquire('a')
+    await expect(other.lock.acquire('a')).rejects.toMatchObject({ code: 'TP_LOCKED', status: 423 })
+    expect(await other.lock('b', {}, () => 'free')).toBe('free')
+    expect(await first.release()).toBe(true)
+    const second = await other.lock.acquire('a')
+    expect(second.token).toBeGreaterThan(first.token)
+    expect(await first.release()).toBe(true)
+    await expect(tp.lock.acquire('a')).rejects.toMatchObject({ code: 'TP_LOCKED' })
+    expect(events).toEqual(['acquired', 'refused'])
+  })
+
+  test('the work is done under the lock, which is given back whatever it comes to', async () => {
+    const { tp, other } = kit()
+    await expect(
+      tp.lock('a', {}, async (signal, { token }) => {
+        expect(signal.aborted).toBe(false)
+        expect(token).toBeGreaterThan(0)
+        await expect(other.lock('a', {}, () => 1)).rejects.toMatchObject({ code: 'TP_LOCKED' })
+        throw new Error('mine')
+      }),
+    ).rejects.toThrow('mine')
+    expect(await other.lock('a', {}, () => 1)).toBe(1)
+  })
+
+  test('who waits is woken by the release, here and in another instance', async () => {
+    const { tp, other } = kit()
+    for (const waiter of [tp, other]) {
+      const held = await tp.lock.acquire('a')
+      const waiting = waiter.lock('a', { wait: '1m' }, () => 'mine')
+      await new Promise((resolve) => setTimeout(resolve, 60))
+      await held.release()
+      expect(await waiting).toBe('mine')
+    }
+  })
+
+  test('a wait ends after `wait`, or with its signal', async () => {
+    const { tp, advance } = kit()
+    await tp.lock.acquire('a', { ttl: '1h' })
+    const waiting = expect(tp.lock.acquire('a', { wait: '5s' })).rejects.toMatchObject({ code: 'TP_LOCKED' })
+    await tick()
+    await advance('5s')
+    await waiting
+    const stop = new AbortController()
+    const stopped = expect(tp.lock.acquire('a', { wait: '5s', signal: stop.signal })).rejects.toThrow('enough')
+    await tick()
+    stop.abort(new Error('enough'))
+    await stopped
+    expect(() => AbortSignal.abort(new Error('before')).throwIfAborted()).toThrow('before')
+    await expect(tp.lock.acquire('b', { signal: AbortSignal.abort(new Error('before')) })).rejects.toThrow('before')
+  })
+
+  test('a crashed holder’s lock is free after its lease; a live one’s is renewed', async () => {
+    const { tp, other, advance } = kit()
+    const held = await tp.lock.acquire('a', { ttl: '9s' })
+    for (let i = 0; i < 10; i++) {
+      await advance('3s')
+      await new Promise((resolve) => setTimeout(resolve, 15))
+    }
+    expect(held.lost).toBe(false)
+    await expect(other.lock.acquire('a')).rejects.toMatchObject({ code: 'TP_LOCKED' })
+    await held.release()
+  })
+
+  test('several names are taken in sorted order, all or none', async () => {
+    const { tp, other, advance } = kit()
+    const both = await tp.lock.acquire(['b', 'a', 'b'])
+    expect(Object.keys(both.tokens)).toEqual(['a', 'b'])
+    await expect(other.lock.acquire(['0', 'b'])).rejects.toMatchObject({ code: 'TP_LOCKED' })
+    expect(await tp.lock('0', {}, () => 'free')).toBe('free')
+    expect(await both.release()).toBe(true)
+    // Nobody deadlocks.
+    const all = Promise.all([
+      tp.lock(['a', 'b'], { wait: '1m' }, () => tick()),
+      other.lock(['b', 'a'], { wait: '1m' }, () => tick()),
+    ])
+    // A message may come before anybody listens; the poll behind it runs by this clock.
+    let isOver = false
+    void all.then(() => (isOver = true))
+    await until('both are done', async () => {
+      await advance('1s')
+      return isOver
+    })
+  })
+
+  test('fair: who came first is served first, over two instances', async () => {
+    const { tp, other } = kit()
+    const order: number[] = []
+    const held = await tp.lock.acquire('a', { fair: true })
+    const all: Promise<unknown>[] = []
+    for (let i = 0; i < 6; i++) {
+      all.push((i % 2 ? tp : other).lock('a', { fair: true, wait: '1m' }, () => void order.push(i)))
+      await new Promise((resolve) => setTimeout(resolve, 25))
+    }
+    await held.release()
+    await Promise.all(all)
+    expect(order).toEqual([0, 1, 2, 3, 4, 5])
+  })
+
+  test('once: one run over all instances; a run that fails may be repeated', async () => {
+    const { tp, other, advance } = kit()
+    await expect(tp.once('report', '1d', () => Promise.reject(new Error('no')))).rejects.toThrow('no')
+    let runs = 0
+    const work = async () => {
+      await tick()
+      return ++runs
+    }
+    const all = await Promise.all([tp, other, tp, other].map((each) => each.once('report', '1d', work)))
+    expect(all.filter(({ ran }) => ran)).toEqual([{ ran: true, value: 1 }])
+    expect(await other.once('report', '1d', work)).toEqual({ ran: false })
+    await advance('1d')
+    expect(await other.once('report', '1d', work)).toEqual({ ran: true, value: 2 })
+  })
+
+  test('must hold 1: event loop blocked beyond the lease: signal aborted, the stale token refused by a fake database', async () => {
+    const { tp, other, advance, events } = kit()
+    const database = fakeDatabase()
+    let stale = 0
+    let aborted = false
+    const blocked = tp.lock('a', { ttl: '10s' }, async (signal, holding) => {
+      stale = holding.token
+      // Everything stands still here, and time goes on: no renewal can have happened.
+      await advance('11s')
+      expect(() => holding.throwIfLost()).toThrow(expect.objectContaining({ code: 'TP_LOCK_LOST' }))
+      aborted = signal.aborted
+      await other.lock('a', {}, (_signal, { token }) => expect(database.write(token)).toBe(true))
+      return 'done'
+    })
+    await expect(blocked).rejects.toMatchObject({ code: 'TP_LOCK_LOST' })
+    expect(aborted).toBe(true)
+    expect(database.write(stale)).toBe(false)
+    expect(events).toEqual(['acquired', 'lost'])
+  })
+
+  test('must hold 2: release after expiry never frees the new owner', async () => {
+    const { tp, other, advance } = kit()
+    const old = await tp.lock.acquire('a', { ttl: '10s' })
+    await advance('11s')
+    const current = await other.lock.acquire('a', { ttl: '10s' })
+    expect(await old.release()).toBe(false)
+    await expect(tp.lock.acquire('a')).rejects.toMatchObject({ code: 'TP_LOCKED' })
+    expect(current.lost).toBe(false)
+    expect(await current.release()).toBe(true)
+  })
+
+  test('must hold 3: renewal in flight during release: no resurrection, no unhandled rejection', async () => {
+    const { tp, other, advance } = kit()
+    for (let i = 0; i < 20; i++) {
+      const held = await tp.lock.acquire('a', { ttl: '9s' })
+      // Both are sent in one go, in either order.
+      const [released] = i % 2 ? await Promise.all([held.release(), advance('3s')]) : (await Promise.all([advance('3s'), held.release()])).toReversed()
+      expect(released).toBe(true)
+      expect(held.lost).toBe(false)
+      const next = await other.lock.acquire('a', { ttl: '9s' })
+      await next.release()
+    }
+  })
+
+  test('must hold 4: the app’s clock off by an hour: no effect', async () => {
+    const { tp, other, advance } = kit()
+    const now = Date.now
+    onTestFinished(() => void (Date.now = now))
+    const first = await tp.lock.acquire('a', { ttl: '10s' })
+    Date.now = () => now() + 3_600_000
+    expect(first.lost).toBe(false)
+    await expect(other.lock.acquire('a')).rejects.toMatchObject({ code: 'TP_LOCKED' })
+    await advance('11s')
+    Date.now = () => now() - 3_600_000
+    expect(first.lost).toBe(true)
+    const second = await other.lock.acquire('a')
+    expect(second.token).toBeGreaterThan(first.token)
+    await second.release()
+  })
+
+  test('tokens grow although their counter was lost', async () => {
+    const { tp, prefix, advance } = kit()
+    const redis = server()
+    const first = await tp.lock('a', {}, (_signal, { token }) => token)
+    if (redis) await redis.send('UNLINK', `${prefix}:lock:{a}:token`)
+    else await advance('8d')
+    await advance('1ms')
+    expect(await tp.lock('a', {}, (_signal, { token }) => token)).toBeGreaterThan(first)
+  })
+
+  test('close() gives back what this instance holds', async () => {
+    const { other, prefix, store } = kit()
+    const close = vi.spyOn(store, 'close').mockImplementation(async () => {})
+    const tp = turnpike({ store, prefix })
+    await tp.lock.acquire('a')
+    await tp.semaphore('s', { limit: 1 }).acquire()
+    await tp.close()
+    expect(await other.lock('a', {}, () => 'free')).toBe('free')
+    expect(await other.semaphore('s', { limit: 1 }).using(() => 'free')).toBe('free')
+    close.mockRestore()
+  })
+
+  test('what cannot be used is refused at once', async () => {
+    const { tp } = kit()
+    await expect(tp.lock.acquire('')).rejects.toMatchObject({ code: 'TP_KEY' })
+    await expect(tp.lock.acquire([])).rejects.toMatchObject({ code: 'TP_KEY' })
+    await expect(tp.lock.acquire('a', { tl: '1s' } as object)).rejects.toThrow('Did you mean ttl?')
+    await expect(tp.lock.acquire('a', { ttl: 10 })).rejects.toMatchObject({ code: 'TP_OPTION' })
+    await expect((tp.lock as any)('a', () => 1)).rejects.toMatchObject({ code: 'TP_OPTION' })
+    expect(() => (tp.exclusive as any)({})).toThrow(expect.objectContaining({ code: 'TP_OPTION' }))
+  })
+})
+
+/** A store whose subscribers hear nothing, and that counts its commands. */
+function deaf(store: Store): { store: Store; count(): number } {
+  let count = 0
+  const silent = new Proxy(store, {
+    get(target, name) {
+      if (name === 'subscribe') return () => () => {}
+      const value = Reflect.get(target, name) as unknown
+      if (name === 'run') count++
+      return typeof value === 'function' ? value.bind(target) : value
+    },
+  })
+  return { store: silent, count: () => count }
+}
+
+describe.each(['in-process', 'Redis'])('on the %s engine in real time', (kind) => {
+  test('must hold 6: 1,000 waiters with lost messages: progress, no stampede', async () => {
+    const redis = kind === 'Redis' ? await startRedis() : undefined
+    onTestFinished(() => redis?.stop())
+    const real = redis ? openStore({ source: redis.url, deadline: 5000 }).store : new MemoryStore()
+    const { store, count } = deaf(real)
+    // Each instance stands for a process.
+    const kits = Array.from({ length: 4 }, () => turnpike({ store, prefix: 'p' }))
+    let inside = 0
+    const began = performance.now()
+    await Promise.all(
+      Array.from({ length: 1000 }, (_, i) =>
+        kits[i % 4]!.lock('a', { wait: '2m', ttl: '1m' }, async () => {
+          expect(++inside).toBe(1)
+          await tick()
+          inside--
+        }),
+      ),
+    )
+    console.log(`1,000 waiters without messages, ${kind}: ${(count() / 1000).toFixed(2)} commands for each release, ${Math.round(performance.now() - began)} ms`)
+    expect(count()).toBeLessThan(5000)
+  }, 120_000)
+})
+
+test('must hold 5: Redis restarted while held: loss reported within the lease', async () => {
+  await using redis = await startRedis()
+  await using tp = turnpike({ redis: redis.url })
+  await tp.ready()
+  const held = await tp.lock.acquire('a', { ttl: '1500ms' })
+  const taken = performance.now()
+  let at = 0
+  held.signal.addEventListener('abort', () => (at = performance.now() - taken))
+  await redis.restart()
+  await until('the signal fires', () => at > 0)
+  expect(at).toBeLessThan(1500 + 130)
+  expect(held.lost).toBe(true)
+  expect(await held.release()).toBe(false)
+  await tp.ready()
+  await (await tp.lock.acquire('a', { wait: '2s' })).release()
+})
+
+test('Redis frozen while held: the signal fires when the lease may be over, not later', async () => {
+  await using redis = await startRedis()
+  await using tp = turnpike({ redis: redis.url })
+  await tp.ready()
+  const held = await tp.lock.acquire('a', { ttl: '800ms' })
+  const taken = performance.now()
+  redis.freeze()
+  await new Promise((resolve) => held.signal.addEventListener('abort', resolve))
+  const ms = performance.now() - taken
+  redis.thaw()
+  expect(ms).toBeGreaterThan(700)
+  expect(ms).toBeLessThan(1000)
+})
+
+test('a lock whose reply was lost does not stay behind', async () => {
+  await using redis = await startRedis()
+  const { startFaultProxy } = await import('../../support/fault-proxy.ts')
+  await using proxy = await startFaultProxy(redis.port)
+  await using tp = turnpike({ redis: proxy.url })
+  await using other = turnpike({ redis: redis.url })
+  await Promise.all([tp.ready(), other.ready()])
+  await tp.lock('warm', {}, () => {})
+  proxy.set({ mode: 'stallDown' })
+  await expect(tp.lock.acquire('a', { ttl: '1m' })).rejects.toMatchObject({ code: 'TP_UNAVAILABLE' })
+  proxy.set({ mode: 'ok' })
+  const next = await other.lock.acquire('a', { wait: '5s' })
+  await next.release()
+})
+
+test('waitReplicas: a lock that no replica has does not count', async () => {
+  await using master = await startRedis()
+  await using replica = await startRedis({ args: ['--replicaof', '127.0.0.1', String(master.port)] })
+  await using tp = turnpike({ redis: master.url, deadline: '2s' })
+  await tp.ready()
+  await until('the replica follows', async () => (await replica.send('INFO', 'replication')).includes('master_link_status:up'), 10_000)
+  await (await tp.lock.acquire('a', { waitReplicas: 1 })).release()
+  await expect(tp.lock.acquire('a', { waitReplicas: 2 })).rejects.toMatchObject({ code: 'TP_UNAVAILABLE' })
+  // It is not left behind, either.
+  await (await tp.lock.acquire('a', { wait: '2s' })).release()
+})

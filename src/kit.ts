@@ -8,6 +8,8 @@ import { Emitter, type EventName, type Listener } from './events.ts'
 import { TurnpikeError } from './errors.ts'
 import type { Ground } from './features/ground.ts'
 import { caching, type Caching } from './features/cache/index.ts'
+import { data } from './features/data/index.ts'
+import type { Data } from './features/data/options.ts'
 import { idempotency } from './features/idempotency/index.ts'
 import type { IdempotencyOptions } from './features/idempotency/options.ts'
 import { locking, type Locking } from './features/lock/index.ts'
@@ -106,6 +108,8 @@ export interface Turnpike<Native, Middleware>
    * @throws TP_OPTION for an option that cannot be used
    */
   idempotency(options?: IdempotencyOptions<Native>): Middleware
+  /** Plain values over the machinery of the response cache: get-or-fetch, wrap, namespaces, counters. */
+  readonly data: Data
   /** What requests can be counted by. */
   readonly key: KeyHelpers<Native>
   /** Answers `/live`, `/ready` and the state of Redis. */
@@ -232,6 +236,7 @@ function kit<Native, Middleware extends object>(
     ...sessions(() => ground('session'), (feature) => adapter.mount(feature)),
     idempotency: (given) => mount(idempotency(ground('idempotency'), given)),
     ...caching(opened, mount),
+    data: data(opened),
     ...locks.locks,
     ...places.semaphores,
     key: keyHelpers((native) => adapter.exchange(native)),

@@ -107,10 +107,12 @@ export function connectAdapter<
     }
 
     #address(): string | undefined {
-      const { ip, app } = this.native as Framework
       const { remoteAddress } = this.native.socket
-      if (app?.get === undefined) return remoteAddress
       const isForwarded = this.native.headers['x-forwarded-for'] !== undefined
+      // Nothing forwarded: then Express, too, takes the socket's address, but goes a long way to it.
+      if (!isForwarded && !Object.hasOwn(this.native, 'ip')) return remoteAddress
+      const { ip, app } = this.native as Framework
+      if (app?.get === undefined) return remoteAddress
       if (!isForwarded || !believesAnybody(app.get('trust proxy fn'))) return ip
       if (!warned) {
         warned = true

@@ -30,6 +30,13 @@ const COMMANDS = [
   'zrange',
   'zremrangebyrank',
   'zremrangebyscore',
+  // sessions
+  'mget',
+  'getrange',
+  'setrange',
+  'zcount',
+  'zrangebyscore',
+  'zrem',
   // resets that reach the deny caches of other processes
   'publish',
   'subscribe',

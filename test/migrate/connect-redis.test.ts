@@ -57,7 +57,7 @@ function appOver(middleware: RequestHandler) {
     req.session.destroy((error) => (error ? next(error) : res.json({})))
   })
   app.get('/me', (req, res) => {
-    res.json({ ...req.session, cookie: undefined })
+    res.json({ ...(req.session as object), cookie: undefined })
   })
   let cookie = ''
   return {

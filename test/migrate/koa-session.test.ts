@@ -6,7 +6,6 @@ import { describe, expect, test } from 'vitest'
 import { turnpike } from '../../src/koa.ts'
 import { testStore } from '../../src/testing.ts'
 
-// oxlint-disable typescript/no-explicit-any
 const before = (app: Koa): Koa.Middleware => {
   app.keys = ['secret']
   const kept = new Map<string, unknown>()
@@ -15,10 +14,7 @@ const before = (app: Koa): Koa.Middleware => {
     set: async (key: string, value: object) => void kept.set(key, structuredClone(value)),
     destroy: async (key: string) => void kept.delete(key),
   }
-  return createSession(
-    { store: store as never, key: 'sid' },
-    app as never,
-  ) as unknown as Koa.Middleware
+  return createSession({ store, key: 'sid' }, app as never)
 }
 
 const after = (): Koa.Middleware =>

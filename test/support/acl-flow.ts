@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { turnpike, type NodeMiddleware } from '../../src/node.ts'
+import { turnpike, type NodeMiddleware, type SessionRequest } from '../../src/node.ts'
 import { until } from './until.ts'
 
 /** Uses everything that turnpike asks of Redis, and throws at the first thing that does not work. Gives what it was warned of. */
@@ -81,5 +81,70 @@ export async function useEverything(redis: string, prefix: string): Promise<stri
     server.closeAllConnections()
     server.close()
   }
+  other.on('error', ({ error }) => warnings.push(String(error)))
+  await useSessions(other, `${prefix}:old:`, must, () => warnings.length > 0)
   return warnings
+}
+
+type Kit = ReturnType<typeof turnpike>
+
+/** Sessions: what is stored, renewed, listed, driven out and ended. */
+async function useSessions(
+  tp: Kit,
+  legacyPrefix: string,
+  must: (what: string, holds: unknown) => void,
+  isBroken: () => boolean,
+): Promise<void> {
+  const session = tp.session({
+    secret: 'a secret',
+    cookie: { secure: false },
+    maxPerUser: 2,
+    touchAfter: 0,
+    legacyPrefix,
+  })
+  const server = createServer((req, res) => {
+    session(req, res, (error) => {
+      const { session } = req as SessionRequest
+      const work = error
+        ? Promise.reject(error as Error)
+        : req.url === '/in'
+          ? session.login('ann')
+          : req.url === '/out'
+            ? session.logout()
+            : Promise.resolve(void Object.assign(session, req.url === '/add' ? { a: 1 } : {}))
+      work.then(
+        () => res.end(JSON.stringify(session)),
+        (error: unknown) => {
+          res.statusCode = 500
+          res.end(String(error))
+        },
+      )
+    })
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  async function get(path: string, cookie = ''): Promise<{ text: string; cookie: string }> {
+    const response = await fetch(`http://127.0.0.1:${port}${path}`, { headers: { cookie } })
+    const text = await response.text()
+    if (response.status !== 200) throw new Error(text)
+    return { text, cookie: response.headers.get('set-cookie')?.split(';')[0] ?? cookie }
+  }
+  try {
+    const anonymous = await get('/add')
+    const ann = await get('/in', anonymous.cookie)
+    must('a session', (await get('/add', ann.cookie)).text.includes('"ann"'))
+    const [before] = await tp.sessions.list('ann')
+    await until('a touch', async () => {
+      await get('/', ann.cookie)
+      return isBroken() || (await tp.sessions.list('ann'))[0]!.lastSeen > before!.lastSeen
+    })
+    for (let i = 0; i < 3; i++) await get('/in')
+    must('one is driven out', (await tp.sessions.count('ann')) === 2)
+    const last = await get('/in')
+    await get('/out', last.cookie)
+    must('all are ended', (await tp.sessions.revokeAll('ann')) === 1)
+  } finally {
+    server.closeAllConnections()
+    server.close()
+  }
 }

@@ -1,7 +1,8 @@
 /** Invalidation after a request has changed something. */
 import type { Exchange, Plan } from '../../http/exchange.ts'
 import type { CacheEngine } from './engine.ts'
-import { purgeTag, tagField, urlTags } from './keys.ts'
+import { tagField } from '../../caching/names.ts'
+import { purgeTag, urlTags } from './keys.ts'
 import type { InvalidateOptions } from './options.ts'
 
 type Passing = Exclude<Plan, { reply: NonNullable<Plan['reply']> }>

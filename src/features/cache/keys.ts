@@ -1,15 +1,8 @@
 /** What a response is kept under. */
-import { createHash } from 'node:crypto'
+import { digest } from '../../caching/names.ts'
 import type { Exchange } from '../../http/exchange.ts'
 import { part, type Subject } from '../../store/keys.ts'
 import type { QueryOptions } from './options.ts'
-
-/** Parts with their lengths, so that no two lists are written alike. */
-export function digest(parts: readonly string[]): string {
-  const hash = createHash('sha256')
-  for (const each of parts) hash.update(`${each.length}:`).update(JSON.stringify(each))
-  return hash.digest('base64url').slice(0, 32)
-}
 
 /** The path and the query of a target. */
 export function split(url: string): [path: string, query: string] {
@@ -62,9 +55,6 @@ function targetOf(url: string): string {
   const { pathname, search } = new URL(url)
   return pathname + search
 }
-
-/** A tag of the application's, as a field of the record. */
-export const tagField = (tag: string): string => (tag.length <= 200 ? `t:${tag}` : `t:~${digest([tag])}`)
 
 /** What tells one resource from another, and how it can be purged. */
 export interface Identity {

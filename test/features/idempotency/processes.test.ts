@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { Agent, request } from 'node:http'
 import { Redis } from 'ioredis'
-import { expect, onTestFinished, test } from 'vitest'
+import { afterEach, expect, test } from 'vitest'
 import { startRedis } from '../../../src/testing.ts'
 
 const script = fileURLToPath(new URL('./server.mjs', import.meta.url))
@@ -13,11 +13,19 @@ interface Server {
   port: number
 }
 
+const children = new Set<ChildProcess>()
+afterEach(() => children.forEach((child) => child.kill('SIGKILL')))
+
 async function start(...args: string[]): Promise<Server> {
-  const child = fork(script, args)
-  onTestFinished(() => void child.kill('SIGKILL'))
-  const [port] = (await once(child, 'message')) as [number]
-  return { child, port }
+  for (let attempt = 0; ; attempt++) {
+    const child = fork(script, args, { stdio: ['ignore', 'ignore', 'ignore', 'ipc'] })
+    children.add(child)
+    const port = await Promise.race([once(child, 'message').then(([port]) => port as number), once(child, 'exit')])
+    if (typeof port === 'number') return { child, port }
+    // The package may just be built anew beside us.
+    if (attempt === 20) throw new Error('the server does not start')
+    await sleep(500)
+  }
 }
 
 interface Answer {

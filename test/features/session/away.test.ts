@@ -4,10 +4,10 @@ import { apps } from '../../support/apps.ts'
 import { startFaultProxy } from '../../support/fault-proxy.ts'
 import { until } from '../../support/until.ts'
 import { startRedis, testStore } from '../../../src/testing.ts'
+import type { Operation } from '../../../src/store/store.ts'
 import { turnpike as forExpress } from '../../../src/express.ts'
 import { cookiesOf, pause, site } from './support.ts'
 
-// oxlint-disable typescript/no-explicit-any
 const kit = { deadline: 100, budget: 150 }
 
 async function apart(kind: (typeof apps)[number], session: object = {}) {
@@ -61,7 +61,25 @@ describe.each(apps)('$name', (kind) => {
     }
   })
 
-  test('a touch is sent when it is due, and nobody waits for it', async () => {
+  test('nobody waits for a touch', async () => {
+    const store = testStore()
+    const run = store.run.bind(store)
+    let touches = 0
+    store.run = ((operation: Operation, ...rest: any[]) => {
+      if (operation.name !== 'session.touch') return (run as any)(operation, ...rest)
+      touches++
+      return new Promise(() => {})
+    }) as typeof run
+    const someone = site(kind, { store, prefix: 'tp' }).browser()
+    await someone.get('/set?key=a&value=1')
+    await store.advance('3h')
+    await someone.get('/')
+    await store.advance('3h')
+    expect(await someone.json('/')).toEqual({ a: '1' })
+    expect(touches).toBe(2)
+  })
+
+  test('a touch is sent when it is due', async () => {
     const { proxy, someone, stop } = await apart(kind, { touchAfter: 30 })
     try {
       await someone.get('/set?key=a&value=1')

@@ -232,10 +232,7 @@ test(
           for (const { turn, call } of steps) {
             if (turn > 0) {
               await clock.turn(turn)
-              await onRedis(
-                { operation: age as Operation, keys: [], args: [prefix, turn] },
-                clock.now(),
-              )
+              await onRedis({ operation: age, keys: [], args: [prefix, turn] }, clock.now())
             }
             const each = sent(call, prefix, held)
             const twin = rounded(

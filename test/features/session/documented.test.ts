@@ -16,7 +16,6 @@ import {
   type SiteOptions,
 } from './support.ts'
 
-// oxlint-disable typescript/no-explicit-any
 type Done = (error?: Error) => void
 const called = (work: (done: Done) => void): Promise<void> =>
   new Promise((resolve, reject) => work((error) => (error ? reject(error) : resolve())))

@@ -7,7 +7,6 @@ import { apps } from '../../support/apps.ts'
 import { bothEngines } from '../../support/engines.ts'
 import { ageing, cookiesOf, gate, keysOf, site, within, type SiteOptions } from './support.ts'
 
-// oxlint-disable typescript/no-explicit-any
 const engines = bothEngines()
 
 describe.each(engines)('on the $name engine', (engine) => {

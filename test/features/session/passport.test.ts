@@ -10,11 +10,10 @@ import { bothEngines } from '../../support/engines.ts'
 import request from 'supertest'
 import { browser, SECRET } from './support.ts'
 
-// oxlint-disable typescript/no-explicit-any
 const engines = bothEngines()
 const frameworks = [
   ['Express 5', express],
-  ['Express 4', express4 as unknown as typeof express],
+  ['Express 4', express4],
 ] as const
 const mounts = [
   ['tp.session()', (tp: any) => tp.session({ secret: SECRET, name: 'sid' })],

@@ -6,7 +6,6 @@ import { apps } from '../../support/apps.ts'
 import { bothEngines } from '../../support/engines.ts'
 import { cookiesOf, pause, site } from './support.ts'
 
-// oxlint-disable typescript/no-explicit-any
 const engines = bothEngines()
 const LATE = 40
 

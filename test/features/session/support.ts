@@ -6,7 +6,6 @@ import type { EngineUnderTest, Opened } from '../../support/engines.ts'
 
 export const SECRET = 'a secret of the tests'
 
-// oxlint-disable typescript/no-explicit-any
 /** What a route does: `native` is req or ctx. Its result is the body. */
 export type Route = (native: any) => unknown
 

@@ -4,7 +4,6 @@ import { apps } from '../../support/apps.ts'
 import { bothEngines } from '../../support/engines.ts'
 import { ageing, cookiesOf, site, type SiteOptions } from './support.ts'
 
-// oxlint-disable typescript/no-explicit-any
 const engines = bothEngines()
 
 describe.each(engines)('users on the $name engine', (engine) => {

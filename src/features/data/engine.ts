@@ -1,0 +1,286 @@
+/** Values on the shelf: reading, writing, and loading once for all who ask. */
+import { encode, lifeOf, type Entry } from '../../caching/entry.ts'
+import type { Flight } from '../../caching/flights.ts'
+import type { Origin } from '../../caching/ledger.ts'
+import { digest } from '../../caching/names.ts'
+import type { Found, Place, Shelf } from '../../caching/shelf.ts'
+import { put } from '../../caching/slot.ts'
+import { missingFrom } from '../../caching/validity.ts'
+import { isUnavailable } from '../../errors.ts'
+import { part } from '../../store/keys.ts'
+import type { Ground } from '../ground.ts'
+import { read, write, type Serializer, type Written } from './value.ts'
+
+/** What a namespace settles for its values. Times in ms, sizes in bytes. */
+export interface Settings {
+  readonly space: string
+  readonly ttl: number
+  readonly packFrom: number
+  readonly serializer: Serializer | undefined
+  /** Bytes of the cache in this process; 0: none. */
+  readonly near: number
+}
+
+/** How a value is kept. */
+export interface Keeping {
+  readonly ttl: number
+  readonly tags: readonly string[]
+  readonly staleFor: number
+  readonly errorFor: number
+}
+
+/** How a value is loaded. */
+export interface Loading<Value> extends Omit<Keeping, 'tags'> {
+  readonly lockWait: number
+  readonly lockTtl: number
+  tagsOf(value: Value): readonly string[]
+}
+
+export class DataEngine {
+  readonly #ground: Ground
+  readonly #shelf: Shelf
+  readonly #settings: Settings
+
+  constructor(ground: Ground, shelf: Shelf, settings: Settings) {
+    this.#ground = ground
+    this.#shelf = shelf
+    this.#settings = settings
+  }
+
+  /** The name of a key in its namespace: what patterns are matched against. */
+  name(key: string): string {
+    const { space } = this.#settings
+    return space === '' ? key : `${space}:${key}`
+  }
+
+  place(key: string, tenant: string | undefined): Place {
+    const { keys } = this.#ground
+    const { space } = this.#settings
+    const entry = keys.key('data', keys.tag(digest([space, key]), tenant), part(this.name(key), 150))
+    return { entry, lease: `${entry}:lease`, ledger: this.#shelf.ledger(tenant) }
+  }
+
+  /** What every value of a namespace with a near cache can be dropped by, in all processes. */
+  #own(key: string): string[] {
+    return this.#settings.near > 0 ? [`u:${digest(['data', this.#settings.space, key])}`] : []
+  }
+
+  async find(key: string, tenant: string | undefined, token = '', leaseMs = 0): Promise<Found> {
+    const place = this.place(key, tenant)
+    const near = this.#settings.near > 0 ? this.#shelf.near(this.#settings.near) : undefined
+    const kept = near?.look(place)
+    if (kept) return kept
+    const found = await this.#shelf.look(place, { token, leaseMs, tags: this.#own(key) })
+    if (near && isFresh(found)) near.keep(place, found)
+    return found
+  }
+
+  /** The value that was found; undefined if there is none that may be used. */
+  async valueOf(found: Found): Promise<unknown> {
+    if (isFresh(found)) return await this.#read(found.entry!)
+    // A counter is plain text.
+    const text = found.other?.toString('latin1') ?? ''
+    return /^-?\d+$/.test(text) ? Number(text) : undefined
+  }
+
+  async #read({ extra, body }: Entry): Promise<unknown> {
+    return await read(extra as Written, body, this.#settings.serializer)
+  }
+
+  async set(key: string, value: unknown, keeping: Keeping, tenant: string | undefined): Promise<void> {
+    const place = this.place(key, tenant)
+    const [{ written, body }, origin] = await Promise.all([
+      write(value, this.#settings.packFrom, this.#settings.serializer),
+      this.#origin(key, place, keeping),
+    ])
+    const entry = this.#entry(key, written, body, keeping, origin, 0)
+    const { leases, store } = this.#shelf
+    const args = [encode(entry), lifeOf(entry), leases.channel, leases.message(place.lease, 'passed')]
+    await store.run(put, [place.entry, place.lease], args)
+  }
+
+  /** Where the record stands as a value is written; other processes forget what they hold of it. */
+  async #origin(key: string, { ledger }: Place, { ttl }: Keeping): Promise<Origin> {
+    const renewed = ledger.isDue(ttl) ? await ledger.open(ttl) : undefined
+    const own = this.#own(key)
+    if (own.length > 0) return await ledger.invalidate(own, 'hard')
+    if (renewed) return renewed
+    const { nonce, sequence } = await ledger.read([])
+    return nonce === undefined ? await ledger.open(ttl) : { nonce, sequence }
+  }
+
+  #entry(key: string, written: Written, body: Buffer, keeping: Keeping, origin: Origin, cost: number): Entry {
+    const storedAt = this.#shelf.store.now()
+    const freshUntil = storedAt + keeping.ttl
+    return {
+      ...origin,
+      tags: [...this.#own(key), ...keeping.tags],
+      name: this.name(key),
+      storedAt,
+      initialAge: 0,
+      freshUntil,
+      staleUntil: freshUntil + keeping.staleFor,
+      errorUntil: freshUntil + keeping.errorFor,
+      cost,
+      extra: written,
+      body,
+    }
+  }
+
+  async delete(key: string, tenant: string | undefined): Promise<boolean> {
+    const place = this.place(key, tenant)
+    const { leases, store } = this.#shelf
+    const deleting = store.run(put, [place.entry, place.lease], ['', 0, leases.channel, leases.message(place.lease, 'passed')])
+    const own = this.#own(key)
+    const [before] = await Promise.all([deleting, own.length > 0 && place.ledger.invalidate(own, 'hard')])
+    return before === 1
+  }
+
+  /** The value, or what `load` gives. */
+  async fetch<Value>(key: string, load: () => Promise<Value> | Value, loading: Loading<Value>, tenant: string | undefined): Promise<Value> {
+    const place = this.place(key, tenant)
+    const { flights, leases, store } = this.#shelf
+    const token = leases.token()
+    let found: Found | undefined
+    try {
+      found = await this.find(key, tenant, flights.get(place.entry) ? '' : token, loading.lockTtl)
+    } catch (error) {
+      this.#without(error)
+    }
+    const value = found && (await this.valueOf(found))
+    if (value !== undefined) return value as Value
+    const flight = flights.get(place.entry)
+    if (found && isStale(found)) {
+      if (found.lease === 'ours') void this.#load(key, load, loading, place, found, token).catch((error) => this.#report(error))
+      if (found.lease === 'ours' || found.lease === 'theirs' || flight) return (await this.#read(found.entry!)) as Value
+    }
+    const mayJoin = flight && (found ? !flight.alone : flight.alone && flight.epoch === place.ledger.epoch)
+    if (mayJoin && found?.lease !== 'ours') {
+      const landed = await Promise.race([flight.landing, store.sleep(loading.lockWait, undefined, true).then(() => undefined)])
+      if (landed && (await this.#mayShare(landed, found, place))) return (await this.#read(landed)) as Value
+      return await load()
+    }
+    if (found?.lease === 'theirs') {
+      const later = await this.#elsewhere(key, tenant, token, loading)
+      const value = later && (await this.valueOf(later))
+      if (value !== undefined) return value as Value
+      found = later ?? found
+    }
+    return await this.#load(key, load, loading, place, found, token)
+  }
+
+  /** Wait for another process; gives what there is then, or the lease. */
+  async #elsewhere(key: string, tenant: string | undefined, token: string, { lockWait, lockTtl }: Loading<never>): Promise<Found | undefined> {
+    const { leases, store } = this.#shelf
+    const { lease } = this.place(key, tenant)
+    const until = store.now() + lockWait
+    let found: Found | undefined
+    for (let pause = 25; store.now() < until; pause = Math.min(pause * 2, 250)) {
+      const left = until - store.now()
+      await leases.wait(lease, Math.min(left, pause * (0.5 + Math.random())))
+      try {
+        found = await this.find(key, tenant, token, lockTtl)
+      } catch (error) {
+        this.#without(error)
+        return found
+      }
+      if (found.lease === 'ours' || isFresh(found)) return found
+    }
+    return found
+  }
+
+  /** Load it, give it to those who wait, and keep it, if the lease is still ours by then. */
+  async #load<Value>(
+    key: string,
+    load: () => Promise<Value> | Value,
+    loading: Loading<Value>,
+    place: Place,
+    found: Found | undefined,
+    token: string,
+  ): Promise<Value> {
+    const { flights, store } = this.#shelf
+    const flight = flights.begin(place.entry, place.ledger.epoch, found === undefined)
+    const began = store.steady()
+    try {
+      const origin = found && (await this.#originOf(place, found))
+      const value = await load()
+      const tags = loading.tagsOf(value)
+      if (value === undefined) {
+        this.#give(place, found, token)
+        flight.end()
+        return value
+      }
+      const { written, body } = await write(value, this.#settings.packFrom, this.#settings.serializer)
+      const entry = this.#entry(key, written, body, { ...loading, tags }, origin ?? { nonce: '', sequence: 0 }, Math.round(store.steady() - began))
+      flight.land(entry)
+      this.#keep(place, entry, origin && found?.lease === 'ours' ? token : '', flight)
+      return value
+    } catch (error) {
+      this.#give(place, found, token)
+      if (found && isSpare(found, store.now())) {
+        flight.end()
+        return (await this.#read(found.entry!)) as Value
+      }
+      flight.fail(error)
+      flight.end()
+      throw error
+    }
+  }
+
+  #keep(place: Place, entry: Entry, token: string, flight: Flight): void {
+    if (token === '') return flight.end()
+    this.#shelf
+      .fill(place, entry, { token, guarded: true })
+      .catch((error: unknown) => this.#report(error))
+      .finally(() => flight.end())
+  }
+
+  #give({ lease }: Place, found: Found | undefined, token: string): void {
+    if (found?.lease === 'ours') this.#shelf.leases.giveBack(lease, token)
+  }
+
+  async #originOf({ ledger }: Place, { snapshot }: Found): Promise<Origin | undefined> {
+    const { nonce, sequence } = snapshot
+    if (nonce !== undefined) return { nonce, sequence }
+    try {
+      return await ledger.open(0)
+    } catch (error) {
+      this.#without(error)
+      return undefined
+    }
+  }
+
+  /** Nothing that was invalidated before this call began. */
+  async #mayShare(entry: Entry, found: Found | undefined, { ledger }: Place): Promise<boolean> {
+    if (ledger.owes(entry)) return false
+    if (!found) return true
+    let { snapshot } = found
+    if (entry.sequence >= snapshot.sequence && (snapshot.nonce ?? entry.nonce) === entry.nonce) return true
+    try {
+      if (missingFrom(snapshot, entry.tags).length > 0) snapshot = await ledger.read(entry.tags)
+    } catch (error) {
+      this.#without(error)
+      return false
+    }
+    return ledger.validity(entry, snapshot) === Infinity
+  }
+
+  #without(error: unknown): void {
+    if (!isUnavailable(error)) throw error
+    const { reason, uncertain } = error
+    this.#ground.events.emit('unavailable', { feature: 'data', name: this.#settings.space, reason, uncertain, rule: 'open' })
+  }
+
+  #report(error: unknown): void {
+    this.#ground.events.emit('error', { feature: 'data', name: this.#settings.space, error })
+  }
+}
+
+/** Until when it is fresh, and how much earlier than planned that is. */
+const freshUntil = ({ entry, validUntil }: Found): number => Math.min(entry!.freshUntil, validUntil!)
+const isValid = ({ entry, validUntil }: Found): boolean => entry !== undefined && validUntil !== undefined
+export const isFresh = (found: Found): boolean => isValid(found) && found.now < freshUntil(found)
+const isStale = (found: Found): boolean =>
+  isValid(found) && found.now < freshUntil(found) + found.entry!.staleUntil - found.entry!.freshUntil
+const isSpare = (found: Found, now: number): boolean =>
+  isValid(found) && now < freshUntil(found) + found.entry!.errorUntil - found.entry!.freshUntil

@@ -14,6 +14,9 @@ const lua = {
 /** Tests and examples that import the package by its name run its source. */
 const source = (file: string): string => `${import.meta.dirname}/src/${file}`
 
+/** Tests of deadlines, which have the machine to themselves. */
+const TIMED = ['test/faults/**/*.test.ts', 'test/store/guard.test.ts', 'test/features/rate-limit/flexible-redis.test.ts']
+
 export default defineConfig({
   plugins: [lua],
   resolve: {
@@ -24,9 +27,28 @@ export default defineConfig({
   },
   test: {
     globalSetup: 'test/support/global-setup.ts',
-    include: ['test/**/*.test.ts', 'examples/**/*.test.ts'],
     testTimeout: 20_000,
     hookTimeout: 30_000,
     maxWorkers: 2,
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: 'behavior',
+          include: ['test/**/*.test.ts', 'examples/**/*.test.ts'],
+          exclude: TIMED,
+          sequence: { groupOrder: 0 },
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'timed',
+          include: TIMED,
+          fileParallelism: false,
+          sequence: { groupOrder: 1 },
+        },
+      },
+    ],
   },
 })

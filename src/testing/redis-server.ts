@@ -35,12 +35,26 @@ export interface RedisServer extends AsyncDisposable {
 const HOST = '127.0.0.1'
 const PATIENCE = 10_000
 const running = new Set<ChildProcess>()
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 const reap = (): void => {
   for (const child of running) child.kill('SIGKILL')
 }
+/** Node runs no exit listeners when a signal ends the process: reap, and let the signal do its work. */
+const reapAndDie = (signal: NodeJS.Signals): void => {
+  reap()
+  process.off(signal, reapAndDie)
+  if (process.listenerCount(signal) === 0) process.kill(process.pid, signal)
+}
+
+/** Tie the servers' lives to this process's, or no longer. */
+function watch(action: 'on' | 'off'): void {
+  process[action]('exit', reap)
+  for (const signal of SIGNALS) process[action](signal, reapAndDie)
+}
 
 /**
- * Starts a Redis or Valkey server for a test. It ends with the test's process at the latest.
+ * Starts a Redis or Valkey server for a test. It ends with the test's process at the latest, unless
+ * that is ended by SIGKILL.
  * @throws Error with what to install, where there is no server to start
  */
 export async function startRedis({ args = [], bin }: RedisServerOptions = {}): Promise<RedisServer> {
@@ -102,13 +116,13 @@ function serverOf(first: ChildProcess, start: () => Promise<ChildProcess>, port:
 async function launch(program: string, port: number, folder: string, args: readonly string[]): Promise<ChildProcess> {
   const fixed = ['--port', String(port), '--bind', HOST, '--dir', folder, '--save', '', '--appendonly', 'no']
   const child = spawn(program, [...fixed, ...args], { stdio: 'ignore' })
-  if (running.size === 0) process.once('exit', reap)
+  if (running.size === 0) watch('on')
   running.add(child)
   let dead: Error | undefined
   child.once('error', (error) => (dead = error))
   child.once('exit', (code) => {
     running.delete(child)
-    if (running.size === 0) process.off('exit', reap)
+    if (running.size === 0) watch('off')
     dead ??= new Error(`${program} ended with code ${code}`)
   })
   const until = Date.now() + PATIENCE

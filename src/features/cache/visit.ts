@@ -91,7 +91,7 @@ export class Visit<Native> {
     if (!found) return true
     let { snapshot } = found
     const isYounger = entry.sequence >= snapshot.sequence && (snapshot.nonce ?? entry.nonce) === entry.nonce
-    if (isYounger) return true
+    if (isYounger) return this.now < entry.freshUntil
     if (missingFrom(snapshot, entry.tags).length > 0) {
       try {
         snapshot = await this.base.ledger.read(entry.tags, this.x.budget)

@@ -255,6 +255,7 @@ export class DataEngine {
     if (ledger.owes(entry)) return false
     if (!found) return true
     let { snapshot } = found
+    if (this.#shelf.store.now() >= entry.freshUntil) return false
     if (entry.sequence >= snapshot.sequence && (snapshot.nonce ?? entry.nonce) === entry.nonce) return true
     try {
       if (missingFrom(snapshot, entry.tags).length > 0) snapshot = await ledger.read(entry.tags)

@@ -1,6 +1,7 @@
 /** An existing rate-limiter-flexible instance behind our headers, answers and engine. */
 import { optionError } from '../../check.ts'
-import { StoreUnavailable } from '../../errors.ts'
+import { StoreUnavailable, TurnpikeError } from '../../errors.ts'
+import { classify, discreet } from '../../store/remedy.ts'
 import { tightestOf, type Decision, type PolicyState } from './decision.ts'
 import {
   behind,
@@ -145,7 +146,7 @@ export class FlexibleEngine {
     return answer as Awaited<ReturnType<NonNullable<FlexibleLimiter[Method]>>>
   }
 
-  /** It refuses by rejecting with a result; whatever else it rejects with is a failure of its store. */
+  /** It refuses by rejecting with a result; what else it rejects with is an outage, unless it is a mistake: those must surface. */
   async #ask(call: () => Promise<unknown>): Promise<{ answer: unknown; refused: boolean }> {
     let timer: NodeJS.Timeout | undefined
     const late = new Promise<never>((_, reject) => {
@@ -155,9 +156,10 @@ export class FlexibleEngine {
       return { answer: await Promise.race([call(), late]), refused: false }
     } catch (thrown) {
       if (isRefusal(thrown)) return { answer: thrown, refused: true }
-      throw thrown instanceof StoreUnavailable
-        ? thrown
-        : new StoreUnavailable('error', true, thrown)
+      if (thrown instanceof StoreUnavailable) throw thrown
+      const away = classify(thrown)
+      if (away) throw new StoreUnavailable('error', away.uncertain, thrown)
+      throw new TurnpikeError('TP_COMMAND', `The limiter failed: ${discreet(thrown)}`)
     } finally {
       clearTimeout(timer)
     }

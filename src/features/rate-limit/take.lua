@@ -29,8 +29,8 @@
 --   'f' end of the period, count
 --   'g' time, level, end, window, and the level's low-water marks. A level is in unit * ms: it drains by `limit` a ms,
 --       a unit raises it by `window`. Whole numbers, so nothing is lost to rounding
-local call, read, pack, sub = redis.call, struct.unpack, struct.pack, string.sub
-local floor, ceil, max, min = math.floor, math.ceil, math.max, math.min
+local call, sub = redis.call, string.sub
+local ceil, max, min = math.ceil, math.max, math.min
 local MOST = 1099511627775 -- units in a run: 5 bytes
 local LONGEST = 10000000000000 -- ms: what 6 bytes hold, and what a reply tells to the last digit
 local judged = verb == 'c' or verb == 'd' or verb == 'p'
@@ -39,32 +39,6 @@ local ownLives
 if KEYS[n + 1] then
   ownLives = {}
   for j = n + 1, #KEYS do ownLives[j - n] = call('PTTL', KEYS[j]) end
-end
-
--- Ms until `need` units have left the runs of `log` from `pos` on.
-local function departure(log, pos, need, window)
-  while pos < #log do
-    local time, count = read('>I6I5', log, pos)
-    need = need - count
-    if need <= 0 then return time + window - now end
-    pos = pos + 11
-  end
-  return 0
-end
-
--- The runs of `log` with those in the same cell of time as one.
-local function compacted(log, cell)
-  local result, time, sum = '', 0, 0
-  for pos = 1, #log, 11 do
-    local next, count = read('>I6I5', log, pos)
-    if sum > 0 and floor(next / cell) ~= floor(time / cell) then
-      result = result .. pack('>I6I5', time, sum)
-      sum = 0
-    end
-    time = next
-    sum = sum + count
-  end
-  return result .. pack('>I6I5', time, sum)
 end
 
 -- 1. Look at every policy. `seen` keeps 10 values of each for the second pass; filled here, Lua allots it once.

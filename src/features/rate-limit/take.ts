@@ -1,7 +1,8 @@
 import { operation, type Arg, type Database, type Operation } from '../../store/store.ts'
 import type { Limits } from './overrides.ts'
 import head from './take-head.lua'
-import body from './take.lua'
+import log from './take-log.lua'
+import decide from './take.lua'
 import {
   fixedWindow,
   gcra,
@@ -34,6 +35,7 @@ interface Seen {
   violated: number
 }
 
+const body = log + decide
 const NO_BLOCK: Block = { until: 0, strikes: 0, length: 0 }
 const MOST_STRIKES = 65_535
 const HIGHEST_LIMIT = 1e12

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import type { Data } from '../../../src/index.ts'
 import { turnpike } from '../../../src/node.ts'
 import { signal } from '../../frameworks/harness.ts'
 import { bothEngines } from '../../support/engines.ts'
@@ -103,6 +104,7 @@ describe.each(bothEngines())('tp.data on the $name engine', ({ open, server }) =
     let n = 0
     const options = { ttl: '10s', staleWhileRevalidate: '10s', staleIfError: '1m' } as const
     expect(await data.getOrFetch('a', () => ++n, options)).toBe(1)
+    await expect.poll(() => data.get('a')).toBe(1)
     await advance('11s')
     expect(await data.getOrFetch('a', () => ++n, options)).toBe(1)
     await expect.poll(() => data.get('a')).toBe(2)
@@ -172,7 +174,7 @@ describe.each(bothEngines())('tp.data on the $name engine', ({ open, server }) =
 
   test('hot values are kept in this process, and forgotten when another one writes them', async () => {
     const { make, advance } = kit()
-    const [a, b] = [make(), make()].map((tp) => tp.data.namespace('hot', { near: true })) as [typeof kit extends () => infer K ? any : never, any]
+    const [a, b] = [make(), make()].map((tp) => tp.data.namespace('hot', { near: true })) as [Data, Data]
     await a.set('k', 1)
     // The first look tells the process to listen.
     await expect.poll(async () => {

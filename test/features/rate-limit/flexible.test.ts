@@ -487,3 +487,15 @@ describe('what else they have', () => {
     expectTypeOf<RLWrapperBlackAndWhite>().toExtend<FlexibleLimiter>()
   })
 })
+
+test('a mistake in its commands is an error, not an outage', async () => {
+  const store = testStore()
+  const failing = (error: Error) => ({ points: 1, duration: 1, consume: () => Promise.reject(error) })
+  const wrongType = Object.assign(new Error('WRONGTYPE Operation against a key'), { name: 'ReplyError' })
+  for (const error of [wrongType, new TypeError('x is not a function')]) {
+    const limit = turnpike({ store }).rateLimit({ limiter: failing(error), name: 'wrong', fail: 'open' })
+    await expect(limit.consume('a')).rejects.toMatchObject({ code: 'TP_COMMAND' })
+  }
+  const away = turnpike({ store }).rateLimit({ limiter: failing(new Error('connect ECONNREFUSED')), name: 'away', fail: 'open' })
+  expect(await away.consume('a')).toMatchObject({ allowed: true, source: 'open' })
+})

@@ -15,7 +15,11 @@ const lua = {
 const source = (file: string): string => `${import.meta.dirname}/src/${file}`
 
 /** Tests of deadlines, which have the machine to themselves. */
-const TIMED = ['test/faults/**/*.test.ts', 'test/store/guard.test.ts', 'test/features/rate-limit/flexible-redis.test.ts']
+const TIMED = [
+  'test/faults/**/*.test.ts',
+  'test/store/guard.test.ts',
+  'test/features/rate-limit/flexible-redis.test.ts',
+]
 
 export default defineConfig({
   plugins: [lua],

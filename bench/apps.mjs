@@ -16,6 +16,16 @@ export function expressApp(...middlewares) {
   return app
 }
 
+/** Gives each request an idempotency key that was never used. */
+export function freshKey() {
+  const start = Date.now().toString(36)
+  let count = 0
+  return (req, _res, next) => {
+    req.headers['idempotency-key'] = `${start}-${++count}`
+    next()
+  }
+}
+
 export function koaApp(...middlewares) {
   const app = new Koa()
   for (const middleware of middlewares) app.use(middleware)

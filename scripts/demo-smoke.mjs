@@ -246,6 +246,52 @@ async function checkRest(origin) {
   })
 }
 
+async function checkOrders(origin) {
+  const order = (key, item) => ({
+    method: 'POST',
+    headers: { 'content-type': 'application/json', ...(key && { 'idempotency-key': key }) },
+    body: JSON.stringify({ item }),
+  })
+  const [first, second] = await repeat(2, origin, '/orders', order('smoke-1', 'Easel'))
+  check('POST /orders: 201', [first.status, first.field('idempotency-replayed')], [201, null])
+  check(
+    'POST /orders, again: the same answer',
+    [second.status, second.field('idempotency-replayed'), second.body],
+    [201, 'true', first.body],
+  )
+  check(
+    'POST /orders, the key for something else: 422',
+    (await send(origin, '/orders', order('smoke-1', 'Funnel'))).status,
+    422,
+  )
+  const missing = await send(origin, '/orders', order(undefined, 'Easel'))
+  check(
+    'POST /orders, no key: 400',
+    [missing.status, missing.field('content-type')],
+    [400, 'application/problem+json'],
+  )
+  const together = await Promise.all(
+    times(5, order('smoke-2', 'Easel')).map((each) => send(origin, '/orders', each)),
+  )
+  check('POST /orders, five at once: one runs', statuses(together).toSorted(), [
+    201,
+    ...times(4, 409),
+  ])
+  const rebuilds = await Promise.all(
+    times(3, { method: 'POST' }).map((each) => send(origin, '/inventory/rebuild', each)),
+  )
+  check(
+    'POST /inventory/rebuild, three at once: one runs',
+    statuses(rebuilds).toSorted(),
+    [200, 423, 423],
+  )
+  check(
+    'POST /inventory/rebuild, 423: Retry-After',
+    rebuilds.find(({ status }) => status === 423)?.field('retry-after'),
+    between(1, 10),
+  )
+}
+
 const textOf = (html) => html.replace(/<[^>]*>/g, ' ').replace(/\s+/g, ' ')
 
 async function checkPage(origin, store) {
@@ -276,7 +322,7 @@ async function checkLines(html) {
   const lines = [...html.matchAll(/<code>(.*?)<\/code>/g)].map(([, line]) =>
     line.replace(/&[^;]+;/g, (each) => entities[each]),
   )
-  check('GET /: seven lines to try', lines.length, 7)
+  check('GET /: nine lines to try', lines.length, 9)
   const got = {}
   for (const line of lines) {
     const { stdout } = await promisify(execFile)('sh', ['-c', line])
@@ -290,6 +336,8 @@ async function checkLines(html) {
       '/api/quota': [...times(10, 200), 429, ...times(20, 200), 429],
       '/api/search?q=a': [200],
       '/products?page=1': [200],
+      '/orders': [201, 201],
+      '/inventory/rebuild': [200],
       '/health': [200],
     }
     // The twenty-first of the pro plan passes where curl takes a second for twenty.
@@ -345,6 +393,17 @@ async function checkAway(origin) {
   ])
   check('Redis killed, GET /products: 200', (await send(origin, '/products')).status, 200)
   check('Redis killed, GET /api/search: 200', (await send(origin, '/api/search?q=')).status, 200)
+  for (const target of ['/orders', '/inventory/rebuild']) {
+    const refused = await send(origin, target, {
+      method: 'POST',
+      headers: { 'idempotency-key': 'k' },
+    })
+    check(
+      `Redis killed, POST ${target}: not begun, 503`,
+      [refused.status, refused.field('retry-after')],
+      [503, '2'],
+    )
+  }
   check(
     'Redis killed: nobody waits for it',
     Math.max(...free.map(({ ms }) => ms)),
@@ -377,6 +436,7 @@ async function inProcess() {
   await checkLogin(demo.origin)
   await checkQuota(demo.origin)
   await checkRest(demo.origin)
+  await checkOrders(demo.origin)
   await checkHealth(demo.origin, (body) => typeof body.latency_ms === 'number')
   await end(demo)
 }
@@ -391,6 +451,7 @@ async function onRedis(startRedis) {
     await checkLogin(demo.origin)
     await checkQuota(demo.origin)
     await checkRest(demo.origin)
+    await checkOrders(demo.origin)
     await checkHealth(
       demo.origin,
       (body) => typeof body.latency_ms === 'number' && /^\d/.test(body.version),

@@ -9,7 +9,13 @@ export class OptionError extends TurnpikeError {
   readonly expected: string
   readonly suggestion: string | undefined
 
-  constructor(message: string, option: string, value: unknown, expected: string, suggestion: string | undefined) {
+  constructor(
+    message: string,
+    option: string,
+    value: unknown,
+    expected: string,
+    suggestion: string | undefined,
+  ) {
     super('TP_OPTION', message)
     this.option = option
     this.value = value
@@ -27,7 +33,13 @@ export function optionError(
   suggestion?: string,
 ): OptionError {
   const hint = suggestion === undefined ? '' : ` Did you mean ${suggestion}?`
-  return new OptionError(`${where}: ${option} must be ${expected}; it is ${quote(value)}.${hint}`, option, value, expected, suggestion)
+  return new OptionError(
+    `${where}: ${option} must be ${expected}; it is ${quote(value)}.${hint}`,
+    option,
+    value,
+    expected,
+    suggestion,
+  )
 }
 
 /** What an option may be. */
@@ -38,12 +50,19 @@ export interface Kind {
   meant?(value: unknown): string | undefined
 }
 
-export const isFunction = (value: unknown): value is (...args: never[]) => unknown => typeof value === 'function'
+export const isFunction = (value: unknown): value is (...args: never[]) => unknown =>
+  typeof value === 'function'
 export const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
-export const boolean: Kind = { expected: 'true or false', accepts: (value) => typeof value === 'boolean' }
-export const text: Kind = { expected: 'a text that is not empty', accepts: (value) => typeof value === 'string' && value !== '' }
+export const boolean: Kind = {
+  expected: 'true or false',
+  accepts: (value) => typeof value === 'boolean',
+}
+export const text: Kind = {
+  expected: 'a text that is not empty',
+  accepts: (value) => typeof value === 'string' && value !== '',
+}
 export const callback: Kind = { expected: 'a function', accepts: isFunction }
 export const record: Kind = { expected: 'an object', accepts: isObject }
 
@@ -52,9 +71,12 @@ export function whole(min: number, max: number = Number.MAX_SAFE_INTEGER): Kind 
   const bounds = max === Number.MAX_SAFE_INTEGER ? `${min} or more` : `from ${min} to ${max}`
   return {
     expected: `a whole number, ${bounds}`,
-    accepts: (value) => Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= max,
+    accepts: (value) =>
+      Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= max,
     meant: (value) =>
-      typeof value === 'string' && value.trim() !== '' && Number.isSafeInteger(Number(value)) ? String(Number(value)) : undefined,
+      typeof value === 'string' && value.trim() !== '' && Number.isSafeInteger(Number(value))
+        ? String(Number(value))
+        : undefined,
   }
 }
 
@@ -75,7 +97,13 @@ export const identifier: Kind = {
   expected: "up to 40 letters, digits, '_', '.' or '-'",
   accepts: (value) => typeof value === 'string' && /^[\w.-]{1,40}$/.test(value),
   meant: (value) => {
-    const mended = typeof value === 'string' ? value.trim().replace(/[^\w.-]+/g, '-').slice(0, 40) : ''
+    const mended =
+      typeof value === 'string'
+        ? value
+            .trim()
+            .replace(/[^\w.-]+/g, '-')
+            .slice(0, 40)
+        : ''
     return /\w/.test(mended) ? `'${mended}'` : undefined
   },
 }
@@ -116,11 +144,15 @@ export function check(where: string, options: unknown, kinds: Record<string, Kin
     const kind = Object.hasOwn(kinds, option) ? kinds[option] : undefined
     if (!kind) {
       const known = ELSEWHERE[option]
-      const near = known !== undefined && known in kinds ? known : nearest(option, Object.keys(kinds))
+      const near =
+        known !== undefined && known in kinds ? known : nearest(option, Object.keys(kinds))
       const expected = `one of ${Object.keys(kinds).join(', ')}`
       throw new OptionError(
         `${where}: there is no option ${option}.${near ? ` Did you mean ${near}?` : ` It takes ${expected}.`}`,
-        option, value, expected, near,
+        option,
+        value,
+        expected,
+        near,
       )
     }
     if (value !== undefined && !kind.accepts(value)) {
@@ -147,7 +179,11 @@ function distance(a: string, b: string): number {
   for (let i = 1; i <= a.length; i++) {
     const next = [i]
     for (let j = 1; j <= b.length; j++) {
-      next[j] = Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1))
+      next[j] = Math.min(
+        row[j]! + 1,
+        next[j - 1]! + 1,
+        row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1),
+      )
     }
     row = next
   }
@@ -157,8 +193,10 @@ function distance(a: string, b: string): number {
 /** A value as an error message shows it: short, with its type. */
 function quote(value: unknown): string {
   if (value === undefined || value === null) return String(value)
-  if (typeof value === 'string') return `'${value.length > 60 ? `${value.slice(0, 57)}...` : value}' (a string)`
-  if (typeof value === 'number' || typeof value === 'boolean' || typeof value === 'bigint') return `${value} (a ${typeof value})`
+  if (typeof value === 'string')
+    return `'${value.length > 60 ? `${value.slice(0, 57)}...` : value}' (a string)`
+  if (typeof value === 'number' || typeof value === 'boolean' || typeof value === 'bigint')
+    return `${value} (a ${typeof value})`
   if (Array.isArray(value)) return 'an array'
   return typeof value === 'function' ? 'a function' : 'an object'
 }

@@ -16,12 +16,26 @@ const UNITS: Record<Unit, number> = {
 
 /** What people write where we want a unit. */
 const WORDS: Record<string, Unit> = {
-  msec: 'ms', millis: 'ms', millisecond: 'ms', milliseconds: 'ms',
-  sec: 's', secs: 's', second: 's', seconds: 's',
-  min: 'm', mins: 'm', minute: 'm', minutes: 'm',
-  hr: 'h', hrs: 'h', hour: 'h', hours: 'h',
-  day: 'd', days: 'd',
-  week: 'w', weeks: 'w',
+  msec: 'ms',
+  millis: 'ms',
+  millisecond: 'ms',
+  milliseconds: 'ms',
+  sec: 's',
+  secs: 's',
+  second: 's',
+  seconds: 's',
+  min: 'm',
+  mins: 'm',
+  minute: 'm',
+  minutes: 'm',
+  hr: 'h',
+  hrs: 'h',
+  hour: 'h',
+  hours: 'h',
+  day: 'd',
+  days: 'd',
+  week: 'w',
+  weeks: 'w',
 }
 
 const EXACT = /^(\d+(?:\.\d+)?)(ms|s|m|h|d|w)$/
@@ -31,7 +45,8 @@ export const DURATION = "a duration: milliseconds, or text like '250ms', '61s', 
 
 /** Milliseconds of a duration, or undefined when it is none. */
 export function milliseconds(duration: unknown): number | undefined {
-  if (typeof duration === 'number') return duration >= 0 && duration < Infinity ? duration : undefined
+  if (typeof duration === 'number')
+    return duration >= 0 && duration < Infinity ? duration : undefined
   const match = typeof duration === 'string' ? EXACT.exec(duration) : null
   return match ? Math.round(Number(match[1]) * UNITS[match[2] as Unit]) : undefined
 }
@@ -41,7 +56,8 @@ export function meant(duration: unknown): string | undefined {
   const match = typeof duration === 'string' ? LOOSE.exec(duration) : null
   if (!match) return undefined
   const word = match[2]!.toLowerCase()
-  const unit = word in UNITS ? word : (WORDS[word] ?? WORDS[nearest(word, Object.keys(WORDS)) ?? ''])
+  const unit =
+    word in UNITS ? word : (WORDS[word] ?? WORDS[nearest(word, Object.keys(WORDS)) ?? ''])
   return unit && `'${match[1]}${unit}'`
 }
 
@@ -52,7 +68,13 @@ export function meant(duration: unknown): string | undefined {
 export function duration(value: unknown, where: string, option: string, min = 1): number {
   const ms = milliseconds(value)
   if (ms === undefined || ms < min) {
-    throw optionError(where, option, value, ms === undefined ? DURATION : `at least ${min} ms`, meant(value))
+    throw optionError(
+      where,
+      option,
+      value,
+      ms === undefined ? DURATION : `at least ${min} ms`,
+      meant(value),
+    )
   }
   return ms
 }

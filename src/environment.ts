@@ -9,7 +9,9 @@ import type { RedisSource } from './store/redis.ts'
  * Pool sizes and socket timeouts are not read: there is one connection, and `deadline` bounds it.
  * @throws TP_OPTION for a file that cannot be read
  */
-export function redisFromEnvironment(env: NodeJS.ProcessEnv = process.env): RedisSource | undefined {
+export function redisFromEnvironment(
+  env: NodeJS.ProcessEnv = process.env,
+): RedisSource | undefined {
   const url = env['REDIS_URL']
   if (!url) return undefined
   const secure = url.startsWith('rediss:') || /^(1|true|yes)$/i.test(env['REDIS_SSL'] ?? '')

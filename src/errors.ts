@@ -59,7 +59,11 @@ export class TurnpikeError extends Error {
   /** Where the remedy is written down. */
   readonly help: string
 
-  constructor(code: ErrorCode, message: string, { status = 500, expose, cause }: ErrorDetails = {}) {
+  constructor(
+    code: ErrorCode,
+    message: string,
+    { status = 500, expose, cause }: ErrorDetails = {},
+  ) {
     super(message, cause === undefined ? undefined : { cause })
     this.code = code
     this.status = status

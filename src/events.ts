@@ -115,7 +115,18 @@ export class Emitter {
   /** @param debug the value of DEBUG: names and `*`, separated by commas */
   constructor(debug: string = process.env['DEBUG'] ?? '') {
     this.#debug = matcher(debug)
-    for (const name of ['decision', 'session', 'cache', 'lock', 'idempotency', 'unavailable', 'breaker', 'replaced', 'error', 'warning'] as const) {
+    for (const name of [
+      'decision',
+      'session',
+      'cache',
+      'lock',
+      'idempotency',
+      'unavailable',
+      'breaker',
+      'replaced',
+      'error',
+      'warning',
+    ] as const) {
       this.#channels.set(name, channel(`turnpike:${name}`))
       if (this.#debug(name)) this.on(name, (event) => print(name, event))
     }
@@ -162,8 +173,11 @@ export class Emitter {
 
 /** Which events does DEBUG ask for? */
 function matcher(debug: string): (name: string) => boolean {
-  const patterns = debug.split(/[\s,]+/).filter((each) => each === '*' || each.startsWith('turnpike:'))
-  return (name) => patterns.some((each) => each === '*' || each === 'turnpike:*' || each === `turnpike:${name}`)
+  const patterns = debug
+    .split(/[\s,]+/)
+    .filter((each) => each === '*' || each.startsWith('turnpike:'))
+  return (name) =>
+    patterns.some((each) => each === '*' || each === 'turnpike:*' || each === `turnpike:${name}`)
 }
 
 function print(name: string, event: object): void {

@@ -27,6 +27,8 @@ declare global {
 }
 
 /** Makes an instance whose middlewares are Express's. */
-export const turnpike: Entry<Request, RequestHandler> = entry<Request, RequestHandler>(connectAdapter)
+export const turnpike: Entry<Request, RequestHandler> = entry<Request, RequestHandler>(
+  connectAdapter,
+)
 
 export * from './index.ts'

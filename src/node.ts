@@ -15,6 +15,9 @@ export type NodeMiddleware = (
 ) => void
 
 /** Makes an instance whose middlewares are Connect's. */
-export const turnpike: Entry<IncomingMessage, NodeMiddleware> = entry<IncomingMessage, NodeMiddleware>(connectAdapter)
+export const turnpike: Entry<IncomingMessage, NodeMiddleware> = entry<
+  IncomingMessage,
+  NodeMiddleware
+>(connectAdapter)
 
 export * from './index.ts'

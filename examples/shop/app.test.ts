@@ -75,3 +75,23 @@ it('shows what is left without using it', async () => {
     expect(state.text).toContain('30 of 30')
   }
 })
+
+it('takes an order once, however often it is sent', async () => {
+  const { shop } = open()
+  const order = (key: string, item = 'Compass') =>
+    request(shop).post('/orders').set('idempotency-key', key).send({ item })
+  const first = await order('a').expect(201)
+  const second = await order('a').expect(201)
+  expect(second.text).toBe(first.text)
+  expect(second.headers['idempotency-replayed']).toBe('true')
+  await order('a', 'Easel').expect(422)
+  expect((await order('b').expect(201)).body).toEqual({ item: 'Compass', charge: 'charge-2' })
+  await request(shop).post('/orders').send({}).expect(400)
+})
+
+it('rebuilds the inventory once at a time', async () => {
+  const shop = createShop(turnpike({ store: testStore() }), { databaseMs: 50 })
+  const rebuild = async () => (await request(shop).post('/inventory/rebuild')).status
+  expect((await Promise.all([rebuild(), rebuild(), rebuild()])).toSorted()).toEqual([200, 423, 423])
+  expect(await rebuild()).toBe(200)
+})

@@ -5,6 +5,7 @@ import express, { type ErrorRequestHandler, type Express } from 'express'
 import type { Request, RequestHandler } from 'express'
 import type { Events, Limiter, Turnpike } from 'turnpike/express'
 import { commands, type LimitRow } from './commands.ts'
+import { orders } from './orders.ts'
 import { page, state } from './page.ts'
 
 export interface ShopOptions {
@@ -93,6 +94,7 @@ export function createShop(
     res.json({ found })
   })
 
+  app.use(orders(tp, databaseMs))
   app.use('/health', tp.health({ cacheFor: '1s' }))
 
   const recent: Events['decision'][] = []

@@ -67,6 +67,22 @@ const DRAFTS: Draft[] = [
     path: '/products?page=1',
   },
   {
+    title: 'Order twice, pay once',
+    note: 'The second answer is the first one again, with Idempotency-Replayed. Another item under this key: 422.',
+    method: 'POST',
+    path: '/orders',
+    headers: { 'content-type': 'application/json', 'idempotency-key': 'order-1' },
+    body: JSON.stringify({ item: 'Compass' }),
+    times: 2,
+  },
+  {
+    title: 'Rebuild the inventory',
+    note: 'One at a time, over all processes: a second one at the same moment is answered 423.',
+    method: 'POST',
+    path: '/inventory/rebuild',
+    headers: {},
+  },
+  {
     title: 'How is Redis?',
     note: 'Kill it and look again: degraded, and every route above still answers. Also /health/live and /health/ready.',
     path: '/health',
@@ -81,9 +97,12 @@ export function commands(origin: string): Command[] {
   })
 }
 
-function curl(origin: string, { path, headers, body, times }: Omit<Command, 'curl'>): string {
+function curl(
+  origin: string,
+  { method, path, headers, body, times }: Omit<Command, 'curl'>,
+): string {
   const fields = Object.entries(headers).map(([name, value]) => ` -H '${name}: ${value}'`)
-  const data = body === undefined ? '' : ` -d '${body}'`
+  const data = body === undefined ? (method === 'GET' ? '' : ` -X ${method}`) : ` -d '${body}'`
   const rest = `'${origin}${path}'${fields.join('')}${data}`
   return times === 1
     ? `curl -i ${rest}`

@@ -83,7 +83,7 @@ export class Ledger {
 
   /** What an entry is worth by a snapshot and by what this process could not write: see `validUntil`. */
   validity(entry: Entry, snapshot: Snapshot): number | undefined {
-    return this.owes(entry) ? undefined : validUntil(entry, snapshot)
+    return this.owes(entry) ? undefined : validUntil(entry, snapshot, this.#store.now())
   }
 
   /** Was something of this entry's invalidated here that Redis does not know of yet? */

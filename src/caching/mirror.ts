@@ -50,7 +50,7 @@ export class Mirror {
   validUntil(entry: Entry): number | undefined {
     if (!this.#armed || this.#ledger.owes(entry)) return undefined
     this.#keepBeating()
-    return validUntil(entry, this.snapshot(entry.tags))
+    return validUntil(entry, this.snapshot(entry.tags), this.#store.now())
   }
 
   /** What is known of these tags. */

@@ -40,15 +40,17 @@ export const missingFrom = ({ marks }: Snapshot, tags: readonly string[]): strin
 /**
  * What the invalidations have left of an entry: undefined if it may not be used at all; Infinity if
  * none has hit it; else when it was expired by a soft one.
+ *
+ * @param now the sequence may run ahead of the clock: what was expired is so now
  */
-export function validUntil(entry: Entry, snapshot: Snapshot): number | undefined {
+export function validUntil(entry: Entry, snapshot: Snapshot, now: number): number | undefined {
   const { nonce, sequence, everything, marks, globs } = snapshot
   // Another record: its predecessor was lost. A sequence from the future: a failover has turned it back.
   if (nonce !== entry.nonce || entry.sequence > sequence) return undefined
   let until = Infinity
   for (const mark of [everything, ...entry.tags.map((tag) => marks.get(tag))]) {
     if (mark === undefined || mark.hard > entry.sequence) return undefined
-    if (mark.soft > entry.sequence) until = Math.min(until, mark.soft)
+    if (mark.soft > entry.sequence) until = Math.min(until, mark.soft, now)
   }
   if (globs.some(({ glob, at }) => at > entry.sequence && matches(glob, entry.name))) return undefined
   return until

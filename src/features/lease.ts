@@ -58,7 +58,8 @@ export class Lease {
 
   /** Is it lost? Measured now: a signal cannot fire while the event loop is blocked. */
   get isLost(): boolean {
-    if (!this.#stop.signal.aborted && this.#options.store.steady() >= this.#until) this.#lose('expired')
+    if (!this.#stop.signal.aborted && this.#options.store.steady() >= this.#until)
+      this.#lose('expired')
     return this.#loss !== undefined
   }
 

@@ -14,7 +14,13 @@ export const lineOf = (database: Database, places: string, now: number): readonl
   (database.get<readonly Place[]>(places) ?? []).filter(({ sign }) => sign > now)
 
 /** Takes a place for `owner`, or keeps it. Gives how many stand before it. */
-export function lineUp(database: Database, places: string, owner: string, patience: number, now: number): number {
+export function lineUp(
+  database: Database,
+  places: string,
+  owner: string,
+  patience: number,
+  now: number,
+): number {
   const line = lineOf(database, places, now)
   const mine: Place = { owner, sign: now + patience }
   const rank = line.findIndex((place) => place.owner === owner)
@@ -25,11 +31,22 @@ export function lineUp(database: Database, places: string, owner: string, patien
 
 export function stepOut(database: Database, places: string, owner: string, now: number): void {
   const line = database.get<readonly Place[]>(places) ?? []
-  keepLine(database, places, line.filter((place) => place.owner !== owner), now)
+  keepLine(
+    database,
+    places,
+    line.filter((place) => place.owner !== owner),
+    now,
+  )
 }
 
 /** Says that something is free: who made it so, and whose turn it is, if there is a line. */
-export function callNext(database: Database, places: string, owner: string, channel: string, now: number): void {
+export function callNext(
+  database: Database,
+  places: string,
+  owner: string,
+  channel: string,
+  now: number,
+): void {
   const line = lineOf(database, places, now)
   keepLine(database, places, line, now)
   database.publish(channel, `${owner}>${line[0]?.owner ?? ''}`)

@@ -7,17 +7,35 @@ import type { Ground } from './ground.ts'
 export type Given = Subject | number | undefined | null
 
 /** The tag of what a `key` gave. @throws TP_KEY when that is no name */
-export function tagOf(keys: KeySpace, given: Given, tenant: string | undefined, where: string): string {
+export function tagOf(
+  keys: KeySpace,
+  given: Given,
+  tenant: string | undefined,
+  where: string,
+): string {
   if (typeof given === 'number') {
     if (!Number.isNaN(given)) return keys.tag(String(given), tenant)
-  } else if (typeof given === 'string' || (Array.isArray(given) && given.length > 0 && given.every((each) => typeof each === 'string'))) {
+  } else if (
+    typeof given === 'string' ||
+    (Array.isArray(given) && given.length > 0 && given.every((each) => typeof each === 'string'))
+  ) {
     return keys.tag(given, tenant)
   }
-  throw new TurnpikeError('TP_KEY', `${where}: the key gave no name for this request: a text, a number or a list of texts.`)
+  throw new TurnpikeError(
+    'TP_KEY',
+    `${where}: the key gave no name for this request: a text, a number or a list of texts.`,
+  )
 }
 
 /** Whose data a call means. @throws TP_KEY where the application has tenants and none is named */
-export function tenantOf(ground: Pick<Ground<any>, 'tenant'>, tenant: string | undefined, where: string): string | undefined {
+export function tenantOf(
+  ground: Pick<Ground<any>, 'tenant'>,
+  tenant: string | undefined,
+  where: string,
+): string | undefined {
   if (!ground.tenant || tenant !== undefined) return tenant
-  throw new TurnpikeError('TP_KEY', `${where}: the application has tenants: say whose this is ({ tenant }).`)
+  throw new TurnpikeError(
+    'TP_KEY',
+    `${where}: the application has tenants: say whose this is ({ tenant }).`,
+  )
 }

@@ -100,7 +100,7 @@ export class Turns {
     let refused: Refused = { waitMs: 0 }
     let wasLast = false
     try {
-      for (let polls = 0; ; ) {
+      for (let polls = 0; ;) {
         const isMyTurn = fair || line.queue[0] === waiter
         if (isMyTurn && !waiter.holdOff) {
           const outcome = await attempt()
@@ -111,7 +111,11 @@ export class Turns {
           refused = outcome
         }
         waiter.holdOff = false
-        if (!isOver) await waiter.rest(this.#store, isMyTurn ? pauseOf(refused.waitMs, polls++, fair) : undefined)
+        if (!isOver)
+          await waiter.rest(
+            this.#store,
+            isMyTurn ? pauseOf(refused.waitMs, polls++, fair) : undefined,
+          )
         signal?.throwIfAborted()
         if (isOver) return refused
       }

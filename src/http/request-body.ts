@@ -40,7 +40,8 @@ export async function bodyOf(native: unknown, limit: number): Promise<Body> {
 
 async function see(req: IncomingMessage, native: Native, limit: number): Promise<Body> {
   const isFresh = !req.readableDidRead && req.readableFlowing !== true && !req.readableEnded
-  if (isFresh && req.httpVersionMajor < 2) return { kind: 'raw', ...(hasBody(req) ? await peek(req, limit) : NOTHING) }
+  if (isFresh && req.httpVersionMajor < 2)
+    return { kind: 'raw', ...(hasBody(req) ? await peek(req, limit) : NOTHING) }
   const raw = native.rawBody ?? native.request?.rawBody
   const value = raw ?? native.body ?? native.request?.body
   if (typeof value === 'string') return { kind: 'raw', bytes: Buffer.from(value), isWhole: true }
@@ -59,7 +60,11 @@ function peek(req: IncomingMessage, limit: number): Promise<{ bytes: Buffer; isW
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = []
     let size = 0
-    const events = [['readable', look], ['close', gone], ['error', gone]] as const
+    const events = [
+      ['readable', look],
+      ['close', gone],
+      ['error', gone],
+    ] as const
     function look(): void {
       for (let chunk = req.read() as unknown; chunk !== null; chunk = req.read()) {
         const bytes = Buffer.isBuffer(chunk) ? chunk : Buffer.from(String(chunk))

@@ -2,6 +2,7 @@ import { isUnavailable, StoreUnavailable, type UnavailableReason } from '../erro
 import type { Budget } from './budget.ts'
 import { Breaker } from './breaker.ts'
 import { Latency } from './latency.ts'
+import { Readiness } from './readiness.ts'
 
 /** What the guard needs of a client: ioredis's Redis and Cluster both have it. */
 export interface Guarded {
@@ -54,20 +55,18 @@ export class Guard {
   readonly #options: GuardOptions
   readonly #breaker: Breaker
   readonly #calls = new Set<Call>()
-  readonly #waiters = new Set<() => void>()
+  readonly #readiness: Readiness
   /** Commands sent and not answered, given-up ones included; and since when an answer is owed. */
   #owed = 0
   #owedSince = 0
   #sweeper: NodeJS.Timeout | undefined
   #sweepAt = 0
-  #everReady: boolean
-  #failuresBeforeReady = 0
   #closed = false
 
   constructor(client: Guarded, options: GuardOptions) {
     this.#client = client
     this.#options = options
-    this.#everReady = client.status === 'ready'
+    this.#readiness = new Readiness(() => client.status === 'ready')
     this.#breaker = new Breaker({
       probe: () => this.#probe(),
       onChange: (state, reason) => options.onBreaker(state, reason),
@@ -87,7 +86,8 @@ export class Guard {
   refusal(): StoreUnavailable | undefined {
     if (this.#closed) return new StoreUnavailable('closed', false)
     if (this.#breaker.state !== 'closed') return this.#breaker.refusal
-    if (this.#calls.size >= this.#options.maxInFlight) return new StoreUnavailable('saturated', false)
+    if (this.#calls.size >= this.#options.maxInFlight)
+      return new StoreUnavailable('saturated', false)
     return undefined
   }
 
@@ -116,7 +116,7 @@ export class Guard {
     }
     if (this.#client.status === 'ready') return this.#race(name, send, recover, now, ms, budget)
     budget?.begin(now)
-    return this.#ready(ms).then((ready) => {
+    return this.#readiness.wait(ms).then((ready) => {
       const later = performance.now()
       budget?.end(later)
       const left = ms - (later - now)
@@ -130,7 +130,7 @@ export class Guard {
     this.#closed = true
     this.#breaker.close()
     this.#client.off('ready', this.#onReady)
-    for (const wake of this.#waiters) wake()
+    this.#readiness.wakeAll()
     while (this.#calls.size > 0) await new Promise((resolve) => setTimeout(resolve, 5))
   }
 
@@ -161,7 +161,9 @@ export class Guard {
         if (again) return this.#expect(again, answered, failed)
         this.#end(call, later)
         if (!infrastructure) this.#breaker.good()
-        const told = infrastructure ? this.#failed('error', error, infrastructure.uncertain, infrastructure.said) : error
+        const told = infrastructure
+          ? this.#failed('error', error, infrastructure.uncertain, infrastructure.said)
+          : error
         reject(this.#options.explain(told, name))
       }
       this.#calls.add(call)
@@ -197,7 +199,12 @@ export class Guard {
     return true
   }
 
-  #failed(reason: UnavailableReason, cause: unknown, uncertain = false, said = (cause as Error).message): StoreUnavailable {
+  #failed(
+    reason: UnavailableReason,
+    cause: unknown,
+    uncertain = false,
+    said = (cause as Error).message,
+  ): StoreUnavailable {
     this.#breaker.bad(said)
     return new StoreUnavailable(reason, uncertain, cause)
   }
@@ -235,15 +242,17 @@ export class Guard {
    * socket once more before calling the server dead.
    */
   #expire(): void {
-    setImmediate(() => setImmediate(() => {
-      const now = performance.now()
-      for (const call of this.#calls) {
-        if (call.until > now) continue
-        this.#end(call, now)
-        call.reject(this.#failed('deadline', new Error('no answer within the deadline'), true))
-      }
-      this.#replaceIfHung(now)
-    }))
+    setImmediate(() =>
+      setImmediate(() => {
+        const now = performance.now()
+        for (const call of this.#calls) {
+          if (call.until > now) continue
+          this.#end(call, now)
+          call.reject(this.#failed('deadline', new Error('no answer within the deadline'), true))
+        }
+        this.#replaceIfHung(now)
+      }),
+    )
   }
 
   #replaceIfHung(now: number): void {
@@ -257,39 +266,28 @@ export class Guard {
   async #probe(): Promise<void> {
     if (this.#client.status !== 'ready') throw new Error(`the connection is ${this.#client.status}`)
     try {
-      await this.#race('probe', this.#options.probe, undefined, performance.now(), this.#options.deadline, undefined)
+      await this.#race(
+        'probe',
+        this.#options.probe,
+        undefined,
+        performance.now(),
+        this.#options.deadline,
+        undefined,
+      )
     } catch (error) {
       // A server that answers, and be it "no permission", is there.
       if (isUnavailable(error)) throw error
     }
   }
 
-  /** Waits for the connection, unless the server has already refused it again and again. */
-  #ready(ms: number): Promise<boolean> {
-    if (this.#everReady && this.#failuresBeforeReady >= 2) return Promise.resolve(false)
-    return new Promise((resolve) => {
-      const wake = (): void => {
-        clearTimeout(timer)
-        this.#waiters.delete(wake)
-        resolve(this.#client.status === 'ready')
-      }
-      const timer = setTimeout(wake, ms)
-      this.#waiters.add(wake)
-    })
-  }
-
-  /** The connection was refused or lost; tells waiting calls when it is no use to wait. */
+  /** The connection was refused or lost. */
   disconnected(): void {
-    this.#failuresBeforeReady++
-    if (this.#everReady && this.#failuresBeforeReady >= 2) for (const wake of this.#waiters) wake()
+    this.#readiness.lost()
   }
 
   readonly #onReady = (): void => {
-    this.#everReady = true
-    this.#failuresBeforeReady = 0
     this.#owedSince = 0
-    for (const wake of this.#waiters) wake()
+    this.#readiness.ready()
     this.#breaker.hurry()
   }
 }
-

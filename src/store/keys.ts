@@ -15,7 +15,8 @@ const sha256 = (text: string): string => createHash('sha256').update(text).diges
 
 const percent = (char: string): string => `%${char.charCodeAt(0).toString(16).padStart(2, '0')}`
 
-const escape = (text: string): string => Buffer.from(text, 'utf8').toString('latin1').replace(ODD, percent)
+const escape = (text: string): string =>
+  Buffer.from(text, 'utf8').toString('latin1').replace(ODD, percent)
 
 /**
  * One part of a key, as bytes of `[A-Za-z0-9_.@-]`, `%` and `~`: escaped byte by byte, marked when
@@ -48,10 +49,12 @@ export interface KeySpace {
  */
 export function keySpace(prefix: string, version?: string | number): KeySpace {
   // A version is the operator's own word: the beginning of a hash tells enough of them apart.
-  const start = version === undefined ? prefix : `${prefix}~${part(String(version), 20).slice(0, 20)}`
+  const start =
+    version === undefined ? prefix : `${prefix}~${part(String(version), 20).slice(0, 20)}`
   return {
     tag(subject, tenant) {
-      const parts = typeof subject === 'string' ? part(subject) : subject.map((each) => part(each)).join(':')
+      const parts =
+        typeof subject === 'string' ? part(subject) : subject.map((each) => part(each)).join(':')
       // '=' is no character of a part: a tenant is never mistaken for the first of several parts.
       const whole = tenant === undefined ? parts : `${part(tenant, 32)}=${parts}`
       return whole.length <= LONGEST ? whole : `~t${sha256(whole)}`

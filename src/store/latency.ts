@@ -19,7 +19,8 @@ export class Latency {
   percentiles(): { p50: number; p99: number } | undefined {
     if (this.#count === 0) return undefined
     const sorted = this.#ring.slice(0, Math.min(this.#count, 256)).sort()
-    const at = (share: number): number => Math.round(sorted[Math.floor((sorted.length - 1) * share)]! * 100) / 100
+    const at = (share: number): number =>
+      Math.round(sorted[Math.floor((sorted.length - 1) * share)]! * 100) / 100
     return { p50: at(0.5), p99: at(0.99) }
   }
 }

@@ -36,7 +36,11 @@ export class MemoryStore implements Store, Database {
   #oldest: Iterator<string> | undefined
   #closed = false
 
-  constructor({ clock = systemClock(), maxKeys = 100_000, whenFull = 'evict' }: MemoryOptions = {}) {
+  constructor({
+    clock = systemClock(),
+    maxKeys = 100_000,
+    whenFull = 'evict',
+  }: MemoryOptions = {}) {
     this.#clock = clock
     this.#maxKeys = maxKeys
     this.#refuse = whenFull === 'refuse'
@@ -102,7 +106,9 @@ export class MemoryStore implements Store, Database {
     const unavailable = this.unavailable()
     if (unavailable) throw unavailable
     const now = this.#clock.now()
-    yield [...this.#entries].filter(([key, { until }]) => until > now && matches(pattern, key)).map(([key]) => key)
+    yield [...this.#entries]
+      .filter(([key, { until }]) => until > now && matches(pattern, key))
+      .map(([key]) => key)
   }
 
   unavailable(): StoreUnavailable | undefined {

@@ -6,10 +6,19 @@ import type { Budget } from './budget.ts'
 import { Guard } from './guard.ts'
 import { evicts, parseInfo } from './info.ts'
 import { connect, duplicate, end, isClient, isCluster } from './redis.ts'
-import { isSecure, keysLike, streamOf, topologyOf, unref, unrefRetry, unsafeOptions } from './redis.ts'
+import {
+  isSecure,
+  keysLike,
+  streamOf,
+  topologyOf,
+  unref,
+  unrefRetry,
+  unsafeOptions,
+} from './redis.ts'
 import type { Client, RedisSource } from './redis.ts'
 import { classify, discreet, remedy, watchHandshakes } from './remedy.ts'
 import type { Arg, Operation, Reply, Store, StoreStatus } from './store.ts'
+import { ServerClock } from './server-clock.ts'
 import { Subscriptions } from './subscriptions.ts'
 
 export interface RedisStoreOptions {
@@ -33,7 +42,6 @@ export interface RedisStoreOptions {
 
 const HUNG_AFTER = 300
 const GREETING = 1000
-const CLOCK_AGE = 60_000
 
 export class RedisStore implements Store {
   readonly kind = 'redis'
@@ -43,12 +51,12 @@ export class RedisStore implements Store {
   readonly #opened: Promise<Guard>
   readonly #warnings = new Set<string>()
   readonly #subscriptions: Subscriptions
+  readonly #serverClock = new ServerClock(() =>
+    this.#guard!.run('time', () => this.#client!.time()),
+  )
   #client: Client | undefined
   #guard: Guard | undefined
   #corked: ReturnType<typeof streamOf>
-  #offset: number | undefined
-  #offsetAt = -Infinity
-  #learning: Promise<void> | undefined
   #everReady = false
   #leave: () => void = () => {}
   #closed = false
@@ -65,7 +73,10 @@ export class RedisStore implements Store {
     if (isClient(source)) {
       this.#opened = Promise.resolve(this.#use(reuse ? (source as Client) : duplicate(source, db)))
       const unsafe = reuse ? unsafeOptions(source) : []
-      if (unsafe.length > 0) events.warn(`reuse: true keeps the client's own ${unsafe.join(', ')}: commands may run late or twice. Leave reuse out, or set them as docs/store.md says.`)
+      if (unsafe.length > 0)
+        events.warn(
+          `reuse: true keeps the client's own ${unsafe.join(', ')}: commands may run late or twice. Leave reuse out, or set them as docs/store.md says.`,
+        )
     } else {
       this.#opened = connect(source, db).then((client) => this.#use(client))
       this.#opened.catch((error: Error) => this.#warn(error.message))
@@ -81,19 +92,24 @@ export class RedisStore implements Store {
   ): Promise<Result> {
     const guard = this.#guard
     const { name, buffers, command, sha, lua, punctual } = operation
-    if (!guard || (punctual && this.#offset === undefined && !this.#options.clock && began === undefined)) {
+    if (!guard || (punctual && this.#isTimeless && began === undefined)) {
       const start = performance.now()
       return this.#prepared(punctual).then(() => this.run(operation, keys, args, budget, start))
     }
     const client = this.#client!
-    const rest = command === undefined ? [keys.length, ...keys, ...args, this.#lastArgument(operation)] : [...keys, ...args]
+    const rest =
+      command === undefined
+        ? [keys.length, ...keys, ...args, this.#lastArgument(operation)]
+        : [...keys, ...args]
     const send = (): Promise<unknown> => {
       this.#cork(client)
-      if (command !== undefined) return buffers ? client.callBuffer(command, ...rest) : client.call(command, ...rest)
+      if (command !== undefined)
+        return buffers ? client.callBuffer(command, ...rest) : client.call(command, ...rest)
       return buffers ? client.evalshaBuffer(sha, ...rest) : client.evalsha(sha, ...rest)
     }
     const recover = (error: unknown): Promise<unknown> | undefined => {
-      if (command !== undefined || !(error as Error).message.startsWith('NOSCRIPT')) return undefined
+      if (command !== undefined || !(error as Error).message.startsWith('NOSCRIPT'))
+        return undefined
       return buffers ? client.evalBuffer(lua, ...rest) : client.eval(lua, ...rest)
     }
     return guard.run(name, send, budget, recover, began) as Promise<Result>
@@ -105,9 +121,7 @@ export class RedisStore implements Store {
 
   now(): number {
     if (this.#options.clock) return this.#clock.now()
-    const now = performance.now()
-    if (now - this.#offsetAt > CLOCK_AGE) void this.#learnClock()
-    return this.#offset === undefined ? Date.now() : now + this.#offset
+    return this.#serverClock.now()
   }
 
   steady = (): number => this.#clock.steady()
@@ -118,17 +132,16 @@ export class RedisStore implements Store {
 
   subscribe(channel: string, hear: (message: string) => void, lost?: () => void): () => void {
     const cease = this.#subscriptions.add(channel, hear, lost)
-    void this.#opened.then(() => this.#closed || this.#subscriptions.connect(), () => {})
+    void this.#opened.then(
+      () => this.#closed || this.#subscriptions.connect(),
+      () => {},
+    )
     return cease
   }
 
   async *scan(pattern: string): AsyncGenerator<string[]> {
     const guard = this.#guard ?? (await this.#opening())
-    try {
-      yield* keysLike(this.#client!, pattern, (send) => guard.run('scan', send))
-    } catch (error) {
-      throw this.#explain(error, 'scan')
-    }
+    yield* keysLike(this.#client!, pattern, (send) => guard.run('scan', send))
   }
 
   async ready(timeout = 10_000): Promise<void> {
@@ -136,7 +149,11 @@ export class RedisStore implements Store {
     const guard = await this.#opened
     while (this.#closed || this.#client!.status !== 'ready' || guard.breaker !== 'closed') {
       if (this.#closed || performance.now() >= until) {
-        throw new StoreUnavailable(this.#closed ? 'closed' : 'not-ready', false, new Error(this.status().reason))
+        throw new StoreUnavailable(
+          this.#closed ? 'closed' : 'not-ready',
+          false,
+          new Error(this.status().reason),
+        )
       }
       await new Promise((resolve) => setTimeout(resolve, 10))
     }
@@ -147,7 +164,9 @@ export class RedisStore implements Store {
     const connection = this.#client?.status ?? 'opening'
     const breaker = guard?.breaker ?? 'closed'
     const ok = connection === 'ready' && breaker === 'closed' && !this.#closed
-    const trouble = this.#closed ? 'closed' : (guard?.lastError ?? `the connection is ${connection}`)
+    const trouble = this.#closed
+      ? 'closed'
+      : (guard?.lastError ?? `the connection is ${connection}`)
     return {
       status: ok ? 'ok' : this.#everReady && !this.#closed ? 'degraded' : 'down',
       reason: ok ? undefined : trouble,
@@ -167,23 +186,33 @@ export class RedisStore implements Store {
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
-    await this.#opened.then((guard) => guard.close(), () => {})
+    await this.#opened.then(
+      (guard) => guard.close(),
+      () => {},
+    )
     this.#leave()
     const own = this.#options.reuse ? [] : [this.#client]
-    await Promise.all([...own, this.#subscriptions.client].map(async (client) => client && (await end(client))))
+    await Promise.all(
+      [...own, this.#subscriptions.client].map(async (client) => client && (await end(client))),
+    )
   }
 
   /** What a first call waits for: ioredis, and for a deadline that Redis checks its clock. This machine's may be wrong. */
   async #prepared(punctual: boolean): Promise<void> {
     await this.#opening()
-    if (!punctual || this.#offset !== undefined || this.#options.clock) return
-    await (this.#learning ??= this.#learnClock().finally(() => (this.#learning = undefined)))
+    if (punctual && this.#isTimeless) await this.#serverClock.learn()
+  }
+
+  /** Is Redis's clock unknown yet? */
+  get #isTimeless(): boolean {
+    return !this.#options.clock && !this.#serverClock.known
   }
 
   /** Loading ioredis takes a moment; a request waits for it no longer than for an answer. */
   #opening(): Promise<Guard> {
     return new Promise((resolve, reject) => {
-      const late = (cause?: unknown): void => reject(new StoreUnavailable('not-ready', false, cause))
+      const late = (cause?: unknown): void =>
+        reject(new StoreUnavailable('not-ready', false, cause))
       const timer = setTimeout(late, this.#options.deadline)
       this.#opened.then(resolve, late).finally(() => clearTimeout(timer))
     })
@@ -226,7 +255,9 @@ export class RedisStore implements Store {
     client.on('ready', () => unref(client))
     client.on('reconnecting', () => unrefRetry(client))
     // A server that takes connections but answers no greeting would hold one for ever.
-    client.on('connect', () => setTimeout(() => client.status === 'connect' && client.disconnect(true), GREETING).unref())
+    client.on('connect', () =>
+      setTimeout(() => client.status === 'connect' && client.disconnect(true), GREETING).unref(),
+    )
     watchHandshakes(client, isSecure(client), (message) => this.#closed || this.#warn(message))
     return client
   }
@@ -234,20 +265,8 @@ export class RedisStore implements Store {
   readonly #welcome = (): void => {
     this.#everReady = true
     this.#warnings.clear()
-    void this.#learnClock()
+    void this.#serverClock.learn()
     void this.#checkEviction()
-  }
-
-  /** Redis's clock by this process's steady one, so that nobody's wall clock matters. */
-  async #learnClock(): Promise<void> {
-    const sent = performance.now()
-    this.#offsetAt = sent
-    try {
-      const [seconds, micros] = await this.#guard!.run('time', () => this.#client!.time())
-      this.#offset = Number(seconds) * 1000 + Number(micros) / 1000 - (sent + performance.now()) / 2
-    } catch {
-      // Redis is away: what was learnt before still holds, and the next connection learns it anew.
-    }
   }
 
   async #checkEviction(): Promise<void> {
@@ -259,7 +278,9 @@ export class RedisStore implements Store {
 
   /** Tell an operator what is wrong and how to mend it: once, and in the status while it lasts. */
   #report(error: Error): void {
-    const all = [error, ...((error as AggregateError).errors ?? [])] as (Error & { code?: string })[]
+    const all = [error, ...((error as AggregateError).errors ?? [])] as (Error & {
+      code?: string
+    })[]
     const known = remedy(all.map(({ message, code }) => `${message} ${code ?? ''}`).join(' '))
     if (known) this.#warn(known)
   }
@@ -301,7 +322,7 @@ export class RedisStore implements Store {
       const whole = [`Redis refused the operation '${operation}': ${message}`, remedy(message)]
       return new TurnpikeError('TP_COMMAND', whole.filter(Boolean).join(' '))
     }
-    void this.#learnClock()
+    void this.#serverClock.learn()
     return new StoreUnavailable('late', false)
   }
 }

@@ -70,19 +70,28 @@ export function prefixOf(source: RedisSource): string {
 export async function connect(source: RedisSource, db?: number): Promise<Client> {
   if (isClient(source)) return duplicate(source, db)
   const ioredis = await import('ioredis').catch((cause) => {
-    throw new TurnpikeError('TP_NO_IOREDIS', 'turnpike needs ioredis to reach Redis: npm install ioredis', { cause })
+    throw new TurnpikeError(
+      'TP_NO_IOREDIS',
+      'turnpike needs ioredis to reach Redis: npm install ioredis',
+      { cause },
+    )
   })
   const chosen = db === undefined ? {} : { db }
   if (typeof source === 'string') return connect({ url: source }, db)
-  if ('cluster' in source) return new ioredis.Cluster(source.cluster, hardenCluster(source.options)) as Client
+  if ('cluster' in source)
+    return new ioredis.Cluster(source.cluster, hardenCluster(source.options)) as Client
   const { url, ...own } = source
   const options = { ...own, ...HARDENED, ...chosen, failoverDetector: 'sentinels' in own }
-  return (url === undefined ? new ioredis.Redis(options) : new ioredis.Redis(within(url, db), options)) as Client
+  return (
+    url === undefined ? new ioredis.Redis(options) : new ioredis.Redis(within(url, db), options)
+  ) as Client
 }
 
 /** `url` without the database it names, where another one is wanted: ioredis would heed the URL. */
 const within = (url: string, db: number | undefined): string =>
-  db === undefined ? url : url.replace(/^(rediss?:\/\/[^/?]*)\/\d*/i, '$1').replace(/([?&])db=\d*&?/, '$1')
+  db === undefined
+    ? url
+    : url.replace(/^(rediss?:\/\/[^/?]*)\/\d*/i, '$1').replace(/([?&])db=\d*&?/, '$1')
 
 /** A hardened duplicate of somebody's client: its address, TLS and credentials, and their copy of ioredis. */
 export function duplicate(client: Redis | Cluster, db?: number): Client {
@@ -92,7 +101,11 @@ export function duplicate(client: Redis | Cluster, db?: number): Client {
   return client.duplicate({ ...HARDENED, ...chosen, failoverDetector }) as Client
 }
 
-function hardenCluster({ redisOptions, slotsRefreshInterval = 5000, ...own }: ClusterOptions = {}): object {
+function hardenCluster({
+  redisOptions,
+  slotsRefreshInterval = 5000,
+  ...own
+}: ClusterOptions = {}): object {
   const { retryStrategy, lazyConnect, ...hardened } = HARDENED
   return {
     ...own,
@@ -109,8 +122,14 @@ function hardenCluster({ redisOptions, slotsRefreshInterval = 5000, ...own }: Cl
 
 /** The options of a client that `reuse: true` keeps although they let commands run late or twice. */
 export function unsafeOptions(client: Redis | Cluster): string[] {
-  const options = isCluster(client) ? { ...client.options, ...client.options.redisOptions } : client.options
-  const vital = ['maxRetriesPerRequest', 'enableOfflineQueue', 'autoResendUnfulfilledCommands'] as const
+  const options = isCluster(client)
+    ? { ...client.options, ...client.options.redisOptions }
+    : client.options
+  const vital = [
+    'maxRetriesPerRequest',
+    'enableOfflineQueue',
+    'autoResendUnfulfilledCommands',
+  ] as const
   return vital.filter((option) => options[option] !== HARDENED[option])
 }
 
@@ -126,7 +145,9 @@ export async function* keysLike(
   for (const node of nodes) {
     let cursor = '0'
     do {
-      const [next, keys] = await run(() => node.scan(cursor, 'MATCH', prefix + pattern, 'COUNT', 500))
+      const [next, keys] = await run(() =>
+        node.scan(cursor, 'MATCH', prefix + pattern, 'COUNT', 500),
+      )
       cursor = String(next)
       if (keys.length > 0) yield keys.map((key) => key.slice(prefix.length))
     } while (cursor !== '0')

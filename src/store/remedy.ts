@@ -1,14 +1,35 @@
 /** What the trouble with a connection means, and what to do about it. */
 
 const REMEDIES: readonly (readonly [RegExp, string])[] = [
-  [/WRONGPASS|invalid (username-)?password|NOAUTH|AUTH.*without any password/i, 'Redis refused the user name or password: check them in the URL or options (redis://user:password@host:port).'],
-  [/NOPERM|user executing the script can't/, 'The Redis user lacks a permission: docs/store.md has the ACL line that turnpike needs.'],
-  [/wrong version number|packet length too long|EPROTO/i, 'The server does not speak TLS on this port: use redis:// in place of rediss://, or the TLS port.'],
-  [/self.signed|unable to verify|certificate|altnames/i, "The server's certificate is not trusted: give its CA in tls.ca, or in REDIS_SSL_CA_CERTS."],
+  [
+    /WRONGPASS|invalid (username-)?password|NOAUTH|AUTH.*without any password/i,
+    'Redis refused the user name or password: check them in the URL or options (redis://user:password@host:port).',
+  ],
+  [
+    /NOPERM|user executing the script can't/,
+    'The Redis user lacks a permission: docs/store.md has the ACL line that turnpike needs.',
+  ],
+  [
+    /wrong version number|packet length too long|EPROTO/i,
+    'The server does not speak TLS on this port: use redis:// in place of rediss://, or the TLS port.',
+  ],
+  [
+    /self.signed|unable to verify|certificate|altnames/i,
+    "The server's certificate is not trusted: give its CA in tls.ca, or in REDIS_SSL_CA_CERTS.",
+  ],
   [/ENOTFOUND|EAI_AGAIN/, 'The host name of Redis cannot be resolved: check the URL.'],
-  [/ECONNREFUSED/, 'Nothing listens at the address of Redis: is it running, and is the port right?'],
-  [/All sentinels are unreachable/i, 'No Sentinel answers, or none knows a master of that name: check the sentinels and their `name`.'],
-  [/ERR unknown command|ERR unknown subcommand/i, 'The server lacks a command that turnpike needs: Redis 7.0 or Valkey 7.2 is the least.'],
+  [
+    /ECONNREFUSED/,
+    'Nothing listens at the address of Redis: is it running, and is the port right?',
+  ],
+  [
+    /All sentinels are unreachable/i,
+    'No Sentinel answers, or none knows a master of that name: check the sentinels and their `name`.',
+  ],
+  [
+    /ERR unknown command|ERR unknown subcommand/i,
+    'The server lacks a command that turnpike needs: Redis 7.0 or Valkey 7.2 is the least.',
+  ],
 ]
 
 /** The remedy for an error that a client reported, or undefined. */
@@ -27,7 +48,11 @@ interface Connection {
 }
 
 /** TLS with a server that has none, or none with one that has: no error says so, only that each attempt ends alike. */
-export function watchHandshakes(client: Connection, secure: boolean, tell: (remedy: string) => void): void {
+export function watchHandshakes(
+  client: Connection,
+  secure: boolean,
+  tell: (remedy: string) => void,
+): void {
   let alike = 0
   let suspicious = !secure
   client.on('error', ({ code }) => (suspicious = code === (secure ? 'ETIMEDOUT' : 'ECONNRESET')))
@@ -41,12 +66,16 @@ export function watchHandshakes(client: Connection, secure: boolean, tell: (reme
 /** ioredis hangs the whole command on an error, and Redis quotes one that it does not know: both may hold secrets. */
 export function discreet(error: unknown): string {
   if (typeof error === 'object' && error !== null) delete (error as { command?: unknown }).command
-  return String((error as Partial<Error> | null)?.message).replace(/,? with args beginning with:.*/s, '')
+  return String((error as Partial<Error> | null)?.message).replace(
+    /,? with args beginning with:.*/s,
+    '',
+  )
 }
 
 const CANNOT_SERVE =
   /^(LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|BUSY|OOM|MISCONF|UNBLOCKED|NOAUTH|WRONGPASS|NOGOODSLAVE|MOVED|ASK)\b/
-const NOT_SENT = /isn't writeable|writable|Connection is closed|None of startup nodes|Failed to refresh/i
+const NOT_SENT =
+  /isn't writeable|writable|Connection is closed|None of startup nodes|Failed to refresh/i
 
 /**
  * Did the server or the way to it fail, or was the command wrong? Undefined for the latter; those

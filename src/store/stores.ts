@@ -10,10 +10,26 @@ import type { Store, StoreStatus } from './store.ts'
 /** What can be given a database or a server of its own. */
 export type Area = 'session' | 'cache' | 'rateLimit' | 'realtime' | 'queue' | 'idempotency' | 'lock'
 
-export const AREAS: readonly Area[] = ['session', 'cache', 'rateLimit', 'realtime', 'queue', 'idempotency', 'lock']
+export const AREAS: readonly Area[] = [
+  'session',
+  'cache',
+  'rateLimit',
+  'realtime',
+  'queue',
+  'idempotency',
+  'lock',
+]
 
 /** The allocation of `layout: 'databases'`. */
-const DATABASES: Record<Area, number> = { session: 0, cache: 1, rateLimit: 2, realtime: 3, queue: 4, idempotency: 0, lock: 0 }
+const DATABASES: Record<Area, number> = {
+  session: 0,
+  cache: 1,
+  rateLimit: 2,
+  realtime: 3,
+  queue: 4,
+  idempotency: 0,
+  lock: 0,
+}
 
 export interface StoresOptions {
   redis: RedisSource | 'memory' | undefined
@@ -40,12 +56,24 @@ export class Stores {
     const { layout, databases, reuse } = options
     const source = this.#source
     if (source !== 'memory') verify('redis', source)
-    for (const [area, { redis }] of Object.entries(options.stores)) if (redis !== 'memory') verify(`stores.${area}.redis`, redis)
+    for (const [area, { redis }] of Object.entries(options.stores))
+      if (redis !== 'memory') verify(`stores.${area}.redis`, redis)
     if (layout === 'prefix' && !databases) return
     if (source !== 'memory' && isCluster(source)) {
-      throw optionError('turnpike()', 'databases', databases ?? layout, "left out on a Cluster, which has only database 0: use layout: 'prefix'")
+      throw optionError(
+        'turnpike()',
+        'databases',
+        databases ?? layout,
+        "left out on a Cluster, which has only database 0: use layout: 'prefix'",
+      )
     }
-    if (reuse) throw optionError('turnpike()', 'reuse', true, 'left out with databases, which need a connection each')
+    if (reuse)
+      throw optionError(
+        'turnpike()',
+        'reuse',
+        true,
+        'left out with databases, which need a connection each',
+      )
   }
 
   /** The store of an area. */
@@ -67,18 +95,37 @@ export class Stores {
   /** One status for all: the worst. */
   status(): StoreStatus {
     const order = { ok: 0, degraded: 1, down: 2 }
-    const [worst, ...others] = this.all().map((store) => store.status()).toSorted((a, b) => order[b.status] - order[a.status])
-    return { ...worst!, warnings: [...new Set([worst!, ...others].flatMap(({ warnings }) => warnings))] }
+    const [worst, ...others] = this.all()
+      .map((store) => store.status())
+      .toSorted((a, b) => order[b.status] - order[a.status])
+    return {
+      ...worst!,
+      warnings: [...new Set([worst!, ...others].flatMap(({ warnings }) => warnings))],
+    }
   }
 
-  #open(name: string, source: RedisSource | 'memory', db: number | undefined, lasting: boolean): Store {
+  #open(
+    name: string,
+    source: RedisSource | 'memory',
+    db: number | undefined,
+    lasting: boolean,
+  ): Store {
     const known = this.#opened.get(name)
     if (known) return known
     const { reuse, deadline, maxInFlight, events } = this.#options
     const store =
       source === 'memory'
         ? new MemoryStore({ maxKeys: 250_000 })
-        : new RedisStore({ source, name, db, reuse: reuse && isClient(source), deadline, maxInFlight, events, lasting })
+        : new RedisStore({
+            source,
+            name,
+            db,
+            reuse: reuse && isClient(source),
+            deadline,
+            maxInFlight,
+            events,
+            lasting,
+          })
     this.#opened.set(name, store)
     return store
   }
@@ -94,7 +141,9 @@ function fallback(events: Emitter): RedisSource | 'memory' {
       "turnpike(): there is no Redis: set REDIS_URL or the option redis. If one process without Redis is what you want, say redis: 'memory'.",
     )
   }
-  events.warn("turnpike keeps its data in this process: set REDIS_URL or the option redis to share it, or redis: 'memory' if this is meant.")
+  events.warn(
+    "turnpike keeps its data in this process: set REDIS_URL or the option redis to share it, or redis: 'memory' if this is meant.",
+  )
   return 'memory'
 }
 
@@ -105,9 +154,20 @@ function verify(option: string, source: unknown): void {
     if (/^rediss?:\/\/./.test(url) || url.startsWith('/')) return
     const shown = url.replace(/^.*@/s, '…@').replace(/\?.*$/s, '?…')
     const hint = /^[\w.-]+(:\d+)?$/.test(url) ? `'redis://${url}'` : undefined
-    throw optionError('turnpike()', option, shown, "a URL like 'redis://localhost:6379' or 'rediss://…', the path of a socket, ioredis options, an ioredis client, or 'memory'", hint)
+    throw optionError(
+      'turnpike()',
+      option,
+      shown,
+      "a URL like 'redis://localhost:6379' or 'rediss://…', the path of a socket, ioredis options, an ioredis client, or 'memory'",
+      hint,
+    )
   }
   if (typeof source !== 'object' || source === null) {
-    throw optionError('turnpike()', option, source, "a URL, ioredis options, an ioredis client, or 'memory'")
+    throw optionError(
+      'turnpike()',
+      option,
+      source,
+      "a URL, ioredis options, an ioredis client, or 'memory'",
+    )
   }
 }

@@ -28,7 +28,8 @@ export class Subscriptions {
     if (lost) this.#lost.add(lost)
     const listeners = this.#channels.get(channel) ?? new Set()
     this.#channels.set(channel, listeners.add(hear))
-    if (listeners.size === 1 && this.#client?.status === 'ready') this.#subscribe(this.#client, [channel])
+    if (listeners.size === 1 && this.#client?.status === 'ready')
+      this.#subscribe(this.#client, [channel])
     return () => {
       if (lost) this.#lost.delete(lost)
       if (!listeners.delete(hear) || listeners.size > 0) return

@@ -57,7 +57,10 @@ function watch(action: 'on' | 'off'): void {
  * that is ended by SIGKILL.
  * @throws Error with what to install, where there is no server to start
  */
-export async function startRedis({ args = [], bin }: RedisServerOptions = {}): Promise<RedisServer> {
+export async function startRedis({
+  args = [],
+  bin,
+}: RedisServerOptions = {}): Promise<RedisServer> {
   const chosen = bin ?? process.env['REDIS_SERVER_BIN']
   const programs = chosen ? [chosen] : ['redis-server', 'valkey-server']
   const folder = await mkdtemp(join(tmpdir(), 'turnpike-redis-'))
@@ -84,7 +87,12 @@ export async function startRedis({ args = [], bin }: RedisServerOptions = {}): P
   )
 }
 
-function serverOf(first: ChildProcess, start: () => Promise<ChildProcess>, port: number, folder: string): RedisServer {
+function serverOf(
+  first: ChildProcess,
+  start: () => Promise<ChildProcess>,
+  port: number,
+  folder: string,
+): RedisServer {
   let child = first
   async function kill(): Promise<void> {
     if (child.exitCode !== null || child.signalCode !== null) return
@@ -113,8 +121,24 @@ function serverOf(first: ChildProcess, start: () => Promise<ChildProcess>, port:
   }
 }
 
-async function launch(program: string, port: number, folder: string, args: readonly string[]): Promise<ChildProcess> {
-  const fixed = ['--port', String(port), '--bind', HOST, '--dir', folder, '--save', '', '--appendonly', 'no']
+async function launch(
+  program: string,
+  port: number,
+  folder: string,
+  args: readonly string[],
+): Promise<ChildProcess> {
+  const fixed = [
+    '--port',
+    String(port),
+    '--bind',
+    HOST,
+    '--dir',
+    folder,
+    '--save',
+    '',
+    '--appendonly',
+    'no',
+  ]
   const child = spawn(program, [...fixed, ...args], { stdio: 'ignore' })
   if (running.size === 0) watch('on')
   running.add(child)

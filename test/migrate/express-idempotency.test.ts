@@ -1,6 +1,10 @@
 /** What docs/migrate/express-idempotency.md says: first what stays alike, then what is different on purpose. */
 import express, { type Express, type RequestHandler } from 'express'
-import { getSharedIdempotencyService, idempotency as theirs, type IIdempotencyDataAdapter } from 'express-idempotency'
+import {
+  getSharedIdempotencyService,
+  idempotency as theirs,
+  type IIdempotencyDataAdapter,
+} from 'express-idempotency'
 import { Redis } from 'ioredis'
 import request from 'supertest'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
@@ -25,8 +29,20 @@ const adapter = (): IIdempotencyDataAdapter => ({
     const found = await client.get(`idem:${key}`)
     return found === null ? null : JSON.parse(found)
   },
-  create: async (resource) => void (await client.set(`idem:${resource.idempotencyKey}`, JSON.stringify(resource), 'PX', 86_400_000)),
-  update: async (resource) => void (await client.set(`idem:${resource.idempotencyKey}`, JSON.stringify(resource), 'PX', 86_400_000)),
+  create: async (resource) =>
+    void (await client.set(
+      `idem:${resource.idempotencyKey}`,
+      JSON.stringify(resource),
+      'PX',
+      86_400_000,
+    )),
+  update: async (resource) =>
+    void (await client.set(
+      `idem:${resource.idempotencyKey}`,
+      JSON.stringify(resource),
+      'PX',
+      86_400_000,
+    )),
   delete: async (key) => void (await client.del(`idem:${key}`)),
 })
 
@@ -36,7 +52,11 @@ interface Shop {
   post(key: string, body?: object, user?: string): request.Test
 }
 
-function shop(middleware: RequestHandler, isHit: (req: express.Request) => boolean, body: (run: number) => unknown = (run) => ({ order: run })): Shop {
+function shop(
+  middleware: RequestHandler,
+  isHit: (req: express.Request) => boolean,
+  body: (run: number) => unknown = (run) => ({ order: run }),
+): Shop {
   let runs = 0
   const app = express()
   app.use(express.json())
@@ -55,12 +75,17 @@ function shop(middleware: RequestHandler, isHit: (req: express.Request) => boole
   return {
     app,
     runs: () => runs,
-    post: (key, json = { item: 1 }, user = 'ann') => request(app).post('/').set({ 'Idempotency-Key': key, Authorization: user }).send(json),
+    post: (key, json = { item: 1 }, user = 'ann') =>
+      request(app).post('/').set({ 'Idempotency-Key': key, Authorization: user }).send(json),
   }
 }
 
 function old(body?: (run: number) => unknown): Shop {
-  return shop(theirs({ dataAdapter: adapter() }), (req) => getSharedIdempotencyService().isHit(req), body)
+  return shop(
+    theirs({ dataAdapter: adapter() }),
+    (req) => getSharedIdempotencyService().isHit(req),
+    body,
+  )
 }
 
 function fresh(body?: (run: number) => unknown): Shop {
@@ -70,7 +95,10 @@ function fresh(body?: (run: number) => unknown): Shop {
 
 const settled = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 50))
 
-describe.each([['express-idempotency', old], ['turnpike', fresh]] as const)('alike: %s', (_name, make) => {
+describe.each([
+  ['express-idempotency', old],
+  ['turnpike', fresh],
+] as const)('alike: %s', (_name, make) => {
   test('the second request gets the first one’s answer, and the handler does its work once', async () => {
     const { post, runs } = make()
     const first = await post('k')
@@ -155,11 +183,22 @@ describe('different on purpose', () => {
     let runs = 0
     const app = express()
     const tp = turnpike({ redis: redis.url, deadline: '2s', budget: '2s' })
-    app.post('/old', theirs({ dataAdapter: adapter() }), (_req, res) => void res.status(404).send(`${++runs}`))
-    app.post('/new', tp.idempotency({ scope: () => 'me' }), (_req, res) => void res.status(404).send(`${++runs}`))
+    app.post(
+      '/old',
+      theirs({ dataAdapter: adapter() }),
+      (_req, res) => void res.status(404).send(`${++runs}`),
+    )
+    app.post(
+      '/new',
+      tp.idempotency({ scope: () => 'me' }),
+      (_req, res) => void res.status(404).send(`${++runs}`),
+    )
     make(old())
     const post = (path: string) => request(app).post(path).set('Idempotency-Key', 'k')
-    expect([(await post('/old')).text, (await settled(), await post('/old')).text]).toEqual(['1', '2'])
+    expect([(await post('/old')).text, (await settled(), await post('/old')).text]).toEqual([
+      '1',
+      '2',
+    ])
     expect([(await post('/new')).text, (await post('/new')).text]).toEqual(['3', '3'])
   })
 })

@@ -8,11 +8,21 @@ import { startRedis, type RedisServer } from '../../src/testing.ts'
 
 /** Its types are for another ioredis, and its package names no types for ESM. */
 interface Old {
-  acquire(resources: string[], ms: number, settings?: object): Promise<{ release(): Promise<unknown>; extend(ms: number): Promise<unknown> }>
-  using<Result>(resources: string[], ms: number, work: (signal: AbortSignal) => Promise<Result>): Promise<Result>
+  acquire(
+    resources: string[],
+    ms: number,
+    settings?: object,
+  ): Promise<{ release(): Promise<unknown>; extend(ms: number): Promise<unknown> }>
+  using<Result>(
+    resources: string[],
+    ms: number,
+    work: (signal: AbortSignal) => Promise<Result>,
+  ): Promise<Result>
   on(event: 'error', listener: () => void): void
 }
-const { default: Redlock } = createRequire(import.meta.url)('redlock') as { default: new (clients: Redis[], settings?: object) => Old }
+const { default: Redlock } = createRequire(import.meta.url)('redlock') as {
+  default: new (clients: Redis[], settings?: object) => Old
+}
 
 let redis: RedisServer
 let client: Redis
@@ -27,7 +37,11 @@ afterAll(async () => {
 beforeEach(() => client.flushall())
 
 function old(settings: object = {}): Old {
-  const redlock = new Redlock([client], { retryCount: 0, automaticExtensionThreshold: 100, ...settings })
+  const redlock = new Redlock([client], {
+    retryCount: 0,
+    automaticExtensionThreshold: 100,
+    ...settings,
+  })
   redlock.on('error', () => {})
   return redlock
 }
@@ -44,14 +58,26 @@ interface Locker {
   name: string
   /** Take and give back. */
   acquire(names: string[]): Promise<{ release(): Promise<unknown> }>
-  using<Result>(names: string[], ms: number, work: (signal: AbortSignal) => Promise<Result>): Promise<Result>
+  using<Result>(
+    names: string[],
+    ms: number,
+    work: (signal: AbortSignal) => Promise<Result>,
+  ): Promise<Result>
 }
 
 const lockers = (): Locker[] => {
   const [redlock, tp] = [old(), fresh()]
   return [
-    { name: 'redlock', acquire: (names) => redlock.acquire(names, 5000), using: (names, ms, work) => redlock.using(names, ms, work) },
-    { name: 'turnpike', acquire: (names) => tp.lock.acquire(names, { ttl: '5s' }), using: (names, ttl, work) => tp.lock(names, { ttl }, work) },
+    {
+      name: 'redlock',
+      acquire: (names) => redlock.acquire(names, 5000),
+      using: (names, ms, work) => redlock.using(names, ms, work),
+    },
+    {
+      name: 'turnpike',
+      acquire: (names) => tp.lock.acquire(names, { ttl: '5s' }),
+      using: (names, ttl, work) => tp.lock(names, { ttl }, work),
+    },
   ]
 }
 
@@ -96,7 +122,9 @@ describe('alike', () => {
 describe('different on purpose', () => {
   test('who waits is woken by the release here; there it polls', async () => {
     const [redlock, tp] = [old({ retryCount: 50, retryDelay: 400, retryJitter: 0 }), fresh()]
-    const waited = async (acquire: () => Promise<{ release(): Promise<unknown> }>): Promise<number> => {
+    const waited = async (
+      acquire: () => Promise<{ release(): Promise<unknown> }>,
+    ): Promise<number> => {
       const held = await acquire()
       const next = acquire().then(async (lock) => {
         const at = performance.now()
@@ -116,7 +144,10 @@ describe('different on purpose', () => {
 
   test('a fencing token: there is none there', async () => {
     const tp = fresh()
-    const [first, second] = [await tp.lock('a', {}, (_signal, { token }) => token), await tp.lock('a', {}, (_signal, { token }) => token)]
+    const [first, second] = [
+      await tp.lock('a', {}, (_signal, { token }) => token),
+      await tp.lock('a', {}, (_signal, { token }) => token),
+    ]
     expect(second).toBeGreaterThan(first)
     const theirs = await old().acquire(['b'], 5000)
     expect(theirs).not.toHaveProperty('token')
@@ -136,7 +167,13 @@ describe('different on purpose', () => {
       await sleep(600)
       return 'done'
     }
-    expect(await old().using(['a'], 300, lose).catch(() => 'an error of the release')).not.toBe(undefined)
-    await expect(fresh().lock('b', { ttl: '300ms' }, lose)).rejects.toMatchObject({ code: 'TP_LOCK_LOST' })
+    expect(
+      await old()
+        .using(['a'], 300, lose)
+        .catch(() => 'an error of the release'),
+    ).not.toBe(undefined)
+    await expect(fresh().lock('b', { ttl: '300ms' }, lose)).rejects.toMatchObject({
+      code: 'TP_LOCK_LOST',
+    })
   })
 })

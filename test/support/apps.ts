@@ -19,7 +19,9 @@ export interface AppSetup {
   /** The middlewares, in order. `native` has `headers` in every framework. */
   mount(tp: AnyKit): any[]
   /** The handler: gives status and body. Default: 200 'ok'. */
-  handle?(native: any): readonly [number, string | object] | Promise<readonly [number, string | object]>
+  handle?(
+    native: any,
+  ): readonly [number, string | object] | Promise<readonly [number, string | object]>
   /** Express's `trust proxy`; on Koa `true` means proxy: true, and a number maxIpsCount. */
   trustProxy?: boolean | number | string
 }
@@ -40,7 +42,10 @@ export interface AppKind {
 }
 
 /** A handler's answer; what it throws is a rejection. */
-const answer = async (handle: NonNullable<AppSetup['handle']>, native: any): Promise<readonly [number, string | object]> => handle(native)
+const answer = async (
+  handle: NonNullable<AppSetup['handle']>,
+  native: any,
+): Promise<readonly [number, string | object]> => handle(native)
 
 const ok = (): readonly [number, string] => [200, 'ok']
 
@@ -76,7 +81,9 @@ function onExpress(name: string, framework: typeof express): AppKind {
       })
       app.use((error: any, _req: any, res: any, _next: any) => {
         errors.push(error)
-        res.status(error.status ?? 500).json({ code: error.code, message: error.expose ? error.message : undefined })
+        res
+          .status(error.status ?? 500)
+          .json({ code: error.code, message: error.expose ? error.message : undefined })
       })
       return running(tp, app, errors)
     },
@@ -88,7 +95,10 @@ function onKoa(name: string, Framework: typeof Koa): AppKind {
     name,
     start({ options, mount, handle = ok, trustProxy }) {
       const tp = forKoa(options)
-      const proxied = trustProxy === undefined ? {} : { proxy: Boolean(trustProxy), maxIpsCount: trustProxy === true ? 0 : 1 }
+      const proxied =
+        trustProxy === undefined
+          ? {}
+          : { proxy: Boolean(trustProxy), maxIpsCount: trustProxy === true ? 0 : 1 }
       const app = new Framework(proxied)
       const errors: any[] = []
       app.use(async (ctx, next) => {
@@ -124,7 +134,8 @@ const onNode: AppKind = {
         res.end(JSON.stringify({ code: error.code }))
       }
       const step = (i: number): void => {
-        if (i < stack.length) return stack[i](req, res, (error: unknown) => (error ? fail(error) : step(i + 1)))
+        if (i < stack.length)
+          return stack[i](req, res, (error: unknown) => (error ? fail(error) : step(i + 1)))
         answer(handle, req).then(([status, body]) => {
           res.statusCode = status
           res.end(typeof body === 'string' ? body : JSON.stringify(body))

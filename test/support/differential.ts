@@ -40,10 +40,16 @@ function enduring(original: Operation): Operation {
 }
 
 const plain = (reply: Reply): unknown =>
-  Buffer.isBuffer(reply) ? reply.toString('latin1') : Array.isArray(reply) ? reply.map(plain) : reply
+  Buffer.isBuffer(reply)
+    ? reply.toString('latin1')
+    : Array.isArray(reply)
+      ? reply.map(plain)
+      : reply
 
 /** Fails at the first call whose reply differs. Gives how often each operation replied what. */
-export async function differential<Step>(options: DifferentialOptions<Step>): Promise<Record<string, number>> {
+export async function differential<Step>(
+  options: DifferentialOptions<Step>,
+): Promise<Record<string, number>> {
   const { name, operations, step, play, channel } = options
   console.log(`differential test of ${name}: SEED=${SEED}`)
   const redis = await startTestRedis()
@@ -54,8 +60,13 @@ export async function differential<Step>(options: DifferentialOptions<Step>): Pr
   try {
     for (const { lua } of scripts.values()) await redis.client.script('LOAD', lua)
     await ear.psubscribe('*')
-    ear.on('pmessage', (_pattern, where: string, message: string) => heard.set(where, [...(heard.get(where) ?? []), message]))
-    const sequences = fc.sample(fc.array(step, { minLength: 3, maxLength: 20, size: 'max' }), { seed: SEED, numRuns: SEQUENCES })
+    ear.on('pmessage', (_pattern, where: string, message: string) =>
+      heard.set(where, [...(heard.get(where) ?? []), message]),
+    )
+    const sequences = fc.sample(fc.array(step, { minLength: 3, maxLength: 20, size: 'max' }), {
+      seed: SEED,
+      numRuns: SEQUENCES,
+    })
     for (let first = 0; first < sequences.length; first += BATCH) {
       const batch = sequences.slice(first, first + BATCH).map((steps, i) => {
         const id = `d${first + i}`
@@ -75,7 +86,13 @@ export async function differential<Step>(options: DifferentialOptions<Step>): Pr
       const pipeline = redis.client.pipeline() as any
       for (const { operation, keys, args, now } of batch.flatMap(({ calls }) => calls)) {
         const { sha, buffers } = scripts.get(operation)!
-        pipeline[buffers ? 'evalshaBuffer' : 'evalsha'](sha, keys.length, ...keys, ...args, `=${now}`)
+        pipeline[buffers ? 'evalshaBuffer' : 'evalsha'](
+          sha,
+          keys.length,
+          ...keys,
+          ...args,
+          `=${now}`,
+        )
       }
       const results = (await pipeline.exec()) as [Error | null, Reply][]
       await ear.ping()
@@ -87,9 +104,13 @@ export async function differential<Step>(options: DifferentialOptions<Step>): Pr
           const [actual, expected] = [plain(reply), plain(replies[i]!)]
           const label = `${operation.name} ${Array.isArray(actual) ? actual[0] : actual}`
           tally[label] = (tally[label] ?? 0) + 1
-          if (!isDeepStrictEqual(actual, expected)) expect(actual, `SEED=${SEED}, after ${story(calls, i)}`).toEqual(expected)
+          if (!isDeepStrictEqual(actual, expected))
+            expect(actual, `SEED=${SEED}, after ${story(calls, i)}`).toEqual(expected)
         }
-        expect(heard.get(channel(id)) ?? [], `SEED=${SEED}, what is published in ${story(calls, calls.length)}`).toEqual(said)
+        expect(
+          heard.get(channel(id)) ?? [],
+          `SEED=${SEED}, what is published in ${story(calls, calls.length)}`,
+        ).toEqual(said)
       }
       heard.clear()
     }
@@ -105,5 +126,8 @@ export async function differential<Step>(options: DifferentialOptions<Step>): Pr
 const story = (calls: readonly Call[], end: number): string =>
   calls
     .slice(0, end + 1)
-    .map(({ operation, keys, args, now }) => `${now} ${operation.name} ${keys.join(' ')} | ${args.map(String).join(' ')}`)
+    .map(
+      ({ operation, keys, args, now }) =>
+        `${now} ${operation.name} ${keys.join(' ')} | ${args.map(String).join(' ')}`,
+    )
     .join('\n')

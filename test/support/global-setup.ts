@@ -9,7 +9,10 @@ const root = fileURLToPath(new URL('../..', import.meta.url))
 export default function setup(): void {
   const built = join(root, 'dist/express.mjs')
   if (existsSync(built) && statSync(built).mtimeMs > newest(join(root, 'src'))) return
-  execFileSync(process.execPath, [join(root, 'node_modules/tsdown/dist/run.mjs')], { cwd: root, stdio: 'ignore' })
+  execFileSync(process.execPath, [join(root, 'node_modules/tsdown/dist/run.mjs')], {
+    cwd: root,
+    stdio: 'ignore',
+  })
 }
 
 function newest(folder: string): number {

@@ -62,6 +62,7 @@ export interface Identity {
   readonly hash: string
   /** The path as it stands in the key, for patterns. */
   readonly readable: string
+  /** What patterns are matched against: the path, or the application's own key. */
   readonly path: string
   readonly tags: readonly string[]
 }
@@ -72,7 +73,8 @@ export function identityOf(x: Exchange, key: Subject | undefined, scope: string 
   const { all: allTag, exact } = urlTags(x.url)
   const place = key === undefined ? ['url', x.secure ? 'https' : 'http', x.host ?? '', path, queryOf(all, query)] : ['key', ...[key].flat()]
   const hash = digest([...place, ...(scope === undefined ? [] : ['scope', scope])])
-  return { hash, path, readable: part(path, 100), tags: key === undefined ? [allTag, exact] : [allTag, exact, keyTag(key)] }
+  const name = key === undefined ? path : [key].flat().join(':')
+  return { hash, path: name, readable: part(name, 100), tags: key === undefined ? [allTag, exact] : [allTag, exact, keyTag(key)] }
 }
 
 /** The variant that a request asks for, by the headers that the response varies by (RFC 9111, 4.1). */

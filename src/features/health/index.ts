@@ -39,7 +39,12 @@ export function health<Native>(
   options: HealthOptions<Native> = {},
 ): Feature<Native> {
   const where = 'tp.health()'
-  check(where, options, { path: text, details: either(boolean, callback), cacheFor: durations, strict: boolean })
+  check(where, options, {
+    path: text,
+    details: either(boolean, callback),
+    cacheFor: durations,
+    strict: boolean,
+  })
   const { path, details = true, strict = false } = options
   const cacheFor = duration(options.cacheFor ?? '5s', where, 'cacheFor', 0)
   let held: { until: number; details: Promise<Partial<Health>> } | undefined
@@ -60,7 +65,10 @@ export function health<Native>(
     // A server that froze a moment ago still looks connected: what counts is that it answers.
     const found = status.status === 'ok' ? await detailsOf().catch(() => undefined) : undefined
     const ok = found !== undefined
-    const body: Health = { status: ok ? 'healthy' : status.status === 'down' ? 'error' : 'degraded', connected: ok }
+    const body: Health = {
+      status: ok ? 'healthy' : status.status === 'down' ? 'error' : 'degraded',
+      connected: ok,
+    }
     if (ok && (typeof details === 'function' ? await details(x.native) : details)) {
       Object.assign(body, found)
       if (status.warnings.length > 0) body.warnings = status.warnings

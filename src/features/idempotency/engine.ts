@@ -71,7 +71,11 @@ export class IdempotencyEngine {
    * What is to be done about a request?
    * @throws TP_UNAVAILABLE when Redis cannot answer: nothing may be run
    */
-  async begin(tag: string, fingerprint: string, { wait, signal, budget }: BeginOptions): Promise<Outcome> {
+  async begin(
+    tag: string,
+    fingerprint: string,
+    { wait, signal, budget }: BeginOptions,
+  ): Promise<Outcome> {
     const { store, keys, events } = this.ground
     const { name, ttl, lease, onCrash } = this.options
     const key = keys.key('idempotency', tag)
@@ -94,7 +98,13 @@ export class IdempotencyEngine {
       if (isUnavailable(error) && error.uncertain) {
         // The reply may have been lost, not the claim: the next attempt shall not find it running.
         const until = store.steady() + lease
-        void persist(() => store.run(release, [key], [owner, channel]), { store, events, feature: 'idempotency', name, until })
+        void persist(() => store.run(release, [key], [owner, channel]), {
+          store,
+          events,
+          feature: 'idempotency',
+          name,
+          until,
+        })
       }
       throw error
     }
@@ -105,16 +115,32 @@ export class IdempotencyEngine {
 
   tell(what: Events['idempotency']['what'], subject: string, attempt: number | undefined): void {
     const { events } = this.ground
-    if (events.hears('idempotency')) events.emit('idempotency', { name: this.options.name, what, attempt, subject })
+    if (events.hears('idempotency'))
+      events.emit('idempotency', { name: this.options.name, what, attempt, subject })
   }
 
   #read(reply: readonly Reply[], claim: Claim): Outcome {
     const [kind, first, second, third] = reply as [number, number, Buffer | number, Buffer]
     switch (kind) {
       case 1:
-        return { kind: 'run', run: new Run(this, { ...claim, token: first, attempt: Number(second), steps: stepsOf(reply) }) }
+        return {
+          kind: 'run',
+          run: new Run(this, {
+            ...claim,
+            token: first,
+            attempt: Number(second),
+            steps: stepsOf(reply),
+          }),
+        }
       case 2:
-        return { kind: 'answered', answer: { status: first, headers: JSON.parse(String(second)) as Answer['headers'], body: third } }
+        return {
+          kind: 'answered',
+          answer: {
+            status: first,
+            headers: JSON.parse(String(second)) as Answer['headers'],
+            body: third,
+          },
+        }
       case 3:
         return { kind: 'running', leftMs: first }
       case 4:

@@ -1,6 +1,13 @@
 /** `tp.idempotency()` as a feature: a request in, a Plan out. */
 import { isUnavailable, TurnpikeError } from '../../errors.ts'
-import { pass, type Exchange, type Feature, type Plan, type Reply, type Sent } from '../../http/exchange.ts'
+import {
+  pass,
+  type Exchange,
+  type Feature,
+  type Plan,
+  type Reply,
+  type Sent,
+} from '../../http/exchange.ts'
 import { bodyOf, requestOf } from '../../http/request-body.ts'
 import type { IdempotencyEngine, Outcome } from './engine.ts'
 import { problems, replay, storedFields } from './fields.ts'
@@ -19,10 +26,24 @@ export function idempotencyFeature<Native>(
   options: IdempotencyOptions<Native> & { wait: number },
   tenantOf: ((native: Native) => string | Promise<string>) | undefined,
 ): Feature<Native> {
-  const { wait, required = false, scope, fingerprint = 'body', skip, fail = 'closed', docsUrl } = options
-  const { store: isStored = isResult, maxBodyBytes = MEBIBYTE, maxRequestBytes = MEBIBYTE } = options
+  const {
+    wait,
+    required = false,
+    scope,
+    fingerprint = 'body',
+    skip,
+    fail = 'closed',
+    docsUrl,
+  } = options
+  const {
+    store: isStored = isResult,
+    maxBodyBytes = MEBIBYTE,
+    maxRequestBytes = MEBIBYTE,
+  } = options
   const { header = 'Idempotency-Key' } = options
-  const methods = new Set((options.methods ?? ['POST', 'PATCH']).map((method) => method.toUpperCase()))
+  const methods = new Set(
+    (options.methods ?? ['POST', 'PATCH']).map((method) => method.toUpperCase()),
+  )
   const fieldsOf = storedFields(options.headers ?? [])
   const tell = problems(docsUrl, header)
   const { ground } = engine
@@ -32,11 +53,16 @@ export function idempotencyFeature<Native>(
   async function tagOf(x: Exchange<Native>, key: string): Promise<string> {
     const own = scope && (await scope(x.native))
     if (scope && (own === undefined || own === null || own === '')) {
-      throw new TurnpikeError('TP_KEY', 'tp.idempotency(): scope gave nobody for this request. Refuse requests of nobody before they come here.')
+      throw new TurnpikeError(
+        'TP_KEY',
+        'tp.idempotency(): scope gave nobody for this request. Refuse requests of nobody before they come here.',
+      )
     }
     const who = scope ? ['scope', String(own)] : ownerOf(x)
     if (who[0] === 'address') {
-      ground.events.warn('tp.idempotency() knows no user, Authorization or X-API-Key of some requests and tells their keys apart by address, which strangers may share: give it a scope.')
+      ground.events.warn(
+        'tp.idempotency() knows no user, Authorization or X-API-Key of some requests and tells their keys apart by address, which strangers may share: give it a scope.',
+      )
     }
     // Neither Redis nor an event shows who used which key.
     const digest = digestOf(JSON.stringify([...who, x.method, x.route ?? pathOf(x), key]))
@@ -47,7 +73,9 @@ export function idempotencyFeature<Native>(
     if (typeof fingerprint === 'function') return digestOf(`own${await fingerprint(x.native)}`)
     const body = await bodyOf(x.native, maxRequestBytes)
     if (body.kind === 'unseen') {
-      ground.events.warn('tp.idempotency() comes after somebody who reads the body and leaves nothing on the request, so it cannot compare bodies: mount it earlier, or give it a fingerprint.')
+      ground.events.warn(
+        'tp.idempotency() comes after somebody who reads the body and leaves nothing on the request, so it cannot compare bodies: mount it earlier, or give it a fingerprint.',
+      )
     }
     const length = requestOf(x.native).headers['content-length'] ?? 'unknown'
     return fingerprintOf(x.url, body.kind === 'raw' ? { ...body, length } : body, fingerprint)
@@ -61,10 +89,20 @@ export function idempotencyFeature<Native>(
     const tag = await tagOf(x, key)
     let outcome: Outcome
     try {
-      outcome = await engine.begin(tag, await fingerprintFor(x), { wait, budget: x.budget, signal: undefined })
+      outcome = await engine.begin(tag, await fingerprintFor(x), {
+        wait,
+        budget: x.budget,
+        signal: undefined,
+      })
     } catch (error) {
       if (!isUnavailable(error)) throw error
-      ground.events.emit('unavailable', { feature: 'idempotency', name, reason: error.reason, uncertain: error.uncertain, rule: fail })
+      ground.events.emit('unavailable', {
+        feature: 'idempotency',
+        name,
+        reason: error.reason,
+        uncertain: error.uncertain,
+        rule: fail,
+      })
       return fail === 'open' ? pass : answer(x, tell.away(x))
     }
     switch (outcome.kind) {
@@ -87,7 +125,11 @@ export function idempotencyFeature<Native>(
     let sent: Sent | undefined
     let isFailed = false
     const release = (): void => {
-      run.release().catch((error: unknown) => ground.events.emit('error', { feature: 'idempotency', name, error }))
+      run
+        .release()
+        .catch((error: unknown) =>
+          ground.events.emit('error', { feature: 'idempotency', name, error }),
+        )
     }
     const idempotency: Idempotency = {
       key,

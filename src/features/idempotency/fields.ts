@@ -5,16 +5,39 @@ import type { Answer } from './engine.ts'
 
 /** Fields that describe the answer itself. */
 const USUAL = [
-  'accept-ranges', 'cache-control', 'content-disposition', 'content-encoding', 'content-language',
-  'content-location', 'content-range', 'content-type', 'etag', 'expires', 'last-modified', 'link',
-  'location', 'retry-after', 'vary', 'warning',
+  'accept-ranges',
+  'cache-control',
+  'content-disposition',
+  'content-encoding',
+  'content-language',
+  'content-location',
+  'content-range',
+  'content-type',
+  'etag',
+  'expires',
+  'last-modified',
+  'link',
+  'location',
+  'retry-after',
+  'vary',
+  'warning',
 ]
 
 /** Fields that belong to one connection, one moment or one visit: storing them would leak or lie. */
-export const NEVER: readonly string[] = ['set-cookie', 'date', 'connection', 'keep-alive', 'transfer-encoding', 'trailer', 'upgrade']
+export const NEVER: readonly string[] = [
+  'set-cookie',
+  'date',
+  'connection',
+  'keep-alive',
+  'transfer-encoding',
+  'trailer',
+  'upgrade',
+]
 
 /** Gives the fields of an answer that are stored. @param more names, in any case */
-export function storedFields(more: readonly string[]): (headers: Headers, method: string) => Headers {
+export function storedFields(
+  more: readonly string[],
+): (headers: Headers, method: string) => Headers {
   const allowed = new Set([...USUAL, ...more.map((name) => name.toLowerCase())])
   return (headers, method) =>
     Object.fromEntries(
@@ -33,7 +56,10 @@ export const replay = ({ status, headers, body }: Answer): Reply => ({
 })
 
 /** The answers about keys (draft-ietf-httpapi-idempotency-key-header-07, 2.7). */
-export function problems(docsUrl: string | undefined, header: string): {
+export function problems(
+  docsUrl: string | undefined,
+  header: string,
+): {
   missing(x: Exchange): Reply
   malformed(x: Exchange, why: string): Reply
   mismatch(x: Exchange): Reply
@@ -50,14 +76,33 @@ export function problems(docsUrl: string | undefined, header: string): {
   }
   return {
     missing: (x) =>
-      tell(x, { title: `${header} is missing`, status: 400, detail: `This request needs the header ${header}: a text of your own that no other request of yours has.` }),
-    malformed: (x, why) => tell(x, { title: `${header} is malformed`, status: 400, detail: `The header ${header} cannot be used: ${why}.` }),
+      tell(x, {
+        title: `${header} is missing`,
+        status: 400,
+        detail: `This request needs the header ${header}: a text of your own that no other request of yours has.`,
+      }),
+    malformed: (x, why) =>
+      tell(x, {
+        title: `${header} is malformed`,
+        status: 400,
+        detail: `The header ${header} cannot be used: ${why}.`,
+      }),
     mismatch: (x) =>
-      tell(x, { title: `${header} is already used`, status: 422, detail: 'This key was used for a request with another content. Use a key of its own for each request.' }),
+      tell(x, {
+        title: `${header} is already used`,
+        status: 422,
+        detail:
+          'This key was used for a request with another content. Use a key of its own for each request.',
+      }),
     running: (x, leftMs) =>
       tell(
         x,
-        { title: `A request is outstanding for this ${header}`, status: 409, detail: 'The first request with this key is still being worked on. Ask again for its answer.' },
+        {
+          title: `A request is outstanding for this ${header}`,
+          status: 409,
+          detail:
+            'The first request with this key is still being worked on. Ask again for its answer.',
+        },
         { 'Retry-After': String(Math.min(5, Math.max(1, Math.ceil(leftMs / 1000)))) },
       ),
     unkept: (x, status) =>
@@ -68,8 +113,22 @@ export function problems(docsUrl: string | undefined, header: string): {
         'answered-status': status,
       }),
     interrupted: (x) =>
-      tell(x, { title: 'The request was interrupted', status: 409, detail: 'An earlier attempt at this request did not end, and nobody knows how far it came. Find that out before you repeat it under another key.' }),
+      tell(x, {
+        title: 'The request was interrupted',
+        status: 409,
+        detail:
+          'An earlier attempt at this request did not end, and nobody knows how far it came. Find that out before you repeat it under another key.',
+      }),
     away: (x) =>
-      tell(x, { title: 'Service Unavailable', status: 503, detail: 'The key could not be checked, so nothing was done. Repeat the request with the same key.' }, { 'Retry-After': '2' }),
+      tell(
+        x,
+        {
+          title: 'Service Unavailable',
+          status: 503,
+          detail:
+            'The key could not be checked, so nothing was done. Repeat the request with the same key.',
+        },
+        { 'Retry-After': '2' },
+      ),
   }
 }

@@ -15,11 +15,13 @@ export function fingerprintOf(target: string, seen: Seen, as: 'body' | 'json'): 
   const hash = createHash('sha256').update(JSON.stringify(target))
   const parsed = as === 'json' ? parse(seen) : seen
   if (parsed.kind === 'parsed') hash.update('json').update(canonical(parsed.value))
-  else if (parsed.kind === 'raw') hash.update(parsed.isWhole ? 'raw' : `first of ${parsed.length} `).update(parsed.bytes)
+  else if (parsed.kind === 'raw')
+    hash.update(parsed.isWhole ? 'raw' : `first of ${parsed.length} `).update(parsed.bytes)
   return hash.digest('base64url')
 }
 
-export const digestOf = (text: string): string => createHash('sha256').update(text).digest('base64url')
+export const digestOf = (text: string): string =>
+  createHash('sha256').update(text).digest('base64url')
 
 function parse(seen: Seen): Seen {
   if (seen.kind !== 'raw' || !seen.isWhole) return seen
@@ -32,7 +34,9 @@ function parse(seen: Seen): Seen {
 
 /** JSON whose objects have their members in the order of their names (as RFC 8785 has them). */
 export function canonical(value: unknown): string {
-  return JSON.stringify(value, (_name, each: unknown) => (isPlain(each) ? sorted(each) : each)) ?? ''
+  return (
+    JSON.stringify(value, (_name, each: unknown) => (isPlain(each) ? sorted(each) : each)) ?? ''
+  )
 }
 
 const isPlain = (value: unknown): value is Record<string, unknown> =>

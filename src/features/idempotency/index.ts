@@ -1,5 +1,15 @@
 /** Idempotent requests: `tp.idempotency()`. */
-import { boolean, callback, check, either, identifier, optionError, whole, word, type Kind } from '../../check.ts'
+import {
+  boolean,
+  callback,
+  check,
+  either,
+  identifier,
+  optionError,
+  whole,
+  word,
+  type Kind,
+} from '../../check.ts'
 import { duration, durations } from '../../duration.ts'
 import type { Feature } from '../../http/exchange.ts'
 import type { Ground } from '../ground.ts'
@@ -10,7 +20,10 @@ import type { IdempotencyOptions } from './options.ts'
 
 const NAME = /^[!#$%&'*+.^_`|~\w-]+$/
 const isName = (value: unknown): boolean => typeof value === 'string' && NAME.test(value)
-const names = (expected: string): Kind => ({ expected, accepts: (value) => Array.isArray(value) && value.every(isName) })
+const names = (expected: string): Kind => ({
+  expected,
+  accepts: (value) => Array.isArray(value) && value.every(isName),
+})
 
 const KINDS: Record<string, Kind> = {
   ttl: durations,
@@ -28,7 +41,10 @@ const KINDS: Record<string, Kind> = {
   maxRequestBytes: whole(0),
   onCrash: word('rerun', 'conflict'),
   fail: word('closed', 'open'),
-  docsUrl: { expected: 'a URL', accepts: (value) => typeof value === 'string' && URL.canParse(value) && !/[<>\s]/.test(value) },
+  docsUrl: {
+    expected: 'a URL',
+    accepts: (value) => typeof value === 'string' && URL.canParse(value) && !/[<>\s]/.test(value),
+  },
   skip: callback,
   name: identifier,
 }
@@ -37,14 +53,23 @@ const KINDS: Record<string, Kind> = {
 const SHORTEST = 50
 
 /** `tp.idempotency()`: the feature to mount. */
-export function idempotency<Native>(ground: Ground<Native>, options: IdempotencyOptions<Native> = {}): Feature<Native> {
+export function idempotency<Native>(
+  ground: Ground<Native>,
+  options: IdempotencyOptions<Native> = {},
+): Feature<Native> {
   const where = 'tp.idempotency()'
   check(where, options, KINDS)
   const { name = 'default', onCrash = 'rerun', headers = [] } = options
   const never = headers.find((field) => NEVER.includes(field.toLowerCase()))
-  if (never) throw optionError(where, 'headers', never, `fields of the answer itself; ${never} belongs to one connection or one visit`)
+  if (never)
+    throw optionError(
+      where,
+      'headers',
+      never,
+      `fields of the answer itself; ${never} belongs to one connection or one visit`,
+    )
   const lease = duration(options.lease ?? '30s', where, 'lease', SHORTEST)
-  const engine = new IdempotencyEngine(ground as Ground, {
+  const engine = new IdempotencyEngine(ground, {
     name,
     onCrash,
     lease,

@@ -23,7 +23,8 @@ export function keyOf<Native>(x: Exchange<Native>, header: string): Key {
   const value = field.trim()
   if (value === '') return { malformed: 'it is empty' }
   const key = value.startsWith('"') ? quoted(value) : RAW.test(value) ? value : undefined
-  if (key === undefined) return { malformed: 'it is neither a string in quotes nor a word of visible ASCII' }
+  if (key === undefined)
+    return { malformed: 'it is neither a string in quotes nor a word of visible ASCII' }
   if (key === '') return { malformed: 'it is empty' }
   if (key.length > LONGEST) return { malformed: `it is longer than ${LONGEST} characters` }
   return { key }
@@ -41,7 +42,8 @@ function quoted(value: string): string | undefined {
 function timesSent(native: unknown, header: string): number {
   const { rawHeaders = [] } = requestOf(native)
   let times = 0
-  for (let i = 0; i < rawHeaders.length; i += 2) if (rawHeaders[i]!.toLowerCase() === header) times++
+  for (let i = 0; i < rawHeaders.length; i += 2)
+    if (rawHeaders[i]!.toLowerCase() === header) times++
   return times
 }
 
@@ -51,8 +53,14 @@ type Id = string | number | undefined | null
  * Whose key it is, in parts that no two kinds share. The client's address comes last: strangers may
  * share it.
  */
-export function ownerOf<Native>(x: Exchange<Native>): readonly [kind: 'user' | 'authorization' | 'api-key' | 'address', who: string] {
-  const { session, user, state } = x.native as { session?: { userId?: Id }; user?: { id?: Id }; state?: { user?: { id?: Id } } }
+export function ownerOf<Native>(
+  x: Exchange<Native>,
+): readonly [kind: 'user' | 'authorization' | 'api-key' | 'address', who: string] {
+  const { session, user, state } = x.native as {
+    session?: { userId?: Id }
+    user?: { id?: Id }
+    state?: { user?: { id?: Id } }
+  }
   const id = session?.userId ?? user?.id ?? state?.user?.id
   if (id !== undefined && id !== null) return ['user', String(id)]
   const authorization = x.header('authorization')

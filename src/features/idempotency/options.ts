@@ -30,7 +30,10 @@ export interface Idempotency {
    * `work` with the same `key`, which is for the service that is called.
    * @throws TP_IDEMPOTENCY_LOST when another attempt has taken over
    */
-  step<Result>(name: string, work: (context: StepContext) => Promise<Result> | Result): Promise<Result>
+  step<Result>(
+    name: string,
+    work: (context: StepContext) => Promise<Result> | Result,
+  ): Promise<Result>
 }
 
 /** Options of `tp.idempotency()`. All have defaults. */
@@ -53,7 +56,9 @@ export interface IdempotencyOptions<Native> {
    * Whose key it is: the same key of two of them is two keys. Default: the user (`req.session.userId`,
    * `req.user.id`, `ctx.state.user.id`), else the Authorization header, else X-API-Key, else the address.
    */
-  scope?: (native: Native) => string | number | undefined | null | Promise<string | number | undefined | null>
+  scope?: (
+    native: Native,
+  ) => string | number | undefined | null | Promise<string | number | undefined | null>
   /**
    * What makes two requests with one key the same request. `'body'`: path, query and the body's bytes, or,
    * after a body parser, what it made of them; `'json'`: the body as JSON in canonical form, wherever the

@@ -22,9 +22,15 @@ export function recordAt(database: Database, key: string, now: number): Record |
 }
 
 /** The running request under `key`, if it is this owner's. */
-export function ownAt(database: Database, key: string, owner: Arg | undefined, now: number): Record | undefined {
+export function ownAt(
+  database: Database,
+  key: string,
+  owner: Arg | undefined,
+  now: number,
+): Record | undefined {
   const record = recordAt(database, key, now)
   return record?.state === 'p' && record.owner === String(owner) ? record : undefined
 }
 
-export const bytes = (arg: Arg | undefined): Buffer => (Buffer.isBuffer(arg) ? Buffer.from(arg) : Buffer.from(String(arg)))
+export const bytes = (arg: Arg | undefined): Buffer =>
+  Buffer.isBuffer(arg) ? Buffer.from(arg) : Buffer.from(String(arg))

@@ -11,7 +11,12 @@ export const release: Operation<number> = operation({
     const record = ownAt(database, key!, owner, now)
     if (!record) return 0
     if (record.steps.size === 0) database.delete(key!)
-    else database.set(key!, { ...record, state: 'r', leaseEnds: 0 } satisfies Record, record.ends - now)
+    else
+      database.set(
+        key!,
+        { ...record, state: 'r', leaseEnds: 0 } satisfies Record,
+        record.ends - now,
+      )
     database.publish(String(channel), '*')
     return 1
   },

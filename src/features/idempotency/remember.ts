@@ -11,7 +11,11 @@ export const remember: Operation<number> = operation({
     const record = recordAt(database, key!, now)
     if (!record) return -1
     if (record.state !== 'p' || record.owner !== String(owner)) return 0
-    database.set(key!, { ...record, steps: new Map(record.steps).set(String(name), bytes(value)) }, record.ends - now)
+    database.set(
+      key!,
+      { ...record, steps: new Map(record.steps).set(String(name), bytes(value)) },
+      record.ends - now,
+    )
     return 1
   },
 })

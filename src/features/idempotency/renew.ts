@@ -11,7 +11,11 @@ export const renew: Operation<number> = operation({
   memory(database, [key], [owner, lease, time], now) {
     const record = ownAt(database, key!, owner, now)
     if (!record) return 0
-    database.set(key!, { ...record, leaseEnds: now + Number(lease), ends: now + Number(time) }, Number(time))
+    database.set(
+      key!,
+      { ...record, leaseEnds: now + Number(lease), ends: now + Number(time) },
+      Number(time),
+    )
     return 1
   },
 })

@@ -52,7 +52,10 @@ export class Run {
   }
 
   /** See `Idempotency.step`. */
-  step<Result>(name: string, work: (context: StepContext) => Promise<Result> | Result): Promise<Result> {
+  step<Result>(
+    name: string,
+    work: (context: StepContext) => Promise<Result> | Result,
+  ): Promise<Result> {
     const known = this.#steps.get(name) as Promise<Result> | undefined
     if (known) return known
     const doing = this.#step(name, work)
@@ -72,7 +75,10 @@ export class Run {
     return (this.#ending ??= this.#release())
   }
 
-  async #step<Result>(name: string, work: (context: StepContext) => Promise<Result> | Result): Promise<Result> {
+  async #step<Result>(
+    name: string,
+    work: (context: StepContext) => Promise<Result> | Result,
+  ): Promise<Result> {
     const { store } = this.#engine.ground
     const { key, owner, token, attempt, steps } = this.#claim
     const known = steps.get(name)
@@ -91,7 +97,11 @@ export class Run {
     return result
   }
 
-  async #complete(status: number, headers: Answer['headers'], body: Buffer | undefined): Promise<void> {
+  async #complete(
+    status: number,
+    headers: Answer['headers'],
+    body: Buffer | undefined,
+  ): Promise<void> {
     const { ground, options } = this.#engine
     const { key, channel, owner, fingerprint, token, attempt } = this.#claim
     const answer = [body ? 'c' : 'm', status, JSON.stringify(headers), body ?? '']
@@ -137,12 +147,22 @@ export class Run {
   #persistence(): Persistence {
     const { store, events } = this.#engine.ground
     const { name } = this.#engine.options
-    return { store, events, feature: 'idempotency', name, until: store.steady() + Math.max(0, this.lease.left) }
+    return {
+      store,
+      events,
+      feature: 'idempotency',
+      name,
+      until: store.steady() + Math.max(0, this.lease.left),
+    }
   }
 
   #lost(): TurnpikeError {
     this.#tell('lost')
-    return new TurnpikeError('TP_IDEMPOTENCY_LOST', 'Another attempt has taken this request over. Repeat it with the same key for its answer.', { status: 409 })
+    return new TurnpikeError(
+      'TP_IDEMPOTENCY_LOST',
+      'Another attempt has taken this request over. Repeat it with the same key for its answer.',
+      { status: 409 },
+    )
   }
 
   #tell(what: Parameters<IdempotencyEngine['tell']>[0]): void {

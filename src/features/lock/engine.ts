@@ -80,11 +80,20 @@ export class LockEngine {
       return { got: this.#hold(tag, owner, value, since, asking), more: false }
     }
     const leave = (): void => {
-      this.#inBackground(() => store.run(release, [lock, places, signs], [owner, channel]), name, ttl)
+      this.#inBackground(
+        () => store.run(release, [lock, places, signs], [owner, channel]),
+        name,
+        ttl,
+      )
     }
     let outcome: Attempt<Held>
     try {
-      outcome = await this.#turns.take(channel, owner, { signal: asking.signal, ...asking }, attempt)
+      outcome = await this.#turns.take(
+        channel,
+        owner,
+        { signal: asking.signal, ...asking },
+        attempt,
+      )
     } catch (error) {
       // The reply may have been lost, not the lock: nobody shall wait for a holder that does not exist.
       if (fair || (isUnavailable(error) && error.uncertain)) leave()
@@ -105,7 +114,13 @@ export class LockEngine {
     await Promise.all([...this.#held].map((held) => held.release()))
   }
 
-  #hold(tag: string, owner: string, token: number, since: number, { name, ttl, fair }: Asking): Held {
+  #hold(
+    tag: string,
+    owner: string,
+    token: number,
+    since: number,
+    { name, ttl, fair }: Asking,
+  ): Held {
     const { store, keys } = this.#ground
     const [lock, , places, signs] = this.#namesOf(tag)
     const channel = keys.channel(this.#space, tag)
@@ -152,7 +167,12 @@ export class LockEngine {
   async #replicated({ waitReplicas, budget }: Asking): Promise<void> {
     const { store } = this.#ground
     const count = await store.run(replicas, [], [waitReplicas, REPLICATION], budget)
-    if (count < waitReplicas) throw new StoreUnavailable('error', true, new Error(`${count} of ${waitReplicas} replicas have the lock`))
+    if (count < waitReplicas)
+      throw new StoreUnavailable(
+        'error',
+        true,
+        new Error(`${count} of ${waitReplicas} replicas have the lock`),
+      )
   }
 
   #inBackground(write: () => Promise<number>, name: string, ttl: number): void {

@@ -30,13 +30,21 @@ export function exclusiveFeature<Native>(
       outcome = await engine.acquire(tag, { name, ttl, wait, fair, waitReplicas: 0, budget })
     } catch (error) {
       if (!isUnavailable(error)) throw error
-      ground.events.emit('unavailable', { feature: 'lock', name, reason: error.reason, uncertain: error.uncertain, rule: fail })
+      ground.events.emit('unavailable', {
+        feature: 'lock',
+        name,
+        reason: error.reason,
+        uncertain: error.uncertain,
+        rule: fail,
+      })
       return fail === 'open' ? pass : { reply: away(x) }
     }
     if (outcome.token === undefined) return { reply: locked(x, outcome.waitMs) }
     const held = outcome
     const release = (): void => {
-      held.release().catch((error: unknown) => ground.events.emit('error', { feature: 'lock', name, error }))
+      held
+        .release()
+        .catch((error: unknown) => ground.events.emit('error', { feature: 'lock', name, error }))
     }
     return {
       expose: { lock: lockOf([[name, held]]) },

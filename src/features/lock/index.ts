@@ -1,5 +1,16 @@
 /** Locks: `tp.lock()`, `tp.exclusive()`, `tp.once()`. */
-import { boolean, callback, check, either, identifier, isFunction, optionError, text, whole, word } from '../../check.ts'
+import {
+  boolean,
+  callback,
+  check,
+  either,
+  identifier,
+  isFunction,
+  optionError,
+  text,
+  whole,
+  word,
+} from '../../check.ts'
 import { duration, durations, type Duration } from '../../duration.ts'
 import { TurnpikeError } from '../../errors.ts'
 import type { Feature } from '../../http/exchange.ts'
@@ -10,10 +21,27 @@ import { exclusiveFeature } from './feature.ts'
 import { locked, lockOf, lost } from './lock.ts'
 import type { ExclusiveOptions, Lock, LockOptions, Locks, Once, OnceOptions } from './options.ts'
 
-const ABORT = { expected: 'an AbortSignal', accepts: (value: unknown) => value instanceof AbortSignal }
+const ABORT = {
+  expected: 'an AbortSignal',
+  accepts: (value: unknown) => value instanceof AbortSignal,
+}
 const TENANT = { expected: 'a text', accepts: (value: unknown) => typeof value === 'string' }
-const LOCK = { ttl: durations, wait: durations, signal: ABORT, fair: boolean, waitReplicas: whole(0, 100), tenant: TENANT }
-const EXCLUSIVE = { key: either(text, callback), ttl: durations, wait: durations, fair: boolean, fail: word('closed', 'open'), name: identifier }
+const LOCK = {
+  ttl: durations,
+  wait: durations,
+  signal: ABORT,
+  fair: boolean,
+  waitReplicas: whole(0, 100),
+  tenant: TENANT,
+}
+const EXCLUSIVE = {
+  key: either(text, callback),
+  ttl: durations,
+  wait: durations,
+  fair: boolean,
+  fail: word('closed', 'open'),
+  name: identifier,
+}
 
 const DEFAULT_TTL = '30s'
 /** A lease that a slow reply outlasts is none. */
@@ -29,7 +57,12 @@ export interface Locking<Native, Middleware> {
    * @throws TP_UNAVAILABLE when Redis cannot answer: the work is not begun
    * @throws TP_LOCK_LOST when the lease was lost before the work was done
    */
-  once<Result>(key: string, ttl: Duration, work: (signal: AbortSignal) => Promise<Result> | Result, options?: OnceOptions): Promise<Once<Result>>
+  once<Result>(
+    key: string,
+    ttl: Duration,
+    work: (signal: AbortSignal) => Promise<Result> | Result,
+    options?: OnceOptions,
+  ): Promise<Once<Result>>
   /**
    * One request at a time per resource: others wait, or are answered 423 with Retry-After. The handler
    * finds the lock in `req.lock` (Koa: `ctx.state.lock`).
@@ -47,17 +80,25 @@ export function locking<Native, Middleware>(
   const opened = (): NonNullable<typeof engines> => {
     if (engines) return engines
     const ground = open()
-    engines = { ground, locks: new LockEngine(ground as Ground, 'lock'), runs: new LockEngine(ground as Ground, 'once') }
+    engines = {
+      ground,
+      locks: new LockEngine(ground, 'lock'),
+      runs: new LockEngine(ground, 'once'),
+    }
     return engines
   }
 
-  async function acquire(given: string | readonly string[], options: LockOptions = {}): Promise<Lock> {
+  async function acquire(
+    given: string | readonly string[],
+    options: LockOptions = {},
+  ): Promise<Lock> {
     const where = 'tp.lock()'
     const names = namesOf(given, where)
     const { ground, locks } = opened()
     check(where, options, LOCK)
     const { fair = false, waitReplicas = 0, signal, tenant } = options
-    if (waitReplicas > 0 && ground.store.cluster) throw optionError(where, 'waitReplicas', waitReplicas, 'left out on a Cluster')
+    if (waitReplicas > 0 && ground.store.cluster)
+      throw optionError(where, 'waitReplicas', waitReplicas, 'left out on a Cluster')
     const ttl = duration(options.ttl ?? DEFAULT_TTL, where, 'ttl', SHORTEST)
     const wait = duration(options.wait ?? 0, where, 'wait', 0)
     const until = ground.store.steady() + wait
@@ -66,7 +107,14 @@ export function locking<Native, Middleware>(
     try {
       for (const name of names) {
         const left = Math.max(0, until - ground.store.steady())
-        const asking: Asking = { name, ttl, wait: wait === 0 ? 0 : left, fair, waitReplicas, signal }
+        const asking: Asking = {
+          name,
+          ttl,
+          wait: wait === 0 ? 0 : left,
+          fair,
+          waitReplicas,
+          signal,
+        }
         const outcome = await locks.acquire(ground.keys.tag(name, owner), asking)
         if (outcome.token === undefined) throw locked(name, outcome.waitMs)
         held.push([name, outcome])
@@ -84,7 +132,8 @@ export function locking<Native, Middleware>(
       options: LockOptions,
       work: (signal: AbortSignal, holding: Lock) => Promise<Result> | Result,
     ): Promise<Result> => {
-      if (!isFunction(work)) throw optionError('tp.lock()', 'work', work, 'a function, after the name and the options')
+      if (!isFunction(work))
+        throw optionError('tp.lock()', 'work', work, 'a function, after the name and the options')
       const own = await acquire(names, options)
       try {
         const result = await work(own.signal, own)
@@ -110,7 +159,13 @@ export function locking<Native, Middleware>(
     const lease = duration(options.lease ?? DEFAULT_TTL, where, 'lease', SHORTEST)
     const { ground, runs } = opened()
     const tag = ground.keys.tag(key, tenantOf(ground, options.tenant, where))
-    const held = await runs.acquire(tag, { name: key, ttl: lease, wait: 0, fair: false, waitReplicas: 0 })
+    const held = await runs.acquire(tag, {
+      name: key,
+      ttl: lease,
+      wait: 0,
+      fair: false,
+      waitReplicas: 0,
+    })
     if (held.token === undefined) return { ran: false }
     try {
       const value = await work(held.lease.signal)
@@ -130,17 +185,19 @@ export function locking<Native, Middleware>(
     if (!key) throw optionError(where, 'key', key, EXCLUSIVE.key.expected)
     const fallback = typeof key === 'string' && identifier.accepts(key) ? key : 'exclusive'
     const { ground, locks } = opened()
-    return mount(exclusiveFeature(ground, locks, {
-      name: options.name ?? fallback,
-      ttl: duration(options.ttl ?? DEFAULT_TTL, where, 'ttl', SHORTEST),
-      wait: duration(options.wait ?? 0, where, 'wait', 0),
-      fair,
-      fail,
-      async tagOf(native) {
-        const subject = typeof key === 'string' ? key : await key(native)
-        return tagOf(ground.keys, subject, await ground.tenant?.(native), where)
-      },
-    }))
+    return mount(
+      exclusiveFeature(ground, locks, {
+        name: options.name ?? fallback,
+        ttl: duration(options.ttl ?? DEFAULT_TTL, where, 'ttl', SHORTEST),
+        wait: duration(options.wait ?? 0, where, 'wait', 0),
+        fair,
+        fail,
+        async tagOf(native) {
+          const subject = typeof key === 'string' ? key : await key(native)
+          return tagOf(ground.keys, subject, await ground.tenant?.(native), where)
+        },
+      }),
+    )
   }
 
   return {
@@ -155,7 +212,10 @@ export function locking<Native, Middleware>(
 function namesOf(given: string | readonly string[], where: string): string[] {
   const names = typeof given === 'string' ? [given] : given
   if (!Array.isArray(names) || names.length === 0 || !names.every((name) => text.accepts(name))) {
-    throw new TurnpikeError('TP_KEY', `${where}: the name must be a text that is not empty, or a list of such texts.`)
+    throw new TurnpikeError(
+      'TP_KEY',
+      `${where}: the name must be a text that is not empty, or a list of such texts.`,
+    )
   }
   return [...new Set(names as string[])].sort()
 }

@@ -16,7 +16,10 @@ export function lockOf(held: readonly (readonly [name: string, held: Held])[]): 
     token: first.token,
     tokens: Object.fromEntries(held.map(([name, { token }]) => [name, token])),
     get signal() {
-      return (signal ??= held.length === 1 ? first.lease.signal : AbortSignal.any(held.map(([, { lease }]) => lease.signal)))
+      return (signal ??=
+        held.length === 1
+          ? first.lease.signal
+          : AbortSignal.any(held.map(([, { lease }]) => lease.signal)))
     },
     get lost() {
       return isLost()
@@ -32,7 +35,15 @@ export function lockOf(held: readonly (readonly [name: string, held: Held])[]): 
 }
 
 export const lost = (names: readonly string[]): TurnpikeError =>
-  new TurnpikeError('TP_LOCK_LOST', `The lock ${names.join(', ')} was lost before the work was done: another holder may have begun.`, { status: 503 })
+  new TurnpikeError(
+    'TP_LOCK_LOST',
+    `The lock ${names.join(', ')} was lost before the work was done: another holder may have begun.`,
+    { status: 503 },
+  )
 
 export const locked = (name: string, waitMs: number): TurnpikeError =>
-  new TurnpikeError('TP_LOCKED', `The lock ${name} is held by somebody else, for ${Math.ceil(waitMs)} ms more unless it is renewed.`, { status: 423 })
+  new TurnpikeError(
+    'TP_LOCKED',
+    `The lock ${name} is held by somebody else, for ${Math.ceil(waitMs)} ms more unless it is renewed.`,
+    { status: 423 },
+  )

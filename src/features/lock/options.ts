@@ -70,7 +70,11 @@ export interface OnceOptions {
 /** Options of `tp.exclusive()`. */
 export interface ExclusiveOptions<Native> {
   /** The resource: the lock's name, which `tp.lock()` takes as well; or a function of the request. */
-  key: string | ((native: Native) => Subject | number | undefined | null | Promise<Subject | number | undefined | null>)
+  key:
+    | string
+    | ((
+        native: Native,
+      ) => Subject | number | undefined | null | Promise<Subject | number | undefined | null>)
   /** The lease, renewed while the handler runs. Default `'30s'`. */
   ttl?: Duration
   /** How long a request waits for its turn. Default 0: it is answered 423 at once. */

@@ -11,7 +11,11 @@ export const settle: Operation<number> = operation({
   memory(database, [lock], [owner, time], now) {
     const held = database.get<Locked>(lock!)
     if (held?.owner !== owner || held!.until <= now) return 0
-    database.set(lock!, { ...held!, owner: '', until: now + Number(time) } satisfies Locked, Number(time))
+    database.set(
+      lock!,
+      { ...held!, owner: '', until: now + Number(time) } satisfies Locked,
+      Number(time),
+    )
     return 1
   },
 })

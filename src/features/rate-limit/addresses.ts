@@ -31,4 +31,5 @@ export const recall: Operation<string[]> = operation({
 })
 
 /** As Redis orders a sorted set: by score, then by bytes. */
-const byTime = ([a, at]: [string, number], [b, bt]: [string, number]): number => at - bt || (a < b ? -1 : 1)
+const byTime = ([a, at]: [string, number], [b, bt]: [string, number]): number =>
+  at - bt || (a < b ? -1 : 1)

@@ -28,7 +28,16 @@ export function calendar(unit: 'day' | 'month', timeZone: string): Calendar {
   const wall = (at: number): Date => {
     const field: Record<string, number> = {}
     for (const { type, value } of format.formatToParts(at)) field[type] = Number(value)
-    return new Date(Date.UTC(field['year']!, field['month']! - 1, field['day'], field['hour'], field['minute'], field['second']))
+    return new Date(
+      Date.UTC(
+        field['year']!,
+        field['month']! - 1,
+        field['day'],
+        field['hour'],
+        field['minute'],
+        field['second'],
+      ),
+    )
   }
   /** The moment at which the wall clock shows `local` (given as if it were UTC). */
   const moment = (local: number): number => {

@@ -58,7 +58,8 @@ export class LimitDecision implements Decision {
     const charges = this.#charges
     this.#charges = []
     this.cost = 0
-    if (charges.some(({ cost }) => cost > 0)) await this.#engine.adjust('r', charges, this.source, this.at)
+    if (charges.some(({ cost }) => cost > 0))
+      await this.#engine.adjust('r', charges, this.source, this.at)
   }
 
   async settle(actual: number): Promise<void> {
@@ -115,11 +116,24 @@ export function decisionOf(
 }
 
 /** The decisions of several slots as one, in the order of the charges. */
-export function unitedOf(engine: Engine, charges: readonly Charge[], decisions: readonly LimitDecision[]): LimitDecision {
-  const states = new Map(decisions.flatMap(({ policies }) => policies.map((policy) => [policy.name, policy])))
+export function unitedOf(
+  engine: Engine,
+  charges: readonly Charge[],
+  decisions: readonly LimitDecision[],
+): LimitDecision {
+  const states = new Map(
+    decisions.flatMap(({ policies }) => policies.map((policy) => [policy.name, policy])),
+  )
   const policies = charges.map(({ policy }) => states.get(policy.name)!)
   const allowed = decisions.every((decision) => decision.allowed)
-  return new LimitDecision(engine, charges, 'store', allowed, policies, Math.max(...decisions.map(({ at }) => at)))
+  return new LimitDecision(
+    engine,
+    charges,
+    'store',
+    allowed,
+    policies,
+    Math.max(...decisions.map(({ at }) => at)),
+  )
 }
 
 /** The error for a subject that is none. */

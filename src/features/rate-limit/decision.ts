@@ -67,7 +67,10 @@ export function tightestOf(policies: readonly PolicyState[]): PolicyState | unde
   let tightest = policies[0]
   for (let i = 1; i < policies.length; i++) {
     const policy = policies[i]!
-    if (weight(policy) > weight(tightest!) || (weight(policy) === weight(tightest!) && policy.remaining < tightest!.remaining)) {
+    if (
+      weight(policy) > weight(tightest!) ||
+      (weight(policy) === weight(tightest!) && policy.remaining < tightest!.remaining)
+    ) {
       tightest = policy
     }
   }

@@ -33,11 +33,16 @@ export class DenyCache {
     return refusal.policies.map((policy) => ({
       ...policy,
       resetMs: Math.max(0, policy.resetMs - age),
-      retryAfterMs: policy.retryAfterMs > 0 ? Math.max(1, policy.retryAfterMs - age) : policy.retryAfterMs,
+      retryAfterMs:
+        policy.retryAfterMs > 0 ? Math.max(1, policy.retryAfterMs - age) : policy.retryAfterMs,
     }))
   }
 
-  remember(charges: readonly Charge[], { source, policies, retryAfterMs }: LimitDecision, now: number): void {
+  remember(
+    charges: readonly Charge[],
+    { source, policies, retryAfterMs }: LimitDecision,
+    now: number,
+  ): void {
     const cost = costOf(charges)
     if (source !== 'store' || !retryAfterMs || cost === 0) return
     const id = idOf(charges)
@@ -56,14 +61,18 @@ export class DenyCache {
   /** What another process said of this tag makes our memory of it worthless. */
   forget(tag: string): void {
     if (this.#refusals.delete(tag)) return
-    for (const id of this.#refusals.keys()) if (id.split('\n').includes(tag)) this.#refusals.delete(id)
+    for (const id of this.#refusals.keys())
+      if (id.split('\n').includes(tag)) this.#refusals.delete(id)
   }
 }
 
 const idOf = (charges: readonly Charge[]): string => {
   const { tag, sub } = charges[0]!
   const alone = charges.every((charge) => charge.tag === tag && charge.sub === sub)
-  return alone && sub === undefined ? tag : charges.map((charge) => `${charge.tag}\n${charge.sub ?? ''}`).join('\n')
+  return alone && sub === undefined
+    ? tag
+    : charges.map((charge) => `${charge.tag}\n${charge.sub ?? ''}`).join('\n')
 }
 
-const costOf = (charges: readonly Charge[]): number => charges.reduce((least, { cost }) => Math.min(least, cost), Infinity)
+const costOf = (charges: readonly Charge[]): number =>
+  charges.reduce((least, { cost }) => Math.min(least, cost), Infinity)

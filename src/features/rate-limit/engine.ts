@@ -41,7 +41,8 @@ export class Engine {
   constructor(ground: Ground, options: EngineOptions, constants?: readonly Omit<Charge, 'tag'>[]) {
     this.#ground = ground
     this.options = options
-    if (constants && !constants.some(({ policy }) => policy.calendar)) this.#constant = this.#written(constants)
+    if (constants && !constants.some(({ policy }) => policy.calendar))
+      this.#constant = this.#written(constants)
     if (options.denyCache > 0) {
       this.#denied = new DenyCache(options.denyCache)
       ground.store.subscribe(this.#channel, (tag) => this.#denied!.forget(tag))
@@ -76,13 +77,16 @@ export class Engine {
       return this.#run(store, this.#verb, charges, 0, budget).then(decided, failed)
     }
     const keys = this.#keys(charges, this.#tags(charges))
-    return store.run(this.#constant, keys, [], budget).then((reply) => decided(numbersOf(reply)), failed)
+    return store
+      .run(this.#constant, keys, [], budget)
+      .then((reply) => decided(numbersOf(reply)), failed)
   }
 
   /** As consume, where memory may know the answer, or several slots have to agree. */
   async #considered(charges: readonly Charge[], budget?: Budget): Promise<LimitDecision> {
     const remembered = this.#denied?.find(charges, this.#ground.store.now())
-    if (remembered) return this.report(new LimitDecision(this, charges, 'deny-cache', false, remembered, 0))
+    if (remembered)
+      return this.report(new LimitDecision(this, charges, 'deny-cache', false, remembered, 0))
     let decision: LimitDecision
     try {
       decision = await this.#decide(this.#verb, charges, budget)
@@ -101,9 +105,17 @@ export class Engine {
   }
 
   /** Charge even beyond the limit, or give back, where a decision was made. @throws TP_UNAVAILABLE */
-  async adjust(verb: 'f' | 'r', charges: readonly Charge[], source: Source, at: number, budget?: Budget): Promise<void> {
+  async adjust(
+    verb: 'f' | 'r',
+    charges: readonly Charge[],
+    source: Source,
+    at: number,
+    budget?: Budget,
+  ): Promise<void> {
     const store = source === 'local' ? this.#floor : this.#ground.store
-    await Promise.all(this.#groups(charges).map((group) => this.#run(store, verb, group, at, budget)))
+    await Promise.all(
+      this.#groups(charges).map((group) => this.#run(store, verb, group, at, budget)),
+    )
   }
 
   /** Forget everything counted for these charges, here and in other processes' deny caches. @throws TP_UNAVAILABLE */
@@ -122,17 +134,29 @@ export class Engine {
   /** Refuse everything for `ms`. @throws TP_UNAVAILABLE */
   async block(charges: readonly Charge[], ms: number): Promise<void> {
     const blocks = charges.map((charge) => ({ ...charge, cost: ms }))
-    await Promise.all(this.#groups(blocks).map((group) => this.#run(this.#ground.store, 'b', group, 0)))
+    await Promise.all(
+      this.#groups(blocks).map((group) => this.#run(this.#ground.store, 'b', group, 0)),
+    )
   }
 
   async #decide(verb: Verb, charges: readonly Charge[], budget?: Budget): Promise<LimitDecision> {
     const groups = this.#groups(charges)
     if (groups.length === 1) {
-      return decisionOf(this, charges, 'store', await this.#run(this.#ground.store, verb, charges, 0, budget))
+      return decisionOf(
+        this,
+        charges,
+        'store',
+        await this.#run(this.#ground.store, verb, charges, 0, budget),
+      )
     }
     const settled = await Promise.allSettled(
       groups.map(async (group) =>
-        decisionOf(this, group, 'store', await this.#run(this.#ground.store, verb, group, 0, budget)),
+        decisionOf(
+          this,
+          group,
+          'store',
+          await this.#run(this.#ground.store, verb, group, 0, budget),
+        ),
       ),
     )
     const decisions = settled.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []))
@@ -168,7 +192,11 @@ export class Engine {
   #partOf({ policy, limit, ...charge }: Charge): Charge {
     const { instances } = this.#ground
     const burst = policy.burst && Math.ceil(policy.burst / instances)
-    return { ...charge, limit: Math.ceil(limit / instances), policy: burst === policy.burst ? policy : { ...policy, burst } }
+    return {
+      ...charge,
+      limit: Math.ceil(limit / instances),
+      policy: burst === policy.burst ? policy : { ...policy, burst },
+    }
   }
 
   get #floor(): Store {
@@ -177,12 +205,20 @@ export class Engine {
   }
 
   /** One script call; again, if a calendar period ended on the way. */
-  async #run(store: Store, verb: Verb, charges: readonly Charge[], at: number, budget?: Budget): Promise<number[]> {
+  async #run(
+    store: Store,
+    verb: Verb,
+    charges: readonly Charge[],
+    at: number,
+    budget?: Budget,
+  ): Promise<number[]> {
     const tags = this.#tags(charges)
     const keys = this.#keys(charges, tags)
     let now = charges.some(({ policy }) => policy.calendar) ? store.now() : 0
     for (let attempt = 0; attempt < 3; attempt++) {
-      const reply = numbersOf(await store.run(take, keys, argumentsOf(verb, charges, tags, at, now), budget))
+      const reply = numbersOf(
+        await store.run(take, keys, argumentsOf(verb, charges, tags, at, now), budget),
+      )
       if (reply[0] !== -1) return reply
       now = reply[1]!
     }
@@ -196,7 +232,17 @@ export class Engine {
       this.#verb,
       constants.map(({ policy, limit, window, cost }) => {
         const { letter: algorithm, name, burst, block, blockMax } = policy
-        return { algorithm, name, limit, window, aux: auxOf(algorithm, burst, limit), cost, block, blockMax, own }
+        return {
+          algorithm,
+          name,
+          limit,
+          window,
+          aux: auxOf(algorithm, burst, limit),
+          cost,
+          block,
+          blockMax,
+          own,
+        }
       }),
     )
   }
@@ -215,14 +261,19 @@ export class Engine {
   }
 
   #key({ policy, tag, sub }: Charge): string {
-    return this.#ground.keys.key('limit', tag, sub === undefined ? policy.sub : `${policy.sub}:${sub}`)
+    return this.#ground.keys.key(
+      'limit',
+      tag,
+      sub === undefined ? policy.sub : `${policy.sub}:${sub}`,
+    )
   }
 
   /** On a Cluster a script's keys must share a slot: one group for each subject. Elsewhere one for all. */
   #groups(charges: readonly Charge[]): (readonly Charge[])[] {
     if (!this.#ground.store.cluster || ofOneSubject(charges)) return [charges]
     const groups = new Map<string, Charge[]>()
-    for (const charge of charges) groups.set(charge.tag, [...(groups.get(charge.tag) ?? []), charge])
+    for (const charge of charges)
+      groups.set(charge.tag, [...(groups.get(charge.tag) ?? []), charge])
     return [...groups.values()]
   }
 
@@ -233,7 +284,18 @@ export class Engine {
     const { feature, name } = this.options
     const shadow = this.options.shadow && !allowed
     const policy = tightest?.name
-    this.events.emit('decision', { feature, name, allowed, shadow, source, policy, limit, remaining, retryAfterMs, subject })
+    this.events.emit('decision', {
+      feature,
+      name,
+      allowed,
+      shadow,
+      source,
+      policy,
+      limit,
+      remaining,
+      retryAfterMs,
+      subject,
+    })
     return decision
   }
 
@@ -251,11 +313,20 @@ function ofOneSubject(charges: readonly Charge[]): boolean {
 }
 
 /** What an algorithm needs besides limit and window. */
-const auxOf = (letter: Policy<never>['letter'], burst: number | undefined, limit: number): number | undefined =>
-  letter === 's' ? RUNS : letter === 'g' ? (burst ?? limit) : undefined
+const auxOf = (
+  letter: Policy<never>['letter'],
+  burst: number | undefined,
+  limit: number,
+): number | undefined => (letter === 's' ? RUNS : letter === 'g' ? (burst ?? limit) : undefined)
 
 /** ARGV of take-head.lua. */
-function argumentsOf(verb: Verb, charges: readonly Charge[], tags: readonly string[], at: number, now: number): Arg[] {
+function argumentsOf(
+  verb: Verb,
+  charges: readonly Charge[],
+  tags: readonly string[],
+  at: number,
+  now: number,
+): Arg[] {
   const args: Arg[] = [verb, charges.length, at]
   for (const { policy, tag, limit, window, cost } of charges) {
     const { letter, name, burst, calendar, block, blockMax } = policy

@@ -1,5 +1,12 @@
 /** Rate limiting as a feature: a request in, a Plan out. */
-import { pass, type Exchange, type Feature, type Headers, type Plan, type Reply } from '../../http/exchange.ts'
+import {
+  pass,
+  type Exchange,
+  type Feature,
+  type Headers,
+  type Plan,
+  type Reply,
+} from '../../http/exchange.ts'
 import { problem } from '../../http/problem.ts'
 import type { Decision } from './decision.ts'
 import { fieldWriter, seconds } from './fields.ts'
@@ -21,13 +28,25 @@ export function rateLimitFeature<Native>(
   decider: Decider<Native>,
   options: RateLimitOptions<Native>,
 ): Feature<Native, Promise<Decision>> {
-  const { skip, shadow = false, skipSuccessful = false, skipFailed = false, onLimited, reply } = options
+  const {
+    skip,
+    shadow = false,
+    skipSuccessful = false,
+    skipFailed = false,
+    onLimited,
+    reply,
+  } = options
   const refunds = skipSuccessful || skipFailed
-  const fields = fieldWriter({ standard: options.headers ?? true, legacy: options.legacyHeaders ?? false, partitionKey: options.partitionKey })
+  const fields = fieldWriter({
+    standard: options.headers ?? true,
+    legacy: options.legacyHeaders ?? false,
+    partitionKey: options.partitionKey,
+  })
   const silent = shadow || ((options.headers ?? true) === false && !options.legacyHeaders)
 
   // Only the old headers tell the time.
-  const headersOf = (decision: Decision): Headers => fields(decision, options.legacyHeaders ? decider.now() : 0)
+  const headersOf = (decision: Decision): Headers =>
+    fields(decision, options.legacyHeaders ? decider.now() : 0)
 
   function planOf(x: Exchange<Native>, decision: Decision): Plan | Promise<Plan> {
     if (!decision.allowed && !shadow) return answerOf(x, decision)
@@ -37,7 +56,8 @@ export function rateLimitFeature<Native>(
       expose,
       ...(!silent && { head: () => headersOf(decision) }),
       end: ({ status, finished }) => {
-        if (finished && (status < 400 ? skipSuccessful : skipFailed)) decider.inBackground(decision.refund())
+        if (finished && (status < 400 ? skipSuccessful : skipFailed))
+          decider.inBackground(decision.refund())
       },
     }
   }
@@ -55,7 +75,12 @@ export function rateLimitFeature<Native>(
     tell(x.native, decision)
     const headers = silent ? {} : headersOf(decision)
     if (!reply) return refuse(x, decision, headers)
-    return { reply: custom(await reply(x.native, decision), decision, { ...headers, ...retryAfter(decision) }) }
+    return {
+      reply: custom(await reply(x.native, decision), decision, {
+        ...headers,
+        ...retryAfter(decision),
+      }),
+    }
   }
 
   function handle(x: Exchange<Native>, early: Promise<Decision> | undefined): Promise<Plan> {
@@ -63,7 +88,10 @@ export function rateLimitFeature<Native>(
     return (early ?? decider.decide(x)).then((decision) => planOf(x, decision))
   }
 
-  async function unlessSkipped(x: Exchange<Native>, skips: NonNullable<typeof skip>): Promise<Plan> {
+  async function unlessSkipped(
+    x: Exchange<Native>,
+    skips: NonNullable<typeof skip>,
+  ): Promise<Plan> {
     return (await skips(x.native)) ? pass : planOf(x, await decider.decide(x))
   }
 
@@ -86,14 +114,26 @@ export function rateLimitFeature<Native>(
 }
 
 /** Do these options need nothing but the request itself? */
-export const needsOnlyRequest = ({ skip, key, cost, limit, window, policies = [] }: RateLimitOptions<never>): boolean =>
-  !skip && [{ key, cost, limit, window }, ...policies].every(
-    (each) => [each.cost, each.limit, each.window].every((value) => typeof value !== 'function') && (!each.key || isEarly(each.key)),
+export const needsOnlyRequest = ({
+  skip,
+  key,
+  cost,
+  limit,
+  window,
+  policies = [],
+}: RateLimitOptions<never>): boolean =>
+  !skip &&
+  [{ key, cost, limit, window }, ...policies].every(
+    (each) =>
+      [each.cost, each.limit, each.window].every((value) => typeof value !== 'function') &&
+      (!each.key || isEarly(each.key)),
   )
 
 function retryAfter({ retryAfterMs, source }: Decision): Headers {
   if (source === 'closed') return { 'Retry-After': '2' }
-  return retryAfterMs === undefined ? {} : { 'Retry-After': String(Math.max(1, seconds(retryAfterMs))) }
+  return retryAfterMs === undefined
+    ? {}
+    : { 'Retry-After': String(Math.max(1, seconds(retryAfterMs))) }
 }
 
 /** What a refused client is told: 429 (RFC 6585) or, while nothing can be counted, 503. */
@@ -118,7 +158,9 @@ export function refuse(x: Exchange, decision: Decision, headers: Headers = {}): 
               retryAfterMs === undefined
                 ? 'This request asks for more than the limit ever admits.'
                 : `The limit is used up. Try again in ${Math.max(1, seconds(retryAfterMs))} s.`,
-            'violated-policies': policies.filter(({ violated }) => violated).map(({ name }) => name),
+            'violated-policies': policies
+              .filter(({ violated }) => violated)
+              .map(({ name }) => name),
           },
           x,
         )
@@ -130,5 +172,9 @@ function custom(refusal: Refusal, { source }: Decision, own: Headers): Reply {
   const { status = source === 'closed' ? 503 : 429, headers, body = '' } = refusal
   const plain = typeof body === 'string' || Buffer.isBuffer(body)
   const type = plain ? 'text/plain; charset=utf-8' : 'application/json; charset=utf-8'
-  return { status, headers: { ...own, 'Content-Type': type, ...headers }, body: plain ? body : JSON.stringify(body) }
+  return {
+    status,
+    headers: { ...own, 'Content-Type': type, ...headers },
+    body: plain ? body : JSON.stringify(body),
+  }
 }

@@ -1,5 +1,17 @@
 /** Rate limiting: `tp.rateLimit()`, `tp.limiter()`, `tp.limits`. */
-import { boolean, callback, check, either, identifier, isFunction, isObject, optionError, text, whole, word } from '../../check.ts'
+import {
+  boolean,
+  callback,
+  check,
+  either,
+  identifier,
+  isFunction,
+  isObject,
+  optionError,
+  text,
+  whole,
+  word,
+} from '../../check.ts'
 import type { Kind } from '../../check.ts'
 import type { Exchange, Feature } from '../../http/exchange.ts'
 import { duration } from '../../duration.ts'
@@ -10,7 +22,15 @@ import type { Decision } from './decision.ts'
 import { Engine, type EngineOptions } from './engine.ts'
 import { needsOnlyRequest, rateLimitFeature, type Decider } from './feature.ts'
 import { FlexibleEngine, type Counted } from './flexible.ts'
-import { isDecision, limiter, tenantOf, type ConsumeOptions, type Limiter, type Subjects, type WaitingLimiter } from './limiter.ts'
+import {
+  isDecision,
+  limiter,
+  tenantOf,
+  type ConsumeOptions,
+  type Limiter,
+  type Subjects,
+  type WaitingLimiter,
+} from './limiter.ts'
 import type { Key, LimiterOptions, RateLimitOptions } from './options.ts'
 import { checked, FIXED_WINDOW, MOST, POLICY, policiesOf, type Policy } from './policy.ts'
 import { tagOf, type Given } from './subject.ts'
@@ -22,7 +42,10 @@ const MOUNT: Record<string, Kind> = {
   fail: word('local', 'open', 'closed'),
   denyCache: either(boolean, { expected: '{ maxKeys }', accepts: isObject }),
   overrides: boolean,
-  limiter: { expected: 'a limiter of rate-limiter-flexible', accepts: (value: unknown) => isFunction((value as { consume?: unknown } | null)?.consume) },
+  limiter: {
+    expected: 'a limiter of rate-limiter-flexible',
+    accepts: (value: unknown) => isFunction((value as { consume?: unknown } | null)?.consume),
+  },
 }
 
 const REQUEST: Record<string, Kind> = {
@@ -49,12 +72,36 @@ function engineOptions(
   feature: EngineOptions['feature'],
   name: string,
   where: string,
-  options: Pick<RateLimitOptions<never>, 'fail' | 'countDenied' | 'overrides' | 'denyCache' | 'shadow'>,
+  options: Pick<
+    RateLimitOptions<never>,
+    'fail' | 'countDenied' | 'overrides' | 'denyCache' | 'shadow'
+  >,
 ): EngineOptions {
-  const { fail = 'local', countDenied = false, overrides = true, denyCache = false, shadow = false } = options
-  if (denyCache && countDenied) throw optionError(where, 'denyCache', denyCache, 'left out with countDenied, which counts every refusal in Redis')
+  const {
+    fail = 'local',
+    countDenied = false,
+    overrides = true,
+    denyCache = false,
+    shadow = false,
+  } = options
+  if (denyCache && countDenied)
+    throw optionError(
+      where,
+      'denyCache',
+      denyCache,
+      'left out with countDenied, which counts every refusal in Redis',
+    )
   const maxKeys = typeof denyCache === 'object' ? denyCache.maxKeys : denyCache ? 10_000 : 0
-  return { feature, name, fail, thenFail: 'open', countDenied, overrides, denyCache: maxKeys, shadow }
+  return {
+    feature,
+    name,
+    fail,
+    thenFail: 'open',
+    countDenied,
+    overrides,
+    denyCache: maxKeys,
+    shadow,
+  }
 }
 
 /** `tp.rateLimit()`: the feature to mount, and its engine. */
@@ -72,31 +119,60 @@ export function rateLimit<Native>(
   const constants = constantsOf(plain, options.cost)
   const engine = new Engine(ground, engineOptions('rateLimit', name, where, options), constants)
   const decider = deciderOf(ground, engine, policies, constants, options, where)
-  return { feature: rateLimitFeature(decider, options) as Feature<Native>, limiter: limiter(ground, engine, plain, where) }
+  return {
+    feature: rateLimitFeature(decider, options) as Feature<Native>,
+    limiter: limiter(ground, engine, plain, where),
+  }
 }
 
 /** `tp.limiter()`: counting by a subject that is given with each call. */
-export function namedLimiter(ground: Ground, name: string, options: LimiterOptions): WaitingLimiter {
+export function namedLimiter(
+  ground: Ground,
+  name: string,
+  options: LimiterOptions,
+): WaitingLimiter {
   const where = `tp.limiter('${name}')`
-  if (!identifier.accepts(name)) throw optionError('tp.limiter()', 'name', name, identifier.expected, identifier.meant?.(name))
+  if (!identifier.accepts(name))
+    throw optionError('tp.limiter()', 'name', name, identifier.expected, identifier.meant?.(name))
   check(where, options, CALL)
   const { policies } = policiesOf<never>(where, options, name)
   warnOfMilliseconds(ground, where, options)
-  const engine = new Engine(ground, engineOptions('limiter', name, where, options), constantsOf(policies, 1))
+  const engine = new Engine(
+    ground,
+    engineOptions('limiter', name, where, options),
+    constantsOf(policies, 1),
+  )
   return limiter(ground, engine, policies, where)
 }
 
 /** Other packages count in seconds. */
-function warnOfMilliseconds(ground: Ground, where: string, { window, policies = [] }: Pick<LimiterOptions, 'window' | 'policies'> | RateLimitOptions<never>): void {
+function warnOfMilliseconds(
+  ground: Ground,
+  where: string,
+  { window, policies = [] }: Pick<LimiterOptions, 'window' | 'policies'> | RateLimitOptions<never>,
+): void {
   for (const each of [window, ...policies.map((policy) => policy.window)]) {
-    if (typeof each === 'number' && each < 1000) ground.events.warn(`${where}: window: ${each} is ${each} milliseconds. For seconds write '${each}s'.`)
+    if (typeof each === 'number' && each < 1000)
+      ground.events.warn(
+        `${where}: window: ${each} is ${each} milliseconds. For seconds write '${each}s'.`,
+      )
   }
 }
 
 /** What each charge is but for its subject, if none of it is a function of the request. */
-function constantsOf(policies: readonly Policy<never>[], shared: unknown = 1): Constant[] | undefined {
-  const constants = policies.map((policy) => ({ policy, limit: policy.limit, window: policy.window, cost: policy.costOf ?? shared }))
-  const known = constants.every(({ limit, window, cost }) => [limit, window, cost].every((value) => typeof value === 'number'))
+function constantsOf(
+  policies: readonly Policy<never>[],
+  shared: unknown = 1,
+): Constant[] | undefined {
+  const constants = policies.map((policy) => ({
+    policy,
+    limit: policy.limit,
+    window: policy.window,
+    cost: policy.costOf ?? shared,
+  }))
+  const known = constants.every(({ limit, window, cost }) =>
+    [limit, window, cost].every((value) => typeof value === 'number'),
+  )
   return known ? (constants as Constant[]) : undefined
 }
 
@@ -121,13 +197,15 @@ function deciderOf<Native>(
   function decide(x: Exchange<Native>): Promise<Decision> {
     if (!constants || several || ground.tenant) return workedOut(x)
     const given = ofMount(x)
-    if (given instanceof Promise) return given.then((subject) => charge(x, tagOf(ground.keys, subject, undefined, where)))
+    if (given instanceof Promise)
+      return given.then((subject) => charge(x, tagOf(ground.keys, subject, undefined, where)))
     return charge(x, tagOf(ground.keys, given, undefined, where))
   }
 
   function charge(x: Exchange<Native>, tag: string): Promise<Decision> {
     const charges: Charge[] = []
-    for (const { policy, limit, window, cost: amount } of constants!) charges.push({ policy, tag, limit, window, cost: amount })
+    for (const { policy, limit, window, cost: amount } of constants!)
+      charges.push({ policy, tag, limit, window, cost: amount })
     return engine.consume(charges, x.budget, true)
   }
 
@@ -145,7 +223,10 @@ function deciderOf<Native>(
     return await engine.consume(charges, x.budget)
   }
 
-  async function amountsOf(native: Native, policy: Policy<Native>): Promise<Pick<Charge, 'limit' | 'window' | 'cost'>> {
+  async function amountsOf(
+    native: Native,
+    policy: Policy<Native>,
+  ): Promise<Pick<Charge, 'limit' | 'window' | 'cost'>> {
     const { name, limitOf, windowOf, costOf = cost } = policy
     return {
       limit: limitOf ? checked('limit', await limitOf(native), name) : policy.limit!,
@@ -163,7 +244,19 @@ function deciderOf<Native>(
 }
 
 /** What a foreign limiter brings with it, or cannot do. */
-const OWN = ['limit', 'window', 'policies', 'algorithm', 'burst', 'timeZone', 'blockFor', 'blockMax', 'countDenied', 'denyCache', 'overrides'] as const
+const OWN = [
+  'limit',
+  'window',
+  'policies',
+  'algorithm',
+  'burst',
+  'timeZone',
+  'blockFor',
+  'blockMax',
+  'countDenied',
+  'denyCache',
+  'overrides',
+] as const
 
 /** A limiter of rate-limiter-flexible in the place of our engine. */
 function foreign<Native>(
@@ -172,11 +265,21 @@ function foreign<Native>(
   where: string,
 ): { feature: Feature<Native>; limiter: Limiter } {
   for (const own of OWN) {
-    if (options[own] !== undefined) throw optionError(where, own, options[own], 'left out with limiter, which has rules of its own')
+    if (options[own] !== undefined)
+      throw optionError(
+        where,
+        own,
+        options[own],
+        'left out with limiter, which has rules of its own',
+      )
   }
   const { key, cost = 1, ipv6Subnet } = options
   const theirs = new FlexibleEngine(options.limiter!, options.name, FOREIGN_DEADLINE, where)
-  const { name, policies } = policiesOf<never>(where, { policies: theirs.policies }, options.name ?? theirs.policies.map((each) => each.name).join('_'))
+  const { name, policies } = policiesOf<never>(
+    where,
+    { policies: theirs.policies },
+    options.name ?? theirs.policies.map((each) => each.name).join('_'),
+  )
   const engine = new Engine(ground, engineOptions('rateLimit', name, where, options))
 
   /**
@@ -193,7 +296,13 @@ function foreign<Native>(
     try {
       return engine.report(await theirs.consume(who, amount))
     } catch (error) {
-      const charges = policies.map((policy) => ({ policy, tag: who.subject, limit: policy.limit!, window: policy.window!, cost: amount }))
+      const charges = policies.map((policy) => ({
+        policy,
+        tag: who.subject,
+        limit: policy.limit!,
+        window: policy.window!,
+        cost: amount,
+      }))
       return engine.report(await engine.withoutStore(error, charges))
     }
   }
@@ -211,16 +320,22 @@ function foreign<Native>(
 
   type Call = number | ConsumeOptions | undefined
   const who = (subject: Subjects, how: Call | { tenant?: string }): Counted =>
-    counted(subject as Given, tenantOf(ground, typeof how === 'object' ? how.tenant : undefined, where))
-  const amountOf = (how: Call): number => checked('cost', (typeof how === 'object' ? how.cost : how) ?? 1, name)
+    counted(
+      subject as Given,
+      tenantOf(ground, typeof how === 'object' ? how.tenant : undefined, where),
+    )
+  const amountOf = (how: Call): number =>
+    checked('cost', (typeof how === 'object' ? how.cost : how) ?? 1, name)
 
   const api: Limiter = {
     limiterName: name,
     consume: async (subject, how) => await consume(who(subject, how), amountOf(how)),
     peek: async (subject, how) => await theirs.peek(who(subject, how), amountOf(how)),
-    refund: async (what, how) => (isDecision(what) ? await what.refund() : await theirs.refund(who(what, how), amountOf(how))),
+    refund: async (what, how) =>
+      isDecision(what) ? await what.refund() : await theirs.refund(who(what, how), amountOf(how)),
     reset: async (subject, how) => await theirs.reset(who(subject, how)),
-    block: async (subject, time, how) => await theirs.block(who(subject, how), duration(time, `${where}.block()`, 'time')),
+    block: async (subject, time, how) =>
+      await theirs.block(who(subject, how), duration(time, `${where}.block()`, 'time')),
   }
   return { feature: rateLimitFeature(decider, options) as Feature<Native>, limiter: api }
 }

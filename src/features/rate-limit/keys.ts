@@ -41,8 +41,11 @@ export interface KeyHelpers<Native> {
 const hashed = (value: string): string => createHash('sha256').update(value).digest('base64url')
 
 /** The helpers for one framework. @param exchange gives the Exchange of its request */
-export function keyHelpers<Native>(exchange: (native: Native) => Exchange<Native>): KeyHelpers<Native> {
-  const address = (native: Native, ipv6Subnet?: number): string => subjectOf(exchange(native).ip, ipv6Subnet)
+export function keyHelpers<Native>(
+  exchange: (native: Native) => Exchange<Native>,
+): KeyHelpers<Native> {
+  const address = (native: Native, ipv6Subnet?: number): string =>
+    subjectOf(exchange(native).ip, ipv6Subnet)
   return {
     ip(options = {}) {
       check('tp.key.ip()', options, { ipv6Subnet: whole(1, 128) })
@@ -56,7 +59,10 @@ export function keyHelpers<Native>(exchange: (native: Native) => Exchange<Native
       return early((native) => {
         const { method, route } = exchange(native)
         if (route === undefined) {
-          throw new TurnpikeError('TP_KEY', 'tp.key.route() needs a route: mount the limit on one, as in app.get(path, limit, handler).')
+          throw new TurnpikeError(
+            'TP_KEY',
+            'tp.key.route() needs a route: mount the limit on one, as in app.get(path, limit, handler).',
+          )
         }
         return [method, route]
       })
@@ -73,7 +79,9 @@ export function keyHelpers<Native>(exchange: (native: Native) => Exchange<Native
     all(...keys) {
       const joined: Key<Native> = (native) => {
         const parts = keys.map((key) => key(native))
-        return parts.some((each) => each instanceof Promise) ? Promise.all(parts).then(flat) : flat(parts as (Subject | number)[])
+        return parts.some((each) => each instanceof Promise)
+          ? Promise.all(parts).then(flat)
+          : flat(parts as (Subject | number)[])
       }
       return keys.every(isEarly) ? early(joined) : joined
     },

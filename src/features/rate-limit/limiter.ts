@@ -71,8 +71,19 @@ export interface WaitingLimiter extends Limiter {
   wait(subject: Subjects, options?: number | WaitOptions): Promise<Decision>
 }
 
-const CONSUME = { cost: whole(0, MOST), limits: { expected: 'an object of limits by policy name', accepts: (value: unknown) => typeof value === 'object' }, tenant: { expected: 'a text', accepts: (value: unknown) => typeof value === 'string' } }
-const WAIT = { ...CONSUME, timeout: durations, signal: { expected: 'an AbortSignal', accepts: (value: unknown) => value instanceof AbortSignal } }
+const CONSUME = {
+  cost: whole(0, MOST),
+  limits: {
+    expected: 'an object of limits by policy name',
+    accepts: (value: unknown) => typeof value === 'object',
+  },
+  tenant: { expected: 'a text', accepts: (value: unknown) => typeof value === 'string' },
+}
+const WAIT = {
+  ...CONSUME,
+  timeout: durations,
+  signal: { expected: 'an AbortSignal', accepts: (value: unknown) => value instanceof AbortSignal },
+}
 
 /** Makes the limiter of an engine. */
 export function limiter(
@@ -85,17 +96,33 @@ export function limiter(
 
   /** What a call asks of each policy. */
   function chargesOf(subject: Subjects, options: number | ConsumeOptions, counts = true): Charge[] {
-    const { cost = 1, limits = {}, tenant } = typeof options === 'number' ? { cost: options } : options
+    const {
+      cost = 1,
+      limits = {},
+      tenant,
+    } = typeof options === 'number' ? { cost: options } : options
     tenantOf(ground, tenant, where)
     return policies.map((policy) => {
-      const own = typeof subject === 'string' || Array.isArray(subject) ? (subject as Subject) : (subject as Record<string, Subject>)?.[policy.name]
+      const own =
+        typeof subject === 'string' || Array.isArray(subject)
+          ? (subject as Subject)
+          : (subject as Record<string, Subject>)?.[policy.name]
       const tag = tagOf(ground.keys, own, tenant, where)
       const limit = limits[policy.name] ?? policy.limit ?? (counts ? undefined : 0)
       const window = policy.window ?? (counts ? undefined : 1)
       if (limit === undefined || window === undefined) {
-        throw new TurnpikeError('TP_VALUE', `${where}: the limit or window of policy '${policy.name}' is a function of the request: give limits: { '${policy.name}': … }.`)
+        throw new TurnpikeError(
+          'TP_VALUE',
+          `${where}: the limit or window of policy '${policy.name}' is a function of the request: give limits: { '${policy.name}': … }.`,
+        )
       }
-      return { policy, tag, limit: checked('limit', limit, policy.name), window, cost: checked('cost', cost, policy.name) }
+      return {
+        policy,
+        tag,
+        limit: checked('limit', limit, policy.name),
+        window,
+        cost: checked('cost', cost, policy.name),
+      }
     })
   }
 
@@ -107,14 +134,20 @@ export function limiter(
     const charges = chargesOf(subject, options)
     const queue = charges.map(({ tag }) => tag).join('\n')
     const before = queues.get(queue)
-    const turn = Promise.resolve(before).catch(() => {}).then(() => admitted(charges, until, signal))
+    const turn = Promise.resolve(before)
+      .catch(() => {})
+      .then(() => admitted(charges, until, signal))
     queues.set(queue, turn)
     const leave = (): void => void (queues.get(queue) === turn && queues.delete(queue))
     turn.then(leave, leave)
     return await turn
   }
 
-  async function admitted(charges: readonly Charge[], until: number, signal: AbortSignal | undefined): Promise<Decision> {
+  async function admitted(
+    charges: readonly Charge[],
+    until: number,
+    signal: AbortSignal | undefined,
+  ): Promise<Decision> {
     for (;;) {
       signal?.throwIfAborted()
       const decision = await engine.consume(charges)
@@ -122,7 +155,11 @@ export function limiter(
       if (decision.source === 'closed') throw new StoreUnavailable('not-ready', false)
       const { retryAfterMs } = decision
       if (retryAfterMs === undefined || ground.store.now() + retryAfterMs > until) {
-        throw new TurnpikeError('TP_LIMITED', `${where}: not admitted within the timeout${retryAfterMs === undefined ? ', nor ever: the cost is above the limit' : ''}.`, { status: 429 })
+        throw new TurnpikeError(
+          'TP_LIMITED',
+          `${where}: not admitted within the timeout${retryAfterMs === undefined ? ', nor ever: the cost is above the limit' : ''}.`,
+          { status: 429 },
+        )
       }
       await ground.store.sleep(retryAfterMs, signal)
     }
@@ -142,7 +179,8 @@ export function limiter(
       if (isDecision(what)) return await what.refund()
       await engine.adjust('r', chargesOf(what, options), 'store', 0)
     },
-    reset: async (subject, options = {}) => await engine.reset(chargesOf(subject, { ...options, cost: 0 }, false)),
+    reset: async (subject, options = {}) =>
+      await engine.reset(chargesOf(subject, { ...options, cost: 0 }, false)),
     async block(subject, time, options = {}) {
       const ms = duration(time, `${where}.block()`, 'time')
       await engine.block(chargesOf(subject, { ...options, cost: 0 }, false), ms)
@@ -151,10 +189,18 @@ export function limiter(
   }
 }
 
-export const isDecision = (what: unknown): what is Decision => typeof (what as Decision | undefined)?.refund === 'function'
+export const isDecision = (what: unknown): what is Decision =>
+  typeof (what as Decision | undefined)?.refund === 'function'
 
 /** Whose subject a call means. @throws TP_KEY where the application has tenants and none is named */
-export function tenantOf(ground: Ground, tenant: string | undefined, where: string): string | undefined {
+export function tenantOf(
+  ground: Ground,
+  tenant: string | undefined,
+  where: string,
+): string | undefined {
   if (!ground.tenant || tenant !== undefined) return tenant
-  throw new TurnpikeError('TP_KEY', `${where}: the application has tenants: say whose subject this is ({ tenant }), or use tp.forTenant(id).`)
+  throw new TurnpikeError(
+    'TP_KEY',
+    `${where}: the application has tenants: say whose subject this is ({ tenant }), or use tp.forTenant(id).`,
+  )
 }

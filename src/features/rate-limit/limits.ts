@@ -21,7 +21,11 @@ export interface Limits {
    * @throws TP_OPTION for a limit that is no whole number
    * @throws TP_UNAVAILABLE when the store cannot answer
    */
-  set(subject: Subject, limits: Record<string, number>, options?: LimitsOptions & { ttl?: Duration }): Promise<void>
+  set(
+    subject: Subject,
+    limits: Record<string, number>,
+    options?: LimitsOptions & { ttl?: Duration },
+  ): Promise<void>
   /** The limits of a subject, `{}` where it has none of its own. @throws TP_UNAVAILABLE */
   get(subject: Subject, options?: LimitsOptions): Promise<Record<string, number>>
   /** Take a subject's limits away; true if it had any. @throws TP_UNAVAILABLE */
@@ -31,7 +35,8 @@ export interface Limits {
 const YEAR = 365 * 86_400_000
 
 export function limits(ground: Ground): Limits {
-  const tag = (subject: Subject, tenant: string | undefined): string => tagOf(ground.keys, subject, tenant, 'tp.limits')
+  const tag = (subject: Subject, tenant: string | undefined): string =>
+    tagOf(ground.keys, subject, tenant, 'tp.limits')
   const key = (own: string): string => ground.keys.key('limits', own)
   /** Refusals remembered under the old limits are void. */
   const announce = (own: string): Promise<number> =>
@@ -40,13 +45,17 @@ export function limits(ground: Ground): Limits {
   return {
     async set(subject, given, options = {}) {
       const where = 'tp.limits.set()'
-      check(where, options, { ttl: durations, tenant: { expected: 'a text', accepts: (value) => typeof value === 'string' } })
+      check(where, options, {
+        ttl: durations,
+        tenant: { expected: 'a text', accepts: (value) => typeof value === 'string' },
+      })
       if (!isObject(given) || Object.keys(given).length === 0) {
-        throw optionError(where, 'limits', given, "an object like { minute: 600 }")
+        throw optionError(where, 'limits', given, 'an object like { minute: 600 }')
       }
       const amount = whole(0, MOST)
       for (const [policy, limit] of Object.entries(given)) {
-        if (!amount.accepts(limit)) throw optionError(where, policy, limit, amount.expected, amount.meant?.(limit))
+        if (!amount.accepts(limit))
+          throw optionError(where, policy, limit, amount.expected, amount.meant?.(limit))
       }
       const own = tag(subject, options.tenant)
       const ttl = options.ttl === undefined ? YEAR : duration(options.ttl, where, 'ttl')
@@ -56,7 +65,9 @@ export function limits(ground: Ground): Limits {
     },
     async get(subject, { tenant } = {}) {
       const [, ...pairs] = await ground.store.run(getLimits, [key(tag(subject, tenant))], [])
-      return Object.fromEntries(pairs.flatMap((name, i) => (i % 2 === 0 ? [[name, Number(pairs[i + 1])]] : [])))
+      return Object.fromEntries(
+        pairs.flatMap((name, i) => (i % 2 === 0 ? [[name, Number(pairs[i + 1])]] : [])),
+      )
     },
     async delete(subject, { tenant } = {}) {
       const own = tag(subject, tenant)

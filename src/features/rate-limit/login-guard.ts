@@ -81,17 +81,39 @@ export function loginGuard<Native>(
 ): { feature: Feature<Native, never>; guard: LoginGuard } {
   const where = 'tp.loginGuard()'
   check(where, options, KINDS)
-  const { key, limit = 5, window = '15m', addressLimit = 100, blockFor = window, fail = 'local', name = 'login', ipv6Subnet } = options
-  if (!key) throw optionError(where, 'key', key, 'a function that gives the identity of the request, like (req) => req.body?.email')
-  const { outcome = (_native: Native, status: number) => status >= 200 && status < 300, normalize = normal } = options
+  const {
+    key,
+    limit = 5,
+    window = '15m',
+    addressLimit = 100,
+    blockFor = window,
+    fail = 'local',
+    name = 'login',
+    ipv6Subnet,
+  } = options
+  if (!key)
+    throw optionError(
+      where,
+      'key',
+      key,
+      'a function that gives the identity of the request, like (req) => req.body?.email',
+    )
+  const {
+    outcome = (_native: Native, status: number) => status >= 200 && status < 300,
+    normalize = normal,
+  } = options
   const blockMax = options.blockMax ?? Math.max(DAY, duration(blockFor, where, 'blockFor'))
   const length = duration(window, where, 'window')
-  const { policies } = policiesOf<never>(where, {
-    policies: [
-      { name: 'pair', limit, window, blockFor, blockMax },
-      { name: 'address', limit: addressLimit, window },
-    ],
-  }, name)
+  const { policies } = policiesOf<never>(
+    where,
+    {
+      policies: [
+        { name: 'pair', limit, window, blockFor, blockMax },
+        { name: 'address', limit: addressLimit, window },
+      ],
+    },
+    name,
+  )
   const [pair, address] = policies
   const engine = new Engine(ground, {
     feature: 'loginGuard',
@@ -107,11 +129,25 @@ export function loginGuard<Native>(
 
   /** Identities are hashed: neither Redis nor a log shows who tried. */
   const digest = (identity: unknown): string => {
-    const text = typeof identity === 'string' ? normalize(identity) : (JSON.stringify(identity) ?? '')
+    const text =
+      typeof identity === 'string' ? normalize(identity) : (JSON.stringify(identity) ?? '')
     return createHash('sha256').update(text).digest('base64url')
   }
-  const onPair = (tag: string, identity: string): Charge => ({ policy: pair!, tag, sub: identity, limit, window: length, cost: 1 })
-  const onAddress = (tag: string): Charge => ({ policy: address!, tag, limit: addressLimit, window: length, cost: 1 })
+  const onPair = (tag: string, identity: string): Charge => ({
+    policy: pair!,
+    tag,
+    sub: identity,
+    limit,
+    window: length,
+    cost: 1,
+  })
+  const onAddress = (tag: string): Charge => ({
+    policy: address!,
+    tag,
+    limit: addressLimit,
+    window: length,
+    cost: 1,
+  })
   const index = (identity: string, tenant: string | undefined): string =>
     ground.keys.key('login', ground.keys.tag([name, identity], tenant))
 
@@ -124,7 +160,9 @@ export function loginGuard<Native>(
     const deciding = engine.consume(charges, x.budget)
     // In the same tick: which addresses reset() has to look at.
     if (!ground.store.unavailable()) {
-      engine.inBackground(ground.store.run(addresses, [index(identity, tenant)], [from, remembered], x.budget))
+      engine.inBackground(
+        ground.store.run(addresses, [index(identity, tenant)], [from, remembered], x.budget),
+      )
     }
     const decision = await deciding
     if (!decision.allowed) return await refuse(x, decision)
@@ -137,9 +175,16 @@ export function loginGuard<Native>(
   }
 
   /** A success clears the pair and gives the address back this one attempt. The login stands even if that fails. */
-  async function forgive([onThePair, onTheAddress]: Charge[], { source, at }: LimitDecision, budget: Budget): Promise<void> {
+  async function forgive(
+    [onThePair, onTheAddress]: Charge[],
+    { source, at }: LimitDecision,
+    budget: Budget,
+  ): Promise<void> {
     if (at === 0) return
-    const cleared = [engine.reset([onThePair!], budget), engine.adjust('r', [onTheAddress!], source, at, budget)]
+    const cleared = [
+      engine.reset([onThePair!], budget),
+      engine.adjust('r', [onTheAddress!], source, at, budget),
+    ]
     for (const each of cleared) engine.inBackground(each)
     await Promise.allSettled(cleared)
   }
@@ -149,9 +194,14 @@ export function loginGuard<Native>(
     guard: {
       async reset(identity, { address: only, tenant } = {}) {
         const id = digest(identity)
-        const from = only === undefined ? await ground.store.run(recall, [index(id, tenant)], []) : [subjectOf(only, ipv6Subnet)]
+        const from =
+          only === undefined
+            ? await ground.store.run(recall, [index(id, tenant)], [])
+            : [subjectOf(only, ipv6Subnet)]
         const cleared = await Promise.all(
-          (from as string[]).map((each) => engine.reset([onPair(ground.keys.tag(each, tenant), id)])),
+          (from as string[]).map((each) =>
+            engine.reset([onPair(ground.keys.tag(each, tenant), id)]),
+          ),
         )
         return cleared.includes(true)
       },

@@ -107,7 +107,15 @@ export interface RateLimitOptions<Native> extends Partial<PolicyOptions<Native>>
 /** Options of `tp.limiter()`, for use outside a request: the subject is given with each call. */
 export type LimiterOptions = Pick<
   RateLimitOptions<never>,
-  'burst' | 'timeZone' | 'algorithm' | 'countDenied' | 'fail' | 'blockFor' | 'blockMax' | 'denyCache' | 'overrides'
+  | 'burst'
+  | 'timeZone'
+  | 'algorithm'
+  | 'countDenied'
+  | 'fail'
+  | 'blockFor'
+  | 'blockMax'
+  | 'denyCache'
+  | 'overrides'
 > & {
   limit?: number
   window?: Duration | 'month'

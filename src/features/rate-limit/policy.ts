@@ -1,4 +1,14 @@
-import { callback, check, either, identifier, isFunction, optionError, text, whole, word } from '../../check.ts'
+import {
+  callback,
+  check,
+  either,
+  identifier,
+  isFunction,
+  optionError,
+  text,
+  whole,
+  word,
+} from '../../check.ts'
 import type { Kind } from '../../check.ts'
 import { duration, DURATION, durations, meant, milliseconds } from '../../duration.ts'
 import { TurnpikeError } from '../../errors.ts'
@@ -41,7 +51,8 @@ export const FIXED_WINDOW: Kind = {
 const windows: Kind = {
   expected: `${DURATION}, 'month', or a function`,
   accepts: (value) => value === 'month' || isFunction(value) || milliseconds(value) !== undefined,
-  meant: (value) => (typeof value === 'string' && /^(a |one |1 ?)?months?$/i.test(value) ? "'month'" : meant(value)),
+  meant: (value) =>
+    typeof value === 'string' && /^(a |one |1 ?)?months?$/i.test(value) ? "'month'" : meant(value),
 }
 
 export const POLICY: Record<string, Kind> = {
@@ -64,7 +75,9 @@ export const POLICY: Record<string, Kind> = {
  */
 export function policiesOf<Native>(
   where: string,
-  options: Partial<PolicyOptions<Native>> & { policies?: readonly PolicyOptions<Native>[] | undefined },
+  options: Partial<PolicyOptions<Native>> & {
+    policies?: readonly PolicyOptions<Native>[] | undefined
+  },
   name: string | undefined,
 ): { name: string; policies: readonly Policy<Native>[] } {
   // In the short form key and cost are the mount's, which come first.
@@ -74,21 +87,34 @@ export function policiesOf<Native>(
     throw optionError(where, 'policies', list, 'a list of 1 to 16 policies')
   }
   if (options.policies && (options.limit !== undefined || options.window !== undefined)) {
-    throw optionError(where, 'limit and window', options.limit ?? options.window, 'left out where there are policies')
+    throw optionError(
+      where,
+      'limit and window',
+      options.limit ?? options.window,
+      'left out where there are policies',
+    )
   }
   const drafts = list.map((policy: PolicyOptions<Native>, i) => {
     const at = options.policies ? `${where}: policies[${i}]` : where
     if (options.policies) check(at, policy, POLICY)
     const own = options.policies ? policy.name : undefined
-    return { at, policy, name: own ?? (options.policies ? undefined : name) ?? described(policy.window) }
+    return {
+      at,
+      policy,
+      name: own ?? (options.policies ? undefined : name) ?? described(policy.window),
+    }
   })
   for (const { at, name: each } of drafts) {
     if (drafts.filter((other) => other.name === each).length > 1) {
       throw optionError(at, 'name', each, 'different for each policy of a limiter')
     }
   }
-  const whole = name ?? drafts.map((draft) => `${described(draft.policy.limit)}-${draft.name}`).join('_')
-  return { name: whole, policies: drafts.map((draft) => policyOf(draft.at, draft.policy, whole, draft.name)) }
+  const whole =
+    name ?? drafts.map((draft) => `${described(draft.policy.limit)}-${draft.name}`).join('_')
+  return {
+    name: whole,
+    policies: drafts.map((draft) => policyOf(draft.at, draft.policy, whole, draft.name)),
+  }
 }
 
 /** A stand-in for a name: the value as it was written, the same in every process. */
@@ -104,10 +130,14 @@ function policyOf<Native>(
   const { limit, window, burst, timeZone, cost, key } = options
   if (limit === undefined) throw optionError(where, 'limit', limit, limits.expected)
   if (window === undefined) throw optionError(where, 'window', window, windows.expected)
-  const { algorithm = window === 'month' || timeZone !== undefined ? 'fixed-window' : 'sliding-window' } = options
-  if (burst !== undefined && algorithm !== 'gcra') throw optionError(where, 'burst', burst, "left out, except with algorithm: 'gcra'")
+  const {
+    algorithm = window === 'month' || timeZone !== undefined ? 'fixed-window' : 'sliding-window',
+  } = options
+  if (burst !== undefined && algorithm !== 'gcra')
+    throw optionError(where, 'burst', burst, "left out, except with algorithm: 'gcra'")
   const block = options.blockFor === undefined ? 0 : duration(options.blockFor, where, 'blockFor')
-  const blockMax = options.blockMax === undefined ? block : duration(options.blockMax, where, 'blockMax')
+  const blockMax =
+    options.blockMax === undefined ? block : duration(options.blockMax, where, 'blockMax')
   if (blockMax < block) throw optionError(where, 'blockMax', options.blockMax, 'at least blockFor')
   const calendarWindow = calendarOf(where, window, algorithm, timeZone)
   const fixed = window === 'month' ? 0 : isFunction(window) ? undefined : windowMs(where, window)
@@ -142,7 +172,12 @@ function calendarOf(
 ): Calendar | undefined {
   if (window !== 'month' && timeZone === undefined) return undefined
   if (algorithm !== 'fixed-window') {
-    throw optionError(where, 'algorithm', algorithm, "'fixed-window' where the window is 'month' or there is a timeZone")
+    throw optionError(
+      where,
+      'algorithm',
+      algorithm,
+      "'fixed-window' where the window is 'month' or there is a timeZone",
+    )
   }
   if (window !== 'month' && milliseconds(window) !== 86_400_000) {
     throw optionError(where, 'timeZone', timeZone, "left out, except with window: '1d' or 'month'")
@@ -158,9 +193,13 @@ function calendarOf(
 export function checked(what: 'limit' | 'window' | 'cost', value: unknown, policy: string): number {
   const ms = what === 'window' ? milliseconds(value) : undefined
   const usable =
-    what === 'window' ? ms !== undefined && ms >= 1 && ms <= LONGEST : Number.isInteger(value) && (value as number) >= 0 && (value as number) <= MOST
+    what === 'window'
+      ? ms !== undefined && ms >= 1 && ms <= LONGEST
+      : Number.isInteger(value) && (value as number) >= 0 && (value as number) <= MOST
   if (usable) return ms ?? (value as number)
   const expected = what === 'window' ? DURATION : `a whole number from 0 to ${MOST}`
-  throw new TurnpikeError('TP_VALUE', `The ${what} of policy '${policy}' must be ${expected}; it came out as ${String(value)} (${typeof value}).`)
+  throw new TurnpikeError(
+    'TP_VALUE',
+    `The ${what} of policy '${policy}' must be ${expected}; it came out as ${String(value)} (${typeof value}).`,
+  )
 }
-

@@ -5,10 +5,18 @@ import { noSubject } from './charge.ts'
 export type Given = Subject | number | undefined | null
 
 /** The tag of what a `key` gave. @throws TP_KEY when that is nothing to count by */
-export function tagOf(keys: KeySpace, given: Given, tenant: string | undefined, where: string): string {
+export function tagOf(
+  keys: KeySpace,
+  given: Given,
+  tenant: string | undefined,
+  where: string,
+): string {
   if (typeof given === 'number') {
     if (!Number.isNaN(given)) return keys.tag(String(given), tenant)
-  } else if (typeof given === 'string' || (Array.isArray(given) && given.length > 0 && given.every((each) => typeof each === 'string'))) {
+  } else if (
+    typeof given === 'string' ||
+    (Array.isArray(given) && given.length > 0 && given.every((each) => typeof each === 'string'))
+  ) {
     return keys.tag(given, tenant)
   }
   throw noSubject(where)

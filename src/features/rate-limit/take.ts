@@ -202,7 +202,8 @@ export interface Constant {
 export function takeOf(verb: 'c' | 'd', policies: readonly Constant[]): Operation<string> {
   const args = [verb, policies.length, 0, ...policies.flatMap(valuesOf)]
   const rows = policies.map(
-    (policy, i) => `  if i == ${i + 1} then return ${valuesOf(policy).map(literal).join(', ')} end\n`,
+    (policy, i) =>
+      `  if i == ${i + 1} then return ${valuesOf(policy).map(literal).join(', ')} end\n`,
   )
   const head = `local verb, n, at = '${verb}', ${policies.length}, 0\nlocal function policy(i)\n${rows.join('')}end\n`
   return operation({

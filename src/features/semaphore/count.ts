@@ -6,5 +6,6 @@ import { placesOf } from './places.ts'
 export const count: Operation<number> = operation({
   name: 'semaphore.count',
   lua,
-  memory: (database, [key], _args, now) => [...placesOf(database, key!).values()].filter((until) => until > now).length,
+  memory: (database, [key], _args, now) =>
+    [...placesOf(database, key!).values()].filter((until) => until > now).length,
 })

@@ -67,14 +67,25 @@ export class SemaphoreEngine {
     const attempt = async (): Promise<Attempt<Inside>> => {
       const limit = await asking.limit()
       const since = store.steady()
-      const [ok, value] = await store.run(enter, names, [owner, limit, ttl, fair ? PATIENCE : 0], budget)
+      const [ok, value] = await store.run(
+        enter,
+        names,
+        [owner, limit, ttl, fair ? PATIENCE : 0],
+        budget,
+      )
       if (ok === 0) return { waitMs: value }
       return { got: this.#hold(tag, owner, since, asking), more: value < limit }
     }
-    const goAway = (): void => this.#inBackground(() => store.run(leave, names, [owner, channel]), name, ttl)
+    const goAway = (): void =>
+      this.#inBackground(() => store.run(leave, names, [owner, channel]), name, ttl)
     let outcome: Attempt<Inside>
     try {
-      outcome = await this.#turns.take(channel, owner, { signal: asking.signal, ...asking }, attempt)
+      outcome = await this.#turns.take(
+        channel,
+        owner,
+        { signal: asking.signal, ...asking },
+        attempt,
+      )
     } catch (error) {
       // The reply may have been lost, not the place.
       if (fair || (isUnavailable(error) && error.uncertain)) goAway()
@@ -139,7 +150,8 @@ export class SemaphoreEngine {
 
   #tell(event: Omit<Events['lock'], 'feature' | 'token'>): void {
     const { events } = this.#ground
-    if (events.hears('lock')) events.emit('lock', { feature: 'semaphore', token: undefined, ...event })
+    if (events.hears('lock'))
+      events.emit('lock', { feature: 'semaphore', token: undefined, ...event })
   }
 
   #namesOf(tag: string): [string, string, string] {

@@ -27,10 +27,23 @@ export function concurrencyFeature<Native>(
     try {
       // Who waits has been promised more time than a request's budget.
       const budget = wait > 0 ? undefined : x.budget
-      outcome = await engine.enter(tag, { name, ttl, wait, fair, limit: () => limitOf(x.native), budget })
+      outcome = await engine.enter(tag, {
+        name,
+        ttl,
+        wait,
+        fair,
+        limit: () => limitOf(x.native),
+        budget,
+      })
     } catch (error) {
       if (!isUnavailable(error)) throw error
-      ground.events.emit('unavailable', { feature: 'semaphore', name, reason: error.reason, uncertain: error.uncertain, rule: fail })
+      ground.events.emit('unavailable', {
+        feature: 'semaphore',
+        name,
+        reason: error.reason,
+        uncertain: error.uncertain,
+        rule: fail,
+      })
       return fail === 'open' ? pass : { reply: away(x) }
     }
     if (outcome.lease === undefined) return { reply: full(x, status, outcome.waitMs) }
@@ -38,7 +51,11 @@ export function concurrencyFeature<Native>(
     return {
       expose: { place: { signal: inside.lease.signal } },
       end: () => {
-        inside.release().catch((error: unknown) => ground.events.emit('error', { feature: 'semaphore', name, error }))
+        inside
+          .release()
+          .catch((error: unknown) =>
+            ground.events.emit('error', { feature: 'semaphore', name, error }),
+          )
       },
     }
   }
@@ -54,7 +71,8 @@ function full(x: Exchange, status: 429 | 503, waitMs: number): Reply {
 }
 
 function away(x: Exchange): Reply {
-  const detail = 'The requests in flight could not be counted, so nothing was done. Try again shortly.'
+  const detail =
+    'The requests in flight could not be counted, so nothing was done. Try again shortly.'
   const reply = problem({ title: 'Service Unavailable', status: 503, detail }, x)
   return { ...reply, headers: { ...reply.headers, 'Retry-After': '2' } }
 }

@@ -1,5 +1,16 @@
 /** Semaphores: `tp.semaphore()`, `tp.concurrency()`. */
-import { boolean, callback, check, either, identifier, isFunction, optionError, text, whole, word } from '../../check.ts'
+import {
+  boolean,
+  callback,
+  check,
+  either,
+  identifier,
+  isFunction,
+  optionError,
+  text,
+  whole,
+  word,
+} from '../../check.ts'
 import { duration, durations } from '../../duration.ts'
 import { TurnpikeError } from '../../errors.ts'
 import type { Feature } from '../../http/exchange.ts'
@@ -7,11 +18,20 @@ import type { Ground } from '../ground.ts'
 import { tagOf, tenantOf } from '../subject.ts'
 import { SemaphoreEngine } from './engine.ts'
 import { concurrencyFeature } from './feature.ts'
-import type { ConcurrencyOptions, Place, PlaceOptions, Semaphore, SemaphoreOptions } from './options.ts'
+import type {
+  ConcurrencyOptions,
+  Place,
+  PlaceOptions,
+  Semaphore,
+  SemaphoreOptions,
+} from './options.ts'
 
 const MOST = 1_000_000
 const LIMIT = whole(0, MOST)
-const ABORT = { expected: 'an AbortSignal', accepts: (value: unknown) => value instanceof AbortSignal }
+const ABORT = {
+  expected: 'an AbortSignal',
+  accepts: (value: unknown) => value instanceof AbortSignal,
+}
 const TENANT = { expected: 'a text', accepts: (value: unknown) => typeof value === 'string' }
 const SEMAPHORE = { limit: either(LIMIT, callback), ttl: durations, fair: boolean, tenant: TENANT }
 const PLACE = { wait: durations, signal: ABORT }
@@ -51,7 +71,9 @@ export function semaphores<Native, Middleware>(
   open: () => Ground<Native>,
   mount: (feature: Feature<Native>) => Middleware,
 ): { semaphores: Semaphores<Native, Middleware>; close(): Promise<void> } {
-  let engines: { ground: Ground<Native>; engine: SemaphoreEngine; requests: SemaphoreEngine } | undefined
+  let engines:
+    | { ground: Ground<Native>; engine: SemaphoreEngine; requests: SemaphoreEngine }
+    | undefined
   const opened = (): NonNullable<typeof engines> => {
     if (engines) return engines
     const ground = open()
@@ -69,14 +91,26 @@ export function semaphores<Native, Middleware>(
     const ttl = duration(options.ttl ?? DEFAULT_TTL, where, 'ttl', SHORTEST)
     const { ground, engine } = opened()
     const tag = ground.keys.tag(name, tenantOf(ground, tenant, where))
-    const limitNow = async (): Promise<number> => checked(typeof limit === 'function' ? await limit() : limit, where)
+    const limitNow = async (): Promise<number> =>
+      checked(typeof limit === 'function' ? await limit() : limit, where)
 
     async function acquire(asked: PlaceOptions = {}): Promise<Place> {
       check(`${where}.acquire()`, asked, PLACE)
       const wait = duration(asked.wait ?? 0, where, 'wait', 0)
-      const outcome = await engine.enter(tag, { name, ttl, wait, fair, limit: limitNow, signal: asked.signal })
+      const outcome = await engine.enter(tag, {
+        name,
+        ttl,
+        wait,
+        fair,
+        limit: limitNow,
+        signal: asked.signal,
+      })
       if (outcome.lease === undefined) {
-        throw new TurnpikeError('TP_FULL', `The semaphore ${name} has no free place; the earliest lease ends in ${outcome.waitMs} ms unless it is renewed.`, { status: 503 })
+        throw new TurnpikeError(
+          'TP_FULL',
+          `The semaphore ${name} has no free place; the earliest lease ends in ${outcome.waitMs} ms unless it is renewed.`,
+          { status: 503 },
+        )
       }
       const { lease, release } = outcome
       return {
@@ -93,14 +127,21 @@ export function semaphores<Native, Middleware>(
       }
     }
 
-    async function using<Result>(first: PlaceOptions | Work<Result>, second?: Work<Result>): Promise<Result> {
+    async function using<Result>(
+      first: PlaceOptions | Work<Result>,
+      second?: Work<Result>,
+    ): Promise<Result> {
       const [asked, work] = isFunction(first) ? [{}, first as Work<Result>] : [first, second]
       if (!isFunction(work)) throw optionError(`${where}.using()`, 'work', work, 'a function')
       const place = await acquire(asked)
       try {
         const result = await work(place.signal)
         if (!place.lost) return result
-        throw new TurnpikeError('TP_LOCK_LOST', `The place in ${name} was lost before the work was done.`, { status: 503 })
+        throw new TurnpikeError(
+          'TP_LOCK_LOST',
+          `The place in ${name} was lost before the work was done.`,
+          { status: 503 },
+        )
       } finally {
         await place.release()
       }
@@ -115,23 +156,30 @@ export function semaphores<Native, Middleware>(
     const { limit, key, fair = false, fail = 'closed', name = 'default' } = options
     if (limit === undefined) throw optionError(where, 'limit', limit, CONCURRENCY.limit.expected)
     const { ground, requests } = opened()
-    return mount(concurrencyFeature(ground, requests, {
-      name,
-      ttl: duration(options.ttl ?? DEFAULT_TTL, where, 'ttl', SHORTEST),
-      wait: duration(options.wait ?? 0, where, 'wait', 0),
-      fair,
-      fail,
-      status: options.status ?? (key ? 429 : 503),
-      limitOf: async (native) => checked(typeof limit === 'function' ? await limit(native) : limit, where),
-      async tagOf(native) {
-        const tenant = await ground.tenant?.(native)
-        if (!key) return ground.keys.tag(name, tenant)
-        const subject = await key(native)
-        // Another mount's subjects are others.
-        const whole = Array.isArray(subject) ? [name, ...(subject as string[])] : typeof subject === 'string' || typeof subject === 'number' ? [name, String(subject)] : subject
-        return tagOf(ground.keys, whole, tenant, where)
-      },
-    }))
+    return mount(
+      concurrencyFeature(ground, requests, {
+        name,
+        ttl: duration(options.ttl ?? DEFAULT_TTL, where, 'ttl', SHORTEST),
+        wait: duration(options.wait ?? 0, where, 'wait', 0),
+        fair,
+        fail,
+        status: options.status ?? (key ? 429 : 503),
+        limitOf: async (native) =>
+          checked(typeof limit === 'function' ? await limit(native) : limit, where),
+        async tagOf(native) {
+          const tenant = await ground.tenant?.(native)
+          if (!key) return ground.keys.tag(name, tenant)
+          const subject = await key(native)
+          // Another mount's subjects are others.
+          const whole = Array.isArray(subject)
+            ? [name, ...(subject as string[])]
+            : typeof subject === 'string' || typeof subject === 'number'
+              ? [name, String(subject)]
+              : subject
+          return tagOf(ground.keys, whole, tenant, where)
+        },
+      }),
+    )
   }
 
   return {
@@ -145,5 +193,8 @@ export function semaphores<Native, Middleware>(
 /** A limit that was worked out. @throws TP_VALUE when it is none */
 function checked(limit: unknown, where: string): number {
   if (LIMIT.accepts(limit)) return limit as number
-  throw new TurnpikeError('TP_VALUE', `${where}: limit must be ${LIMIT.expected}; it is ${typeof limit === 'number' ? limit : typeof limit}.`)
+  throw new TurnpikeError(
+    'TP_VALUE',
+    `${where}: limit must be ${LIMIT.expected}; it is ${typeof limit === 'number' ? limit : typeof limit}.`,
+  )
 }

@@ -44,7 +44,10 @@ export interface Semaphore {
    * @throws TP_FULL, TP_UNAVAILABLE: the work is not begun
    * @throws TP_LOCK_LOST when the lease was lost before the work was done
    */
-  using<Result>(options: PlaceOptions, work: (signal: AbortSignal) => Promise<Result> | Result): Promise<Result>
+  using<Result>(
+    options: PlaceOptions,
+    work: (signal: AbortSignal) => Promise<Result> | Result,
+  ): Promise<Result>
   using<Result>(work: (signal: AbortSignal) => Promise<Result> | Result): Promise<Result>
   /** How many are inside, over all processes. @throws TP_UNAVAILABLE */
   count(): Promise<number>
@@ -55,7 +58,9 @@ export interface ConcurrencyOptions<Native> {
   /** How many requests may be in flight at once; a value or a function of the request. */
   limit: number | ((native: Native) => number | Promise<number>)
   /** What they are counted by. Default: all requests of the mount together. */
-  key?: (native: Native) => Subject | number | undefined | null | Promise<Subject | number | undefined | null>
+  key?: (
+    native: Native,
+  ) => Subject | number | undefined | null | Promise<Subject | number | undefined | null>
   /** How long a crashed process keeps its places. Default `'30s'`. */
   ttl?: Duration
   /** How long a request waits for a place before it is refused. Default 0. */

@@ -4,7 +4,8 @@ import type { Database } from '../../store/store.ts'
 /** Owner -> end of the lease, ms since the epoch. */
 export type Places = ReadonlyMap<string, number>
 
-export const placesOf = (database: Database, key: string): Map<string, number> => new Map(database.get<Places>(key))
+export const placesOf = (database: Database, key: string): Map<string, number> =>
+  new Map(database.get<Places>(key))
 
 export function keepPlaces(database: Database, key: string, places: Places, now: number): void {
   if (places.size === 0) return void database.delete(key)

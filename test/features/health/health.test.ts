@@ -30,7 +30,11 @@ describe.each(apps)('tp.health() on $name', ({ start }) => {
     await using redis = await startRedis()
     const { get, tp } = start({
       options: { redis: redis.url },
-      mount: (kit) => [kit.health({ path: '/health' }), kit.health({ path: '/strict', strict: true }), kit.rateLimit({ limit: 9, window: '1m' })],
+      mount: (kit) => [
+        kit.health({ path: '/health' }),
+        kit.health({ path: '/strict', strict: true }),
+        kit.rateLimit({ limit: 9, window: '1m' }),
+      ],
     })
     await tp.ready()
     expect((await get('/health/live')).body).toEqual({ status: 'alive' })
@@ -50,7 +54,10 @@ describe.each(apps)('tp.health() on $name', ({ start }) => {
   })
 
   test('before Redis was ever reached: not ready', async () => {
-    const { get, tp } = start({ options: { redis: 'redis://127.0.0.1:1' }, mount: (kit) => [kit.health()] })
+    const { get, tp } = start({
+      options: { redis: 'redis://127.0.0.1:1' },
+      mount: (kit) => [kit.health()],
+    })
     const { status, body } = await get('/health/ready')
     expect([status, body]).toEqual([503, { status: 'not ready' }])
     expect((await get('/health')).body).toMatchObject({ status: 'error', connected: false })
@@ -61,10 +68,16 @@ describe.each(apps)('tp.health() on $name', ({ start }) => {
     const store = testStore()
     const { get } = start({
       options: { store },
-      mount: (kit) => [kit.health({ details: (native: any) => native.headers['x-admin'] === 'yes' })],
+      mount: (kit) => [
+        kit.health({ details: (native: any) => native.headers['x-admin'] === 'yes' }),
+      ],
     })
     expect((await get('/')).body).toEqual({ status: 'healthy', connected: true })
-    expect((await get('/', { 'x-admin': 'yes' })).body).toEqual({ status: 'healthy', connected: true, latency_ms: expect.any(Number) })
+    expect((await get('/', { 'x-admin': 'yes' })).body).toEqual({
+      status: 'healthy',
+      connected: true,
+      latency_ms: expect.any(Number),
+    })
   })
 
   test('Redis is asked once for many callers', async () => {
@@ -76,8 +89,13 @@ describe.each(apps)('tp.health() on $name', ({ start }) => {
   })
 
   test('with a path, other requests pass', async () => {
-    const { get } = start({ options: { store: testStore() }, mount: (kit) => [kit.health({ path: '/health' })] })
-    for (const path of ['/', '/healthy', '/x/health', '/other/live']) expect((await get(path)).text, path).toBe('ok')
-    for (const path of ['/health', '/health/', '/health?x=1', '/health/redis']) expect((await get(path)).text, path).toContain('healthy')
+    const { get } = start({
+      options: { store: testStore() },
+      mount: (kit) => [kit.health({ path: '/health' })],
+    })
+    for (const path of ['/', '/healthy', '/x/health', '/other/live'])
+      expect((await get(path)).text, path).toBe('ok')
+    for (const path of ['/health', '/health/', '/health?x=1', '/health/redis'])
+      expect((await get(path)).text, path).toContain('healthy')
   })
 })

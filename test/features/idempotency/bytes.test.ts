@@ -20,15 +20,23 @@ const engines = bothEngines()
 type Write = (res: ServerResponse) => void
 const BINARY = Buffer.from(Array.from({ length: 5000 }, (_, i) => (i * 7) % 256))
 const GZIP = gzipSync('x'.repeat(10_000))
-const pieces = (): Readable => Readable.from([BINARY.subarray(0, 1000), BINARY.subarray(1000, 1001), BINARY.subarray(1001)])
+const pieces = (): Readable =>
+  Readable.from([BINARY.subarray(0, 1000), BINARY.subarray(1000, 1001), BINARY.subarray(1001)])
 
 const raw: Record<string, Write> = {
   binary: (res) => res.setHeader('Content-Type', 'image/png').end(BINARY),
-  gzip: (res) => res.setHeader('Content-Encoding', 'gzip').setHeader('Content-Type', 'text/plain').end(GZIP),
+  gzip: (res) =>
+    res.setHeader('Content-Encoding', 'gzip').setHeader('Content-Type', 'text/plain').end(GZIP),
   streamed: (res) => void pieces().pipe(res.setHeader('Content-Type', 'application/octet-stream')),
-  head: (res) => res.setHeader('Content-Length', '5000').setHeader('Content-Type', 'image/png').end(),
+  head: (res) =>
+    res.setHeader('Content-Length', '5000').setHeader('Content-Type', 'image/png').end(),
   empty: (res) => res.writeHead(204, { Location: '/orders/1' }).end(),
-  cookies: (res) => res.setHeader('Set-Cookie', 'sid=secret').setHeader('X-Own', 'kept').setHeader('X-Other', 'not').end('ok'),
+  cookies: (res) =>
+    res
+      .setHeader('Set-Cookie', 'sid=secret')
+      .setHeader('X-Own', 'kept')
+      .setHeader('X-Other', 'not')
+      .end('ok'),
   'ends twice': (res) => {
     // node calls it a mistake, too.
     res.on('error', () => {})
@@ -64,7 +72,13 @@ const koa: Record<string, (ctx: any) => void> = {
   },
 }
 
-const OPTIONS = { scope: () => 'me', methods: ['POST', 'HEAD'], headers: ['X-Own'], lease: '5s', longest: '10s' } as const
+const OPTIONS = {
+  scope: () => 'me',
+  methods: ['POST', 'HEAD'],
+  headers: ['X-Own'],
+  lease: '5s',
+  longest: '10s',
+} as const
 type Setup = { store: any; prefix: string; what: string; runs: { count: number }; fail?: boolean }
 const kitOf = ({ store, prefix }: Setup): object => ({ store, prefix })
 const failing = ({ runs, fail }: Setup): boolean => ++runs.count === 1 && fail === true
@@ -73,7 +87,7 @@ const servers: Record<string, (setup: Setup) => any> = {
   'Express 5': (setup) => onExpress(express, setup),
   'Express 4': (setup) => onExpress(express4 as any, setup),
   'Koa 3': (setup) => onKoa(Koa, setup),
-  'Koa 2': (setup) => onKoa(Koa2 as any, setup),
+  'Koa 2': (setup) => onKoa(Koa2, setup),
   'node:http': (setup) => {
     const guard = forNode(kitOf(setup)).idempotency(OPTIONS)
     return (req: IncomingMessage, res: ServerResponse) =>
@@ -86,7 +100,9 @@ const servers: Record<string, (setup: Setup) => any> = {
 
 function onExpress(framework: typeof express, setup: Setup): any {
   const app = framework()
-  app.use(forExpress(kitOf(setup)).idempotency(OPTIONS), (_req, res, next) => (failing(setup) ? next(new Error('no')) : raw[setup.what]!(res)))
+  app.use(forExpress(kitOf(setup)).idempotency(OPTIONS), (_req, res, next) =>
+    failing(setup) ? next(new Error('no')) : raw[setup.what]!(res),
+  )
   app.use((_error: any, _req: any, res: any, _next: any) => res.status(500).send('no'))
   return app
 }
@@ -113,14 +129,21 @@ describe.each(engines)('on the $name engine', ({ open }) => {
     async function serve(what: string, fail = false) {
       const { store, prefix, advance } = open()
       const runs = { count: 0 }
-      const server = createServer(servers[name]!({ store, prefix, what, runs, fail })).listen(0, '127.0.0.1')
+      const server = createServer(servers[name]!({ store, prefix, what, runs, fail })).listen(
+        0,
+        '127.0.0.1',
+      )
       await once(server, 'listening')
       onTestFinished(() => {
         server.closeAllConnections()
         server.close()
       })
       async function send(method = 'POST'): Promise<Answer> {
-        const req = ask({ port: (server.address() as AddressInfo).port, method, headers: { 'Idempotency-Key': 'k', 'Content-Length': '0' } }).end()
+        const req = ask({
+          port: (server.address() as AddressInfo).port,
+          method,
+          headers: { 'Idempotency-Key': 'k', 'Content-Length': '0' },
+        }).end()
         const [res] = (await once(req, 'response')) as [IncomingMessage]
         const chunks: Buffer[] = []
         for await (const chunk of res) chunks.push(chunk as Buffer)
@@ -129,18 +152,22 @@ describe.each(engines)('on the $name engine', ({ open }) => {
       return { send, runs, advance }
     }
 
-    test.each(['binary', 'gzip', 'streamed', 'head', 'empty'])('must hold 5: %s is answered again byte for byte', async (what) => {
-      const { send, runs } = await serve(what)
-      const method = what === 'head' ? 'HEAD' : 'POST'
-      const [first, second] = [await send(method), await send(method)]
-      expect(second.status).toBe(first.status)
-      expect(second.body.equals(first.body)).toBe(true)
-      for (const field of ['content-type', 'content-encoding', 'location']) expect(second.headers[field]).toBe(first.headers[field])
-      if (what === 'head') expect(second.headers['content-length']).toBe('5000')
-      if (what === 'binary') expect(second.body.equals(BINARY)).toBe(true)
-      expect(second.headers['idempotency-replayed']).toBe('true')
-      expect(runs.count).toBe(1)
-    })
+    test.each(['binary', 'gzip', 'streamed', 'head', 'empty'])(
+      'must hold 5: %s is answered again byte for byte',
+      async (what) => {
+        const { send, runs } = await serve(what)
+        const method = what === 'head' ? 'HEAD' : 'POST'
+        const [first, second] = [await send(method), await send(method)]
+        expect(second.status).toBe(first.status)
+        expect(second.body.equals(first.body)).toBe(true)
+        for (const field of ['content-type', 'content-encoding', 'location'])
+          expect(second.headers[field]).toBe(first.headers[field])
+        if (what === 'head') expect(second.headers['content-length']).toBe('5000')
+        if (what === 'binary') expect(second.body.equals(BINARY)).toBe(true)
+        expect(second.headers['idempotency-replayed']).toBe('true')
+        expect(runs.count).toBe(1)
+      },
+    )
 
     test('must hold 7: Set-Cookie is not replayed, nor what is not on the list', async () => {
       const { send } = await serve('cookies')
@@ -185,9 +212,11 @@ test('must hold 5: 50 MB are marked, and are not held in memory for that', async
   let runs = 0
   app.post('/', tp.idempotency({ scope: () => 'me' }), (_req, res) => {
     runs++
-    Readable.from((function* () {
-      for (let i = 0; i < 50; i++) yield Buffer.alloc(1_000_000, i)
-    })()).pipe(res)
+    Readable.from(
+      (function* () {
+        for (let i = 0; i < 50; i++) yield Buffer.alloc(1_000_000, i)
+      })(),
+    ).pipe(res)
   })
   const server = app.listen(0)
   onTestFinished(() => void server.close())

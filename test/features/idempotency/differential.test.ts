@@ -8,7 +8,17 @@ import { renew } from '../../../src/features/idempotency/renew.ts'
 import { differential, SEQUENCES, START } from '../../support/differential.ts'
 
 const step = fc.record({
-  operation: fc.constantFrom(begin, begin, begin, renew, complete, release, release, remember, remember),
+  operation: fc.constantFrom(
+    begin,
+    begin,
+    begin,
+    renew,
+    complete,
+    release,
+    release,
+    remember,
+    remember,
+  ),
   owner: fc.constantFrom('a', 'b', 'c'),
   fingerprint: fc.constantFrom('f', 'f', 'f', 'f', 'g'),
   lease: fc.constantFrom(1, 10, 50, 1000),
@@ -33,20 +43,49 @@ test(
         const news = `news:${id}`
         let now = START
         let [token, attempt] = [0, 0]
-        for (const { operation, owner, fingerprint, lease, ttl, conflict, state, name, value, turn } of steps) {
+        for (const {
+          operation,
+          owner,
+          fingerprint,
+          lease,
+          ttl,
+          conflict,
+          state,
+          name,
+          value,
+          turn,
+        } of steps) {
           now += turn
-          const call = (...args: (string | number | Buffer)[]): unknown => run({ operation, keys: [key], args, now })
+          const call = (...args: (string | number | Buffer)[]): unknown =>
+            run({ operation, keys: [key], args, now })
           if (operation === begin) {
             const [kind, first, second] = call(fingerprint, owner, lease, ttl, conflict) as number[]
             if (kind === 1) [token, attempt] = [first!, second!]
           } else if (operation === renew) call(owner, lease, ttl)
-          else if (operation === complete) call(owner, fingerprint, token, attempt, ttl, state, 201, '{}', value, news)
+          else if (operation === complete)
+            call(owner, fingerprint, token, attempt, ttl, state, 201, '{}', value, news)
           else if (operation === release) call(owner, news)
           else call(owner, name, value)
         }
       },
     })
-    for (const reply of ['begin 1', 'begin 2', 'begin 3', 'begin 4', 'begin 5', 'begin 6', 'renew 0', 'renew 1', 'complete 0', 'complete 1', 'release 0', 'release 1', 'remember -1', 'remember 0', 'remember 1']) {
+    for (const reply of [
+      'begin 1',
+      'begin 2',
+      'begin 3',
+      'begin 4',
+      'begin 5',
+      'begin 6',
+      'renew 0',
+      'renew 1',
+      'complete 0',
+      'complete 1',
+      'release 0',
+      'release 1',
+      'remember -1',
+      'remember 0',
+      'remember 1',
+    ]) {
       expect(tally[`idempotency.${reply}`], reply).toBeGreaterThan(0)
     }
   },

@@ -17,30 +17,45 @@ import { until } from '../../support/until.ts'
 type AnyKit = Turnpike<any, any>
 const OPTIONS = { scope: () => 'me', lease: '3s' } as const
 
-const frameworks: Record<string, (url: string, handle: () => Promise<string>, options: object) => [AnyKit, any]> = {
+const frameworks: Record<
+  string,
+  (url: string, handle: () => Promise<string>, options: object) => [AnyKit, any]
+> = {
   'Express 5': (redis, handle, options) => {
     const tp = forExpress({ redis })
     const app = express()
-    app.post('/', tp.idempotency({ ...OPTIONS, ...options }), async (_req, res) => void res.send(await handle()))
+    app.post(
+      '/',
+      tp.idempotency({ ...OPTIONS, ...options }),
+      async (_req, res) => void res.send(await handle()),
+    )
     return [tp, app]
   },
   'Koa 3': (redis, handle, options) => {
     const tp = forKoa({ redis })
     const app = new Koa()
-    app.use(tp.idempotency({ ...OPTIONS, ...options })).use(async (ctx) => void (ctx.body = await handle()))
+    app
+      .use(tp.idempotency({ ...OPTIONS, ...options }))
+      .use(async (ctx) => void (ctx.body = await handle()))
     return [tp, app.callback()]
   },
 }
 
 describe.each(Object.keys(frameworks))('%s', (name) => {
-  async function shop(url: string, handle: () => Promise<string> | string = () => 'ok', options: object = {}) {
+  async function shop(
+    url: string,
+    handle: () => Promise<string> | string = () => 'ok',
+    options: object = {},
+  ) {
     let runs = 0
     const [tp, app] = frameworks[name]!(url, async () => (runs++, await handle()), options)
     const times = new Map<string, number>()
     const server = createServer((req, res) => {
       const lost = watchStarvation()
       const began = performance.now()
-      res.on('finish', () => times.set(String(req.headers['idempotency-key']), performance.now() - began - lost()))
+      res.on('finish', () =>
+        times.set(String(req.headers['idempotency-key']), performance.now() - began - lost()),
+      )
       app(req, res)
     }).listen(0, '127.0.0.1')
     await once(server, 'listening')
@@ -57,7 +72,13 @@ describe.each(Object.keys(frameworks))('%s', (name) => {
       const res = await fetch(target, { method: 'POST', headers: { 'Idempotency-Key': key } })
       const text = await res.text()
       await until('it is measured', () => times.has(key))
-      return { status: res.status, text, replayed: res.headers.get('idempotency-replayed'), retryAfter: res.headers.get('retry-after'), ms: times.get(key)! }
+      return {
+        status: res.status,
+        text,
+        replayed: res.headers.get('idempotency-replayed'),
+        retryAfter: res.headers.get('retry-after'),
+        ms: times.get(key)!,
+      }
     }
     return { tp, post, events, runs: () => runs }
   }
@@ -82,20 +103,23 @@ describe.each(Object.keys(frameworks))('%s', (name) => {
     expect(proxy.traffic.roundTrips).toBe(1)
   })
 
-  test.each(['freeze', 'kill'] as const)('Redis away (%s): 503 + Retry-After within the deadline, before any effect', async (how) => {
-    await using redis = await startRedis()
-    const { post, runs } = await shop(redis.url)
-    await post('warm')
-    await redis[how]()
-    for (let i = 0; i < 8; i++) {
-      const { status, retryAfter, ms } = await post(`k${i}`)
-      expect(status).toBe(503)
-      expect(retryAfter).toBe('2')
-      expect(ms).toBeLessThan(130 + 20)
-    }
-    expect(runs()).toBe(1)
-    if (how === 'freeze') redis.thaw()
-  })
+  test.each(['freeze', 'kill'] as const)(
+    'Redis away (%s): 503 + Retry-After within the deadline, before any effect',
+    async (how) => {
+      await using redis = await startRedis()
+      const { post, runs } = await shop(redis.url)
+      await post('warm')
+      await redis[how]()
+      for (let i = 0; i < 8; i++) {
+        const { status, retryAfter, ms } = await post(`k${i}`)
+        expect(status).toBe(503)
+        expect(retryAfter).toBe('2')
+        expect(ms).toBeLessThan(130 + 20)
+      }
+      expect(runs()).toBe(1)
+      if (how === 'freeze') redis.thaw()
+    },
+  )
 
   test("fail: 'open' lets requests pass unprotected", async () => {
     await using redis = await startRedis()
@@ -170,19 +194,32 @@ describe.each(Object.keys(frameworks))('%s', (name) => {
   })
 })
 
-test.each(apps)('$name: while the store is away: 503 with Retry-After and problem+json', async ({ start }) => {
-  const store = testStore()
-  store.fail()
-  let runs = 0
-  const app = start({ options: { store }, mount: (tp) => [tp.idempotency(OPTIONS)], handle: () => [200, `${++runs}`] })
-  const unavailable = vi.fn()
-  app.tp.on('unavailable', unavailable)
-  const answer = await app.post('/', { 'Idempotency-Key': 'k' })
-  expect(answer.status).toBe(503)
-  expect(answer.headers['retry-after']).toBe('2')
-  expect(answer.headers['content-type']).toMatch('problem+json')
-  expect(unavailable).toHaveBeenCalledWith({ feature: 'idempotency', name: 'default', reason: 'not-ready', uncertain: false, rule: 'closed' })
-  expect(runs).toBe(0)
-  store.recover()
-  expect((await app.post('/', { 'Idempotency-Key': 'k' })).status).toBe(200)
-})
+test.each(apps)(
+  '$name: while the store is away: 503 with Retry-After and problem+json',
+  async ({ start }) => {
+    const store = testStore()
+    store.fail()
+    let runs = 0
+    const app = start({
+      options: { store },
+      mount: (tp) => [tp.idempotency(OPTIONS)],
+      handle: () => [200, `${++runs}`],
+    })
+    const unavailable = vi.fn()
+    app.tp.on('unavailable', unavailable)
+    const answer = await app.post('/', { 'Idempotency-Key': 'k' })
+    expect(answer.status).toBe(503)
+    expect(answer.headers['retry-after']).toBe('2')
+    expect(answer.headers['content-type']).toMatch('problem+json')
+    expect(unavailable).toHaveBeenCalledWith({
+      feature: 'idempotency',
+      name: 'default',
+      reason: 'not-ready',
+      uncertain: false,
+      rule: 'closed',
+    })
+    expect(runs).toBe(0)
+    store.recover()
+    expect((await app.post('/', { 'Idempotency-Key': 'k' })).status).toBe(200)
+  },
+)

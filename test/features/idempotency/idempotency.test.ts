@@ -9,17 +9,26 @@ const engines = bothEngines()
 describe.each(engines)('idempotency on the $name engine', ({ open, server }) => {
   describe.each(apps)('$name', ({ name, start }) => {
     /** A shop whose handler counts its runs; `handle` may be given. */
-    function shop(options: object = {}, handle?: (native: any, run: number) => ReturnType<NonNullable<AppSetup['handle']>>) {
+    function shop(
+      options: object = {},
+      handle?: (native: any, run: number) => ReturnType<NonNullable<AppSetup['handle']>>,
+    ) {
       const opened = open()
       const events: string[] = []
       let runs = 0
       const app = start({
         options: { store: opened.store, prefix: opened.prefix },
-        mount: (tp) => [tp.idempotency({ scope: (native: any) => native.headers['x-user'] ?? 'me', ...options })],
+        mount: (tp) => [
+          tp.idempotency({ scope: (native: any) => native.headers['x-user'] ?? 'me', ...options }),
+        ],
         handle: handle ? (native) => handle(native, ++runs) : () => [201, { order: ++runs }],
       })
       app.tp.on('idempotency', ({ what }: { what: string }) => events.push(what))
-      const post = (key: string | undefined, body: object | string = { item: 1 }, headers: Record<string, string> = {}) => {
+      const post = (
+        key: string | undefined,
+        body: object | string = { item: 1 },
+        headers: Record<string, string> = {},
+      ) => {
         const call = request(app.server).post('/orders').set(headers)
         if (key !== undefined) call.set('Idempotency-Key', key)
         return call.send(body)
@@ -53,13 +62,27 @@ describe.each(engines)('idempotency on the $name engine', ({ open, server }) => 
 
     test('a malformed key is refused: 400', async () => {
       const { post, runs, app } = shop()
-      for (const key of ['', '""', 'x'.repeat(256), '"open', 'a b', 'a,b', 'a, b', '"a", "b"', '"é"', '?1', '12"']) {
+      for (const key of [
+        '',
+        '""',
+        'x'.repeat(256),
+        '"open',
+        'a b',
+        'a,b',
+        'a, b',
+        '"a", "b"',
+        '"é"',
+        '?1',
+        '12"',
+      ]) {
         if (key === '?1') continue
         const answer = await post(key)
         expect(answer.status, key).toBe(400)
         expect(answer.headers['content-type']).toMatch('problem+json')
       }
-      const twice = await request(app.server).post('/').set('Idempotency-Key', ['a', 'a'] as unknown as string)
+      const twice = await request(app.server)
+        .post('/')
+        .set('Idempotency-Key', ['a', 'a'] as unknown as string)
       expect(twice.status).toBe(400)
       expect(runs()).toBe(0)
     })
@@ -71,7 +94,10 @@ describe.each(engines)('idempotency on the $name engine', ({ open, server }) => 
       const refused = await strict.post(undefined)
       expect(refused.status).toBe(400)
       expect(refused.headers['link']).toBe('<https://shop.example/keys>; rel="describedby"')
-      expect(JSON.parse(refused.text)).toMatchObject({ type: 'https://shop.example/keys', status: 400 })
+      expect(JSON.parse(refused.text)).toMatchObject({
+        type: 'https://shop.example/keys',
+        status: 400,
+      })
       expect((await request(strict.app.server).get('/')).status).toBe(201)
     })
 
@@ -87,7 +113,8 @@ describe.each(engines)('idempotency on the $name engine', ({ open, server }) => 
       go()
       await first
       expect((await post('k', { item: 2 })).status).toBe(422)
-      const keyed = (path: string) => request(app.server).post(path).set('Idempotency-Key', 'k').send({ item: 1 })
+      const keyed = (path: string) =>
+        request(app.server).post(path).set('Idempotency-Key', 'k').send({ item: 1 })
       expect((await keyed('/orders')).status).toBe(200)
       expect([422, 200]).toContain((await keyed('/orders?x=1')).status)
       expect((await keyed('/orders?x=1')).headers['idempotency-replayed']).toBeUndefined()
@@ -159,7 +186,10 @@ describe.each(engines)('idempotency on the $name engine', ({ open, server }) => 
       expect((await post('k')).text).toHaveLength(1001)
       const again = await post('k')
       expect(again.status).toBe(409)
-      expect(JSON.parse(again.text)).toMatchObject({ title: 'The answer was not kept', 'answered-status': 200 })
+      expect(JSON.parse(again.text)).toMatchObject({
+        title: 'The answer was not kept',
+        'answered-status': 200,
+      })
       expect(runs()).toBe(1)
     })
 
@@ -173,10 +203,23 @@ describe.each(engines)('idempotency on the $name engine', ({ open, server }) => 
           return { id: ++charged }
         })
         if (run === 1) throw Object.assign(new Error('after the charge'), { status: 500 })
-        return [200, { id, attempt: idempotency.attempt, recovered: idempotency.recovered, tokens: idempotency.token > 0 }]
+        return [
+          200,
+          {
+            id,
+            attempt: idempotency.attempt,
+            recovered: idempotency.recovered,
+            tokens: idempotency.token > 0,
+          },
+        ]
       })
       expect((await post('k')).status).toBe(500)
-      expect(JSON.parse((await post('k')).text)).toEqual({ id: { id: 1 }, attempt: 2, recovered: true, tokens: true })
+      expect(JSON.parse((await post('k')).text)).toEqual({
+        id: { id: 1 },
+        attempt: 2,
+        recovered: true,
+        tokens: true,
+      })
       expect(charged).toBe(1)
       expect(keys[0]).toMatch(/^[\w-]{43}$/)
     })
@@ -193,10 +236,13 @@ describe.each(engines)('idempotency on the $name engine', ({ open, server }) => 
 
     test('must hold 3: its lease expires while the first still runs: its completion is refused and not sent as success', async () => {
       let go = (): void => {}
-      const { post, runs, advance, events } = shop({ lease: '10s', longest: '1s' }, async (_native, run) => {
-        if (run === 1) await new Promise<void>((resolve) => (go = resolve))
-        return [200, `answer ${run}`]
-      })
+      const { post, runs, advance, events } = shop(
+        { lease: '10s', longest: '1s' },
+        async (_native, run) => {
+          if (run === 1) await new Promise<void>((resolve) => (go = resolve))
+          return [200, `answer ${run}`]
+        },
+      )
       const first = post('k').then((answer) => answer)
       await vi.waitFor(() => expect(runs()).toBe(1))
       await advance('4s')
@@ -213,10 +259,13 @@ describe.each(engines)('idempotency on the $name engine', ({ open, server }) => 
 
     test("onCrash 'conflict': what was interrupted is not run again", async () => {
       let go = (): void => {}
-      const { post, runs, advance } = shop({ lease: '10s', longest: '1s', onCrash: 'conflict' }, async () => {
-        await new Promise<void>((resolve) => (go = resolve))
-        return [200, 'late']
-      })
+      const { post, runs, advance } = shop(
+        { lease: '10s', longest: '1s', onCrash: 'conflict' },
+        async () => {
+          await new Promise<void>((resolve) => (go = resolve))
+          return [200, 'late']
+        },
+      )
       const first = post('k').then((answer) => answer)
       await vi.waitFor(() => expect(runs()).toBe(1))
       await advance('4s')
@@ -254,7 +303,9 @@ describe.each(engines)('idempotency on the $name engine', ({ open, server }) => 
         if (run === 1) await new Promise<void>((resolve) => (go = resolve))
         return [200, `answer ${run}`]
       })
-      const aborted = post('k').timeout(100).catch(() => 'gone')
+      const aborted = post('k')
+        .timeout(100)
+        .catch(() => 'gone')
       await vi.waitFor(() => expect(runs()).toBe(1))
       expect(await aborted).toBe('gone')
       expect((await post('k')).status).toBe(409)
@@ -280,11 +331,14 @@ describe.each(engines)('idempotency on the $name engine', ({ open, server }) => 
           options: { store: opened.store, prefix: opened.prefix },
           mount: (tp) => {
             const idempotency = tp.idempotency({ scope: () => 'me' })
-            return where === 'before' ? [express.json({ limit: '5mb' }), idempotency] : [idempotency, express.json({ limit: '5mb' })]
+            return where === 'before'
+              ? [express.json({ limit: '5mb' }), idempotency]
+              : [idempotency, express.json({ limit: '5mb' })]
           },
           handle: (req) => [200, req.body],
         })
-        const post = (key: string, body: object) => request(app.server).post('/').set('Idempotency-Key', key).send(body)
+        const post = (key: string, body: object) =>
+          request(app.server).post('/').set('Idempotency-Key', key).send(body)
         expect((await post('k', { a: 1 })).body).toEqual({ a: 1 })
         expect((await post('k', { a: 1 })).headers['idempotency-replayed']).toBe('true')
         expect((await post('k', { a: 2 })).status).toBe(422)

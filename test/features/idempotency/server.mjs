@@ -18,17 +18,29 @@ effects.defineCommand('charge', {
 })
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 const app = express()
-app.post('/pay', tp.idempotency({ scope: () => 'me', lease, wait }), express.json(), async (req, res) => {
-  const { idempotency, body } = req
-  await effects.hincrby('runs', idempotency.key, 1)
-  await sleep(Math.random() * body.ms)
-  const receipt = await idempotency.step('charge', ({ key }) => effects.charge(key, idempotency.key))
-  await sleep(Math.random() * body.ms)
-  if (body.hang && idempotency.attempt === 1) {
-    process.send('charged')
-    await sleep(60_000)
-  }
-  res.status(201).json({ receipt, ...(body.tell && { attempt: idempotency.attempt, recovered: idempotency.recovered }) })
-})
+app.post(
+  '/pay',
+  tp.idempotency({ scope: () => 'me', lease, wait }),
+  express.json(),
+  async (req, res) => {
+    const { idempotency, body } = req
+    await effects.hincrby('runs', idempotency.key, 1)
+    await sleep(Math.random() * body.ms)
+    const receipt = await idempotency.step('charge', ({ key }) =>
+      effects.charge(key, idempotency.key),
+    )
+    await sleep(Math.random() * body.ms)
+    if (body.hang && idempotency.attempt === 1) {
+      process.send('charged')
+      await sleep(60_000)
+    }
+    res
+      .status(201)
+      .json({
+        receipt,
+        ...(body.tell && { attempt: idempotency.attempt, recovered: idempotency.recovered }),
+      })
+  },
+)
 await tp.ready()
 const server = app.listen(0, '127.0.0.1', () => process.send(server.address().port))

@@ -30,7 +30,12 @@ test(
         for (const { operation, owner, time, patience, turn } of steps) {
           now += turn
           if (operation === acquire) {
-            const [ok, value] = run({ operation, keys: [lock, token, line, signs], args: [owner, time, patience], now }) as number[]
+            const [ok, value] = run({
+              operation,
+              keys: [lock, token, line, signs],
+              args: [owner, time, patience],
+              now,
+            }) as number[]
             if (ok !== 1) continue
             expect(value).toBeGreaterThanOrEqual(last)
             last = value!
@@ -42,7 +47,15 @@ test(
         }
       },
     })
-    for (const reply of ['acquire 0', 'acquire 1', 'extend 0', 'extend 1', 'release 0', 'release 1', 'settle 1']) {
+    for (const reply of [
+      'acquire 0',
+      'acquire 1',
+      'extend 0',
+      'extend 1',
+      'release 0',
+      'release 1',
+      'settle 1',
+    ]) {
       expect(tally[`lock.${reply}`], reply).toBeGreaterThan(0)
     }
   },

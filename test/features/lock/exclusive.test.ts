@@ -1,9 +1,17 @@
+import request from 'supertest'
 import { describe, expect, test, vi } from 'vitest'
-import { apps } from '../../support/apps.ts'
+import { apps, type App } from '../../support/apps.ts'
 import { bothEngines } from '../../support/engines.ts'
 import { testStore } from '../../../src/testing.ts'
 
 const engines = bothEngines()
+
+/** A client that goes away before it is answered. */
+const gone = (app: App): Promise<unknown> =>
+  request(app.server)
+    .post('/')
+    .timeout(80)
+    .catch(() => 'gone')
 
 describe.each(engines)('exclusive on the $name engine', ({ open }) => {
   describe.each(apps)('$name', ({ start }) => {
@@ -54,19 +62,24 @@ describe.each(engines)('exclusive on the $name engine', ({ open }) => {
     })
 
     test('an error gives the lock back; another key is another lock; tp.lock() takes the same', async () => {
-      const { app, gates } = shop({ key: (native: any) => ['item', native.headers['x-item']] }, true)
+      const { app, gates } = shop(
+        { key: (native: any) => ['item', native.headers['x-item']] },
+        true,
+      )
       const first = app.post('/', { 'x-item': '1' }).then((answer) => answer)
       await vi.waitFor(() => expect(gates).toHaveLength(1))
       expect((await app.post('/', { 'x-item': '2' })).status).toBe(500)
       expect((await app.post('/', { 'x-item': '1' })).status).toBe(423)
       gates[0]!()
       expect((await first).status).toBe(500)
-      await vi.waitFor(async () => expect((await app.post('/', { 'x-item': '1' })).status).toBe(500))
+      await vi.waitFor(async () =>
+        expect((await app.post('/', { 'x-item': '1' })).status).toBe(500),
+      )
     })
 
     test('a client that goes away does not let the next one in while the handler runs', async () => {
       const { app, gates, most } = shop()
-      const aborted = app.post('/').timeout(80).catch(() => 'gone')
+      const aborted = gone(app)
       await vi.waitFor(() => expect(gates).toHaveLength(1))
       expect(await aborted).toBe('gone')
       expect((await app.post('/')).status).toBe(423)
@@ -77,15 +90,25 @@ describe.each(engines)('exclusive on the $name engine', ({ open }) => {
   })
 })
 
-test.each(apps)('$name: while Redis is away: 503 with Retry-After, or open if that is asked for', async ({ start }) => {
-  const store = testStore()
-  store.fail()
-  for (const [fail, status] of [['closed', 503], ['open', 200]] as const) {
-    let runs = 0
-    const app = start({ options: { store }, mount: (tp) => [tp.exclusive({ key: 'a', fail })], handle: () => [200, `${++runs}`] })
-    const answer = await app.post('/')
-    expect(answer.status).toBe(status)
-    expect(answer.headers['retry-after']).toBe(status === 503 ? '2' : undefined)
-    expect(runs).toBe(status === 503 ? 0 : 1)
-  }
-})
+test.each(apps)(
+  '$name: while Redis is away: 503 with Retry-After, or open if that is asked for',
+  async ({ start }) => {
+    const store = testStore()
+    store.fail()
+    for (const [fail, status] of [
+      ['closed', 503],
+      ['open', 200],
+    ] as const) {
+      let runs = 0
+      const app = start({
+        options: { store },
+        mount: (tp) => [tp.exclusive({ key: 'a', fail })],
+        handle: () => [200, `${++runs}`],
+      })
+      const answer = await app.post('/')
+      expect(answer.status).toBe(status)
+      expect(answer.headers['retry-after']).toBe(status === 503 ? '2' : undefined)
+      expect(runs).toBe(status === 503 ? 0 : 1)
+    }
+  },
+)

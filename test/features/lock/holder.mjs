@@ -24,7 +24,10 @@ const visit = async (token) => {
 const semaphore = kind === 'semaphore' ? tp.semaphore('seven', { limit: 7, ttl: '20s' }) : undefined
 const work = semaphore
   ? () => semaphore.using({ wait: '60s' }, () => visit(''))
-  : () => tp.lock('one', { ttl: '20s', wait: '60s', fair: kind === 'fair' }, (_signal, { token }) => visit(String(token)))
+  : () =>
+      tp.lock('one', { ttl: '20s', wait: '60s', fair: kind === 'fair' }, (_signal, { token }) =>
+        visit(String(token)),
+      )
 
 await tp.ready()
 process.send('ready')

@@ -28,7 +28,12 @@ describe.each(engines)('locks on the $name engine', ({ open, server }) => {
     const tp = turnpike({ store: opened.store, prefix: opened.prefix })
     const events: string[] = []
     tp.on('lock', ({ what }) => events.push(what))
-    return { ...opened, tp, events, other: turnpike({ store: opened.store, prefix: opened.prefix }) }
+    return {
+      ...opened,
+      tp,
+      events,
+      other: turnpike({ store: opened.store, prefix: opened.prefix }),
+    }
   }
 
   test('one holder at a time; the next one has a greater token', async () => {
@@ -71,17 +76,23 @@ describe.each(engines)('locks on the $name engine', ({ open, server }) => {
   test('a wait ends after `wait`, or with its signal', async () => {
     const { tp, advance } = kit()
     await tp.lock.acquire('a', { ttl: '1h' })
-    const waiting = expect(tp.lock.acquire('a', { wait: '5s' })).rejects.toMatchObject({ code: 'TP_LOCKED' })
+    const waiting = expect(tp.lock.acquire('a', { wait: '5s' })).rejects.toMatchObject({
+      code: 'TP_LOCKED',
+    })
     await tick()
     await advance('5s')
     await waiting
     const stop = new AbortController()
-    const stopped = expect(tp.lock.acquire('a', { wait: '5s', signal: stop.signal })).rejects.toThrow('enough')
+    const stopped = expect(
+      tp.lock.acquire('a', { wait: '5s', signal: stop.signal }),
+    ).rejects.toThrow('enough')
     await tick()
     stop.abort(new Error('enough'))
     await stopped
     expect(() => AbortSignal.abort(new Error('before')).throwIfAborted()).toThrow('before')
-    await expect(tp.lock.acquire('b', { signal: AbortSignal.abort(new Error('before')) })).rejects.toThrow('before')
+    await expect(
+      tp.lock.acquire('b', { signal: AbortSignal.abort(new Error('before')) }),
+    ).rejects.toThrow('before')
   })
 
   test('a crashed holder’s lock is free after its lease; a live one’s is renewed', async () => {
@@ -133,13 +144,17 @@ describe.each(engines)('locks on the $name engine', ({ open, server }) => {
 
   test('once: one run over all instances; a run that fails may be repeated', async () => {
     const { tp, other, advance } = kit()
-    await expect(tp.once('report', '1d', () => Promise.reject(new Error('no')))).rejects.toThrow('no')
+    await expect(tp.once('report', '1d', () => Promise.reject(new Error('no')))).rejects.toThrow(
+      'no',
+    )
     let runs = 0
     const work = async () => {
       await tick()
       return ++runs
     }
-    const all = await Promise.all([tp, other, tp, other].map((each) => each.once('report', '1d', work)))
+    const all = await Promise.all(
+      [tp, other, tp, other].map((each) => each.once('report', '1d', work)),
+    )
     expect(all.filter(({ ran }) => ran)).toEqual([{ ran: true, value: 1 }])
     expect(await other.once('report', '1d', work)).toEqual({ ran: false })
     await advance('1d')
@@ -182,7 +197,10 @@ describe.each(engines)('locks on the $name engine', ({ open, server }) => {
     for (let i = 0; i < 20; i++) {
       const held = await tp.lock.acquire('a', { ttl: '9s' })
       // Both are sent in one go, in either order.
-      const [released] = i % 2 ? await Promise.all([held.release(), advance('3s')]) : (await Promise.all([advance('3s'), held.release()])).toReversed()
+      const [released] =
+        i % 2
+          ? await Promise.all([held.release(), advance('3s')])
+          : (await Promise.all([advance('3s'), held.release()])).toReversed()
       expect(released).toBe(true)
       expect(held.lost).toBe(false)
       const next = await other.lock.acquire('a', { ttl: '9s' })
@@ -272,7 +290,9 @@ describe.each(['in-process', 'Redis'])('on the %s engine in real time', (kind) =
         }),
       ),
     )
-    console.log(`1,000 waiters without messages, ${kind}: ${(count() / 1000).toFixed(2)} commands for each release, ${Math.round(performance.now() - began)} ms`)
+    console.log(
+      `1,000 waiters without messages, ${kind}: ${(count() / 1000).toFixed(2)} commands for each release, ${Math.round(performance.now() - began)} ms`,
+    )
     expect(count()).toBeLessThan(5000)
   }, 120_000)
 })
@@ -317,7 +337,9 @@ test('a lock whose reply was lost does not stay behind', async () => {
   await Promise.all([tp.ready(), other.ready()])
   await tp.lock('warm', {}, () => {})
   proxy.set({ mode: 'stallDown' })
-  await expect(tp.lock.acquire('a', { ttl: '1m' })).rejects.toMatchObject({ code: 'TP_UNAVAILABLE' })
+  await expect(tp.lock.acquire('a', { ttl: '1m' })).rejects.toMatchObject({
+    code: 'TP_UNAVAILABLE',
+  })
   proxy.set({ mode: 'ok' })
   const next = await other.lock.acquire('a', { wait: '5s' })
   await next.release()
@@ -325,12 +347,20 @@ test('a lock whose reply was lost does not stay behind', async () => {
 
 test('waitReplicas: a lock that no replica has does not count', async () => {
   await using master = await startRedis()
-  await using replica = await startRedis({ args: ['--replicaof', '127.0.0.1', String(master.port)] })
+  await using replica = await startRedis({
+    args: ['--replicaof', '127.0.0.1', String(master.port)],
+  })
   await using tp = turnpike({ redis: master.url, deadline: '2s' })
   await tp.ready()
-  await until('the replica follows', async () => (await replica.send('INFO', 'replication')).includes('master_link_status:up'), 10_000)
+  await until(
+    'the replica follows',
+    async () => (await replica.send('INFO', 'replication')).includes('master_link_status:up'),
+    10_000,
+  )
   await (await tp.lock.acquire('a', { waitReplicas: 1 })).release()
-  await expect(tp.lock.acquire('a', { waitReplicas: 2 })).rejects.toMatchObject({ code: 'TP_UNAVAILABLE' })
+  await expect(tp.lock.acquire('a', { waitReplicas: 2 })).rejects.toMatchObject({
+    code: 'TP_UNAVAILABLE',
+  })
   // It is not left behind, either.
   await (await tp.lock.acquire('a', { wait: '2s' })).release()
 })

@@ -490,12 +490,26 @@ describe('what else they have', () => {
 
 test('a mistake in its commands is an error, not an outage', async () => {
   const store = testStore()
-  const failing = (error: Error) => ({ points: 1, duration: 1, consume: () => Promise.reject(error) })
-  const wrongType = Object.assign(new Error('WRONGTYPE Operation against a key'), { name: 'ReplyError' })
+  const failing = (error: Error) => ({
+    points: 1,
+    duration: 1,
+    consume: () => Promise.reject(error),
+  })
+  const wrongType = Object.assign(new Error('WRONGTYPE Operation against a key'), {
+    name: 'ReplyError',
+  })
   for (const error of [wrongType, new TypeError('x is not a function')]) {
-    const limit = turnpike({ store }).rateLimit({ limiter: failing(error), name: 'wrong', fail: 'open' })
+    const limit = turnpike({ store }).rateLimit({
+      limiter: failing(error),
+      name: 'wrong',
+      fail: 'open',
+    })
     await expect(limit.consume('a')).rejects.toMatchObject({ code: 'TP_COMMAND' })
   }
-  const away = turnpike({ store }).rateLimit({ limiter: failing(new Error('connect ECONNREFUSED')), name: 'away', fail: 'open' })
+  const away = turnpike({ store }).rateLimit({
+    limiter: failing(new Error('connect ECONNREFUSED')),
+    name: 'away',
+    fail: 'open',
+  })
   expect(await away.consume('a')).toMatchObject({ allowed: true, source: 'open' })
 })

@@ -17,13 +17,21 @@ describe.each(engines)('on the $name engine', ({ open }) => {
   describe('limits of single subjects', () => {
     test('come before the policy’s own, from the next request on, until they are taken away', async () => {
       const { tp } = kit()
-      const limiter = tp.limiter('api', { policies: [{ name: 'minute', limit: 1, window: '1m' }, { name: 'hour', limit: 10, window: '1h' }] })
+      const limiter = tp.limiter('api', {
+        policies: [
+          { name: 'minute', limit: 1, window: '1m' },
+          { name: 'hour', limit: 10, window: '1h' },
+        ],
+      })
       await limiter.consume('user1')
       expect((await limiter.consume('user1')).allowed).toBe(false)
       await tp.limits.set('user1', { minute: 3 })
       expect(await tp.limits.get('user1')).toEqual({ minute: 3 })
       const decision = await limiter.consume('user1')
-      expect(decision.policies.map(({ limit, remaining }) => [limit, remaining])).toEqual([[3, 1], [10, 8]])
+      expect(decision.policies.map(({ limit, remaining }) => [limit, remaining])).toEqual([
+        [3, 1],
+        [10, 8],
+      ])
       expect((await limiter.consume('user2')).limit).toBe(1)
       expect(await tp.limits.delete('user1')).toBe(true)
       expect(await tp.limits.delete('user1')).toBe(false)
@@ -81,7 +89,10 @@ describe.each(engines)('on the $name engine', ({ open }) => {
       const { allowed, retryAfterMs } = await limiter.consume('a')
       if (allowed) continue
       await advance(retryAfterMs! - 1)
-      expect(await limiter.consume('a'), algorithm).toMatchObject({ allowed: false, retryAfterMs: 1 })
+      expect(await limiter.consume('a'), algorithm).toMatchObject({
+        allowed: false,
+        retryAfterMs: 1,
+      })
       await advance(1)
       expect((await limiter.consume('a')).allowed, algorithm).toBe(true)
     }
@@ -94,7 +105,10 @@ describe.each(engines)('on the $name engine', ({ open }) => {
     const until = async (moment: string): Promise<void> => advance(Date.parse(moment) - store.now())
     await until('2026-03-29T12:00:00+02:00')
     // The day of the change to summer time has 23 hours; half a day of it is left at noon.
-    expect(await day.consume('a')).toMatchObject({ allowed: true, policies: [{ resetMs: 12 * 3_600_000 }] })
+    expect(await day.consume('a')).toMatchObject({
+      allowed: true,
+      policies: [{ resetMs: 12 * 3_600_000 }],
+    })
     expect(await day.consume('a')).toMatchObject({ allowed: false, retryAfterMs: 12 * 3_600_000 })
     await until('2026-03-29T23:59:59+02:00')
     expect((await day.consume('a')).allowed).toBe(false)
@@ -104,7 +118,10 @@ describe.each(engines)('on the $name engine', ({ open }) => {
     expect((await month.consume('a')).allowed).toBe(true)
     expect(await month.consume('a')).toMatchObject({ allowed: false, retryAfterMs: 1000 })
     await advance('1s')
-    expect(await month.consume('a')).toMatchObject({ allowed: true, policies: [{ resetMs: 31 * 86_400_000 }] })
+    expect(await month.consume('a')).toMatchObject({
+      allowed: true,
+      policies: [{ resetMs: 31 * 86_400_000 }],
+    })
   })
 
   test('several subjects in one decision: user, address and everybody, all or nothing', async () => {
@@ -116,12 +133,17 @@ describe.each(engines)('on the $name engine', ({ open }) => {
         { name: 'all', limit: 4, window: '1m' },
       ],
     })
-    const use = (user: string, ip: string): Promise<Decision> => limiter.consume({ user, ip, all: 'everybody' })
+    const use = (user: string, ip: string): Promise<Decision> =>
+      limiter.consume({ user, ip, all: 'everybody' })
     expect((await use('a', '1')).allowed).toBe(true)
     expect((await use('a', '1')).allowed).toBe(true)
     const third = await use('a', '1')
     expect(third.allowed).toBe(false)
-    expect(third.policies.map(({ remaining, violated }) => [remaining, violated])).toEqual([[0, true], [1, false], [2, false]])
+    expect(third.policies.map(({ remaining, violated }) => [remaining, violated])).toEqual([
+      [0, true],
+      [1, false],
+      [2, false],
+    ])
     expect((await use('b', '1')).allowed).toBe(true)
     expect((await use('b', '2')).allowed).toBe(true)
     expect((await use('c', '3')).tightest!.name).toBe('all')
@@ -132,9 +154,12 @@ describe.each(engines)('on the $name engine', ({ open }) => {
       const { tp, advance } = kit()
       const limiter = tp.limiter('outgoing', { limit: 1, window: '10s' })
       const order: number[] = []
-      const waits = [1, 2, 3].map((i) => limiter.wait('api', { timeout: '1m' }).then(() => order.push(i)))
+      const waits = [1, 2, 3].map((i) =>
+        limiter.wait('api', { timeout: '1m' }).then(() => order.push(i)),
+      )
       await waits[0]
-      for (let i = 0; i < 40 && order.length < 3; i++) await advance('1s').then(() => new Promise((resolve) => setTimeout(resolve, 5)))
+      for (let i = 0; i < 40 && order.length < 3; i++)
+        await advance('1s').then(() => new Promise((resolve) => setTimeout(resolve, 5)))
       await Promise.all(waits)
       expect(order).toEqual([1, 2, 3])
     })
@@ -143,13 +168,21 @@ describe.each(engines)('on the $name engine', ({ open }) => {
       const { tp } = kit()
       const limiter = tp.limiter('outgoing', { limit: 1, window: '1h' })
       await limiter.wait('api')
-      await expect(limiter.wait('api', { timeout: '10s' })).rejects.toMatchObject({ code: 'TP_LIMITED', status: 429 })
-      await expect(limiter.wait('api', { cost: 2, timeout: '9h' })).rejects.toMatchObject({ code: 'TP_LIMITED' })
+      await expect(limiter.wait('api', { timeout: '10s' })).rejects.toMatchObject({
+        code: 'TP_LIMITED',
+        status: 429,
+      })
+      await expect(limiter.wait('api', { cost: 2, timeout: '9h' })).rejects.toMatchObject({
+        code: 'TP_LIMITED',
+      })
       const control = new AbortController()
       const waiting = limiter.wait('api', { timeout: '2h', signal: control.signal })
       control.abort(new Error('enough'))
       await expect(waiting).rejects.toThrow('enough')
-      await expect(limiter.wait('api', { timout: '1s' } as never)).rejects.toMatchObject({ code: 'TP_OPTION', suggestion: 'timeout' })
+      await expect(limiter.wait('api', { timout: '1s' } as never)).rejects.toMatchObject({
+        code: 'TP_OPTION',
+        suggestion: 'timeout',
+      })
     })
   })
 
@@ -163,7 +196,12 @@ describe.each(engines)('on the $name engine', ({ open }) => {
     expect(await limiter.consume('a')).toMatchObject({ source: 'store', retryAfterMs: 60_000 })
     const before = takes()
     await advance('20s')
-    expect(await limiter.consume('a')).toMatchObject({ source: 'deny-cache', allowed: false, retryAfterMs: 40_000, limit: 1 })
+    expect(await limiter.consume('a')).toMatchObject({
+      source: 'deny-cache',
+      allowed: false,
+      retryAfterMs: 40_000,
+      limit: 1,
+    })
     expect(takes()).toBe(before)
     // A smaller cost might pass: it is asked for.
     expect((await limiter.consume('a', 0)).source).toBe('store')
@@ -197,14 +235,19 @@ describe.each(engines)('on the $name engine', ({ open }) => {
         return [200, 'ok']
       })
       const events: unknown[] = []
-      tp.on('decision', ({ allowed, shadow }: { allowed: boolean; shadow: boolean }) => events.push([allowed, shadow]))
+      tp.on('decision', ({ allowed, shadow }: { allowed: boolean; shadow: boolean }) =>
+        events.push([allowed, shadow]),
+      )
       for (let i = 0; i < 2; i++) {
         const { status, headers } = await get()
         expect(status).toBe(200)
         expect(headers['ratelimit']).toBeUndefined()
       }
       expect(decided).toEqual([true, false])
-      expect(events).toEqual([[true, false], [false, true]])
+      expect(events).toEqual([
+        [true, false],
+        [false, true],
+      ])
     })
 
     test('skip, onLimited and an answer of one’s own', async () => {
@@ -212,21 +255,34 @@ describe.each(engines)('on the $name engine', ({ open }) => {
       const { get } = app({
         skip: async (native: any) => native.headers['x-skip'] === 'yes',
         onLimited: (_native: unknown, { limit }: Decision) => limited.push(limit!),
-        reply: async (_native: unknown, { retryAfterMs }: Decision) => ({ status: 420, headers: { 'X-Calm': 'down' }, body: { wait: retryAfterMs } }),
+        reply: async (_native: unknown, { retryAfterMs }: Decision) => ({
+          status: 420,
+          headers: { 'X-Calm': 'down' },
+          body: { wait: retryAfterMs },
+        }),
       })
       await get()
       expect((await get('/', { 'x-skip': 'yes' })).status).toBe(200)
       const refused = await get()
       expect(refused.status).toBe(420)
       expect(refused.body).toEqual({ wait: 60_000 })
-      expect(refused.headers).toMatchObject({ 'x-calm': 'down', 'retry-after': '60', ratelimit: '"1m";r=0;t=60' })
+      expect(refused.headers).toMatchObject({
+        'x-calm': 'down',
+        'retry-after': '60',
+        ratelimit: '"1m";r=0;t=60',
+      })
       expect(limited).toEqual([1])
     })
 
     test('skipSuccessful counts failures only', async () => {
-      const { get } = app({ limit: 2, skipSuccessful: true }, (native) => [native.url === '/bad' ? 400 : 200, 'x'])
+      const { get } = app({ limit: 2, skipSuccessful: true }, (native) => [
+        native.url === '/bad' ? 400 : 200,
+        'x',
+      ])
       for (let i = 0; i < 4; i++) {
-        await vi.waitFor(async () => expect((await get()).headers['ratelimit']).toBe('"1m";r=1;t=60'))
+        await vi.waitFor(async () =>
+          expect((await get()).headers['ratelimit']).toBe('"1m";r=1;t=60'),
+        )
       }
       await get('/bad')
       await get('/bad')
@@ -236,7 +292,11 @@ describe.each(engines)('on the $name engine', ({ open }) => {
     test('text for who prefers text, old headers for who asks for them', async () => {
       const { get, store } = app({ legacyHeaders: true })
       const { headers } = await get()
-      expect(headers).toMatchObject({ 'x-ratelimit-limit': '1', 'x-ratelimit-remaining': '0', 'x-ratelimit-reset': String((store.now() + 60_000) / 1000) })
+      expect(headers).toMatchObject({
+        'x-ratelimit-limit': '1',
+        'x-ratelimit-remaining': '0',
+        'x-ratelimit-reset': String((store.now() + 60_000) / 1000),
+      })
       const refused = await get('/', { Accept: 'text/plain' })
       expect(refused.headers['content-type']).toBe('text/plain; charset=utf-8')
       expect(refused.text).toBe('Too Many Requests\nThe limit is used up. Try again in 60 s.')
@@ -272,13 +332,19 @@ describe.each(engines)('on the $name engine', ({ open }) => {
         options: { store, prefix, tenant: (native: any) => native.headers['x-tenant'] },
         mount: (kit) => [kit.rateLimit({ limit: 1, window: '1m', name: 'l', key: () => 'same' })],
       })
-      for (const tenant of ['a', 'b']) expect((await get('/', { 'x-tenant': tenant })).status).toBe(200)
-      for (const tenant of ['a', 'b']) expect((await get('/', { 'x-tenant': tenant })).status).toBe(429)
+      for (const tenant of ['a', 'b'])
+        expect((await get('/', { 'x-tenant': tenant })).status).toBe(200)
+      for (const tenant of ['a', 'b'])
+        expect((await get('/', { 'x-tenant': tenant })).status).toBe(429)
       const limiter = tp.limiter('l', { limit: 1, window: '1m' })
       await expect(limiter.consume('same')).rejects.toMatchObject({ code: 'TP_KEY' })
       expect((await limiter.consume('same', { tenant: 'a' })).allowed).toBe(false)
-      expect((await tp.forTenant('b').limiter('l', { limit: 1, window: '1m' }).consume('same')).allowed).toBe(false)
-      expect((await tp.forTenant('c').limiter('l', { limit: 1, window: '1m' }).consume('same')).allowed).toBe(true)
+      expect(
+        (await tp.forTenant('b').limiter('l', { limit: 1, window: '1m' }).consume('same')).allowed,
+      ).toBe(false)
+      expect(
+        (await tp.forTenant('c').limiter('l', { limit: 1, window: '1m' }).consume('same')).allowed,
+      ).toBe(true)
     })
   })
 })

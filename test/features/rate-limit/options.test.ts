@@ -31,25 +31,50 @@ describe('a bad option is told when the middleware is made: which, what, what wa
     [{ limit: 5, window: 0 }, 'window', 0, undefined],
     [{ limit: 5, window: '400d' }, 'window', '400d', undefined],
     [{ limit: 5, window: '1m', algorithm: 'sliding' }, 'algorithm', 'sliding', undefined],
-    [{ limit: 5, window: '1m', algorithm: 'slidingwindow' }, 'algorithm', 'slidingwindow', "'sliding-window'"],
+    [
+      { limit: 5, window: '1m', algorithm: 'slidingwindow' },
+      'algorithm',
+      'slidingwindow',
+      "'sliding-window'",
+    ],
     [{ limit: 5, window: '1m', fail: 'closd' }, 'fail', 'closd', "'closed'"],
     [{ limit: 5, window: '1m', key: 'ip' }, 'key', 'ip', undefined],
     [{ limit: 5, window: '1m', name: 'my limit!' }, 'name', 'my limit!', "'my-limit-'"],
     [{ limit: 5, window: '1m', burst: 10 }, 'burst', 10, undefined],
     [{ limit: 5, window: '1h', timeZone: 'Europe/Berlin' }, 'timeZone', 'Europe/Berlin', undefined],
-    [{ limit: 5, window: '1d', timeZone: 'Europe/Atlantis' }, 'timeZone', 'Europe/Atlantis', undefined],
+    [
+      { limit: 5, window: '1d', timeZone: 'Europe/Atlantis' },
+      'timeZone',
+      'Europe/Atlantis',
+      undefined,
+    ],
     [{ limit: 5, window: 'month', algorithm: 'gcra' }, 'algorithm', 'gcra', undefined],
     [{ limit: 5, window: '1m', blockFor: '1h', blockMax: '1m' }, 'blockMax', '1m', undefined],
     [{ limit: 5, window: '1m', ipv6Subnet: 129 }, 'ipv6Subnet', 129, undefined],
     [{ limit: 5, window: '1m', denyCache: true, countDenied: true }, 'denyCache', true, undefined],
     [{ policies: [] }, 'policies', [], undefined],
-    [{ policies: [{ limit: 1, window: '1m' }, { limit: 2, window: '1m' }] }, 'name', '1m', undefined],
+    [
+      {
+        policies: [
+          { limit: 1, window: '1m' },
+          { limit: 2, window: '1m' },
+        ],
+      },
+      'name',
+      '1m',
+      undefined,
+    ],
     [{ limit: 5, policies: [{ limit: 1, window: '1m' }] }, 'limit and window', 5, undefined],
     [{ policies: [{ limit: 1, windw: '1m' }] }, 'windw', '1m', 'window'],
     [{ limiter: {} }, 'limiter', {}, undefined],
   ])('%o', (options, option, value, suggestion) => {
     const error = thrown(() => tp().rateLimit(options as never))
-    expect(error).toMatchObject({ code: 'TP_OPTION', option, suggestion, help: 'docs/errors.md#tp_option' })
+    expect(error).toMatchObject({
+      code: 'TP_OPTION',
+      option,
+      suggestion,
+      help: 'docs/errors.md#tp_option',
+    })
     expect(error['value']).toEqual(value)
     expect(error['expected']).toEqual(expect.any(String))
     expect(error.message).toMatch(/^tp\.rateLimit\(\)/)
@@ -72,8 +97,14 @@ describe('a bad option is told when the middleware is made: which, what, what wa
   })
 
   test('stored limits must be whole numbers', async () => {
-    await expect(tp().limits.set('a', { minute: 'lots' } as never)).rejects.toMatchObject({ code: 'TP_OPTION', option: 'minute' })
-    await expect(tp().limits.set('a', {})).rejects.toMatchObject({ code: 'TP_OPTION', option: 'limits' })
+    await expect(tp().limits.set('a', { minute: 'lots' } as never)).rejects.toMatchObject({
+      code: 'TP_OPTION',
+      option: 'minute',
+    })
+    await expect(tp().limits.set('a', {})).rejects.toMatchObject({
+      code: 'TP_OPTION',
+      option: 'limits',
+    })
   })
 })
 

@@ -98,7 +98,9 @@ class SlottedStore extends TestStore {
   override readonly cluster: boolean = true
   calls = 0
 
-  override run<Result extends Reply>(...args: [Operation<Result>, readonly string[], readonly Arg[]]): Promise<Result> {
+  override run<Result extends Reply>(
+    ...args: [Operation<Result>, readonly string[], readonly Arg[]]
+  ): Promise<Result> {
     this.calls++
     const slots = new Set(args[1].map((key) => calculateSlot(key)))
     return slots.size > 1 ? Promise.reject(new Error('CROSSSLOT')) : super.run(...args)
@@ -120,7 +122,11 @@ test('on a Cluster each subject is one script, and a refusal by one gives the ot
   expect(store.calls).toBe(2)
   const refused = await use()
   expect(refused.allowed).toBe(false)
-  expect(refused.policies.map(({ name, violated }) => [name, violated])).toEqual([['user', true], ['hour', false], ['all', false]])
+  expect(refused.policies.map(({ name, violated }) => [name, violated])).toEqual([
+    ['user', true],
+    ['hour', false],
+    ['all', false],
+  ])
   await vi.waitFor(async () => {
     const { policies } = await limiter.peek({ user: 'b', hour: 'a', all: 'everybody' })
     expect(policies.map(({ remaining }) => remaining)).toEqual([1, 8, 8])

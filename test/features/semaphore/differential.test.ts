@@ -30,7 +30,12 @@ test(
         for (const { operation, owner, limit, time, patience, turn } of steps) {
           now += turn
           if (operation === enter) {
-            const [ok, value] = run({ operation, keys: [places, line, signs], args: [owner, limit, time, patience], now }) as number[]
+            const [ok, value] = run({
+              operation,
+              keys: [places, line, signs],
+              args: [owner, limit, time, patience],
+              now,
+            }) as number[]
             if (ok === 0) expect(value).toBeGreaterThan(0)
           } else if (operation === leave) {
             run({ operation, keys: [places, line, signs], args: [owner, `news:${id}`], now })
@@ -40,7 +45,16 @@ test(
         }
       },
     })
-    for (const reply of ['enter 0', 'enter 1', 'extend 0', 'extend 1', 'leave 0', 'leave 1', 'count 0', 'count 2']) {
+    for (const reply of [
+      'enter 0',
+      'enter 1',
+      'extend 0',
+      'extend 1',
+      'leave 0',
+      'leave 1',
+      'count 0',
+      'count 2',
+    ]) {
       expect(tally[`semaphore.${reply}`], reply).toBeGreaterThan(0)
     }
   },

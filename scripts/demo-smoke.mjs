@@ -5,7 +5,9 @@
  */
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { isDeepStrictEqual, promisify } from 'node:util'
@@ -119,6 +121,62 @@ function checkRefusal(what, answer, { policy, retryAfter }) {
 }
 
 const login = (password) => ({ json: { email: 'ada@example.com', password } })
+
+/** Log in from two devices, and out again. Gives a cookie that is still good. */
+async function checkSessions(origin) {
+  const enter = async (device) => {
+    const headers = { 'content-type': 'application/json', 'user-agent': device }
+    const answer = await send(origin, '/login', { ...login('correct horse'), headers })
+    return { status: answer.status, set: answer.field('set-cookie') }
+  }
+  const me = (cookie, rest = '', init = {}) =>
+    send(origin, `/me${rest}`, { headers: cookie, ...init })
+  const cookieOf = ({ set }) => ({ cookie: set?.split(';', 1)[0] ?? '' })
+
+  const entered = [await enter('laptop'), await enter('phone')]
+  check('POST /login, twice: 200', statuses(entered), [200, 200])
+  check('POST /login: Set-Cookie', entered[0].set, /^sid=[^;]+; Path=\/; HttpOnly; SameSite=Lax$/)
+  const [here, there] = entered.map(cookieOf)
+
+  const known = await me(here)
+  check(
+    'GET /me: 200, and no other cookie',
+    [known.status, known.body, known.field('set-cookie')],
+    [200, { user: 'ada@example.com' }, null],
+  )
+  const unknown = await me({})
+  check(
+    'GET /me, no cookie: 401',
+    [unknown.status, unknown.field('content-type'), unknown.body.title],
+    [401, 'application/problem+json', 'Unauthorized'],
+  )
+  const forged = await me({ cookie: `${here.cookie}x` })
+  check('GET /me, a cookie that is signed badly: 401', forged.status, 401)
+
+  const list = await me(here, '/sessions')
+  check('GET /me/sessions: both', [list.status, list.body.length], [200, 2])
+  check(
+    'GET /me/sessions: the devices, and which is this one',
+    list.body.map(({ ip, userAgent, current }) => [userAgent, ip, current]).toSorted(),
+    [
+      ['laptop', '127.0.0.1', true],
+      ['phone', '127.0.0.1', false],
+    ],
+  )
+  const ended = await me(here, '/sessions?except=current', { method: 'DELETE' })
+  check('DELETE /me/sessions?except=current: one', [ended.status, ended.body], [200, { ended: 1 }])
+  check('GET /me, elsewhere: 401', (await me(there)).status, 401)
+  check('GET /me, here: 200', (await me(here)).status, 200)
+
+  const out = await send(origin, '/logout', { method: 'POST', headers: here })
+  check(
+    'POST /logout: 200, and the cookie is removed',
+    [out.status, out.field('set-cookie')],
+    ([status, set]) => status === 200 && /^sid=;.*Expires=Thu, 01 Jan 1970/.test(set),
+  )
+  check('GET /me, logged out: 401', (await me(here)).status, 401)
+  return cookieOf(await enter('laptop'))
+}
 
 async function checkLogin(origin) {
   const four = await repeat(4, origin, '/login', login('guess'))
@@ -322,17 +380,23 @@ async function checkLines(html) {
   const lines = [...html.matchAll(/<code>(.*?)<\/code>/g)].map(([, line]) =>
     line.replace(/&[^;]+;/g, (each) => entities[each]),
   )
-  check('GET /: nine lines to try', lines.length, 9)
+  check('GET /: thirteen lines to try', lines.length, 13)
   const got = {}
+  const cwd = await mkdtemp(path.join(tmpdir(), 'shop-'))
   for (const line of lines) {
-    const { stdout } = await promisify(execFile)('sh', ['-c', line])
+    const { stdout } = await promisify(execFile)('sh', ['-c', line], { cwd })
     const codes = [...stdout.matchAll(/^HTTP\/1\.1 (\d+)/gm)].map(([, status]) => Number(status))
     const target = /127\.0\.0\.1:\d+([^']*)/.exec(line)[1]
     got[target] = [...(got[target] ?? []), ...codes]
   }
+  await rm(cwd, { recursive: true })
   check('GET /: every line does in a shell what it says', got, (all) => {
     const wanted = {
       '/login': [200, ...times(5, 401), 429],
+      '/me': [200],
+      '/me/sessions': [200],
+      '/me/sessions?except=current': [200],
+      '/logout': [200],
       '/api/quota': [...times(10, 200), 429, ...times(20, 200), 429],
       '/api/search?q=a': [200],
       '/products?page=1': [200],
@@ -371,8 +435,8 @@ async function healthOnce(origin, status, patience) {
   }
 }
 
-/** Redis is gone: what each route does without it. */
-async function checkAway(origin) {
+/** Redis is gone: what each route does without it, also for who was logged in. */
+async function checkAway(origin, cookie) {
   const health = await healthOnce(origin, 'degraded', 1000)
   check(
     'Redis killed, GET /health: degraded',
@@ -381,9 +445,29 @@ async function checkAway(origin) {
   )
   check('Redis killed, GET /health/live', (await send(origin, '/health/live')).status, 200)
   check('Redis killed, GET /health/ready', (await send(origin, '/health/ready')).status, 200)
-  const six = await repeat(6, origin, '/login', login('guess'))
-  check('Redis killed, POST /login: counted here, 401 five times, then 429', statuses(six), [
-    ...times(5, 401),
+  const me = await send(origin, '/me', { headers: cookie })
+  check(
+    'Redis killed, GET /me, with a cookie: 503',
+    [me.status, me.field('retry-after'), me.field('content-type'), me.field('set-cookie')],
+    [503, '2', 'application/problem+json', null],
+  )
+  check('Redis killed, GET /me, with a cookie: within the deadline', me.ms, (ms) => ms < 500)
+  check('Redis killed, GET /me, no cookie: 401', (await send(origin, '/me')).status, 401)
+  check(
+    'Redis killed, GET /products, with a cookie: 200',
+    (await send(origin, '/products', { headers: cookie })).status,
+    200,
+  )
+  const right = await send(origin, '/login', login('correct horse'))
+  check(
+    'Redis killed, POST /login, right: 503, and no cookie',
+    [right.status, right.field('set-cookie')],
+    [503, null],
+  )
+  // Whatever is no success is counted, so the guard has seen one of five.
+  const five = await repeat(5, origin, '/login', login('guess'))
+  check('Redis killed, POST /login: counted here, 401 four times, then 429', statuses(five), [
+    ...times(4, 401),
     429,
   ])
   const free = await repeat(11, origin, '/api/quota', { key: 'free' })
@@ -433,6 +517,7 @@ async function inProcess() {
     /^store: in-process \(set REDIS_URL for Redis; data is lost on exit\)$/m,
   )
   await checkPage(demo.origin, /Store: in this process/)
+  await checkSessions(demo.origin)
   await checkLogin(demo.origin)
   await checkQuota(demo.origin)
   await checkRest(demo.origin)
@@ -448,6 +533,7 @@ async function onRedis(startRedis) {
     const demo = await start([], { REDIS_URL: `redis://:${PASSWORD}@${redis.host}:${redis.port}` })
     check('the banner names the store', demo.output, new RegExp(`^store: ${redis.url}$`, 'm'))
     await checkPage(demo.origin, /Store: Redis/)
+    const cookie = await checkSessions(demo.origin)
     await checkLogin(demo.origin)
     await checkQuota(demo.origin)
     await checkRest(demo.origin)
@@ -457,7 +543,7 @@ async function onRedis(startRedis) {
       (body) => typeof body.latency_ms === 'number' && /^\d/.test(body.version),
     )
     await redis.kill()
-    await checkAway(demo.origin)
+    await checkAway(demo.origin, cookie)
     await redis.restart()
     await checkBack(demo.origin)
     await end(demo)

@@ -15,11 +15,17 @@ import type { IdempotencyOptions } from './features/idempotency/options.ts'
 import { locking, type Locking } from './features/lock/index.ts'
 import { health, type HealthOptions } from './features/health/index.ts'
 import { semaphores, type Semaphores } from './features/semaphore/index.ts'
-import { namedLimiter, rateLimit } from './features/rate-limit/index.ts'
-import { keyHelpers, type KeyHelpers } from './features/rate-limit/keys.ts'
+import {
+  keyHelpers,
+  limits,
+  loginGuard,
+  namedLimiter,
+  rateLimit,
+} from './features/rate-limit/index.ts'
+import type { KeyHelpers } from './features/rate-limit/keys.ts'
 import type { Limiter, WaitingLimiter } from './features/rate-limit/limiter.ts'
-import { limits, type Limits } from './features/rate-limit/limits.ts'
-import { loginGuard, type LoginGuard, type LoginGuardOptions } from './features/rate-limit/login-guard.ts'
+import type { Limits } from './features/rate-limit/limits.ts'
+import type { LoginGuard, LoginGuardOptions } from './features/rate-limit/login-guard.ts'
 import type { LimiterOptions, RateLimitOptions } from './features/rate-limit/options.ts'
 import type { SessionControl } from './features/session/control.ts'
 import { sessions, type Sessions } from './features/session/index.ts'

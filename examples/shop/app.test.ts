@@ -49,6 +49,46 @@ it.each(['gold', '__proto__', ''])('knows no key %j', async (key) => {
   await open().quota(key).expect(401)
 })
 
+it('knows who is logged in, and where', async () => {
+  const { shop, login } = open()
+  const me = (cookie: string, path = '') => request(shop).get(`/me${path}`).set('cookie', cookie)
+  const enter = async () => {
+    const { headers } = await login('correct horse').expect(200)
+    const [cookie = ''] = headers['set-cookie'] ?? []
+    expect(cookie).toMatch(/^sid=.+; Path=\/; HttpOnly; SameSite=Lax$/)
+    return cookie.split(';', 1)[0]!
+  }
+  const here = await enter()
+  const there = await enter()
+  expect((await login('guess').expect(401)).headers['set-cookie']).toBeUndefined()
+  expect((await me(here).expect(200)).body).toEqual({ user: 'ada@example.com' })
+  const nobody = await me('').expect(401)
+  expect(nobody.type).toBe('application/problem+json')
+
+  const { body } = await me(here, '/sessions').expect(200)
+  expect(body).toHaveLength(2)
+  expect(body.filter((each: { current: boolean }) => each.current)).toHaveLength(1)
+  const leave = () => request(shop).delete('/me/sessions?except=current').set('cookie', here)
+  expect((await leave().expect(200)).body).toEqual({ ended: 1 })
+  await me(there).expect(401)
+  await me(here).expect(200)
+  await request(shop).post('/logout').set('cookie', here).expect(200)
+  await me(here).expect(401)
+})
+
+it('takes nobody for logged out while Redis is away', async () => {
+  const { store, shop, login } = open()
+  const { headers } = await login('correct horse')
+  const cookie = headers['set-cookie']![0]!
+  const get = (path: string) => request(shop).get(path).set('cookie', cookie)
+  store.fail()
+  expect((await get('/me').expect(503)).headers['retry-after']).toBe('2')
+  await get('/products').expect(200)
+  await request(shop).get('/me').expect(401)
+  store.recover()
+  await get('/me').expect(200)
+})
+
 it('never takes what is missing for a password', async () => {
   const { shop } = open()
   await request(shop).post('/login').expect(401)

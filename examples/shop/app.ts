@@ -7,14 +7,12 @@ import type { Events, Limiter, Turnpike } from 'turnpike/express'
 import { commands, type LimitRow } from './commands.ts'
 import { orders } from './orders.ts'
 import { page, state } from './page.ts'
+import { sessions } from './sessions.ts'
 
 export interface ShopOptions {
   /** What one query of the database takes, in milliseconds. */
   databaseMs?: number
 }
-
-// In clear, because this is a demo: a shop of yours keeps hashes.
-const users = new Map([['ada@example.com', 'correct horse']])
 
 type Plan = 'free' | 'pro'
 const customers = new Map<string | undefined, { id: string; plan: Plan }>([
@@ -43,12 +41,6 @@ export function createShop(
 ): Express {
   const app = express().disable('x-powered-by')
 
-  // Short, so that a demo goes on: the defaults are 5 failures in 15 minutes.
-  const login = tp.loginGuard({
-    key: (req) => req.body?.email,
-    limit: 5,
-    window: '30s',
-  })
   const browsing = tp.rateLimit({ name: 'products', limit: 30, window: '1m' })
   const searching = tp.rateLimit({
     name: 'api',
@@ -64,12 +56,7 @@ export function createShop(
     pro: tp.rateLimit({ name: 'pro', limit: 60, algorithm: 'gcra', burst: BURST, ...byCustomer }),
   }
 
-  app.post('/login', express.json(), login, (req, res) => {
-    const { email, password } = (req.body ?? {}) as Record<string, unknown>
-    const wanted = users.get(String(email))
-    if (wanted !== undefined && wanted === password) res.json({ welcome: email })
-    else problem(res, 401, 'Wrong e-mail or password')
-  })
+  app.use(sessions(tp))
 
   app.get('/products', browsing, async (req, res) => {
     const page = Number(req.query['page'] ?? 1)

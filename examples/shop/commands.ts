@@ -5,9 +5,11 @@ export interface Command {
   curl: string
   times: number
   path: string
-  method: 'GET' | 'POST'
+  method: 'GET' | 'POST' | 'DELETE'
   headers: Record<string, string>
   body?: string
+  /** Does curl keep its cookies in a file, as a browser would? */
+  jar?: boolean
 }
 
 /** One policy of a limit, as the page shows it. */
@@ -31,9 +33,36 @@ const password = (password: string): Partial<Command> => ({
 const DRAFTS: Draft[] = [
   {
     title: 'Log in',
-    note: '200; a success forgets the failures before it.',
+    note: '200 and a session cookie; a success forgets the failures before it.',
     path: '/login',
     ...password('correct horse'),
+    jar: true,
+  },
+  {
+    title: 'Who am I?',
+    note: 'One round trip and no write. Without the cookie: 401.',
+    path: '/me',
+    jar: true,
+  },
+  {
+    title: 'Where am I logged in?',
+    note: 'Log in from another browser, too, and look again: each session with its device.',
+    path: '/me/sessions',
+    jar: true,
+  },
+  {
+    title: 'Log out elsewhere',
+    note: 'All sessions of this user end but this one, for good: no save under way brings one back.',
+    method: 'DELETE',
+    path: '/me/sessions?except=current',
+    jar: true,
+  },
+  {
+    title: 'Log out',
+    note: 'The session is gone from the store before the answer is sent.',
+    method: 'POST',
+    path: '/logout',
+    jar: true,
   },
   {
     title: 'Guess a password, six times',
@@ -99,11 +128,12 @@ export function commands(origin: string): Command[] {
 
 function curl(
   origin: string,
-  { method, path, headers, body, times }: Omit<Command, 'curl'>,
+  { method, path, headers, body, times, jar }: Omit<Command, 'curl'>,
 ): string {
   const fields = Object.entries(headers).map(([name, value]) => ` -H '${name}: ${value}'`)
   const data = body === undefined ? (method === 'GET' ? '' : ` -X ${method}`) : ` -d '${body}'`
-  const rest = `'${origin}${path}'${fields.join('')}${data}`
+  const cookies = jar ? ' -c cookies.txt -b cookies.txt' : ''
+  const rest = `'${origin}${path}'${fields.join('')}${data}${cookies}`
   return times === 1
     ? `curl -i ${rest}`
     : `for i in $(seq ${times}); do curl -is ${rest}; echo; done`

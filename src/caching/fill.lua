@@ -11,7 +11,11 @@
 -- ARGV[7]  for a variant: what stands at KEYS[3]; [8] the end of KEYS[1] after KEYS[3]; [9] how many there may be
 -- Reply: 1, or 0 if the lease was lost
 local lease = redis.call('GET', KEYS[2])
-local ours = lease and ARGV[1] ~= '' and string.match(lease, '^%d+:([^!]*)') == ARGV[1]
+local ours = false
+if lease then
+  local over, holder = string.match(lease, '^(%d+):([^!]*)')
+  ours = ARGV[1] ~= '' and holder == ARGV[1] and tonumber(over) > now
+end
 if ARGV[2] == '1' and not ours then return 0 end
 redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[4])
 if KEYS[3] then

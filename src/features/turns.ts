@@ -1,4 +1,5 @@
 /** How callers wait for what somebody else holds: woken by a message, with a poll behind it. */
+import { ENOUGH } from './lease.ts'
 import type { Store } from '../store/store.ts'
 
 /** What an attempt came to: something, and whether there is more of it; or how long to wait at most. */
@@ -49,7 +50,7 @@ class Waiter {
         this.#rouse = resolve
         if (ms !== undefined) store.sleep(ms, alarm.signal, true).then(resolve, () => {})
       })
-      alarm.abort()
+      alarm.abort(ENOUGH)
     }
     this.#woken = false
     this.#rouse = undefined
@@ -61,7 +62,8 @@ interface Line {
   queue: Waiter[]
   /** Those whose order Redis keeps. */
   fair: Map<string, Waiter>
-  cease(): void
+  /** Ends the subscription; there is none before anybody has to wait. */
+  cease: (() => void) | undefined
 }
 
 /** Who waits in this process, for each channel. */
@@ -89,12 +91,18 @@ export class Turns {
     const waiter = new Waiter(owner)
     const alarm = new AbortController()
     let isOver = false
+    let isWaiting = false
     const end = (): void => {
       isOver = true
       waiter.wake()
     }
-    this.#store.sleep(wait, alarm.signal).then(end, () => {})
-    signal?.addEventListener('abort', end)
+    /** Most callers are served at once: only now is it worth while to listen. */
+    const settleDown = (): void => {
+      isWaiting = true
+      line.cease ??= this.#store.subscribe(channel, (message) => this.#hear(line, message))
+      this.#store.sleep(wait, alarm.signal).then(end, () => {})
+      signal?.addEventListener('abort', end)
+    }
     if (fair) line.fair.set(owner, waiter)
     else line.queue.push(waiter)
     let refused: Refused = { waitMs: 0 }
@@ -111,6 +119,8 @@ export class Turns {
           refused = outcome
         }
         waiter.holdOff = false
+        signal?.throwIfAborted()
+        if (!isWaiting) settleDown()
         if (!isOver)
           await waiter.rest(
             this.#store,
@@ -120,7 +130,7 @@ export class Turns {
         if (isOver) return refused
       }
     } finally {
-      alarm.abort()
+      alarm.abort(ENOUGH)
       signal?.removeEventListener('abort', end)
       this.#leave(channel, line, waiter, wasLast)
     }
@@ -134,19 +144,17 @@ export class Turns {
   #lineAt(channel: string): Line {
     const known = this.#lines.get(channel)
     if (known) return known
-    const line: Line = {
-      queue: [],
-      fair: new Map(),
-      cease: this.#store.subscribe(channel, (message) => {
-        const [releaser, next] = message.split('>') as [string, string | undefined]
-        if (message === '*') for (const waiter of line.fair.values()) waiter.wake()
-        line.fair.get(next ?? '')?.wake()
-        // What this process released, it knows already.
-        if (!releaser.startsWith(this.#process)) line.queue[0]?.wake()
-      }),
-    }
+    const line: Line = { queue: [], fair: new Map(), cease: undefined }
     this.#lines.set(channel, line)
     return line
+  }
+
+  #hear(line: Line, message: string): void {
+    const [releaser, next] = message.split('>') as [string, string | undefined]
+    if (message === '*') for (const waiter of line.fair.values()) waiter.wake()
+    line.fair.get(next ?? '')?.wake()
+    // What this process released, it knows already.
+    if (!releaser.startsWith(this.#process)) line.queue[0]?.wake()
   }
 
   #leave(channel: string, line: Line, waiter: Waiter, wasLast: boolean): void {
@@ -159,7 +167,7 @@ export class Turns {
       next.wake()
     }
     if (line.queue.length > 0 || line.fair.size > 0) return
-    line.cease()
+    line.cease?.()
     this.#lines.delete(channel)
   }
 }

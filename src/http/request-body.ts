@@ -66,8 +66,10 @@ function peek(req: IncomingMessage, limit: number): Promise<{ bytes: Buffer; isW
       ['error', gone],
     ] as const
     function look(): void {
-      for (let chunk = req.read() as unknown; chunk !== null; chunk = req.read()) {
-        const bytes = Buffer.isBuffer(chunk) ? chunk : Buffer.from(String(chunk))
+      // Text, where somebody has set an encoding.
+      let chunk: Buffer | string | null
+      while ((chunk = req.read() as Buffer | string | null) !== null) {
+        const bytes = typeof chunk === 'string' ? Buffer.from(chunk) : chunk
         chunks.push(bytes)
         size += bytes.length
         if (size > limit) return finish(false)

@@ -1,8 +1,9 @@
 /** The Redis engine: operations as scripts, behind the guard. */
 import { systemClock, type Clock } from '../clock.ts'
-import { isUnavailable, StoreUnavailable, TurnpikeError } from '../errors.ts'
+import { StoreUnavailable } from '../errors.ts'
 import type { Emitter } from '../events.ts'
 import type { Budget } from './budget.ts'
+import { Cork } from './cork.ts'
 import { Guard } from './guard.ts'
 import { evicts, parseInfo } from './info.ts'
 import { connect, duplicate, end, isClient, isCluster } from './redis.ts'
@@ -16,7 +17,7 @@ import {
   unsafeOptions,
 } from './redis.ts'
 import type { Client, RedisSource } from './redis.ts'
-import { classify, discreet, remedy, watchHandshakes } from './remedy.ts'
+import { classify, explained, remedyFor, watchHandshakes } from './remedy.ts'
 import type { Arg, Operation, Reply, Store, StoreStatus } from './store.ts'
 import { ServerClock } from './server-clock.ts'
 import { Subscriptions } from './subscriptions.ts'
@@ -56,7 +57,7 @@ export class RedisStore implements Store {
   )
   #client: Client | undefined
   #guard: Guard | undefined
-  #corked: ReturnType<typeof streamOf>
+  readonly #cork = new Cork()
   #everReady = false
   #leave: () => void = () => {}
   #closed = false
@@ -102,7 +103,7 @@ export class RedisStore implements Store {
         ? [keys.length, ...keys, ...args, this.#lastArgument(operation)]
         : [...keys, ...args]
     const send = (): Promise<unknown> => {
-      this.#cork(client)
+      if (!this.cluster) this.#cork.put(streamOf(client))
       if (command !== undefined)
         return buffers ? client.callBuffer(command, ...rest) : client.call(command, ...rest)
       return buffers ? client.evalshaBuffer(sha, ...rest) : client.evalsha(sha, ...rest)
@@ -278,30 +279,13 @@ export class RedisStore implements Store {
 
   /** Tell an operator what is wrong and how to mend it: once, and in the status while it lasts. */
   #report(error: Error): void {
-    const all = [error, ...((error as AggregateError).errors ?? [])] as (Error & {
-      code?: string
-    })[]
-    const known = remedy(all.map(({ message, code }) => `${message} ${code ?? ''}`).join(' '))
+    const known = remedyFor(error)
     if (known) this.#warn(known)
   }
 
   #warn(message: string): void {
     this.#warnings.add(message)
     this.#options.events.warn(message)
-  }
-
-  /** Join the commands of one tick into one write. */
-  #cork(client: Client): void {
-    if (this.#corked || this.cluster) return
-    this.#corked = streamOf(client)
-    if (!this.#corked) return
-    this.#corked.cork()
-    process.nextTick(this.#uncork)
-  }
-
-  readonly #uncork = (): void => {
-    this.#corked?.uncork()
-    this.#corked = undefined
   }
 
   /** The script's last argument: see prelude.lua. */
@@ -311,18 +295,9 @@ export class RedisStore implements Store {
     return punctual ? `<${Math.ceil(this.now() + this.#options.deadline)}` : ''
   }
 
-  /** An error without the command's arguments, which may be secrets. */
   #explain(error: unknown, operation: string): unknown {
-    if (isUnavailable(error)) {
-      discreet(error.cause)
-      return error
-    }
-    const message = discreet(error)
-    if (!message.startsWith('TPLATE')) {
-      const whole = [`Redis refused the operation '${operation}': ${message}`, remedy(message)]
-      return new TurnpikeError('TP_COMMAND', whole.filter(Boolean).join(' '))
-    }
-    void this.#serverClock.learn()
-    return new StoreUnavailable('late', false)
+    const told = explained(error, operation)
+    if ((told as StoreUnavailable).reason === 'late') void this.#serverClock.learn()
+    return told
   }
 }

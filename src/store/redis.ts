@@ -148,7 +148,7 @@ export async function* keysLike(
       const [next, keys] = await run(() =>
         node.scan(cursor, 'MATCH', prefix + pattern, 'COUNT', 500),
       )
-      cursor = String(next)
+      cursor = next
       if (keys.length > 0) yield keys.map((key) => key.slice(prefix.length))
     } while (cursor !== '0')
   }

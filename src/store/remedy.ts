@@ -1,5 +1,7 @@
 /** What the trouble with a connection means, and what to do about it. */
 
+import { isUnavailable, StoreUnavailable, TurnpikeError } from '../errors.ts'
+
 const REMEDIES: readonly (readonly [RegExp, string])[] = [
   [
     /WRONGPASS|invalid (username-)?password|NOAUTH|AUTH.*without any password/i,
@@ -32,9 +34,18 @@ const REMEDIES: readonly (readonly [RegExp, string])[] = [
   ],
 ]
 
-/** The remedy for an error that a client reported, or undefined. */
-export function remedy(message: string): string | undefined {
+/** The remedy for a message, or undefined. */
+function remedy(message: string): string | undefined {
   return REMEDIES.find(([pattern]) => pattern.test(message))?.[1]
+}
+
+/** The remedy for an error that a client reported, or for what caused it. */
+export function remedyFor(error: Error): string | undefined {
+  const causes = ((error as AggregateError).errors ?? []) as Error[]
+  const words = [error, ...causes].map(
+    (each) => `${each.message} ${(each as { code?: string }).code ?? ''}`,
+  )
+  return remedy(words.join(' '))
 }
 
 const CLOSED_EARLY =
@@ -90,4 +101,16 @@ export function classify(error: unknown): { uncertain: boolean; said: string } |
   if (error instanceof TypeError || error instanceof RangeError) return undefined
   const sent = !NOT_SENT.test(message)
   return { uncertain: sent, said: sent ? message : 'the connection is lost' }
+}
+
+/** What a caller is told of an error: nothing of the command's arguments, and the remedy where one is known. */
+export function explained(error: unknown, operation: string): unknown {
+  if (isUnavailable(error)) {
+    discreet(error.cause)
+    return error
+  }
+  const message = discreet(error)
+  if (message.startsWith('TPLATE')) return new StoreUnavailable('late', false)
+  const whole = [`Redis refused the operation '${operation}': ${message}`, remedy(message)]
+  return new TurnpikeError('TP_COMMAND', whole.filter(Boolean).join(' '))
 }

@@ -11,7 +11,6 @@ import { turnpike as forExpress } from '../../src/express.ts'
 import { turnpike as forKoa } from '../../src/koa.ts'
 import { turnpike as forNode } from '../../src/node.ts'
 
-// oxlint-disable typescript/no-explicit-any
 type AnyKit = Turnpike<any, any>
 
 export interface AppSetup {
@@ -77,7 +76,7 @@ function onExpress(name: string, framework: typeof express): AppKind {
       const errors: any[] = []
       if (trustProxy !== undefined) app.set('trust proxy', trustProxy)
       app.use(...mount(tp), (req: any, res: any, next: any) => {
-        answer(handle, req).then(([status, body]) => res.status(status).send(body), next)
+        void answer(handle, req).then(([status, body]) => res.status(status).send(body), next)
       })
       app.use((error: any, _req: any, res: any, _next: any) => {
         errors.push(error)
@@ -150,9 +149,9 @@ const onNode: AppKind = {
 /** Express 5, Express 4, Koa 3, Koa 2 and node:http, for `describe.each`. */
 export const apps: AppKind[] = [
   onExpress('Express 5', express),
-  onExpress('Express 4', express4 as unknown as typeof express),
+  onExpress('Express 4', express4),
   onKoa('Koa 3', Koa),
-  onKoa('Koa 2', Koa2 as unknown as typeof Koa),
+  onKoa('Koa 2', Koa2),
   onNode,
 ]
 

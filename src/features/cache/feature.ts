@@ -89,10 +89,10 @@ export function cacheFeature<Native>(mount: Mount<Native>): Feature<Native, Earl
         if (isEarly(found)) void claim(visit, found).then((found) => found.lease === 'ours' && refresh(visit, found), () => {})
         return hit(visit, found, found.near ? 'near' : 'hit')
       }
-      if (wishes.has('only-if-cached')) return tooOld(x)
+      if (wishes.has('only-if-cached')) return tooOld(visit, found)
       return await making(visit, found, undefined, 'request')
     }
-    if (wishes?.has('only-if-cached')) return tooOld(x)
+    if (wishes?.has('only-if-cached')) return tooOld(visit, found)
     if (x.method === 'HEAD' || x.isAgain) return await make(visit, found, 'miss')
     // What was invalidated while it was fresh: the lease has to be asked for.
     if (found.entry && found.lease === 'none') {
@@ -184,11 +184,12 @@ export function cacheFeature<Native>(mount: Mount<Native>): Feature<Native, Earl
 
   /** Wait for another process; gives what there is then, or the lease. */
   async function elsewhere(visit: Visit<Native>): Promise<Found | undefined> {
-    const { store, leases } = shelf
-    const until = store.now() + mount.lockWait
+    const { leases } = shelf
+    // Patience is this process's own: a store's clock that is turned by hand would never end it.
+    const until = performance.now() + mount.lockWait
     let found: Found | undefined
     for (let pause = 25; ; pause = Math.min(pause * 2, 250)) {
-      const left = until - store.now()
+      const left = until - performance.now()
       if (left <= 0) return found
       const outcome = await leases.wait(visit.place.lease, Math.min(left, pause * (0.5 + Math.random())))
       if (outcome === 'passed') {
@@ -263,6 +264,8 @@ function suits(entry: Entry, { validUntil, now }: Found, wishes: Directives): bo
 }
 
 /** RFC 9111, 5.2.1.7. */
-const tooOld = (x: Exchange): Plan => ({
-  reply: problem({ title: 'Gateway Timeout', status: 504, detail: 'Nothing is stored that suits the request, and it asks for nothing else.' }, x),
-})
+function tooOld<Native>(visit: Visit<Native>, { lease }: Found): Plan {
+  if (lease === 'ours') visit.engine.shelf.leases.giveBack(visit.place.lease, visit.token)
+  const detail = 'Nothing is stored that suits the request, and it asks for nothing else.'
+  return { reply: problem({ title: 'Gateway Timeout', status: 504, detail }, visit.x) }
+}

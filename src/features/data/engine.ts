@@ -171,12 +171,12 @@ export class DataEngine {
 
   /** Wait for another process; gives what there is then, or the lease. */
   async #elsewhere(key: string, tenant: string | undefined, token: string, { lockWait, lockTtl }: Loading<never>): Promise<Found | undefined> {
-    const { leases, store } = this.#shelf
+    const { leases } = this.#shelf
     const { lease } = this.place(key, tenant)
-    const until = store.now() + lockWait
+    const until = performance.now() + lockWait
     let found: Found | undefined
-    for (let pause = 25; store.now() < until; pause = Math.min(pause * 2, 250)) {
-      const left = until - store.now()
+    for (let pause = 25; performance.now() < until; pause = Math.min(pause * 2, 250)) {
+      const left = until - performance.now()
       await leases.wait(lease, Math.min(left, pause * (0.5 + Math.random())))
       try {
         found = await this.find(key, tenant, token, lockTtl)

@@ -105,20 +105,15 @@ export function idempotencyFeature<Native>(
       })
       return fail === 'open' ? pass : answer(x, tell.away(x))
     }
-    switch (outcome.kind) {
-      case 'run':
-        return planOf(x, outcome.run, key)
-      case 'answered':
-        return answer(x, replay(outcome.answer))
-      case 'unkept':
-        return answer(x, tell.unkept(x, outcome.status))
-      case 'running':
-        return answer(x, tell.running(x, outcome.leftMs))
-      case 'mismatch':
-        return answer(x, tell.mismatch(x))
-      case 'interrupted':
-        return answer(x, tell.interrupted(x))
-    }
+    if (outcome.kind === 'run') return planOf(x, outcome.run, key)
+    return answer(x, replyTo(x, outcome))
+  }
+
+  function replyTo(x: Exchange<Native>, outcome: Exclude<Outcome, { kind: 'run' }>): Reply {
+    if (outcome.kind === 'answered') return replay(outcome.answer)
+    if (outcome.kind === 'unkept') return tell.unkept(x, outcome.status)
+    if (outcome.kind === 'running') return tell.running(x, outcome.leftMs)
+    return tell[outcome.kind](x)
   }
 
   function planOf(x: Exchange<Native>, run: Run, key: string): Plan {

@@ -2,33 +2,16 @@
 import { isUnavailable, TurnpikeError } from '../../errors.ts'
 import type { Emitter } from '../../events.ts'
 import type { Budget } from '../../store/budget.ts'
-import type { Arg, Operation, Store } from '../../store/store.ts'
+import type { Operation, Store } from '../../store/store.ts'
 import type { Ground } from '../ground.ts'
 import { decisionOf, LimitDecision, unitedOf } from './charge.ts'
 import type { Charge } from './charge.ts'
 import { DenyCache } from './deny-cache.ts'
 import type { Decision, Source } from './decision.ts'
-import type { Fail } from './options.ts'
-import type { Policy } from './policy.ts'
+import type { EngineOptions } from './engine-options.ts'
 import { reset } from './reset.ts'
-import { numbersOf, take, takeOf } from './take.ts'
-
-/** How many runs a sliding window's log holds at most: it over-holds by window / RUNS, and is exact for limits up to it. */
-const RUNS = 64
-
-export interface EngineOptions {
-  feature: 'rateLimit' | 'loginGuard' | 'limiter'
-  name: string
-  fail: Fail
-  /** After `fail: 'local'` when the floor itself cannot count. */
-  thenFail: 'open' | 'closed'
-  countDenied: boolean
-  overrides: boolean
-  denyCache: number
-  shadow: boolean
-}
-
-type Verb = 'c' | 'd' | 'p' | 'f' | 'r' | 'b'
+import { argumentsOf, ofOneSubject, written, type Verb } from './question.ts'
+import { numbersOf, take } from './take.ts'
 
 /** Counts the charges of one mount against its policies, by one script call for each slot. */
 export class Engine {
@@ -41,8 +24,7 @@ export class Engine {
   constructor(ground: Ground, options: EngineOptions, constants?: readonly Omit<Charge, 'tag'>[]) {
     this.#ground = ground
     this.options = options
-    if (constants && !constants.some(({ policy }) => policy.calendar))
-      this.#constant = this.#written(constants)
+    this.#constant = constants && written(this.#verb, constants, options.overrides)
     if (options.denyCache > 0) {
       this.#denied = new DenyCache(options.denyCache)
       ground.store.subscribe(this.#channel, (tag) => this.#denied!.forget(tag))
@@ -225,28 +207,6 @@ export class Engine {
     throw new TurnpikeError('TP_COMMAND', "The server's clock jumps: no calendar period holds it.")
   }
 
-  /** The script for charges that are known but for their subject. */
-  #written(constants: readonly Omit<Charge, 'tag'>[]): Operation<string> {
-    const own = this.options.overrides ? 1 : 0
-    return takeOf(
-      this.#verb,
-      constants.map(({ policy, limit, window, cost }) => {
-        const { letter: algorithm, name, burst, block, blockMax } = policy
-        return {
-          algorithm,
-          name,
-          limit,
-          window,
-          aux: auxOf(algorithm, burst, limit),
-          cost,
-          block,
-          blockMax,
-          own,
-        }
-      }),
-    )
-  }
-
   /** Whose stored limits the script has to look at. */
   #tags(charges: readonly Charge[]): readonly string[] {
     if (!this.options.overrides) return []
@@ -304,36 +264,4 @@ export class Engine {
     const { feature, name } = this.options
     write.catch((error: unknown) => this.events.emit('error', { feature, name, error }))
   }
-}
-
-function ofOneSubject(charges: readonly Charge[]): boolean {
-  const { tag } = charges[0]!
-  for (let i = 1; i < charges.length; i++) if (charges[i]!.tag !== tag) return false
-  return true
-}
-
-/** What an algorithm needs besides limit and window. */
-const auxOf = (
-  letter: Policy<never>['letter'],
-  burst: number | undefined,
-  limit: number,
-): number | undefined => (letter === 's' ? RUNS : letter === 'g' ? (burst ?? limit) : undefined)
-
-/** ARGV of take-head.lua. */
-function argumentsOf(
-  verb: Verb,
-  charges: readonly Charge[],
-  tags: readonly string[],
-  at: number,
-  now: number,
-): Arg[] {
-  const args: Arg[] = [verb, charges.length, at]
-  for (const { policy, tag, limit, window, cost } of charges) {
-    const { letter, name, burst, calendar, block, blockMax } = policy
-    const period = calendar?.(now)
-    const length = period ? period.end - period.start : window
-    const aux = period?.start ?? auxOf(letter, burst, limit) ?? ''
-    args.push(letter, name, limit, length, aux, cost, block, blockMax, tags.indexOf(tag) + 1)
-  }
-  return args
 }

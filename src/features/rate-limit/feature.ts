@@ -42,7 +42,7 @@ export function rateLimitFeature<Native>(
     legacy: options.legacyHeaders ?? false,
     partitionKey: options.partitionKey,
   })
-  const silent = shadow || ((options.headers ?? true) === false && !options.legacyHeaders)
+  const silent = shadow || (!(options.headers ?? true) && !options.legacyHeaders)
 
   // Only the old headers tell the time.
   const headersOf = (decision: Decision): Headers =>

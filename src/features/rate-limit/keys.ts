@@ -6,6 +6,7 @@ import type { Exchange } from '../../http/exchange.ts'
 import { subjectOf } from '../../http/ip.ts'
 import type { Subject } from '../../store/keys.ts'
 import type { Key } from './options.ts'
+import type { Given } from './subject.ts'
 
 const EARLY = Symbol('turnpike.early')
 
@@ -79,9 +80,8 @@ export function keyHelpers<Native>(
     all(...keys) {
       const joined: Key<Native> = (native) => {
         const parts = keys.map((key) => key(native))
-        return parts.some((each) => each instanceof Promise)
-          ? Promise.all(parts).then(flat)
-          : flat(parts as (Subject | number)[])
+        if (!parts.some((each) => each instanceof Promise)) return flat(parts as Given[])
+        return Promise.all(parts.map(async (each) => each)).then(flat)
       }
       return keys.every(isEarly) ? early(joined) : joined
     },
@@ -89,7 +89,7 @@ export function keyHelpers<Native>(
 }
 
 /** The parts of several subjects; undefined as soon as one of them is missing. */
-function flat(parts: readonly (Subject | number | undefined | null)[]): string[] | undefined {
+function flat(parts: readonly Given[]): string[] | undefined {
   if (parts.some((each) => each === undefined || each === null)) return undefined
   return parts.flatMap((each) => (typeof each === 'number' ? String(each) : (each as Subject)))
 }

@@ -165,7 +165,7 @@ export function loginGuard<Native>(
       )
     }
     const decision = await deciding
-    if (!decision.allowed) return await refuse(x, decision)
+    if (!decision.allowed) return refuse(x, decision)
     return {
       seal: async (status) => {
         if (!options.outcome && status >= 300 && status < 400) ground.events.warn(REDIRECTED)
@@ -199,9 +199,7 @@ export function loginGuard<Native>(
             ? await ground.store.run(recall, [index(id, tenant)], [])
             : [subjectOf(only, ipv6Subnet)]
         const cleared = await Promise.all(
-          (from as string[]).map((each) =>
-            engine.reset([onPair(ground.keys.tag(each, tenant), id)]),
-          ),
+          from.map((each) => engine.reset([onPair(ground.keys.tag(each, tenant), id)])),
         )
         return cleared.includes(true)
       },

@@ -118,8 +118,11 @@ export function policiesOf<Native>(
 }
 
 /** A stand-in for a name: the value as it was written, the same in every process. */
-const described = (value: unknown): string =>
-  isFunction(value) ? 'fn' : String(value ?? '').replace(/[^\w.-]/g, '-') || 'default'
+const described = (value: unknown): string => {
+  if (isFunction(value)) return 'fn'
+  const written = typeof value === 'number' || typeof value === 'string' ? String(value) : ''
+  return written.replace(/[^\w.-]/g, '-') || 'default'
+}
 
 function policyOf<Native>(
   where: string,
@@ -145,9 +148,9 @@ function policyOf<Native>(
     name,
     letter: LETTERS[algorithm],
     limit: isFunction(limit) ? undefined : limit,
-    limitOf: isFunction(limit) ? (limit as (native: Native) => unknown) : undefined,
+    limitOf: isFunction(limit) ? limit : undefined,
     window: fixed,
-    windowOf: isFunction(window) ? (window as (native: Native) => unknown) : undefined,
+    windowOf: isFunction(window) ? window : undefined,
     costOf: cost,
     burst,
     calendar: calendarWindow,

@@ -77,7 +77,7 @@ export function semaphores<Native, Middleware>(
   const opened = (): NonNullable<typeof engines> => {
     if (engines) return engines
     const ground = open()
-    const of = (space: string): SemaphoreEngine => new SemaphoreEngine(ground as Ground, space)
+    const of = (space: string): SemaphoreEngine => new SemaphoreEngine(ground, space)
     engines = { ground, engine: of('semaphore'), requests: of('concurrency') }
     return engines
   }

@@ -21,11 +21,13 @@ describe.each(engines)('the cache on the $name engine', ({ open, server: redis }
       const { get, advance, tp } = await app(numbered(), { cache: { ttl: '1m' } })
       const miss = await get()
       expect([statusOf(miss), miss.headers.age]).toEqual(['turnpike; fwd=miss; stored', undefined])
+      await expect.poll(() => tp.cache.stats().stored).toBe(1)
       await advance('10s')
       const hit = await get()
       expect([statusOf(hit), hit.headers.age, hit.text]).toEqual(['turnpike; hit; ttl=50', '10', 'number 1'])
       await advance('50s')
       expect((await get()).text).toBe('number 2')
+      await expect.poll(() => tp.cache.stats().stored).toBe(2)
       expect(tp.cache.stats()).toMatchObject({ hits: 1, misses: 2, stored: 2, hitRate: 1 / 3 })
     })
 
@@ -176,7 +178,7 @@ describe.each(engines)('the cache on the $name engine', ({ open, server: redis }
       if (!('fail' in opened.store)) return
       ;(opened.store as any).fail()
       const handler = counting(async ({ send }) => {
-        await new Promise((resolve) => setTimeout(resolve, 100))
+        await new Promise((resolve) => setTimeout(resolve, 300))
         send(200, 'x')
       })
       const { get } = await start({ options: { store: opened.store }, handler })

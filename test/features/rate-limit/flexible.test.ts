@@ -493,7 +493,9 @@ test('a mistake in its commands is an error, not an outage', async () => {
   const failing = (error: Error) => ({
     points: 1,
     duration: 1,
-    consume: () => Promise.reject(error),
+    consume: async () => {
+      throw error
+    },
   })
   const wrongType = Object.assign(new Error('WRONGTYPE Operation against a key'), {
     name: 'ReplyError',

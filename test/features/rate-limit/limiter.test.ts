@@ -312,9 +312,9 @@ describe.each(engines)('on the $name engine', ({ open }) => {
         ],
       })
       const { headers } = await get()
-      const names = (field: string): unknown[] => parseList(headers[field]!).map(([value]) => value)
-      expect(names('ratelimit-policy').toSorted()).toEqual(['inner', 'outer'])
-      expect(names('ratelimit').toSorted()).toEqual(['inner', 'outer'])
+      const names = (field: string) => new Set(parseList(headers[field]!).map(([value]) => value))
+      expect(names('ratelimit-policy')).toEqual(new Set(['inner', 'outer']))
+      expect(names('ratelimit')).toEqual(new Set(['inner', 'outer']))
     })
 
     test('an error of the handler keeps the headers', async () => {

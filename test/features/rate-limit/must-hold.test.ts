@@ -1,5 +1,6 @@
 /** The "must hold" lines of rate limiting, one by one, on every framework and both engines. */
 import { fork } from 'node:child_process'
+import type { Socket } from 'node:net'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import calculateSlot from 'cluster-key-slot'
@@ -260,7 +261,7 @@ describe.each(engines)('on the $name engine', ({ open, server }) => {
             const path = native.url as string
             if (path === '/throw') throw new Error('on purpose')
             if (path !== '/abort') return [path === '/fail' ? 404 : 200, 'x']
-            const socket = (native.socket ?? native.req.socket) as import('node:net').Socket
+            const socket = (native.socket ?? native.req.socket) as Socket
             left = once(socket, 'close')
             socket.destroy()
             return left.then(() => [404, ''] as const)

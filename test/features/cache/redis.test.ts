@@ -1,0 +1,201 @@
+/** The cache over a real Redis: races between processes, round trips, outages, large bodies. */
+import { fork, type ChildProcess } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { once } from 'node:events'
+import { get as request } from 'node:http'
+import { Readable } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { expectEveryKeyToExpire } from '../../support/ttl.ts'
+import { startFaultProxy } from '../../support/fault-proxy.ts'
+import { watchStarvation } from '../../support/starvation.ts'
+import { startRedis, type RedisServer } from '../../../src/testing.ts'
+import { counting, kinds, statusOf } from './support.ts'
+
+let redis: RedisServer
+beforeAll(async () => {
+  redis = await startRedis()
+})
+afterAll(() => redis.stop())
+
+async function child(script: string, ...args: string[]): Promise<ChildProcess> {
+  const process = fork(new URL(script, import.meta.url), args)
+  onTestFinished(() => void process.kill('SIGKILL'))
+  await once(process, 'message')
+  return process
+}
+
+describe('between processes', () => {
+  test('race: of what readers get for 3 s, nothing is older than an acknowledged invalidation', async () => {
+    await redis.send('FLUSHALL')
+    const racers = await Promise.all([child('racer.mjs', redis.url, 'far', '3000'), child('racer.mjs', redis.url, 'far', '3000')])
+    const ended = racers.map(async (racer) => (await once(racer, 'message'))[0] as Record<string, number>)
+    for (const racer of racers) racer.send('go')
+    const [a, b] = (await Promise.all(ended)) as [Record<string, number>, Record<string, number>]
+    console.log('race:', JSON.stringify([a, b]))
+    expect(a['stale']! + b['stale']!).toBe(0)
+    expect(a['writes']! + b['writes']!).toBeGreaterThan(100)
+    expect(a['hits']! + b['hits']!).toBeGreaterThan(100)
+    await redis.send('FLUSHALL')
+  })
+
+  test('18: a hundred cold requests over two processes are one call of the handler', async () => {
+    const herds = await Promise.all([child('herd.mjs', redis.url, '300'), child('herd.mjs', redis.url, '300')])
+    const reports = herds.map(async (herd) => {
+      for (;;) {
+        const [message] = (await once(herd, 'message')) as [{ calls: number; good: boolean } | 'handling']
+        if (message !== 'handling') return message
+      }
+    })
+    for (const herd of herds) herd.send(50)
+    const [a, b] = (await Promise.all(reports)) as { calls: number; good: boolean }[]
+    expect([a!.calls + b!.calls, a!.good, b!.good]).toEqual([1, true, true])
+    await expectEveryKeyToExpire(redis)
+    await redis.send('FLUSHALL')
+  })
+
+  test('18: when the process that makes it is killed, the others go on', async () => {
+    const first = await child('herd.mjs', redis.url, '60000')
+    const second = await child('herd.mjs', redis.url, '10')
+    const handling = once(first, 'message')
+    first.send(1)
+    await handling
+    second.send(20)
+    const asked = (async () => {
+      for (;;) {
+        const [message] = (await once(second, 'message')) as [{ calls: number; good: boolean; ms: number } | 'handling']
+        if (message !== 'handling') return message
+      }
+    })()
+    await sleep(100)
+    first.kill('SIGKILL')
+    const { calls, good, ms } = await asked
+    expect([calls, good]).toEqual([1, true])
+    // Within its lease of 1 s, and so within lockWait.
+    expect(ms).toBeLessThan(5000)
+    await redis.send('FLUSHALL')
+  })
+})
+
+describe.each(kinds)('$name', ({ start }) => {
+  test('round trips: one for a hit, one before the handler for a miss, none from this process', async () => {
+    await using proxy = await startFaultProxy(redis.port)
+    const handler = counting(({ send }) => send(200, 'x'))
+    const app = await start({ options: { redis: proxy.url, prefix: `r${Math.random().toString(36).slice(2, 8)}`, deadline: '2s', budget: '4s' }, handler })
+    await app.tp.ready()
+    // The scripts and the record are there.
+    await app.get('/warm-up')
+    await app.get('/warm-up')
+    await sleep(50)
+    proxy.forget()
+    await app.get('/warm-up')
+    expect(proxy.traffic.commands).toEqual(['EVALSHA', 'HMGET'])
+    expect([proxy.traffic.roundTrips, proxy.traffic.writes]).toEqual([1, 1])
+    proxy.forget()
+    let before: string[] = []
+    const { get, tp } = app
+    const cold = await start({
+      options: { store: undefined as never, redis: proxy.url, prefix: 'other', deadline: '2s', budget: '4s' },
+      handler: ({ send }) => {
+        before = [...proxy.traffic.commands]
+        send(200, 'x')
+      },
+    })
+    await cold.tp.ready()
+    await cold.get('/warm-up')
+    await sleep(50)
+    proxy.forget()
+    expect(statusOf(await cold.get('/cold'))).toContain('stored')
+    expect(before).toEqual(['EVALSHA', 'HMGET'])
+    await sleep(50)
+    expect(proxy.traffic.commands).toEqual(['EVALSHA', 'HMGET', 'EVALSHA'])
+    await get()
+    await Promise.all([tp.close(), cold.tp.close()])
+  })
+
+  test.each(['frozen', 'killed'] as const)('Redis %s: the handler answers in time, once for all who ask at the same time', async (how) => {
+    await using proxy = await startFaultProxy(redis.port)
+    const handler = counting(async ({ send }) => {
+      await sleep(300)
+      send(200, 'x')
+    })
+    const { get, tp } = await start({ options: { redis: proxy.url, prefix: 'away' }, handler })
+    await tp.ready()
+    proxy.set({ mode: how === 'frozen' ? 'stall' : 'refuse' })
+    if (how === 'killed') proxy.reset()
+    let best = Infinity
+    for (let run = 0; run < 3 && best > 130; run++) {
+      const lost = watchStarvation()
+      const began = performance.now()
+      const calls = handler.calls
+      const answers = await Promise.all(Array.from({ length: 20 }, () => get()))
+      best = Math.min(best, performance.now() - began - 300 - lost())
+      expect(answers.every(({ status }) => status === 200)).toBe(true)
+      expect(handler.calls - calls).toBe(1)
+    }
+    expect(best).toBeLessThan(130)
+    await tp.close()
+  })
+
+  test('14: a stream of 50 MB with a limit of 1 MiB: the bytes are the same, memory is flat, a slow client slows it', async () => {
+    const piece = Buffer.alloc(65_536, 'x')
+    const total = 800
+    let sent = 0
+    const { url, tp } = await start({
+      options: { redis: redis.url },
+      cache: { ttl: '1m', maxBodyBytes: 1_048_576 },
+      handler: ({ stream }) => {
+        sent = 0
+        stream(new Readable({ read() {
+          this.push(sent++ < total ? piece : null)
+        } }))
+      },
+    })
+    await tp.ready()
+    const hash = createHash('sha256')
+    let [bytes, peak, ahead] = [0, 0, 0]
+    const before = process.memoryUsage.rss()
+    await new Promise<void>((resolve, reject) => {
+      request(url, (res) => {
+        res.on('data', (chunk: Buffer) => {
+          hash.update(chunk)
+          bytes += chunk.length
+          peak = Math.max(peak, process.memoryUsage.rss() - before)
+          ahead = Math.max(ahead, sent * piece.length - bytes)
+          res.pause()
+          setImmediate(() => res.resume())
+        })
+        res.on('end', resolve)
+        res.on('error', reject)
+      })
+    })
+    const whole = createHash('sha256')
+    for (let i = 0; i < total; i++) whole.update(piece)
+    expect([bytes, hash.digest('hex')]).toEqual([piece.length * total, whole.digest('hex')])
+    expect(ahead).toBeLessThan(16 * 1024 * 1024)
+    expect(peak).toBeLessThan(40 * 1024 * 1024)
+    await tp.close()
+  })
+})
+
+test('invalidating a tag takes the same one script for 1, 1,000 and 100,000 entries', async () => {
+  const { turnpike } = await import('../../../src/node.ts')
+  const tp = turnpike({ redis: redis.url, prefix: 'many', deadline: '5s', budget: '5s' })
+  await tp.ready()
+  await tp.data.set('sample', 'x'.repeat(100), { tags: ['t'] })
+  const times: number[] = []
+  for (const entries of [1, 1_000, 100_000]) {
+    // Entries as they are, by the server itself.
+    await redis.send('EVAL', `local e = redis.call('GET', redis.call('KEYS', 'many:data:*')[1]) for i = 1, ${entries} do redis.call('SET', 'copy:' .. i, e, 'PX', 600000) end`, '0')
+    const took: number[] = []
+    for (let i = 0; i < 50; i++) {
+      const began = performance.now()
+      await tp.data.invalidate({ tags: ['t'] })
+      took.push(performance.now() - began)
+    }
+    times.push(took.toSorted((a, b) => a - b)[25]!)
+  }
+  console.log('invalidate, median ms for 1, 1,000, 100,000 entries:', times.map((ms) => ms.toFixed(2)).join(', '))
+  expect(times[2]!).toBeLessThan(times[0]! * 3 + 1)
+  await tp.close()
+})

@@ -278,6 +278,15 @@ async function checkRest(origin) {
     ['"products";q=30;w=60', '"products";r=29;t=60'],
   )
   check('GET /products?page=x: 400', (await send(origin, '/products?page=x')).status, 400)
+  const again = await send(origin, '/products?page=1')
+  check('GET /products, again: from the cache', again.field('cache-status'), /^turnpike; hit; ttl=/)
+  check('GET /products, again: the same', again.body, products.body)
+  const saved = await send(origin, '/products/1', { method: 'PUT', json: { price: 99 } })
+  check('PUT /products/1: 200', [saved.status, saved.body.price], [200, 99])
+  const after = await send(origin, '/products?page=1')
+  check('GET /products, after the change: the new price', after.body.products[0].price, 99)
+  const { asked } = (await send(origin, '/debug/origin')).body
+  check('GET /debug/origin: the database was asked twice for it', asked, 2)
 
   const search = await send(origin, '/api/search?q=com')
   check('GET /api/search: body', search.body, { found: [{ id: 3, name: 'Compass', price: 26 }] })

@@ -226,6 +226,7 @@ function kit<Native, Middleware extends object>(
     const own = ground('cache')
     return { ground: own, shelf: (shelf ??= new Shelf(own.store, own.keys, events)) }
   }
+  const caches = caching(opened, mount)
   const places = semaphores(() => ground('lock'), mount)
 
   return {
@@ -241,12 +242,12 @@ function kit<Native, Middleware extends object>(
     limits: limits(limiting),
     ...sessions(() => ground('session'), (feature) => adapter.mount(feature)),
     idempotency: (given) => mount(idempotency(ground('idempotency'), given)),
-    ...caching(opened, mount),
+    ...caches.caching,
     data: data(opened),
     ...locks.locks,
     ...places.semaphores,
     key: keyHelpers((native) => adapter.exchange(native)),
-    health: (given) => adapter.mount(health(limiting.store, () => stores.status(), given)),
+    health: (given) => adapter.mount(health(limiting.store, () => stores.status(), given, caches.hitRate)),
     pipeline: (...members) => adapter.pipeline(members),
     forTenant(id) {
       if (typeof id !== 'string') throw optionError('tp.forTenant()', 'id', id, 'a text')

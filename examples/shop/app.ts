@@ -58,11 +58,27 @@ export function createShop(
 
   app.use(sessions(tp))
 
-  app.get('/products', browsing, async (req, res) => {
+  let asked = 0
+  const cached = tp.cache({ ttl: '30s', tags: ['products'] })
+  app.get('/products', browsing, cached, async (req, res) => {
     const page = Number(req.query['page'] ?? 1)
     if (!Number.isInteger(page) || page < 1) return problem(res, 400, 'page is a number from 1 on')
+    asked++
     await pause(databaseMs)
     res.json({ page, products: products.slice((page - 1) * PAGE, page * PAGE) })
+  })
+
+  /** Changes a price, and all lists that show it. */
+  app.put('/products/1', express.json(), tp.invalidate({ tags: ['products'] }), (req, res) => {
+    const { price } = req.body ?? {}
+    if (typeof price !== 'number' || !(price > 0)) return problem(res, 400, 'price is a number')
+    products[0] = { ...products[0]!, price }
+    res.json(products[0])
+  })
+
+  /** How often the database was asked for products: what the cache has spared it is the rest. */
+  app.get('/debug/origin', (_req, res) => {
+    res.set('Cache-Control', 'no-store').json({ asked, cache: tp.cache.stats() })
   })
 
   const quota: RequestHandler = (req, res, next) => {

@@ -30,8 +30,32 @@ const HEAD = MAGIC.length + DIGITS + 4
 
 /** The entry as one binary string. */
 export function encode(entry: Entry): Buffer {
-  const { nonce, sequence, tags, name, storedAt, initialAge, freshUntil, staleUntil, errorUntil, cost, extra, body } = entry
-  const meta = JSON.stringify([nonce, sequence, tags, name, storedAt, initialAge, staleUntil, errorUntil, cost, extra])
+  const {
+    nonce,
+    sequence,
+    tags,
+    name,
+    storedAt,
+    initialAge,
+    freshUntil,
+    staleUntil,
+    errorUntil,
+    cost,
+    extra,
+    body,
+  } = entry
+  const meta = JSON.stringify([
+    nonce,
+    sequence,
+    tags,
+    name,
+    storedAt,
+    initialAge,
+    staleUntil,
+    errorUntil,
+    cost,
+    extra,
+  ])
   const length = Buffer.byteLength(meta)
   const bytes = Buffer.allocUnsafe(HEAD + length + body.length)
   bytes.write(MAGIC + String(Math.floor(freshUntil)).padStart(DIGITS, '0'), 0, 'latin1')
@@ -50,10 +74,24 @@ export function decode(bytes: Buffer): Entry | undefined {
   if (end > bytes.length) return undefined
   try {
     const meta = JSON.parse(bytes.toString('utf8', HEAD, end)) as Meta
-    const [nonce, sequence, tags, name, storedAt, initialAge, staleUntil, errorUntil, cost, extra] = meta
+    const [nonce, sequence, tags, name, storedAt, initialAge, staleUntil, errorUntil, cost, extra] =
+      meta
     const freshUntil = Number(bytes.toString('latin1', MAGIC.length, MAGIC.length + DIGITS))
     const body = bytes.subarray(end)
-    return { nonce, sequence, tags, name, storedAt, initialAge, freshUntil, staleUntil, errorUntil, cost, extra, body }
+    return {
+      nonce,
+      sequence,
+      tags,
+      name,
+      storedAt,
+      initialAge,
+      freshUntil,
+      staleUntil,
+      errorUntil,
+      cost,
+      extra,
+      body,
+    }
   } catch {
     return undefined
   }

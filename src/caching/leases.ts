@@ -30,7 +30,9 @@ export class Leases {
 
   /** Give a lease back without an entry. Nobody waits for it: a lease that cannot be given back ends by itself. */
   giveBack(lease: string, token: string): void {
-    this.#store.run(release, [lease], [token, this.channel, this.message(lease, 'passed')]).catch(() => {})
+    this.#store
+      .run(release, [lease], [token, this.channel, this.message(lease, 'passed')])
+      .catch(() => {})
   }
 
   /** Resolves when something is heard of the lease, or after `ms` at most: who listens may have missed it. */

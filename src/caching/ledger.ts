@@ -5,7 +5,16 @@ import type { Budget } from '../store/budget.ts'
 import type { KeySpace } from '../store/keys.ts'
 import type { Store } from '../store/store.ts'
 import type { Entry } from './entry.ts'
-import { EVERYTHING, GLOBS, invalidate, NONCE, openRecord, pruneRecord, readRecord, SEQUENCE } from './record.ts'
+import {
+  EVERYTHING,
+  GLOBS,
+  invalidate,
+  NONCE,
+  openRecord,
+  pruneRecord,
+  readRecord,
+  SEQUENCE,
+} from './record.ts'
 import { globsOf, markOf, validUntil, type Snapshot } from './validity.ts'
 import { matches } from '../store/glob.ts'
 
@@ -38,7 +47,7 @@ export class Ledger {
   #life = 0
   #renewedAt = -Infinity
   #owed: Owed[] = []
-  #retrying: Promise<void> | undefined
+  #retrying = false
   #count = 0
   /** Grows with every invalidation that this process asks for: what began before it is not shared after it. */
   epoch = 0
@@ -56,7 +65,12 @@ export class Ledger {
   /** What is known of `tags` now; issued in the caller's tick. @throws TP_UNAVAILABLE */
   async read(tags: readonly string[], budget?: Budget): Promise<Snapshot> {
     const names = [NONCE, SEQUENCE, EVERYTHING, GLOBS, ...tags]
-    const [nonce, sequence, everything, globs, ...marks] = await this.#store.run(readRecord, [this.key], names, budget)
+    const [nonce, sequence, everything, globs, ...marks] = await this.#store.run(
+      readRecord,
+      [this.key],
+      names,
+      budget,
+    )
     return {
       nonce: nonce ?? undefined,
       sequence: Number(sequence),
@@ -89,7 +103,9 @@ export class Ledger {
   /** Was something of this entry's invalidated here that Redis does not know of yet? */
   owes({ tags, name }: Pick<Entry, 'tags' | 'name'>): boolean {
     return this.#owed.some(({ mode, names }) =>
-      names.some((each) => (mode === 'glob' ? matches(each, name) : each === EVERYTHING || tags.includes(each))),
+      names.some((each) =>
+        mode === 'glob' ? matches(each, name) : each === EVERYTHING || tags.includes(each),
+      ),
     )
   }
 
@@ -108,7 +124,7 @@ export class Ledger {
       this.#settle(owed)
       return origin
     } catch (error) {
-      this.#retrying ??= this.#retry()
+      if (!this.#retrying) void this.#retry()
       throw error
     }
   }
@@ -132,6 +148,7 @@ export class Ledger {
 
   /** Tell Redis what it was not told, until it listens. */
   async #retry(): Promise<void> {
+    this.#retrying = true
     for (let pause = 50; this.#owed.length > 0; pause = Math.min(pause * 2, 5000)) {
       await this.#store.sleep(pause, undefined, true)
       if (this.#store.unavailable()?.reason === 'closed') break
@@ -144,7 +161,7 @@ export class Ledger {
         // Whoever asked for it was told; the next round tries again.
       }
     }
-    this.#retrying = undefined
+    this.#retrying = false
   }
 
   async #prune(): Promise<void> {

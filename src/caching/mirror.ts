@@ -33,7 +33,11 @@ export class Mirror {
     this.#ledger = ledger
     this.#flush = flush
     ledger.onInvalidated = (names, mode, sequence) => this.#mark(names, mode, sequence)
-    store.subscribe(ledger.channel, (message) => this.#hear(message), () => this.disarm())
+    store.subscribe(
+      ledger.channel,
+      (message) => this.#hear(message),
+      () => this.disarm(),
+    )
   }
 
   get armed(): boolean {
@@ -57,7 +61,13 @@ export class Mirror {
   snapshot(tags: readonly string[]): Snapshot {
     const marks = new Map(tags.map((tag) => [tag, this.#marks.get(tag) ?? NEVER]))
     // An entry may be younger than the last word that was heard.
-    return { nonce: this.#nonce, sequence: Infinity, everything: this.#marks.get(EVERYTHING) ?? NEVER, marks, globs: this.#globs }
+    return {
+      nonce: this.#nonce,
+      sequence: Infinity,
+      everything: this.#marks.get(EVERYTHING) ?? NEVER,
+      marks,
+      globs: this.#globs,
+    }
   }
 
   /** Something may be missed from now on. */
@@ -83,7 +93,8 @@ export class Mirror {
     const isOurs = id === this.#awaited
     if (isOurs) this.#awaited = undefined
     if (!this.#armed && !isOurs) return
-    if (!this.#armed || nonce !== this.#nonce || Number(sequence) !== this.#sequence) this.#begin(nonce, Number(sequence))
+    if (!this.#armed || nonce !== this.#nonce || Number(sequence) !== this.#sequence)
+      this.#begin(nonce, Number(sequence))
     this.#armed = true
   }
 
@@ -102,11 +113,19 @@ export class Mirror {
     for (const name of names) {
       if (mode === 'glob') {
         if (this.#globs.length >= 16) return this.#begin(this.#nonce, this.#sequence)
-        this.#globs = [...this.#globs.filter(({ glob }) => glob !== name), { glob: name, at: sequence }]
+        this.#globs = [
+          ...this.#globs.filter(({ glob }) => glob !== name),
+          { glob: name, at: sequence },
+        ]
         continue
       }
       const { hard, soft } = this.#marks.get(name) ?? NEVER
-      this.#marks.set(name, mode === 'hard' ? { hard: Math.max(hard, sequence), soft } : { hard, soft: Math.max(soft, sequence) })
+      this.#marks.set(
+        name,
+        mode === 'hard'
+          ? { hard: Math.max(hard, sequence), soft }
+          : { hard, soft: Math.max(soft, sequence) },
+      )
     }
   }
 

@@ -9,4 +9,5 @@ export function digest(parts: readonly string[]): string {
 }
 
 /** A tag of the application's, as a field of the record of invalidations. */
-export const tagField = (tag: string): string => (tag.length <= 200 ? `t:${tag}` : `t:~${digest([tag])}`)
+export const tagField = (tag: string): string =>
+  tag.length <= 200 ? `t:${tag}` : `t:~${digest([tag])}`

@@ -54,7 +54,14 @@ export class NearCache {
     // Reinserted, so that the first is the one longest untouched.
     this.#kept.delete(key)
     this.#kept.set(key, kept)
-    return { entry: kept.entry, validUntil, lease: 'none', snapshot: mirror.snapshot(kept.entry.tags), now, near: true }
+    return {
+      entry: kept.entry,
+      validUntil,
+      lease: 'none',
+      snapshot: mirror.snapshot(kept.entry.tags),
+      now,
+      near: true,
+    }
   }
 
   /** Keep what a lookup has found. */
@@ -66,7 +73,8 @@ export class NearCache {
     const known = this.#kept.get(key)
     if (known) this.#drop(key, known)
     // A copy: the store's reply may hang on to more than the body.
-    const body = entry.body.byteLength === entry.body.buffer.byteLength ? entry.body : Buffer.from(entry.body)
+    const body =
+      entry.body.byteLength === entry.body.buffer.byteLength ? entry.body : Buffer.from(entry.body)
     this.#kept.set(key, { entry: { ...entry, body }, ledger, bytes })
     this.#bytes += bytes
     for (const [oldest, each] of this.#kept) {

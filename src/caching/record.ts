@@ -64,11 +64,15 @@ export const invalidate: Operation<string[]> = operation({
     const texts = names.map(String)
     for (const name of texts) {
       if (mode === 'hard') fields.set(name, sequence)
-      else if (mode === 'soft') fields.set(name, `${(fields.get(name) ?? '0').split(',')[0]},${sequence}`)
+      else if (mode === 'soft')
+        fields.set(name, `${(fields.get(name) ?? '0').split(',')[0]},${sequence}`)
       else addGlob(fields, name, sequence, now - life - Number(margin))
     }
     database.set(key!, fields, life + Number(margin))
-    database.publish(String(channel), JSON.stringify([fields.get(NONCE), before, sequence, mode, ...texts]))
+    database.publish(
+      String(channel),
+      JSON.stringify([fields.get(NONCE), before, sequence, mode, ...texts]),
+    )
     return [fields.get(NONCE)!, sequence]
   },
 })

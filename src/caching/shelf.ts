@@ -96,7 +96,12 @@ export class Shelf {
   ): Promise<Found> {
     const { store } = this
     const wanted = [...new Set([...tags, ...(this.#hints.get(place.entry) ?? [])])]
-    const looking = store.run(look, [place.entry, place.lease], [token, leaseMs, force ? '1' : ''], budget)
+    const looking = store.run(
+      look,
+      [place.entry, place.lease],
+      [token, leaseMs, force ? '1' : ''],
+      budget,
+    )
     // Side by side on one connection: the record is read after the entry, never before.
     const reading = place.ledger.read(wanted, budget)
     reading.catch(() => {})
@@ -109,11 +114,19 @@ export class Shelf {
       snapshot = await place.ledger.read(entry!.tags, budget)
     }
     const validUntil = entry && place.ledger.validity(entry, snapshot)
-    return { entry, validUntil, lease: LEASES[state]!, snapshot, now, near: false, other: entry ? undefined : (bytes ?? undefined) }
+    return {
+      entry,
+      validUntil,
+      lease: LEASES[state]!,
+      snapshot,
+      now,
+      near: false,
+      other: entry ? undefined : (bytes ?? undefined),
+    }
   }
 
   /** Store an entry and give the lease back. False if the lease was lost, where that matters. @throws TP_UNAVAILABLE */
-  async fill(
+  async keep(
     { entry: key, lease, ledger }: Place,
     entry: Entry,
     { token = '', guarded = false, variant }: FillOptions = {},

@@ -74,7 +74,8 @@ interface Variants {
   until: number
 }
 
-const byAge = ([a, x]: [string, number], [b, y]: [string, number]): number => x - y || (a < b ? -1 : 1)
+const byAge = ([a, x]: [string, number], [b, y]: [string, number]): number =>
+  x - y || (a < b ? -1 : 1)
 
 function giveBack(database: Database, key: string, lease: Lease, channel: Arg, message: Arg): void {
   database.delete(key)
@@ -117,7 +118,8 @@ export const count: Operation<number> = operation({
   memory(database, [key, leaseKey], [amount, life], now) {
     const known = database.get<Counter>(key!)
     const text = known?.toString('latin1') ?? '0'
-    if (!/^-?\d+$/.test(text)) throw new TurnpikeError('TP_COMMAND', "The operation 'cache.count' needs a whole number.")
+    if (!/^-?\d+$/.test(text))
+      throw new TurnpikeError('TP_COMMAND', "The operation 'cache.count' needs a whole number.")
     const sum = Number(text) + Number(amount)
     const until = known?.until ?? now + Number(life)
     database.set(key!, Object.assign(Buffer.from(String(sum)), { until }), until - now)

@@ -35,7 +35,8 @@ export const globsOf = (text: string | null | undefined): Snapshot['globs'] =>
   })
 
 /** The tags of an entry that a snapshot knows nothing of. */
-export const missingFrom = ({ marks }: Snapshot, tags: readonly string[]): string[] => tags.filter((tag) => !marks.has(tag))
+export const missingFrom = ({ marks }: Snapshot, tags: readonly string[]): string[] =>
+  tags.filter((tag) => !marks.has(tag))
 
 /**
  * What the invalidations have left of an entry: undefined if it may not be used at all; Infinity if
@@ -52,6 +53,7 @@ export function validUntil(entry: Entry, snapshot: Snapshot, now: number): numbe
     if (mark === undefined || mark.hard > entry.sequence) return undefined
     if (mark.soft > entry.sequence) until = Math.min(until, mark.soft, now)
   }
-  if (globs.some(({ glob, at }) => at > entry.sequence && matches(glob, entry.name))) return undefined
+  if (globs.some(({ glob, at }) => at > entry.sequence && matches(glob, entry.name)))
+    return undefined
   return until
 }

@@ -41,9 +41,17 @@ export function again(
   url: string,
   fields: Record<string, string | undefined>,
 ): Promise<void> | undefined {
-  const { server, remoteAddress, remotePort, encrypted } = req.socket as Socket & { server?: Server; encrypted?: boolean }
+  const { server, remoteAddress, remotePort, encrypted } = req.socket as Socket & {
+    server?: Server
+    encrypted?: boolean
+  }
   if (server === undefined || req.httpVersionMajor > 1) return undefined
-  return dispatch(server, url, { ...req.headers, ...fields }, { server, remoteAddress, remotePort, encrypted })
+  return dispatch(
+    server,
+    url,
+    { ...req.headers, ...fields },
+    { server, remoteAddress, remotePort, encrypted },
+  )
 }
 
 /** Hand a GET request to a server. */
@@ -55,7 +63,15 @@ export function dispatch(
 ): Promise<void> {
   const nobody = Object.assign(new Nobody(), connection) as unknown as Socket
   const req = new IncomingMessage(nobody)
-  Object.assign(req, { method: 'GET', url, httpVersion: '1.1', httpVersionMajor: 1, httpVersionMinor: 1, complete: true, [made]: true })
+  Object.assign(req, {
+    method: 'GET',
+    url,
+    httpVersion: '1.1',
+    httpVersionMajor: 1,
+    httpVersionMinor: 1,
+    complete: true,
+    [made]: true,
+  })
   for (const [name, value] of Object.entries(headers)) {
     if (value === undefined) continue
     req.headers[name] = value

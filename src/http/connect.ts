@@ -2,13 +2,13 @@ import { STATUS_CODES, type IncomingMessage, type ServerResponse } from 'node:ht
 import { Readable } from 'node:stream'
 import { isPromise, mark, markPipeline, reasonOf } from './adapter.ts'
 import type { Adapter, AdapterOptions } from './adapter.ts'
-import type { Exchange, Feature, Plan, Reply } from './exchange.ts'
+import type { Exchange, Feature, Plan } from './exchange.ts'
 import { again, isAgain } from './again.ts'
-import { isBodiless } from './fields.ts'
+import { answer } from './answer.ts'
 import { hostOf, mask } from './request.ts'
 import { Prepared, stepsOf, type Step } from './pipeline.ts'
 import { problem } from './problem.ts'
-import { addFields, isOver, onBody, onEnd, onHead, onSeal } from './response.ts'
+import { isOver, onBody, onEnd, onHead, onSeal } from './response.ts'
 import { withdraw } from './seal.ts'
 import { Budget } from '../store/budget.ts'
 
@@ -202,33 +202,6 @@ function leave(res: ServerResponse, plan: Plan): void {
   } else if (plan.reply.body instanceof Readable) {
     plan.reply.body.destroy()
   }
-}
-
-function answer(res: ServerResponse, reply: Reply, raise: (error: unknown) => void): void {
-  const { status, headers = {}, body = '' } = reply
-  res.statusCode = status
-  addFields(res, headers)
-  const isEmpty = isBodiless(res.req.method, status)
-  if (!(body instanceof Readable)) {
-    const isLengthKnown = reply.body !== undefined || !isEmpty
-    if (isLengthKnown && status !== 204 && status !== 304 && !res.hasHeader('content-length')) {
-      res.setHeader('Content-Length', Buffer.byteLength(body))
-    }
-    res.end(isEmpty ? undefined : body)
-    return
-  }
-  body.once('error', (error) => {
-    // Nobody may take what was sent so far for the whole.
-    if (res.headersSent) {
-      res.destroy()
-    } else {
-      withdraw(res)
-      raise(error)
-    }
-  })
-  onEnd(res, () => body.destroy())
-  if (isEmpty) res.end()
-  else body.pipe(res)
 }
 
 /** A seal has failed: if nothing was sent, the request fails as if the handler had. */

@@ -10,6 +10,7 @@ import type { Tap } from './joint.ts'
 import { capture, isStreaming } from './koa-body.ts'
 import { Prepared, stepsOf, type Step } from './pipeline.ts'
 import * as response from './response.ts'
+import { withdraw } from './seal.ts'
 import { Budget } from '../store/budget.ts'
 
 type Onward = () => Promise<unknown>
@@ -156,7 +157,7 @@ async function around(
   const sent = tap && (await capture(ctx, tap))
   const reply = sent && tap?.instead?.(sent)
   if (reply !== undefined) {
-    response.withdraw(ctx.res)
+    withdraw(ctx.res)
     answer(ctx, reply)
   }
   if (isSealer && !isStreaming(ctx.body)) await response.sealNow(ctx.res)
@@ -169,7 +170,7 @@ function rescue(ctx: Context, tap: Tap | undefined, error: unknown): boolean {
   const reply = tap.instead({ status, headers: {}, body: Buffer.alloc(0) })
   if (reply === undefined) return false
   ctx.app.emit('error', error, ctx)
-  response.withdraw(ctx.res)
+  withdraw(ctx.res)
   answer(ctx, reply)
   return true
 }

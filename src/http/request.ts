@@ -14,9 +14,14 @@ export function hostOf(req: IncomingMessage, isTrusted: boolean): string | undef
   if (!url.startsWith('/')) return undefined
   const given = headers[':authority'] ?? headers.host
   let hosts = 0
-  for (let i = 0; i < rawHeaders.length; i += 2) if (rawHeaders[i]!.toLowerCase() === 'host') hosts++
+  for (let i = 0; i < rawHeaders.length; i += 2)
+    if (rawHeaders[i]!.toLowerCase() === 'host') hosts++
   if (hosts > 1) return undefined
-  const forwarded = isTrusted ? String(headers['x-forwarded-host'] ?? '').split(',', 1)[0]!.trim() : ''
+  const forwarded = isTrusted
+    ? String(headers['x-forwarded-host'] ?? '')
+        .split(',', 1)[0]!
+        .trim()
+    : ''
   const host = (forwarded || String(given ?? '')).toLowerCase()
   return HOST.test(host) ? host : undefined
 }
@@ -31,7 +36,11 @@ export function mask(req: IncomingMessage, fields: Record<string, string | undef
   }
 }
 
-function set(headers: IncomingMessage['headers'], name: string, value: string | string[] | undefined): void {
+function set(
+  headers: IncomingMessage['headers'],
+  name: string,
+  value: string | string[] | undefined,
+): void {
   if (value === undefined) delete headers[name]
   else headers[name] = value
 }

@@ -157,8 +157,6 @@ export function addFields(res: ServerResponse, headers: Headers): void {
   }
 }
 
-export { withdraw }
-
 /** Has the client gone, or somebody else answered? */
 export function isOver(res: ServerResponse): boolean {
   return res.destroyed || res.writableEnded

@@ -3,6 +3,7 @@
  * as ESM, compiled against in both of TypeScript's module worlds, and run.
  */
 import { execFile } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { cp, lstat, mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -165,8 +166,13 @@ async function install(target: string): Promise<void> {
 
 /** The frameworks come from our own node_modules: no download, and the versions that we lock. */
 async function furnish(target: string): Promise<void> {
-  for (const name of ['express', 'koa', 'ioredis', '@types']) {
-    await symlink(path.join(modules, name), path.join(target, 'node_modules', name), 'junction')
+  const installed = path.join(target, 'node_modules')
+  const types = (await readdir(path.join(modules, '@types'))).map((name) => `@types/${name}`)
+  await mkdir(path.join(installed, '@types'), { recursive: true })
+  for (const name of ['express', 'koa', 'ioredis', ...types]) {
+    const [from, to] = [path.join(modules, name), path.join(installed, name)]
+    // What the package brings itself stays as it was installed.
+    if (!existsSync(to)) await symlink(from, to, 'junction')
   }
   await cp(path.join(import.meta.dirname, 'fixtures'), target, { recursive: true })
 }

@@ -37,6 +37,12 @@ const COMMANDS = [
   'zcount',
   'zrangebyscore',
   'zrem',
+  // locks, semaphores, idempotency keys
+  'hmget',
+  'hkeys',
+  'zscore',
+  'zrank',
+  'zcard',
   // resets that reach the deny caches of other processes
   'publish',
   'subscribe',

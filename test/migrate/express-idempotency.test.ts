@@ -1,4 +1,5 @@
 /** What docs/migrate/express-idempotency.md says: first what stays alike, then what is different on purpose. */
+// oxlint-disable oxc/no-async-endpoint-handlers -- Express 5 hands their errors on
 import express, { type Express, type RequestHandler } from 'express'
 import {
   getSharedIdempotencyService,

@@ -1,7 +1,12 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { turnpike, type NodeMiddleware, type SessionRequest } from '../../src/node.ts'
+import {
+  turnpike,
+  type Idempotency,
+  type NodeMiddleware,
+  type SessionRequest,
+} from '../../src/node.ts'
 import { until } from './until.ts'
 
 /** Uses everything that turnpike asks of Redis, and throws at the first thing that does not work. Gives what it was warned of. */
@@ -82,11 +87,57 @@ export async function useEverything(redis: string, prefix: string): Promise<stri
     server.close()
   }
   other.on('error', ({ error }) => warnings.push(String(error)))
+  await useLocks(other, must)
   await useSessions(other, `${prefix}:old:`, must, () => warnings.length > 0)
   return warnings
 }
 
 type Kit = ReturnType<typeof turnpike>
+
+/** Locks and semaphores in fair order, one run, a request with a key that fails and is repeated. */
+async function useLocks(tp: Kit, must: (what: string, holds: unknown) => void): Promise<void> {
+  const fair = { fair: true, wait: '5s' } as const
+  const held = await tp.lock.acquire('a', fair)
+  const next = tp.lock('a', fair, () => 'next')
+  await held.release()
+  must('the next holder', (await next) === 'next')
+  must(
+    'one run',
+    (await tp.once('a', '1m', () => 1)).ran && !(await tp.once('a', '1m', () => 1)).ran,
+  )
+  const semaphore = tp.semaphore('a', { limit: 1, fair: true })
+  must('a place', (await semaphore.using({ wait: '5s' }, () => semaphore.count())) === 1)
+
+  const guard = tp.idempotency({ scope: () => 'ann' })
+  let runs = 0
+  const server = createServer((req, res) => {
+    guard(req, res, (error) => {
+      const { idempotency } = req as typeof req & { idempotency?: Idempotency }
+      const work = idempotency?.step('charge', () => 1) ?? Promise.reject(error as Error)
+      work.then(
+        () => res.writeHead(++runs === 1 ? 500 : 201).end('done'),
+        () => res.writeHead(500).end(),
+      )
+    })
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  const post = async (): Promise<number> =>
+    (
+      await fetch(`http://127.0.0.1:${port}/`, {
+        method: 'POST',
+        headers: { 'Idempotency-Key': 'k' },
+      })
+    ).status
+  try {
+    must('a request that fails', (await post()) === 500)
+    must('is run again', (await post()) === 201)
+    must('and answered again', (await post()) === 201 && runs === 2)
+  } finally {
+    server.closeAllConnections()
+    server.close()
+  }
+}
 
 /** Sessions: what is stored, renewed, listed, driven out and ended. */
 async function useSessions(

@@ -18,13 +18,22 @@ export function isUnchanged(
   if (ifNoneMatch !== undefined) {
     if (ifNoneMatch.trim() === '*') return true
     // The comparison is weak (8.8.3.2).
-    return etag !== undefined && (ifNoneMatch.match(TAG) ?? []).some((tag) => opaque(tag) === opaque(etag))
+    return (
+      etag !== undefined &&
+      (ifNoneMatch.match(TAG) ?? []).some((tag) => opaque(tag) === opaque(etag))
+    )
   }
-  return ifModifiedSince !== undefined && lastModified !== undefined && lastModified <= ifModifiedSince
+  return (
+    ifModifiedSince !== undefined && lastModified !== undefined && lastModified <= ifModifiedSince
+  )
 }
 
 /** May a range of this representation be given (13.1.5)? The comparison is strong. */
-export function isSameRange(ifRange: string | undefined, date: number | undefined, { etag, lastModified }: Validators): boolean {
+export function isSameRange(
+  ifRange: string | undefined,
+  date: number | undefined,
+  { etag, lastModified }: Validators,
+): boolean {
   if (ifRange === undefined) return true
   if (ifRange.includes('"')) return ifRange === etag && !ifRange.startsWith('W/')
   return date !== undefined && date === lastModified
@@ -40,7 +49,10 @@ export interface Slice {
  * The one range that is asked for (14.1.2); 'unsatisfiable' where it lies behind the end; undefined
  * where the field asks for several, or cannot be read: then the whole is given.
  */
-export function sliceOf(range: string | undefined, length: number): Slice | 'unsatisfiable' | undefined {
+export function sliceOf(
+  range: string | undefined,
+  length: number,
+): Slice | 'unsatisfiable' | undefined {
   const match = /^bytes=\s*(\d*)-(\d*)\s*$/i.exec(range ?? '')
   if (!match || (match[1] === '' && match[2] === '')) return undefined
   if (match[1] === '') {

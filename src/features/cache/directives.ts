@@ -5,7 +5,13 @@ export type Directives = ReadonlyMap<string, string | true>
 
 const DIRECTIVE = /[\s,]*([^\s=,"]+)(?:\s*=\s*(?:"((?:\\.|[^"\\])*)"|([^\s,"]*)))?[^,]*/g
 /** Of these, more is laxer: the least counts where they are repeated. */
-const LAX = new Set(['max-age', 's-maxage', 'stale-while-revalidate', 'stale-if-error', 'max-stale'])
+const LAX = new Set([
+  'max-age',
+  's-maxage',
+  'stale-while-revalidate',
+  'stale-if-error',
+  'max-stale',
+])
 
 /**
  * Reads the field. Names are case-insensitive, arguments may be quoted either way (5.2), and of
@@ -35,5 +41,7 @@ const LONGEST = 2 ** 31
 
 /** Delta-seconds (RFC 9111, 1.2.2): what is too large to matter is 2^31; undefined for anything else. */
 export function secondsOf(value: string | true | undefined): number | undefined {
-  return typeof value === 'string' && /^\d+$/.test(value) ? Math.min(Number(value), LONGEST) : undefined
+  return typeof value === 'string' && /^\d+$/.test(value)
+    ? Math.min(Number(value), LONGEST)
+    : undefined
 }

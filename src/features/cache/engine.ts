@@ -41,7 +41,14 @@ export class CacheEngine {
   /** Refreshes on their way through the application, by the entry's key: their leases. */
   readonly refreshing: Map<string, string> = new Map()
   readonly #passes = new BoundedMap<number>(REMEMBERED)
-  readonly #counts: Record<Outcome, number> = { hit: 0, near: 0, stale: 0, collapsed: 0, miss: 0, bypass: 0 }
+  readonly #counts: Record<Outcome, number> = {
+    hit: 0,
+    near: 0,
+    stale: 0,
+    collapsed: 0,
+    miss: 0,
+    bypass: 0,
+  }
   #stored = 0
   #failed = 0
 
@@ -84,7 +91,17 @@ export class CacheEngine {
     const { hit: hits, near, stale, collapsed, miss: misses, bypass: bypassed } = this.#counts
     const served = hits + stale + collapsed
     const asked = served + misses
-    return { hits, near, stale, collapsed, misses, bypassed, stored: this.#stored, failed: this.#failed, hitRate: asked > 0 ? served / asked : undefined }
+    return {
+      hits,
+      near,
+      stale,
+      collapsed,
+      misses,
+      bypassed,
+      stored: this.#stored,
+      failed: this.#failed,
+      hitRate: asked > 0 ? served / asked : undefined,
+    }
   }
 
   /** Tell that the store could not be used; other errors are thrown on. */
@@ -92,7 +109,13 @@ export class CacheEngine {
     if (!isUnavailable(error)) throw error
     if (!this.ground.events.hears('unavailable')) return
     const { reason, uncertain } = error
-    this.ground.events.emit('unavailable', { feature: 'cache', name, reason, uncertain, rule: 'open' })
+    this.ground.events.emit('unavailable', {
+      feature: 'cache',
+      name,
+      reason,
+      uncertain,
+      rule: 'open',
+    })
   }
 
   /** Store an entry; its failure is reported to nobody but the events. */
@@ -100,17 +123,28 @@ export class CacheEngine {
     try {
       const { vary, variant } = entry.extra as Stored
       if (vary.length === 0) {
-        await this.shelf.fill(place, entry, { token })
+        await this.shelf.keep(place, entry, { token })
       } else {
         const { nonce, sequence, storedAt, freshUntil, staleUntil, errorUntil } = entry
         const until = Math.max(freshUntil, staleUntil, errorUntil)
         const marker: Entry = {
-          nonce, sequence, storedAt, tags: [], name: entry.name, initialAge: 0, freshUntil: until, staleUntil: until, errorUntil: until,
-          cost: 0, extra: { marker: vary }, body: Buffer.alloc(0),
+          nonce,
+          sequence,
+          storedAt,
+          tags: [],
+          name: entry.name,
+          initialAge: 0,
+          freshUntil: until,
+          staleUntil: until,
+          errorUntil: until,
+          cost: 0,
+          extra: { marker: vary },
+          body: Buffer.alloc(0),
         }
         this.vary.set(base.entry, vary)
         const target: Place = { ...place, entry: `${base.entry}${variant}` }
-        await this.shelf.fill(target, entry, { token, variant: { marker: base.entry, index: `${base.entry}:ages`, id: variant, mark: marker } })
+        const among = { marker: base.entry, index: `${base.entry}:ages`, id: variant, mark: marker }
+        await this.shelf.keep(target, entry, { token, variant: among })
       }
       this.#stored++
     } catch (error) {
@@ -125,14 +159,21 @@ export class CacheEngine {
 export type Worth = 'fresh' | 'stale' | 'spare' | 'none'
 
 /** Until when an entry is fresh, may be served stale, and may stand in for an error. */
-export function deadlines(entry: Entry, validUntil: number): { fresh: number; stale: number; error: number } {
+export function deadlines(
+  entry: Entry,
+  validUntil: number,
+): { fresh: number; stale: number; error: number } {
   const fresh = Math.min(entry.freshUntil, validUntil)
   const shift = entry.freshUntil - fresh
   return { fresh, stale: entry.staleUntil - shift, error: entry.errorUntil - shift }
 }
 
 /** Fresh; stale, but still to be served while it is made anew; spare: only in an error's place; none. */
-export function worthOf({ entry, validUntil, now }: Pick<Found, 'entry' | 'validUntil' | 'now'>): Worth {
+export function worthOf({
+  entry,
+  validUntil,
+  now,
+}: Pick<Found, 'entry' | 'validUntil' | 'now'>): Worth {
   if (entry === undefined || validUntil === undefined) return 'none'
   const { fresh, stale, error } = deadlines(entry, validUntil)
   if (now < fresh) return 'fresh'

@@ -1,11 +1,9 @@
 /** The response cache as a feature: a request in, a Plan out. */
-import type { Entry } from '../../caching/entry.ts'
 import type { Flight } from '../../caching/flights.ts'
 import type { Origin } from '../../caching/ledger.ts'
 import type { Found } from '../../caching/shelf.ts'
 import { pass, type Exchange, type Feature, type Plan } from '../../http/exchange.ts'
-import { problem } from '../../http/problem.ts'
-import { directivesOf, secondsOf, type Directives } from './directives.ts'
+import { directivesOf } from './directives.ts'
 import { deadlines, worthOf, type Outcome } from './engine.ts'
 import { invalidateAfter } from './invalidate.ts'
 import { Making, type Forward } from './making.ts'
@@ -14,6 +12,8 @@ import { isPersonal } from './personal.ts'
 import { ageOf, CONDITIONS, isAcceptable, replyFrom } from './reply.ts'
 import { decoded, storedIn } from './stored.ts'
 import { Visit } from './visit.ts'
+import { elsewhere, within } from './waiting.ts'
+import { suits, tooOld } from './wishes.ts'
 
 interface Early<Native> {
   readonly visit: Visit<Native>
@@ -33,12 +33,14 @@ export function cacheFeature<Native>(mount: Mount<Native>): Feature<Native, Earl
   /** Why the cache keeps out of a request; undefined if it does not. */
   function obstacle(x: Exchange<Native>): string | undefined {
     // Preconditions of other kinds are the handler's (RFC 9110, 13.2.1).
-    if (x.header('if-match') !== undefined || x.header('if-unmodified-since') !== undefined) return 'precondition'
+    if (x.header('if-match') !== undefined || x.header('if-unmodified-since') !== undefined)
+      return 'precondition'
     if (x.host === undefined && !key) return 'host'
     return undefined
   }
 
-  const isSomebodys = (x: Exchange<Native>): boolean => x.header('authorization') !== undefined || isPersonal(x.native)
+  const isSomebodys = (x: Exchange<Native>): boolean =>
+    x.header('authorization') !== undefined || isPersonal(x.native)
 
   function kept(): Plan {
     engine.count(name, 'bypass', undefined)
@@ -56,10 +58,16 @@ export function cacheFeature<Native>(mount: Mount<Native>): Feature<Native, Earl
   async function handle(x: Exchange<Native>, early: Early<Native> | undefined): Promise<Plan> {
     const { method } = x
     if (method !== 'GET' && method !== 'HEAD') {
-      return SAFE.has(method) ? pass : { ...status('fwd=method'), ...invalidateAfter(engine, {}, x) }
+      return SAFE.has(method)
+        ? pass
+        : { ...status('fwd=method'), ...invalidateAfter(engine, {}, x) }
     }
     const out = (skip && (await skip(x.native))) || obstacle(x) !== undefined
-    const visit = out ? undefined : early && !isPublic && isSomebodys(x) ? undefined : (early?.visit ?? (await begin(x)))
+    const visit = out
+      ? undefined
+      : early && !isPublic && isSomebodys(x)
+        ? undefined
+        : (early?.visit ?? (await begin(x)))
     if (!visit) {
       if (early) early.visit.abandon(early.looking)
       return kept()
@@ -74,7 +82,12 @@ export function cacheFeature<Native>(mount: Mount<Native>): Feature<Native, Earl
     }
     if (refresh !== undefined) {
       visit.token = refresh
-      return await making(visit, found, shelf.flights.begin(visit.place.entry, visit.base.ledger.epoch, false), 'stale')
+      return await making(
+        visit,
+        found,
+        shelf.flights.begin(visit.place.entry, visit.base.ledger.epoch, false),
+        'stale',
+      )
     }
     return found ? await serve(visit, found) : await make(visit, undefined, 'miss')
   }
@@ -82,11 +95,17 @@ export function cacheFeature<Native>(mount: Mount<Native>): Feature<Native, Earl
   /** Answer with what was found, or have it made. */
   async function serve(visit: Visit<Native>, found: Found): Promise<Plan> {
     const { x } = visit
-    const wishes = isAuto ? directivesOf(x.header('cache-control') ?? x.header('pragma')) : undefined
+    const wishes = isAuto
+      ? directivesOf(x.header('cache-control') ?? x.header('pragma'))
+      : undefined
     let worth = worthOf(found)
     if (worth === 'fresh' && isAcceptable(found.entry!, x)) {
       if (!wishes || suits(found.entry!, found, wishes)) {
-        if (isEarly(found)) void claim(visit, found).then((found) => found.lease === 'ours' && refresh(visit, found), () => {})
+        if (isEarly(found))
+          void claim(visit, found).then(
+            (found) => found.lease === 'ours' && refresh(visit, found),
+            () => {},
+          )
         return hit(visit, found, found.near ? 'near' : 'hit')
       }
       if (wishes.has('only-if-cached')) return tooOld(visit, found)
@@ -100,14 +119,21 @@ export function cacheFeature<Native>(mount: Mount<Native>): Feature<Native, Earl
       worth = worthOf(found)
       if (worth === 'fresh' && isAcceptable(found.entry!, x)) return hit(visit, found, 'hit')
     }
-    if (worth !== 'stale' || wishes?.has('no-cache') || !isAcceptable(found.entry!, x)) return await make(visit, found, worth === 'none' ? 'miss' : 'stale')
-    if (found.lease !== 'theirs' && !shelf.flights.get(visit.place.entry) && !refresh(visit, found)) return await make(visit, found, 'stale')
+    if (worth !== 'stale' || wishes?.has('no-cache') || !isAcceptable(found.entry!, x))
+      return await make(visit, found, worth === 'none' ? 'miss' : 'stale')
+    if (found.lease !== 'theirs' && !shelf.flights.get(visit.place.entry) && !refresh(visit, found))
+      return await make(visit, found, 'stale')
     return hit(visit, found, 'stale')
   }
 
   /** Take the lease of an entry that is there, if anybody may wait for anybody here. */
   async function claim(visit: Visit<Native>, found: Found): Promise<Found> {
-    if (mount.lockWait === 0 || shelf.flights.get(visit.place.entry) || engine.passes(visit.place.entry)) return found
+    if (
+      mount.lockWait === 0 ||
+      shelf.flights.get(visit.place.entry) ||
+      engine.passes(visit.place.entry)
+    )
+      return found
     try {
       return await visit.look(true)
     } catch (error) {
@@ -118,7 +144,13 @@ export function cacheFeature<Native>(mount: Mount<Native>): Feature<Native, Earl
 
   /** Is it this request's lot to have an entry made anew before its time (Vattani et al., VLDB 2015)? */
   function isEarly({ entry, validUntil, now }: Found): boolean {
-    if (!mount.background || mount.lockWait === 0 || entry!.staleUntil <= entry!.freshUntil || entry!.cost === 0) return false
+    if (
+      !mount.background ||
+      mount.lockWait === 0 ||
+      entry!.staleUntil <= entry!.freshUntil ||
+      entry!.cost === 0
+    )
+      return false
     return now - entry!.cost * Math.log(1 - Math.random()) >= deadlines(entry!, validUntil!).fresh
   }
 
@@ -129,7 +161,9 @@ export function cacheFeature<Native>(mount: Mount<Native>): Feature<Native, Earl
     if (!mount.background) return false
     const held = lease === 'ours' ? token : ''
     // Nobody's request: an entry that all share must not become somebody's.
-    const hidden = Object.fromEntries([...CONDITIONS, 'cookie', 'cache-control', 'pragma'].map((field) => [field, undefined]))
+    const hidden = Object.fromEntries(
+      [...CONDITIONS, 'cookie', 'cache-control', 'pragma'].map((field) => [field, undefined]),
+    )
     engine.refreshing.set(entry, held)
     const over = x.again(hidden)
     if (over === undefined) engine.refreshing.delete(entry)
@@ -140,24 +174,41 @@ export function cacheFeature<Native>(mount: Mount<Native>): Feature<Native, Earl
     return over !== undefined
   }
 
-  async function hit(visit: Visit<Native>, { entry, validUntil, now }: Pick<Found, 'entry' | 'validUntil' | 'now'>, outcome: Outcome): Promise<Plan> {
+  async function hit(
+    visit: Visit<Native>,
+    { entry, validUntil, now }: Pick<Found, 'entry' | 'validUntil' | 'now'>,
+    outcome: Outcome,
+  ): Promise<Plan> {
     const ttl = Math.floor((deadlines(entry!, validUntil ?? Infinity).fresh - now) / 1000)
     const how = outcome === 'collapsed' ? 'fwd=miss; collapsed' : `hit; ttl=${ttl}`
     engine.count(name, outcome, visit.place.entry)
     const age = { Age: String(ageOf(entry!, now)) }
-    return { reply: await replyFrom(entry!, visit.x, { 'Cache-Status': `turnpike; ${how}`, ...age }) }
+    return {
+      reply: await replyFrom(entry!, visit.x, { 'Cache-Status': `turnpike; ${how}`, ...age }),
+    }
   }
 
   /** Have a response made: by whoever makes it already, in this process or another, or by the handler. */
-  async function make(visit: Visit<Native>, found: Found | undefined, forward: Forward): Promise<Plan> {
+  async function make(
+    visit: Visit<Native>,
+    found: Found | undefined,
+    forward: Forward,
+  ): Promise<Plan> {
     const { x, place, base } = visit
     const { entry } = place
-    if (x.method === 'HEAD' || mount.lockWait === 0 || engine.passes(entry)) return await making(visit, found, undefined, forward)
+    if (x.method === 'HEAD' || mount.lockWait === 0 || engine.passes(entry))
+      return await making(visit, found, undefined, forward)
     const under = shelf.flights.get(entry)
-    const mayJoin = under && (found ? !under.alone : under.alone && under.epoch === base.ledger.epoch)
+    const mayJoin =
+      under && (found ? !under.alone : under.alone && under.epoch === base.ledger.epoch)
     if (mayJoin && found?.lease !== 'ours') {
-      const landed = await within(under.landing, mount.lockWait)
-      if (landed && (await visit.mayShare(landed, found))) return await hit(visit, { entry: landed, validUntil: Infinity, now: visit.now }, 'collapsed')
+      const landed = await within(shelf, under.landing, mount.lockWait)
+      if (landed && (await visit.mayShare(landed, found)))
+        return await hit(
+          visit,
+          { entry: landed, validUntil: Infinity, now: visit.now },
+          'collapsed',
+        )
       return await making(visit, found, undefined, forward)
     }
     const flight = shelf.flights.begin(entry, base.ledger.epoch, found === undefined)
@@ -171,48 +222,23 @@ export function cacheFeature<Native>(mount: Mount<Native>): Feature<Native, Earl
     return await making(visit, later ?? found, flight, forward)
   }
 
-  /** What a promise comes to; undefined when that takes longer than `ms`. */
-  async function within(landing: Promise<Entry | undefined>, ms: number): Promise<Entry | undefined> {
-    const over = new AbortController()
-    const late = shelf.store.sleep(ms, over.signal).then(() => undefined, () => undefined)
-    try {
-      return await Promise.race([landing, late])
-    } finally {
-      over.abort()
-    }
-  }
-
-  /** Wait for another process; gives what there is then, or the lease. */
-  async function elsewhere(visit: Visit<Native>): Promise<Found | undefined> {
-    const { leases } = shelf
-    // Patience is this process's own: a store's clock that is turned by hand would never end it.
-    const until = performance.now() + mount.lockWait
-    let found: Found | undefined
-    for (let pause = 25; ; pause = Math.min(pause * 2, 250)) {
-      const left = until - performance.now()
-      if (left <= 0) return found
-      const outcome = await leases.wait(visit.place.lease, Math.min(left, pause * (0.5 + Math.random())))
-      if (outcome === 'passed') {
-        engine.markPass(visit.place.entry)
-        return found
-      }
-      try {
-        found = await visit.look(true)
-      } catch (error) {
-        engine.without(name, error)
-        return found
-      }
-      if (found.lease === 'ours' || worthOf(found) === 'fresh') return found
-    }
-  }
-
   /** The handler's turn. */
-  async function making(visit: Visit<Native>, found: Found | undefined, flight: Flight | undefined, forward: Forward): Promise<Plan> {
+  async function making(
+    visit: Visit<Native>,
+    found: Found | undefined,
+    flight: Flight | undefined,
+    forward: Forward,
+  ): Promise<Plan> {
     const { x } = visit
     engine.count(name, 'miss', visit.place.entry)
     if (x.method === 'HEAD') return status(`fwd=${forward}`)
     try {
-      return new Making(visit, { origin: found && (await originOf(visit, found)), flight, former: await spare(found), forward }).plan()
+      return new Making(visit, {
+        origin: found && (await originOf(visit, found)),
+        flight,
+        former: await spare(found),
+        forward,
+      }).plan()
     } catch (error) {
       flight?.end()
       throw error
@@ -221,14 +247,25 @@ export function cacheFeature<Native>(mount: Mount<Native>): Feature<Native, Earl
 
   /** What was there before, its body decoded: it may have to be sent at once. */
   async function spare(found: Found | undefined): Promise<Found | undefined> {
-    const entry = found?.validUntil === undefined || found.validUntil === 0 ? undefined : found.entry
+    const entry =
+      found?.validUntil === undefined || found.validUntil === 0 ? undefined : found.entry
     if (!found || !entry) return undefined
     const stored = storedIn(entry)
     if (!stored.packed) return found
-    return { ...found, entry: { ...entry, body: await decoded(entry.body, 'gzip'), extra: { ...stored, packed: false } } }
+    return {
+      ...found,
+      entry: {
+        ...entry,
+        body: await decoded(entry.body, 'gzip'),
+        extra: { ...stored, packed: false },
+      },
+    }
   }
 
-  async function originOf({ base, x }: Visit<Native>, { snapshot }: Found): Promise<Origin | undefined> {
+  async function originOf(
+    { base, x }: Visit<Native>,
+    { snapshot }: Found,
+  ): Promise<Origin | undefined> {
     const { nonce, sequence } = snapshot
     if (nonce !== undefined) return { nonce, sequence }
     try {
@@ -244,7 +281,12 @@ export function cacheFeature<Native>(mount: Mount<Native>): Feature<Native, Earl
     ...(needsOnlyRequest && {
       prepare(x: Exchange<Native>) {
         if (x.method !== 'GET' && x.method !== 'HEAD') return undefined
-        if (obstacle(x) !== undefined || x.isAgain || (!isPublic && x.header('authorization') !== undefined)) return undefined
+        if (
+          obstacle(x) !== undefined ||
+          x.isAgain ||
+          (!isPublic && x.header('authorization') !== undefined)
+        )
+          return undefined
         const visit = new Visit(mount, x)
         if (Array.isArray(tags)) visit.tag(tags)
         return { visit, looking: visit.look() }
@@ -253,19 +295,4 @@ export function cacheFeature<Native>(mount: Mount<Native>): Feature<Native, Earl
     }),
     handle,
   }
-}
-
-/** Does a stored response suit what the client asks for (RFC 9111, 5.2.1)? Only `ttl: 'auto'` asks. */
-function suits(entry: Entry, { validUntil, now }: Found, wishes: Directives): boolean {
-  if (wishes.has('no-cache')) return false
-  const age = ageOf(entry, now)
-  const left = (deadlines(entry, validUntil!).fresh - now) / 1000
-  return age <= (secondsOf(wishes.get('max-age')) ?? Infinity) && left >= (secondsOf(wishes.get('min-fresh')) ?? 0)
-}
-
-/** RFC 9111, 5.2.1.7. */
-function tooOld<Native>(visit: Visit<Native>, { lease }: Found): Plan {
-  if (lease === 'ours') visit.engine.shelf.leases.giveBack(visit.place.lease, visit.token)
-  const detail = 'Nothing is stored that suits the request, and it asks for nothing else.'
-  return { reply: problem({ title: 'Gateway Timeout', status: 504, detail }, visit.x) }
 }

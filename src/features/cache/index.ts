@@ -1,5 +1,14 @@
 /** The response cache: `tp.cache()`, `tp.invalidate()`. */
-import { boolean, callback, check, either, isFunction, optionError, word, type Kind } from '../../check.ts'
+import {
+  boolean,
+  callback,
+  check,
+  either,
+  isFunction,
+  optionError,
+  word,
+  type Kind,
+} from '../../check.ts'
 import { TurnpikeError } from '../../errors.ts'
 import type { Shelf } from '../../caching/shelf.ts'
 import { unlink } from '../../caching/slot.ts'
@@ -42,7 +51,10 @@ export interface CacheControl {
    * Ask the application for these URLs, so that they are cached. Gives how many could be asked for.
    * @param options `server`: the application's http.Server; `concurrency`: how many at once, default 4
    */
-  warm(urls: readonly string[], options: { server: Parameters<typeof dispatch>[0]; concurrency?: number }): Promise<number>
+  warm(
+    urls: readonly string[],
+    options: { server: Parameters<typeof dispatch>[0]; concurrency?: number },
+  ): Promise<number>
   /** What the cache did in this process. */
   stats(): CacheStats
 }
@@ -70,42 +82,58 @@ export interface Caching<Native, Middleware> {
 
 const texts: Kind = {
   expected: 'a list of texts',
-  accepts: (value) => Array.isArray(value) && value.every((each) => typeof each === 'string' && each !== ''),
+  accepts: (value) =>
+    Array.isArray(value) && value.every((each) => typeof each === 'string' && each !== ''),
 }
-const INVALIDATE: Record<string, Kind> = { tags: either(texts, callback), purge: either(texts, callback), soft: boolean, when: callback, fail: word('closed', 'open') }
+const INVALIDATE: Record<string, Kind> = {
+  tags: either(texts, callback),
+  purge: either(texts, callback),
+  soft: boolean,
+  when: callback,
+  fail: word('closed', 'open'),
+}
 
 /** @param open gives the ground and the shelf; it is not asked before something is cached */
 export function caching<Native, Middleware>(
   open: () => { ground: Ground<Native>; shelf: Shelf },
   mount: (feature: Feature<Native>) => Middleware,
-): Caching<Native, Middleware> {
+): { caching: Caching<Native, Middleware>; hitRate(): number | undefined } {
   let made: CacheEngine | undefined
   const engine = (): CacheEngine => {
     if (made) return made
     const { ground, shelf } = open()
-    return (made = new CacheEngine(ground as Ground, shelf))
+    return (made = new CacheEngine(ground, shelf))
   }
   const cache = (options: CacheOptions<Native>): Middleware =>
-    mount(cacheFeature(mountOf(engine, options)) as Feature<Native>)
-  return {
+    mount(cacheFeature(mountOf(engine, options)))
+  const caching: Caching<Native, Middleware> = {
     cache: Object.assign(cache, controlOf(engine)),
     invalidate(options = {}) {
       check('tp.invalidate()', options, INVALIDATE)
-      const handle: Feature<Native>['handle'] = (x) => (x.isAgain ? pass : invalidateAfter(engine(), options, x))
+      const handle: Feature<Native>['handle'] = (x) =>
+        x.isAgain ? pass : invalidateAfter(engine(), options, x)
       return mount({ name: 'invalidate', handle })
     },
   }
+  return { caching, hitRate: () => made?.stats().hitRate }
 }
 
 function controlOf(engine: () => CacheEngine): CacheControl {
   /** Whose entries: nobody's are not everybody's. */
   function tenanted(tenant: string | undefined): void {
     if (tenant === undefined && engine().ground.tenant) {
-      throw new TurnpikeError('TP_KEY', 'tp.cache: the application has tenants: say whose entries are meant ({ tenant }).')
+      throw new TurnpikeError(
+        'TP_KEY',
+        'tp.cache: the application has tenants: say whose entries are meant ({ tenant }).',
+      )
     }
   }
 
-  async function invalidateAll(names: readonly string[], mode: 'hard' | 'soft' | 'glob', tenant: string | undefined): Promise<void> {
+  async function invalidateAll(
+    names: readonly string[],
+    mode: 'hard' | 'soft' | 'glob',
+    tenant: string | undefined,
+  ): Promise<void> {
     tenanted(tenant)
     await engine().ledger(tenant).invalidate(names, mode)
   }
@@ -117,15 +145,32 @@ function controlOf(engine: () => CacheEngine): CacheControl {
       await invalidateAll(what.tags.map(tagField), what.soft ? 'soft' : 'hard', what.tenant)
     },
     async purge(what, { tenant } = {}) {
-      await invalidateAll([typeof what === 'string' ? purgeTag(what) : keyTag(what.key)], 'hard', tenant)
+      await invalidateAll(
+        [typeof what === 'string' ? purgeTag(what) : keyTag(what.key)],
+        'hard',
+        tenant,
+      )
     },
     async invalidatePattern(glob, { dryRun = false, tenant } = {}) {
-      if (typeof glob !== 'string' || glob.includes('\n')) throw optionError('tp.cache.invalidatePattern()', 'glob', glob, "a pattern like '/products/*'")
+      if (typeof glob !== 'string' || glob.includes('\n'))
+        throw optionError(
+          'tp.cache.invalidatePattern()',
+          'glob',
+          glob,
+          "a pattern like '/products/*'",
+        )
       if (!dryRun) await invalidateAll([glob], 'glob', tenant)
       tenanted(tenant)
       const { shelf, ground } = engine()
-      const readable = glob.split(/([*?]+)/).map((piece, i) => (i % 2 === 1 || piece === '' ? piece : part(piece, Infinity))).join('')
-      const pattern = ground.keys.key('cache', tenant === undefined ? '*' : `${part(tenant, 32)}=*`, `${readable.replaceAll('?', '*')}*`)
+      const readable = glob
+        .split(/([*?]+)/)
+        .map((piece, i) => (i % 2 === 1 || piece === '' ? piece : part(piece, Infinity)))
+        .join('')
+      const pattern = ground.keys.key(
+        'cache',
+        tenant === undefined ? '*' : `${part(tenant, 32)}=*`,
+        `${readable.replaceAll('?', '*')}*`,
+      )
       let count = 0
       for await (const keys of shelf.store.scan(pattern)) {
         const found = keys.filter((key) => isOf(tenant, key) && matches(glob, pathIn(key)))
@@ -136,7 +181,8 @@ function controlOf(engine: () => CacheEngine): CacheControl {
     },
     clear: async ({ tenant } = {}) => await invalidateAll([EVERYTHING], 'hard', tenant),
     async warm(urls, { server, concurrency = 4 }) {
-      if (!server || !isFunction(server.emit)) throw optionError('tp.cache.warm()', 'server', server, "the application's http.Server")
+      if (!server || !isFunction(server.emit))
+        throw optionError('tp.cache.warm()', 'server', server, "the application's http.Server")
       const queue = [...urls]
       const work = async (): Promise<void> => {
         for (let url = queue.shift(); url !== undefined; url = queue.shift()) {
@@ -154,7 +200,8 @@ function controlOf(engine: () => CacheEngine): CacheControl {
 const anyText: Kind = { expected: 'a text', accepts: (value) => typeof value === 'string' }
 
 /** Without a tenant only the entries of nobody's are meant. */
-const isOf = (tenant: string | undefined, key: string): boolean => tenant !== undefined || !key.slice(key.indexOf('{'), key.indexOf('}')).includes('=')
+const isOf = (tenant: string | undefined, key: string): boolean =>
+  tenant !== undefined || !key.slice(key.indexOf('{'), key.indexOf('}')).includes('=')
 
 /** The path at the end of an entry's key, as it was written. */
 function pathIn(key: string): string {

@@ -11,7 +11,11 @@ type Passing = Exclude<Plan, { reply: NonNullable<Plan['reply']> }>
  * Invalidates the target of a request that succeeded, what its Location and Content-Location name on
  * this host (RFC 9111, 4.4), and what the options say: before the client can see the end.
  */
-export function invalidateAfter<Native>(engine: CacheEngine, options: InvalidateOptions<Native>, x: Exchange<Native>): Passing {
+export function invalidateAfter<Native>(
+  engine: CacheEngine,
+  options: InvalidateOptions<Native>,
+  x: Exchange<Native>,
+): Passing {
   const { tags = [], purge = [], soft = false, when = succeeded, fail = 'closed' } = options
 
   async function seal(status: number, field: (name: string) => string | undefined): Promise<void> {
@@ -21,7 +25,12 @@ export function invalidateAfter<Native>(engine: CacheEngine, options: Invalidate
     const named = (typeof tags === 'function' ? await tags(x.native) : tags).map(tagField)
     const own = [x.url, ...targetsOf(x, field)].map((url) => urlTags(url).all)
     try {
-      await engine.ledger(tenant).invalidate([...new Set([...named, ...paths.map(purgeTag), ...own])], soft ? 'soft' : 'hard')
+      await engine
+        .ledger(tenant)
+        .invalidate(
+          [...new Set([...named, ...paths.map(purgeTag), ...own])],
+          soft ? 'soft' : 'hard',
+        )
     } catch (error) {
       if (fail === 'closed') throw error
       engine.ground.events.emit('error', { feature: 'cache', name: 'invalidate', error })

@@ -14,10 +14,15 @@ export function split(url: string): [path: string, query: string] {
 const UTM = ['utm_*'] as const
 
 /** The part of a query that tells resources apart, as it was written. */
-export function queryOf(query: string, { allow, ignore = UTM, sort = false }: QueryOptions = {}): string {
+export function queryOf(
+  query: string,
+  { allow, ignore = UTM, sort = false }: QueryOptions = {},
+): string {
   if (query === '') return ''
   const pairs = query.split('&').map((pair) => [nameOf(pair), pair] as const)
-  const kept = pairs.filter(([name]) => (!allow || allow.includes(name)) && !ignore.some((each) => isLike(each, name)))
+  const kept = pairs.filter(
+    ([name]) => (!allow || allow.includes(name)) && !ignore.some((each) => isLike(each, name)),
+  )
   if (sort) kept.sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
   return kept.map(([, pair]) => pair).join('&')
 }
@@ -67,20 +72,53 @@ export interface Identity {
   readonly tags: readonly string[]
 }
 
-/** The identity of a request's resource. @param key the application's own, in place of the URL */
-export function identityOf(x: Exchange, key: Subject | undefined, scope: string | undefined, query?: QueryOptions): Identity {
+/** What supertest asks: a new port of this machine for each request. */
+const TEST_HOST = /^(127\.0\.0\.1|\[::1\]|localhost):\d+$/
+
+/** How a resource is told from others. */
+export interface IdentityOptions {
+  /** The application's own key, in place of the URL. */
+  key?: Subject | undefined
+  scope?: string | undefined
+  query?: QueryOptions | undefined
+  /** Do the ports of this machine not matter? In unit tests over the in-process engine they change with each request. */
+  anyPort?: boolean
+}
+
+export function identityOf(
+  x: Exchange,
+  { key, scope, query, anyPort = false }: IdentityOptions,
+): Identity {
   const [path, all] = split(x.url)
   const { all: allTag, exact } = urlTags(x.url)
-  const place = key === undefined ? ['url', x.secure ? 'https' : 'http', x.host ?? '', path, queryOf(all, query)] : ['key', ...[key].flat()]
+  const place =
+    key === undefined
+      ? [
+          'url',
+          x.secure ? 'https' : 'http',
+          anyPort ? (x.host ?? '').replace(TEST_HOST, '$1') : (x.host ?? ''),
+          path,
+          queryOf(all, query),
+        ]
+      : ['key', ...[key].flat()]
   const hash = digest([...place, ...(scope === undefined ? [] : ['scope', scope])])
   const name = key === undefined ? path : [key].flat().join(':')
-  return { hash, path: name, readable: part(name, 100), tags: key === undefined ? [allTag, exact] : [allTag, exact, keyTag(key)] }
+  return {
+    hash,
+    path: name,
+    readable: part(name, 100),
+    tags: key === undefined ? [allTag, exact] : [allTag, exact, keyTag(key)],
+  }
 }
 
 /** The variant that a request asks for, by the headers that the response varies by (RFC 9111, 4.1). */
-export function variantOf(names: readonly string[], header: (name: string) => string | undefined): string {
+export function variantOf(
+  names: readonly string[],
+  header: (name: string) => string | undefined,
+): string {
   return `:v${digest(names.flatMap((name) => [name, normal(header(name))])).slice(0, 22)}`
 }
 
 /** White space between members of a list does not matter; an absent field is not an empty one. */
-const normal = (value: string | undefined): string => (value === undefined ? '-' : `+${value.trim().replace(/\s*,\s*/g, ',')}`)
+const normal = (value: string | undefined): string =>
+  value === undefined ? '-' : `+${value.trim().replace(/\s*,\s*/g, ',')}`

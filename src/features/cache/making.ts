@@ -36,14 +36,21 @@ export class Making<Native> {
   #verdict: Verdict | undefined
   #entry: Entry | undefined
   #settled = false
+  /** What was said of an answer that took the handler's place. */
+  #status: string | undefined
 
   constructor(visit: Visit<Native>, options: MakingOptions) {
     this.#visit = visit
     this.#options = options
     this.#began = visit.engine.shelf.store.steady()
     const { x } = visit
-    const conditions = new Map<string, string | undefined>(CONDITIONS.map((name) => [name, x.header(name)]))
-    this.#asked = { method: x.method, header: (name) => (conditions.has(name) ? conditions.get(name) : x.header(name)) }
+    const conditions = new Map<string, string | undefined>(
+      CONDITIONS.map((name) => [name, x.header(name)]),
+    )
+    this.#asked = {
+      method: x.method,
+      header: (name) => (conditions.has(name) ? conditions.get(name) : x.header(name)),
+    }
   }
 
   /** The plan that carries it out. */
@@ -81,7 +88,8 @@ export class Making<Native> {
     const { etag, fields } = storedIn(former)
     const modified = fields.find(([name]) => name === 'last-modified')?.[1]
     return {
-      ...(fields.some(([name]) => name === 'etag') && etag !== undefined && { 'if-none-match': etag }),
+      ...(fields.some(([name]) => name === 'etag') &&
+        etag !== undefined && { 'if-none-match': etag }),
       ...(typeof modified === 'string' && { 'if-modified-since': modified }),
     }
   }
@@ -104,7 +112,8 @@ export class Making<Native> {
     if (scope === undefined && !isPublic && isPersonal(x.native)) return no('session')
     const length = Number(head.headers['content-length'] ?? 0)
     if (length > mount.maxBodyBytes) return no('size')
-    const authorized = mount.rules.ttl === 'auto' && !isPublic && x.header('authorization') !== undefined
+    const authorized =
+      mount.rules.ttl === 'auto' && !isPublic && x.header('authorization') !== undefined
     const response = this.#isRevalidation(head) ? this.#merged(head) : head
     return judge(response, { ...mount.rules, authorized }, now)
   }
@@ -147,7 +156,9 @@ export class Making<Native> {
     const vary = [...new Set([...varyOf(response), ...mount.vary])].sort()
     const variant = vary.length > 0 ? variantOf(vary, header) : ''
     const kept = storedOf(response, vary, variant)
-    const extra: Stored = former ? { ...kept, packed: storedIn(former).packed, length: storedIn(former).length } : kept
+    const extra: Stored = former
+      ? { ...kept, packed: storedIn(former).packed, length: storedIn(former).length }
+      : kept
     const { origin } = this.#options
     const { freshFor, staleFor, errorFor, initialAge } = verdict
     const freshUntil = now + freshFor
@@ -178,11 +189,16 @@ export class Making<Native> {
       const { error } = deadlines(former, this.#options.former!.validUntil!)
       if (now >= error) return undefined
       engine.count(mount.name, 'stale', place.entry)
-      return immediate(replyFrom(former, x, this.#fields(former, `fwd=stale; fwd-status=${sent.status}`)))
+      return immediate(
+        replyFrom(former, x, this.#fields(former, `fwd=stale; fwd-status=${sent.status}`)),
+      )
     }
     const entry = this.#entryOf(sent)
     if (this.#isRevalidation(sent)) {
-      const whole = entry ?? { ...former!, extra: { ...storedIn(former!), fields: storedFields(this.#merged(sent)) } }
+      const whole = entry ?? {
+        ...former!,
+        extra: { ...storedIn(former!), fields: storedFields(this.#merged(sent)) },
+      }
       return immediate(replyFrom(whole, x, this.#fields(whole, 'fwd=stale; fwd-status=304')))
     }
     if (entry === undefined || !isConditional(x)) return undefined
@@ -190,13 +206,18 @@ export class Making<Native> {
   }
 
   #fields(entry: Entry, status: string): Headers {
+    this.#status = status
     const age = Math.floor((this.#visit.now - entry.storedAt + entry.initialAge) / 1000)
     return { 'Cache-Status': `turnpike; ${status}`, Age: String(Math.max(0, age)) }
   }
 
   #head(): Headers {
     const { forward } = this.#options
-    const isStored = this.#verdict?.store === true && this.#options.origin !== undefined && this.#visit.x.method === 'GET'
+    if (this.#status !== undefined) return { 'Cache-Status': `turnpike; ${this.#status}` }
+    const isStored =
+      this.#verdict?.store === true &&
+      this.#options.origin !== undefined &&
+      this.#visit.x.method === 'GET'
     return { 'Cache-Status': `turnpike; fwd=${forward}${isStored ? '; stored' : ''}` }
   }
 
@@ -212,4 +233,5 @@ export class Making<Native> {
 }
 
 /** Only what has to be decoded is waited for: a former entry comes here decoded. */
-const immediate = (reply: Reply | Promise<Reply>): Reply | undefined => (reply instanceof Promise ? undefined : reply)
+const immediate = (reply: Reply | Promise<Reply>): Reply | undefined =>
+  reply instanceof Promise ? undefined : reply

@@ -1,5 +1,17 @@
 /** The options of one `tp.cache()`, checked and worked out. */
-import { boolean, callback, check, either, identifier, isFunction, isObject, optionError, whole, word, type Kind } from '../../check.ts'
+import {
+  boolean,
+  callback,
+  check,
+  either,
+  identifier,
+  isFunction,
+  isObject,
+  optionError,
+  whole,
+  word,
+  type Kind,
+} from '../../check.ts'
 import { duration, durations, milliseconds } from '../../duration.ts'
 import type { CacheEngine } from './engine.ts'
 import type { CacheOptions } from './options.ts'
@@ -23,7 +35,8 @@ export interface Mount<Native> {
 
 const names: Kind = {
   expected: 'a list of texts',
-  accepts: (value) => Array.isArray(value) && value.every((each) => typeof each === 'string' && each !== ''),
+  accepts: (value) =>
+    Array.isArray(value) && value.every((each) => typeof each === 'string' && each !== ''),
 }
 
 const KINDS: Record<string, Kind> = {
@@ -39,12 +52,18 @@ const KINDS: Record<string, Kind> = {
   staleWhileRevalidate: durations,
   staleIfError: durations,
   refresh: word('background', 'foreground'),
-  jitter: { expected: 'a number from 0 to 1', accepts: (value) => typeof value === 'number' && value >= 0 && value <= 1 },
+  jitter: {
+    expected: 'a number from 0 to 1',
+    accepts: (value) => typeof value === 'number' && value >= 0 && value <= 1,
+  },
   lockWait: durations,
   lockTtl: durations,
   maxBodyBytes: whole(0),
   compress: boolean,
-  near: either(boolean, { expected: '{ maxBytes }', accepts: (value) => isObject(value) && whole(1).accepts(value['maxBytes']) }),
+  near: either(boolean, {
+    expected: '{ maxBytes }',
+    accepts: (value) => isObject(value) && whole(1).accepts(value['maxBytes']),
+  }),
   targeted: names,
   name: identifier,
 }
@@ -53,16 +72,40 @@ const NEAR_BYTES = 32 * 1024 * 1024
 const WHERE = 'tp.cache()'
 
 /** @throws TP_OPTION for an option that cannot be used */
-export function mountOf<Native>(open: () => CacheEngine, options: CacheOptions<Native>): Mount<Native> {
+export function mountOf<Native>(
+  open: () => CacheEngine,
+  options: CacheOptions<Native>,
+): Mount<Native> {
   check(WHERE, options, KINDS)
-  if (options.ttl === undefined) throw optionError(WHERE, 'ttl', undefined, "a duration like '5m', or 'auto' to go by the response's Cache-Control")
+  if (options.ttl === undefined)
+    throw optionError(
+      WHERE,
+      'ttl',
+      undefined,
+      "a duration like '5m', or 'auto' to go by the response's Cache-Control",
+    )
   check(`${WHERE}: query`, options.query ?? {}, { allow: names, ignore: names, sort: boolean })
-  const { ttl, near = false, jitter = 0.1, lockWait = '2s', lockTtl = '10s', vary = [], targeted = ['CDN-Cache-Control'] } = options
+  const {
+    ttl,
+    near = false,
+    jitter = 0.1,
+    lockWait = '2s',
+    lockTtl = '10s',
+    vary = [],
+    targeted = ['CDN-Cache-Control'],
+  } = options
   const { refresh = isFunction(options.scope) ? 'foreground' : 'background' } = options
   if (refresh === 'background' && options.scope) {
-    throw optionError(WHERE, 'refresh', refresh, "'foreground' with scope: a request that nobody waits for is nobody's")
+    throw optionError(
+      WHERE,
+      'refresh',
+      refresh,
+      "'foreground' with scope: a request that nobody waits for is nobody's",
+    )
   }
-  const optional = (option: 'negativeTtl' | 'staleWhileRevalidate' | 'staleIfError'): number | undefined =>
+  const optional = (
+    option: 'negativeTtl' | 'staleWhileRevalidate' | 'staleIfError',
+  ): number | undefined =>
     options[option] === undefined ? undefined : milliseconds(options[option])
   return {
     engine: open(),

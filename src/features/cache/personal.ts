@@ -11,5 +11,9 @@ interface Owned {
 export function isPersonal(native: unknown): boolean {
   const { session, user, state } = native as Owned
   if (user || state?.user) return true
-  return typeof session === 'object' && session !== null && Object.keys(session).some((name) => name !== 'cookie')
+  return (
+    typeof session === 'object' &&
+    session !== null &&
+    Object.keys(session).some((name) => name !== 'cookie')
+  )
 }

@@ -24,7 +24,13 @@ export interface Rules {
 /** Stored for so long, in ms; or not, and why. */
 export type Verdict =
   | { readonly store: false; readonly why: string }
-  | { readonly store: true; readonly freshFor: number; readonly staleFor: number; readonly errorFor: number; readonly initialAge: number }
+  | {
+      readonly store: true
+      readonly freshFor: number
+      readonly staleFor: number
+      readonly errorFor: number
+      readonly initialAge: number
+    }
 
 /** Final statuses that are understood here, and whose meaning does not depend on the moment. */
 const GOOD = new Set([200, 203, 204, 300, 301, 308])
@@ -44,7 +50,8 @@ export function judge(response: Candidate, rules: Rules, now: number): Verdict {
   const { status } = response
   const auto = rules.ttl === 'auto'
   const bad = BAD.has(status)
-  if (bad ? rules.negativeTtl === undefined : !(auto ? EXPLICIT : GOOD).has(status)) return refuse(`status-${status}`)
+  if (bad ? rules.negativeTtl === undefined : !(auto ? EXPLICIT : GOOD).has(status))
+    return refuse(`status-${status}`)
   if (response.headers['set-cookie'] !== undefined) return refuse('set-cookie')
   if (varyOf(response).includes('*')) return refuse('vary')
   if (response.headers['content-range'] !== undefined) return refuse('content-range')
@@ -54,14 +61,25 @@ export function judge(response: Candidate, rules: Rules, now: number): Verdict {
     // A targeted field overrides Cache-Control, except where that forbids what cannot be taken back.
     if (directives.has(name) || (!auto && general.has(name))) return refuse(name)
   }
-  if (rules.authorized && !['public', 's-maxage', 'must-revalidate'].some((name) => directives.has(name))) return refuse('authorization')
+  if (
+    rules.authorized &&
+    !['public', 's-maxage', 'must-revalidate'].some((name) => directives.has(name))
+  )
+    return refuse('authorization')
   const initialAge = ageOf(response, now)
-  const lifetime = auto ? explicitLifetime(response, directives, directives !== general, now) : Number(rules.ttl)
-  const limit = bad ? Math.min(rules.negativeTtl!, auto ? (lifetime ?? 0) : Infinity) : (lifetime ?? 0)
+  const lifetime = auto
+    ? explicitLifetime(response, directives, directives !== general, now)
+    : rules.ttl
+  const limit = bad
+    ? Math.min(rules.negativeTtl!, auto ? (lifetime ?? 0) : Infinity)
+    : (lifetime ?? 0)
   const freshFor = auto ? limit - initialAge : Math.ceil(limit * (1 - rules.jitter * Math.random()))
   if (!(freshFor > 0)) return refuse('stale')
   // 4.2.4; s-maxage implies proxy-revalidate (5.2.2.10).
-  const strict = directives.has('must-revalidate') || directives.has('proxy-revalidate') || (auto && directives.has('s-maxage'))
+  const strict =
+    directives.has('must-revalidate') ||
+    directives.has('proxy-revalidate') ||
+    (auto && directives.has('s-maxage'))
   const lenience = (option: number | undefined, name: string): number =>
     strict ? 0 : (option ?? (auto ? (secondsOf(directives.get(name)) ?? 0) * 1000 : 0))
   return {
@@ -84,7 +102,12 @@ function targetedOf(response: Candidate, { ttl, targeted }: Rules): Directives |
 }
 
 /** 4.2.1, in ms; undefined where the response says nothing. There are no heuristics here (4.2.2 only allows them). */
-function explicitLifetime(response: Candidate, directives: Directives, isTargeted: boolean, now: number): number | undefined {
+function explicitLifetime(
+  response: Candidate,
+  directives: Directives,
+  isTargeted: boolean,
+  now: number,
+): number | undefined {
   for (const name of ['s-maxage', 'max-age']) {
     // What cannot be read counts as stale.
     if (directives.has(name)) return (secondsOf(directives.get(name)) ?? 0) * 1000
@@ -103,36 +126,60 @@ function ageOf(response: Candidate, now: number): number {
   return Math.max(apparent, (secondsOf(first!.trim()) ?? 0) * 1000)
 }
 
-const HTTP_DATE = /^(?:[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT|[A-Z][a-z]+, \d{2}-[A-Z][a-z]{2}-\d{2} \d{2}:\d{2}:\d{2} GMT|[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d{2}:\d{2}:\d{2} \d{4})$/
+const HTTP_DATE =
+  /^(?:[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT|[A-Z][a-z]+, \d{2}-[A-Z][a-z]{2}-\d{2} \d{2}:\d{2}:\d{2} GMT|[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d{2}:\d{2}:\d{2} \d{4})$/
 
 /** An HTTP-date (RFC 9110, 5.6.7) in ms since the epoch. */
 export function dateOf(text: string | undefined): number | undefined {
   if (text === undefined || !HTTP_DATE.test(text)) return undefined
-  const ms = Date.parse(/GMT$/.test(text) ? text : `${text} GMT`)
+  const ms = Date.parse(text.endsWith('GMT') ? text : `${text} GMT`)
   return Number.isNaN(ms) ? undefined : ms
 }
 
 /** The names in Vary, in lower case and order. */
 export function varyOf(response: Candidate): string[] {
-  const names = (fieldOf(response, 'vary') ?? '').toLowerCase().split(',').map((name) => name.trim())
+  const names = (fieldOf(response, 'vary') ?? '')
+    .toLowerCase()
+    .split(',')
+    .map((name) => name.trim())
   return [...new Set(names.filter((name) => name !== ''))].sort()
 }
 
 /** Fields that are not stored (3.1), besides those that Connection names. */
 const HOP_BY_HOP = new Set([
-  'age', 'connection', 'content-length', 'keep-alive', 'proxy-authenticate', 'proxy-authentication-info', 'proxy-authorization',
-  'proxy-connection', 'set-cookie', 'te', 'trailer', 'transfer-encoding', 'upgrade',
+  'age',
+  'connection',
+  'content-length',
+  'keep-alive',
+  'proxy-authenticate',
+  'proxy-authentication-info',
+  'proxy-authorization',
+  'proxy-connection',
+  'set-cookie',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
 ])
 
 /** The fields of a response that are stored with it. */
-export function storedFields(response: Candidate): [name: string, value: string | readonly string[]][] {
-  const named = (fieldOf(response, 'connection') ?? '').toLowerCase().split(',').map((name) => name.trim())
-  return Object.entries(response.headers).filter(([name]) => !HOP_BY_HOP.has(name) && !named.includes(name))
+export function storedFields(
+  response: Candidate,
+): [name: string, value: string | readonly string[]][] {
+  const named = (fieldOf(response, 'connection') ?? '')
+    .toLowerCase()
+    .split(',')
+    .map((name) => name.trim())
+  return Object.entries(response.headers).filter(
+    ([name]) => !HOP_BY_HOP.has(name) && !named.includes(name),
+  )
 }
 
 /** The groups that a response names itself: Cache-Groups (RFC 9875), Surrogate-Key, Cache-Tag. */
 export function groupsOf(response: Candidate): string[] {
-  const groups = [...(fieldOf(response, 'cache-groups') ?? '').matchAll(/"((?:\\["\\]|[^"\\])*)"/g)].map(([, group]) => group!.replace(/\\(.)/g, '$1'))
+  const groups = [
+    ...(fieldOf(response, 'cache-groups') ?? '').matchAll(/"((?:\\["\\]|[^"\\])*)"/g),
+  ].map(([, group]) => group!.replace(/\\(.)/g, '$1'))
   const keys = (fieldOf(response, 'surrogate-key') ?? '').split(/\s+/)
   const tags = (fieldOf(response, 'cache-tag') ?? '').split(',').map((tag) => tag.trim())
   return [...groups, ...keys, ...tags].filter((tag) => tag !== '')

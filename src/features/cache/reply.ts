@@ -14,7 +14,8 @@ export const CONDITIONS = ['if-none-match', 'if-modified-since', 'if-range', 'ra
 /** What an answer depends on. */
 export type Asked = Pick<Exchange, 'method' | 'header'>
 
-export const isConditional = (x: Asked): boolean => CONDITIONS.some((name) => x.header(name) !== undefined)
+export const isConditional = (x: Asked): boolean =>
+  CONDITIONS.some((name) => x.header(name) !== undefined)
 
 /** How old an entry is, in whole seconds (RFC 9111, 4.2.3). */
 export const ageOf = ({ storedAt, initialAge }: Entry, now: number): number =>
@@ -23,7 +24,11 @@ export const ageOf = ({ storedAt, initialAge }: Entry, now: number): number =>
 /** May the entry be sent to this client, decoded here if need be? */
 export function isAcceptable(entry: Entry, x: Asked): boolean {
   const { coding } = storedIn(entry)
-  return coding === undefined || acceptsCoding(x.header('accept-encoding'), coding) || isDecodable(coding)
+  return (
+    coding === undefined ||
+    acceptsCoding(x.header('accept-encoding'), coding) ||
+    isDecodable(coding)
+  )
 }
 
 /** @param added fields of the cache's own: Cache-Status and, for what was stored before, Age */
@@ -40,20 +45,29 @@ export function replyFrom(entry: Entry, x: Asked, added: Headers): Reply | Promi
   }
   Object.assign(headers, added)
   const range = ok && x.method === 'GET' ? x.header('range') : undefined
-  if (range !== undefined && isSameRange(x.header('if-range'), dateOf(x.header('if-range')), stored) && coding === undefined) {
+  if (
+    range !== undefined &&
+    isSameRange(x.header('if-range'), dateOf(x.header('if-range')), stored) &&
+    coding === undefined
+  ) {
     const answer = (body: Buffer): Reply => part(headers, body, range)
     return packed ? decoded(entry.body, 'gzip').then(answer) : answer(entry.body)
   }
   return whole(entry, x, headers)
 }
 
-function whole(entry: Entry, x: Asked, headers: Record<string, string | readonly string[]>): Reply | Promise<Reply> {
+function whole(
+  entry: Entry,
+  x: Asked,
+  headers: Record<string, string | readonly string[]>,
+): Reply | Promise<Reply> {
   const { status, coding, packed, etag } = storedIn(entry)
   const { body } = entry
   const accepts = x.header('accept-encoding')
   if (packed) {
     headers['vary'] = withMember(headers['vary'], 'Accept-Encoding')
-    if (!acceptsCoding(accepts, 'gzip')) return decoded(body, 'gzip').then((body) => ({ status, headers, body }))
+    if (!acceptsCoding(accepts, 'gzip'))
+      return decoded(body, 'gzip').then((body) => ({ status, headers, body }))
     headers['content-encoding'] = 'gzip'
     // Another representation than the one that the validator was made for (RFC 9110, 8.8.3.3).
     if (etag !== undefined && !etag.startsWith('W/')) headers['etag'] = `W/${etag}`
@@ -68,16 +82,26 @@ function whole(entry: Entry, x: Asked, headers: Record<string, string | readonly
 
 function withMember(field: string | readonly string[] | undefined, member: string): string {
   const present = [field ?? []].flat().join(', ')
-  return present.toLowerCase().includes(member.toLowerCase()) ? present : [present, member].filter(Boolean).join(', ')
+  return present.toLowerCase().includes(member.toLowerCase())
+    ? present
+    : [present, member].filter(Boolean).join(', ')
 }
 
 /** 206, 416, or the whole (RFC 9110, 14.2). */
-function part(headers: Record<string, string | readonly string[]>, body: Buffer, range: string): Reply {
+function part(
+  headers: Record<string, string | readonly string[]>,
+  body: Buffer,
+  range: string,
+): Reply {
   const slice = sliceOf(range, body.length)
   if (slice === undefined) return { status: 200, headers, body }
   if (slice === 'unsatisfiable') {
     delete headers['content-type']
-    return { status: 416, headers: { ...headers, 'content-range': `bytes */${body.length}` }, body: '' }
+    return {
+      status: 416,
+      headers: { ...headers, 'content-range': `bytes */${body.length}` },
+      body: '',
+    }
   }
   const { first, last } = slice
   headers['content-range'] = `bytes ${first}-${last}/${body.length}`

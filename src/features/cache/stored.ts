@@ -32,18 +32,25 @@ export interface Marker {
 }
 
 export const storedIn = (entry: Entry): Stored => entry.extra as Stored
-export const markerIn = (entry: Entry | undefined): readonly string[] | undefined => (entry?.extra as Marker | undefined)?.marker
+export const markerIn = (entry: Entry | undefined): readonly string[] | undefined =>
+  (entry?.extra as Marker | undefined)?.marker
 
-const TEXT = /^(?:text\/|application\/(?:[\w.+-]*\+)?(?:json|xml|javascript|x-javascript|ld)|image\/svg\+xml)/i
+const TEXT =
+  /^(?:text\/|application\/(?:[\w.+-]*\+)?(?:json|xml|javascript|x-javascript|ld)|image\/svg\+xml)/i
 const PACK_FROM = 1024
 /** Compressing this much takes less than a millisecond; more is done beside the event loop. */
 const PACK_AT_ONCE = 32_768
 
 /** A weak validator for a body (RFC 9110, 8.8.1): a compressor further out may recode it. */
-export const etagFor = (body: Buffer): string => `W/"${createHash('sha256').update(body).digest('base64url').slice(0, 27)}"`
+export const etagFor = (body: Buffer): string =>
+  `W/"${createHash('sha256').update(body).digest('base64url').slice(0, 27)}"`
 
 /** The part of an entry that is about the response. @param varied the request's variant by its Vary */
-export function storedOf(response: Candidate & { body: Buffer }, vary: readonly string[], variant: string): Stored {
+export function storedOf(
+  response: Candidate & { body: Buffer },
+  vary: readonly string[],
+  variant: string,
+): Stored {
   const etag = fieldOf(response, 'etag')
   const lastModified = dateOf(fieldOf(response, 'last-modified'))
   const coding = fieldOf(response, 'content-encoding')?.toLowerCase()
@@ -65,9 +72,12 @@ export function storedOf(response: Candidate & { body: Buffer }, vary: readonly 
 export function packed(entry: Entry): Entry | Promise<Entry> {
   const stored = storedIn(entry)
   const type = String(stored.fields.find(([name]) => name === 'content-type')?.[1] ?? '')
-  if (stored.coding !== undefined || entry.body.length <= PACK_FROM || !TEXT.test(type)) return entry
+  if (stored.coding !== undefined || entry.body.length <= PACK_FROM || !TEXT.test(type))
+    return entry
   const withBody = (body: Buffer): Entry =>
-    body.length < entry.body.length * 0.9 ? { ...entry, body, extra: { ...stored, packed: true } satisfies Stored } : entry
+    body.length < entry.body.length * 0.9
+      ? { ...entry, body, extra: { ...stored, packed: true } satisfies Stored }
+      : entry
   if (entry.body.length <= PACK_AT_ONCE) return withBody(gzipSync(entry.body, { level: 1 }))
   return promisify(gzip)(entry.body, { level: 1 }).then(withBody)
 }
@@ -83,4 +93,5 @@ const DECODERS: Record<string, (body: Buffer) => Promise<Buffer>> = {
 export const isDecodable = (coding: string): boolean => Object.hasOwn(DECODERS, coding)
 
 /** A body without its coding. */
-export const decoded = async (body: Buffer, coding: string): Promise<Buffer> => await DECODERS[coding]!(body)
+export const decoded = async (body: Buffer, coding: string): Promise<Buffer> =>
+  await DECODERS[coding]!(body)

@@ -3,6 +3,7 @@ import type { Entry } from '../../caching/entry.ts'
 import type { Found, Place } from '../../caching/shelf.ts'
 import { missingFrom } from '../../caching/validity.ts'
 import type { Exchange } from '../../http/exchange.ts'
+import type { Subject } from '../../store/keys.ts'
 import type { CacheEngine } from './engine.ts'
 import { worthOf } from './engine.ts'
 import { tagField } from '../../caching/names.ts'
@@ -24,11 +25,22 @@ export class Visit<Native> {
   /** Names our attempt to make the entry; '': none is wanted. */
   token = ''
 
-  constructor(mount: Mount<Native>, x: Exchange<Native>, key?: Parameters<typeof identityOf>[1], scope?: string, tenant?: string) {
+  constructor(
+    mount: Mount<Native>,
+    x: Exchange<Native>,
+    key?: Subject,
+    scope?: string,
+    tenant?: string,
+  ) {
     this.mount = mount
     this.engine = mount.engine
     this.x = x
-    this.identity = identityOf(x, key, scope, mount.options.query)
+    this.identity = identityOf(x, {
+      key,
+      scope,
+      query: mount.options.query,
+      anyPort: mount.engine.shelf.store.kind === 'memory',
+    })
     this.tags = [...this.identity.tags]
     this.base = this.engine.place(this.identity.hash, this.identity.readable, tenant)
     const names = this.engine.vary.get(this.base.entry) ?? mount.vary
@@ -60,9 +72,16 @@ export class Visit<Native> {
       const near = shelf.near(mount.near).look(place)
       if (near) return near
     }
-    const isWanted = mount.lockWait > 0 && x.method === 'GET' && !x.isAgain && !engine.passes(place.entry)
+    const isWanted =
+      mount.lockWait > 0 && x.method === 'GET' && !x.isAgain && !engine.passes(place.entry)
     this.token = isWanted && (force || !shelf.flights.get(place.entry)) ? shelf.leases.token() : ''
-    const found = await shelf.look(place, { token: this.token, leaseMs: mount.lockTtl, tags: this.tags, force, budget: x.budget })
+    const found = await shelf.look(place, {
+      token: this.token,
+      leaseMs: mount.lockTtl,
+      tags: this.tags,
+      force,
+      budget: x.budget,
+    })
     const names = found.validUntil === undefined ? undefined : markerIn(found.entry)
     if (names === undefined) {
       if (mount.near > 0 && worthOf(found) === 'fresh') shelf.near(mount.near).keep(place, found)
@@ -77,7 +96,10 @@ export class Visit<Native> {
   /** Give a lease back that is not needed after all. */
   abandon(looking: Promise<Found>): void {
     const { token, place } = this
-    looking.then(({ lease }) => lease === 'ours' && this.engine.shelf.leases.giveBack(place.lease, token), () => {})
+    looking.then(
+      ({ lease }) => lease === 'ours' && this.engine.shelf.leases.giveBack(place.lease, token),
+      () => {},
+    )
   }
 
   /**
@@ -90,7 +112,8 @@ export class Visit<Native> {
     if (!isAcceptable(entry, this.x) || this.base.ledger.owes(entry)) return false
     if (!found) return true
     let { snapshot } = found
-    const isYounger = entry.sequence >= snapshot.sequence && (snapshot.nonce ?? entry.nonce) === entry.nonce
+    const isYounger =
+      entry.sequence >= snapshot.sequence && (snapshot.nonce ?? entry.nonce) === entry.nonce
     if (isYounger) return this.now < entry.freshUntil
     if (missingFrom(snapshot, entry.tags).length > 0) {
       try {
@@ -100,6 +123,9 @@ export class Visit<Native> {
         return false
       }
     }
-    return worthOf({ entry, validUntil: this.base.ledger.validity(entry, snapshot), now: this.now }) === 'fresh'
+    return (
+      worthOf({ entry, validUntil: this.base.ledger.validity(entry, snapshot), now: this.now }) ===
+      'fresh'
+    )
   }
 }

@@ -5,36 +5,14 @@ import type { Origin } from '../../caching/ledger.ts'
 import { digest } from '../../caching/names.ts'
 import type { Found, Place, Shelf } from '../../caching/shelf.ts'
 import { put } from '../../caching/slot.ts'
-import { missingFrom } from '../../caching/validity.ts'
 import { isUnavailable } from '../../errors.ts'
 import { part } from '../../store/keys.ts'
 import type { Ground } from '../ground.ts'
-import { read, write, type Serializer, type Written } from './value.ts'
-
-/** What a namespace settles for its values. Times in ms, sizes in bytes. */
-export interface Settings {
-  readonly space: string
-  readonly ttl: number
-  readonly packFrom: number
-  readonly serializer: Serializer | undefined
-  /** Bytes of the cache in this process; 0: none. */
-  readonly near: number
-}
-
-/** How a value is kept. */
-export interface Keeping {
-  readonly ttl: number
-  readonly tags: readonly string[]
-  readonly staleFor: number
-  readonly errorFor: number
-}
-
-/** How a value is loaded. */
-export interface Loading<Value> extends Omit<Keeping, 'tags'> {
-  readonly lockWait: number
-  readonly lockTtl: number
-  tagsOf(value: Value): readonly string[]
-}
+import { made } from './made.ts'
+import type { Keeping, Loading, Settings } from './settings.ts'
+import { mayShare } from './share.ts'
+import { read, write, type Written } from './value.ts'
+import { isFresh, isSpare, isStale } from './worth.ts'
 
 export class DataEngine {
   readonly #ground: Ground
@@ -56,7 +34,11 @@ export class DataEngine {
   place(key: string, tenant: string | undefined): Place {
     const { keys } = this.#ground
     const { space } = this.#settings
-    const entry = keys.key('data', keys.tag(digest([space, key]), tenant), part(this.name(key), 150))
+    const entry = keys.key(
+      'data',
+      keys.tag(digest([space, key]), tenant),
+      part(this.name(key), 150),
+    )
     return { entry, lease: `${entry}:lease`, ledger: this.#shelf.ledger(tenant) }
   }
 
@@ -87,15 +69,26 @@ export class DataEngine {
     return await read(extra as Written, body, this.#settings.serializer)
   }
 
-  async set(key: string, value: unknown, keeping: Keeping, tenant: string | undefined): Promise<void> {
+  async set(
+    key: string,
+    value: unknown,
+    keeping: Keeping,
+    tenant: string | undefined,
+  ): Promise<void> {
     const place = this.place(key, tenant)
-    const [{ written, body }, origin] = await Promise.all([
+    const [wrote, origin] = await Promise.all([
       write(value, this.#settings.packFrom, this.#settings.serializer),
       this.#origin(key, place, keeping),
     ])
-    const entry = this.#entry(key, written, body, keeping, origin, 0)
     const { leases, store } = this.#shelf
-    const args = [encode(entry), lifeOf(entry), leases.channel, leases.message(place.lease, 'passed')]
+    const tags = [...this.#own(key), ...keeping.tags]
+    const entry = made(this.name(key), wrote, { ...keeping, tags }, origin, store.now(), 0)
+    const args = [
+      encode(entry),
+      lifeOf(entry),
+      leases.channel,
+      leases.message(place.lease, 'passed'),
+    ]
     await store.run(put, [place.entry, place.lease], args)
   }
 
@@ -109,35 +102,29 @@ export class DataEngine {
     return nonce === undefined ? await ledger.open(ttl) : { nonce, sequence }
   }
 
-  #entry(key: string, written: Written, body: Buffer, keeping: Keeping, origin: Origin, cost: number): Entry {
-    const storedAt = this.#shelf.store.now()
-    const freshUntil = storedAt + keeping.ttl
-    return {
-      ...origin,
-      tags: [...this.#own(key), ...keeping.tags],
-      name: this.name(key),
-      storedAt,
-      initialAge: 0,
-      freshUntil,
-      staleUntil: freshUntil + keeping.staleFor,
-      errorUntil: freshUntil + keeping.errorFor,
-      cost,
-      extra: written,
-      body,
-    }
-  }
-
   async delete(key: string, tenant: string | undefined): Promise<boolean> {
     const place = this.place(key, tenant)
     const { leases, store } = this.#shelf
-    const deleting = store.run(put, [place.entry, place.lease], ['', 0, leases.channel, leases.message(place.lease, 'passed')])
+    const deleting = store.run(
+      put,
+      [place.entry, place.lease],
+      ['', 0, leases.channel, leases.message(place.lease, 'passed')],
+    )
     const own = this.#own(key)
-    const [before] = await Promise.all([deleting, own.length > 0 && place.ledger.invalidate(own, 'hard')])
+    const [before] = await Promise.all([
+      deleting,
+      own.length > 0 && place.ledger.invalidate(own, 'hard'),
+    ])
     return before === 1
   }
 
   /** The value, or what `load` gives. */
-  async fetch<Value>(key: string, load: () => Promise<Value> | Value, loading: Loading<Value>, tenant: string | undefined): Promise<Value> {
+  async fetch<Value>(
+    key: string,
+    load: () => Promise<Value> | Value,
+    loading: Loading<Value>,
+    tenant: string | undefined,
+  ): Promise<Value> {
     const place = this.place(key, tenant)
     const { flights, leases, store } = this.#shelf
     const token = leases.token()
@@ -151,13 +138,22 @@ export class DataEngine {
     if (value !== undefined) return value as Value
     const flight = flights.get(place.entry)
     if (found && isStale(found)) {
-      if (found.lease === 'ours') void this.#load(key, load, loading, place, found, token).catch((error) => this.#report(error))
-      if (found.lease === 'ours' || found.lease === 'theirs' || flight) return (await this.#read(found.entry!)) as Value
+      if (found.lease === 'ours')
+        void this.#load(key, load, loading, place, found, token).catch((error) =>
+          this.#report(error),
+        )
+      if (found.lease === 'ours' || found.lease === 'theirs' || flight)
+        return (await this.#read(found.entry!)) as Value
     }
-    const mayJoin = flight && (found ? !flight.alone : flight.alone && flight.epoch === place.ledger.epoch)
+    const mayJoin =
+      flight && (found ? !flight.alone : flight.alone && flight.epoch === place.ledger.epoch)
     if (mayJoin && found?.lease !== 'ours') {
-      const landed = await Promise.race([flight.landing, store.sleep(loading.lockWait, undefined, true).then(() => undefined)])
-      if (landed && (await this.#mayShare(landed, found, place))) return (await this.#read(landed)) as Value
+      const landed = await Promise.race([
+        flight.landing,
+        store.sleep(loading.lockWait, undefined, true).then(() => undefined),
+      ])
+      if (landed && (await this.#mayShare(landed, found, place)))
+        return (await this.#read(landed)) as Value
       return await load()
     }
     if (found?.lease === 'theirs') {
@@ -170,7 +166,12 @@ export class DataEngine {
   }
 
   /** Wait for another process; gives what there is then, or the lease. */
-  async #elsewhere(key: string, tenant: string | undefined, token: string, { lockWait, lockTtl }: Loading<never>): Promise<Found | undefined> {
+  async #elsewhere(
+    key: string,
+    tenant: string | undefined,
+    token: string,
+    { lockWait, lockTtl }: Loading<never>,
+  ): Promise<Found | undefined> {
     const { leases } = this.#shelf
     const { lease } = this.place(key, tenant)
     const until = performance.now() + lockWait
@@ -210,8 +211,11 @@ export class DataEngine {
         flight.end()
         return value
       }
-      const { written, body } = await write(value, this.#settings.packFrom, this.#settings.serializer)
-      const entry = this.#entry(key, written, body, { ...loading, tags }, origin ?? { nonce: '', sequence: 0 }, Math.round(store.steady() - began))
+      const wrote = await write(value, this.#settings.packFrom, this.#settings.serializer)
+      const keeping = { ...loading, tags: [...this.#own(key), ...tags] }
+      const cost = Math.round(store.steady() - began)
+      const from = origin ?? { nonce: '', sequence: 0 }
+      const entry = made(this.name(key), wrote, keeping, from, store.now(), cost)
       flight.land(entry)
       this.#keep(place, entry, origin && found?.lease === 'ours' ? token : '', flight)
       return value
@@ -230,7 +234,7 @@ export class DataEngine {
   #keep(place: Place, entry: Entry, token: string, flight: Flight): void {
     if (token === '') return flight.end()
     this.#shelf
-      .fill(place, entry, { token, guarded: true })
+      .keep(place, entry, { token, guarded: true })
       .catch((error: unknown) => this.#report(error))
       .finally(() => flight.end())
   }
@@ -250,38 +254,28 @@ export class DataEngine {
     }
   }
 
-  /** Nothing that was invalidated before this call began. */
-  async #mayShare(entry: Entry, found: Found | undefined, { ledger }: Place): Promise<boolean> {
-    if (ledger.owes(entry)) return false
-    if (!found) return true
-    let { snapshot } = found
-    if (this.#shelf.store.now() >= entry.freshUntil) return false
-    if (entry.sequence >= snapshot.sequence && (snapshot.nonce ?? entry.nonce) === entry.nonce) return true
+  async #mayShare(entry: Entry, found: Found | undefined, place: Place): Promise<boolean> {
     try {
-      if (missingFrom(snapshot, entry.tags).length > 0) snapshot = await ledger.read(entry.tags)
+      return await mayShare(entry, found, place, this.#shelf.store.now())
     } catch (error) {
       this.#without(error)
       return false
     }
-    return ledger.validity(entry, snapshot) === Infinity
   }
 
   #without(error: unknown): void {
     if (!isUnavailable(error)) throw error
     const { reason, uncertain } = error
-    this.#ground.events.emit('unavailable', { feature: 'data', name: this.#settings.space, reason, uncertain, rule: 'open' })
+    this.#ground.events.emit('unavailable', {
+      feature: 'data',
+      name: this.#settings.space,
+      reason,
+      uncertain,
+      rule: 'open',
+    })
   }
 
   #report(error: unknown): void {
     this.#ground.events.emit('error', { feature: 'data', name: this.#settings.space, error })
   }
 }
-
-/** Until when it is fresh, and how much earlier than planned that is. */
-const freshUntil = ({ entry, validUntil }: Found): number => Math.min(entry!.freshUntil, validUntil!)
-const isValid = ({ entry, validUntil }: Found): boolean => entry !== undefined && validUntil !== undefined
-export const isFresh = (found: Found): boolean => isValid(found) && found.now < freshUntil(found)
-const isStale = (found: Found): boolean =>
-  isValid(found) && found.now < freshUntil(found) + found.entry!.staleUntil - found.entry!.freshUntil
-const isSpare = (found: Found, now: number): boolean =>
-  isValid(found) && now < freshUntil(found) + found.entry!.errorUntil - found.entry!.freshUntil

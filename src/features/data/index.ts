@@ -1,5 +1,5 @@
 /** `tp.data`: plain values over the machinery of the response cache. */
-import { boolean, callback, check, either, isFunction, isObject, optionError, text, whole, type Kind } from '../../check.ts'
+import { callback, check, isFunction, optionError, text, type Kind } from '../../check.ts'
 import { tagField } from '../../caching/names.ts'
 import type { Shelf } from '../../caching/shelf.ts'
 import { count, expire, unlink } from '../../caching/slot.ts'
@@ -9,35 +9,40 @@ import { matches } from '../../store/glob.ts'
 import { part } from '../../store/keys.ts'
 import type { Ground } from '../ground.ts'
 import { hash } from './canonical.ts'
-import { DataEngine, isFresh, type Loading, type Settings } from './engine.ts'
-import type { Data, FetchOptions, NamespaceOptions, SetOptions, Whose, WrapOptions } from './options.ts'
-
-const texts: Kind = { expected: 'a list of texts', accepts: (value) => Array.isArray(value) && value.every((each) => typeof each === 'string' && each !== '') }
-const anyText: Kind = { expected: 'a text', accepts: (value) => typeof value === 'string' }
-const WHOSE = { tenant: anyText }
-const SET = { ...WHOSE, ttl: durations, tags: texts }
-const FETCH = { ...WHOSE, ttl: durations, tags: either(texts, callback), staleWhileRevalidate: durations, staleIfError: durations, lockWait: durations, lockTtl: durations }
-const WRAP = { ...FETCH, tenant: either(anyText, callback), name: text, key: callback }
-const SPACE = {
-  ttl: durations,
-  compress: either(whole(0), { expected: 'false', accepts: (value) => value === false }),
-  serializer: { expected: '{ serialize, deserialize }', accepts: (value: unknown) => isObject(value) && isFunction(value['serialize']) && isFunction(value['deserialize']) },
-  near: either(boolean, { expected: '{ maxBytes }', accepts: (value) => isObject(value) && whole(1).accepts(value['maxBytes']) }),
-}
-const NEAR_BYTES = 32 * 1024 * 1024
-
-/** The default time to live, in ms: RESPONSE_CACHE_TTL is in seconds. */
-function ttlFromEnvironment(): number {
-  const seconds = Number(process.env['RESPONSE_CACHE_TTL'])
-  return seconds > 0 && seconds < Infinity ? seconds * 1000 : 3_600_000
-}
+import { DataEngine } from './engine.ts'
+import {
+  FETCH,
+  NEAR_BYTES,
+  readableIn,
+  SET,
+  SPACE,
+  texts,
+  ttlFromEnvironment,
+  WHOSE,
+  WRAP,
+} from './kinds.ts'
+import type { Loading, Settings } from './settings.ts'
+import { isFresh } from './worth.ts'
+import type {
+  Data,
+  FetchOptions,
+  NamespaceOptions,
+  SetOptions,
+  Whose,
+  WrapOptions,
+} from './options.ts'
 
 /** @param open gives the ground and the shelf; it is not asked before a value is used */
 export function data<Native>(open: () => { ground: Ground<Native>; shelf: Shelf }): Data {
-  return space(open as () => { ground: Ground; shelf: Shelf }, '', {}, ttlFromEnvironment)
+  return space(open, '', {}, ttlFromEnvironment)
 }
 
-function space(open: () => { ground: Ground; shelf: Shelf }, name: string, options: NamespaceOptions, ttlOf: () => number): Data {
+function space(
+  open: () => { ground: Ground; shelf: Shelf },
+  name: string,
+  options: NamespaceOptions,
+  ttlOf: () => number,
+): Data {
   const where = name === '' ? 'tp.data' : `tp.data.namespace('${name}')`
   let made: { ground: Ground; shelf: Shelf; engine: DataEngine; settings: Settings } | undefined
   const opened = (): NonNullable<typeof made> => {
@@ -55,12 +60,21 @@ function space(open: () => { ground: Ground; shelf: Shelf }, name: string, optio
   }
 
   /** Checks the call: a key is a text, and where there are tenants somebody's. */
-  function begin(method: string, key: unknown, given: object, kinds: Record<string, Kind>): NonNullable<typeof made> {
+  function begin(
+    method: string,
+    key: unknown,
+    given: object,
+    kinds: Record<string, Kind>,
+  ): NonNullable<typeof made> {
     check(`${where}.${method}()`, given, kinds)
-    if (typeof key !== 'string' || key === '') throw optionError(`${where}.${method}()`, 'key', key, text.expected)
+    if (typeof key !== 'string' || key === '')
+      throw optionError(`${where}.${method}()`, 'key', key, text.expected)
     const all = opened()
     if (all.ground.tenant && (given as Whose).tenant === undefined) {
-      throw new TurnpikeError('TP_KEY', `${where}.${method}(): the application has tenants: say whose value this is ({ tenant }).`)
+      throw new TurnpikeError(
+        'TP_KEY',
+        `${where}.${method}(): the application has tenants: say whose value this is ({ tenant }).`,
+      )
     }
     return all
   }
@@ -69,8 +83,16 @@ function space(open: () => { ground: Ground; shelf: Shelf }, name: string, optio
     ttl === undefined ? opened().settings.ttl : duration(ttl, `${where}.${method}()`, 'ttl')
 
   function loadingOf<Value>(options: FetchOptions<Value>): Loading<Value> {
-    const { ttl, tags = [], staleWhileRevalidate = 0, staleIfError = 0, lockWait = '2s', lockTtl = '10s' } = options
-    const ms = (value: Duration, option: string): number => duration(value, `${where}.getOrFetch()`, option, 0)
+    const {
+      ttl,
+      tags = [],
+      staleWhileRevalidate = 0,
+      staleIfError = 0,
+      lockWait = '2s',
+      lockTtl = '10s',
+    } = options
+    const ms = (value: Duration, option: string): number =>
+      duration(value, `${where}.getOrFetch()`, option, 0)
     return {
       ttl: ttlIn('getOrFetch', ttl),
       staleFor: ms(staleWhileRevalidate, 'staleWhileRevalidate'),
@@ -83,7 +105,17 @@ function space(open: () => { ground: Ground; shelf: Shelf }, name: string, optio
 
   async function set(key: string, value: unknown, given: SetOptions = {}): Promise<void> {
     const { engine } = begin('set', key, given, SET)
-    await engine.set(key, value, { ttl: ttlIn('set', given.ttl), tags: (given.tags ?? []).map(tagField), staleFor: 0, errorFor: 0 }, given.tenant)
+    await engine.set(
+      key,
+      value,
+      {
+        ttl: ttlIn('set', given.ttl),
+        tags: (given.tags ?? []).map(tagField),
+        staleFor: 0,
+        errorFor: 0,
+      },
+      given.tenant,
+    )
   }
 
   async function get<Value>(key: string, given: Whose = {}): Promise<Value | undefined> {
@@ -92,15 +124,27 @@ function space(open: () => { ground: Ground; shelf: Shelf }, name: string, optio
   }
 
   /** The keys in Redis that a pattern matches, with the keys that they are ours under. */
-  async function* found(glob: string, tenant: string | undefined): AsyncGenerator<[stored: string, key: string]> {
+  async function* found(
+    glob: string,
+    tenant: string | undefined,
+  ): AsyncGenerator<[stored: string, key: string]> {
     const { ground, shelf } = opened()
     const whole = name === '' ? glob : `${name}:${glob}`
-    const readable = whole.split(/([*?]+)/).map((piece, i) => (i % 2 === 1 || piece === '' ? piece : part(piece, Infinity))).join('')
-    const pattern = ground.keys.key('data', tenant === undefined ? '*' : `${part(tenant, 32)}=*`, readable.replaceAll('?', '*'))
+    const readable = whole
+      .split(/([*?]+)/)
+      .map((piece, i) => (i % 2 === 1 || piece === '' ? piece : part(piece, Infinity)))
+      .join('')
+    const pattern = ground.keys.key(
+      'data',
+      tenant === undefined ? '*' : `${part(tenant, 32)}=*`,
+      readable.replaceAll('?', '*'),
+    )
     const seen = new Set<string>()
     for await (const batch of shelf.store.scan(pattern)) {
       for (const stored of batch) {
-        const isTheirs = tenant === undefined && stored.slice(stored.indexOf('{'), stored.indexOf('}')).includes('=')
+        const isTheirs =
+          tenant === undefined &&
+          stored.slice(stored.indexOf('{'), stored.indexOf('}')).includes('=')
         const key = readableIn(stored)
         if (isTheirs || seen.has(stored) || key === undefined || !matches(whole, key)) continue
         seen.add(stored)
@@ -122,9 +166,17 @@ function space(open: () => { ground: Ground; shelf: Shelf }, name: string, optio
     },
     async increment(key, amount = 1, given = {}) {
       const { engine, shelf } = begin('increment', key, given, { ...WHOSE, ttl: durations })
-      if (!Number.isSafeInteger(amount)) throw new TurnpikeError('TP_VALUE', `${where}.increment(): the amount must be a whole number; it is ${amount}.`)
+      if (!Number.isSafeInteger(amount))
+        throw new TurnpikeError(
+          'TP_VALUE',
+          `${where}.increment(): the amount must be a whole number; it is ${amount}.`,
+        )
       const { entry, lease } = engine.place(key, given.tenant)
-      return await shelf.store.run(count, [entry, lease], [amount, Math.ceil(ttlIn('increment', given.ttl))])
+      return await shelf.store.run(
+        count,
+        [entry, lease],
+        [amount, Math.ceil(ttlIn('increment', given.ttl))],
+      )
     },
     async expire(key, ttl, given = {}) {
       const { engine, shelf } = begin('expire', key, given, WHOSE)
@@ -141,19 +193,31 @@ function space(open: () => { ground: Ground; shelf: Shelf }, name: string, optio
     },
     async getOrFetch(key, load, given = {}) {
       const { engine } = begin('getOrFetch', key, given, FETCH)
-      if (!isFunction(load)) throw optionError(`${where}.getOrFetch()`, 'load', load, callback.expected)
+      if (!isFunction(load))
+        throw optionError(`${where}.getOrFetch()`, 'load', load, callback.expected)
       return await engine.fetch(key, load, loadingOf(given), given.tenant)
     },
-    wrap<Args extends readonly unknown[], Value>(fn: (...args: Args) => Promise<Value> | Value, given: WrapOptions<Args, Value> = {}) {
+    wrap<Args extends readonly unknown[], Value>(
+      fn: (...args: Args) => Promise<Value> | Value,
+      given: WrapOptions<Args, Value> = {},
+    ) {
       check(`${where}.wrap()`, given, WRAP)
       const { name = fn.name, key, tags, tenant, ...rest } = given
-      if (!key && !name) throw optionError(`${where}.wrap()`, 'name', name, 'given for a function without a name, or a key function')
+      if (!key && !name)
+        throw optionError(
+          `${where}.wrap()`,
+          'name',
+          name,
+          'given for a function without a name, or a key function',
+        )
       return async (...args: Args) => {
         const own = key ? key(...args) : `${name}:${hash(args)}`
         const whose = typeof tenant === 'function' ? tenant(...args) : tenant
         const options: FetchOptions<Value> = {
           ...rest,
-          ...(tags && { tags: typeof tags === 'function' ? (value: Value) => tags(value, ...args) : tags }),
+          ...(tags && {
+            tags: typeof tags === 'function' ? (value: Value) => tags(value, ...args) : tags,
+          }),
           ...(whose !== undefined && { tenant: whose }),
         }
         const { engine } = begin('wrap', own, options, FETCH)
@@ -167,12 +231,18 @@ function space(open: () => { ground: Ground; shelf: Shelf }, name: string, optio
     },
     async invalidate(given) {
       check(`${where}.invalidate()`, given, { ...WHOSE, tags: texts })
-      const { shelf } = begin('invalidate', 'tags', { ...(given.tenant !== undefined && { tenant: given.tenant }) }, WHOSE)
+      const { shelf } = begin(
+        'invalidate',
+        'tags',
+        { ...(given.tenant !== undefined && { tenant: given.tenant }) },
+        WHOSE,
+      )
       await shelf.ledger(given.tenant).invalidate(given.tags.map(tagField), 'hard')
     },
     async invalidatePattern(glob, { dryRun = false, ...given } = {}) {
       const { engine, shelf } = begin('invalidatePattern', glob, given, WHOSE)
-      if (glob.includes('\n')) throw optionError(`${where}.invalidatePattern()`, 'glob', glob, "a pattern like 'user:*'")
+      if (glob.includes('\n'))
+        throw optionError(`${where}.invalidatePattern()`, 'glob', glob, "a pattern like 'user:*'")
       // What is being loaded now is hit, too; and what cannot be found by its key.
       if (!dryRun) await shelf.ledger(given.tenant).invalidate([engine.name(glob)], 'glob')
       let total = 0
@@ -189,16 +259,5 @@ function space(open: () => { ground: Ground; shelf: Shelf }, name: string, optio
       return all
     },
     hash,
-  }
-}
-
-/** The key at the end of what it is stored under; undefined for leases, and for what is hashed. */
-function readableIn(stored: string): string | undefined {
-  const readable = stored.slice(stored.indexOf('}:') + 2)
-  if (readable.includes(':') || readable.startsWith('~')) return undefined
-  try {
-    return decodeURIComponent(readable)
-  } catch {
-    return undefined
   }
 }

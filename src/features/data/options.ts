@@ -27,7 +27,10 @@ export interface FetchOptions<Value> extends Whose {
   lockTtl?: Duration
 }
 
-export interface WrapOptions<Args extends readonly unknown[], Value> extends Omit<FetchOptions<Value>, 'tags' | 'tenant'> {
+export interface WrapOptions<Args extends readonly unknown[], Value> extends Omit<
+  FetchOptions<Value>,
+  'tags' | 'tenant'
+> {
   /** Names the function in keys. Default: its own name. */
   name?: string
   /** What one call is kept under. Default: a hash of the arguments, in which the order of properties does not matter. */
@@ -69,7 +72,11 @@ export interface Data {
    * The value, or what `load` gives, which is then kept: loaded once for all who ask at the same time, in all
    * processes. What `load` throws is thrown and not kept; while Redis is away everything is loaded. Undefined is not kept.
    */
-  getOrFetch<Value>(key: string, load: () => Promise<Value> | Value, options?: FetchOptions<Value>): Promise<Value>
+  getOrFetch<Value>(
+    key: string,
+    load: () => Promise<Value> | Value,
+    options?: FetchOptions<Value>,
+  ): Promise<Value>
   /** A function whose results are kept, by its arguments. */
   wrap<Args extends readonly unknown[], Value>(
     fn: (...args: Args) => Promise<Value> | Value,

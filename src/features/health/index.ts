@@ -29,6 +29,8 @@ export interface Health {
   uptime_seconds?: number
   /** Share of reads on the whole server that found their key, from 0 to 1. */
   hit_rate?: number
+  /** Share of requests that `tp.cache()` has answered in this process, from 0 to 1. */
+  cache_hit_rate?: number
   warnings?: string[]
 }
 
@@ -37,6 +39,7 @@ export function health<Native>(
   store: Store,
   statusOf: () => StoreStatus,
   options: HealthOptions<Native> = {},
+  hitRate: () => number | undefined = () => undefined,
 ): Feature<Native> {
   const where = 'tp.health()'
   check(where, options, {
@@ -71,6 +74,8 @@ export function health<Native>(
     }
     if (ok && (typeof details === 'function' ? await details(x.native) : details)) {
       Object.assign(body, found)
+      const rate = hitRate()
+      if (rate !== undefined) body.cache_hit_rate = Math.round(rate * 1000) / 1000
       if (status.warnings.length > 0) body.warnings = status.warnings
     }
     if (!ok) body.reason = status.status === 'down' ? 'Redis was not reached yet' : 'Redis is away'

@@ -128,7 +128,9 @@ export function idempotencyFeature<Native>(
     }
     const idempotency: Idempotency = {
       key,
-      id: run.id,
+      get id() {
+        return run.id
+      },
       token: run.token,
       attempt: run.attempt,
       recovered: run.recovered,

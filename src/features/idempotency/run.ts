@@ -19,8 +19,6 @@ export class Run {
   readonly token: number
   readonly attempt: number
   readonly lease: Lease
-  /** The same for all attempts at this request, and for no other. */
-  readonly id: string
   readonly #engine: IdempotencyEngine
   readonly #claim: Claimed
   readonly #steps = new Map<string, Promise<unknown>>()
@@ -34,7 +32,6 @@ export class Run {
     this.#claim = claim
     this.token = token
     this.attempt = attempt
-    this.id = digestOf(key)
     this.lease = new Lease({
       store,
       since,
@@ -44,6 +41,11 @@ export class Run {
       // Whoever completes it learns the rest.
       lost: () => {},
     })
+  }
+
+  /** The same for all attempts at this request, and for no other. */
+  get id(): string {
+    return digestOf(this.#claim.key)
   }
 
   /** Did an earlier attempt begin and not end well? */

@@ -131,7 +131,7 @@ export function semaphores<Native, Middleware>(
       first: PlaceOptions | Work<Result>,
       second?: Work<Result>,
     ): Promise<Result> {
-      const [asked, work] = isFunction(first) ? [{}, first as Work<Result>] : [first, second]
+      const [asked, work] = isFunction(first) ? [{}, first] : [first, second]
       if (!isFunction(work)) throw optionError(`${where}.using()`, 'work', work, 'a function')
       const place = await acquire(asked)
       try {

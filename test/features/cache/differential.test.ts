@@ -31,20 +31,51 @@ interface Step {
 
 const turn = fc.constantFrom(0, 0, 0, 1, 50, 3_000, 10_001)
 const token = fc.constantFrom('', 'one', 'two')
-const tags = fc.uniqueArray(fc.constantFrom('t:a', 't:b', 'u:c', '*'), { minLength: 1, maxLength: 3 })
+const tags = fc.uniqueArray(fc.constantFrom('t:a', 't:b', 'u:c', '*'), {
+  minLength: 1,
+  maxLength: 3,
+})
 const variant = fc.constantFrom(undefined, ':v1', ':v2', ':v3', ':v4')
 // Lives are long beside the clock's turns: keys do not expire by the test's clock in Redis.
 const life = fc.constantFrom(3_600_000, 7_200_000)
 
 const step = fc.oneof(
   fc.record({ kind: fc.constant('open' as const), turn, life: fc.constantFrom(0, 5_000, 60_000) }),
-  fc.record({ kind: fc.constant('invalidate' as const), turn, mode: fc.constantFrom('hard', 'soft'), names: tags, cap: fc.constantFrom(100, 100, 100, 6) }),
-  fc.record({ kind: fc.constant('glob' as const), turn, glob: fc.integer({ min: 0, max: 20 }).map((n) => `/p ${n}*`) }),
-  fc.record({ kind: fc.constant('prune' as const), turn, margin: fc.constantFrom(0, 2_000, 100_000) }),
+  fc.record({
+    kind: fc.constant('invalidate' as const),
+    turn,
+    mode: fc.constantFrom('hard', 'soft'),
+    names: tags,
+    cap: fc.constantFrom(100, 100, 100, 6),
+  }),
+  fc.record({
+    kind: fc.constant('glob' as const),
+    turn,
+    glob: fc.integer({ min: 0, max: 20 }).map((n) => `/p ${n}*`),
+  }),
+  fc.record({
+    kind: fc.constant('prune' as const),
+    turn,
+    margin: fc.constantFrom(0, 2_000, 100_000),
+  }),
   fc.record({ kind: fc.constant('beat' as const), turn }),
   fc.record({ kind: fc.constant('look' as const), turn, token, force: fc.boolean(), variant }),
-  fc.record({ kind: fc.constant('fill' as const), turn, token, guarded: fc.boolean(), variant, life, fresh: fc.integer({ min: -5_000, max: 20_000 }), odd: fc.constantFrom(false, false, false, true) }),
-  fc.record({ kind: fc.constant('release' as const), turn, token: fc.constantFrom('one', 'two'), variant }),
+  fc.record({
+    kind: fc.constant('fill' as const),
+    turn,
+    token,
+    guarded: fc.boolean(),
+    variant,
+    life,
+    fresh: fc.integer({ min: -5_000, max: 20_000 }),
+    odd: fc.constantFrom(false, false, false, true),
+  }),
+  fc.record({
+    kind: fc.constant('release' as const),
+    turn,
+    token: fc.constantFrom('one', 'two'),
+    variant,
+  }),
   fc.record({ kind: fc.constant('put' as const), turn, remove: fc.boolean(), life, variant }),
   fc.record({ kind: fc.constant('count' as const), turn, amount: fc.integer({ min: -5, max: 5 }) }),
   fc.record({ kind: fc.constant('expire' as const), turn, life, variant, counter: fc.boolean() }),
@@ -74,7 +105,12 @@ function play(steps: Steps, id: string): { calls: Step[]; replies: Reply[] } {
         run(openRecord, [inv], [`n${nonce++}`, each.life, 100_000], each.turn)
         break
       case 'invalidate':
-        run(invalidate, [inv], [`n${nonce++}`, 100_000, each.cap, each.mode, 'c', ...each.names], each.turn)
+        run(
+          invalidate,
+          [inv],
+          [`n${nonce++}`, 100_000, each.cap, each.mode, 'c', ...each.names],
+          each.turn,
+        )
         break
       case 'glob':
         run(invalidate, [inv], [`n${nonce++}`, 100_000, 100, 'glob', 'c', each.glob], each.turn)
@@ -89,17 +125,29 @@ function play(steps: Steps, id: string): { calls: Step[]; replies: Reply[] } {
         run(look, [key, lease], [each.token, 10_000, each.force ? '1' : ''], each.turn)
         break
       case 'fill': {
-        const body = each.odd ? 'not an entry' : `TPC1${String(at + each.fresh).padStart(13, '0')}body`
+        const body = each.odd
+          ? 'not an entry'
+          : `TPC1${String(at + each.fresh).padStart(13, '0')}body`
         const keys = each.variant ? [key, lease, base, `${base}:ages`] : [key, lease]
         const more = each.variant ? ['marker', each.variant, 2] : []
-        run(fill, keys, [each.token, each.guarded ? '1' : '', body, each.life, 'c', 'm', ...more], each.turn)
+        run(
+          fill,
+          keys,
+          [each.token, each.guarded ? '1' : '', body, each.life, 'c', 'm', ...more],
+          each.turn,
+        )
         break
       }
       case 'release':
         run(release, [lease], [each.token, 'c', 'm'], each.turn)
         break
       case 'put':
-        run(put, [key, lease], [each.remove ? '' : `TPC1${at + 5_000}put`, each.life, 'c', 'm'], each.turn)
+        run(
+          put,
+          [key, lease],
+          [each.remove ? '' : `TPC1${at + 5_000}put`, each.life, 'c', 'm'],
+          each.turn,
+        )
         break
       case 'count':
         run(count, [`${base}:n`, `${base}:n:lease`], [each.amount, 3_600_000], each.turn)
@@ -123,11 +171,13 @@ async function scripts(sequences: readonly (readonly Step[])[]): Promise<Reply[]
   }
   const results = (await pipeline.exec())!
   let next = 0
-  return sequences.map((calls) => calls.map(() => {
-    const [error, reply] = results[next++]!
-    if (error) throw error
-    return reply as Reply
-  }))
+  return sequences.map((calls) =>
+    calls.map(() => {
+      const [error, reply] = results[next++]!
+      if (error) throw error
+      return reply as Reply
+    }),
+  )
 }
 
 /** Bytes as text, so that both engines' replies look alike. */
@@ -137,12 +187,26 @@ const plain = (reply: Reply): unknown => {
 }
 
 test(`${SEQUENCES} random sequences: the scripts in Redis and their twins reply alike`, async () => {
-  for (const { lua } of [beat, invalidate, openRecord, pruneRecord, count, expire, fill, look, put, release]) await redis.client.script('LOAD', lua)
+  for (const { lua } of [
+    beat,
+    invalidate,
+    openRecord,
+    pruneRecord,
+    count,
+    expire,
+    fill,
+    look,
+    put,
+    release,
+  ])
+    await redis.client.script('LOAD', lua)
   const sequences = fc.sample(sequence, { seed: SEED, numRuns: SEQUENCES })
   let steps = 0
   const used = new Map<string, number>()
   for (let first = 0; first < sequences.length; first += BATCH) {
-    const batch = sequences.slice(first, first + BATCH).map((each, i) => play(each, `d${first + i}`))
+    const batch = sequences
+      .slice(first, first + BATCH)
+      .map((each, i) => play(each, `d${first + i}`))
     const inRedis = await scripts(batch.map(({ calls }) => calls))
     for (const [i, { calls, replies }] of batch.entries()) {
       steps += calls.length
@@ -150,7 +214,12 @@ test(`${SEQUENCES} random sequences: the scripts in Redis and their twins reply 
         used.set(operation.name, (used.get(operation.name) ?? 0) + 1)
         const [actual, expected] = [plain(inRedis[i]![j]!), plain(replies[j]!)]
         if (!isDeepStrictEqual(actual, expected)) {
-          const story = calls.slice(0, j + 1).map(({ operation, keys, args, turn }) => `+${turn} ${operation.name} ${keys.join(' ')} | ${args.join(' ')}`)
+          const story = calls
+            .slice(0, j + 1)
+            .map(
+              ({ operation, keys, args, turn }) =>
+                `+${turn} ${operation.name} ${keys.join(' ')} | ${args.join(' ')}`,
+            )
           expect(actual, `SEED=${SEED}, after\n${story.join('\n')}`).toEqual(expected)
         }
       }

@@ -33,6 +33,10 @@ for await (const [count] of (async function* () {
   if (count === 'end') break
   const began = performance.now()
   const texts = await Promise.all(Array.from({ length: count }, ask))
-  process.send({ calls, ms: performance.now() - began, good: texts.every((text) => text === 'made') })
+  process.send({
+    calls,
+    ms: performance.now() - began,
+    good: texts.every((text) => text === 'made'),
+  })
 }
 process.exit(0)

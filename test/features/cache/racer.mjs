@@ -43,7 +43,12 @@ async function writer() {
     const path = any()
     const value = await truth.incr(`truth:${path}`)
     await tp.cache.invalidate({ tags: [path] })
-    await truth.eval(`local old = tonumber(redis.call('GET', KEYS[1]) or 0) if tonumber(ARGV[1]) > old then redis.call('SET', KEYS[1], ARGV[1]) end`, 1, `acknowledged:${path}`, value)
+    await truth.eval(
+      `local old = tonumber(redis.call('GET', KEYS[1]) or 0) if tonumber(ARGV[1]) > old then redis.call('SET', KEYS[1], ARGV[1]) end`,
+      1,
+      `acknowledged:${path}`,
+      value,
+    )
     counts.writes++
     await new Promise((resolve) => setTimeout(resolve, Math.random() * 20))
   }

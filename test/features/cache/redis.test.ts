@@ -28,8 +28,13 @@ async function child(script: string, ...args: string[]): Promise<ChildProcess> {
 describe('between processes', () => {
   test('race: of what readers get for 3 s, nothing is older than an acknowledged invalidation', async () => {
     await redis.send('FLUSHALL')
-    const racers = await Promise.all([child('racer.mjs', redis.url, 'far', '3000'), child('racer.mjs', redis.url, 'far', '3000')])
-    const ended = racers.map(async (racer) => (await once(racer, 'message'))[0] as Record<string, number>)
+    const racers = await Promise.all([
+      child('racer.mjs', redis.url, 'far', '3000'),
+      child('racer.mjs', redis.url, 'far', '3000'),
+    ])
+    const ended = racers.map(
+      async (racer) => (await once(racer, 'message'))[0] as Record<string, number>,
+    )
     for (const racer of racers) racer.send('go')
     const [a, b] = (await Promise.all(ended)) as [Record<string, number>, Record<string, number>]
     console.log('race:', JSON.stringify([a, b]))
@@ -40,10 +45,15 @@ describe('between processes', () => {
   })
 
   test('18: a hundred cold requests over two processes are one call of the handler', async () => {
-    const herds = await Promise.all([child('herd.mjs', redis.url, '300'), child('herd.mjs', redis.url, '300')])
+    const herds = await Promise.all([
+      child('herd.mjs', redis.url, '300'),
+      child('herd.mjs', redis.url, '300'),
+    ])
     const reports = herds.map(async (herd) => {
       for (;;) {
-        const [message] = (await once(herd, 'message')) as [{ calls: number; good: boolean } | 'handling']
+        const [message] = (await once(herd, 'message')) as [
+          { calls: number; good: boolean } | 'handling',
+        ]
         if (message !== 'handling') return message
       }
     })
@@ -63,7 +73,9 @@ describe('between processes', () => {
     second.send(20)
     const asked = (async () => {
       for (;;) {
-        const [message] = (await once(second, 'message')) as [{ calls: number; good: boolean; ms: number } | 'handling']
+        const [message] = (await once(second, 'message')) as [
+          { calls: number; good: boolean; ms: number } | 'handling',
+        ]
         if (message !== 'handling') return message
       }
     })()
@@ -81,7 +93,15 @@ describe.each(kinds)('$name', ({ start }) => {
   test('round trips: one for a hit, one before the handler for a miss, none from this process', async () => {
     await using proxy = await startFaultProxy(redis.port)
     const handler = counting(({ send }) => send(200, 'x'))
-    const app = await start({ options: { redis: proxy.url, prefix: `r${Math.random().toString(36).slice(2, 8)}`, deadline: '2s', budget: '4s' }, handler })
+    const app = await start({
+      options: {
+        redis: proxy.url,
+        prefix: `r${Math.random().toString(36).slice(2, 8)}`,
+        deadline: '2s',
+        budget: '4s',
+      },
+      handler,
+    })
     await app.tp.ready()
     // The scripts and the record are there.
     await app.get('/warm-up')
@@ -95,7 +115,13 @@ describe.each(kinds)('$name', ({ start }) => {
     let before: string[] = []
     const { get, tp } = app
     const cold = await start({
-      options: { store: undefined as never, redis: proxy.url, prefix: 'other', deadline: '2s', budget: '4s' },
+      options: {
+        store: undefined as never,
+        redis: proxy.url,
+        prefix: 'other',
+        deadline: '2s',
+        budget: '4s',
+      },
       handler: ({ send }) => {
         before = [...proxy.traffic.commands]
         send(200, 'x')
@@ -113,29 +139,32 @@ describe.each(kinds)('$name', ({ start }) => {
     await Promise.all([tp.close(), cold.tp.close()])
   })
 
-  test.each(['frozen', 'killed'] as const)('Redis %s: the handler answers in time, once for all who ask at the same time', async (how) => {
-    await using proxy = await startFaultProxy(redis.port)
-    const handler = counting(async ({ send }) => {
-      await sleep(300)
-      send(200, 'x')
-    })
-    const { get, tp } = await start({ options: { redis: proxy.url, prefix: 'away' }, handler })
-    await tp.ready()
-    proxy.set({ mode: how === 'frozen' ? 'stall' : 'refuse' })
-    if (how === 'killed') proxy.reset()
-    let best = Infinity
-    for (let run = 0; run < 3 && best > 130; run++) {
-      const lost = watchStarvation()
-      const began = performance.now()
-      const calls = handler.calls
-      const answers = await Promise.all(Array.from({ length: 20 }, () => get()))
-      best = Math.min(best, performance.now() - began - 300 - lost())
-      expect(answers.every(({ status }) => status === 200)).toBe(true)
-      expect(handler.calls - calls).toBe(1)
-    }
-    expect(best).toBeLessThan(130)
-    await tp.close()
-  })
+  test.each(['frozen', 'killed'] as const)(
+    'Redis %s: the handler answers in time, once for all who ask at the same time',
+    async (how) => {
+      await using proxy = await startFaultProxy(redis.port)
+      const handler = counting(async ({ send }) => {
+        await sleep(300)
+        send(200, 'x')
+      })
+      const { get, tp } = await start({ options: { redis: proxy.url, prefix: 'away' }, handler })
+      await tp.ready()
+      proxy.set({ mode: how === 'frozen' ? 'stall' : 'refuse' })
+      if (how === 'killed') proxy.reset()
+      let best = Infinity
+      for (let run = 0; run < 3 && best > 130; run++) {
+        const lost = watchStarvation()
+        const began = performance.now()
+        const calls = handler.calls
+        const answers = await Promise.all(Array.from({ length: 20 }, () => get()))
+        best = Math.min(best, performance.now() - began - 300 - lost())
+        expect(answers.every(({ status }) => status === 200)).toBe(true)
+        expect(handler.calls - calls).toBe(1)
+      }
+      expect(best).toBeLessThan(130)
+      await tp.close()
+    },
+  )
 
   test('14: a stream of 50 MB with a limit of 1 MiB: the bytes are the same, memory is flat, a slow client slows it', async () => {
     const piece = Buffer.alloc(65_536, 'x')
@@ -146,9 +175,13 @@ describe.each(kinds)('$name', ({ start }) => {
       cache: { ttl: '1m', maxBodyBytes: 1_048_576 },
       handler: ({ stream }) => {
         sent = 0
-        stream(new Readable({ read() {
-          this.push(sent++ < total ? piece : null)
-        } }))
+        stream(
+          new Readable({
+            read() {
+              this.push(sent++ < total ? piece : null)
+            },
+          }),
+        )
       },
     })
     await tp.ready()
@@ -186,7 +219,11 @@ test('invalidating a tag takes the same one script for 1, 1,000 and 100,000 entr
   const times: number[] = []
   for (const entries of [1, 1_000, 100_000]) {
     // Entries as they are, by the server itself.
-    await redis.send('EVAL', `local e = redis.call('GET', redis.call('KEYS', 'many:data:*')[1]) for i = 1, ${entries} do redis.call('SET', 'copy:' .. i, e, 'PX', 600000) end`, '0')
+    await redis.send(
+      'EVAL',
+      `local e = redis.call('GET', redis.call('KEYS', 'many:data:*')[1]) for i = 1, ${entries} do redis.call('SET', 'copy:' .. i, e, 'PX', 600000) end`,
+      '0',
+    )
     const took: number[] = []
     for (let i = 0; i < 50; i++) {
       const began = performance.now()
@@ -195,7 +232,10 @@ test('invalidating a tag takes the same one script for 1, 1,000 and 100,000 entr
     }
     times.push(took.toSorted((a, b) => a - b)[25]!)
   }
-  console.log('invalidate, median ms for 1, 1,000, 100,000 entries:', times.map((ms) => ms.toFixed(2)).join(', '))
+  console.log(
+    'invalidate, median ms for 1, 1,000, 100,000 entries:',
+    times.map((ms) => ms.toFixed(2)).join(', '),
+  )
   expect(times[2]!).toBeLessThan(times[0]! * 3 + 1)
   await tp.close()
 })

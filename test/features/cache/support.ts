@@ -17,7 +17,6 @@ import { turnpike as forKoa } from '../../../src/koa.ts'
 import { turnpike as forNode } from '../../../src/node.ts'
 import { ask, type Answer, type Question } from '../../frameworks/harness.ts'
 
-// oxlint-disable typescript/no-explicit-any
 export type AnyKit = Turnpike<any, any>
 
 /** What a handler is given. */
@@ -76,9 +75,13 @@ async function running(tp: AnyKit, listener: any, errors: any[]): Promise<App> {
   tp.on('error', ({ error }) => errors.push(error))
   const url = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}`)
   const app: App = {
-    tp, server, url, errors, warnings,
-    ask: (question) => ask(app as any, question),
-    get: (path = '/', headers = {}) => ask(app as any, { path, headers }),
+    tp,
+    server,
+    url,
+    errors,
+    warnings,
+    ask: (question) => ask(app, question),
+    get: (path = '/', headers = {}) => ask(app, { path, headers }),
   }
   return app
 }
@@ -86,7 +89,8 @@ async function running(tp: AnyKit, listener: any, errors: any[]): Promise<App> {
 const bytesOf = (res: ServerResponse, body: string | Buffer | object): Buffer => {
   if (Buffer.isBuffer(body)) return body
   if (typeof body === 'string') return Buffer.from(body)
-  if (!res.hasHeader('content-type')) res.setHeader('Content-Type', 'application/json; charset=utf-8')
+  if (!res.hasHeader('content-type'))
+    res.setHeader('Content-Type', 'application/json; charset=utf-8')
   return Buffer.from(JSON.stringify(body))
 }
 
@@ -101,9 +105,13 @@ function connectTools(native: any, res: any, isExpress: boolean): Tools {
     cookie: (name, value) => void res.appendHeader('Set-Cookie', `${name}=${value}; Path=/`),
     tags: (...tags) => res.cacheTags?.(...tags),
     send(status, body) {
-      if (isExpress) return void res.status(status).send(body)
+      if (isExpress) {
+        res.status(status).send(body)
+        return
+      }
       res.statusCode = status
-      if (typeof body === 'string' && !res.hasHeader('content-type')) res.setHeader('Content-Type', 'text/plain; charset=utf-8')
+      if (typeof body === 'string' && !res.hasHeader('content-type'))
+        res.setHeader('Content-Type', 'text/plain; charset=utf-8')
       const bytes = bytesOf(res, body)
       res.setHeader('Content-Length', bytes.length)
       res.end(bytes)
@@ -124,11 +132,12 @@ function onExpress(name: string, framework: typeof express): Kind {
       const app = framework()
       const errors: any[] = []
       if (setup.trustProxy) app.set('trust proxy', 1)
-      if (setup.outer) app.use((req, res, next) => (setup.outer!(connectTools(req, res, true)), next()))
+      if (setup.outer)
+        app.use((req, res, next) => (setup.outer!(connectTools(req, res, true)), next()))
       if (setup.compressed) app.use(compression({ threshold: 0 }) as any)
       app.use(...mounted(tp, setup))
       app.use((req: any, res: any, next: any) => {
-        Promise.resolve()
+        void Promise.resolve()
           .then(() => setup.handler(connectTools(req, res, true)))
           .catch(next)
       })
@@ -147,23 +156,31 @@ const onNode: Kind = {
   start(setup) {
     const tp: AnyKit = forNode(setup.options)
     const errors: any[] = []
-    const stack = [...(setup.compressed ? [compression({ threshold: 0 })] : []), ...mounted(tp, setup)]
-    return running(tp, (req: any, res: any) => {
-      setup.outer?.(connectTools(req, res, false))
-      const fail = (error: any): void => {
-        errors.push(error)
-        if (res.headersSent) return void res.destroy()
-        res.statusCode = error.status ?? 500
-        res.end(JSON.stringify({ code: error.code }))
-      }
-      const step = (i: number): void => {
-        if (i < stack.length) return stack[i](req, res, (error: unknown) => (error ? fail(error) : step(i + 1)))
-        Promise.resolve()
-          .then(() => setup.handler(connectTools(req, res, false)))
-          .catch(fail)
-      }
-      step(0)
-    }, errors)
+    const stack = [
+      ...(setup.compressed ? [compression({ threshold: 0 })] : []),
+      ...mounted(tp, setup),
+    ]
+    return running(
+      tp,
+      (req: any, res: any) => {
+        setup.outer?.(connectTools(req, res, false))
+        const fail = (error: any): void => {
+          errors.push(error)
+          if (res.headersSent) return void res.destroy()
+          res.statusCode = error.status ?? 500
+          res.end(JSON.stringify({ code: error.code }))
+        }
+        const step = (i: number): void => {
+          if (i < stack.length)
+            return stack[i](req, res, (error: unknown) => (error ? fail(error) : step(i + 1)))
+          Promise.resolve()
+            .then(() => setup.handler(connectTools(req, res, false)))
+            .catch(fail)
+        }
+        step(0)
+      },
+      errors,
+    )
   },
 }
 
@@ -214,7 +231,9 @@ export const kinds: Kind[] = [
 ]
 
 /** A handler that counts, and answers what it is told to. */
-export function counting(answer: Handler = ({ send }) => send(200, 'hello')): Handler & { calls: number } {
+export function counting(
+  answer: Handler = ({ send }) => send(200, 'hello'),
+): Handler & { calls: number } {
   const handler = Object.assign((tools: Tools) => (handler.calls++, answer(tools)), { calls: 0 })
   return handler
 }

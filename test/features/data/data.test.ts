@@ -7,7 +7,8 @@ import { bothEngines } from '../../support/engines.ts'
 describe.each(bothEngines())('tp.data on the $name engine', ({ open, server }) => {
   function kit() {
     const opened = open()
-    const make = (options = {}) => turnpike({ store: opened.store, prefix: opened.prefix, ...options })
+    const make = (options = {}) =>
+      turnpike({ store: opened.store, prefix: opened.prefix, ...options })
     const tp = make()
     return { ...opened, make, tp, data: tp.data }
   }
@@ -16,9 +17,20 @@ describe.each(bothEngines())('tp.data on the $name engine', ({ open, server }) =
     const { data, advance } = kit()
     const bytes = Buffer.from([0, 255, 13, 10])
     const long = { text: 'x'.repeat(5000) }
-    await data.setMany({ text: 'für', bytes, value: { a: [1, null] }, nothing: null, long, zero: 0 }, { ttl: '10s' })
+    await data.setMany(
+      { text: 'für', bytes, value: { a: [1, null] }, nothing: null, long, zero: 0 },
+      { ttl: '10s' },
+    )
     const keys = ['text', 'bytes', 'value', 'nothing', 'long', 'zero', 'none']
-    expect(await data.getMany(keys)).toEqual(['für', bytes, { a: [1, null] }, null, long, 0, undefined])
+    expect(await data.getMany(keys)).toEqual([
+      'für',
+      bytes,
+      { a: [1, null] },
+      null,
+      long,
+      0,
+      undefined,
+    ])
     expect(await data.exists('text')).toBe(true)
     await advance('10s')
     expect(await data.get('text')).toBeUndefined()
@@ -30,12 +42,20 @@ describe.each(bothEngines())('tp.data on the $name engine', ({ open, server }) =
   test('deletes, and says whether there was something', async () => {
     const { data } = kit()
     await data.set('a', 1)
-    expect([await data.delete('a'), await data.delete('a'), await data.get('a')]).toEqual([true, false, undefined])
+    expect([await data.delete('a'), await data.delete('a'), await data.get('a')]).toEqual([
+      true,
+      false,
+      undefined,
+    ])
   })
 
   test('counts, and gives another time to live', async () => {
     const { data, advance } = kit()
-    expect([await data.increment('n'), await data.increment('n', 5), await data.increment('n', -2)]).toEqual([1, 6, 4])
+    expect([
+      await data.increment('n'),
+      await data.increment('n', 5),
+      await data.increment('n', -2),
+    ]).toEqual([1, 6, 4])
     expect(await data.get('n')).toBe(4)
     expect(await data.exists('n')).toBe(true)
     await data.set('text', 'x')
@@ -58,7 +78,11 @@ describe.each(bothEngines())('tp.data on the $name engine', ({ open, server }) =
       return { n: loads }
     }
     const other = make().data
-    const all = await Promise.all(Array.from({ length: 100 }, (_, i) => (i % 2 ? data : other).getOrFetch('key', load, { ttl: '1m' })))
+    const all = await Promise.all(
+      Array.from({ length: 100 }, (_, i) =>
+        (i % 2 ? data : other).getOrFetch('key', load, { ttl: '1m' }),
+      ),
+    )
     expect(loads).toBe(1)
     expect(all.every(({ n }) => n === 1)).toBe(true)
     expect(new Set(all).size, 'nobody shares an object with anybody').toBeGreaterThan(90)
@@ -73,7 +97,9 @@ describe.each(bothEngines())('tp.data on the $name engine', ({ open, server }) =
       await new Promise((resolve) => setTimeout(resolve, 20))
       throw new Error(`no ${loads}`)
     }
-    const all = await Promise.allSettled(Array.from({ length: 10 }, () => data.getOrFetch('key', fail)))
+    const all = await Promise.allSettled(
+      Array.from({ length: 10 }, () => data.getOrFetch('key', fail)),
+    )
     expect(all.every(({ status }) => status === 'rejected')).toBe(true)
     expect(loads).toBe(1)
     expect(await data.getOrFetch('key', () => 'good')).toBe('good')
@@ -81,23 +107,30 @@ describe.each(bothEngines())('tp.data on the $name engine', ({ open, server }) =
     expect(await data.exists('none')).toBe(false)
   })
 
-  test.each(['set', 'delete', 'invalidate', 'pattern'] as const)('what was being loaded does not undo a %s', async (how) => {
-    const { data } = kit()
-    const [reading, goOn] = [signal(), signal()]
-    const loading = data.getOrFetch('thing:1', async () => {
-      reading.resolve()
-      await goOn.promise
-      return 'OLD'
-    }, { tags: ['thing'] })
-    await reading.promise
-    if (how === 'set') await data.set('thing:1', 'NEW')
-    else if (how === 'delete') await data.delete('thing:1')
-    else if (how === 'invalidate') await data.invalidate({ tags: ['thing'] })
-    else await data.invalidatePattern('thing:*')
-    goOn.resolve()
-    expect(await loading).toBe('OLD')
-    expect(await data.getOrFetch('thing:1', () => 'NEW')).toBe('NEW')
-  })
+  test.each(['set', 'delete', 'invalidate', 'pattern'] as const)(
+    'what was being loaded does not undo a %s',
+    async (how) => {
+      const { data } = kit()
+      const [reading, goOn] = [signal(), signal()]
+      const loading = data.getOrFetch(
+        'thing:1',
+        async () => {
+          reading.resolve()
+          await goOn.promise
+          return 'OLD'
+        },
+        { tags: ['thing'] },
+      )
+      await reading.promise
+      if (how === 'set') await data.set('thing:1', 'NEW')
+      else if (how === 'delete') await data.delete('thing:1')
+      else if (how === 'invalidate') await data.invalidate({ tags: ['thing'] })
+      else await data.invalidatePattern('thing:*')
+      goOn.resolve()
+      expect(await loading).toBe('OLD')
+      expect(await data.getOrFetch('thing:1', () => 'NEW')).toBe('NEW')
+    },
+  )
 
   test('an old value is given while it is loaded anew, and when the loader throws', async () => {
     const { data, advance } = kit()
@@ -120,7 +153,10 @@ describe.each(bothEngines())('tp.data on the $name engine', ({ open, server }) =
   test('wraps functions: by their arguments, whatever the order of properties', async () => {
     const { data } = kit()
     const calls: unknown[] = []
-    const search = data.wrap((query: { a: number; b?: Date }) => (calls.push(query), `result ${calls.length}`), { name: 'search', ttl: '1m', tags: ['search'] })
+    const search = data.wrap(
+      (query: { a: number; b?: Date }) => (calls.push(query), `result ${calls.length}`),
+      { name: 'search', ttl: '1m', tags: ['search'] },
+    )
     const day = new Date(0)
     expect(await search({ a: 1, b: day })).toBe('result 1')
     expect(await search({ b: day, a: 1 })).toBe('result 1')
@@ -129,7 +165,9 @@ describe.each(bothEngines())('tp.data on the $name engine', ({ open, server }) =
     expect(await search({ a: 1, b: day })).toBe('result 3')
     expect(() => data.wrap(() => 1)).toThrow(/name/)
     expect(data.hash({ a: 1, b: 2 })).toBe(data.hash({ b: 2, a: 1 }))
-    expect(data.hash([1, '1', null, undefined, NaN, 1n])).not.toBe(data.hash([1, 1, null, null, null, 1]))
+    expect(data.hash([1, '1', null, undefined, NaN, 1n])).not.toBe(
+      data.hash([1, 1, null, null, null, 1]),
+    )
     expect(() => data.hash({ f() {} })).toThrow(/key/)
   })
 
@@ -138,13 +176,21 @@ describe.each(bothEngines())('tp.data on the $name engine', ({ open, server }) =
     const users = data.namespace('user', { ttl: '10s' })
     await users.set('1', 'ann')
     await data.set('1', 'one')
-    expect([await users.get('1'), await data.get('1'), await data.namespace('team').get('1')]).toEqual(['ann', 'one', undefined])
+    expect([
+      await users.get('1'),
+      await data.get('1'),
+      await data.namespace('team').get('1'),
+    ]).toEqual(['ann', 'one', undefined])
     const theirs = make({ tenant: () => 'x' }).data
     await expect(theirs.get('1')).rejects.toMatchObject({ code: 'TP_KEY' })
     await theirs.set('1', 'acme', { tenant: 'acme', tags: ['t'] })
     await theirs.set('1', 'other', { tenant: 'other', tags: ['t'] })
     await theirs.invalidate({ tags: ['t'], tenant: 'acme' })
-    expect([await theirs.get('1', { tenant: 'acme' }), await theirs.get('1', { tenant: 'other' }), await data.get('1')]).toEqual([undefined, 'other', 'one'])
+    expect([
+      await theirs.get('1', { tenant: 'acme' }),
+      await theirs.get('1', { tenant: 'other' }),
+      await data.get('1'),
+    ]).toEqual([undefined, 'other', 'one'])
   })
 
   test('patterns find keys whatever stands in them, and remove them', async () => {
@@ -174,14 +220,19 @@ describe.each(bothEngines())('tp.data on the $name engine', ({ open, server }) =
 
   test('hot values are kept in this process, and forgotten when another one writes them', async () => {
     const { make, advance } = kit()
-    const [a, b] = [make(), make()].map((tp) => tp.data.namespace('hot', { near: true })) as [Data, Data]
+    const [a, b] = [make(), make()].map((tp) => tp.data.namespace('hot', { near: true })) as [
+      Data,
+      Data,
+    ]
     await a.set('k', 1)
     // The first look tells the process to listen.
-    await expect.poll(async () => {
-      await a.get('k')
-      await advance('1s')
-      return await a.get('k')
-    }).toBe(1)
+    await expect
+      .poll(async () => {
+        await a.get('k')
+        await advance('1s')
+        return await a.get('k')
+      })
+      .toBe(1)
     await b.set('k', 2)
     await expect.poll(() => a.get('k')).toBe(2)
     await b.delete('k')
@@ -209,7 +260,9 @@ test('while Redis is away values are loaded, once for all who ask at the same ti
     await new Promise((resolve) => setTimeout(resolve, 20))
     return 'x'
   }
-  expect(await Promise.all(Array.from({ length: 10 }, () => data.getOrFetch('k', load)))).toEqual(Array(10).fill('x'))
+  expect(await Promise.all(Array.from({ length: 10 }, () => data.getOrFetch('k', load)))).toEqual(
+    Array(10).fill('x'),
+  )
   expect(loads).toBe(1)
   await expect(data.get('k')).rejects.toMatchObject({ code: 'TP_UNAVAILABLE' })
   await expect(data.set('k', 1)).rejects.toMatchObject({ code: 'TP_UNAVAILABLE' })

@@ -13,7 +13,6 @@ import { startFaultProxy } from '../../support/fault-proxy.ts'
 import { watchStarvation } from '../../support/starvation.ts'
 import { until } from '../../support/until.ts'
 
-// oxlint-disable typescript/no-explicit-any
 type AnyKit = Turnpike<any, any>
 const OPTIONS = { scope: () => 'me', lease: '3s' } as const
 

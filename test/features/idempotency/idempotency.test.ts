@@ -3,6 +3,7 @@ import request from 'supertest'
 import { describe, expect, test, vi } from 'vitest'
 import { apps, type AppSetup } from '../../support/apps.ts'
 import { bothEngines } from '../../support/engines.ts'
+import { renewed } from '../../support/renewal.ts'
 
 const engines = bothEngines()
 
@@ -17,7 +18,7 @@ describe.each(engines)('idempotency on the $name engine', ({ open, server }) => 
       const events: string[] = []
       let runs = 0
       const app = start({
-        options: { store: opened.store, prefix: opened.prefix },
+        options: { store: opened.store, prefix: opened.prefix, budget: '5s' },
         mount: (tp) => [
           tp.idempotency({ scope: (native: any) => native.headers['x-user'] ?? 'me', ...options }),
         ],
@@ -281,15 +282,14 @@ describe.each(engines)('idempotency on the $name engine', ({ open, server }) => 
 
     test('a long handler keeps its lease', async () => {
       let go = (): void => {}
-      const { post, runs, advance } = shop({ lease: '9s' }, async () => {
+      const { post, runs, advance, store } = shop({ lease: '9s' }, async () => {
         await new Promise<void>((resolve) => (go = resolve))
         return [200, 'done']
       })
       const first = post('k').then((answer) => answer)
       await vi.waitFor(() => expect(runs()).toBe(1))
       for (let i = 0; i < 10; i++) {
-        await advance('3s')
-        await new Promise((resolve) => setTimeout(resolve, 10))
+        await renewed({ store, advance }, '3s')
       }
       expect((await post('k')).status).toBe(409)
       go()
@@ -328,7 +328,7 @@ describe.each(engines)('idempotency on the $name engine', ({ open, server }) => 
       test.each(['before', 'after'] as const)('the body parser may stand %s', async (where) => {
         const opened = open()
         const app = start({
-          options: { store: opened.store, prefix: opened.prefix },
+          options: { store: opened.store, prefix: opened.prefix, budget: '5s' },
           mount: (tp) => {
             const idempotency = tp.idempotency({ scope: () => 'me' })
             return where === 'before'

@@ -5,6 +5,7 @@ import { MemoryStore } from '../../../src/store/memory.ts'
 import type { Store } from '../../../src/store/store.ts'
 import { startRedis } from '../../../src/testing.ts'
 import { bothEngines } from '../../support/engines.ts'
+import { renewed } from '../../support/renewal.ts'
 import { openStore } from '../../support/stores.ts'
 import { until } from '../../support/until.ts'
 
@@ -103,11 +104,10 @@ describe.each(engines)('locks on the $name engine', ({ open, server }) => {
   })
 
   test('a crashed holder’s lock is free after its lease; a live one’s is renewed', async () => {
-    const { tp, other, advance } = kit()
+    const { tp, other, advance, store } = kit()
     const held = await tp.lock.acquire('a', { ttl: '9s' })
     for (let i = 0; i < 10; i++) {
-      await advance('3s')
-      await new Promise((resolve) => setTimeout(resolve, 15))
+      await renewed({ store, advance }, '3s')
     }
     expect(held.lost).toBe(false)
     await expect(other.lock.acquire('a')).rejects.toMatchObject({ code: 'TP_LOCKED' })

@@ -4,6 +4,7 @@ import { turnpike } from '../../../src/node.ts'
 import { testStore } from '../../../src/testing.ts'
 import { apps, type App } from '../../support/apps.ts'
 import { bothEngines } from '../../support/engines.ts'
+import { renewed } from '../../support/renewal.ts'
 
 const engines = bothEngines()
 
@@ -67,12 +68,11 @@ describe.each(engines)('semaphores on the $name engine', ({ open }) => {
   })
 
   test('a place is renewed while it is held', async () => {
-    const { tp, advance } = kit()
+    const { tp, advance, store } = kit()
     const semaphore = tp.semaphore('s', { limit: 1, ttl: '9s' })
     const place = await semaphore.acquire()
     for (let i = 0; i < 8; i++) {
-      await advance('3s')
-      await new Promise((resolve) => setTimeout(resolve, 15))
+      await renewed({ store, advance }, '3s')
     }
     expect(place.lost).toBe(false)
     expect(await semaphore.count()).toBe(1)
@@ -116,7 +116,7 @@ describe.each(engines)('semaphores on the $name engine', ({ open }) => {
       const opened = open()
       const gates: (() => void)[] = []
       const app = start({
-        options: { store: opened.store, prefix: opened.prefix },
+        options: { store: opened.store, prefix: opened.prefix, budget: '5s' },
         mount: (tp) => [tp.concurrency({ limit: 2, ...options })],
         async handle(native) {
           if (native.headers['x-fast'] !== undefined) return [200, 'fast']

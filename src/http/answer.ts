@@ -1,0 +1,34 @@
+import type { ServerResponse } from 'node:http'
+import { Readable } from 'node:stream'
+import type { Reply } from './exchange.ts'
+import { isBodiless } from './fields.ts'
+import { addFields, onEnd } from './response.ts'
+import { withdraw } from './seal.ts'
+
+/** Answer on node's own response. @param raise hears of a body that breaks before anything was sent */
+export function answer(res: ServerResponse, reply: Reply, raise: (error: unknown) => void): void {
+  const { status, headers = {}, body = '' } = reply
+  res.statusCode = status
+  addFields(res, headers)
+  const isEmpty = isBodiless(res.req.method, status)
+  if (!(body instanceof Readable)) {
+    const isLengthKnown = reply.body !== undefined || !isEmpty
+    if (isLengthKnown && status !== 204 && status !== 304 && !res.hasHeader('content-length')) {
+      res.setHeader('Content-Length', Buffer.byteLength(body))
+    }
+    res.end(isEmpty ? undefined : body)
+    return
+  }
+  body.once('error', (error) => {
+    // Nobody may take what was sent so far for the whole.
+    if (res.headersSent) {
+      res.destroy()
+    } else {
+      withdraw(res)
+      raise(error)
+    }
+  })
+  onEnd(res, () => body.destroy())
+  if (isEmpty) res.end()
+  else body.pipe(res)
+}

@@ -1,5 +1,16 @@
 /** Assembles the features over one store; the only file that knows them all. */
-import { boolean, callback, check, either, isObject, nearest, optionError, whole, word, type Kind } from './check.ts'
+import {
+  boolean,
+  callback,
+  check,
+  either,
+  isObject,
+  nearest,
+  optionError,
+  whole,
+  word,
+  type Kind,
+} from './check.ts'
 import { Shelf } from './caching/shelf.ts'
 import { redisFromEnvironment } from './environment.ts'
 import { systemClock } from './clock.ts'
@@ -83,7 +94,11 @@ export interface TenantKit {
 
 /** One configured instance: it owns the connections, the prefix, the events and their end. */
 export interface Turnpike<Native, Middleware>
-  extends Caching<Native, Middleware>, Locking<Native, Middleware>, Semaphores<Native, Middleware>, AsyncDisposable {
+  extends
+    Caching<Native, Middleware>,
+    Locking<Native, Middleware>,
+    Semaphores<Native, Middleware>,
+    AsyncDisposable {
   /**
    * Limits requests; the middleware is also its own engine (`consume`, `peek`, `refund`, `reset`, `block`).
    * Refusals are 429 with problem+json; headers follow draft-ietf-httpapi-ratelimit-headers-11.
@@ -136,17 +151,30 @@ export interface Turnpike<Native, Middleware>
 
 const areas = (expected: string, accepts: (value: unknown) => boolean): Kind => ({
   expected: `an object of ${expected} by area (${AREAS.join(', ')})`,
-  accepts: (value) => isObject(value) && Object.entries(value).every(([area, each]) => AREAS.includes(area as Area) && accepts(each)),
+  accepts: (value) =>
+    isObject(value) &&
+    Object.entries(value).every(([area, each]) => AREAS.includes(area as Area) && accepts(each)),
   meant: (value) => {
-    const odd = isObject(value) ? Object.keys(value).find((area) => !AREAS.includes(area as Area)) : undefined
+    const odd = isObject(value)
+      ? Object.keys(value).find((area) => !AREAS.includes(area as Area))
+      : undefined
     return odd && nearest(odd, AREAS)
   },
 })
 
 const KINDS: Record<string, Kind> = {
-  redis: { expected: "a URL, ioredis options, an ioredis client, or 'memory'", accepts: (value) => value !== null },
-  store: { expected: 'a store, like testStore()', accepts: (value) => isObject(value) && 'run' in value },
-  prefix: { expected: "up to 32 letters, digits, '_', '.', ':' or '-'", accepts: (value) => typeof value === 'string' && /^[\w.:-]{1,32}$/.test(value) },
+  redis: {
+    expected: "a URL, ioredis options, an ioredis client, or 'memory'",
+    accepts: (value) => value !== null,
+  },
+  store: {
+    expected: 'a store, like testStore()',
+    accepts: (value) => isObject(value) && 'run' in value,
+  },
+  prefix: {
+    expected: "up to 32 letters, digits, '_', '.', ':' or '-'",
+    accepts: (value) => typeof value === 'string' && /^[\w.:-]{1,32}$/.test(value),
+  },
   version: either(whole(0), { expected: 'a text', accepts: (value) => typeof value === 'string' }),
   tenant: callback,
   layout: word('prefix', 'databases'),
@@ -186,7 +214,8 @@ export interface Entry<Native, Middleware> {
 export function entry<Native, Middleware extends object>(
   framework: Framework<Native, Middleware>,
 ): Entry<Native, Middleware> {
-  const turnpike = (options?: TurnpikeOptions<Native>): Turnpike<Native, Middleware> => kit(framework, options)
+  const turnpike = (options?: TurnpikeOptions<Native>): Turnpike<Native, Middleware> =>
+    kit(framework, options)
   const fromEnv: Entry<Native, Middleware>['fromEnv'] = (options) => {
     const redis = redisFromEnvironment()
     return turnpike(redis ? { redis, ...options } : options)
@@ -200,22 +229,54 @@ function kit<Native, Middleware extends object>(
 ): Turnpike<Native, Middleware> {
   const where = 'turnpike()'
   check(where, options, KINDS)
-  const { redis, store, prefix = 'tp', version, tenant, reuse = false, instances = 1, floorKeys = 50_000 } = options
-  const { deadline = 100, budget = 150, maxInFlight = 5000, layout = 'prefix', databases, stores: own = {} } = options
+  const {
+    redis,
+    store,
+    prefix = 'tp',
+    version,
+    tenant,
+    reuse = false,
+    instances = 1,
+    floorKeys = 50_000,
+  } = options
+  const {
+    deadline = 100,
+    budget = 150,
+    maxInFlight = 5000,
+    layout = 'prefix',
+    databases,
+    stores: own = {},
+  } = options
   const events = new Emitter()
   const stores = new Stores({
-    redis, store, databases, layout, stores: own, reuse, maxInFlight, events,
+    redis,
+    store,
+    databases,
+    layout,
+    stores: own,
+    reuse,
+    maxInFlight,
+    events,
     deadline: duration(deadline, where, 'deadline'),
   })
-  const adapter = framework({ budgetMs: duration(budget, where, 'budget'), warn: (message) => events.warn(message) })
-  const keysOf = (area: Area): KeySpace => keySpace(`${outer(own[area]?.redis ?? redis, reuse)}${prefix}`, version)
+  const adapter = framework({
+    budgetMs: duration(budget, where, 'budget'),
+    warn: (message) => events.warn(message),
+  })
+  const keysOf = (area: Area): KeySpace =>
+    keySpace(`${outer(own[area]?.redis ?? redis, reuse)}${prefix}`, version)
   const clock = store ?? systemClock()
   const floor = {
     evicting: new MemoryStore({ clock, maxKeys: floorKeys }),
     refusing: new MemoryStore({ clock, maxKeys: floorKeys, whenFull: 'refuse' }),
   }
   const ground = (area: Area): Ground<Native> => ({
-    store: stores.for(area), keys: keysOf(area), events, floor, instances, claim: claims(events),
+    store: stores.for(area),
+    keys: keysOf(area),
+    events,
+    floor,
+    instances,
+    claim: claims(events),
     tenant: tenant && named(tenant),
   })
   const limiting = ground('rateLimit')
@@ -240,14 +301,18 @@ function kit<Native, Middleware extends object>(
     },
     limiter: (name, given) => namedLimiter(limiting, name, given),
     limits: limits(limiting),
-    ...sessions(() => ground('session'), (feature) => adapter.mount(feature)),
+    ...sessions(
+      () => ground('session'),
+      (feature) => adapter.mount(feature),
+    ),
     idempotency: (given) => mount(idempotency(ground('idempotency'), given)),
     ...caches.caching,
     data: data(opened),
     ...locks.locks,
     ...places.semaphores,
     key: keyHelpers((native) => adapter.exchange(native)),
-    health: (given) => adapter.mount(health(limiting.store, () => stores.status(), given, caches.hitRate)),
+    health: (given) =>
+      adapter.mount(health(limiting.store, () => stores.status(), given, caches.hitRate)),
     pipeline: (...members) => adapter.pipeline(members),
     forTenant(id) {
       if (typeof id !== 'string') throw optionError('tp.forTenant()', 'id', id, 'a text')
@@ -276,7 +341,10 @@ const outer = (redis: RedisSource | 'memory' | undefined, reuse: boolean): strin
   redis === undefined || redis === 'memory' || (reuse && isClient(redis)) ? '' : prefixOf(redis)
 
 /** The keys of one tenant. */
-const within = (keys: KeySpace, tenant: string): KeySpace => ({ ...keys, tag: (subject) => keys.tag(subject, tenant) })
+const within = (keys: KeySpace, tenant: string): KeySpace => ({
+  ...keys,
+  tag: (subject) => keys.tag(subject, tenant),
+})
 
 /** The tenant of a request; one that is no text would let strangers share what belongs to nobody. */
 const named =
@@ -284,15 +352,20 @@ const named =
   async (native: Native): Promise<string> => {
     const id = await tenant(native)
     if (typeof id === 'string') return id
-    throw new TurnpikeError('TP_KEY', 'turnpike(): tenant gave no text for this request. Refuse requests of nobody before they come here.')
+    throw new TurnpikeError(
+      'TP_KEY',
+      'turnpike(): tenant gave no text for this request. Refuse requests of nobody before they come here.',
+    )
   }
 
 function claims(events: Emitter): Ground['claim'] {
   const derived = new Set<string>()
   return (name, given) => {
     if (given) return
-    if (derived.has(name)) events.warn(`Two rate limits are both ${name}, and so they share their counts: give each a name of its own.`)
+    if (derived.has(name))
+      events.warn(
+        `Two rate limits are both ${name}, and so they share their counts: give each a name of its own.`,
+      )
     derived.add(name)
   }
 }
-

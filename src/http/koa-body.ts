@@ -50,7 +50,8 @@ export async function capture(ctx: BodyContext, tap: Tap): Promise<Sent | undefi
   }
   // Nobody has answered, so Koa will.
   const isNobodys = (body === undefined || body === null) && !(explicitNull in response)
-  if (isNobodys && !isBodiless(method, status)) headers['content-type'] = 'text/plain; charset=utf-8'
+  if (isNobodys && !isBodiless(method, status))
+    headers['content-type'] = 'text/plain; charset=utf-8'
   tap.seen?.({ status, headers })
   if (isBodiless(method, status)) return deliver(Buffer.alloc(0))
   if (isStream(body)) {
@@ -59,7 +60,8 @@ export async function capture(ctx: BodyContext, tap: Tap): Promise<Sent | undefi
   }
   if (isWeb(body)) {
     // Koa 2 knows no web streams; `compose` came with the same version as they did.
-    if (!('compose' in app) || (body instanceof Blob && body.size > tap.capture.limit)) return undefined
+    if (!('compose' in app) || (body instanceof Blob && body.size > tap.capture.limit))
+      return undefined
     const source = body instanceof Response ? body.body : body
     if (source instanceof ReadableStream) {
       copy(ctx, Readable.fromWeb(source), tap.capture, deliver)

@@ -65,11 +65,7 @@ export function onHead(res: ServerResponse, head: () => Headers): void {
 }
 
 /** Have work done before the client can see the end. True for the response's first seal. */
-export function onSeal(
-  res: ServerResponse,
-  seal: Seal,
-  refuse: Refuse,
-): boolean {
+export function onSeal(res: ServerResponse, seal: Seal, refuse: Refuse): boolean {
   const joint = patchBody(res)
   joint.seals = [...joint.seals, { seal, refuse }]
   return joint.seals.length === 1

@@ -16,7 +16,9 @@ export async function seal(res: ServerResponse, joint: Joint): Promise<Broken | 
     return value === undefined ? undefined : String(value)
   }
   joint.sealed = true
-  const outcomes = await Promise.allSettled(joint.seals.map(async ({ seal }) => seal(statusCode, field)))
+  const outcomes = await Promise.allSettled(
+    joint.seals.map(async ({ seal }) => seal(statusCode, field)),
+  )
   for (const [index, outcome] of outcomes.entries()) {
     const refuse = joint.seals[index]?.refuse
     if (outcome.status === 'rejected' && refuse) return { error: reasonOf(outcome.reason), refuse }

@@ -1,13 +1,16 @@
 /** The Redis engine: operations as scripts, behind the guard. */
 import { systemClock, type Clock } from '../clock.ts'
 import { StoreUnavailable } from '../errors.ts'
-import type { Emitter } from '../events.ts'
 import type { Budget } from './budget.ts'
 import { Cork } from './cork.ts'
 import { Guard } from './guard.ts'
 import { evicts, parseInfo } from './info.ts'
-import { connect, duplicate, end, isClient, isCluster } from './redis.ts'
 import {
+  connect,
+  duplicate,
+  end,
+  isClient,
+  isCluster,
   isSecure,
   keysLike,
   streamOf,
@@ -15,34 +18,15 @@ import {
   unref,
   unrefRetry,
   unsafeOptions,
+  type Client,
 } from './redis.ts'
-import type { Client, RedisSource } from './redis.ts'
+import type { RedisStoreOptions } from './redis-store-options.ts'
 import { classify, explained, remedyFor, watchHandshakes } from './remedy.ts'
 import type { Arg, Operation, Reply, Store, StoreStatus } from './store.ts'
 import { ServerClock } from './server-clock.ts'
 import { Subscriptions } from './subscriptions.ts'
 
-export interface RedisStoreOptions {
-  source: RedisSource
-  /** Names the store in events. */
-  name: string
-  /** Use another database than the source's. Not on a Cluster. */
-  db?: number | undefined
-  /** Use the client that was handed in itself, not a hardened duplicate of it. Default false. */
-  reuse?: boolean
-  /** Milliseconds within which each call is answered. */
-  deadline: number
-  /** Calls that may be in flight at once. */
-  maxInFlight: number
-  events: Emitter
-  /** Drives the scripts' clock in tests. */
-  clock?: Clock | undefined
-  /** Does anything but a cache live here? Then a server that evicts is warned about. Default true. */
-  lasting?: boolean
-}
-
-const HUNG_AFTER = 300
-const GREETING = 1000
+const [HUNG_AFTER, GREETING] = [300, 1000]
 
 export class RedisStore implements Store {
   readonly kind = 'redis'
@@ -165,12 +149,10 @@ export class RedisStore implements Store {
     const connection = this.#client?.status ?? 'opening'
     const breaker = guard?.breaker ?? 'closed'
     const ok = connection === 'ready' && breaker === 'closed' && !this.#closed
-    const trouble = this.#closed
-      ? 'closed'
-      : (guard?.lastError ?? `the connection is ${connection}`)
+    const lost = guard?.lastError ?? `the connection is ${connection}`
     return {
       status: ok ? 'ok' : this.#everReady && !this.#closed ? 'degraded' : 'down',
-      reason: ok ? undefined : trouble,
+      reason: ok ? undefined : this.#closed ? 'closed' : lost,
       breaker,
       topology: topologyOf(this.#client),
       latencyMs: guard?.latency.percentiles(),

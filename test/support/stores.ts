@@ -1,6 +1,7 @@
 import { onTestFinished } from 'vitest'
 import { Emitter, type EventName, type Events } from '../../src/events.ts'
-import { RedisStore, type RedisStoreOptions } from '../../src/store/redis-store.ts'
+import type { RedisStoreOptions } from '../../src/store/redis-store-options.ts'
+import { RedisStore } from '../../src/store/redis-store.ts'
 
 export interface OpenedStore {
   store: RedisStore

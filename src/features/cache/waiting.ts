@@ -46,6 +46,7 @@ export async function elsewhere<Native>(visit: Visit<Native>): Promise<Found | u
       engine.without(mount.name, error)
       return found
     }
-    if (found.lease === 'ours' || worthOf(found) === 'fresh') return found
+    // What was filled and is invalid again already: waiting for the next would not end while others write.
+    if (outcome === 'filled' || found.lease === 'ours' || worthOf(found) === 'fresh') return found
   }
 }

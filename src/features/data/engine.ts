@@ -178,14 +178,14 @@ export class DataEngine {
     let found: Found | undefined
     for (let pause = 25; performance.now() < until; pause = Math.min(pause * 2, 250)) {
       const left = until - performance.now()
-      await leases.wait(lease, Math.min(left, pause * (0.5 + Math.random())))
+      const outcome = await leases.wait(lease, Math.min(left, pause * (0.5 + Math.random())))
       try {
         found = await this.find(key, tenant, token, lockTtl)
       } catch (error) {
         this.#without(error)
         return found
       }
-      if (found.lease === 'ours' || isFresh(found)) return found
+      if (outcome === 'filled' || found.lease === 'ours' || isFresh(found)) return found
     }
     return found
   }

@@ -49,7 +49,10 @@ describe.each(engines)('the cache on the $name engine', ({ open, server: redis }
           { cache: { ttl: '1m', public: true } },
         )
         await shared.get('/', { authorization: 'Bearer alice' })
-        expect(statusOf(await shared.get('/', { authorization: 'Bearer bob' }))).toContain('hit')
+        // The store is not awaited: whoever comes that early is answered along with the first.
+        expect(statusOf(await shared.get('/', { authorization: 'Bearer bob' }))).toMatch(
+          /hit|collapsed/,
+        )
         const scoped = await app(handler, {
           cache: { ttl: '1m', scope: (native: any) => native.headers.authorization },
         })

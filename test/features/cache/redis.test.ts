@@ -206,7 +206,8 @@ describe.each(kinds)('$name', ({ start }) => {
     for (let i = 0; i < total; i++) whole.update(piece)
     expect([bytes, hash.digest('hex')]).toEqual([piece.length * total, whole.digest('hex')])
     expect(ahead).toBeLessThan(16 * 1024 * 1024)
-    expect(peak).toBeLessThan(40 * 1024 * 1024)
+    // A body that was held would be there twice over: as pieces and as a whole.
+    expect(peak).toBeLessThan(64 * 1024 * 1024)
     await tp.close()
   })
 })

@@ -224,9 +224,9 @@ function onKoa(name: string, Framework: typeof Koa): Kind {
 
 export const kinds: Kind[] = [
   onExpress('Express 5', express),
-  onExpress('Express 4', express4 as unknown as typeof express),
+  onExpress('Express 4', express4),
   onKoa('Koa 3', Koa),
-  onKoa('Koa 2', Koa2 as unknown as typeof Koa),
+  onKoa('Koa 2', Koa2),
   onNode,
 ]
 

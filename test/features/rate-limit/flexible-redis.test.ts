@@ -289,9 +289,7 @@ describe('its store is away', () => {
       expect(local[2]!.answer.body['violated-policies']).toHaveLength(1)
       expect(read(local[0]!.answer.headers['ratelimit-policy'])[0]).toMatchObject({ q: 2, w: 60 })
       for (const { ms } of [open, closed, ...local]) expect(ms).toBeLessThan(PROMPT)
-      expect(apps.closed.unavailable).toMatchObject([
-        { feature: 'rateLimit', rule: 'closed' },
-      ])
+      expect(apps.closed.unavailable).toMatchObject([{ feature: 'rateLimit', rule: 'closed' }])
     },
   )
 

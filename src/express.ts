@@ -5,7 +5,8 @@ import type { WithSession } from './features/session/types.ts'
 import type { Idempotency } from './features/idempotency/options.ts'
 import type { Lock } from './features/lock/options.ts'
 import { connectAdapter } from './http/connect.ts'
-import { entry, type Entry } from './kit.ts'
+import { entry } from './kit.ts'
+import type { Entry } from './turnpike.ts'
 
 declare global {
   namespace Express {

@@ -75,7 +75,7 @@ export type {
   Semaphore,
   SemaphoreOptions,
 } from './features/semaphore/options.ts'
-export type { TenantKit, Turnpike, TurnpikeOptions } from './kit.ts'
+export type { TenantKit, Turnpike, TurnpikeOptions } from './turnpike.ts'
 export type { Subject } from './store/keys.ts'
 export type { RedisSource } from './store/redis.ts'
 export type { Store, StoreStatus } from './store/store.ts'

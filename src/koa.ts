@@ -2,7 +2,8 @@
 import type { Context, Middleware } from 'koa'
 import { koaAdapter } from './http/koa.ts'
 import type { WithSession } from './features/session/types.ts'
-import { entry, type Entry } from './kit.ts'
+import { entry } from './kit.ts'
+import type { Entry } from './turnpike.ts'
 
 declare module 'koa' {
   interface DefaultContext extends WithSession {

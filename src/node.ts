@@ -2,7 +2,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { connectAdapter } from './http/connect.ts'
 import type { WithSession } from './features/session/types.ts'
-import { entry, type Entry } from './kit.ts'
+import { entry } from './kit.ts'
+import type { Entry } from './turnpike.ts'
 
 /** A request that has passed `tp.session()`. */
 export type SessionRequest = IncomingMessage & WithSession

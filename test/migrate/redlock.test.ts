@@ -3,7 +3,7 @@ import { createRequire } from 'node:module'
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { turnpike } from '../../src/express.ts'
-import type { Turnpike } from '../../src/kit.ts'
+import type { Turnpike } from '../../src/turnpike.ts'
 import { startRedis, type RedisServer } from '../../src/testing.ts'
 
 /** Its types are for another ioredis, and its package names no types for ESM. */

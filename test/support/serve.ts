@@ -6,7 +6,7 @@ import express4 from 'express4'
 import Koa from 'koa'
 import { onTestFinished } from 'vitest'
 import { turnpike as forExpress } from '../../src/express.ts'
-import type { Turnpike, TurnpikeOptions } from '../../src/kit.ts'
+import type { Turnpike, TurnpikeOptions } from '../../src/turnpike.ts'
 import { turnpike as forKoa } from '../../src/koa.ts'
 import { watchStarvation } from './starvation.ts'
 

@@ -190,7 +190,7 @@ export function loginGuard<Native>(
   }
 
   return {
-    feature: { name: 'loginGuard', handle },
+    feature: { name: 'loginGuard', onAgain: 'skip', handle },
     guard: {
       async reset(identity, { address: only, tenant } = {}) {
         const id = digest(identity)

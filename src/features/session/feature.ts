@@ -229,6 +229,7 @@ export function sessionFeature<Native>(
   const isEarly = !lazy && !skip && !tenant && fixed !== undefined
   return {
     name: 'session',
+    onAgain: 'skip',
     ...(isEarly && {
       prepare: (x) =>
         (x.native as { session?: unknown }).session ? undefined : early(x, undefined, fixed),

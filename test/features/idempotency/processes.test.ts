@@ -179,7 +179,6 @@ test('kill -9: 50 kills over 500 keys, two clients each: no double effect, one a
     const [one, two] = await both
     expect(two).toBe(one)
   }
-  // An attempt that is killed costs its lease; a key whose second attempt was killed as well, two.
-  for (const [key, ms] of stuck)
-    expect(ms).toBeLessThan(Math.max(1, Number(hgetall.runs[key]) - 1) * LEASE + 1000)
+  // Each attempt that is killed costs its lease; one of them may have died before it was counted.
+  for (const [key, ms] of stuck) expect(ms).toBeLessThan(Number(hgetall.runs[key]) * LEASE + 1000)
 }, 300_000)

@@ -23,13 +23,13 @@ export function tagOf(
   }
   throw new TurnpikeError(
     'TP_KEY',
-    `${where}: the key gave no name for this request: a text, a number or a list of texts.`,
+    `${where}: the key gave nothing to go by: it must give a text, a number or a list of texts, to each client its own. Use skip for requests that are not meant.`,
   )
 }
 
 /** Whose data a call means. @throws TP_KEY where the application has tenants and none is named */
 export function tenantOf(
-  ground: Pick<Ground<any>, 'tenant'>,
+  ground: Pick<Ground, 'tenant'>,
   tenant: string | undefined,
   where: string,
 ): string | undefined {

@@ -1,4 +1,3 @@
-import { TurnpikeError } from '../../errors.ts'
 import { tightestOf, type Decision, type PolicyState, type Source } from './decision.ts'
 import type { Engine } from './engine.ts'
 import { checked, type Policy } from './policy.ts'
@@ -133,13 +132,5 @@ export function unitedOf(
     allowed,
     policies,
     Math.max(...decisions.map(({ at }) => at)),
-  )
-}
-
-/** The error for a subject that is none. */
-export function noSubject(where: string): TurnpikeError {
-  return new TurnpikeError(
-    'TP_KEY',
-    `${where}: the key gave nothing to count by. Give each client something of its own, or use skip for requests that are not to be counted.`,
   )
 }

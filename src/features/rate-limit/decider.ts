@@ -8,7 +8,7 @@ import type { Engine } from './engine.ts'
 import { needsOnlyRequest, type Decider } from './feature.ts'
 import type { Key, RateLimitOptions } from './options.ts'
 import { checked, type Policy } from './policy.ts'
-import { tagOf } from './subject.ts'
+import { tagOf } from '../subject.ts'
 
 /** A charge but for its subject. */
 export type Constant = Omit<Charge, 'tag'>

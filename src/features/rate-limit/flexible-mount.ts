@@ -9,16 +9,10 @@ import { Engine } from './engine.ts'
 import { engineOptions } from './engine-options.ts'
 import { rateLimitFeature, type Decider } from './feature.ts'
 import { FlexibleEngine, type Counted } from './flexible.ts'
-import {
-  isDecision,
-  tenantOf,
-  type ConsumeOptions,
-  type Limiter,
-  type Subjects,
-} from './limiter.ts'
+import { isDecision, type ConsumeOptions, type Limiter, type Subjects } from './limiter.ts'
 import type { RateLimitOptions } from './options.ts'
 import { checked, policiesOf } from './policy.ts'
-import { tagOf, type Given } from './subject.ts'
+import { tagOf, tenantOf, type Given } from '../subject.ts'
 
 /** How long a foreign limiter may take, in ms: it has no deadline of its own. */
 const FOREIGN_DEADLINE = 100

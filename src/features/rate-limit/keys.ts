@@ -6,7 +6,7 @@ import type { Exchange } from '../../http/exchange.ts'
 import { subjectOf } from '../../http/ip.ts'
 import type { Subject } from '../../store/keys.ts'
 import type { Key } from './options.ts'
-import type { Given } from './subject.ts'
+import type { Given } from '../subject.ts'
 
 const EARLY = Symbol('turnpike.early')
 

@@ -8,7 +8,7 @@ import type { Charge } from './charge.ts'
 import type { Decision } from './decision.ts'
 import type { Engine } from './engine.ts'
 import { checked, MOST, type Policy } from './policy.ts'
-import { tagOf } from './subject.ts'
+import { tagOf, tenantOf } from '../subject.ts'
 
 /** How much, and for whom. */
 export interface ConsumeOptions {
@@ -191,16 +191,3 @@ export function limiter(
 
 export const isDecision = (what: unknown): what is Decision =>
   typeof (what as Decision | undefined)?.refund === 'function'
-
-/** Whose subject a call means. @throws TP_KEY where the application has tenants and none is named */
-export function tenantOf(
-  ground: Ground,
-  tenant: string | undefined,
-  where: string,
-): string | undefined {
-  if (!ground.tenant || tenant !== undefined) return tenant
-  throw new TurnpikeError(
-    'TP_KEY',
-    `${where}: the application has tenants: say whose subject this is ({ tenant }), or use tp.forTenant(id).`,
-  )
-}

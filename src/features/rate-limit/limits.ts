@@ -6,7 +6,7 @@ import type { Ground } from '../ground.ts'
 import { getLimits, setLimits } from './overrides.ts'
 import { MOST } from './policy.ts'
 import { reset } from './reset.ts'
-import { tagOf } from './subject.ts'
+import { tagOf } from '../subject.ts'
 
 export interface LimitsOptions {
   /** Whose subject, where the application has tenants. */

@@ -27,15 +27,20 @@ export function tagOf(
   )
 }
 
-/** Whose data a call means. @throws TP_KEY where the application has tenants and none is named */
+/**
+ * Whose data a call means.
+ * @param instead another way to say it, where there is one
+ * @throws TP_KEY where the application has tenants and none is named
+ */
 export function tenantOf(
   ground: Pick<Ground, 'tenant'>,
   tenant: string | undefined,
   where: string,
+  instead = '',
 ): string | undefined {
   if (!ground.tenant || tenant !== undefined) return tenant
   throw new TurnpikeError(
     'TP_KEY',
-    `${where}: the application has tenants: say whose this is ({ tenant }).`,
+    `${where}: the application has tenants: say whose this is ({ tenant })${instead}.`,
   )
 }

@@ -101,7 +101,7 @@ export function limiter(
       limits = {},
       tenant,
     } = typeof options === 'number' ? { cost: options } : options
-    tenantOf(ground, tenant, where)
+    tenantOf(ground, tenant, where, ', or use tp.forTenant(id)')
     return policies.map((policy) => {
       const own =
         typeof subject === 'string' || Array.isArray(subject)

@@ -446,7 +446,8 @@ describe.each(engines)('the cache on the $name engine', ({ open, server: redis }
         const other = await app(uncacheable)
         await Promise.all(Array.from({ length: 20 }, () => other.get()))
         expect(uncacheable.calls).toBe(20)
-        expect(most).toBeGreaterThanOrEqual(15)
+        // In a queue it would be one at a time; how many come together is up to the machine.
+        expect(most).toBeGreaterThanOrEqual(5)
       })
     })
   })

@@ -1,7 +1,8 @@
 /**
- * The application of one variant, in a process of its own: `node app.mjs <variant> <redis url>`.
+ * The application of one variant, in a process of its own: `node app.mjs <file> <name> <redis url>`.
  * It says its port, and then answers to:
  *   mark      what this process has used so far
+ *   heap      how much of its heap is in use, after a collection
  *   profile   start a CPU profile; again: end it and give it
  */
 import { subscribe } from 'node:diagnostics_channel'
@@ -9,14 +10,17 @@ import { createServer } from 'node:http'
 import { Session } from 'node:inspector/promises'
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 
-const [file, url] = process.argv.slice(2)
+const [file, name, url] = process.argv.slice(2)
 
 // A request that turnpike answered without Redis would make it look fast.
 let degraded = 0
 subscribe('turnpike:unavailable', () => degraded++)
 
-const { default: serve } = await import(pathToFileURL(path.resolve(file)))
+const variant = await import(pathToFileURL(path.resolve(file)))
+const serve = name ? variant.variants[name].serve : variant.default
 const server = createServer(await serve({ url }))
 server.listen(0, '127.0.0.1', () => process.send({ port: server.address().port }))
 
@@ -36,11 +40,21 @@ async function profile() {
   return profile
 }
 
+let collect
+function heap() {
+  setFlagsFromString('--expose-gc')
+  collect ??= runInNewContext('gc')
+  collect()
+  collect()
+  return { used: process.memoryUsage().heapUsed }
+}
+
 const answers = {
   mark() {
     const { user, system } = process.cpuUsage()
     return { cpu: user + system, degraded, version: process.version }
   },
+  heap,
   profile,
 }
 

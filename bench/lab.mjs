@@ -143,10 +143,11 @@ export async function openLab(tools) {
     cpus,
     redisVersion: /redis_version:(\S+)/.exec(info)[1],
     /** Serve a variant. @param distant through the proxy */
-    async app(node, variant, { distant = false } = {}) {
+    async app(node, { file: variant, name }, { distant = false } = {}) {
       const port = distant ? proxy.port : redis.port
       const url = `redis://127.0.0.1:${port}`
-      const app = await start(node, cpus.app, file('app.mjs'), file('variants', variant), url)
+      const script = file('variants', variant)
+      const app = await start(node, cpus.app, file('app.mjs'), script, name, url)
       return {
         port: app.port,
         ask: (message) => app.child.ask(message),

@@ -1,6 +1,6 @@
 /**
  * The load generator: keep-alive HTTP/1.1 over raw sockets, one request in flight on each.
- * A job is `{ port, path, connections, ms }` or `{ …, requests }`; its result is
+ * A job is `{ port, path, method, connections, ms }` or `{ …, requests }`; its result is
  * `{ requests, ms, p25, p50, p99 }`, times in ms. Any answer but a complete 200 ends it with an error.
  */
 import { connect } from 'node:net'
@@ -8,9 +8,16 @@ import { quantile } from './table.mjs'
 
 const END_OF_HEAD = Buffer.from('\r\n\r\n')
 const STATUS = 'HTTP/1.1 200 '
+/** What a POST sends. */
+const ORDER = '{"sku":"A-1","count":2,"note":"by the back door, please"}'
 
-function run({ port, path, connections, ms = Infinity, requests = Infinity }) {
-  const request = Buffer.from(`GET ${path} HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\n\r\n`)
+function run({ port, path, method = 'GET', connections, ms = Infinity, requests = Infinity }) {
+  const body = method === 'GET' ? '' : ORDER
+  const fields =
+    body && `Content-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n`
+  const request = Buffer.from(
+    `${method} ${path} HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\n${fields}\r\n${body}`,
+  )
   const latencies = []
   let started = 0
   let open = connections

@@ -4,9 +4,11 @@
  * length would count the time that other processes had the CPU), and of the CPU time per request.
  */
 import { writeFileSync } from 'node:fs'
+import path from 'node:path'
 import { openLab, options, versionOf } from './lab.mjs'
 import { PATH } from './payload.mjs'
 import { fixed, print } from './table.mjs'
+import { allVariants } from './variants.mjs'
 
 const {
   nodes,
@@ -17,13 +19,18 @@ const {
   top: { type: 'string' },
   save: { type: 'string' },
 })
-const [variant = '20-turnpike'] = positionals
+const [wanted = '20-turnpike'] = positionals
 const [node] = nodes
 const lab = await openLab(node)
 
 try {
-  const app = await lab.app(node, `${variant.replace(/\.mjs$/, '')}.mjs`)
-  const load = (ms) => lab.load({ port: app.port, path: PATH, connections: 64, ms })
+  const variants = await allVariants(path.join(lab.folder, 'bench/variants'))
+  const variant = variants.find(({ id }) => id === wanted.replace(/\.mjs$/, ''))
+  if (!variant)
+    throw new Error(`No variant ${wanted}. There are:\n${variants.map(({ id }) => id).join('\n')}`)
+  const { method } = variant
+  const app = await lab.app(node, variant)
+  const load = (ms) => lab.load({ port: app.port, path: PATH, method, connections: 64, ms })
   await load(3000)
   const before = await app.ask('mark')
   await app.ask('profile')
@@ -33,7 +40,7 @@ try {
   if (save) writeFileSync(save, JSON.stringify(profile))
   const cpu = (after.cpu - before.cpu) / requests
   console.log(
-    `${variant}, Node ${versionOf(node)}: ${requests} requests, ${fixed(cpu, 1)} us of CPU each while profiled`,
+    `${wanted}, Node ${versionOf(node)}: ${requests} requests, ${fixed(cpu, 1)} us of CPU each while profiled`,
   )
   const functions = selfTimes(profile)
   const total = functions.reduce((sum, { samples }) => sum + samples, 0)

@@ -16,21 +16,42 @@ const LONG = { '1m': 60, '1h': 3600, '1d': 86_400 }
 const SHORT = { '1s': 1, '2s': 2, '3s': 3 }
 
 /** @param lab from openLab() */
-export async function printServerSide(lab, { quick = false } = {}) {
+export async function measureServerSide(lab, { quick = false } = {}) {
   const { turnpike } = await import(pathToFileURL(path.join(lab.folder, 'dist/express.mjs')))
   const tp = turnpike({ redis: lab.redis.url, deadline: '10s', budget: '10s' })
   const storeClient = new Redis(lab.redis.port)
   await tp.ready()
   try {
-    await printCosts(lab, tp, storeClient, quick ? 9 : 41)
-    await printWeights(lab, tp, storeClient)
+    return {
+      costs: await costs(lab, tp, storeClient, quick ? 9 : 41),
+      weights: await weights(lab, tp, storeClient),
+    }
   } finally {
     storeClient.disconnect()
     await tp.close()
   }
 }
 
-async function printCosts(lab, tp, storeClient, batches) {
+export function printServerSide({ redisVersion }, { costs, weights }) {
+  print(
+    `### Redis ${redisVersion}: cost of a decision`,
+    ['one decision over three windows', 'windows', 'calls', 'us in scripts', 'us of CPU'],
+    costs.map(({ name, windows, calls, script, cpu }) => [
+      name,
+      windows,
+      fixed(calls, 2),
+      fixed(script, 1),
+      fixed(cpu, 1),
+    ]),
+  )
+  print(
+    `### Redis ${redisVersion}: bytes of one key under saturation (MEMORY USAGE)`,
+    ['limit', ...LIMITS.map((limit) => limit.toLocaleString('en'))],
+    weights.map(({ name, bytes }) => [name, ...bytes.map(String)]),
+  )
+}
+
+async function costs(lab, tp, storeClient, batches) {
   await lab.empty()
   const rows = []
   for (const windows of [LONG, SHORT]) {
@@ -45,16 +66,16 @@ async function printCosts(lab, tp, storeClient, batches) {
     }
     for (const { name, samples } of ways) {
       const middle = (figure) => median(samples.map((each) => each[figure]))
-      const figures = [
-        fixed(middle('calls'), 2),
-        fixed(middle('script'), 1),
-        fixed(middle('cpu'), 1),
-      ]
-      rows.push([name, Object.keys(windows).join(' '), ...figures])
+      rows.push({
+        name,
+        windows: Object.keys(windows).join(' '),
+        calls: middle('calls'),
+        script: middle('script'),
+        cpu: middle('cpu'),
+      })
     }
   }
-  const head = ['one decision over three windows', 'windows', 'calls', 'us in scripts', 'us of CPU']
-  print(`### Redis ${lab.redisVersion}: cost of a decision`, head, rows)
+  return rows
 }
 
 /** Ways to decide over the same three windows. */
@@ -103,7 +124,7 @@ async function cpuOf({ redis }) {
 }
 
 /** Uses up each limit evenly over one window of 2 s, which takes the most a log may need. */
-async function printWeights(lab, tp, storeClient) {
+async function weights(lab, tp, storeClient) {
   const subject = '192.0.2.1'
   await lab.empty()
   const cells = ALGORITHMS.flatMap((algorithm) =>
@@ -115,12 +136,12 @@ async function printWeights(lab, tp, storeClient) {
   const points = new flexible.RateLimiterRedis({ storeClient, points: LIMITS[0], duration: 60 })
   await points.consume(subject)
 
-  const weights = new Map()
+  const most = new Map()
   const weigh = async () => {
     for (const key of await storeClient.keys(`*${subject}*`)) {
       const bytes = await storeClient.memory('USAGE', key)
       const name = cells.find((each) => key.includes(`:${each.name}.`))?.name ?? 'peer'
-      weights.set(name, Math.max(weights.get(name) ?? 0, bytes ?? 0))
+      most.set(name, Math.max(most.get(name) ?? 0, bytes ?? 0))
     }
   }
   const begin = performance.now()
@@ -138,15 +159,10 @@ async function printWeights(lab, tp, storeClient) {
     if (step % 10 === 0) await weigh()
     await sleep(3)
   }
-  const rows = ALGORITHMS.map((algorithm) => [
-    `turnpike, ${algorithm}`,
-    ...LIMITS.map((limit) => String(weights.get(`${algorithm}-${limit}`))),
-  ])
-  const peer = String(weights.get('peer'))
-  rows.push(['rate-limiter-flexible', peer, peer, peer])
-  print(
-    `### Redis ${lab.redisVersion}: bytes of one key under saturation (MEMORY USAGE)`,
-    ['limit', ...LIMITS.map((limit) => limit.toLocaleString('en'))],
-    rows,
-  )
+  const rows = ALGORITHMS.map((algorithm) => ({
+    name: `turnpike, ${algorithm}`,
+    bytes: LIMITS.map((limit) => most.get(`${algorithm}-${limit}`)),
+  }))
+  rows.push({ name: 'rate-limiter-flexible', bytes: LIMITS.map(() => most.get('peer')) })
+  return rows
 }

@@ -7,21 +7,25 @@ import { PATH } from './payload.mjs'
 const BROWSERS = 500
 
 /** Something to carry in a session. */
-const data = () => ({
+export const data = () => ({
   userId: 4711,
   name: 'Ada Lovelace',
   cart: [{ sku: 'A-1', count: 2 }],
   csrf: 'd2f1c3b4a5968778',
 })
 
-/** The load comes without cookies: they are put in here, at the same cost for all. */
-async function loggedIn(app, cookies) {
+/**
+ * The load comes without cookies: they are put in here, at the same cost for all.
+ * @param cookies to be filled with those of so many browsers, each logged in by one request
+ */
+export async function loggedIn(app, cookies, { path = PATH, method = 'GET' } = {}) {
   const server = createServer(app).listen(0, '127.0.0.1')
   await once(server, 'listening')
+  const url = `http://127.0.0.1:${server.address().port}${path}`
   const found = []
-  for (let i = 0; i < BROWSERS; i++) {
-    const { headers } = await fetch(`http://127.0.0.1:${server.address().port}${PATH}`)
-    found.push(headers.get('set-cookie').split(';')[0])
+  while (found.length < BROWSERS) {
+    const some = Array.from({ length: 20 }, () => fetch(url, { method }))
+    for (const { headers } of await Promise.all(some)) found.push(cookieIn(headers))
   }
   cookies.push(...found)
   server.closeAllConnections()
@@ -29,7 +33,14 @@ async function loggedIn(app, cookies) {
   return app
 }
 
-function rotating(cookies) {
+/** All that were set: koa-session signs with a second one. */
+const cookieIn = (headers) =>
+  headers
+    .getSetCookie()
+    .map((each) => each.split(';')[0])
+    .join('; ')
+
+export function rotating(cookies) {
   let turn = 0
   return () => cookies[turn++ % cookies.length]
 }

@@ -1,0 +1,60 @@
+/** Tables of what was measured. */
+import { fixed, print } from './table.mjs'
+
+const THROUGHPUT = [
+  'variant',
+  'requests/s',
+  'x bare',
+  'CPU us',
+  'x bare',
+  'least',
+  'p50 ms',
+  'p99 ms',
+  'busy',
+  'without Redis',
+]
+
+export function printThroughput(variants, figures, where, { delay, connections }) {
+  const bare = figures[variants[0].id]
+  const rows = variants.map(({ id, title }) => {
+    const { rate, cpu, least, busy, p50, p99, degraded } = figures[id]
+    return [
+      title,
+      fixed(rate, 0),
+      fixed(rate / bare.rate, 2),
+      fixed(cpu, 1),
+      fixed(cpu / bare.cpu, 2),
+      fixed(least, 1),
+      fixed(p50, 2),
+      fixed(p99, 2),
+      fixed(busy, 2),
+      degraded > 0 ? `${fixed(degraded * 100, 1)} %` : '0',
+    ]
+  })
+  print(
+    `### ${where}, ${variants[0].group}, ${connections} connections, ${delay} ms each way to Redis`,
+    THROUGHPUT,
+    rows,
+  )
+}
+
+const SERIAL = [
+  'variant',
+  'commands',
+  'trips',
+  'trips by latency',
+  'run by Redis, scripts included',
+]
+
+export function printSerial(variants, figures, where) {
+  const rows = variants.map(({ id, title }) => {
+    const { commands, trips, slope, calls } = figures[id]
+    const ran = calls.map(({ name, calls }) => `${name} ${fixed(calls, 1)}`)
+    return [title, fixed(commands, 2), fixed(trips, 2), fixed(slope, 2), ran.join(', ')]
+  })
+  print(
+    `### ${where}, ${variants[0].group}, one request at a time: Redis per request`,
+    SERIAL,
+    rows,
+  )
+}

@@ -26,6 +26,13 @@ export function freshKey() {
   }
 }
 
+/** Takes orders under new keys: the body is parsed, then the middlewares have their say. */
+export function orderApp(...middlewares) {
+  const app = express()
+  app.post(PATH, freshKey(), express.json(), ...middlewares, (req, res) => res.json(payload()))
+  return app
+}
+
 export function koaApp(...middlewares) {
   const app = new Koa()
   for (const middleware of middlewares) app.use(middleware)

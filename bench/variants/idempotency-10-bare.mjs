@@ -1,5 +1,6 @@
-import { expressApp } from '../apps.mjs'
+import { orderApp } from '../apps.mjs'
 
 export const group = 'idempotency'
-export const title = 'bare Express 5'
-export default () => expressApp()
+export const method = 'POST'
+export const title = 'POST with express.json()'
+export default () => orderApp()

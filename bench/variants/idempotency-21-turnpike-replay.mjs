@@ -1,7 +1,8 @@
 import { turnpike } from 'turnpike/express'
-import { expressApp } from '../apps.mjs'
+import { orderApp } from '../apps.mjs'
 
 export const group = 'idempotency'
+export const method = 'POST'
 export const title = 'turnpike, the same key each time'
 export default ({ url }) => {
   const tp = turnpike({ redis: url, deadline: '1s', budget: '1s' })
@@ -9,5 +10,5 @@ export default ({ url }) => {
     req.headers['idempotency-key'] = 'same'
     next()
   }
-  return expressApp(sameKey, tp.idempotency({ scope: () => 'bench', methods: ['GET'], wait: '5s' }))
+  return orderApp(sameKey, tp.idempotency({ scope: () => 'bench', wait: '5s' }))
 }

@@ -1,6 +1,7 @@
-import { expressApp, freshKey } from '../apps.mjs'
+import { orderApp } from '../apps.mjs'
 import { expressPeers } from '../peers.mjs'
 
 export const group = 'idempotency'
+export const method = 'POST'
 export const title = 'express-idempotency, a new key each time'
-export default ({ url }) => expressApp(freshKey(), expressPeers(url).idempotency())
+export default ({ url }) => orderApp(expressPeers(url).idempotency())

@@ -1,22 +1,44 @@
+// What a test puts in the place of the global one shall not hold commands back.
+import { setImmediate } from 'node:timers'
+
 interface Corkable {
   cork(): void
   uncork(): void
 }
 
-/** Joins what is written to a stream within one tick into one write. */
+/** So many commands are under way before the next one is held back: Redis shall not idle while we work. */
+const MOST = 8
+
+/**
+ * Joins the commands of requests that came together into one write: a write is a system call, and
+ * costs more than all else that is done to send a command.
+ */
 export class Cork {
   #stream: Corkable | undefined
+  #held = 0
+  #isDue = false
 
-  /** Hold what follows back until the tick is over. */
+  /** Hold what follows back until everything that is there to be read has been, or there is enough of it. */
   put(stream: Corkable | undefined): void {
-    if (this.#stream || !stream) return
+    if (!stream) return
+    if (this.#held >= MOST || (this.#stream && this.#stream !== stream)) this.#pull()
+    this.#held++
+    if (this.#stream) return
     this.#stream = stream
     stream.cork()
-    process.nextTick(this.#pull)
+    if (this.#isDue) return
+    this.#isDue = true
+    setImmediate(this.#end)
   }
 
-  readonly #pull = (): void => {
+  readonly #end = (): void => {
+    this.#isDue = false
+    this.#pull()
+  }
+
+  #pull(): void {
     this.#stream?.uncork()
     this.#stream = undefined
+    this.#held = 0
   }
 }

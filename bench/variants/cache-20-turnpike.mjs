@@ -1,9 +1,9 @@
 import { turnpike } from 'turnpike/express'
 import { expressApp } from '../apps.mjs'
 
-export const group = 'Express 5'
-export const title = 'turnpike, cache hit in the process'
+export const group = 'Express 5, cached'
+export const title = 'turnpike, cache hit in Redis'
 export default ({ url }) => {
   const tp = turnpike({ redis: url })
-  return expressApp(tp.cache({ ttl: '1h', near: true }))
+  return expressApp(tp.cache({ ttl: '1h' }))
 }

@@ -100,6 +100,11 @@ export class Ledger {
     return this.owes(entry) ? undefined : validUntil(entry, snapshot, this.#store.now())
   }
 
+  /** Is there anything that Redis does not know of yet? */
+  get isOwing(): boolean {
+    return this.#owed.length > 0
+  }
+
   /** Was something of this entry's invalidated here that Redis does not know of yet? */
   owes({ tags, name }: Pick<Entry, 'tags' | 'name'>): boolean {
     return this.#owed.some(({ mode, names }) =>

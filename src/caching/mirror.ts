@@ -26,6 +26,8 @@ export class Mirror {
   #armed = false
   #awaited: string | undefined
   #beating = false
+  /** Grows with everything that may make an entry invalid. */
+  changes = 0
 
   /** @param flush drops what was kept under this record */
   constructor(store: Store, ledger: Ledger, flush: () => void) {
@@ -42,6 +44,11 @@ export class Mirror {
 
   get armed(): boolean {
     return this.#armed
+  }
+
+  /** Is something of this process's own not written yet? Then each entry is to be looked at. */
+  get isOwing(): boolean {
+    return this.#ledger.isOwing
   }
 
   /** May an entry be kept that was valid by this snapshot? Only if all that came later was heard. */
@@ -73,6 +80,7 @@ export class Mirror {
   /** Something may be missed from now on. */
   disarm(): void {
     this.#armed = false
+    this.changes++
     this.#marks.clear()
     this.#globs = []
     this.#flush()
@@ -109,6 +117,7 @@ export class Mirror {
 
   #mark(names: readonly string[], mode: Mode, sequence: number): void {
     if (!this.#armed) return
+    this.changes++
     if (this.#marks.size + names.length > MOST_MARKS) this.#begin(this.#nonce, this.#sequence)
     for (const name of names) {
       if (mode === 'glob') {

@@ -5,14 +5,24 @@ import type { Ledger } from './ledger.ts'
 import { Mirror } from './mirror.ts'
 import type { Found, Place } from './shelf.ts'
 
-interface Kept {
+/** An entry at hand. */
+export interface Kept {
   readonly entry: Entry
-  readonly ledger: Ledger
+  readonly mirror: Mirror
   readonly bytes: number
+  /** Until when it is valid, as of the `changes` of its mirror that were looked at. */
+  validUntil: number
+  looked: number
+  /** It was served since it was last passed over. */
+  used: boolean
+  /** What a feature has made of it to answer with. */
+  form: unknown
 }
 
 /** What an entry takes besides its body, about. */
 const OVERHEAD = 1_024
+/** Bodies of up to so many bytes may be kept as text as well: a head and a text are sent in one piece. */
+export const TEXT = 16_384
 
 export class NearCache {
   maxBytes: number
@@ -41,33 +51,38 @@ export class NearCache {
   }
 
   /** A fresh and valid entry, or undefined. */
-  look({ entry: key, ledger }: Place): Found | undefined {
+  find({ entry: key }: Pick<Place, 'entry'>, now: number): Kept | undefined {
     const kept = this.#kept.get(key)
     if (kept === undefined) return undefined
+    const { entry, mirror } = kept
+    if (kept.looked !== mirror.changes || mirror.isOwing) {
+      kept.looked = mirror.changes
+      kept.validUntil = mirror.validUntil(entry) ?? 0
+    }
+    if (now < kept.validUntil && now < entry.freshUntil) {
+      kept.used = true
+      return kept
+    }
+    this.#drop(key, kept)
+    return undefined
+  }
+
+  /** The same as a lookup finds it. */
+  look(place: Place): Found | undefined {
     const now = this.#store.now()
-    const mirror = this.#mirror(ledger)
-    const validUntil = mirror.validUntil(kept.entry)
-    if (validUntil === undefined || now >= Math.min(validUntil, kept.entry.freshUntil)) {
-      this.#drop(key, kept)
-      return undefined
-    }
-    // Reinserted, so that the first is the one longest untouched.
-    this.#kept.delete(key)
-    this.#kept.set(key, kept)
-    return {
-      entry: kept.entry,
-      validUntil,
-      lease: 'none',
-      snapshot: mirror.snapshot(kept.entry.tags),
-      now,
-      near: true,
-    }
+    const kept = this.find(place, now)
+    if (kept === undefined) return undefined
+    const { entry, mirror, validUntil } = kept
+    const snapshot = mirror.snapshot(entry.tags)
+    return { entry, validUntil, lease: 'none', snapshot, now, near: true }
   }
 
   /** Keep what a lookup has found. */
   keep({ entry: key, ledger }: Place, { entry, snapshot }: Found): void {
-    if (entry === undefined || !this.#mirror(ledger).covers(snapshot)) return
-    const bytes = entry.body.length + OVERHEAD
+    const mirror = this.#mirror(ledger)
+    if (entry === undefined || !mirror.covers(snapshot)) return
+    // The body, perhaps once more as text to be sent, and what is said of it.
+    const bytes = entry.body.length * (entry.body.length <= TEXT ? 2 : 1) + OVERHEAD
     // One entry is not worth all others.
     if (bytes > this.maxBytes / 8) return
     const known = this.#kept.get(key)
@@ -75,11 +90,28 @@ export class NearCache {
     // A copy: the store's reply may hang on to more than the body.
     const body =
       entry.body.byteLength === entry.body.buffer.byteLength ? entry.body : Buffer.from(entry.body)
-    this.#kept.set(key, { entry: { ...entry, body }, ledger, bytes })
+    this.#kept.set(key, {
+      entry: { ...entry, body },
+      mirror,
+      bytes,
+      validUntil: 0,
+      looked: -1,
+      used: true,
+      form: undefined,
+    })
     this.#bytes += bytes
-    for (const [oldest, each] of this.#kept) {
-      if (this.#bytes <= this.maxBytes) break
-      this.#drop(oldest, each)
+    this.#shrink()
+  }
+
+  /** Make room: the oldest go first, except that whatever was used since it was last passed over stays once more (Corbató's clock, 1968). */
+  #shrink(): void {
+    for (const [key, kept] of this.#kept) {
+      if (this.#bytes <= this.maxBytes) return
+      if (kept.used) {
+        kept.used = false
+        this.#kept.delete(key)
+        this.#kept.set(key, kept)
+      } else this.#drop(key, kept)
     }
   }
 
@@ -96,6 +128,7 @@ export class NearCache {
   }
 
   #flush(ledger: Ledger): void {
-    for (const [key, kept] of this.#kept) if (kept.ledger === ledger) this.#drop(key, kept)
+    const mirror = this.#mirrors.get(ledger)
+    for (const [key, kept] of this.#kept) if (kept.mirror === mirror) this.#drop(key, kept)
   }
 }

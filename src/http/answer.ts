@@ -1,4 +1,4 @@
-import type { ServerResponse } from 'node:http'
+import { ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
 import type { Reply } from './exchange.ts'
 import { isBodiless } from './fields.ts'
@@ -7,7 +7,7 @@ import { withdraw } from './seal.ts'
 
 /** Answer on node's own response. @param raise hears of a body that breaks before anything was sent */
 export function answer(res: ServerResponse, reply: Reply, raise: (error: unknown) => void): void {
-  const { status, headers = {}, body = '' } = reply
+  const { status, headers = {}, body = '', text } = reply
   res.statusCode = status
   addFields(res, headers)
   const isEmpty = isBodiless(res.req.method, status)
@@ -16,7 +16,10 @@ export function answer(res: ServerResponse, reply: Reply, raise: (error: unknown
     if (isLengthKnown && status !== 204 && status !== 304 && !res.hasHeader('content-length')) {
       res.setHeader('Content-Length', Buffer.byteLength(body))
     }
-    res.end(isEmpty ? undefined : body)
+    if (isEmpty) res.end()
+    // Whoever has put an `end` of his own there may not know of encodings.
+    else if (text !== undefined && res.end === ServerResponse.prototype.end) res.end(text, 'latin1')
+    else res.end(body)
     return
   }
   body.once('error', (error) => {

@@ -79,10 +79,15 @@ export function connectAdapter<
       return (this.#ip ??= this.#address() ?? '')
     }
     get secure(): boolean {
-      const isTls = (this.native.socket as { encrypted?: boolean }).encrypted === true
-      return isTls || (this.native as Framework).secure === true
+      const { native } = this
+      if ((native.socket as { encrypted?: boolean }).encrypted === true) return true
+      // Nothing forwarded: then Express, too, goes by the socket, but takes a long way to it.
+      const isToldOf =
+        native.headers['x-forwarded-proto'] !== undefined || Object.hasOwn(native, 'secure')
+      return isToldOf && (native as Framework).secure === true
     }
     get host(): string | undefined {
+      if (this.native.headers['x-forwarded-host'] === undefined) return hostOf(this.native, false)
       const { app } = this.native as Framework
       const trust = app?.get?.('trust proxy fn')
       const { remoteAddress = '' } = this.native.socket

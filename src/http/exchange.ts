@@ -41,6 +41,8 @@ export interface Reply {
   status: number
   headers?: Headers
   body?: string | Buffer | Readable
+  /** The bytes of `body` once more, as Latin-1: node sends a head and a text in one piece. */
+  text?: string | undefined
 }
 
 /** A response as it was at the place where it was looked at. */

@@ -13,6 +13,9 @@ const lists: ReadonlySet<string> = new Set([
   'vary',
 ])
 
+/** May several members of a stack add to this field? @param name in lower case */
+export const isList = (name: string): boolean => name === 'set-cookie' || lists.has(name)
+
 /** Fields that belong to one connection or one moment, not to the response. */
 const fleeting: ReadonlySet<string> = new Set([
   'connection',

@@ -15,7 +15,7 @@ export function hostOf(req: IncomingMessage, isTrusted: boolean): string | undef
   const given = headers[':authority'] ?? headers.host
   let hosts = 0
   for (let i = 0; i < rawHeaders.length; i += 2)
-    if (rawHeaders[i]!.toLowerCase() === 'host') hosts++
+    if (rawHeaders[i]!.length === 4 && rawHeaders[i]!.toLowerCase() === 'host') hosts++
   if (hosts > 1) return undefined
   const forwarded = isTrusted
     ? String(headers['x-forwarded-host'] ?? '')

@@ -6,7 +6,7 @@
 import type { ServerResponse } from 'node:http'
 import { Capture, bytesOf } from './capture.ts'
 import type { End, Headers, Look } from './exchange.ts'
-import { combine, copyOf, headOf, isBodiless } from './fields.ts'
+import { combine, copyOf, headOf, isBodiless, isList } from './fields.ts'
 import * as joints from './joint.ts'
 import { Joint, deliver, isPending, look, pass, sentTo } from './joint.ts'
 import type { Layer, Methods, Refuse, Seal, Tap } from './joint.ts'
@@ -147,9 +147,10 @@ export function fieldsSince(res: ServerResponse, tap: Tap): Headers {
 export function addFields(res: ServerResponse, headers: Headers): void {
   for (const name in headers) {
     const value = headers[name] as string | string[]
-    const present = res.getHeader(name)
+    const field = name.toLowerCase()
+    const present = typeof value === 'string' && !isList(field) ? undefined : res.getHeader(name)
     const isFirst = present === undefined && typeof value === 'string'
-    res.setHeader(name, isFirst ? value : combine(name.toLowerCase(), present, value))
+    res.setHeader(name, isFirst ? value : combine(field, present, value))
   }
 }
 

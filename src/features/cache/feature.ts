@@ -3,12 +3,13 @@ import type { Flight } from '../../caching/flights.ts'
 import type { Origin } from '../../caching/ledger.ts'
 import type { Found } from '../../caching/shelf.ts'
 import { pass, type Exchange, type Feature, type Plan } from '../../http/exchange.ts'
+import { isSomebodys, obstacle } from './admission.ts'
 import { directivesOf } from './directives.ts'
 import { deadlines, worthOf, type Outcome } from './engine.ts'
 import { invalidateAfter } from './invalidate.ts'
 import { Making, type Forward } from './making.ts'
 import type { Mount } from './mount.ts'
-import { isPersonal } from './personal.ts'
+import { nearby } from './nearby.ts'
 import { ageOf, CONDITIONS, isAcceptable, replyFrom } from './reply.ts'
 import { decoded, storedIn } from './stored.ts'
 import { Visit } from './visit.ts'
@@ -21,6 +22,7 @@ interface Early<Native> {
 }
 
 const SAFE = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE'])
+const isGet = ({ method }: Exchange): boolean => method === 'GET' || method === 'HEAD'
 const status = (text: string): Plan => ({ head: () => ({ 'Cache-Status': `turnpike; ${text}` }) })
 
 export function cacheFeature<Native>(mount: Mount<Native>): Feature<Native, Early<Native>> {
@@ -29,18 +31,6 @@ export function cacheFeature<Native>(mount: Mount<Native>): Feature<Native, Earl
   const { key, scope, skip, tags = [], public: isPublic = false } = options
   const isAuto = options.ttl === 'auto'
   const needsOnlyRequest = !key && !scope && !skip && !engine.ground.tenant
-
-  /** Why the cache keeps out of a request; undefined if it does not. */
-  function obstacle(x: Exchange<Native>): string | undefined {
-    // Preconditions of other kinds are the handler's (RFC 9110, 13.2.1).
-    if (x.header('if-match') !== undefined || x.header('if-unmodified-since') !== undefined)
-      return 'precondition'
-    if (x.host === undefined && !key) return 'host'
-    return undefined
-  }
-
-  const isSomebodys = (x: Exchange<Native>): boolean =>
-    x.header('authorization') !== undefined || isPersonal(x.native)
 
   function kept(): Plan {
     engine.count(name, 'bypass', undefined)
@@ -55,14 +45,22 @@ export function cacheFeature<Native>(mount: Mount<Native>): Feature<Native, Earl
     return new Visit(mount, x, own, who, await engine.ground.tenant?.(x.native as never))
   }
 
-  async function handle(x: Exchange<Native>, early: Early<Native> | undefined): Promise<Plan> {
-    const { method } = x
-    if (method !== 'GET' && method !== 'HEAD') {
-      return SAFE.has(method)
+  const here = needsOnlyRequest && mount.near > 0 ? nearby(mount) : undefined
+
+  /** From this process, if it can be had without asking anybody. */
+  function handle(x: Exchange<Native>, early: Early<Native> | undefined): Plan | Promise<Plan> {
+    const isHere = here !== undefined && early === undefined && isGet(x) && !x.isAgain
+    const isAllowed = isHere && obstacle(x) === undefined && (isPublic || !isSomebodys(x))
+    return (isAllowed ? here(mount.targets.of(x), x) : undefined) ?? seek(x, early)
+  }
+
+  async function seek(x: Exchange<Native>, early: Early<Native> | undefined): Promise<Plan> {
+    if (!isGet(x)) {
+      return SAFE.has(x.method)
         ? pass
         : { ...status('fwd=method'), ...invalidateAfter(engine, {}, x) }
     }
-    const out = (skip && (await skip(x.native))) || obstacle(x) !== undefined
+    const out = (skip && (await skip(x.native))) || obstacle(x, key) !== undefined
     const visit = out
       ? undefined
       : early && !isPublic && isSomebodys(x)
@@ -280,9 +278,9 @@ export function cacheFeature<Native>(mount: Mount<Native>): Feature<Native, Earl
     name: 'cache',
     ...(needsOnlyRequest && {
       prepare(x: Exchange<Native>) {
-        if (x.method !== 'GET' && x.method !== 'HEAD') return undefined
+        if (!isGet(x)) return undefined
         if (
-          obstacle(x) !== undefined ||
+          obstacle(x, key) !== undefined ||
           x.isAgain ||
           (!isPublic && x.header('authorization') !== undefined)
         )

@@ -16,6 +16,7 @@ import { duration, durations, milliseconds } from '../../duration.ts'
 import type { CacheEngine } from './engine.ts'
 import type { CacheOptions } from './options.ts'
 import type { Rules } from './policy.ts'
+import { Targets } from './targets.ts'
 
 /** One mount of the cache. Times in ms. */
 export interface Mount<Native> {
@@ -31,6 +32,7 @@ export interface Mount<Native> {
   readonly background: boolean
   /** Bytes of the cache in this process; 0: none. */
   readonly near: number
+  readonly targets: Targets
 }
 
 const names: Kind = {
@@ -107,8 +109,9 @@ export function mountOf<Native>(
     option: 'negativeTtl' | 'staleWhileRevalidate' | 'staleIfError',
   ): number | undefined =>
     options[option] === undefined ? undefined : milliseconds(options[option])
+  const engine = open()
   return {
-    engine: open(),
+    engine,
     options,
     name: options.name ?? 'cache',
     rules: {
@@ -125,5 +128,6 @@ export function mountOf<Native>(
     maxBodyBytes: options.maxBodyBytes ?? 1_048_576,
     background: refresh === 'background',
     near: typeof near === 'object' ? near.maxBytes : near ? NEAR_BYTES : 0,
+    targets: new Targets(engine, options.query),
   }
 }

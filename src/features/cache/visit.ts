@@ -7,7 +7,7 @@ import type { Subject } from '../../store/keys.ts'
 import type { CacheEngine } from './engine.ts'
 import { worthOf } from './engine.ts'
 import { tagField } from '../../caching/names.ts'
-import { identityOf, variantOf, type Identity } from './keys.ts'
+import { variantOf, type Identity } from './keys.ts'
 import type { Mount } from './mount.ts'
 import { isAcceptable } from './reply.ts'
 import { markerIn, storedIn } from './stored.ts'
@@ -21,7 +21,7 @@ export class Visit<Native> {
   /** Where the entry for this request stands, as far as that is known. */
   place: Place
   /** Fields of the record: what this entry is invalidated by. */
-  tags: string[]
+  tags: readonly string[]
   /** Names our attempt to make the entry; '': none is wanted. */
   token = ''
 
@@ -35,14 +35,12 @@ export class Visit<Native> {
     this.mount = mount
     this.engine = mount.engine
     this.x = x
-    this.identity = identityOf(x, {
-      key,
-      scope,
-      query: mount.options.query,
-      anyPort: mount.engine.shelf.store.kind === 'memory',
-    })
-    this.tags = [...this.identity.tags]
-    this.base = this.engine.place(this.identity.hash, this.identity.readable, tenant)
+    const isPlain = key === undefined && scope === undefined && tenant === undefined
+    const { targets } = mount
+    const { identity, base } = isPlain ? targets.of(x) : targets.owned(x, { key, scope, tenant })
+    this.identity = identity
+    this.base = base
+    this.tags = identity.tags
     const names = this.engine.vary.get(this.base.entry) ?? mount.vary
     this.place = names.length > 0 ? this.#variant(names) : this.base
   }
@@ -53,6 +51,7 @@ export class Visit<Native> {
 
   /** The application's own tags, too. */
   tag(tags: readonly string[]): void {
+    if (tags.length === 0) return
     this.tags = [...new Set([...this.tags, ...tags.map(tagField)])]
   }
 

@@ -19,6 +19,7 @@ import {
 import { semaphores } from './features/semaphore/index.ts'
 import { sessions } from './features/session/index.ts'
 import { foundation } from './foundation.ts'
+import { edge } from './http/edge.ts'
 import type { Feature } from './http/exchange.ts'
 import type { KeySpace } from './store/keys.ts'
 import type { Entry, Framework, Turnpike, TurnpikeOptions } from './turnpike.ts'
@@ -81,6 +82,16 @@ function kit<Native, Middleware extends object>(
       if (typeof id !== 'string') throw optionError('tp.forTenant()', 'id', id, 'a text')
       const theirs: Ground = { ...limiting, keys: within(limiting.keys, id), tenant: undefined }
       return { limiter: (name, given) => namedLimiter(theirs, name, given), limits: limits(theirs) }
+    },
+    edge(app) {
+      if (typeof app !== 'function')
+        throw optionError(
+          'tp.edge()',
+          'app',
+          app,
+          "a function (req, res); of Koa's: app.callback()",
+        )
+      return edge(app, caches.atEdge)
     },
     on: (name, listener) => events.on(name, listener),
     async ready(timeout = '10s') {

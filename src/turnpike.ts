@@ -1,6 +1,6 @@
 /** What `turnpike()` takes and gives: types only. */
 import type { Duration } from './duration.ts'
-import type { EventName, Listener } from './events.ts'
+import type { EventName, Listener as Hear } from './events.ts'
 import type { Caching } from './features/cache/index.ts'
 import type { Data } from './features/data/options.ts'
 import type { HealthOptions } from './features/health/index.ts'
@@ -15,6 +15,7 @@ import type { Semaphores } from './features/semaphore/index.ts'
 import type { SessionControl } from './features/session/control.ts'
 import type { Sessions } from './features/session/index.ts'
 import type { Adapter } from './http/adapter.ts'
+import type { Listener } from './http/edge.ts'
 import type { RedisSource } from './store/redis.ts'
 import type { Store, StoreStatus } from './store/store.ts'
 import type { Area } from './store/stores.ts'
@@ -110,8 +111,16 @@ export interface Turnpike<Native, Middleware>
   pipeline(...members: Middleware[]): Middleware
   /** The helpers for one tenant, outside a request. @throws TP_OPTION unless `id` is a text */
   forTenant(id: string): TenantKit
+  /**
+   * A listener for `http.createServer()` that answers hits in the near cache before the framework gets the
+   * request, for mounts of `tp.cache()` with `edge: true`; everything else goes to `app`. What is mounted
+   * outside of such a cache (session, limits, guards, logs, compression) has no part in these hits.
+   * @param app an Express application, Koa's `app.callback()`, or any `(req, res)`
+   * @throws TP_OPTION for anything else
+   */
+  edge(app: Listener): Listener
   /** Hear of events; gives the function that ends it. The same events are in node:diagnostics_channel as `turnpike:<name>`. */
-  on<Name extends EventName>(name: Name, listener: Listener<Name>): () => void
+  on<Name extends EventName>(name: Name, listener: Hear<Name>): () => void
   /** Resolves when Redis can be used; rejects after `timeout` (default `'10s'`) with TP_UNAVAILABLE. Not needed before serving. */
   ready(timeout?: Duration): Promise<void>
   /** How things stand, without asking Redis. */

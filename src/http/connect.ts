@@ -5,6 +5,7 @@ import type { Adapter, AdapterOptions } from './adapter.ts'
 import type { Exchange, Feature, Plan } from './exchange.ts'
 import { again, isAgain } from './again.ts'
 import { answer } from './answer.ts'
+import { wireIn } from './edge.ts'
 import { hostOf, mask } from './request.ts'
 import { Prepared, stepsOf, type Step } from './pipeline.ts'
 import { problem } from './problem.ts'
@@ -95,6 +96,9 @@ export function connectAdapter<
     }
     get isAgain(): boolean {
       return isAgain(this.native)
+    }
+    get wire(): string | undefined {
+      return wireIn(this.native)
     }
     get route(): string | undefined {
       const { baseUrl = '', route } = this.native as Framework

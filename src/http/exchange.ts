@@ -22,6 +22,11 @@ export interface Exchange<Native = unknown> {
   readonly host: string | undefined
   /** Is this a request that `again` made? Nobody waits for its answer. */
   readonly isAgain: boolean
+  /**
+   * Everything that told the target, host and scheme of a request when it came to the edge, as one
+   * text: requests alike in it are alike in `url`, `host` and `secure`. Undefined where it did not.
+   */
+  readonly wire: string | undefined
   /** The pattern of the matched route, with the mount path before it; undefined where there is none. */
   readonly route: string | undefined
   /** What this request may still spend on the store. */

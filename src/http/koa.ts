@@ -4,6 +4,7 @@ import { isPromise, mark, markPipeline } from './adapter.ts'
 import type { Adapter, AdapterOptions } from './adapter.ts'
 import type { Exchange, Feature, Plan, Reply } from './exchange.ts'
 import { again, isAgain } from './again.ts'
+import { wireIn } from './edge.ts'
 import { isBodiless } from './fields.ts'
 import { hostOf, mask } from './request.ts'
 import type { Tap } from './joint.ts'
@@ -47,6 +48,9 @@ export function koaAdapter({ budgetMs, warn }: AdapterOptions): Adapter<Context,
     }
     get isAgain(): boolean {
       return isAgain(this.native.req)
+    }
+    get wire(): string | undefined {
+      return wireIn(this.native.req)
     }
     get route(): string | undefined {
       const { _matchedRoute: route, routerPath } = this.native as Context & Routed

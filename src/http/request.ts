@@ -10,13 +10,9 @@ const HOST = /^(?:[a-z0-9_](?:[a-z0-9._-]{0,251}[a-z0-9_.])?|\[[0-9a-f:.]{2,45}\
  * @param isTrusted may X-Forwarded-Host be believed?
  */
 export function hostOf(req: IncomingMessage, isTrusted: boolean): string | undefined {
-  const { headers, rawHeaders, url = '' } = req
-  if (!url.startsWith('/')) return undefined
+  const { headers, url = '' } = req
+  if (!url.startsWith('/') || !hasOneHost(req)) return undefined
   const given = headers[':authority'] ?? headers.host
-  let hosts = 0
-  for (let i = 0; i < rawHeaders.length; i += 2)
-    if (rawHeaders[i]!.length === 4 && rawHeaders[i]!.toLowerCase() === 'host') hosts++
-  if (hosts > 1) return undefined
   const forwarded = isTrusted
     ? String(headers['x-forwarded-host'] ?? '')
         .split(',', 1)[0]!
@@ -24,6 +20,14 @@ export function hostOf(req: IncomingMessage, isTrusted: boolean): string | undef
     : ''
   const host = (forwarded || String(given ?? '')).toLowerCase()
   return HOST.test(host) ? host : undefined
+}
+
+/** Does the request name no more than one host? node keeps the first of several. */
+export function hasOneHost({ rawHeaders }: IncomingMessage): boolean {
+  let hosts = 0
+  for (let i = 0; i < rawHeaders.length; i += 2)
+    if (rawHeaders[i]!.length === 4 && rawHeaders[i]!.toLowerCase() === 'host') hosts++
+  return hosts < 2
 }
 
 /** Show everybody further inside other request headers. Gives the function that undoes it. */

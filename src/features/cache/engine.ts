@@ -6,6 +6,7 @@ import type { Found, Place, Shelf } from '../../caching/shelf.ts'
 import { isUnavailable } from '../../errors.ts'
 import type { Events } from '../../events.ts'
 import type { Ground } from '../ground.ts'
+import { Edge } from './edge.ts'
 import type { Stored } from './stored.ts'
 
 export type Outcome = Events['cache']['outcome']
@@ -40,6 +41,8 @@ export class CacheEngine {
   readonly vary: BoundedMap<readonly string[]> = new BoundedMap(REMEMBERED)
   /** Refreshes on their way through the application, by the entry's key: their leases. */
   readonly refreshing: Map<string, string> = new Map()
+  /** What may be answered before the application sees the request. */
+  readonly edge: Edge = new Edge()
   readonly #passes = new BoundedMap<number>(REMEMBERED)
   readonly #counts: Record<Outcome, number> = {
     hit: 0,

@@ -51,7 +51,10 @@ export function cacheFeature<Native>(mount: Mount<Native>): Feature<Native, Earl
   function handle(x: Exchange<Native>, early: Early<Native> | undefined): Plan | Promise<Plan> {
     const isHere = here !== undefined && early === undefined && isGet(x) && !x.isAgain
     const isAllowed = isHere && obstacle(x) === undefined && (isPublic || !isSomebodys(x))
-    return (isAllowed ? here(mount.targets.of(x), x) : undefined) ?? seek(x, early)
+    const target = isAllowed ? mount.targets.of(x) : undefined
+    const plan = target && here!(target, x)
+    if (plan && mount.edge && x.wire !== undefined) engine.edge.learn(x.wire, target, here!)
+    return plan ?? seek(x, early)
   }
 
   async function seek(x: Exchange<Native>, early: Early<Native> | undefined): Promise<Plan> {

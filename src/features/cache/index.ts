@@ -15,7 +15,7 @@ import { unlink } from '../../caching/slot.ts'
 import { matches } from '../../store/glob.ts'
 import { EVERYTHING } from '../../caching/record.ts'
 import { dispatch } from '../../http/again.ts'
-import { pass, type Feature } from '../../http/exchange.ts'
+import { pass, type Feature, type Plan } from '../../http/exchange.ts'
 import { part, type Subject } from '../../store/keys.ts'
 import type { Ground } from '../ground.ts'
 import { CacheEngine, type CacheStats } from './engine.ts'
@@ -25,6 +25,7 @@ import { tagField } from '../../caching/names.ts'
 import { keyTag, purgeTag } from './keys.ts'
 import { mountOf } from './mount.ts'
 import type { CacheOptions, InvalidateOptions } from './options.ts'
+import type { Asked } from './reply.ts'
 
 /** Whose entries are meant, where the application has tenants. */
 interface Whose {
@@ -97,7 +98,12 @@ const INVALIDATE: Record<string, Kind> = {
 export function caching<Native, Middleware>(
   open: () => { ground: Ground<Native>; shelf: Shelf },
   mount: (feature: Feature<Native>) => Middleware,
-): { caching: Caching<Native, Middleware>; hitRate(): number | undefined } {
+): {
+  caching: Caching<Native, Middleware>
+  hitRate(): number | undefined
+  /** What `tp.edge()` asks. */
+  atEdge(wire: string, asked: Asked): Plan | Promise<Plan> | undefined
+} {
   let made: CacheEngine | undefined
   const engine = (): CacheEngine => {
     if (made) return made
@@ -115,7 +121,11 @@ export function caching<Native, Middleware>(
       return mount({ name: 'invalidate', handle })
     },
   }
-  return { caching, hitRate: () => made?.stats().hitRate }
+  return {
+    caching,
+    hitRate: () => made?.stats().hitRate,
+    atEdge: (wire, asked) => made?.edge.answer(wire, asked),
+  }
 }
 
 function controlOf(engine: () => CacheEngine): CacheControl {

@@ -33,6 +33,8 @@ export interface Mount<Native> {
   /** Bytes of the cache in this process; 0: none. */
   readonly near: number
   readonly targets: Targets
+  /** May its answers be given before the application sees the request? */
+  readonly edge: boolean
 }
 
 const names: Kind = {
@@ -66,6 +68,7 @@ const KINDS: Record<string, Kind> = {
     expected: '{ maxBytes }',
     accepts: (value) => isObject(value) && whole(1).accepts(value['maxBytes']),
   }),
+  edge: boolean,
   targeted: names,
   name: identifier,
 }
@@ -110,6 +113,15 @@ export function mountOf<Native>(
   ): number | undefined =>
     options[option] === undefined ? undefined : milliseconds(options[option])
   const engine = open()
+  const { key, scope, skip, edge = false } = options
+  if (edge && (!near || !options.public || key || scope || skip || engine.ground.tenant)) {
+    throw optionError(
+      WHERE,
+      'edge',
+      edge,
+      'near: true and public: true beside it, and neither key, scope, skip nor tenants: nobody is there to ask them',
+    )
+  }
   return {
     engine,
     options,
@@ -128,6 +140,7 @@ export function mountOf<Native>(
     maxBodyBytes: options.maxBodyBytes ?? 1_048_576,
     background: refresh === 'background',
     near: typeof near === 'object' ? near.maxBytes : near ? NEAR_BYTES : 0,
+    edge,
     targets: new Targets(engine, options.query),
   }
 }

@@ -2,8 +2,9 @@
 import type { Entry } from '../../caching/entry.ts'
 import { TEXT, type Kept } from '../../caching/near.ts'
 import type { Place } from '../../caching/shelf.ts'
-import type { Headers, Plan, Reply } from '../../http/exchange.ts'
+import type { Headers, Reply } from '../../http/exchange.ts'
 import { acceptsCoding } from './conditional.ts'
+import type { Nearby } from './edge.ts'
 import { variantOf } from './keys.ts'
 import type { Mount } from './mount.ts'
 import { ageOf, isConditional, replyFrom, type Asked } from './reply.ts'
@@ -19,6 +20,7 @@ interface Form {
   /** The answer of this second. */
   age: number
   ttl: number
+  detail: string
   reply: Reply | undefined
   /** The last Accept-Encoding that was looked at, and whether it takes the coding. */
   accepts: string | undefined
@@ -38,6 +40,7 @@ function formOf(entry: Entry): Form {
     text: entry.body.length <= TEXT ? entry.body.toString('latin1') : undefined,
     age: -1,
     ttl: -1,
+    detail: '',
     reply: undefined,
     accepts: undefined,
     isTaken: acceptsCoding(undefined, coding ?? 'identity'),
@@ -61,9 +64,7 @@ const FARTHEST = 37
  * Redis; undefined: look in the ordinary way. Whether the request may be answered from a cache at
  * all has been decided.
  */
-export function nearby<Native>(
-  mount: Mount<Native>,
-): (target: Target, asked: Asked, detail?: string) => Plan | Promise<Plan> | undefined {
+export function nearby<Native>(mount: Mount<Native>): Nearby {
   const { engine, name, options } = mount
   const { shelf } = engine
   const near = shelf.near(mount.near)
@@ -104,10 +105,16 @@ export function nearby<Native>(
       const reply = replyFrom(entry, asked, added())
       return reply instanceof Promise ? reply.then((reply) => ({ reply })) : { reply }
     }
-    if (form.reply === undefined || form.age !== age || form.ttl !== ttl) {
+    if (
+      form.reply === undefined ||
+      form.age !== age ||
+      form.ttl !== ttl ||
+      form.detail !== detail
+    ) {
       const { whole, text } = form
       form.age = age
       form.ttl = ttl
+      form.detail = detail
       form.reply = { ...whole, headers: { ...whole.headers, ...added() }, text }
     }
     return { reply: form.reply }

@@ -61,6 +61,11 @@ export interface CacheOptions<Native> {
   compress?: boolean
   /** Keep hot entries in this process too, coherent with the other processes. Default false; `true`: up to 32 MiB. */
   near?: boolean | { maxBytes: number }
+  /**
+   * `tp.edge()` may answer from this process before the application sees the request: without your session, limits,
+   * guards and logs. Only with `near` and `public`, and without `key`, `scope`, `skip` and tenants. Default false.
+   */
+  edge?: boolean
   /** Targeted fields (RFC 9213) that go before Cache-Control with `'auto'`. Default `['CDN-Cache-Control']`. */
   targeted?: readonly string[]
   /** Names the mount in events. Default `'cache'`. */

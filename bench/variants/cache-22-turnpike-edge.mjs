@@ -1,0 +1,9 @@
+import { turnpike } from 'turnpike/express'
+import { expressApp } from '../apps.mjs'
+
+export const group = 'Express 5, cached'
+export const title = 'turnpike, cache hit at the edge'
+export default ({ url }) => {
+  const tp = turnpike({ redis: url })
+  return tp.edge(expressApp(tp.cache({ ttl: '1h', near: true, public: true, edge: true })))
+}

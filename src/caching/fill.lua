@@ -11,9 +11,10 @@
 -- ARGV[7]  for a variant: what stands at KEYS[3]; [8] the end of KEYS[1] after KEYS[3]; [9] how many there may be
 -- Reply: 1, or 0 if the lease was lost
 local lease = redis.call('GET', KEYS[2])
-local ours = false
+local ours, vain = false, false
 if lease then
   local over, holder = string.match(lease, '^(%d+):([^!]*)')
+  vain = holder == '-'
   ours = ARGV[1] ~= '' and holder == ARGV[1] and tonumber(over) > now
 end
 if ARGV[2] == '1' and not ours then return 0 end
@@ -30,7 +31,7 @@ if KEYS[3] then
     for i = 1, #gone, 2 do redis.call('UNLINK', KEYS[3] .. gone[i]) end
   end
 end
-if ours then
+if ours or vain then
   redis.call('UNLINK', KEYS[2])
   if string.sub(lease, -1) == '!' and ARGV[5] ~= '' then redis.call('PUBLISH', ARGV[5], ARGV[6]) end
 end

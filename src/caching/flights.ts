@@ -26,8 +26,11 @@ export class Flights {
     return this.#flights.get(key)
   }
 
-  /** Begin one; it takes the place of any other under the same key. */
-  begin(key: string, epoch: number, alone: boolean): Flight {
+  /**
+   * Begin one; it takes the place of any other under the same key.
+   * @param former whoever waits for this one is told of the new one's landing
+   */
+  begin(key: string, epoch: number, alone: boolean, former?: Flight): Flight {
     let land: (landing: Landing) => void = () => {}
     let fail: (error: unknown) => void = () => {}
     const landing = new Promise<Landing>((resolve, reject) => {
@@ -36,6 +39,7 @@ export class Flights {
     })
     // Perhaps nobody waits.
     landing.catch(() => {})
+    if (former) landing.then(former.land, former.fail)
     const flight: Flight = {
       epoch,
       alone,

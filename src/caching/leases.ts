@@ -3,8 +3,8 @@ import { randomBytes } from 'node:crypto'
 import type { Store } from '../store/store.ts'
 import { release } from './slot.ts'
 
-/** How it ended: there is an entry now, or there will be none. */
-export type Outcome = 'filled' | 'passed'
+/** How it ended: there is an entry now; there will be none; or another one may try. */
+export type Outcome = 'filled' | 'passed' | 'freed'
 
 /** The leases of one instance. */
 export class Leases {
@@ -28,15 +28,20 @@ export class Leases {
     return `${outcome} ${lease}`
   }
 
-  /** Give a lease back without an entry. Nobody waits for it: a lease that cannot be given back ends by itself. */
-  giveBack(lease: string, token: string): void {
-    this.#store
-      .run(release, [lease], [token, this.channel, this.message(lease, 'passed')])
-      .catch(() => {})
+  /**
+   * Give a lease back without an entry. Nobody waits for it: a lease that cannot be given back ends by itself.
+   * @param pause for so many ms nobody shall take it, in any process: no entry would come of it
+   */
+  giveBack(lease: string, token: string, pause = 0): void {
+    const message = this.message(lease, pause > 0 ? 'passed' : 'freed')
+    this.#store.run(release, [lease], [token, this.channel, message, pause]).catch(() => {})
   }
 
-  /** Resolves when something is heard of the lease, or after `ms` at most: who listens may have missed it. */
-  async wait(lease: string, ms: number): Promise<Outcome | undefined> {
+  /**
+   * Resolves when something is heard of the lease, or after `ms` at most: who listens may have missed it.
+   * @param over ends it, too
+   */
+  async wait(lease: string, ms: number, over?: Promise<undefined>): Promise<Outcome | undefined> {
     this.#listen()
     let timer: NodeJS.Timeout | undefined
     const waiting = this.#waiting.get(lease) ?? new Set()
@@ -49,7 +54,7 @@ export class Leases {
     try {
       // By this machine's time: whoever turns the store's clock by hand still waits for another process.
       const late = new Promise<undefined>((resolve) => (timer = setTimeout(resolve, ms, undefined)))
-      return await Promise.race([heard, late])
+      return await Promise.race([heard, late, ...(over ? [over] : [])])
     } finally {
       clearTimeout(timer)
       waiting.delete(hear)

@@ -27,8 +27,8 @@ export interface Found {
   readonly other?: Buffer | undefined
   /** Until when it is valid (Infinity: no invalidation has hit it); undefined: not at all, or there is none. */
   readonly validUntil: number | undefined
-  /** Did we take the lease to make it anew, does somebody else have it, or was none wanted? */
-  readonly lease: 'none' | 'ours' | 'theirs'
+  /** Did we take the lease to make it anew, does somebody else have it, is it known that nothing would be kept, or was none wanted? */
+  readonly lease: (typeof LEASES)[number]
   readonly snapshot: Snapshot
   /** The store's clock. */
   readonly now: number
@@ -44,7 +44,7 @@ export interface Variant {
   readonly mark: Entry
 }
 
-const LEASES = ['none', 'ours', 'theirs'] as const
+const LEASES = ['none', 'ours', 'theirs', 'vain'] as const
 /** Variants of one resource. */
 const MOST_VARIANTS = 32
 const HINTS = 10_000
@@ -131,7 +131,10 @@ export class Shelf {
     entry: Entry,
     { token = '', guarded = false, variant }: FillOptions = {},
   ): Promise<boolean> {
-    if (ledger.owes(entry)) return false
+    if (ledger.owes(entry)) {
+      if (token !== '') this.leases.giveBack(lease, token)
+      return false
+    }
     const life = lifeOf(entry)
     // In the same tick, and before the entry: no entry may outlive the record.
     const renewed = ledger.isDue(life) ? ledger.open(life) : undefined

@@ -8,6 +8,9 @@ import lookLua from './look.lua'
 import putLua from './put.lua'
 import releaseLua from './release.lua'
 
+/** Holds a lease that nobody shall have: no entry would come of it. */
+const VAIN = '-'
+
 /** A lease as the in-process engine keeps it. */
 interface Lease {
   until: number
@@ -31,6 +34,7 @@ export const look: Operation<Reply[]> = operation<Reply[]>({
       if (!fresh || Number(fresh[1]) > now) return [entry, 0, now]
     }
     const lease = database.get<Lease>(leaseKey!)
+    if (lease && lease.until > now && lease.token === VAIN) return [entry, 3, now]
     if (lease && lease.until > now && lease.token !== token) {
       lease.awaited = true
       return [entry, 2, now]
@@ -64,7 +68,7 @@ export const fill: Operation<number> = operation({
         database.delete(`${marker}${gone}`)
       }
     }
-    if (ours) giveBack(database, leaseKey!, lease, channel!, message!)
+    if (ours || lease?.token === VAIN) giveBack(database, leaseKey!, lease, channel!, message!)
     return 1
   },
 })
@@ -86,10 +90,14 @@ function giveBack(database: Database, key: string, lease: Lease, channel: Arg, m
 export const release: Operation<number> = operation({
   name: 'cache.release',
   lua: releaseLua,
-  memory(database, [key], [token, channel, message]) {
+  memory(database, [key], [token, channel, message, pause], now) {
     const lease = database.get<Lease>(key!)
     if (!lease || lease.token !== token) return 0
     giveBack(database, key!, lease, channel!, message!)
+    if (Number(pause) > 0) {
+      const vain: Lease = { until: now + Number(pause), token: VAIN, awaited: false }
+      database.set(key!, vain, Number(pause))
+    }
     return 1
   },
 })

@@ -30,8 +30,8 @@ export interface CacheStats {
   hitRate: number | undefined
 }
 
-/** For so long requests do not wait for each other where the answer could not be kept. */
-const PASS_FOR = 2_000
+/** For so many ms requests do not wait for each other where the answer could not be kept. */
+export const PASS_FOR = 2_000
 const REMEMBERED = 10_000
 
 export class CacheEngine {

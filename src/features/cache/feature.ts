@@ -13,7 +13,7 @@ import { nearby } from './nearby.ts'
 import { ageOf, CONDITIONS, isAcceptable, replyFrom } from './reply.ts'
 import { decoded, storedIn } from './stored.ts'
 import { Visit } from './visit.ts'
-import { elsewhere, within } from './waiting.ts'
+import { turnOf } from './waiting.ts'
 import { suits, tooOld } from './wishes.ts'
 
 interface Early<Native> {
@@ -109,10 +109,10 @@ export function cacheFeature<Native>(mount: Mount<Native>): Feature<Native, Earl
           )
         return hit(visit, found, found.near ? 'near' : 'hit')
       }
-      if (wishes.has('only-if-cached')) return tooOld(visit, found)
+      if (wishes.has('only-if-cached')) return tooOld(visit)
       return await making(visit, found, undefined, 'request')
     }
-    if (wishes?.has('only-if-cached')) return tooOld(visit, found)
+    if (wishes?.has('only-if-cached')) return tooOld(visit)
     if (x.method === 'HEAD' || x.isAgain) return await make(visit, found, 'miss')
     // What was invalidated while it was fresh: the lease has to be asked for.
     if (found.entry && found.lease === 'none') {
@@ -195,32 +195,10 @@ export function cacheFeature<Native>(mount: Mount<Native>): Feature<Native, Earl
     found: Found | undefined,
     forward: Forward,
   ): Promise<Plan> {
-    const { x, place, base } = visit
-    const { entry } = place
-    if (x.method === 'HEAD' || mount.lockWait === 0 || engine.passes(entry))
-      return await making(visit, found, undefined, forward)
-    const under = shelf.flights.get(entry)
-    const mayJoin =
-      under && (found ? !under.alone : under.alone && under.epoch === base.ledger.epoch)
-    if (mayJoin && found?.lease !== 'ours') {
-      const landed = await within(shelf, under.landing, mount.lockWait)
-      if (landed && (await visit.mayShare(landed, found)))
-        return await hit(
-          visit,
-          { entry: landed, validUntil: Infinity, now: visit.now },
-          'collapsed',
-        )
-      return await making(visit, found, undefined, forward)
-    }
-    const flight = shelf.flights.begin(entry, base.ledger.epoch, found === undefined)
-    if (found?.lease !== 'theirs') return await making(visit, found, flight, forward)
-    const later = await elsewhere(visit)
-    if (later && worthOf(later) === 'fresh' && isAcceptable(later.entry!, x)) {
-      flight.land(later.entry)
-      flight.end()
-      return await hit(visit, later, 'collapsed')
-    }
-    return await making(visit, later ?? found, flight, forward)
+    const turn = await turnOf(visit, found)
+    return 'shared' in turn
+      ? await hit(visit, turn.shared, 'collapsed')
+      : await making(visit, turn.found, turn.flight, forward)
   }
 
   /** The handler's turn. */

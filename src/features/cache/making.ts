@@ -5,7 +5,7 @@ import type { Origin } from '../../caching/ledger.ts'
 import type { Found } from '../../caching/shelf.ts'
 import type { Headers, Plan, Reply, Sent, SentHead } from '../../http/exchange.ts'
 import { directivesOf } from './directives.ts'
-import { deadlines } from './engine.ts'
+import { deadlines, PASS_FOR } from './engine.ts'
 import { isPersonal } from './personal.ts'
 import { groupsOf, judge, storedFields, varyOf, type Verdict } from './policy.ts'
 import { CONDITIONS, isConditional, replyFrom, type Asked } from './reply.ts'
@@ -68,7 +68,7 @@ export class Making<Native> {
         seen: (head) => this.#seen(head),
         then: (sent) => this.#then(sent),
         over: () => this.#settle(true),
-        thrown: () => this.#settle(),
+        thrown: () => this.#settle(true),
         ...(mayReplace && { instead: (sent: Sent) => this.#instead(sent) }),
       },
       end: () => this.#settle(),
@@ -130,16 +130,22 @@ export class Making<Native> {
     const entry = this.#entryOf(sent)
     if (entry === undefined) return this.#settle(true)
     const { flight, origin } = this.#options
+    // It was invalidated meanwhile: the next one can be kept.
+    if (this.#visit.base.ledger.owes(entry)) return this.#settle()
     const { engine, mount, place, base, token } = this.#visit
     this.#settled = true
     flight?.land(entry)
-    if (origin === undefined) return flight?.end()
+    const drop = (): void => {
+      this.#visit.giveBack()
+      flight?.end()
+    }
+    if (origin === undefined) return drop()
     engine.unmarkPass(place.entry)
     const store = (entry: Entry): void => {
       void engine.save(mount.name, place, entry, token, base).finally(() => flight?.end())
     }
     const pack = mount.options.compress === false ? entry : packed(entry)
-    if (pack instanceof Promise) pack.then(store, () => flight?.end())
+    if (pack instanceof Promise) pack.then(store, drop)
     else store(pack)
   }
 
@@ -149,7 +155,7 @@ export class Making<Native> {
     // Tags and the session count as they are at the end.
     const verdict = this.#verdict?.store ? this.#judge(sent) : this.#verdict
     if (!verdict?.store) return undefined
-    const { x, base, identity, mount, tags, now, header } = this.#visit
+    const { x, identity, mount, tags, now, header } = this.#visit
     const former = this.#isRevalidation(sent) ? this.#former()! : undefined
     const response = former ? { ...this.#merged(sent), body: former.body } : sent
     if (x.method !== 'GET') return undefined
@@ -177,7 +183,7 @@ export class Making<Native> {
       extra,
       body: response.body,
     }
-    return base.ledger.owes(this.#entry) ? undefined : this.#entry
+    return this.#entry
   }
 
   /** Another answer than the handler's: the former one for an error, or less than the whole. */
@@ -225,10 +231,10 @@ export class Making<Native> {
   #settle(again = false): void {
     if (this.#settled) return
     this.#settled = true
-    const { engine, place, token } = this.#visit
+    const { engine, place } = this.#visit
     if (again) engine.markPass(place.entry)
     this.#options.flight?.end()
-    if (token !== '') engine.shelf.leases.giveBack(place.lease, token)
+    this.#visit.giveBack(again ? PASS_FOR : 0)
   }
 }
 

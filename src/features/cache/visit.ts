@@ -22,7 +22,7 @@ export class Visit<Native> {
   place: Place
   /** Fields of the record: what this entry is invalidated by. */
   tags: readonly string[]
-  /** Names our attempt to make the entry; '': none is wanted. */
+  /** Names our attempt to make the entry, while the lease is or may be ours; '': it is not. */
   token = ''
 
   constructor(
@@ -81,12 +81,15 @@ export class Visit<Native> {
       force,
       budget: x.budget,
     })
+    if (found.lease !== 'ours') this.token = ''
+    if (found.lease === 'vain') engine.markPass(place.entry)
     const names = found.validUntil === undefined ? undefined : markerIn(found.entry)
     if (names === undefined) {
       if (mount.near > 0 && worthOf(found) === 'fresh') shelf.near(mount.near).keep(place, found)
       return found
     }
     // What stands here only says by which fields the answers vary.
+    this.giveBack()
     engine.vary.set(this.base.entry, names)
     this.place = this.#variant(names)
     return await this.look(force)
@@ -94,11 +97,17 @@ export class Visit<Native> {
 
   /** Give a lease back that is not needed after all. */
   abandon(looking: Promise<Found>): void {
-    const { token, place } = this
     looking.then(
-      ({ lease }) => lease === 'ours' && this.engine.shelf.leases.giveBack(place.lease, token),
-      () => {},
+      () => this.giveBack(),
+      () => this.giveBack(),
     )
+  }
+
+  /** Give the lease back, if it is ours. @param pause see `Leases.giveBack` */
+  giveBack(pause = 0): void {
+    const { token, place } = this
+    this.token = ''
+    if (token !== '') this.engine.shelf.leases.giveBack(place.lease, token, pause)
   }
 
   /**

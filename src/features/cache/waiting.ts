@@ -1,11 +1,92 @@
-/** Waiting for whoever makes a response already. */
+/** Waiting for whoever makes a response already, in this process or another. */
 import type { Entry } from '../../caching/entry.ts'
+import type { Flight } from '../../caching/flights.ts'
 import type { Found, Shelf } from '../../caching/shelf.ts'
 import { worthOf } from './engine.ts'
+import { isAcceptable } from './reply.ts'
 import type { Visit } from './visit.ts'
 
+/** What comes of waiting: somebody else's answer, or the turn of the request's own handler. */
+export type Turn =
+  | { readonly shared: Pick<Found, 'entry' | 'validUntil' | 'now'> }
+  | {
+      readonly found: Found | undefined
+      /** Whoever waits for this request; undefined: nobody, and nobody shall. */
+      readonly flight: Flight | undefined
+    }
+
+/** Wait for whoever makes the response already, if anybody may wait for anybody here. */
+export async function turnOf<Native>(
+  visit: Visit<Native>,
+  found: Found | undefined,
+): Promise<Turn> {
+  const { x, engine, mount, base } = visit
+  const { flights } = engine.shelf
+  const { entry } = visit.place
+  if (x.method === 'HEAD' || mount.lockWait === 0 || engine.passes(entry))
+    return { found, flight: undefined }
+  const under = flights.get(entry)
+  const mayJoin = under && (found ? !under.alone : under.alone && under.epoch === base.ledger.epoch)
+  if (mayJoin && found?.lease !== 'ours') {
+    const landed = await within(engine.shelf, under.landing, mount.lockWait)
+    return (await shareOf(visit, landed, found)) ?? { found, flight: undefined }
+  }
+  // Replies may come in another order than the leases were given: who waits for another process may
+  // be waiting for this one.
+  const former = mayJoin ? under : undefined
+  const flight = flights.begin(entry, base.ledger.epoch, found === undefined, former)
+  if (found?.lease !== 'theirs') return { found, flight }
+  try {
+    return await afterOthers(visit, found, flight)
+  } catch (error) {
+    flight.end()
+    throw error
+  }
+}
+
+/** Wait for another process, on behalf of all that wait here. */
+async function afterOthers<Native>(
+  visit: Visit<Native>,
+  found: Found,
+  flight: Flight,
+): Promise<Turn> {
+  const { engine, x } = visit
+  const { entry } = visit.place
+  let landed: { entry: Entry | undefined } | undefined
+  const over = flight.landing.then(
+    (entry) => void (landed = { entry }),
+    () => void (landed = { entry: undefined }),
+  )
+  const later = (await elsewhere(visit, over, () => landed !== undefined)) ?? found
+  if (landed) {
+    const share = await shareOf(visit, landed.entry, found)
+    if (share) visit.giveBack()
+    return share ?? { found: later, flight: undefined }
+  }
+  if (worthOf(later) === 'fresh' && isAcceptable(later.entry!, x)) {
+    visit.giveBack()
+    flight.land(later.entry)
+    flight.end()
+    return { shared: later }
+  }
+  if (!engine.passes(entry)) return { found: later, flight }
+  // What cannot be kept is everybody's own: nobody waits for this request, either.
+  flight.end()
+  return { found: later, flight: undefined }
+}
+
+/** A landed entry as this request's answer, or undefined. */
+async function shareOf<Native>(
+  visit: Visit<Native>,
+  entry: Entry | undefined,
+  found: Found | undefined,
+): Promise<Turn | undefined> {
+  if (!entry || !(await visit.mayShare(entry, found))) return undefined
+  return { shared: { entry, validUntil: Infinity, now: visit.now } }
+}
+
 /** What a promise comes to; undefined when that takes longer than `ms`. */
-export async function within(
+async function within(
   { store }: Shelf,
   landing: Promise<Entry | undefined>,
   ms: number,
@@ -22,9 +103,13 @@ export async function within(
   }
 }
 
-/** Wait for another process; gives what there is then, or the lease. */
-export async function elsewhere<Native>(visit: Visit<Native>): Promise<Found | undefined> {
-  const { engine, mount } = visit
+/** Gives what there is after another process's turn, or the lease; undefined if that was not looked for. */
+async function elsewhere<Native>(
+  visit: Visit<Native>,
+  over: Promise<undefined>,
+  isOver: () => boolean,
+): Promise<Found | undefined> {
+  const { engine, mount, place } = visit
   const { leases } = engine.shelf
   // Patience is this process's own: a store's clock that is turned by hand would never end it.
   const until = performance.now() + mount.lockWait
@@ -32,14 +117,10 @@ export async function elsewhere<Native>(visit: Visit<Native>): Promise<Found | u
   for (let pause = 25; ; pause = Math.min(pause * 2, 250)) {
     const left = until - performance.now()
     if (left <= 0) return found
-    const outcome = await leases.wait(
-      visit.place.lease,
-      Math.min(left, pause * (0.5 + Math.random())),
-    )
-    if (outcome === 'passed') {
-      engine.markPass(visit.place.entry)
-      return found
-    }
+    const ms = Math.min(left, pause * (0.5 + Math.random()))
+    const outcome = await leases.wait(place.lease, ms, over)
+    if (outcome === 'passed') engine.markPass(place.entry)
+    if (isOver() || engine.passes(place.entry)) return found
     try {
       found = await visit.look(true)
     } catch (error) {

@@ -20,8 +20,8 @@ export function suits(entry: Entry, { validUntil, now }: Found, wishes: Directiv
 }
 
 /** RFC 9111, 5.2.1.7. */
-export function tooOld<Native>(visit: Visit<Native>, { lease }: Found): Plan {
-  if (lease === 'ours') visit.engine.shelf.leases.giveBack(visit.place.lease, visit.token)
+export function tooOld<Native>(visit: Visit<Native>): Plan {
+  visit.giveBack()
   const detail = 'Nothing is stored that suits the request, and it asks for nothing else.'
   return { reply: problem({ title: 'Gateway Timeout', status: 504, detail }, visit.x) }
 }

@@ -75,6 +75,7 @@ const step = fc.oneof(
     turn,
     token: fc.constantFrom('one', 'two'),
     variant,
+    pause: fc.constantFrom(0, 2_000),
   }),
   fc.record({ kind: fc.constant('put' as const), turn, remove: fc.boolean(), life, variant }),
   fc.record({ kind: fc.constant('count' as const), turn, amount: fc.integer({ min: -5, max: 5 }) }),
@@ -139,7 +140,7 @@ function play(steps: Steps, id: string): { calls: Step[]; replies: Reply[] } {
         break
       }
       case 'release':
-        run(release, [lease], [each.token, 'c', 'm'], each.turn)
+        run(release, [lease], [each.token, 'c', 'm', each.pause], each.turn)
         break
       case 'put':
         run(

@@ -47,11 +47,8 @@ describe.each(kinds)('$name', (kind) => {
     const began = performance.now()
     for (let i = 0; i < 200; i++) {
       const answer = await app.get()
-      expect([answer.text, answer.headers['age'], answer.headers['content-length']]).toEqual([
-        'old',
-        '0',
-        '3',
-      ])
+      expect([answer.text, answer.headers['content-length']]).toEqual(['old', '3'])
+      expect(answer.headers['age']).toMatch(/^\d+$/)
     }
     // A beat of the heart each second, whatever the number of requests.
     const beats = Math.ceil((performance.now() - began) / 1000) + 1

@@ -1,0 +1,164 @@
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { look } from '../../../src/caching/slot.ts'
+import { startRedis, testStore, type RedisServer } from '../../../src/testing.ts'
+import type { Arg, Operation, Reply } from '../../../src/store/store.ts'
+import { signal, type Answer } from '../../frameworks/harness.ts'
+import { startFaultProxy } from '../../support/fault-proxy.ts'
+import { until } from '../../support/until.ts'
+import { counting, kinds, statusOf, type Handler } from './support.ts'
+
+// Whoever waits for an answer that turns out not to be shared is let go with all others at once.
+// Nothing here measures time: the handlers wait for each other, and a convoy would stand still.
+
+let redis: RedisServer
+beforeAll(async () => {
+  redis = await startRedis()
+})
+afterAll(() => redis.stop())
+
+const prefixes = (function* () {
+  for (let i = 0; ; i++) yield `convoy${i}`
+})()
+const patience = { deadline: '5s', budget: '9s' } as const
+/** Nobody is let go because of the time. */
+const cache = { ttl: '10m', lockWait: '5m', lockTtl: '5m' } as const
+
+/** Answers that are not kept, each of them only when so many requests are in the handler together. */
+function together(many: number): Handler & { calls: number } {
+  const all = signal()
+  const handler = counting(async ({ set, send }) => {
+    if (handler.calls === many) all.resolve()
+    await all.promise
+    set('Cache-Control', 'no-store')
+    send(200, 'own')
+  })
+  return handler
+}
+
+/** One request that is in its handler until it is told to answer. */
+function first(answer: Handler): { handler: Handler; entered: Promise<void>; answer(): void } {
+  const [entered, goOn] = [signal(), signal()]
+  const handler: Handler = async (tools) => {
+    entered.resolve()
+    await goOn.promise
+    await answer(tools)
+  }
+  return { handler, entered: entered.promise, answer: () => goOn.resolve() }
+}
+
+const refusing: Handler = ({ set, send }) => (set('Cache-Control', 'no-store'), send(200, 'own'))
+const several = <Value>(many: number, make: () => Promise<Value>): Promise<Value[]> =>
+  Promise.all(Array.from({ length: many }, make))
+const textsOf = (answers: Answer[]): string[] => [...new Set(answers.map(({ text }) => text))]
+
+describe.each(kinds)('$name', ({ start }) => {
+  test.each([0, 3])(
+    'over a line that takes %i ms, twenty are let go together when the first answer is not kept',
+    async (latency) => {
+      await using proxy = await startFaultProxy(redis.port)
+      proxy.set({ latency })
+      for (let round = 0; round < 3; round++) {
+        const crowd = together(19)
+        let arrived = 0
+        const complete = signal()
+        const leader = counting(async (tools) => {
+          if (leader.calls > 1) return await crowd(tools)
+          await complete.promise
+          return await refusing(tools)
+        })
+        const { get, tp } = await start({
+          options: { redis: proxy.url, prefix: prefixes.next().value, ...patience },
+          cache,
+          handler: leader,
+          outer: () => void (++arrived === 20 && complete.resolve()),
+        })
+        await several(20, () => get())
+        expect(leader.calls).toBe(20)
+        await tp.close()
+      }
+    },
+  )
+
+  test('the lease is one request’s, its reply comes last: nobody takes them for another process’s', async () => {
+    const store = testStore()
+    const run = store.run.bind(store)
+    let rest = signal()
+    let looked = 0
+    store.run = (async (operation: Operation, keys: string[], args: Arg[], ...more: any[]) => {
+      const reply = (await (run as any)(operation, keys, args, ...more)) as Reply[]
+      if (operation.name !== look.name || args[2] !== '') return reply
+      if (++looked === 20) setImmediate(() => rest.resolve())
+      if (reply[1] === 1) await rest.promise
+      return reply
+    }) as typeof store.run
+    const kept = await start({ options: { store }, cache, handler: counting() })
+    const answers = await several(20, () => kept.get())
+    const collapsed = answers.filter((answer) => statusOf(answer).includes('collapsed'))
+    expect(collapsed.length).toBe(19)
+    ;[rest, looked] = [signal(), 0]
+    const crowd = together(19)
+    const handler = counting((tools) => (handler.calls === 1 ? refusing(tools) : crowd(tools)))
+    const own = await start({ options: { store, prefix: 'own' }, cache, handler })
+    await several(20, () => own.get())
+    expect(handler.calls).toBe(20)
+  })
+
+  test('another process’s answer is not kept: all who wait here are let go together, and who comes later does not wait', async () => {
+    const options = { redis: redis.url, prefix: prefixes.next().value, ...patience }
+    const there = first(refusing)
+    const crowd = together(20)
+    const [a, b, c] = await Promise.all([
+      start({ options, cache, handler: there.handler }),
+      start({ options, cache, handler: crowd }),
+      start({ options, cache, handler: together(20) }),
+    ])
+    await Promise.all([a, b, c].map(({ tp }) => tp.ready()))
+    const headers = { host: 'shop.example' }
+    const asked = a.get('/', headers)
+    await there.entered
+    let arrived = 0
+    b.server.on('request', () => arrived++)
+    const waiting = several(20, () => b.get('/', headers))
+    await until('all wait', () => arrived === 20)
+    expect(crowd.calls).toBe(0)
+    there.answer()
+    expect(textsOf([await asked, ...(await waiting)])).toEqual(['own'])
+    // The third process has not heard of it; Redis remembers.
+    expect(textsOf(await several(20, () => c.get('/', headers)))).toEqual(['own'])
+    await Promise.all([a, b, c].map(({ tp }) => tp.close()))
+  })
+
+  test('a request that is refused before its turn leaves its lease to one of the others', async () => {
+    const options = { redis: redis.url, prefix: prefixes.next().value, ...patience }
+    const handler = counting()
+    const refused = signal()
+    const a = await start({
+      options,
+      handler,
+      cache: (tp) => [
+        tp.pipeline(
+          tp.rateLimit({
+            limit: async () => {
+              await refused.promise
+              return 1
+            },
+            window: '1m',
+            cost: 2,
+          }),
+          tp.cache(cache),
+        ),
+      ],
+    })
+    const b = await start({ options, cache, handler })
+    onTestFinished(async () => void (await Promise.all([a.tp.close(), b.tp.close()])))
+    await Promise.all([a.tp.ready(), b.tp.ready()])
+    const headers = { host: 'shop.example' }
+    const asked = a.get('/', headers)
+    await until('it has the lease', async () => (await redis.send('KEYS', '*:lease')) !== '*0\r\n')
+    const waiting = several(20, () => b.get('/', headers))
+    refused.resolve()
+    expect((await asked).status).toBe(429)
+    expect(textsOf(await waiting)).toEqual(['hello'])
+    expect(handler.calls).toBe(1)
+  })
+})

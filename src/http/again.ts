@@ -3,13 +3,13 @@ import { IncomingMessage, ServerResponse, type Server } from 'node:http'
 import type { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 
-const made = Symbol('turnpike.again')
+const made = new WeakSet<IncomingMessage>()
 /** A handler that never ends must not be kept for ever. */
 const PATIENCE = 60_000
 
 /** Was this request made here? */
 export function isAgain(req: IncomingMessage): boolean {
-  return made in req
+  return made.has(req)
 }
 
 /** A connection to nobody. */
@@ -70,8 +70,8 @@ export function dispatch(
     httpVersionMajor: 1,
     httpVersionMinor: 1,
     complete: true,
-    [made]: true,
   })
+  made.add(req)
   for (const [name, value] of Object.entries(headers)) {
     if (value === undefined) continue
     req.headers[name] = value

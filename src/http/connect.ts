@@ -48,7 +48,8 @@ export function connectAdapter<
   Res extends ServerResponse = ServerResponse,
 >({ budgetMs, warn }: AdapterOptions): Adapter<Req, ConnectMiddleware<Req, Res>> {
   type Middleware = ConnectMiddleware<Req, Res>
-  const kept = Symbol('turnpike.exchange')
+  // Beside the requests: see response.ts.
+  const exchanges = new WeakMap<Req, ConnectExchange>()
   const believers = new WeakMap<Trust, boolean>()
   let warned = false
 
@@ -134,8 +135,9 @@ export function connectAdapter<
   }
 
   function exchange(req: Req): Exchange<Req> {
-    const slot = req as Req & { [kept]?: ConnectExchange }
-    return (slot[kept] ??= new ConnectExchange(req))
+    let x = exchanges.get(req)
+    if (x === undefined) exchanges.set(req, (x = new ConnectExchange(req)))
+    return x
   }
 
   function mount<Early>(feature: Feature<Req, Early>): Middleware {

@@ -118,8 +118,12 @@ export type Plan =
       /**
        * Work to be done before the client can see the end of the response, all features' side by
        * side; if it fails, so does the request. Not called if the handler never ends the response.
+       * Undefined where there is nothing to wait for.
        */
-      seal?: (status: number, field: (name: string) => string | undefined) => Promise<void>
+      seal?: (
+        status: number,
+        field: (name: string) => string | undefined,
+      ) => Promise<void> | undefined
       /** It is over, however it ended; also when the client was gone before the handler's turn. */
       end?: (end: End) => void
     }

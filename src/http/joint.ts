@@ -9,12 +9,18 @@ import { combine, isBodiless, since, type Fields } from './fields.ts'
  */
 export type Refuse = (error: unknown, send: () => void) => void
 
-/** Work to be done before the end: see Plan. */
-export type Seal = (status: number, field: (name: string) => string | undefined) => Promise<void>
+/** Work to be done before the end: see Plan. Undefined: it is done. */
+export type Seal = (
+  status: number,
+  field: (name: string) => string | undefined,
+) => Promise<void> | undefined
 
 export type Call = (...args: any[]) => any
 /** The three methods of a response that matter here. */
 export type Methods = Record<'writeHead' | 'write' | 'end', Call>
+
+/** What was there before a patch; undefined where there is none. */
+export type Inner = Record<keyof Methods, Call | undefined>
 
 /** Somebody waiting for the whole response. */
 export interface Tap {
@@ -38,7 +44,7 @@ export interface Tap {
 /** One patch of a response: what it put in the place of the methods, and what was there before. */
 export interface Layer {
   readonly own: Methods
-  readonly inner: Partial<Methods>
+  readonly inner: Inner
   taps: readonly Tap[]
   /** `end` has been called here. */
   ended: boolean
@@ -48,12 +54,12 @@ export interface Layer {
 
 /** Most responses need no more than a head: a list costs nothing until it is used. */
 const none: readonly never[] = []
-const untouched: Partial<Methods> = {}
+const untouched: Inner = Object.freeze({ writeHead: undefined, write: undefined, end: undefined })
 
 /** What the features that take part in one response share. It is the response's first patch, too. */
 export class Joint implements Layer {
   readonly own: Methods
-  inner: Partial<Methods> = untouched
+  inner: Inner = untouched
   taps: readonly Tap[] = none
   heads: readonly (() => Headers)[] = none
   seals: readonly { seal: Seal; refuse: Refuse }[] = none
@@ -94,7 +100,7 @@ export function pass(
 }
 
 /** The fields set further inside than `tap`, and those that features there will set with the head. */
-export function fieldsSince(res: ServerResponse, joint: Joint, { before, heads }: Tap): Headers {
+export function setSince(res: ServerResponse, joint: Joint, { before, heads }: Tap): Headers {
   const fields: Fields = res.getHeaders()
   for (const head of joint.heads.slice(heads).reverse()) {
     for (const [name, value] of Object.entries(head())) {
@@ -110,7 +116,7 @@ export function look(res: ServerResponse, joint: Joint, tap: Tap): void {
   if (tap.head !== undefined) return
   tap.head = {
     status: res.statusCode,
-    headers: fieldsSince(res, joint, tap),
+    headers: setSince(res, joint, tap),
     length: res.getHeader('content-length'),
   }
   tap.seen?.(tap.head)

@@ -7,40 +7,42 @@ import type { ServerResponse } from 'node:http'
 import { Capture, bytesOf } from './capture.ts'
 import type { End, Headers, Look } from './exchange.ts'
 import { combine, copyOf, headOf, isBodiless, isList } from './fields.ts'
-import * as joints from './joint.ts'
-import { Joint, deliver, isPending, look, pass, sentTo } from './joint.ts'
+import { Joint, deliver, isPending, look, pass, sentTo, setSince } from './joint.ts'
 import type { Layer, Methods, Refuse, Seal, Tap } from './joint.ts'
-import { hold, seal, withdraw } from './seal.ts'
+import { conclude, seal, withdraw } from './seal.ts'
 
-const joined = Symbol('turnpike.response')
-type Joined = ServerResponse & { [joined]?: Joint }
+// Not on the responses: Express changes their prototype, and on Node 20 each property that is added
+// after that makes a hidden class which no other response shares.
+const joints = new WeakMap<ServerResponse, Joint>()
 
-const shared: Methods & { flushHeaders(this: Joined): void } = {
-  writeHead(this: Joined, ...args) {
-    const joint = this[joined] as Joint
+const shared: Methods & { flushHeaders(this: ServerResponse): void } = {
+  writeHead(this: ServerResponse, ...args) {
+    const joint = jointOf(this)
     return writeHead(this, joint, joint, args)
   },
-  write(this: Joined, ...args) {
-    const joint = this[joined] as Joint
+  write(this: ServerResponse, ...args) {
+    const joint = jointOf(this)
     return write(this, joint, joint, args)
   },
-  end(this: Joined, ...args) {
-    const joint = this[joined] as Joint
+  end(this: ServerResponse, ...args) {
+    const joint = jointOf(this)
     return end(this, joint, joint, args)
   },
   flushHeaders() {
-    flushHeaders(this, this[joined] as Joint)
+    flushHeaders(this, jointOf(this))
   },
 }
 
-function jointOf(res: Joined): Joint {
-  return (res[joined] ??= new Joint(shared))
+function jointOf(res: ServerResponse): Joint {
+  let joint = joints.get(res)
+  if (joint === undefined) joints.set(res, (joint = new Joint(shared)))
+  return joint
 }
 
 function patchHead(res: ServerResponse): Joint {
   const joint = jointOf(res)
   if (joint.inner.writeHead === undefined) {
-    joint.inner = { writeHead: res.writeHead }
+    joint.inner = { writeHead: res.writeHead, write: undefined, end: undefined }
     res.writeHead = shared.writeHead
   }
   return joint
@@ -49,7 +51,8 @@ function patchHead(res: ServerResponse): Joint {
 function patchBody(res: ServerResponse): Joint {
   const joint = patchHead(res)
   if (joint.inner.end === undefined) {
-    joint.inner = { ...joint.inner, write: res.write, end: res.end }
+    joint.inner.write = res.write
+    joint.inner.end = res.end
     joint.flushHeaders = res.flushHeaders
     res.write = shared.write
     res.end = shared.end
@@ -140,7 +143,7 @@ function addLayer(res: ServerResponse, joint: Joint): Layer {
 
 /** The fields that were set further inside than the place of `tap`. */
 export function fieldsSince(res: ServerResponse, tap: Tap): Headers {
-  return joints.fieldsSince(res, jointOf(res), tap)
+  return setSince(res, jointOf(res), tap)
 }
 
 /** Set fields now; `Set-Cookie` and lists add to what is there. */
@@ -251,7 +254,7 @@ function end(res: ServerResponse, joint: Joint, layer: Layer, args: unknown[]): 
   layer.ended = true
   deliver(res, layer)
   if (layer !== joint) return pass(layer, 'end', res, args)
-  void hold(res, joint, args)
+  conclude(res, joint, args)
   return res
 }
 

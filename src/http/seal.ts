@@ -8,41 +8,63 @@ export interface Broken {
   refuse: Refuse
 }
 
-/** Do all seals side by side, and say which failed. They are done once. */
-export async function seal(res: ServerResponse, joint: Joint): Promise<Broken | undefined> {
+/**
+ * Do all seals side by side, and say which failed; undefined where none has anything to wait for,
+ * which is the usual case. They are done once.
+ */
+export function seal(res: ServerResponse, joint: Joint): Promise<Broken | undefined> | undefined {
   const { statusCode } = res
   const field = (name: string): string | undefined => {
     const value = res.getHeader(name)
     return value === undefined ? undefined : String(value)
   }
   joint.sealed = true
-  const outcomes = await Promise.allSettled(
-    joint.seals.map(async ({ seal }) => seal(statusCode, field)),
-  )
-  for (const [index, outcome] of outcomes.entries()) {
-    const refuse = joint.seals[index]?.refuse
-    if (outcome.status === 'rejected' && refuse) return { error: reasonOf(outcome.reason), refuse }
+  let under: Promise<Broken | undefined>[] | undefined
+  for (const { seal, refuse } of joint.seals) {
+    const fail = (error: unknown): Broken => ({ error: reasonOf(error), refuse })
+    try {
+      const work = seal(statusCode, field)
+      if (work !== undefined) (under ??= []).push(work.then(() => undefined, fail))
+    } catch (error) {
+      ;(under ??= []).push(Promise.resolve(fail(error)))
+    }
   }
-  return undefined
+  return under && Promise.all(under).then((all) => all.find((broken) => broken !== undefined))
 }
 
-/** Hold the end back until the seals are done. */
-export async function hold(res: ServerResponse, joint: Joint, args: unknown[]): Promise<void> {
+/** Let the end go once the seals are done. */
+export function conclude(res: ServerResponse, joint: Joint, args: unknown[]): void {
+  const sealing = seal(res, joint)
+  if (sealing === undefined) send(res, joint, args)
+  else void hold(res, joint, args, sealing)
+}
+
+/** Hold the end back meanwhile. */
+async function hold(
+  res: ServerResponse,
+  joint: Joint,
+  args: unknown[],
+  sealing: Promise<Broken | undefined>,
+): Promise<void> {
   joint.held = args
   // To everybody else the response has ended: Koa must not answer again, nor a handler write on.
   setEnded(res, true)
-  const broken = await seal(res, joint)
+  const broken = await sealing
   joint.held = undefined
   setEnded(res, false)
-  const send = (): void => release(res, joint, args)
-  if (broken === undefined) send()
-  else refuse(res, broken, send)
+  const go = (): void => release(res, joint, args)
+  if (broken === undefined) go()
+  else refuse(res, broken, go)
+}
+
+function send(res: ServerResponse, joint: Joint, args: unknown[]): void {
+  if (joint.last !== undefined) pass(joint, 'write', res, [joint.last])
+  pass(joint, 'end', res, args)
 }
 
 function release(res: ServerResponse, joint: Joint, args: unknown[]): void {
   try {
-    if (joint.last !== undefined) pass(joint, 'write', res, [joint.last])
-    pass(joint, 'end', res, args)
+    send(res, joint, args)
   } catch (error) {
     // Whoever called `end` has gone on; this is what it would have been told.
     const [first] = joint.seals

@@ -34,8 +34,13 @@ export class SessionCookie {
 
   constructor(settings: CookieSettings, now: () => number) {
     this.#now = now
-    const { maxAge, expires, secure, ...rest } = settings
-    Object.assign(this, rest)
+    const { maxAge, expires, secure, domain, sameSite, priority, partitioned } = settings
+    if ('path' in settings) this.path = settings.path
+    if ('httpOnly' in settings) this.httpOnly = settings.httpOnly
+    this.domain = domain
+    this.sameSite = sameSite
+    this.priority = priority
+    this.partitioned = partitioned
     if (secure !== 'auto') this.secure = secure
     if (expires !== undefined) this.expires = expires
     if (maxAge !== undefined) this.maxAge = maxAge
@@ -59,7 +64,12 @@ export class SessionCookie {
   set maxAge(ms: number | Date | null | undefined) {
     if (ms && typeof ms !== 'number' && !(ms instanceof Date))
       throw new TypeError('maxAge must be a number or Date')
-    this.expires = typeof ms === 'number' ? new Date(this.#now() + ms) : ms
+    if (typeof ms !== 'number') {
+      this.expires = ms
+    } else {
+      this.#expires = new Date(this.#now() + ms)
+      this.originalMaxAge = ms
+    }
   }
 
   /** Begin its time anew. */

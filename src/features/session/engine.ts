@@ -70,9 +70,7 @@ export class Engine {
       this.#legacy = new PlainVault(store, legacyPrefix, ttl)
   }
 
-  now(): number {
-    return this.ground.store.now()
-  }
+  readonly now = (): number => this.ground.store.now()
 
   place(id: string, tenant: string | undefined): Place {
     return placeOf(this.ground.keys, id, tenant)
@@ -87,19 +85,31 @@ export class Engine {
    * Read a session. Undefined for one that is not there, or cannot be read where that begins a new one.
    * @throws TP_UNAVAILABLE; TP_SESSION_CORRUPT with `onCorrupt: 'error'`
    */
-  async load(place: Place, budget?: Budget): Promise<Loaded | undefined> {
+  load(place: Place, budget?: Budget): Promise<Loaded | undefined> {
+    const found = this.#vault.load(place, budget)
+    const legacy = this.#legacy?.load(place, budget)
+    // Looked at only where there is no session of ours.
+    legacy?.catch(() => {})
+    const stored = legacy === undefined ? found : found.then((ours) => ours ?? legacy)
+    return stored.then(
+      (stored) => this.#open(place, stored),
+      (error: unknown) => this.#unreadable(place, error),
+    )
+  }
+
+  #open(place: Place, stored: Stored | undefined): Loaded | undefined {
     try {
-      const legacy = this.#legacy?.load(place, budget)
-      // Looked at only where there is no session of ours.
-      legacy?.catch(() => {})
-      const stored = (await this.#vault.load(place, budget)) ?? (await legacy)
       return stored && { stored, data: this.#parse(stored) }
     } catch (error) {
-      if ((error as { code?: unknown }).code !== 'TP_SESSION_CORRUPT') throw error
-      this.tell('corrupt', place)
-      if (this.options.onCorrupt === 'error') throw error
-      return undefined
+      return this.#unreadable(place, error)
     }
+  }
+
+  #unreadable(place: Place, error: unknown): undefined {
+    if ((error as { code?: unknown }).code !== 'TP_SESSION_CORRUPT') throw error
+    this.tell('corrupt', place)
+    if (this.options.onCorrupt === 'error') throw error
+    return undefined
   }
 
   /**

@@ -138,7 +138,7 @@ export class SessionStore extends EventEmitter {
   }
 
   createSession(req: Request, session: PlainSession): object {
-    const cookie = new SessionCookie({}, () => this.#engine.now())
+    const cookie = new SessionCookie({}, this.#engine.now)
     cookie.restore(cookieOf(session))
     const made = new StoreSession(req, cookie, session)
     const known = this.#known.get(session)

@@ -44,8 +44,6 @@ interface Early {
 /** How many verified cookies are remembered, at least and at most. */
 const REMEMBERED = 5_000
 
-const DONE = Promise.resolve()
-
 /** Sessions as a feature. */
 export function sessionFeature<Native>(
   engine: Engine,
@@ -59,14 +57,27 @@ export function sessionFeature<Native>(
   const fixed = typeof given === 'function' ? undefined : given
 
   const { rolling, resave, saveUninitialized, unset, grace, genid } = mount
-  const ways = {
+  const failed = (error: unknown) => void (isUnavailable(error) && report(error, 'closed'))
+  const waysWith = (settings: CookieSettings, secure: boolean | undefined): VisitOptions => ({
     rolling,
     resave,
     saveUninitialized,
     unset,
     grace,
     genid,
-    failed: (error: unknown) => void (isUnavailable(error) && report(error, 'closed')),
+    tenant: undefined,
+    cookie: { ...settings, secure },
+    failed,
+  })
+  // Most mounts have two ways for ever: over HTTPS, and not.
+  const known =
+    fixed && ([true, false] as const).map((secure) => waysWith(fixed, ofKind(fixed, secure)))
+
+  /** How a request's session is dealt with, but for its tenant. */
+  function waysOf(x: Exchange<Native>): VisitOptions {
+    const settings = fixed ?? settingsOf(x.native)
+    const isOverHttps = settings.secure === 'auto' && isSecure(mount, x)
+    return known?.[isOverHttps ? 0 : 1] ?? waysWith(settings, ofKind(settings, isOverHttps))
   }
 
   /** The place that a cookie's value names, if it is well signed. */
@@ -96,48 +107,60 @@ export function sessionFeature<Native>(
     return sent
   }
 
-  function early(x: Exchange<Native>, whose: string | undefined, settings: CookieSettings): Early {
-    if (!isBelow(x.url, settings.path)) return { sent: undefined, loading: undefined }
-    const sent = sentBy(x, nameFor(mount, x, settings), whose)
-    const loading = sent && engine.load(sent.place, x.budget)
-    // Its failure is handle's to tell; until then nobody may call it unhandled.
-    loading?.catch(() => {})
-    return { sent, loading }
+  function early(x: Exchange<Native>, { cookie, tenant }: VisitOptions): Early {
+    if (!isBelow(x.url, cookie.path)) return { sent: undefined, loading: undefined }
+    const sent = sentBy(x, nameFor(mount, x, cookie), tenant)
+    return { sent, loading: sent && engine.load(sent.place, x.budget) }
   }
 
-  const settingsFor = (x: Exchange<Native>): CookieSettings => {
-    const { secure, ...rest } = fixed ?? settingsOf(x.native)
-    return secure === 'auto' ? { ...rest, secure: isSecure(mount, x) } : { secure, ...rest }
+  function handle(x: Exchange<Native>, before: Early | undefined): Promise<Plan> | Plan {
+    if ((x.native as { session?: unknown }).session) return pass
+    return skip || tenant ? considered(x, skip, tenant) : planOf(x, waysOf(x), before)
   }
 
-  async function handle(x: Exchange<Native>, before: Early | undefined): Promise<Plan> {
-    if ((x.native as { session?: unknown }).session || (skip && (await skip(x.native)))) return pass
-    const settings = settingsFor(x)
-    if (!isBelow(x.url, settings.path)) return pass
-    const name = nameFor(mount, x, settings)
-    const whose = before || !tenant ? undefined : await tenant(x.native)
+  async function considered(
+    x: Exchange<Native>,
+    skips: typeof skip,
+    tenantOf: typeof tenant,
+  ): Promise<Plan> {
+    if (await skips?.(x.native)) return pass
+    const ways = waysOf(x)
+    if (!isBelow(x.url, ways.cookie.path)) return pass
+    const whose = await tenantOf?.(x.native)
+    return planOf(x, whose === undefined ? ways : { ...ways, tenant: whose }, undefined)
+  }
 
-    async function begin(): Promise<Visit> {
-      const { sent, loading } = before ?? early(x, whose, settings)
-      const loaded = await loading
-      const visit = new Visit(
-        engine,
-        x as Visitor,
-        { ...ways, tenant: whose, cookie: settings },
-        sent,
-        loaded,
-      )
-      if (sent?.stale && loaded) await visit.rehome()
-      return visit
-    }
+  function planOf(
+    x: Exchange<Native>,
+    ways: VisitOptions,
+    before: Early | undefined,
+  ): Promise<Plan> | Plan {
+    const { cookie } = ways
+    if (!isBelow(x.url, cookie.path)) return pass
+    const name = nameFor(mount, x, cookie)
+    if (lazy) return lazily(x, name, async () => begin(x, ways, early(x, ways)))
+    const taken = (visit: Visit): Plan => ({
+      own: namesOf(visit),
+      ...partsOf(x, name, () => visit),
+    })
+    const begun = begin(x, ways, before ?? early(x, ways))
+    return begun instanceof Visit
+      ? taken(begun)
+      : begun.then(taken, (error) => without(x, ways, error))
+  }
 
-    if (lazy) return lazily(x, name, begin)
-    try {
-      const visit = await begin()
-      return { own: namesOf(visit), ...partsOf(x, name, () => visit) }
-    } catch (error) {
-      return without(x, settings, error)
-    }
+  /** The visit of a request: at once where there is nothing to wait for. */
+  function begin(
+    x: Exchange<Native>,
+    ways: VisitOptions,
+    { sent, loading }: Early,
+  ): Promise<Visit> | Visit {
+    const visitor = x as Visitor
+    if (sent === undefined || loading === undefined) return new Visit(engine, visitor, ways)
+    return loading.then((loaded) => {
+      const visit = new Visit(engine, visitor, ways, sent, loaded)
+      return sent.stale && loaded ? visit.rehome().then(() => visit) : visit
+    })
   }
 
   const namesOf = (visit: Visit): Record<string, unknown> => ({
@@ -164,7 +187,7 @@ export function sessionFeature<Native>(
   function partsOf(x: Exchange<Native>, name: string, visitOf: () => Visit | undefined): Passing {
     return {
       head: () => fieldOf(x, name, visitOf()),
-      seal: () => visitOf()?.seal() ?? DONE,
+      seal: () => visitOf()?.seal(),
     }
   }
 
@@ -193,17 +216,11 @@ export function sessionFeature<Native>(
   }
 
   /** The session cannot be loaded. Nobody is logged out by that, and nobody gets another cookie. */
-  function without(x: Exchange<Native>, settings: CookieSettings, error: unknown): Plan {
+  function without(x: Exchange<Native>, ways: VisitOptions, error: unknown): Plan {
     if (!isUnavailable(error)) throw error
     report(error, fail)
     if (fail === 'open') {
-      const visit = new Visit(
-        engine,
-        x as Visitor,
-        { ...ways, tenant: undefined, cookie: settings },
-        undefined,
-        undefined,
-      )
+      const visit = new Visit(engine, x as Visitor, { ...ways, tenant: undefined })
       return { own: namesOf(visit) }
     }
     const detail = 'The session could not be loaded. Try again shortly.'
@@ -231,12 +248,21 @@ export function sessionFeature<Native>(
     name: 'session',
     onAgain: 'skip',
     ...(isEarly && {
-      prepare: (x) =>
-        (x.native as { session?: unknown }).session ? undefined : early(x, undefined, fixed),
+      prepare(x) {
+        if ((x.native as { session?: unknown }).session) return undefined
+        const begun = early(x, waysOf(x))
+        // Its failure is handle's to tell; until then nobody may call it unhandled.
+        begun.loading?.catch(() => {})
+        return begun
+      },
     }),
     handle,
   }
 }
+
+/** The `secure` of a cookie. */
+const ofKind = ({ secure }: CookieSettings, isOverHttps: boolean): boolean | undefined =>
+  secure === 'auto' ? isOverHttps : secure
 
 /** Is a URL below the cookie's path? */
 const isBelow = (url: string, path: string | undefined): boolean =>

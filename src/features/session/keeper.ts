@@ -61,7 +61,7 @@ export class Keeper {
   }
 
   newCookie(): SessionCookie {
-    return new SessionCookie(this.#options.cookie, () => this.#engine.now())
+    return new SessionCookie(this.#options.cookie, this.#engine.now)
   }
 
   text(data: object): string {

@@ -62,11 +62,12 @@ export class BlobVault implements Vault {
     this.#options = options
   }
 
-  async load(place: Place, budget?: Budget): Promise<Stored | undefined> {
-    const [blob, barred] = await this.#store.run(load, [place.session, place.bar], [], budget)
-    if (typeof blob !== 'string') return undefined
-    const stored = this.read(blob, place.member)
-    return isBarred(stored, place, barred) ? undefined : stored
+  load(place: Place, budget?: Budget): Promise<Stored | undefined> {
+    return this.#store.run(load, [place.session, place.bar], [], budget).then(([blob, barred]) => {
+      if (typeof blob !== 'string') return undefined
+      const stored = this.read(blob, place.member)
+      return isBarred(stored, place, barred) ? undefined : stored
+    })
   }
 
   /** @throws TP_SESSION_CORRUPT */

@@ -18,8 +18,6 @@ export interface Sent {
   readonly stale: boolean
 }
 
-const DONE = Promise.resolve()
-
 export class Visit implements Host {
   readonly #engine: Engine
   readonly #options: VisitOptions
@@ -79,12 +77,12 @@ export class Visit implements Host {
     return isWanted ? signed(session.id, this.#engine.options.secrets[0]!) : undefined
   }
 
-  /** Store what has to be stored, before the end of the response can be seen. */
-  seal(): Promise<void> {
+  /** Store what has to be stored, before the end of the response can be seen; undefined if that is nothing. */
+  seal(): Promise<void> | undefined {
     try {
       // The usual case at once: nothing is under way, and nothing has changed.
       const isPlain = this.#busy === undefined && this.#names.session === this.#session
-      if (isPlain && this.#settle(this.#session)) return DONE
+      if (isPlain && this.#settle(this.#session)) return undefined
     } catch (error) {
       return this.#fail(error)
     }

@@ -387,8 +387,11 @@ describe.each(engines)('the $name engine', (engine) => {
       const someone = app.browser()
       await someone.get('/set?key=a&value=1')
       const cookie = await someone.json('/cookie')
-      expect(cookie).toMatchObject({ originalMaxAge: 60_000, httpOnly: true, path: '/' })
-      expect(cookie.maxAge).toBeLessThanOrEqual(60_000)
+      expect(cookie).toMatchObject({ httpOnly: true, path: '/' })
+      // express-session reads the clock twice on the way to the whole time.
+      expect(cookie.originalMaxAge).toBeGreaterThan(59_000)
+      expect(cookie.originalMaxAge).toBeLessThanOrEqual(60_000)
+      expect(cookie.maxAge).toBeLessThanOrEqual(cookie.originalMaxAge)
     })
 
     test('cookie.maxAge: null means until the browser is closed', async () => {

@@ -92,8 +92,8 @@ export interface Events {
   }
   /** A feature could not use the store and answered by its failure rule. */
   unavailable: { feature: string; name: string; reason: string; uncertain: boolean; rule: string }
-  /** The circuit breaker of a connection changed. */
-  breaker: { store: string; state: 'open' | 'closed'; reason: string | undefined }
+  /** The circuit breaker of a connection changed. On a Cluster every node has one: `node` is its address. */
+  breaker: { store: string; state: 'open' | 'closed'; reason: string | undefined; node?: string }
   /** A connection that owed an answer for too long was replaced. */
   replaced: { store: string }
   /** A write that nobody waits for (a refund, say) failed. */

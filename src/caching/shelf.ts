@@ -109,7 +109,9 @@ export class Shelf {
     let snapshot = await reading
     const entry = bytes ? decode(bytes) : undefined
     const missing = entry ? missingFrom(snapshot, entry.tags) : []
-    if (missing.length > 0) {
+    // On a Cluster they are on two nodes: the record may have begun after it was read, and before the entry was.
+    const isNewer = entry !== undefined && store.cluster && entry.nonce !== snapshot.nonce
+    if (missing.length > 0 || isNewer) {
       this.#hints.set(place.entry, entry!.tags)
       snapshot = await place.ledger.read(entry!.tags, budget)
     }

@@ -27,6 +27,8 @@ export interface GuardOptions {
   onReplaced(): void
   /** What the caller of `name` is told of an error. */
   explain(error: unknown, name: string): unknown
+  /** Where latencies are noted, if several guards share that. */
+  latency?: Latency
 }
 
 /** A call that waits for its answer. */
@@ -50,7 +52,7 @@ const SWEEP = 10
  * run in the background, so that no request is the guinea pig.
  */
 export class Guard {
-  readonly latency: Latency = new Latency()
+  readonly latency: Latency
   readonly #client: Guarded
   readonly #options: GuardOptions
   readonly #breaker: Breaker
@@ -66,6 +68,7 @@ export class Guard {
   constructor(client: Guarded, options: GuardOptions) {
     this.#client = client
     this.#options = options
+    this.latency = options.latency ?? new Latency()
     this.#readiness = new Readiness(() => client.status === 'ready')
     this.#breaker = new Breaker({
       probe: () => this.#probe(),

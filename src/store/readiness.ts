@@ -1,3 +1,5 @@
+import { StoreUnavailable } from '../errors.ts'
+
 /** Who waits for a connection, and whether that is any use. */
 export class Readiness {
   readonly #isReady: () => boolean
@@ -43,4 +45,13 @@ export class Readiness {
   get #hopeless(): boolean {
     return this.#everReady && this.#failures >= 2
   }
+}
+
+/** What a promise comes to, if that is within `ms`. @throws TP_UNAVAILABLE if it fails or is late */
+export function soon<Value>(promise: Promise<Value>, ms: number): Promise<Value> {
+  return new Promise((resolve, reject) => {
+    const late = (cause?: unknown): void => reject(new StoreUnavailable('not-ready', false, cause))
+    const timer = setTimeout(late, ms)
+    promise.then(resolve, late).finally(() => clearTimeout(timer))
+  })
 }

@@ -3,30 +3,30 @@ import { systemClock, type Clock } from '../clock.ts'
 import { StoreUnavailable } from '../errors.ts'
 import type { Budget } from './budget.ts'
 import { Cork } from './cork.ts'
-import { Guard } from './guard.ts'
+import type { Guard } from './guard.ts'
 import { evicts, parseInfo } from './info.ts'
+import { Latency } from './latency.ts'
+import { soon } from './readiness.ts'
+import { Nodes, wayThrough, type Way } from './nodes.ts'
 import {
   connect,
   duplicate,
   end,
   isClient,
   isCluster,
-  isSecure,
   keysLike,
   streamOf,
   topologyOf,
-  unref,
-  unrefRetry,
+  toSomeNode,
   unsafeOptions,
   type Client,
+  type ClusterClient,
 } from './redis.ts'
 import type { RedisStoreOptions } from './redis-store-options.ts'
-import { classify, explained, remedyFor, watchHandshakes } from './remedy.ts'
+import { classify, classifyOnNode } from './remedy.ts'
 import type { Arg, Operation, Reply, Store, StoreStatus } from './store.ts'
-import { ServerClock } from './server-clock.ts'
 import { Subscriptions } from './subscriptions.ts'
-
-const [HUNG_AFTER, GREETING] = [300, 1000]
+import { report, reportsTo, tend } from './tending.ts'
 
 export class RedisStore implements Store {
   readonly kind = 'redis'
@@ -36,11 +36,13 @@ export class RedisStore implements Store {
   readonly #opened: Promise<Guard>
   readonly #warnings = new Set<string>()
   readonly #subscriptions: Subscriptions
-  readonly #serverClock = new ServerClock(() =>
-    this.#guard!.run('time', () => this.#client!.time()),
-  )
   #client: Client | undefined
   #guard: Guard | undefined
+  /** To the one server; on a Cluster the nodes have theirs. */
+  #way: Way | undefined
+  /** The masters of a Cluster, where it is one. */
+  #nodes: Nodes | undefined
+  readonly #latency = new Latency()
   readonly #cork = new Cork()
   #everReady = false
   #leave: () => void = () => {}
@@ -52,8 +54,12 @@ export class RedisStore implements Store {
     this.#clock = options.clock ?? systemClock()
     this.cluster = isCluster(source)
     this.#subscriptions = new Subscriptions(
-      () => this.#open(duplicate(this.#client!)),
-      (error) => this.#report(error),
+      () =>
+        tend(
+          this.cluster ? toSomeNode(this.#client as ClusterClient) : duplicate(this.#client!),
+          this.#warn,
+        ),
+      (error) => report(error, this.#warn),
     )
     if (isClient(source)) {
       this.#opened = Promise.resolve(this.#use(reuse ? (source as Client) : duplicate(source, db)))
@@ -75,16 +81,21 @@ export class RedisStore implements Store {
     budget?: Budget,
     began?: number,
   ): Promise<Result> {
-    const guard = this.#guard
+    const way = this.#wayTo(keys)
     const { name, buffers, command, sha, lua, punctual } = operation
-    if (!guard || (punctual && this.#isTimeless && began === undefined)) {
-      const start = performance.now()
-      return this.#prepared(punctual).then(() => this.run(operation, keys, args, budget, start))
+    if (!way || (punctual && !this.#options.clock && !way.clock.known && !began)) {
+      const start = began ?? performance.now()
+      return this.#prepared(keys, punctual, start, budget).then(() =>
+        this.run(operation, keys, args, budget, start),
+      )
     }
+    if (this.cluster && command === 'MGET' && keys.length > 1)
+      return this.#apart(operation, keys, budget, began) as Promise<Result>
+    const { guard } = way
     const client = this.#client!
     const rest =
       command === undefined
-        ? [keys.length, ...keys, ...args, this.#lastArgument(operation)]
+        ? [keys.length, ...keys, ...args, this.#lastArgument(operation, way)]
         : [...keys, ...args]
     const send = (): Promise<unknown> => {
       if (!this.cluster) this.#cork.put(streamOf(client))
@@ -100,13 +111,23 @@ export class RedisStore implements Store {
     return guard.run(name, send, budget, recover, began) as Promise<Result>
   }
 
+  /** While a slot is moved, its node answers for single keys only. */
+  #apart(
+    operation: Operation,
+    keys: readonly string[],
+    ...rest: [Budget?, number?]
+  ): Promise<Reply[]> {
+    const one = { ...operation, command: 'GET' }
+    return Promise.all(keys.map((key) => this.run(one, [key], [], ...rest)))
+  }
+
   unavailable(): StoreUnavailable | undefined {
-    return this.#guard?.refusal()
+    return (this.#wayTo([])?.guard ?? this.#guard)?.refusal()
   }
 
   now(): number {
     if (this.#options.clock) return this.#clock.now()
-    return this.#serverClock.now()
+    return this.#wayTo([])?.clock.now() ?? Date.now()
   }
 
   steady = (): number => this.#clock.steady()
@@ -118,7 +139,7 @@ export class RedisStore implements Store {
   subscribe(channel: string, hear: (message: string) => void, lost?: () => void): () => void {
     const cease = this.#subscriptions.add(channel, hear, lost)
     void this.#opened.then(
-      () => this.#closed || this.#subscriptions.connect(),
+      () => this.#closed || !this.#wayTo([]) || this.#subscriptions.connect(),
       () => {},
     )
     return cease
@@ -126,13 +147,19 @@ export class RedisStore implements Store {
 
   async *scan(pattern: string): AsyncGenerator<string[]> {
     const guard = this.#guard ?? (await this.#opening())
-    yield* keysLike(this.#client!, pattern, (send) => guard.run('scan', send))
+    yield* keysLike(this.#client!, pattern, (send, node) =>
+      (this.#nodes?.of(node).guard ?? guard).run('scan', send),
+    )
   }
 
   async ready(timeout = 10_000): Promise<void> {
     const until = performance.now() + timeout
     const guard = await this.#opened
-    while (this.#closed || this.#client!.status !== 'ready' || guard.breaker !== 'closed') {
+    const isReady = (): boolean =>
+      this.#client!.status === 'ready' &&
+      guard.breaker === 'closed' &&
+      this.#nodes?.areWell !== false
+    while (this.#closed || !isReady()) {
       if (this.#closed || performance.now() >= until) {
         throw new StoreUnavailable(
           this.#closed ? 'closed' : 'not-ready',
@@ -147,30 +174,33 @@ export class RedisStore implements Store {
   status(): StoreStatus {
     const guard = this.#guard
     const connection = this.#client?.status ?? 'opening'
-    const breaker = guard?.breaker ?? 'closed'
-    const ok = connection === 'ready' && breaker === 'closed' && !this.#closed
-    const lost = guard?.lastError ?? `the connection is ${connection}`
+    const trouble = this.#nodes?.trouble()
+    const breaker = trouble?.breaker ?? guard?.breaker ?? 'closed'
+    const ok = connection === 'ready' && breaker === 'closed' && !trouble && !this.#closed
+    const lost = trouble?.reason ?? guard?.lastError ?? `the connection is ${connection}`
     return {
       status: ok ? 'ok' : this.#everReady && !this.#closed ? 'degraded' : 'down',
       reason: ok ? undefined : this.#closed ? 'closed' : lost,
       breaker,
       topology: topologyOf(this.#client),
-      latencyMs: guard?.latency.percentiles(),
-      lastOkAt: guard?.latency.lastAt,
+      latencyMs: this.#latency.percentiles(),
+      lastOkAt: this.#latency.lastAt,
       warnings: [...this.#warnings],
     }
   }
 
   async info(): Promise<Record<string, string>> {
     const guard = this.#guard ?? (await this.#opening())
-    return parseInfo(await guard.run('info', () => this.#client!.info()))
+    const node = this.#nodes?.any()
+    const client = node?.link.client ?? this.#client!
+    return parseInfo(await (node?.guard ?? guard).run('info', () => client.info()))
   }
 
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
     await this.#opened.then(
-      (guard) => guard.close(),
+      (guard) => Promise.all([guard.close(), this.#nodes?.close()]),
       () => {},
     )
     this.#leave()
@@ -180,46 +210,55 @@ export class RedisStore implements Store {
     )
   }
 
-  /** What a first call waits for: ioredis, and for a deadline that Redis checks its clock. This machine's may be wrong. */
-  async #prepared(punctual: boolean): Promise<void> {
-    await this.#opening()
-    if (punctual && this.#isTimeless) await this.#serverClock.learn()
+  /** The way to the server of these keys; undefined before it is known. */
+  #wayTo(keys: readonly string[]): Way | undefined {
+    return this.#nodes ? this.#nodes.to(keys) : this.#way
   }
 
-  /** Is Redis's clock unknown yet? */
-  get #isTimeless(): boolean {
-    return !this.#options.clock && !this.#serverClock.known
+  /**
+   * What a first call waits for: ioredis, a Cluster's map of slots, and for a deadline that Redis
+   * checks its clock. This machine's may be wrong.
+   */
+  async #prepared(
+    keys: readonly string[],
+    punctual: boolean,
+    began: number,
+    budget: Budget | undefined,
+  ): Promise<void> {
+    const guard = await this.#opening()
+    if (!this.#wayTo(keys))
+      await guard.run('connect', () => Promise.resolve(), budget, undefined, began)
+    const way = this.#wayTo(keys)
+    if (!way) throw new StoreUnavailable('not-ready', false, new Error('nobody serves the slot'))
+    if (punctual && !this.#options.clock && !way.clock.known) await way.clock.learn()
   }
 
   /** Loading ioredis takes a moment; a request waits for it no longer than for an answer. */
   #opening(): Promise<Guard> {
-    return new Promise((resolve, reject) => {
-      const late = (cause?: unknown): void =>
-        reject(new StoreUnavailable('not-ready', false, cause))
-      const timer = setTimeout(late, this.#options.deadline)
-      this.#opened.then(resolve, late).finally(() => clearTimeout(timer))
-    })
+    return soon(this.#opened, this.#options.deadline)
   }
 
   #use(client: Client): Guard {
-    const { events, name: store, deadline, maxInFlight, reuse } = this.#options
-    const guard = new Guard(client, {
-      deadline,
-      maxInFlight,
-      hungAfter: HUNG_AFTER,
-      probe: () => client.ping(),
-      classify,
-      onBreaker: (state, reason) => events.emit('breaker', { store, state, reason }),
-      onReplaced: () => events.emit('replaced', { store }),
-      explain: (error, name) => this.#explain(error, name),
-    })
+    const { events, name: store, deadline, maxInFlight, reuse = false } = this.#options
+    const options = { deadline, maxInFlight, latency: this.#latency, ...reportsTo(events, store) }
+    const way = wayThrough(client, { ...options, classify }, client)
+    const { guard } = way
     this.#client = client
     this.#guard = guard
-    if (!reuse) this.#open(client)
+    if (this.cluster) {
+      this.#nodes = new Nodes(client as ClusterClient, {
+        guard: { ...options, classify: classifyOnNode },
+        reuse,
+        onLost: (node) => this.#subscriptions.leave(node),
+      })
+    } else {
+      this.#way = way
+    }
+    if (!reuse) tend(client, this.#warn)
     const listeners = [
       ['ready', this.#welcome],
       ['close', () => guard.disconnected()],
-      ['error', (error: Error) => reuse && this.#report(error)],
+      ['error', (error: Error) => reuse && report(error, this.#warn)],
     ] as const
     for (const [event, listener] of listeners) client.on(event, listener)
     this.#leave = () => {
@@ -232,54 +271,29 @@ export class RedisStore implements Store {
     return guard
   }
 
-  /** Look after a connection of our own: its errors are told with their remedy, its idle socket holds up nobody. */
-  #open(client: Client): Client {
-    client.on('error', (error: Error) => this.#report(error))
-    client.on('ready', () => unref(client))
-    client.on('reconnecting', () => unrefRetry(client))
-    // A server that takes connections but answers no greeting would hold one for ever.
-    client.on('connect', () =>
-      setTimeout(() => client.status === 'connect' && client.disconnect(true), GREETING).unref(),
-    )
-    watchHandshakes(client, isSecure(client), (message) => this.#closed || this.#warn(message))
-    return client
-  }
-
   readonly #welcome = (): void => {
     this.#everReady = true
     this.#warnings.clear()
-    void this.#serverClock.learn()
-    void this.#checkEviction()
+    void this.#way?.clock.learn()
+    if (this.#options.lasting !== false) this.info().then(this.#lookAt, () => {})
+    this.#subscriptions.connect()
   }
 
-  async #checkEviction(): Promise<void> {
-    if (this.#options.lasting === false) return
-    const info = await this.info().catch(() => undefined)
-    const warning = info && evicts(info)
+  readonly #lookAt = (info: Record<string, string>): void => {
+    const warning = evicts(info)
     if (warning) this.#warn(warning)
   }
 
-  /** Tell an operator what is wrong and how to mend it: once, and in the status while it lasts. */
-  #report(error: Error): void {
-    const known = remedyFor(error)
-    if (known) this.#warn(known)
-  }
-
-  #warn(message: string): void {
+  readonly #warn = (message: string): void => {
+    if (this.#closed) return
     this.#warnings.add(message)
     this.#options.events.warn(message)
   }
 
   /** The script's last argument: see prelude.lua. */
-  #lastArgument({ punctual }: Operation): string {
+  #lastArgument({ punctual }: Operation, { clock }: Way): string {
     // A test's clock stands still: by it nothing is late.
     if (this.#options.clock) return `=${this.#clock.now()}`
-    return punctual ? `<${Math.ceil(this.now() + this.#options.deadline)}` : ''
-  }
-
-  #explain(error: unknown, operation: string): unknown {
-    const told = explained(error, operation)
-    if ((told as StoreUnavailable).reason === 'late') void this.#serverClock.learn()
-    return told
+    return punctual ? `<${Math.ceil(clock.now() + this.#options.deadline)}` : ''
   }
 }

@@ -13,6 +13,10 @@ export type RedisSource =
 /** The client behind a store, and the commands that the store sends through it. */
 export type Client = (Redis | Cluster) & Commands
 
+/** A Cluster's client, and that to one of its nodes. */
+export type ClusterClient = Cluster & Commands
+export type NodeClient = Redis
+
 interface Commands {
   call(command: string, ...args: readonly unknown[]): Promise<unknown>
   callBuffer(command: string, ...args: readonly unknown[]): Promise<unknown>
@@ -101,19 +105,29 @@ export function duplicate(client: Redis | Cluster, db?: number): Client {
   return client.duplicate({ ...HARDENED, ...chosen, failoverDetector }) as Client
 }
 
-function hardenCluster({
-  redisOptions,
-  slotsRefreshInterval = 5000,
-  ...own
-}: ClusterOptions = {}): object {
+/** What a Cluster's client must have besides. */
+const HARDENED_CLUSTER = {
+  enableOfflineQueue: false,
+  // A replica may lack what was just written.
+  scaleReads: 'master',
+  // ioredis would send a command again, by itself and later: after a lost connection it may have run already.
+  retryDelayOnFailover: 0,
+  retryDelayOnClusterDown: 0,
+} satisfies ClusterOptions
+
+function hardenCluster({ redisOptions, ...own }: ClusterOptions = {}): object {
   const { retryStrategy, lazyConnect, ...hardened } = HARDENED
   return {
     ...own,
-    slotsRefreshInterval,
+    ...HARDENED_CLUSTER,
     lazyConnect,
-    enableOfflineQueue: false,
     enableAutoPipelining: false,
-    maxRedirections: 3,
+    maxRedirections: 5,
+    retryDelayOnTryAgain: 15,
+    // nodes.ts asks for the map of slots, with timers that keep no process alive.
+    slotsRefreshInterval: 0,
+    slotsRefreshTimeout: 500,
+    shardedSubscribers: false,
     clusterRetryStrategy: retryStrategy,
     keyPrefix: '',
     redisOptions: { ...redisOptions, ...hardened, commandTimeout: 1000 },
@@ -122,22 +136,49 @@ function hardenCluster({
 
 /** The options of a client that `reuse: true` keeps although they let commands run late or twice. */
 export function unsafeOptions(client: Redis | Cluster): string[] {
-  const options = isCluster(client)
-    ? { ...client.options, ...client.options.redisOptions }
-    : client.options
-  const vital = [
-    'maxRetriesPerRequest',
-    'enableOfflineQueue',
-    'autoResendUnfulfilledCommands',
-  ] as const
-  return vital.filter((option) => options[option] !== HARDENED[option])
+  // A Cluster's nodes never resend by themselves, and keep nothing for later: the Cluster does.
+  const [options, vital]: [object, object] = isCluster(client)
+    ? [client.options, HARDENED_CLUSTER]
+    : [
+        client.options,
+        {
+          maxRetriesPerRequest: HARDENED.maxRetriesPerRequest,
+          enableOfflineQueue: HARDENED.enableOfflineQueue,
+          autoResendUnfulfilledCommands: HARDENED.autoResendUnfulfilledCommands,
+        },
+      ]
+  const given = new Map(Object.entries(options))
+  return Object.entries(vital).flatMap(([name, safe]) => (given.get(name) === safe ? [] : [name]))
 }
 
-/** The keys that match `pattern`, in batches, on every node. @param run sends one command */
+/** How ioredis names a node in the map of slots. */
+export const keyOf = ({ options }: NodeClient): string => `${options.host}:${options.port}`
+
+/**
+ * A connection of its own to some master of a Cluster, and when it is lost to another one: for
+ * subscriptions, whose messages reach every node. ioredis's own would stay with a node that hangs.
+ */
+export function toSomeNode(cluster: Cluster): Client {
+  const some = (): Redis | undefined => {
+    const nodes = cluster.nodes('master')
+    const well = nodes.filter(({ status }) => status === 'ready')
+    const among = well.length > 0 ? well : nodes
+    return among[Math.floor(Math.random() * among.length)]
+  }
+  const elsewhere = (attempt: number): number => {
+    const { host, port } = some()?.options ?? client.options
+    Object.assign(client.options, { host, port })
+    return backoff(attempt)
+  }
+  const client = some()!.duplicate({ ...HARDENED, readOnly: false, retryStrategy: elsewhere })
+  return client as Client
+}
+
+/** The keys that match `pattern`, in batches, on every node. @param run sends one command to one node */
 export async function* keysLike(
   client: Client,
   pattern: string,
-  run: <Answer>(send: () => Promise<Answer>) => Promise<Answer>,
+  run: <Answer>(send: () => Promise<Answer>, node: Redis) => Promise<Answer>,
 ): AsyncGenerator<string[]> {
   const nodes = isCluster(client) ? client.nodes('master') : [client as Redis]
   // A client that was handed in puts its prefix before keys, but neither before patterns nor off replies.
@@ -145,8 +186,9 @@ export async function* keysLike(
   for (const node of nodes) {
     let cursor = '0'
     do {
-      const [next, keys] = await run(() =>
-        node.scan(cursor, 'MATCH', prefix + pattern, 'COUNT', 500),
+      const [next, keys] = await run(
+        () => node.scan(cursor, 'MATCH', prefix + pattern, 'COUNT', 500),
+        node,
       )
       cursor = next
       if (keys.length > 0) yield keys.map((key) => key.slice(prefix.length))
@@ -163,8 +205,8 @@ export const isSecure = (client: Client): boolean =>
   Boolean(isCluster(client) ? client.options.redisOptions?.tls : (client as Redis).options.tls)
 
 /** Idle sockets do not keep the process alive; calls in flight do, by the guard's timer. */
-export function unref(client: Client): void {
-  const nodes = isCluster(client) ? client.nodes('all') : [client as Redis]
+export function unref(client: Redis | Cluster): void {
+  const nodes = isCluster(client) ? client.nodes('all') : [client]
   for (const node of nodes) node.stream?.unref?.()
 }
 

@@ -99,6 +99,8 @@ export function classify(error: unknown): { uncertain: boolean; said: string } |
     return away ? { uncertain: false, said: message } : undefined
   }
   if (error instanceof TypeError || error instanceof RangeError) return undefined
+  if (message.startsWith('Too many Cluster redirections'))
+    return { uncertain: false, said: message }
   const sent = !NOT_SENT.test(message)
   return { uncertain: sent, said: sent ? message : 'the connection is lost' }
 }
@@ -113,4 +115,11 @@ export function explained(error: unknown, operation: string): unknown {
   if (message.startsWith('TPLATE')) return new StoreUnavailable('late', false)
   const whole = [`Redis refused the operation '${operation}': ${message}`, remedy(message)]
   return new TurnpikeError('TP_COMMAND', whole.filter(Boolean).join(' '))
+}
+
+/** As `classify`, for a node of a Cluster: ioredis says "closed" of what it had sent, too. */
+export function classifyOnNode(error: unknown): { uncertain: boolean; said: string } | undefined {
+  const what = classify(error)
+  const isClosed = (error as Partial<Error> | null)?.message === 'Connection is closed.'
+  return what && isClosed ? { ...what, uncertain: true } : what
 }

@@ -1,4 +1,4 @@
-import type { Client } from './redis.ts'
+import { isCluster, keyOf, type Client } from './redis.ts'
 import { classify } from './remedy.ts'
 
 type Hear = (message: string) => void
@@ -51,6 +51,12 @@ export class Subscriptions {
       for (const hear of this.#channels.get(channel) ?? []) hear(message)
     })
     if (client.status === 'ready') this.#subscribe(client, [...this.#channels.keys()])
+  }
+
+  /** A node of a Cluster is lost: if it is ours, go to another one. */
+  leave(node: string): void {
+    const client = this.#client
+    if (client && !isCluster(client) && keyOf(client) === node) client.disconnect(true)
   }
 
   /** A connection that cannot subscribe is dropped, and the next one tries again; not where it is forbidden. */

@@ -1,0 +1,40 @@
+/** What a connection of our own needs besides its options. */
+import type { Emitter } from '../events.ts'
+import { isSecure, unref, unrefRetry, type Client } from './redis.ts'
+import { remedyFor, watchHandshakes } from './remedy.ts'
+
+/** How long a server may take for its greeting, in ms: one that takes connections but answers nothing would hold one for ever. */
+export const GREETING = 1000
+
+/** Looks after a connection: its errors are told with their remedy, its idle socket holds up nobody. @param warn tells an operator */
+export function tend(client: Client, warn: (message: string) => void): Client {
+  client.on('error', (error: Error) => report(error, warn))
+  client.on('ready', () => unref(client))
+  client.on('reconnecting', () => unrefRetry(client))
+  client.on('connect', () =>
+    setTimeout(() => client.status === 'connect' && client.disconnect(true), GREETING).unref(),
+  )
+  watchHandshakes(client, isSecure(client), warn)
+  return client
+}
+
+/** Tell an operator what is wrong and how to mend it, where that is known. */
+export function report(error: Error, warn: (message: string) => void): void {
+  const known = remedyFor(error)
+  if (known) warn(known)
+}
+
+/** Makes events of what guards report. @param store names the store in them */
+export function reportsTo(
+  events: Emitter,
+  store: string,
+): {
+  onReplaced(): void
+  onBreaker(state: 'open' | 'closed', reason: string | undefined, node?: string): void
+} {
+  return {
+    onReplaced: () => events.emit('replaced', { store }),
+    onBreaker: (state, reason, node) =>
+      events.emit('breaker', { store, state, reason, ...(node !== undefined && { node }) }),
+  }
+}

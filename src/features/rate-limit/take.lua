@@ -1,7 +1,7 @@
--- Several policies of one subject, decided and charged in one step: all or none.
---
--- What is asked comes from the head that stands in front of this script: `verb`, `n`, `at` and `policy(i)`,
--- read from ARGV (take-head.lua) or, where they are the same for every request, written out (take.ts).
+-- Several policies of one subject, decided and charged in one step: all or none. In front of this stand
+--   the head: what is asked, as `verb`, `n`, `at` and `policy(i)`, read from ARGV (take-head.lua) or, where it
+--             is the same for every request, written out (take.ts)
+--   take-log.lua, and take-look.lua, which looks at every policy and decides; here it is carried out
 --
 -- KEYS[1..n]   one state per policy
 -- KEYS[n+1..]  optional: hashes of subjects' own limits, policy name -> limit. Their field '~', in ms,
@@ -29,128 +29,14 @@
 --   'f' end of the period, count
 --   'g' time, level, end, window, and the level's low-water marks. A level is in unit * ms: it drains by `limit` a ms,
 --       a unit raises it by `window`. Whole numbers, so nothing is lost to rounding
-local call, sub = redis.call, string.sub
-local ceil, max, min = math.ceil, math.max, math.min
-local MOST = 1099511627775 -- units in a run: 5 bytes
-local LONGEST = 10000000000000 -- ms: what 6 bytes hold, and what a reply tells to the last digit
-local judged = verb == 'c' or verb == 'd' or verb == 'p'
-local allowed = 1
-local ownLives
-if KEYS[n + 1] then
-  ownLives = {}
-  for j = n + 1, #KEYS do ownLives[j - n] = call('PTTL', KEYS[j]) end
-end
-
--- 1. Look at every policy. `seen` keeps 10 values of each for the second pass; filled here, Lua allots it once.
-local seen = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
-for i = 1, n do
-  local k = i * 10 - 10
-  local algorithm, name, limit, window, aux, cost, _, _, own = policy(i)
-  if own > 0 and ownLives[own] ~= -2 then
-    local value = call('HGET', KEYS[n + own], name)
-    if value and #value <= 13 and string.find(value, '^%d+$') and tonumber(value) <= 1000000000000 then
-      limit = tonumber(value)
-    end
-  end
-
-  local value = call('GET', KEYS[i]) or ''
-  local ends, strikes, length = 0, 0, 0
-  if value ~= '' then
-    ends, strikes, length = read('>I6I2I6', value)
-    if ends > 0 then
-      local memory = max(window, length)
-      if strikes == 0 and now >= ends or now > ends + memory or ends - now > length + memory then
-        ends, strikes, length = 0, 0, 0
-      end
-    end
-  end
-
-  local over = false
-  local clock, x, y, z = now, 0, 0, 0
-  if algorithm == 's' then
-    -- x: where the live runs begin, y: their total, z: the time of the first
-    local size = #value
-    x = size + 1
-    if size > 19 then
-      local last = read('>I6', value, size - 10)
-      if last - now <= window then
-        clock = max(now, last)
-        x, y = 20, read('>I5', value, 15)
-        local edge = clock - window
-        while x < size do
-          local time, count = read('>I6I5', value, x)
-          if time > edge then
-            z = time
-            break
-          end
-          y = y - count
-          x = x + 11
-        end
-      end
-    end
-    over = y + cost > limit
-  elseif algorithm == 'f' then
-    -- x: the period's end, y: its count
-    if aux then
-      x = aux + window
-      if now < aux or now >= x then return '-1 ' .. string.format('%.0f', now) end
-    else
-      x = (floor(now / window) + 1) * window
-    end
-    if value ~= '' then
-      local stored, count = read('>I6I6', value, 15)
-      if stored > now and stored - now <= 2 * window then
-        x = max(x, stored)
-        y = count
-      end
-    end
-    over = y + cost > limit
-  else
-    -- x: the level, y and z: its low-water marks of this and the last span
-    if value ~= '' then
-      local time, stop, base, mark
-      time, x, stop, base, mark, y, z = read('>I6dI6I6I6dd', value, 15)
-      if now >= stop or time - now > window then
-        value, x, y, z = '', 0, 0, 0
-      else
-        clock = max(now, time)
-        if base ~= window then
-          x, y, z = ceil(x / base * window), floor(y / base * window), floor(z / base * window)
-        end
-        x = max(0, x - (clock - time) * limit)
-        y = min(y, x)
-      end
-    end
-    over = limit == 0 or x + cost * window > aux * window
-  end
-
-  local violated = 0
-  if ends > now then
-    violated = 2
-  elseif judged and cost > 0 and over then
-    violated = 1
-  end
-  if judged and violated > 0 then allowed = 0 end
-  seen[k + 1], seen[k + 2], seen[k + 3], seen[k + 4], seen[k + 5] = limit, value, ends, strikes, length
-  seen[k + 6], seen[k + 7], seen[k + 8], seen[k + 9], seen[k + 10] = clock, x, y, z, violated
-end
-
-for j = n + 1, #KEYS do
-  local life = ownLives[j - n]
-  if life ~= -2 then
-    local renewal = tonumber(call('HGET', KEYS[j], '~') or '')
-    if renewal and life < renewal / 2 then call('PEXPIRE', KEYS[j], string.format('%.0f', renewal)) end
-  end
-end
-
--- 2. Carry it out, and tell what is so afterwards.
 local refusedCharge = verb == 'd' and allowed == 0
-local out = { allowed, now, 0, 0, 0, 0, 0 }
+local told = allowed .. ' ' .. now
 for i = 1, n do
-  local k, o = i * 10 - 10, i * 5 - 3
+  local k = i * 12 - 12
   local algorithm, _, _, window, aux, cost, first, longest = policy(i)
   local limit, value, ends, strikes, length = seen[k + 1], seen[k + 2], seen[k + 3], seen[k + 4], seen[k + 5]
   local clock, x, y, z, violated = seen[k + 6], seen[k + 7], seen[k + 8], seen[k + 9], seen[k + 10]
+  local last, count = seen[k + 11], seen[k + 12]
   local remaining, reset, retry = 0, 0, 0
   local asks = judged and cost > 0 and (violated > 0 or refusedCharge)
   local changed, rest, life = false, '', 0 -- life: until when the charges count
@@ -165,15 +51,17 @@ for i = 1, n do
       local size = #value
       local cell = 1
       if limit > aux or size - x >= aux * 11 then cell = floor(window / aux) + 1 end
-      local last, count = 0, 0
-      if y > 0 then last, count = read('>I6I5', value, size - 10) end
       if y > 0 and floor(last / cell) == floor(clock / cell) then
         log = sub(value, x, -12) .. pack('>I6I5', clock, count + units)
       else
         log = sub(value, x) .. pack('>I6I5', clock, units)
-        if #log > (aux + 1) * 11 then log = compacted(log, floor(window / aux) + 1) end
+        if #log > (aux + 1) * 11 then
+          log = compacted(log, floor(window / aux) + 1)
+          z = read('>I6', log)
+        end
       end
-      y = y + units
+      if #log == 11 then z = clock end
+      y, last = y + units, clock
       pos, changed = 1, true
     elseif verb == 'r' and cost > 0 and y > 0 then
       -- Only from the run that holds `at`: a later one would stop counting a use too early.
@@ -197,11 +85,11 @@ for i = 1, n do
       end
       if changed then
         log, pos = log .. sub(value, from), 1
+        if y > 0 then z, last = read('>I6', log), read('>I6', log, #log - 10) end
       else
         log = value
       end
     end
-    if changed and y > 0 then z = read('>I6', log, pos) end
     remaining = max(0, limit - y)
     reset = window
     if y > 0 then reset = z + window - now end
@@ -210,8 +98,9 @@ for i = 1, n do
       if cost <= limit then retry = departure(log, pos, y + cost - limit, window) end
     end
     if changed or violated == 1 or verb == 'b' then
-      if y > 0 then life = read('>I6', log, #log - 10) + window end
-      rest = pack('>I5', y) .. sub(log, pos)
+      if y > 0 then life = last + window end
+      if pos > 1 then log = sub(log, pos) end
+      rest = pack('>I5', y) .. log
     end
   elseif algorithm == 'f' then
     if refusedCharge and cost <= limit then units = cost end
@@ -303,7 +192,10 @@ for i = 1, n do
       life = max(life, memory)
     end
     if life > now then
-      call('SET', KEYS[i], pack('>I6I2I6', ends, strikes, length) .. rest, 'PX', string.format('%.0f', life - now))
+      local block = UNBLOCKED
+      if ends > 0 or strikes > 0 then block = pack('>I6I2I6', ends, strikes, length) end
+      -- Redis itself writes a number to the last digit.
+      call('SET', KEYS[i], block .. rest, 'PX', life - now)
     else
       call('DEL', KEYS[i])
     end
@@ -313,7 +205,9 @@ for i = 1, n do
     remaining, reset = 0, ends - now
     if retry >= 0 then retry = max(retry, reset) end
   end
-  out[o + 1], out[o + 2], out[o + 3], out[o + 4], out[o + 5] = limit, remaining, reset, retry, violated
+  -- One text: an integer each would cost the client more than the decision, and a number is dear to spell.
+  local rare = ' 0 0'
+  if retry ~= 0 or violated ~= 0 then rare = ' ' .. retry .. ' ' .. violated end
+  told = told .. ' ' .. limit .. ' ' .. remaining .. ' ' .. reset .. rare
 end
--- One text: an integer each would cost the client more than the decision.
-return table.concat(out, ' ')
+return told

@@ -2,6 +2,7 @@ import { operation, type Arg, type Database, type Operation } from '../../store/
 import type { Limits } from './overrides.ts'
 import head from './take-head.lua'
 import log from './take-log.lua'
+import look from './take-look.lua'
 import decide from './take.lua'
 import {
   fixedWindow,
@@ -35,7 +36,7 @@ interface Seen {
   violated: number
 }
 
-const body = log + decide
+const body = log + look + decide
 const NO_BLOCK: Block = { until: 0, strikes: 0, length: 0 }
 const MOST_STRIKES = 65_535
 const HIGHEST_LIMIT = 1e12
@@ -44,7 +45,7 @@ const HEAD = 3
 const EACH = 9
 const [SPACE, MINUS, ZERO] = [32, 45, 48]
 
-function look(algorithm: string, asked: Asked, state: unknown): Usage | undefined {
+function usageOf(algorithm: string, asked: Asked, state: unknown): Usage | undefined {
   if (algorithm === 's') return slidingWindow(asked, state as SlidingState | undefined)
   if (algorithm === 'f') return fixedWindow(asked, state as FixedState | undefined)
   return gcra(asked, state as GcraState | undefined)
@@ -103,7 +104,7 @@ function memory(
       now,
     }
     const kept = database.get<Kept>(keys[i]!)
-    const usage = look(argument(0), asked, kept?.usage)
+    const usage = usageOf(argument(0), asked, kept?.usage)
     if (!usage) return `-1 ${now}`
     const block = live(kept?.block ?? NO_BLOCK, asked.window, now)
     const violated = block.until > now ? 2 : judged && asked.cost > 0 && usage.over ? 1 : 0

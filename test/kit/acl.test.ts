@@ -32,6 +32,7 @@ const COMMANDS = [
   'zremrangebyscore',
   // sessions
   'mget',
+  'type',
   'getrange',
   'setrange',
   'zcount',

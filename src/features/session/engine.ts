@@ -92,14 +92,27 @@ export class Engine {
     legacy?.catch(() => {})
     const stored = legacy === undefined ? found : found.then((ours) => ours ?? legacy)
     return stored.then(
-      (stored) => this.#open(place, stored),
+      (stored) => (stored ? this.#open(place, stored) : this.#missing(place, budget)),
       (error: unknown) => this.#unreadable(place, error),
     )
   }
 
-  #open(place: Place, stored: Stored | undefined): Loaded | undefined {
+  /** Nothing can be read there. Whether something is there delays nobody, but where that is an error. */
+  #missing(place: Place, budget: Budget | undefined): Promise<undefined> | undefined {
+    if (this.#vault !== this.blobs) return undefined
+    const isStrict = this.options.onCorrupt === 'error'
+    const verified = this.blobs
+      .verify(place, isStrict ? budget : undefined)
+      .then(() => undefined)
+      .catch((error: unknown) => this.#unreadable(place, error))
+    if (isStrict) return verified
+    this.inBackground(verified)
+    return undefined
+  }
+
+  #open(place: Place, stored: Stored): Loaded | undefined {
     try {
-      return stored && { stored, data: this.#parse(stored) }
+      return { stored, data: this.#parse(stored) }
     } catch (error) {
       return this.#unreadable(place, error)
     }

@@ -6,6 +6,7 @@ import type { Cipher } from './cipher.ts'
 import type { CookieData } from './cookie.ts'
 import { destroy } from './destroy.ts'
 import type { Place } from './id.ts'
+import { kind } from './kind.ts'
 import { load } from './load.ts'
 import { barIn } from './members.ts'
 import { headerOf, HEADER, packed, unpacked, type Meta, type Stored } from './record.ts'
@@ -82,6 +83,12 @@ export class BlobVault implements Vault {
     } catch (error) {
       throw corrupt(error)
     }
+  }
+
+  /** Reading takes a value of another type for none. @throws TP_SESSION_CORRUPT if there is one */
+  async verify(place: Place, budget?: Budget): Promise<void> {
+    const type = await this.#store.run(kind, [place.session], [], budget)
+    if (type !== 'none' && type !== 'string') throw corrupt(new Error(`it is a ${type}`))
   }
 
   create(

@@ -313,10 +313,10 @@ describe.each(engines)('on the $name engine', (engine) => {
       },
     )
 
-    test('a value of another type is no session, and is left alone', async () => {
+    test('a value of another type is no session, one event, and left alone; with onCorrupt: error a 500', async () => {
       const redis = server()
       if (!redis) return
-      const { someone, prefix } = start()
+      const { app, someone, opened, prefix } = start()
       await someone.get('/set?key=a&value=1')
       const [key] = await keysOf(redis, `${prefix}:session:`)
       await redis.send('DEL', key!)
@@ -326,8 +326,15 @@ describe.each(engines)('on the $name engine', (engine) => {
         '1',
         key!,
       )
+      const events: any[] = []
+      app.tp.on('session', (event: any) => events.push(event.what))
       expect(await someone.json('/')).toEqual({})
+      // Nobody waits for it to be noticed.
+      await expect.poll(() => events).toEqual(['corrupt'])
       expect(await redis.send('TYPE', key!)).toContain('list')
+      const strict = start({ session: { onCorrupt: 'error' } }, opened)
+      strict.someone.jar.set('sid', someone.cookie()!)
+      expect((await strict.someone.get('/')).status).toBe(500)
     })
 
     test('skip and lazy: no session is read unless it is asked for', async () => {

@@ -1,6 +1,7 @@
 /**
  * The load generator: keep-alive HTTP/1.1 over raw sockets, one request in flight on each.
- * A job is `{ port, path, method, connections, ms }` or `{ …, requests }`; its result is
+ * A job is `{ port, path, method, connections, ms }` or `{ …, requests }`, where `port` may be several
+ * ports that share the connections, and `pages` asks for so many different queries in turn; its result is
  * `{ requests, ms, p25, p50, p99 }`, times in ms. Any answer but a complete 200 ends it with an error.
  */
 import { connect } from 'node:net'
@@ -11,12 +12,22 @@ const STATUS = 'HTTP/1.1 200 '
 /** What a POST sends. */
 const ORDER = '{"sku":"A-1","count":2,"note":"by the back door, please"}'
 
-function run({ port, path, method = 'GET', connections, ms = Infinity, requests = Infinity }) {
+function run({
+  port,
+  path,
+  method = 'GET',
+  connections,
+  ms = Infinity,
+  requests = Infinity,
+  pages = 1,
+}) {
+  const ports = [port].flat()
   const body = method === 'GET' ? '' : ORDER
   const fields =
     body && `Content-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n`
-  const request = Buffer.from(
-    `${method} ${path} HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\n${fields}\r\n${body}`,
+  const head = `Host: 127.0.0.1\r\n${fields}\r\n${body}`
+  const heads = Array.from({ length: pages }, (_, page) =>
+    Buffer.from(`${method} ${path}${pages > 1 ? `?page=${page}` : ''} HTTP/1.1\r\n${head}`),
   )
   const latencies = []
   let started = 0
@@ -60,12 +71,11 @@ function run({ port, path, method = 'GET', connections, ms = Infinity, requests 
         return true
       }
       const send = (now) => {
-        started++
         sent = now
-        socket.write(request)
+        socket.write(heads[started++ % pages])
       }
       const socket = connect({
-        port,
+        port: ports[i % ports.length],
         host: '127.0.0.1',
         // On Linux each connection is a client of its own, so that limits by address have as many keys.
         ...(process.platform === 'linux' && { localAddress: `127.0.1.${i + 1}` }),

@@ -4,6 +4,7 @@ import { choose } from './variants.mjs'
 /** `warm`: requests before anything is measured; with much fewer, V8 is still at work. */
 export const EFFORTS = {
   quick: { warm: 5000, rounds: 3, ms: 300, serial: { near: 50, far: 15 } },
+  docs: { warm: 8000, rounds: 5, ms: 400, serial: { near: 100, far: 25 } },
   full: { warm: 20_000, rounds: 7, ms: 2000, serial: { near: 500, far: 100 } },
 }
 
@@ -17,23 +18,37 @@ const SERIAL = { name: 'serial' }
 /** Groups that a short run leaves to the long one. */
 const ASIDE = ['Express 4, GET', 'Koa 3', 'Koa 3, GET']
 
-/** Each starts the applications of a group once, directly at Redis or through the proxy. */
-export function sectionsOf(variants, { kind, only }) {
+/**
+ * Each starts the applications of a group once, directly at Redis or through the proxy.
+ * @param isFirst with the first Node named: the docs have less of the others
+ */
+export function sectionsOf(variants, { kind, only, isFirst }) {
   const chosen = choose(variants, only?.split(',') ?? [''])
-  const groups = new Set(chosen.map(({ group }) => group))
   const sections = []
-  for (const group of groups) {
+  for (const group of new Set(chosen.map((variant) => variant.group))) {
     const members = chosen.filter((variant) => variant.group === group)
-    const isStack = members.some(({ id }) => id.includes('stack'))
-    if (!only && kind === 'quick' && ASIDE.includes(group)) continue
-    const section = (name, distant, kinds) => {
-      if (kinds.length > 0) {
-        sections.push({ name: `${group}, ${name}`, variants: members, distant, kinds })
-      }
-    }
-    section('at Redis', false, [AT_ONCE])
-    if (isStack) section('at a distance', true, [NEAR, FAR, SERIAL])
-    else if (kind === 'full') section('at a distance', true, [NEAR, SERIAL])
+    const isStack = members[0].id.includes('stack')
+    const isAside = !only && ASIDE.includes(group)
+    if (isAside && (kind === 'quick' || (kind === 'docs' && !(isStack && isFirst)))) continue
+    // Frameworks beside the first are there for comparison: bare, floor, and three windows.
+    const few = ({ id }) => /\/(bare|ping|.*-3)$/.test(id)
+    const section = (where, distant, kinds) => ({
+      name: `${group}, ${where}`,
+      group,
+      variants: isAside && kind === 'docs' ? members.filter(few) : members,
+      distant,
+      kinds,
+    })
+    sections.push(section('at Redis', false, [AT_ONCE]))
+    const far = distances(kind, isStack, isFirst)
+    if (far.length > 0) sections.push(section('at a distance', true, far))
   }
   return sections
+}
+
+function distances(kind, isStack, isFirst) {
+  if (kind === 'docs' && !isFirst) return []
+  if (isStack) return [NEAR, FAR, SERIAL]
+  if (kind === 'full') return [NEAR, SERIAL]
+  return kind === 'docs' ? [SERIAL] : []
 }

@@ -1,23 +1,29 @@
 /**
  * Compares turnpike with its peers:
  *   npm run bench -- [--quick] [--node 20,24] [--only <part of a name>,…]
+ *   npm run bench -- --docs --node 24,20 [--resume] [--only …]   writes docs/performance.md as well
  * See README.md for what the figures mean and how a variant is added.
  */
-import { loadavg } from 'node:os'
+import { arch, availableParallelism, loadavg } from 'node:os'
 import path from 'node:path'
+import { writeDocument } from './document.mjs'
+import { Figures } from './figures.mjs'
 import { openLab, options, versionOf } from './lab.mjs'
 import { serial, throughput, withApps } from './measure.mjs'
 import { EFFORTS, sectionsOf } from './plan.mjs'
 import { printSerial, printThroughput } from './report.mjs'
 import { measureServerSide, printServerSide } from './server-side.mjs'
+import { measurePackage, measureStartUp } from './start-up.mjs'
 import { fixed } from './table.mjs'
 import { allVariants } from './variants.mjs'
 
-const { quick, only, nodes } = options({
+const { quick, docs, resume, only, nodes } = options({
   quick: { type: 'boolean' },
+  docs: { type: 'boolean' },
+  resume: { type: 'boolean' },
   only: { type: 'string' },
 })
-const kind = quick ? 'quick' : 'full'
+const kind = docs ? 'docs' : quick ? 'quick' : 'full'
 const effort = EFFORTS[kind]
 
 /** What one start of a group's applications gives. */
@@ -52,14 +58,38 @@ try {
   console.log(
     `Redis ${lab.redisVersion}; ${pinned ? `CPUs: ${pinned}` : 'not pinned'}; load average ${fixed(loadavg()[0], 1)}; load by Node ${versionOf(tools)}`,
   )
-  for (const node of nodes) {
-    const where = `Node ${versionOf(node)}`
-    for (const section of sectionsOf(variants, { kind, only })) {
-      const figures = await measure(lab, node, section)
-      print(section, figures, where)
+  const figures = docs ? new Figures(lab.folder, { resume }) : undefined
+  const of = (name, measured) => (figures ? figures.of(name, measured) : measured())
+  for (const [i, node] of nodes.entries()) {
+    const version = versionOf(node)
+    for (const section of sectionsOf(variants, { kind, only, isFirst: i === 0 })) {
+      const { group } = section
+      const { kinds } = await of(`${version}, ${section.name}`, async () => ({
+        node: version,
+        group,
+        variants: section.variants.map(({ id, title }) => ({ id, title })),
+        kinds: await measure(lab, node, section),
+      }))
+      print(section, kinds, `Node ${version}`)
     }
   }
-  printServerSide(lab, await measureServerSide(lab, { quick }))
+  if (!only) {
+    const side = await of('server side', () => measureServerSide(lab, { quick: kind !== 'full' }))
+    printServerSide(lab, side)
+  }
+  if (figures) {
+    if (!only) {
+      await figures.of('start-up', () => measureStartUp(lab.folder, nodes))
+      await figures.of('package', () => measurePackage(lab.folder))
+    }
+    await figures.of('machine', () => ({
+      cores: availableParallelism(),
+      arch: arch(),
+      redis: lab.redisVersion,
+      tools: versionOf(tools),
+    }))
+    writeDocument()
+  }
 } finally {
   await lab.close()
 }

@@ -104,6 +104,33 @@ describe.each(frameworks)('seal on $name', ({ start, kind }) => {
       expect(await answer).toMatchObject({ text: expected, isDone: true, complete: true })
     })
 
+    it.each(handlers)(
+      'holds nothing back where there is nothing to wait for: %s',
+      async (...each) => {
+        const [, handler, expected] = each
+        const statuses: number[] = []
+        const seal = (status: number): undefined => void statuses.push(status)
+        const probe = feature(async () => ({ head: () => ({ RateLimit: '"a";r=1' }), seal }))
+        const answer = await ask(await start({ stack: place(probe), handler }), gzip)
+        expect(answer).toMatchObject({ text: expected, complete: true })
+        expect(answer.headers.ratelimit).toBe('"a";r=1')
+        expect(statuses).toEqual([answer.status])
+      },
+    )
+
+    it('fails the request of a seal that throws at once', async () => {
+      const seal = (): undefined => {
+        throw Object.assign(new Error('not saved'), { status: 503 })
+      }
+      const app = await start({
+        stack: place(feature(async () => ({ seal }))),
+        handler: ({ send }) => send(200, 'the page itself'),
+      })
+      const answer = await ask(app)
+      expect(answer).toMatchObject({ status: 503, complete: true })
+      expect(answer.text).not.toContain('the page itself')
+    })
+
     it('fails the request, with the fields that do not speak of the body', async () => {
       const app = await start({
         stack: place(broken()),

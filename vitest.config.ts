@@ -18,6 +18,8 @@ const source = (file: string): string => `${import.meta.dirname}/src/${file}`
 const TIMED = [
   'test/faults/**/*.test.ts',
   'test/store/guard.test.ts',
+  'test/topologies/failover.test.ts',
+  'test/topologies/migration.test.ts',
   'test/features/rate-limit/flexible-redis.test.ts',
 ]
 

@@ -55,9 +55,8 @@ export class RedisStore implements Store {
     this.cluster = isCluster(source)
     this.#subscriptions = new Subscriptions(
       () =>
-        tend(
+        this.#tend(
           this.cluster ? toSomeNode(this.#client as ClusterClient) : duplicate(this.#client!),
-          this.#warn,
         ),
       (error) => report(error, this.#warn),
     )
@@ -254,7 +253,7 @@ export class RedisStore implements Store {
     } else {
       this.#way = way
     }
-    if (!reuse) tend(client, this.#warn)
+    if (!reuse) this.#tend(client)
     const listeners = [
       ['ready', this.#welcome],
       ['close', () => guard.disconnected()],
@@ -283,6 +282,8 @@ export class RedisStore implements Store {
     const warning = evicts(info)
     if (warning) this.#warn(warning)
   }
+
+  readonly #tend = (client: Client): Client => tend(client, this.#warn, () => this.#closed)
 
   readonly #warn = (message: string): void => {
     if (this.#closed) return

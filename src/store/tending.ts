@@ -6,11 +6,28 @@ import { remedyFor, watchHandshakes } from './remedy.ts'
 /** How long a server may take for its greeting, in ms: one that takes connections but answers nothing would hold one for ever. */
 export const GREETING = 1000
 
-/** Looks after a connection: its errors are told with their remedy, its idle socket holds up nobody. @param warn tells an operator */
-export function tend(client: Client, warn: (message: string) => void): Client {
+/** How long after its end a connection that nobody ended is begun anew, in ms. */
+const ANEW = 100
+
+/**
+ * Looks after a connection: its errors are told with their remedy, its idle socket holds up nobody.
+ * @param warn tells an operator
+ * @param isOver are no connections wanted any more?
+ */
+export function tend(
+  client: Client,
+  warn: (message: string) => void,
+  isOver: () => boolean,
+): Client {
   client.on('error', (error: Error) => report(error, warn))
   client.on('ready', () => unref(client))
   client.on('reconnecting', () => unrefRetry(client))
+  // ioredis gives up for ever if Sentinel tells of a failover while it is about to connect.
+  client.on('end', () =>
+    setTimeout(() => {
+      if (!isOver() && client.status === 'end') client.connect().catch(() => {})
+    }, ANEW).unref(),
+  )
   client.on('connect', () =>
     setTimeout(() => client.status === 'connect' && client.disconnect(true), GREETING).unref(),
   )

@@ -10,8 +10,55 @@ export type Loss =
   /** Redis knows nothing of it any more, or somebody else has it. */
   | 'gone'
 
+/** Wakes many at the price of few timers: those who wait equally long are woken by one. */
+export class Alarms {
+  readonly store: Store
+  /** Who is to be woken, by how long they wait: each list is in order of time. */
+  readonly #lists = new Map<number, Set<Alarm>>()
+
+  constructor(store: Store) {
+    this.store = store
+  }
+
+  /** Call `ring` in `ms`. Does not keep the process alive. Gives the function that prevents it. */
+  set(ms: number, ring: () => void): () => void {
+    const alarm: Alarm = { due: this.store.steady() + ms, ring }
+    const known = this.#lists.get(ms)
+    const list = known ?? new Set()
+    list.add(alarm)
+    if (!known) {
+      this.#lists.set(ms, list)
+      this.#sleep(ms, list, ms)
+    }
+    return () => list.delete(alarm)
+  }
+
+  #sleep(ms: number, list: Set<Alarm>, pause: number): void {
+    this.store.sleep(Math.max(1, pause), undefined, true).then(
+      () => this.#wake(ms, list),
+      () => {},
+    )
+  }
+
+  #wake(ms: number, list: Set<Alarm>): void {
+    const now = this.store.steady()
+    for (const alarm of list) {
+      if (alarm.due > now) return this.#sleep(ms, list, alarm.due - now)
+      list.delete(alarm)
+      alarm.ring()
+    }
+    this.#lists.delete(ms)
+  }
+}
+
+interface Alarm {
+  /** By `store.steady()`. */
+  due: number
+  ring(): void
+}
+
 export interface LeaseOptions {
-  store: Store
+  alarms: Alarms
   /** How long it lasts from each renewal, in ms. */
   ttl: number
   /** When it was asked for, by `store.steady()`: it began no earlier in Redis. */
@@ -38,18 +85,22 @@ const AGAIN = 10
  */
 export class Lease {
   readonly #options: LeaseOptions
-  readonly #stop = new AbortController()
+  readonly #store: Store
   readonly #began: number
+  #cancel: () => void
   #abort: AbortController | undefined
   #until: number
   #loss: Error | undefined
+  #isOver = false
   #isLapsing = false
 
   constructor(options: LeaseOptions) {
+    const { alarms, since, ttl } = options
     this.#options = options
-    this.#began = options.since
-    this.#until = options.since + options.ttl
-    void this.#keep()
+    this.#store = alarms.store
+    this.#began = since
+    this.#until = since + ttl
+    this.#cancel = alarms.set(ttl / SHARE, this.#wake)
   }
 
   /** Fires when the lease is lost. */
@@ -61,14 +112,13 @@ export class Lease {
 
   /** Is it lost? Measured now: a signal cannot fire while the event loop is blocked. */
   get isLost(): boolean {
-    if (!this.#stop.signal.aborted && this.#options.store.steady() >= this.#until)
-      this.#lose('expired')
+    if (!this.#isOver && this.#store.steady() >= this.#until) this.#lose('expired')
     return this.#loss !== undefined
   }
 
   /** Milliseconds until it may be over. */
   get left(): number {
-    return this.#until - this.#options.store.steady()
+    return this.#until - this.#store.steady()
   }
 
   /** Renew it no more, and let it run out: nobody knows whether its holder is still there. */
@@ -78,32 +128,27 @@ export class Lease {
 
   /** Renew it no more: it is given back. */
   end(): void {
-    this.#stop.abort(ENOUGH)
+    this.#isOver = true
+    this.#cancel()
+  }
+
+  readonly #wake = (): void => void this.#keep()
+
+  #sleep(ms: number): void {
+    this.#cancel = this.#options.alarms.set(Math.max(1, ms), this.#wake)
   }
 
   async #keep(): Promise<void> {
-    const { store, ttl, longest = Infinity } = this.#options
-    const { signal } = this.#stop
-    let pause = ttl / SHARE
-    try {
-      for (;;) {
-        await store.sleep(Math.max(1, pause), signal, true)
-        if (this.isLost) return
-        const sent = store.steady()
-        if (this.#isLapsing || sent - this.#began >= longest) {
-          pause = this.left
-          continue
-        }
-        const renewed = await this.#renew()
-        if (signal.aborted) return
-        if (renewed === false) return this.#lose('gone')
-        if (renewed) this.#until = sent + ttl
-        if (this.isLost) return
-        pause = renewed ? ttl / SHARE : Math.min(ttl / AGAIN, this.left)
-      }
-    } catch {
-      // It was ended while it slept.
-    }
+    const { ttl, longest = Infinity } = this.#options
+    if (this.#isOver || this.isLost) return
+    const sent = this.#store.steady()
+    if (this.#isLapsing || sent - this.#began >= longest) return this.#sleep(this.left)
+    const renewed = await this.#renew()
+    if (this.#isOver) return
+    if (renewed === false) return this.#lose('gone')
+    if (renewed) this.#until = sent + ttl
+    if (this.isLost) return
+    this.#sleep(renewed ? ttl / SHARE : Math.min(ttl / AGAIN, this.left))
   }
 
   /** Undefined when Redis could not say, or not before the lease may be over. */
@@ -112,7 +157,7 @@ export class Lease {
     try {
       return await Promise.race([
         this.#options.renew(),
-        this.#options.store.sleep(Math.max(1, this.left), late.signal, true).then(() => undefined),
+        this.#store.sleep(Math.max(1, this.left), late.signal, true).then(() => undefined),
       ])
     } catch {
       return undefined
@@ -125,7 +170,7 @@ export class Lease {
     if (this.#loss) return
     const why = loss === 'gone' ? 'it is gone from Redis' : 'it could not be renewed in time'
     this.#loss = new Error(`The lease is lost: ${why}.`)
-    this.#stop.abort(ENOUGH)
+    this.end()
     this.#options.lost(loss)
     this.#abort?.abort(this.#loss)
   }

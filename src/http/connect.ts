@@ -209,7 +209,8 @@ function carryOut(
 /** The request was over before the feature had made its plan. */
 function leave(res: ServerResponse, plan: Plan): void {
   if (plan.reply === undefined) {
-    if (plan.end !== undefined) onEnd(res, (end) => plan.end?.({ ...end, unreached: true }))
+    if (plan.unreached !== undefined) onEnd(res, plan.unreached)
+    if (plan.end !== undefined) onEnd(res, plan.end)
   } else if (plan.reply.body instanceof Readable) {
     plan.reply.body.destroy()
   }

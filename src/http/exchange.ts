@@ -88,8 +88,6 @@ export interface End {
   status: number
   /** False when the client went away, or the socket broke, before the end. */
   finished: boolean
-  /** The client had gone before anybody further inside got a turn. */
-  unreached?: true
 }
 
 /** What a feature wants done: answer now, or let the request pass and take part in the response. */
@@ -126,6 +124,8 @@ export type Plan =
       ) => Promise<void> | undefined
       /** It is over, however it ended; also when the client was gone before the handler's turn. */
       end?: (end: End) => void
+      /** It is over, and nobody further inside got a turn: the client had gone before. */
+      unreached?: () => void
     }
 
 /** The plan of a feature that has nothing to do. */

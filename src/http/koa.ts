@@ -182,8 +182,8 @@ function rescue(ctx: Context, tap: Tap | undefined, error: unknown): boolean {
 /** The request was over before the feature had made its plan. */
 function leave(ctx: Context, plan: Plan): void {
   if (plan.reply === undefined) {
-    if (plan.end !== undefined)
-      response.onEnd(ctx.res, (end) => plan.end?.({ ...end, unreached: true }))
+    if (plan.unreached !== undefined) response.onEnd(ctx.res, plan.unreached)
+    if (plan.end !== undefined) response.onEnd(ctx.res, plan.end)
   } else if (plan.reply.body instanceof Readable) {
     plan.reply.body.destroy()
   }

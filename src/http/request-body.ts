@@ -11,7 +11,7 @@ export type Body =
   | { kind: 'unseen' }
 
 const kept = Symbol('turnpike.body')
-type Keeping = IncomingMessage & { [kept]?: Promise<Body> }
+type Keeping = IncomingMessage & { [kept]?: Promise<Body> | Body }
 
 /** What Koa and body parsers add. */
 interface Native {
@@ -30,18 +30,18 @@ export const requestOf = (native: unknown): IncomingMessage =>
  * Whoever comes later reads it as if nobody had.
  *
  * @param limit how many bytes are held at most
+ * @returns at once where it is there already
  * @throws Error when the client goes away meanwhile
  */
-export async function bodyOf(native: unknown, limit: number): Promise<Body> {
+export function bodyOf(native: unknown, limit: number): Promise<Body> | Body {
   const req = requestOf(native) as Keeping
   // What was put back counts as read: remember it for the next one who asks.
-  return await (req[kept] ??= see(req, native as Native, limit))
+  return (req[kept] ??= see(req, native as Native, limit))
 }
 
-async function see(req: IncomingMessage, native: Native, limit: number): Promise<Body> {
+function see(req: IncomingMessage, native: Native, limit: number): Promise<Body> | Body {
   const isFresh = !req.readableDidRead && req.readableFlowing !== true && !req.readableEnded
-  if (isFresh && req.httpVersionMajor < 2)
-    return { kind: 'raw', ...(hasBody(req) ? await peek(req, limit) : NOTHING) }
+  if (isFresh && req.httpVersionMajor < 2) return hasBody(req) ? peek(req, limit) : NOTHING
   const raw = native.rawBody ?? native.request?.rawBody
   const value = raw ?? native.body ?? native.request?.body
   if (typeof value === 'string') return { kind: 'raw', bytes: Buffer.from(value), isWhole: true }
@@ -49,14 +49,14 @@ async function see(req: IncomingMessage, native: Native, limit: number): Promise
   return value === undefined ? { kind: 'unseen' } : { kind: 'parsed', value }
 }
 
-const NOTHING = { bytes: Buffer.alloc(0), isWhole: true }
+const NOTHING: Body = { kind: 'raw', bytes: Buffer.alloc(0), isWhole: true }
 
 /** By the framing of HTTP/1.1 (RFC 9112, 6.3). */
 const hasBody = ({ headers }: IncomingMessage): boolean =>
   headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
 
 /** Read to the end, or to the limit, and put it back before the stream can notice. */
-function peek(req: IncomingMessage, limit: number): Promise<{ bytes: Buffer; isWhole: boolean }> {
+function peek(req: IncomingMessage, limit: number): Promise<Body> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = []
     let size = 0
@@ -88,7 +88,7 @@ function peek(req: IncomingMessage, limit: number): Promise<{ bytes: Buffer; isW
       leave()
       const bytes = Buffer.concat(chunks)
       if (size > 0) req.unshift(bytes)
-      resolve({ bytes: isWhole ? bytes : bytes.subarray(0, limit), isWhole })
+      resolve({ kind: 'raw', bytes: isWhole ? bytes : bytes.subarray(0, limit), isWhole })
     }
     if (req.destroyed) return gone()
     for (const [event, listener] of events) req.on(event, listener)

@@ -12,16 +12,19 @@ export const begin: Operation<Reply[]> = operation({
   punctual: true,
   buffers: true,
   memory(database, [key], args, now) {
-    const [fingerprint, owner] = args.map(String) as [string, string]
+    const [fingerprint = '', owner = '', , , conflict, waiters] = args.map(String)
     const [lease, time] = args.slice(2, 4).map(Number) as [number, number]
     const known = recordAt(database, key!, now)
     if (known) {
-      const { state, status, headers, body, leaseEnds } = known
+      const { state, head, body, leaseEnds } = known
       if (known.fingerprint !== fingerprint) return [4]
-      if (state === 'c') return [2, status, headers, body]
-      if (state === 'm') return [5, status]
-      if (leaseEnds > now) return [3, leaseEnds - now]
-      if (state === 'p' && String(args[4]) === '1') return [6]
+      if (state === 'c') return [2, head, body]
+      if (state === 'm') return [5, head]
+      if (leaseEnds > now) {
+        if (waiters) database.set(key!, { ...known, waiters } satisfies Record, known.ends - now)
+        return [3, leaseEnds - now]
+      }
+      if (state === 'p' && conflict === '1') return [6]
     }
     const record: Record = {
       state: 'p',
@@ -31,9 +34,9 @@ export const begin: Operation<Reply[]> = operation({
       token: Math.max((known?.token ?? 0) + 1, now * 1000),
       attempt: (known?.attempt ?? 0) + 1,
       ends: now + time,
-      status: 0,
-      headers: NONE,
+      head: NONE,
       body: NONE,
+      waiters: known?.waiters ?? '',
       steps: known?.steps ?? new Map(),
     }
     database.set(key!, record, time)

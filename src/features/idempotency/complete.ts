@@ -8,25 +8,25 @@ export const complete: Operation<number> = operation({
   name: 'idempotency.complete',
   lua: `${whole}\n${lua}`,
   memory(database, [key], args, now) {
-    const [owner, fingerprint] = args.map(String) as [string, string]
-    const [token, attempt, time] = args.slice(2, 5).map(Number) as [number, number, number]
+    const [owner = '', fingerprint = ''] = args.map(String)
+    const time = Number(args[2])
     const known = recordAt(database, key!, now)
     if (known && known.owner !== owner) return 0
     const record: Record = {
-      state: args[5] === 'c' ? 'c' : 'm',
+      state: args[3] === 'c' ? 'c' : 'm',
       fingerprint,
       owner,
       leaseEnds: 0,
-      token,
-      attempt,
+      token: 0,
+      attempt: 0,
       ends: now + time,
-      status: Number(args[6]),
-      headers: bytes(args[7]),
-      body: bytes(args[8]),
+      head: bytes(args[4]),
+      body: bytes(args[5]),
+      waiters: '',
       steps: new Map(),
     }
     database.set(key!, record, time)
-    database.publish(String(args[9]), '*')
+    if (known?.waiters) database.publish(known.waiters, '*')
     return 1
   },
 })

@@ -5,9 +5,10 @@ import type { Events } from '../../events.ts'
 import type { Budget } from '../../store/budget.ts'
 import type { Reply } from '../../store/store.ts'
 import type { Ground } from '../ground.ts'
-import { persist } from '../lease.ts'
+import { Alarms, persist } from '../lease.ts'
 import { Turns, type Attempt as Try } from '../turns.ts'
 import { begin } from './begin.ts'
+import { headersIn, statusIn, type AnswerHeaders } from './head.ts'
 import { release } from './release.ts'
 import { Run } from './run.ts'
 
@@ -26,7 +27,7 @@ export interface EngineOptions {
 /** A stored answer. */
 export interface Answer {
   status: number
-  headers: Record<string, string | readonly string[]>
+  headers: AnswerHeaders
   body: Buffer
 }
 
@@ -35,9 +36,14 @@ export type Outcome =
   | { kind: 'answered'; answer: Answer }
   /** Answered, but the body was too long to keep. */
   | { kind: 'unkept'; status: number }
-  | { kind: 'running'; leftMs: number }
+  | Running
   | { kind: 'mismatch' }
   | { kind: 'interrupted' }
+
+interface Running {
+  kind: 'running'
+  leftMs: number
+}
 
 export interface BeginOptions {
   /** How long to wait for the answer of a request that is running, in ms. */
@@ -57,13 +63,19 @@ const WORDS = {
 export class IdempotencyEngine {
   readonly ground: Ground
   readonly options: EngineOptions
+  readonly alarms: Alarms
   readonly #process = randomBytes(12).toString('base64url')
   readonly #turns: Turns
+  /** What `begin` is told each time: lease, time to keep, what to do about a crash. */
+  readonly #terms: readonly string[]
   #count = 0
 
   constructor(ground: Ground, options: EngineOptions) {
+    const { lease, ttl, onCrash } = options
     this.ground = ground
     this.options = options
+    this.alarms = new Alarms(ground.store)
+    this.#terms = [String(lease), String(ttl), onCrash === 'conflict' ? '1' : '']
     this.#turns = new Turns(ground.store, `${this.#process}.`)
   }
 
@@ -71,46 +83,71 @@ export class IdempotencyEngine {
    * What is to be done about a request?
    * @throws TP_UNAVAILABLE when Redis cannot answer: nothing may be run
    */
-  async begin(
+  begin(
     tag: string,
     fingerprint: string,
     { wait, signal, budget }: BeginOptions,
   ): Promise<Outcome> {
-    const { store, keys, events } = this.ground
-    const { name, ttl, lease, onCrash } = this.options
-    const key = keys.key('idempotency', tag)
-    const channel = keys.channel('idempotency', tag)
     const owner = `${this.#process}.${(++this.#count).toString(36)}`
-    let asked = 0
+    const key = this.ground.keys.key('idempotency', tag)
+    const claim = { tag, key, owner, fingerprint, since: 0 }
+    // The wait was promised; only the first question is on the request's budget.
+    return this.#ask(claim, '', budget).then(
+      (outcome) =>
+        outcome.kind === 'running' && wait > 0
+          ? this.#wait(claim, wait, signal)
+          : this.#told(outcome, tag),
+      (error: unknown) => this.#giveUp(claim, error),
+    )
+  }
+
+  #ask(claim: Claim, channel: string, budget?: Budget): Promise<Outcome> {
+    const { store } = this.ground
+    const { key, owner, fingerprint } = claim
+    claim.since = store.steady()
+    return store
+      .run(begin, [key], [fingerprint, owner, ...this.#terms, channel], budget)
+      .then((reply) => this.#read(reply, claim))
+  }
+
+  /** Wait for the answer of a request that is running, or for its end. */
+  async #wait(claim: Claim, wait: number, signal: AbortSignal | undefined): Promise<Outcome> {
+    const { tag, owner } = claim
+    const channel = this.ground.keys.channel('idempotency', tag)
     const attempt = async (): Promise<Try<Outcome>> => {
-      const since = store.steady()
-      const args = [fingerprint, owner, lease, ttl, onCrash === 'conflict' ? '1' : '']
-      // The wait was promised; only the first question is on the request's budget.
-      const reply = await store.run(begin, [key], args, asked++ === 0 ? budget : undefined)
-      const outcome = this.#read(reply, { tag, key, channel, owner, fingerprint, since })
+      const outcome = await this.#ask(claim, channel)
       return outcome.kind === 'running' ? { waitMs: outcome.leftMs } : { got: outcome, more: true }
     }
-    let outcome: Outcome
     try {
       const tried = await this.#turns.take(channel, owner, { wait, signal, fair: true }, attempt)
-      outcome = 'more' in tried ? tried.got : { kind: 'running', leftMs: tried.waitMs }
+      const running: Running = { kind: 'running', leftMs: 'more' in tried ? 0 : tried.waitMs }
+      return this.#told('more' in tried ? tried.got : running, tag)
     } catch (error) {
-      if (isUnavailable(error) && error.uncertain) {
-        // The reply may have been lost, not the claim: the next attempt shall not find it running.
-        const until = store.steady() + lease
-        void persist(() => store.run(release, [key], [owner, channel]), {
-          store,
-          events,
-          feature: 'idempotency',
-          name,
-          until,
-        })
-      }
-      throw error
+      return this.#giveUp(claim, error)
     }
+  }
+
+  #told(outcome: Outcome, tag: string): Outcome {
     if (outcome.kind !== 'run') this.tell(WORDS[outcome.kind], tag, undefined)
     else this.tell(outcome.run.recovered ? 'recovered' : 'first', tag, outcome.run.attempt)
     return outcome
+  }
+
+  #giveUp({ key, owner }: Claim, error: unknown): never {
+    const { store, events } = this.ground
+    const { name, lease } = this.options
+    if (isUnavailable(error) && error.uncertain) {
+      // The reply may have been lost, not the claim: the next attempt shall not find it running.
+      const until = store.steady() + lease
+      void persist(() => store.run(release, [key], [owner]), {
+        store,
+        events,
+        feature: 'idempotency',
+        name,
+        until,
+      })
+    }
+    throw error
   }
 
   tell(what: Events['idempotency']['what'], subject: string, attempt: number | undefined): void {
@@ -120,33 +157,30 @@ export class IdempotencyEngine {
   }
 
   #read(reply: readonly Reply[], claim: Claim): Outcome {
-    const [kind, first, second, third] = reply as [number, number, Buffer | number, Buffer]
+    const [kind, first, second] = reply as [number, number | Buffer, number | Buffer]
     switch (kind) {
       case 1:
         return {
           kind: 'run',
-          run: new Run(this, {
-            ...claim,
-            token: first,
-            attempt: Number(second),
-            steps: stepsOf(reply),
-          }),
+          run: new Run(this, claim, first as number, Number(second), stepsOf(reply)),
         }
-      case 2:
+      case 2: {
+        const head = first as Buffer
         return {
           kind: 'answered',
           answer: {
-            status: first,
-            headers: JSON.parse(String(second)) as Answer['headers'],
-            body: third,
+            status: statusIn(head),
+            headers: headersIn(head),
+            body: second as Buffer,
           },
         }
+      }
       case 3:
-        return { kind: 'running', leftMs: first }
+        return { kind: 'running', leftMs: first as number }
       case 4:
         return { kind: 'mismatch' }
       case 5:
-        return { kind: 'unkept', status: first }
+        return { kind: 'unkept', status: statusIn(first as Buffer) }
       default:
         return { kind: 'interrupted' }
     }
@@ -157,7 +191,6 @@ export class IdempotencyEngine {
 export interface Claim {
   tag: string
   key: string
-  channel: string
   owner: string
   fingerprint: string
   /** When it was asked for, by `store.steady()`. */
@@ -165,7 +198,8 @@ export interface Claim {
 }
 
 /** What the steps of earlier attempts came to, by name. */
-function stepsOf(reply: readonly Reply[]): Map<string, Buffer> {
+function stepsOf(reply: readonly Reply[]): ReadonlyMap<string, Buffer> | undefined {
+  if (reply.length <= 3) return undefined
   const steps = new Map<string, Buffer>()
   for (let i = 3; i + 1 < reply.length; i += 2) steps.set(String(reply[i]), reply[i + 1] as Buffer)
   return steps

@@ -8,6 +8,7 @@ import {
   type Reply,
   type Sent,
 } from '../../http/exchange.ts'
+import { after } from '../../http/after.ts'
 import { bodyOf, requestOf } from '../../http/request-body.ts'
 import type { IdempotencyEngine, Outcome } from './engine.ts'
 import { problems, replay, storedFields } from './fields.ts'
@@ -50,63 +51,83 @@ export function idempotencyFeature<Native>(
   const { name } = engine.options
 
   /** Whose key, on which route. */
-  async function tagOf(x: Exchange<Native>, key: string): Promise<string> {
-    const own = scope && (await scope(x.native))
-    if (scope && (own === undefined || own === null || own === '')) {
-      throw new TurnpikeError(
-        'TP_KEY',
-        'tp.idempotency(): scope gave nobody for this request. Refuse requests of nobody before they come here.',
-      )
+  function tagOf(x: Exchange<Native>, key: string): string | Promise<string> {
+    if (!scope) {
+      const who = ownerOf(x)
+      if (who[0] === 'address') {
+        ground.events.warn(
+          'tp.idempotency() knows no user, Authorization or X-API-Key of some requests and tells their keys apart by address, which strangers may share: give it a scope.',
+        )
+      }
+      return tagFor(x, key, who)
     }
-    const who = scope ? ['scope', String(own)] : ownerOf(x)
-    if (who[0] === 'address') {
-      ground.events.warn(
-        'tp.idempotency() knows no user, Authorization or X-API-Key of some requests and tells their keys apart by address, which strangers may share: give it a scope.',
-      )
-    }
+    return after(scope(x.native), (own) => {
+      if (own === undefined || own === null || own === '') {
+        throw new TurnpikeError(
+          'TP_KEY',
+          'tp.idempotency(): scope gave nobody for this request. Refuse requests of nobody before they come here.',
+        )
+      }
+      return tagFor(x, key, ['scope', String(own)])
+    })
+  }
+
+  function tagFor(
+    x: Exchange<Native>,
+    key: string,
+    who: readonly string[],
+  ): string | Promise<string> {
     // Neither Redis nor an event shows who used which key.
     const digest = digestOf(JSON.stringify([...who, x.method, x.route ?? pathOf(x), key]))
-    return ground.keys.tag([name, digest], await tenantOf?.(x.native))
+    if (!tenantOf) return ground.keys.tag([name, digest])
+    return after(tenantOf(x.native), (tenant) => ground.keys.tag([name, digest], tenant))
   }
 
-  async function fingerprintFor(x: Exchange<Native>): Promise<string> {
-    if (typeof fingerprint === 'function') return digestOf(`own${await fingerprint(x.native)}`)
-    const body = await bodyOf(x.native, maxRequestBytes)
-    if (body.kind === 'unseen') {
-      ground.events.warn(
-        'tp.idempotency() comes after somebody who reads the body and leaves nothing on the request, so it cannot compare bodies: mount it earlier, or give it a fingerprint.',
-      )
-    }
-    const length = requestOf(x.native).headers['content-length'] ?? 'unknown'
-    return fingerprintOf(x.url, body.kind === 'raw' ? { ...body, length } : body, fingerprint)
+  function fingerprintFor(x: Exchange<Native>): string | Promise<string> {
+    if (typeof fingerprint === 'function')
+      return after(fingerprint(x.native), (own) => digestOf(`own${own}`))
+    return after(bodyOf(x.native, maxRequestBytes), (body) => {
+      if (body.kind === 'unseen') {
+        ground.events.warn(
+          'tp.idempotency() comes after somebody who reads the body and leaves nothing on the request, so it cannot compare bodies: mount it earlier, or give it a fingerprint.',
+        )
+      }
+      const length = requestOf(x.native).headers['content-length'] ?? 'unknown'
+      return fingerprintOf(x.url, body.kind === 'raw' ? { ...body, length } : body, fingerprint)
+    })
   }
 
-  async function handle(x: Exchange<Native>): Promise<Plan> {
-    if (!methods.has(x.method) || (skip && (await skip(x.native)))) return pass
+  function handle(x: Exchange<Native>): Promise<Plan> | Plan {
+    if (!methods.has(x.method)) return pass
+    if (!skip) return handleKey(x)
+    return after(skip(x.native), (skipped) => (skipped ? pass : handleKey(x)))
+  }
+
+  function handleKey(x: Exchange<Native>): Promise<Plan> | Plan {
     const { key, malformed } = keyOf(x, header.toLowerCase())
     if (malformed !== undefined) return answer(x, tell.malformed(x, malformed))
     if (key === undefined) return required ? answer(x, tell.missing(x)) : pass
-    const tag = await tagOf(x, key)
-    let outcome: Outcome
-    try {
-      outcome = await engine.begin(tag, await fingerprintFor(x), {
-        wait,
-        budget: x.budget,
-        signal: undefined,
-      })
-    } catch (error) {
-      if (!isUnavailable(error)) throw error
-      ground.events.emit('unavailable', {
-        feature: 'idempotency',
-        name,
-        reason: error.reason,
-        uncertain: error.uncertain,
-        rule: fail,
-      })
-      return fail === 'open' ? pass : answer(x, tell.away(x))
-    }
-    if (outcome.kind === 'run') return planOf(x, outcome.run, key)
-    return answer(x, replyTo(x, outcome))
+    return after(tagOf(x, key), (tag) =>
+      after(fingerprintFor(x), (print) =>
+        engine.begin(tag, print, { wait, budget: x.budget, signal: undefined }).then(
+          (outcome) =>
+            outcome.kind === 'run' ? planOf(x, outcome.run, key) : answer(x, replyTo(x, outcome)),
+          (error: unknown) => withoutKey(x, error),
+        ),
+      ),
+    )
+  }
+
+  function withoutKey(x: Exchange<Native>, error: unknown): Plan {
+    if (!isUnavailable(error)) throw error
+    ground.events.emit('unavailable', {
+      feature: 'idempotency',
+      name,
+      reason: error.reason,
+      uncertain: error.uncertain,
+      rule: fail,
+    })
+    return fail === 'open' ? pass : answer(x, tell.away(x))
   }
 
   function replyTo(x: Exchange<Native>, outcome: Exclude<Outcome, { kind: 'run' }>): Reply {
@@ -151,14 +172,12 @@ export function idempotencyFeature<Native>(
           release()
         },
       },
-      async seal(status) {
+      seal(status) {
         const final = sent?.status ?? status
-        if (isFailed || !isStored(final)) await run.release()
-        else await run.complete(final, fieldsOf(sent?.headers ?? {}, x.method), sent?.body)
+        if (isFailed || !isStored(final)) return run.release()
+        return run.complete(final, fieldsOf(sent?.headers ?? {}, x.method), sent?.body)
       },
-      end({ unreached }) {
-        if (unreached) release()
-      },
+      unreached: release,
     }
   }
 

@@ -39,14 +39,16 @@ export function storedFields(
   more: readonly string[],
 ): (headers: Headers, method: string) => Headers {
   const allowed = new Set([...USUAL, ...more.map((name) => name.toLowerCase())])
-  return (headers, method) =>
-    Object.fromEntries(
-      Object.entries(headers).filter(([field]) => {
-        const name = field.toLowerCase()
-        // Of HEAD, the length is all there is of the body.
-        return allowed.has(name) || (method === 'HEAD' && name === 'content-length')
-      }),
-    )
+  return (headers, method) => {
+    const kept: Headers = {}
+    for (const field in headers) {
+      const name = field.toLowerCase()
+      // Of HEAD, the length is all there is of the body.
+      if (allowed.has(name) || (method === 'HEAD' && name === 'content-length'))
+        kept[field] = headers[field]!
+    }
+    return kept
+  }
 }
 
 export const replay = ({ status, headers, body }: Answer): Reply => ({

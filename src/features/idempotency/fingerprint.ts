@@ -1,5 +1,5 @@
 /** What makes two requests the same request. */
-import { createHash } from 'node:crypto'
+import { createHash, hash } from 'node:crypto'
 
 /** What is known of a request's body; `length` is what the client said. */
 export type Seen =
@@ -12,16 +12,21 @@ export type Seen =
  * body which was compared by its bytes never equals one that was compared as JSON.
  */
 export function fingerprintOf(target: string, seen: Seen, as: 'body' | 'json'): string {
-  const hash = createHash('sha256').update(JSON.stringify(target))
-  const parsed = as === 'json' ? parse(seen) : seen
-  if (parsed.kind === 'parsed') hash.update('json').update(canonical(parsed.value))
-  else if (parsed.kind === 'raw')
-    hash.update(parsed.isWhole ? 'raw' : `first of ${parsed.length} `).update(parsed.bytes)
-  return hash.digest('base64url')
+  const where = JSON.stringify(target)
+  const known = as === 'json' ? parse(seen) : seen
+  if (known.kind === 'unseen') return digestOf(where)
+  if (known.kind === 'parsed') {
+    const { value } = known
+    return digestOf(`${where}json${as === 'json' ? canonical(value) : JSON.stringify(value)}`)
+  }
+  return createHash('sha256')
+    .update(where)
+    .update(known.isWhole ? 'raw' : `first of ${known.length} `)
+    .update(known.bytes)
+    .digest('base64url')
 }
 
-export const digestOf = (text: string): string =>
-  createHash('sha256').update(text).digest('base64url')
+export const digestOf = (text: string): string => hash('sha256', text, 'base64url')
 
 function parse(seen: Seen): Seen {
   if (seen.kind !== 'raw' || !seen.isWhole) return seen

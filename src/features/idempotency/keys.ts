@@ -42,8 +42,10 @@ function quoted(value: string): string | undefined {
 function timesSent(native: unknown, header: string): number {
   const { rawHeaders } = requestOf(native)
   let times = 0
-  for (let i = 0; i < rawHeaders.length; i += 2)
-    if (rawHeaders[i]!.toLowerCase() === header) times++
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i]!
+    if (name.length === header.length && name.toLowerCase() === header) times++
+  }
   return times
 }
 

@@ -9,9 +9,11 @@ export interface Record {
   token: number
   attempt: number
   ends: number
-  status: number
-  headers: Buffer
+  /** Status and headers. */
+  head: Buffer
   body: Buffer
+  /** Channel of those who wait for the answer; empty: nobody does. */
+  waiters: string
   steps: ReadonlyMap<string, Buffer>
 }
 

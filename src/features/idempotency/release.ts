@@ -7,7 +7,7 @@ import lua from './release.lua'
 export const release: Operation<number> = operation({
   name: 'idempotency.release',
   lua: `${whole}\n${lua}`,
-  memory(database, [key], [owner, channel], now) {
+  memory(database, [key], [owner], now) {
     const record = ownAt(database, key!, owner, now)
     if (!record) return 0
     if (record.steps.size === 0) database.delete(key!)
@@ -17,7 +17,7 @@ export const release: Operation<number> = operation({
         { ...record, state: 'r', leaseEnds: 0 } satisfies Record,
         record.ends - now,
       )
-    database.publish(String(channel), '*')
+    if (record.waiters) database.publish(record.waiters, '*')
     return 1
   },
 })

@@ -2,44 +2,46 @@
 import { isUnavailable, TurnpikeError } from '../../errors.ts'
 import { Lease, persist, type Persistence } from '../lease.ts'
 import { complete } from './complete.ts'
-import type { Answer, Claim, IdempotencyEngine } from './engine.ts'
+import type { Claim, IdempotencyEngine } from './engine.ts'
+import { headText, type AnswerHeaders } from './head.ts'
 import type { StepContext } from './options.ts'
 import { digestOf } from './fingerprint.ts'
 import { release } from './release.ts'
 import { remember } from './remember.ts'
 import { renew } from './renew.ts'
 
-interface Claimed extends Claim {
-  token: number
-  attempt: number
-  steps: Map<string, Buffer>
-}
-
 export class Run {
   readonly token: number
   readonly attempt: number
   readonly lease: Lease
   readonly #engine: IdempotencyEngine
-  readonly #claim: Claimed
-  readonly #steps = new Map<string, Promise<unknown>>()
+  readonly #claim: Claim
+  /** What the steps of earlier attempts came to. */
+  readonly #before: ReadonlyMap<string, Buffer> | undefined
+  #steps: Map<string, Promise<unknown>> | undefined
   #ending: Promise<void> | undefined
 
-  constructor(engine: IdempotencyEngine, claim: Claimed) {
-    const { store } = engine.ground
-    const { lease, ttl, longest } = engine.options
-    const { key, owner, since, token, attempt } = claim
+  constructor(
+    engine: IdempotencyEngine,
+    claim: Claim,
+    token: number,
+    attempt: number,
+    before: ReadonlyMap<string, Buffer> | undefined,
+  ) {
+    const { lease, longest } = engine.options
     this.#engine = engine
     this.#claim = claim
+    this.#before = before
     this.token = token
     this.attempt = attempt
     this.lease = new Lease({
-      store,
-      since,
+      alarms: engine.alarms,
+      since: claim.since,
       ttl: lease,
       longest,
-      renew: async () => (await store.run(renew, [key], [owner, lease, ttl])) === 1,
+      renew: () => this.#renew(),
       // Whoever completes it learns the rest.
-      lost: () => {},
+      lost: nothing,
     })
   }
 
@@ -58,17 +60,18 @@ export class Run {
     name: string,
     work: (context: StepContext) => Promise<Result> | Result,
   ): Promise<Result> {
-    const known = this.#steps.get(name) as Promise<Result> | undefined
+    const steps = (this.#steps ??= new Map())
+    const known = steps.get(name) as Promise<Result> | undefined
     if (known) return known
     const doing = this.#step(name, work)
-    this.#steps.set(name, doing)
+    steps.set(name, doing)
     // What has failed may be tried again.
-    doing.catch(() => this.#steps.delete(name))
+    doing.catch(() => steps.delete(name))
     return doing
   }
 
   /** Store the answer; `body` undefined: it was too long. @throws TP_IDEMPOTENCY_LOST when another attempt has taken over */
-  complete(status: number, headers: Answer['headers'], body: Buffer | undefined): Promise<void> {
+  complete(status: number, headers: AnswerHeaders, body: Buffer | undefined): Promise<void> {
     return (this.#ending ??= this.#complete(status, headers, body))
   }
 
@@ -82,8 +85,9 @@ export class Run {
     work: (context: StepContext) => Promise<Result> | Result,
   ): Promise<Result> {
     const { store } = this.#engine.ground
-    const { key, owner, token, attempt, steps } = this.#claim
-    const known = steps.get(name)
+    const { token, attempt } = this
+    const { key, owner } = this.#claim
+    const known = this.#before?.get(name)
     if (known) return (known.length === 0 ? undefined : JSON.parse(known.toString())) as Result
     if (this.lease.isLost) throw this.#lost()
     const result = await work({ key: digestOf(`${key} ${name}`), token, attempt })
@@ -99,49 +103,49 @@ export class Run {
     return result
   }
 
-  async #complete(
-    status: number,
-    headers: Answer['headers'],
-    body: Buffer | undefined,
-  ): Promise<void> {
-    const { ground, options } = this.#engine
-    const { key, channel, owner, fingerprint, token, attempt } = this.#claim
-    const answer = [body ? 'c' : 'm', status, JSON.stringify(headers), body ?? '']
-    const args = [owner, fingerprint, token, attempt, options.ttl, ...answer, channel]
-    const write = (): Promise<number> => ground.store.run(complete, [key], args)
-    const persistence = this.#persistence()
+  #complete(status: number, headers: AnswerHeaders, body: Buffer | undefined): Promise<void> {
+    const { store } = this.#engine.ground
+    const { key, owner, fingerprint } = this.#claim
+    const head = headText(status, headers)
+    const ttl = String(this.#engine.options.ttl)
+    const args = [owner, fingerprint, ttl, body ? 'c' : 'm', head, body ?? '']
+    const write = (): Promise<number> => store.run(complete, [key], args)
     const wasLost = this.lease.isLost
     this.lease.end()
-    try {
-      return this.#judge(await write())
-    } catch (error) {
-      if (!isUnavailable(error)) throw error
-      // Nobody can say whether another attempt has begun.
-      if (wasLost) throw this.#lost()
-    }
-    this.#tell('pending')
-    void persist(write, persistence).then((written) => {
-      if (written === undefined) this.#tell('unstored')
-      else this.#tell(written === 1 ? 'stored' : 'lost')
-    })
+    return write().then(
+      (written) => {
+        if (written !== 1) throw this.#lost()
+        this.#tell('stored')
+      },
+      (error: unknown) => {
+        if (!isUnavailable(error)) throw error
+        // Nobody can say whether another attempt has begun.
+        if (wasLost) throw this.#lost()
+        this.#tell('pending')
+        void persist(write, this.#persistence()).then((written) => {
+          if (written === undefined) this.#tell('unstored')
+          else this.#tell(written === 1 ? 'stored' : 'lost')
+        })
+      },
+    )
   }
 
-  #judge(written: number): void {
-    if (written !== 1) throw this.#lost()
-    this.#tell('stored')
+  async #renew(): Promise<boolean> {
+    const { ground, options } = this.#engine
+    const { key, owner } = this.#claim
+    return (await ground.store.run(renew, [key], [owner, options.lease, options.ttl])) === 1
   }
 
   async #release(): Promise<void> {
     const { store } = this.#engine.ground
-    const { key, owner, channel } = this.#claim
-    const write = (): Promise<number> => store.run(release, [key], [owner, channel])
-    const persistence = this.#persistence()
+    const { key, owner } = this.#claim
+    const write = (): Promise<number> => store.run(release, [key], [owner])
     this.lease.end()
     try {
       await write()
     } catch (error) {
       if (!isUnavailable(error)) throw error
-      void persist(write, persistence)
+      void persist(write, this.#persistence())
     }
     this.#tell('released')
   }
@@ -171,3 +175,5 @@ export class Run {
     this.#engine.tell(what, this.#claim.tag, this.attempt)
   }
 }
+
+function nothing(): void {}

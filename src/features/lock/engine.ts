@@ -4,7 +4,7 @@ import { isUnavailable, StoreUnavailable } from '../../errors.ts'
 import type { Events } from '../../events.ts'
 import type { Budget } from '../../store/budget.ts'
 import type { Ground } from '../ground.ts'
-import { Lease, persist } from '../lease.ts'
+import { Alarms, Lease, persist } from '../lease.ts'
 import { PATIENCE, Turns, type Attempt } from '../turns.ts'
 import { acquire } from './acquire.ts'
 import { extend } from './extend.ts'
@@ -50,6 +50,7 @@ export class LockEngine {
   readonly #space: string
   readonly #process = randomBytes(12).toString('base64url')
   readonly #turns: Turns
+  readonly #alarms: Alarms
   readonly #held = new Set<Held>()
   #count = 0
 
@@ -57,6 +58,7 @@ export class LockEngine {
     this.#ground = ground
     this.#space = space
     this.#turns = new Turns(ground.store, `${this.#process}.`)
+    this.#alarms = new Alarms(ground.store)
   }
 
   /**
@@ -125,7 +127,7 @@ export class LockEngine {
     const [lock, , places, signs] = this.#namesOf(tag)
     const channel = keys.channel(this.#space, tag)
     const lease = new Lease({
-      store,
+      alarms: this.#alarms,
       ttl,
       since,
       renew: async () => (await store.run(extend, [lock], [owner, ttl])) === 1,

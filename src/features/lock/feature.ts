@@ -50,8 +50,9 @@ export function exclusiveFeature<Native>(
       expose: { lock: lockOf([[name, held]]) },
       // The handler has ended its answer, whether or not the client is still there to see it.
       seal: async () => release(),
-      end({ finished, unreached }) {
-        if (finished || unreached) release()
+      unreached: release,
+      end({ finished }) {
+        if (finished) release()
         // The client has gone, and the handler may still be at work: the lease runs out by itself.
         else held.lease.lapse()
       },

@@ -4,7 +4,7 @@ import { isUnavailable } from '../../errors.ts'
 import type { Events } from '../../events.ts'
 import type { Budget } from '../../store/budget.ts'
 import type { Ground } from '../ground.ts'
-import { Lease, persist } from '../lease.ts'
+import { Alarms, Lease, persist } from '../lease.ts'
 import { PATIENCE, Turns, type Attempt } from '../turns.ts'
 import { count } from './count.ts'
 import { enter } from './enter.ts'
@@ -43,6 +43,7 @@ export class SemaphoreEngine {
   readonly #space: string
   readonly #process = randomBytes(12).toString('base64url')
   readonly #turns: Turns
+  readonly #alarms: Alarms
   readonly #inside = new Set<Inside>()
   #count = 0
 
@@ -50,6 +51,7 @@ export class SemaphoreEngine {
     this.#ground = ground
     this.#space = space
     this.#turns = new Turns(ground.store, `${this.#process}.`)
+    this.#alarms = new Alarms(ground.store)
   }
 
   /**
@@ -113,7 +115,7 @@ export class SemaphoreEngine {
     const names = this.#namesOf(tag)
     const channel = keys.channel(this.#space, tag)
     const lease = new Lease({
-      store,
+      alarms: this.#alarms,
       ttl,
       since,
       renew: async () => (await store.run(extend, [names[0]], [owner, ttl])) === 1,

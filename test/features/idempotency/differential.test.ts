@@ -27,6 +27,7 @@ const step = fc.record({
   state: fc.constantFrom('c', 'c', 'm'),
   name: fc.constantFrom('charge', '__proto__', ''),
   value: fc.uint8Array({ maxLength: 8 }).map((bytes) => Buffer.from(bytes)),
+  waits: fc.boolean(),
   turn: fc.constantFrom(0, 0, 0, 1, 9, 10, 11, 49, 50, 999, 1000, 60_001, -5),
 })
 
@@ -42,7 +43,6 @@ test(
         const key = `idempotency:{${id}}`
         const news = `news:${id}`
         let now = START
-        let [token, attempt] = [0, 0]
         for (const {
           operation,
           owner,
@@ -53,18 +53,17 @@ test(
           state,
           name,
           value,
+          waits,
           turn,
         } of steps) {
           now += turn
           const call = (...args: (string | number | Buffer)[]): unknown =>
             run({ operation, keys: [key], args, now })
           if (operation === begin) {
-            const [kind, first, second] = call(fingerprint, owner, lease, ttl, conflict) as number[]
-            if (kind === 1) [token, attempt] = [first!, second!]
+            call(fingerprint, owner, lease, ttl, conflict, waits ? news : '')
           } else if (operation === renew) call(owner, lease, ttl)
-          else if (operation === complete)
-            call(owner, fingerprint, token, attempt, ttl, state, 201, '{}', value, news)
-          else if (operation === release) call(owner, news)
+          else if (operation === complete) call(owner, fingerprint, ttl, state, '201 {}', value)
+          else if (operation === release) call(owner)
           else call(owner, name, value)
         }
       },

@@ -28,6 +28,10 @@ const MAGIC = 'TPC1'
 const DIGITS = 13
 const HEAD = MAGIC.length + DIGITS + 4
 
+/** How the head of an entry begins, after its lengths: enough to know it again. */
+export const beginningOf = ({ nonce, sequence }: Entry): string =>
+  `${JSON.stringify([nonce, sequence]).slice(0, -1)},`
+
 /** The entry as one binary string. */
 export function encode(entry: Entry): Buffer {
   const {

@@ -18,8 +18,15 @@ if lease then
   ours = ARGV[1] ~= '' and holder == ARGV[1] and tonumber(over) > now
 end
 if ARGV[2] == '1' and not ours then return 0 end
-redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[4])
-if KEYS[3] then
+-- Who has no lease does not replace what was begun later, which knows of more invalidations.
+local older = false
+local fresh, nonce, sequence = string.match(redis.call('GETRANGE', KEYS[1], 0, 120), '^TPC1(%d%d%d%d%d%d%d%d%d%d%d%d%d)....%["([^"]*)",(%d+),')
+if not ours and fresh and tonumber(fresh) > now then
+  local ours, begun = string.match(string.sub(ARGV[3], 22, 121), '^%["([^"]*)",(%d+),')
+  older = ours == nonce and tonumber(sequence) > tonumber(begun)
+end
+if not older then redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[4]) end
+if KEYS[3] and not older then
   local life = math.max(tonumber(ARGV[4]), redis.call('PTTL', KEYS[3]))
   redis.call('SET', KEYS[3], ARGV[7], 'PX', life)
   redis.call('ZADD', KEYS[4], now, ARGV[8])

@@ -5,17 +5,8 @@ import type { Budget } from '../store/budget.ts'
 import type { KeySpace } from '../store/keys.ts'
 import type { Store } from '../store/store.ts'
 import type { Entry } from './entry.ts'
-import {
-  EVERYTHING,
-  GLOBS,
-  invalidate,
-  NONCE,
-  openRecord,
-  pruneRecord,
-  readRecord,
-  SEQUENCE,
-} from './record.ts'
-import { globsOf, markOf, validUntil, type Snapshot } from './validity.ts'
+import { EVERYTHING, fieldsOf, invalidate, openRecord, pruneRecord, readRecord } from './record.ts'
+import { snapshotOf, validUntil, type Snapshot } from './validity.ts'
 import { matches } from '../store/glob.ts'
 
 /** The record outlives the longest-lived entry by this much, and is renewed twice as often. */
@@ -64,20 +55,7 @@ export class Ledger {
 
   /** What is known of `tags` now; issued in the caller's tick. @throws TP_UNAVAILABLE */
   async read(tags: readonly string[], budget?: Budget): Promise<Snapshot> {
-    const names = [NONCE, SEQUENCE, EVERYTHING, GLOBS, ...tags]
-    const [nonce, sequence, everything, globs, ...marks] = await this.#store.run(
-      readRecord,
-      [this.key],
-      names,
-      budget,
-    )
-    return {
-      nonce: nonce ?? undefined,
-      sequence: Number(sequence),
-      everything: markOf(everything),
-      marks: new Map(tags.map((tag, i) => [tag, markOf(marks[i])])),
-      globs: globsOf(globs),
-    }
+    return snapshotOf(tags, await this.#store.run(readRecord, [this.key], fieldsOf(tags), budget))
   }
 
   /** What to note of the present before something is made, where there is no record yet. @throws TP_UNAVAILABLE */

@@ -1,28 +1,50 @@
--- Reads an entry; where it is missing or no longer fresh, also takes the lease to make a new one.
+-- Reads an entry; where it is missing, no longer fresh or invalid, also takes the lease to make a new one.
 -- KEYS[1]  the entry
 -- KEYS[2]  its lease: <until, ms>:<token>, and '!' behind it if somebody waits; <until, ms>:- while it is
 --          known that no entry will come of it
+-- KEYS[3]  the record of invalidations, where one script may reach it too (not on a Cluster)
 -- ARGV[1]  the caller's token; '': it wants no lease
 -- ARGV[2]  how long a lease lasts, in ms
--- ARGV[3]  '1': take the lease even for a fresh entry (which an invalidation has hit)
+-- ARGV[3]  the entry that the caller knows to be invalid, by how its head begins; '': none
+-- ARGV     then, with KEYS[3], fields of the record: nonce, sequence, all, patterns, tags
 -- Reply: { the entry or false; 0: no lease wanted, 1: the caller has it, 2: somebody else has it,
---          3: nobody shall, since nothing would be kept; now }
+--          3: nobody shall, since nothing would be kept; now; the fields' values }
 local entry = redis.call('GET', KEYS[1])
 local token = ARGV[1]
-if token == '' then return { entry, 0, now } end
-if entry and ARGV[3] ~= '1' then
+local fields = {}
+if KEYS[3] then fields = redis.call('HMGET', KEYS[3], unpack(ARGV, 4, #ARGV - 1)) end
+if token == '' then return { entry, 0, now, fields } end
+
+local function isInvalid()
+  local head = string.sub(entry, 22, 121)
+  if ARGV[3] ~= '' and string.sub(head, 1, #ARGV[3]) == ARGV[3] then return true end
+  local nonce, sequence = string.match(head, '^%["([^"]*)",(%d+),')
+  if not nonce or not KEYS[3] then return false end
+  sequence = tonumber(sequence)
+  if nonce ~= fields[1] or sequence > tonumber(fields[2]) then return true end
+  for i = 3, #fields do
+    -- Patterns are left to the caller, who knows the entry's name.
+    if i ~= 4 and fields[i] then
+      local hard, soft = string.match(fields[i], '^(%d+),?(%d*)$')
+      if tonumber(hard) > sequence or (tonumber(soft) or 0) > sequence then return true end
+    end
+  end
+  return false
+end
+
+if entry then
   local fresh = string.match(string.sub(entry, 1, 17), '^TPC1(%d+)$')
-  if not fresh or tonumber(fresh) > now then return { entry, 0, now } end
+  if not fresh or (tonumber(fresh) > now and not isInvalid()) then return { entry, 0, now, fields } end
 end
 local lease = redis.call('GET', KEYS[2])
 if lease then
   local over, holder = string.match(lease, '^(%d+):([^!]*)')
-  if tonumber(over) > now and holder == '-' then return { entry, 3, now } end
+  if tonumber(over) > now and holder == '-' then return { entry, 3, now, fields } end
   if tonumber(over) > now and holder ~= token then
     if string.sub(lease, -1) ~= '!' then redis.call('SET', KEYS[2], lease .. '!', 'KEEPTTL') end
-    return { entry, 2, now }
+    return { entry, 2, now, fields }
   end
 end
 local length = tonumber(ARGV[2])
 redis.call('SET', KEYS[2], string.format('%.0f', now + length) .. ':' .. token, 'PX', length)
-return { entry, 1, now }
+return { entry, 1, now, fields }

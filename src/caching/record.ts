@@ -6,7 +6,7 @@ import openLua from './open.lua'
 import pruneLua from './prune.lua'
 
 /** What the in-process engine keeps. */
-type Fields = Map<string, string>
+export type Fields = Map<string, string>
 
 /** Names of fields that are no tag. */
 export const NONCE = '!'
@@ -14,6 +14,16 @@ export const SEQUENCE = '#'
 export const EVERYTHING = '*'
 export const GLOBS = '?'
 const LIFE = '~'
+
+/** What a lookup asks of the record for the sake of these tags; see `snapshotOf`. */
+export const fieldsOf = (tags: readonly string[]): string[] => [
+  NONCE,
+  SEQUENCE,
+  EVERYTHING,
+  GLOBS,
+  ...tags,
+]
+
 const MOST_GLOBS = 16
 
 const numberIn = (fields: Fields, name: string): number => Number(fields.get(name) ?? 0)

@@ -2,16 +2,17 @@
 import type { Budget } from '../store/budget.ts'
 import type { KeySpace } from '../store/keys.ts'
 import type { Emitter } from '../events.ts'
-import type { Store } from '../store/store.ts'
+import type { Arg, Store } from '../store/store.ts'
 import type { Snapshot } from './validity.ts'
 import { BoundedMap } from './bounded.ts'
-import { decode, encode, lifeOf, type Entry } from './entry.ts'
+import { beginningOf, decode, encode, lifeOf, type Entry } from './entry.ts'
 import { Flights } from './flights.ts'
 import { Leases } from './leases.ts'
 import { Ledger } from './ledger.ts'
 import { NearCache } from './near.ts'
+import { fieldsOf } from './record.ts'
 import { fill, look } from './slot.ts'
-import { missingFrom } from './validity.ts'
+import { missingFrom, snapshotOf } from './validity.ts'
 
 /** Where one entry stands. */
 export interface Place {
@@ -43,6 +44,11 @@ export interface Variant {
   readonly id: string
   readonly mark: Entry
 }
+
+/** A reply to `look`, and what was read of the record. */
+type Looked = [entry: Buffer | null, state: number, now: number, snapshot: Snapshot]
+/** As the engines answer it. */
+type Text = Buffer | string | null
 
 const LEASES = ['none', 'ours', 'theirs', 'vain'] as const
 /** Variants of one resource. */
@@ -92,25 +98,18 @@ export class Shelf {
    */
   async look(
     place: Place,
-    { token = '', leaseMs = 0, tags = [], force = false, budget }: LookOptions = {},
+    { token = '', leaseMs = 0, tags = [], invalid, budget }: LookOptions = {},
   ): Promise<Found> {
-    const { store } = this
     const wanted = [...new Set([...tags, ...(this.#hints.get(place.entry) ?? [])])]
-    const looking = store.run(
-      look,
-      [place.entry, place.lease],
-      [token, leaseMs, force ? '1' : ''],
-      budget,
-    )
-    // Side by side on one connection: the record is read after the entry, never before.
-    const reading = place.ledger.read(wanted, budget)
-    reading.catch(() => {})
-    const [bytes, state, now] = (await looking) as [Buffer | null, number, number]
-    let snapshot = await reading
+    const args = [token, leaseMs, invalid ? beginningOf(invalid) : '']
+    const [bytes, state, now, read] = this.store.cluster
+      ? await this.#apart(place, args, wanted, budget)
+      : await this.#together(place, args, wanted, budget)
+    let snapshot = read
     const entry = bytes ? decode(bytes) : undefined
     const missing = entry ? missingFrom(snapshot, entry.tags) : []
     // On a Cluster they are on two nodes: the record may have begun after it was read, and before the entry was.
-    const isNewer = entry !== undefined && store.cluster && entry.nonce !== snapshot.nonce
+    const isNewer = entry !== undefined && this.store.cluster && entry.nonce !== snapshot.nonce
     if (missing.length > 0 || isNewer) {
       this.#hints.set(place.entry, entry!.tags)
       snapshot = await place.ledger.read(entry!.tags, budget)
@@ -125,6 +124,38 @@ export class Shelf {
       near: false,
       other: entry ? undefined : (bytes ?? undefined),
     }
+  }
+
+  /** Entry and record by one script. */
+  async #together(
+    { entry, lease, ledger }: Place,
+    args: readonly Arg[],
+    tags: readonly string[],
+    budget: Budget | undefined,
+  ): Promise<Looked> {
+    const reply = await this.store.run(
+      look,
+      [entry, lease, ledger.key],
+      [...args, ...fieldsOf(tags)],
+      budget,
+    )
+    const [bytes, state, now, fields] = reply as [Buffer | null, number, number, Text[]]
+    const texts = fields.map((field) => field && String(field))
+    return [bytes, state, now, snapshotOf(tags, texts)]
+  }
+
+  /** On a Cluster the record stands elsewhere. Side by side: the record is read after the entry, or an entry may be taken for valid that is not. */
+  async #apart(
+    { entry, lease, ledger }: Place,
+    args: readonly Arg[],
+    tags: readonly string[],
+    budget: Budget | undefined,
+  ): Promise<Looked> {
+    const looking = this.store.run(look, [entry, lease], args, budget)
+    const reading = ledger.read(tags, budget)
+    reading.catch(() => {})
+    const [bytes, state, now] = (await looking) as [Buffer | null, number, number]
+    return [bytes, state, now, await reading]
   }
 
   /** Store an entry and give the lease back. False if the lease was lost, where that matters. @throws TP_UNAVAILABLE */
@@ -159,8 +190,8 @@ export interface LookOptions {
   token?: string
   leaseMs?: number
   tags?: readonly string[]
-  /** Take the lease even for an entry that is fresh. */
-  force?: boolean
+  /** Take the lease even if this entry, which is still fresh, is there: it is known to be invalid. */
+  invalid?: Entry | undefined
   budget?: Budget | undefined
 }
 

@@ -7,6 +7,8 @@ import fillLua from './fill.lua'
 import lookLua from './look.lua'
 import putLua from './put.lua'
 import releaseLua from './release.lua'
+import type { Fields } from './record.ts'
+import { markOf } from './validity.ts'
 
 /** Holds a lease that nobody shall have: no entry would come of it. */
 const VAIN = '-'
@@ -19,6 +21,7 @@ interface Lease {
 }
 
 const FRESH = /^TPC1(\d+)$/
+const HEAD = /^\["([^"]*)",(\d+),/
 const bytes = (value: Arg): Buffer => (Buffer.isBuffer(value) ? value : Buffer.from(String(value)))
 
 /** Reads an entry and, where it has to be made anew, takes the lease. Keys, arguments and reply: look.lua. */
@@ -26,24 +29,44 @@ export const look: Operation<Reply[]> = operation<Reply[]>({
   name: 'cache.look',
   lua: lookLua,
   buffers: true,
-  memory(database, [entryKey, leaseKey], [token, length, force], now) {
+  memory(database, [entryKey, leaseKey, record], [token, length, known, ...names], now) {
     const entry = database.get<Buffer>(entryKey!) ?? null
-    if (token === '') return [entry, 0, now]
-    if (entry && force !== '1') {
+    const noted = record === undefined ? undefined : database.get<Fields>(record)
+    const fields = record === undefined ? [] : names.map((name) => noted?.get(String(name)) ?? null)
+    if (token === '') return [entry, 0, now, fields]
+    if (entry) {
       const fresh = FRESH.exec(entry.toString('latin1', 0, 17))
-      if (!fresh || Number(fresh[1]) > now) return [entry, 0, now]
+      const isInvalid = (): boolean => hasHit(entry, String(known), fields)
+      if (!fresh || (Number(fresh[1]) > now && !isInvalid())) return [entry, 0, now, fields]
     }
     const lease = database.get<Lease>(leaseKey!)
-    if (lease && lease.until > now && lease.token === VAIN) return [entry, 3, now]
+    if (lease && lease.until > now && lease.token === VAIN) return [entry, 3, now, fields]
     if (lease && lease.until > now && lease.token !== token) {
       lease.awaited = true
-      return [entry, 2, now]
+      return [entry, 2, now, fields]
     }
     const made: Lease = { until: now + Number(length), token: String(token), awaited: false }
     database.set(leaseKey!, made, Number(length))
-    return [entry, 1, now]
+    return [entry, 1, now, fields]
   },
 })
+
+const headOf = (entry: Buffer): string => entry.toString('latin1', 21, 121)
+
+/** Has an invalidation hit an entry? @param fields of the record; none: it is out of reach */
+function hasHit(entry: Buffer, known: string, fields: readonly (string | null)[]): boolean {
+  const head = headOf(entry)
+  if (known !== '' && head.startsWith(known)) return true
+  const [, nonce, text] = HEAD.exec(head) ?? []
+  const sequence = Number(text)
+  if (nonce === undefined || fields.length === 0) return false
+  const [current, latest, everything, , ...tags] = fields
+  if (nonce !== current || sequence > Number(latest)) return true
+  return [everything, ...tags].some((mark) => {
+    const { hard, soft } = markOf(mark)
+    return Math.max(hard, soft) > sequence
+  })
+}
 
 /** Stores an entry and gives the lease back. Keys, arguments and reply: fill.lua. */
 export const fill: Operation<number> = operation({
@@ -54,8 +77,9 @@ export const fill: Operation<number> = operation({
     const lease = database.get<Lease>(leaseKey!)
     const ours = lease !== undefined && token !== '' && lease.token === token
     if (guarded === '1' && !ours) return 0
-    database.set(entry!, bytes(value!), Number(life))
-    if (marker !== undefined) {
+    const older = !ours && isOlder(bytes(value!), database.get<Buffer>(entry!), now)
+    if (!older) database.set(entry!, bytes(value!), Number(life))
+    if (!older && marker !== undefined) {
       const ages = database.get<Variants>(index!) ?? { ids: new Map(), until: 0 }
       const longest = Math.max(Number(life), ages.until - now)
       database.set(marker, bytes(mark!), longest)
@@ -72,6 +96,15 @@ export const fill: Operation<number> = operation({
     return 1
   },
 })
+
+/** Does an entry know of fewer invalidations than the fresh one that is there? */
+function isOlder(entry: Buffer, there: Buffer | undefined, now: number): boolean {
+  const fresh = there && FRESH.exec(there.toString('latin1', 0, 17))
+  if (!fresh || Number(fresh[1]) <= now) return false
+  const [, nonce, sequence] = HEAD.exec(headOf(entry)) ?? []
+  const [, other, later] = HEAD.exec(headOf(there)) ?? []
+  return nonce !== undefined && nonce === other && Number(later) > Number(sequence)
+}
 
 interface Variants {
   ids: Map<string, number>

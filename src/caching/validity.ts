@@ -34,6 +34,20 @@ export const globsOf = (text: string | null | undefined): Snapshot['globs'] =>
     return space < 0 ? [] : [{ at: Number(line.slice(0, space)), glob: line.slice(space + 1) }]
   })
 
+/** What was read, by `fieldsOf`. */
+export function snapshotOf(
+  tags: readonly string[],
+  [nonce, sequence, everything, globs, ...marks]: readonly (string | null)[],
+): Snapshot {
+  return {
+    nonce: nonce ?? undefined,
+    sequence: Number(sequence),
+    everything: markOf(everything),
+    marks: new Map(tags.map((tag, i) => [tag, markOf(marks[i])])),
+    globs: globsOf(globs),
+  }
+}
+
 /** The tags of an entry that a snapshot knows nothing of. */
 export const missingFrom = ({ marks }: Snapshot, tags: readonly string[]): string[] =>
   tags.filter((tag) => !marks.has(tag))

@@ -21,6 +21,8 @@ interface Early<Native> {
   readonly looking: Promise<Found>
 }
 
+type Shared = Pick<Found, 'entry' | 'validUntil' | 'now'> & { lease?: Found['lease'] }
+
 const SAFE = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE'])
 const isGet = ({ method }: Exchange): boolean => method === 'GET' || method === 'HEAD'
 const status = (text: string): Plan => ({ head: () => ({ 'Cache-Status': `turnpike; ${text}` }) })
@@ -102,9 +104,9 @@ export function cacheFeature<Native>(mount: Mount<Native>): Feature<Native, Earl
     let worth = worthOf(found)
     if (worth === 'fresh' && isAcceptable(found.entry!, x)) {
       if (!wishes || suits(found.entry!, found, wishes)) {
-        if (isEarly(found))
+        if (isEarly(found) && !shelf.flights.get(visit.place.entry))
           void claim(visit, found).then(
-            (found) => found.lease === 'ours' && refresh(visit, found),
+            (found) => found.lease === 'ours' && !refresh(visit, found) && visit.giveBack(),
             () => {},
           )
         return hit(visit, found, found.near ? 'near' : 'hit')
@@ -114,29 +116,26 @@ export function cacheFeature<Native>(mount: Mount<Native>): Feature<Native, Earl
     }
     if (wishes?.has('only-if-cached')) return tooOld(visit)
     if (x.method === 'HEAD' || x.isAgain) return await make(visit, found, 'miss')
-    // What was invalidated while it was fresh: the lease has to be asked for.
-    if (found.entry && found.lease === 'none') {
+    // Asked once: it may end at any moment, and then nobody is to begin anew what is there by now.
+    const isMade = shelf.flights.get(visit.place.entry) !== undefined
+    // What a pattern has hit, or a tag that was not asked for: the lease has to be asked for.
+    if (found.entry && found.lease === 'none' && !isMade) {
       found = await claim(visit, found)
       worth = worthOf(found)
       if (worth === 'fresh' && isAcceptable(found.entry!, x)) return hit(visit, found, 'hit')
     }
     if (worth !== 'stale' || wishes?.has('no-cache') || !isAcceptable(found.entry!, x))
       return await make(visit, found, worth === 'none' ? 'miss' : 'stale')
-    if (found.lease !== 'theirs' && !shelf.flights.get(visit.place.entry) && !refresh(visit, found))
+    if (found.lease !== 'theirs' && !isMade && !refresh(visit, found))
       return await make(visit, found, 'stale')
     return hit(visit, found, 'stale')
   }
 
   /** Take the lease of an entry that is there, if anybody may wait for anybody here. */
   async function claim(visit: Visit<Native>, found: Found): Promise<Found> {
-    if (
-      mount.lockWait === 0 ||
-      shelf.flights.get(visit.place.entry) ||
-      engine.passes(visit.place.entry)
-    )
-      return found
+    if (mount.lockWait === 0 || engine.passes(visit.place.entry)) return found
     try {
-      return await visit.look(true)
+      return await visit.look(found)
     } catch (error) {
       engine.without(name, error)
       return found
@@ -156,11 +155,12 @@ export function cacheFeature<Native>(mount: Mount<Native>): Feature<Native, Earl
   }
 
   /** Have an entry made anew with nobody waiting. False where that is not possible. */
-  function refresh({ x, place, token }: Visit<Native>, { lease }: Found): boolean {
+  function refresh(visit: Visit<Native>, { lease }: Found): boolean {
+    const { x, place } = visit
     const { entry } = place
     if (engine.refreshing.has(entry)) return true
     if (!mount.background) return false
-    const held = lease === 'ours' ? token : ''
+    const held = lease === 'ours' ? visit.token : ''
     // Nobody's request: an entry that all share must not become somebody's.
     const hidden = Object.fromEntries(
       [...CONDITIONS, 'cookie', 'cache-control', 'pragma'].map((field) => [field, undefined]),
@@ -168,6 +168,7 @@ export function cacheFeature<Native>(mount: Mount<Native>): Feature<Native, Earl
     engine.refreshing.set(entry, held)
     const over = x.again(hidden)
     if (over === undefined) engine.refreshing.delete(entry)
+    else visit.token = ''
     void over?.finally(() => {
       engine.refreshing.delete(entry)
       if (held !== '') shelf.leases.giveBack(place.lease, held)
@@ -177,12 +178,13 @@ export function cacheFeature<Native>(mount: Mount<Native>): Feature<Native, Earl
 
   async function hit(
     visit: Visit<Native>,
-    { entry, validUntil, now }: Pick<Found, 'entry' | 'validUntil' | 'now'>,
+    { entry, validUntil, now, lease }: Shared,
     outcome: Outcome,
   ): Promise<Plan> {
     const ttl = Math.floor((deadlines(entry!, validUntil ?? Infinity).fresh - now) / 1000)
     const how = outcome === 'collapsed' ? 'fwd=miss; collapsed' : `hit; ttl=${ttl}`
     engine.count(name, outcome, visit.place.entry)
+    if (lease === 'ours') visit.giveBack()
     const age = { Age: String(ageOf(entry!, now)) }
     return {
       reply: await replyFrom(entry!, visit.x, { 'Cache-Status': `turnpike; ${how}`, ...age }),

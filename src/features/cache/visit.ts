@@ -63,22 +63,26 @@ export class Visit<Native> {
 
   readonly header = (name: string): string | undefined => this.x.header(name)
 
-  /** Look in this process, and in the store. @throws TP_UNAVAILABLE */
-  async look(force = false): Promise<Found> {
+  /**
+   * Look in this process, and in the store.
+   * @param after what an earlier lookup found: if its entry is still there, it has to be made anew
+   * @throws TP_UNAVAILABLE
+   */
+  async look(after?: Found): Promise<Found> {
     const { engine, mount, x, place } = this
     const { shelf } = engine
-    if (mount.near > 0 && !force) {
+    if (mount.near > 0 && !after) {
       const near = shelf.near(mount.near).look(place)
       if (near) return near
     }
     const isWanted =
       mount.lockWait > 0 && x.method === 'GET' && !x.isAgain && !engine.passes(place.entry)
-    this.token = isWanted && (force || !shelf.flights.get(place.entry)) ? shelf.leases.token() : ''
+    this.token = isWanted && (after || !shelf.flights.get(place.entry)) ? shelf.leases.token() : ''
     const found = await shelf.look(place, {
       token: this.token,
       leaseMs: mount.lockTtl,
       tags: this.tags,
-      force,
+      invalid: after?.entry && after.entry.freshUntil > after.now ? after.entry : undefined,
       budget: x.budget,
     })
     if (found.lease !== 'ours') this.token = ''
@@ -92,7 +96,7 @@ export class Visit<Native> {
     this.giveBack()
     engine.vary.set(this.base.entry, names)
     this.place = this.#variant(names)
-    return await this.look(force)
+    return await this.look(after)
   }
 
   /** Give a lease back that is not needed after all. */

@@ -57,7 +57,7 @@ async function afterOthers<Native>(
     (entry) => void (landed = { entry }),
     () => void (landed = { entry: undefined }),
   )
-  const later = (await elsewhere(visit, over, () => landed !== undefined)) ?? found
+  const later = await elsewhere(visit, found, over, () => landed !== undefined)
   if (landed) {
     const share = await shareOf(visit, landed.entry, found)
     if (share) visit.giveBack()
@@ -103,17 +103,18 @@ async function within(
   }
 }
 
-/** Gives what there is after another process's turn, or the lease; undefined if that was not looked for. */
+/** Gives what there is after another process's turn, or the lease, or what was there before. */
 async function elsewhere<Native>(
   visit: Visit<Native>,
+  first: Found,
   over: Promise<undefined>,
   isOver: () => boolean,
-): Promise<Found | undefined> {
+): Promise<Found> {
   const { engine, mount, place } = visit
   const { leases } = engine.shelf
   // Patience is this process's own: a store's clock that is turned by hand would never end it.
   const until = performance.now() + mount.lockWait
-  let found: Found | undefined
+  let found = first
   for (let pause = 25; ; pause = Math.min(pause * 2, 250)) {
     const left = until - performance.now()
     if (left <= 0) return found
@@ -122,7 +123,7 @@ async function elsewhere<Native>(
     if (outcome === 'passed') engine.markPass(place.entry)
     if (isOver() || engine.passes(place.entry)) return found
     try {
-      found = await visit.look(true)
+      found = await visit.look(found)
     } catch (error) {
       engine.without(mount.name, error)
       return found

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { readRecord } from '../../../src/caching/record.ts'
 import { look } from '../../../src/caching/slot.ts'
 import { startRedis, testStore, type RedisServer } from '../../../src/testing.ts'
 import type { Arg, Operation, Reply } from '../../../src/store/store.ts'
@@ -91,10 +92,11 @@ describe.each(kinds)('$name', ({ start }) => {
       if (reply[1] === 1) await rest.promise
       return reply
     }) as typeof store.run
-    const kept = await start({ options: { store }, cache, handler: counting() })
+    const hello = counting()
+    const kept = await start({ options: { store }, cache, handler: hello })
     const answers = await several(20, () => kept.get())
-    const collapsed = answers.filter((answer) => statusOf(answer).includes('collapsed'))
-    expect(collapsed.length).toBe(19)
+    expect([hello.calls, textsOf(answers)]).toEqual([1, ['hello']])
+    expect(answers.filter((answer) => /hit|collapsed/.test(statusOf(answer))).length).toBe(19)
     ;[rest, looked] = [signal(), 0]
     const crowd = together(19)
     const handler = counting((tools) => (handler.calls === 1 ? refusing(tools) : crowd(tools)))
@@ -126,6 +128,68 @@ describe.each(kinds)('$name', ({ start }) => {
     // The third process has not heard of it; Redis remembers.
     expect(textsOf(await several(20, () => c.get('/', headers)))).toEqual(['own'])
     await Promise.all([a, b, c].map(({ tp }) => tp.close()))
+  })
+
+  test.each(['before it ends', 'while it ends'])(
+    'what is invalidated all the time, each time %s, costs each reader one call of the handler at most',
+    async (when) => {
+      const options = { redis: redis.url, prefix: prefixes.next().value, ...patience }
+      const handler = counting(async ({ send }) => {
+        const invalidating = writer.tp.cache.invalidate({ tags: ['thing'] })
+        if (when === 'before it ends') await invalidating
+        send(200, 'hello')
+        await invalidating
+      })
+      const tagged = { ...cache, tags: ['thing'] }
+      const readers = await Promise.all([
+        start({ options, cache: tagged, handler }),
+        start({ options, cache: tagged, handler }),
+      ])
+      const [writer] = readers
+      await Promise.all(readers.map(({ tp }) => tp.ready()))
+      const headers = { host: 'shop.example' }
+      for (let round = 1; round <= 5; round++) {
+        await Promise.all(
+          readers.map(async ({ get }) => await several(10, () => get('/', headers))),
+        )
+        expect(handler.calls).toBeLessThanOrEqual(20 * round)
+      }
+      await Promise.all(readers.map(({ tp }) => tp.close()))
+    },
+  )
+
+  test('who finds that somebody has made it anew by then keeps no lease that others would wait for', async () => {
+    const store = testStore()
+    const [asked, goOn] = [signal(), signal()]
+    const slow = new Proxy(store, {
+      get(target, name: keyof typeof store) {
+        if (name !== 'run') {
+          const value = target[name]
+          return typeof value === 'function' ? value.bind(target) : value
+        }
+        return async (operation: Operation, keys: string[], args: Arg[], ...more: any[]) => {
+          const reply = await (target.run as any)(operation, keys, args, ...more)
+          if (operation.name === readRecord.name && args.includes('t:late')) {
+            asked.resolve()
+            await goOn.promise
+          }
+          return reply
+        }
+      },
+    })
+    const handler = counting(({ tags, send }) => (tags('late'), send(200, `made ${handler.calls}`)))
+    const a = await start({ options: { store }, cache, handler })
+    const b = await start({ options: { store: slow }, cache, handler })
+    await a.get()
+    await a.tp.cache.invalidate({ tags: ['late'] })
+    const late = b.get()
+    await asked.promise
+    expect((await a.get()).text).toBe('made 2')
+    await until('it is stored', () => a.tp.cache.stats().stored === 2)
+    goOn.resolve()
+    expect((await late).text).toBe('made 2')
+    await a.tp.cache.invalidate({ tags: ['late'] })
+    expect((await a.get()).text).toBe('made 3')
   })
 
   test('a request that is refused before its turn leaves its lease to one of the others', async () => {

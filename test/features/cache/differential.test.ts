@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { beat, invalidate, openRecord, pruneRecord } from '../../../src/caching/record.ts'
+import { beat, fieldsOf, invalidate, openRecord, pruneRecord } from '../../../src/caching/record.ts'
 import { count, expire, fill, look, put, release } from '../../../src/caching/slot.ts'
 import { handClock } from '../../../src/clock.ts'
 import { MemoryStore } from '../../../src/store/memory.ts'
@@ -35,6 +35,8 @@ const tags = fc.uniqueArray(fc.constantFrom('t:a', 't:b', 'u:c', '*'), {
   minLength: 1,
   maxLength: 3,
 })
+/** Where an entry's making began, after the first moment. */
+const sequenceNo = fc.constantFrom(0, 50, 3_000, 3_050)
 const variant = fc.constantFrom(undefined, ':v1', ':v2', ':v3', ':v4')
 // Lives are long beside the clock's turns: keys do not expire by the test's clock in Redis.
 const life = fc.constantFrom(3_600_000, 7_200_000)
@@ -59,7 +61,15 @@ const step = fc.oneof(
     margin: fc.constantFrom(0, 2_000, 100_000),
   }),
   fc.record({ kind: fc.constant('beat' as const), turn }),
-  fc.record({ kind: fc.constant('look' as const), turn, token, force: fc.boolean(), variant }),
+  fc.record({
+    kind: fc.constant('look' as const),
+    turn,
+    token,
+    known: sequenceNo,
+    sought: tags,
+    joint: fc.boolean(),
+    variant,
+  }),
   fc.record({
     kind: fc.constant('fill' as const),
     turn,
@@ -68,6 +78,7 @@ const step = fc.oneof(
     variant,
     life,
     fresh: fc.integer({ min: -5_000, max: 20_000 }),
+    sequence: sequenceNo,
     odd: fc.constantFrom(false, false, false, true),
   }),
   fc.record({
@@ -123,12 +134,22 @@ function play(steps: Steps, id: string): { calls: Step[]; replies: Reply[] } {
         run(beat, [inv], ['c', 'id'], each.turn)
         break
       case 'look':
-        run(look, [key, lease], [each.token, 10_000, each.force ? '1' : ''], each.turn)
+        run(
+          look,
+          each.joint ? [key, lease, inv] : [key, lease],
+          [
+            each.token,
+            10_000,
+            each.known ? `["n0",${START + each.known},` : '',
+            ...(each.joint ? fieldsOf(each.sought) : []),
+          ],
+          each.turn,
+        )
         break
       case 'fill': {
         const body = each.odd
           ? 'not an entry'
-          : `TPC1${String(at + each.fresh).padStart(13, '0')}body`
+          : `TPC1${String(at + each.fresh).padStart(13, '0')}size["n0",${START + each.sequence},body`
         const keys = each.variant ? [key, lease, base, `${base}:ages`] : [key, lease]
         const more = each.variant ? ['marker', each.variant, 2] : []
         run(

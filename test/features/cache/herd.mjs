@@ -3,11 +3,11 @@ import { createServer } from 'node:http'
 import { once } from 'node:events'
 import { turnpike } from 'turnpike/node'
 
-const [url, delay] = process.argv.slice(2)
+const [url, delay, lockTtl] = process.argv.slice(2)
 const tp = turnpike({ redis: url, deadline: '2s', budget: '4s' })
 await tp.ready()
 let calls = 0
-const cache = tp.cache({ ttl: '1m', lockWait: '5s', lockTtl: '1s' })
+const cache = tp.cache({ ttl: '1m', lockWait: '5s', lockTtl })
 const server = createServer((req, res) => {
   cache(req, res, () => {
     calls++

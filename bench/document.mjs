@@ -44,7 +44,9 @@ export class Measured {
 function documentOf(measured) {
   const { machine } = measured.all
   const parts = [
-    prose('head.md').replace('{machine}', machineOf(machine, measured.nodes)),
+    prose('head.md')
+      .replace('{machine}', machineOf(machine, measured.nodes))
+      .replace('{load}', fixed(machine.load, 1)),
     '## The goals, and what was measured',
     ...targets(measured),
     prose('left.md'),

@@ -87,6 +87,7 @@ try {
       arch: arch(),
       redis: lab.redisVersion,
       tools: versionOf(tools),
+      load: loadavg()[0],
     }))
     writeDocument()
   }

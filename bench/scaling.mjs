@@ -15,7 +15,7 @@ import { fixed, median, print } from './table.mjs'
 import { allVariants } from './variants.mjs'
 
 const STACK = '70-stack-express5/pipeline-3'
-const NEAR_CACHE = '26-turnpike-near-cache'
+const NEAR_CACHE = 'cache-21-turnpike-near'
 const COUNTS = [1, 10_000, 1_000_000]
 const {
   nodes: [node],

@@ -3,6 +3,7 @@ import type { Budget } from './budget.ts'
 import { Breaker } from './breaker.ts'
 import { Latency } from './latency.ts'
 import { Readiness } from './readiness.ts'
+import type { Trouble } from './remedy.ts'
 
 /** What the guard needs of a client: ioredis's Redis and Cluster both have it. */
 export interface Guarded {
@@ -21,8 +22,8 @@ export interface GuardOptions {
   hungAfter: number
   /** Asks the server whether it is there. */
   probe(): Promise<unknown>
-  /** Which kind of error is this, and what does it say? Undefined: the command itself was wrong. */
-  classify(error: unknown): { uncertain: boolean; said: string } | undefined
+  /** Which kind of error is this? Undefined: the command itself was wrong. */
+  classify(error: unknown): Trouble | undefined
   onBreaker(state: 'open' | 'closed', reason: string | undefined): void
   onReplaced(): void
   /** What the caller of `name` is told of an error. */
@@ -163,9 +164,11 @@ export class Guard {
         const again = infrastructure ? undefined : recover?.(error)
         if (again) return this.#expect(again, answered, failed)
         this.#end(call, later)
-        if (!infrastructure) this.#breaker.good()
+        if (!infrastructure || infrastructure.isWell) this.#breaker.good()
         const told = infrastructure
-          ? this.#failed('error', error, infrastructure.uncertain, infrastructure.said)
+          ? infrastructure.isWell
+            ? new StoreUnavailable('error', false, error)
+            : this.#failed('error', error, infrastructure.uncertain, infrastructure.said)
           : error
         reject(this.#options.explain(told, name))
       }

@@ -83,6 +83,14 @@ export function discreet(error: unknown): string {
   )
 }
 
+/** Why a command could not be carried out. */
+export interface Trouble {
+  uncertain: boolean
+  said: string
+  /** The server is well: it is these keys that cannot be had now. */
+  isWell?: boolean
+}
+
 const CANNOT_SERVE =
   /^(LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|BUSY|OOM|MISCONF|UNBLOCKED|NOAUTH|WRONGPASS|NOGOODSLAVE|MOVED|ASK)\b/
 const NOT_SENT =
@@ -92,15 +100,16 @@ const NOT_SENT =
  * Did the server or the way to it fail, or was the command wrong? Undefined for the latter; those
  * must surface, not be taken for an outage.
  */
-export function classify(error: unknown): { uncertain: boolean; said: string } | undefined {
+export function classify(error: unknown): Trouble | undefined {
   const { name = '', message = '' } = (error ?? {}) as Partial<Error>
   if (name === 'ReplyError') {
     const away = CANNOT_SERVE.test(message) || message.startsWith('max number of clients')
     return away ? { uncertain: false, said: message } : undefined
   }
   if (error instanceof TypeError || error instanceof RangeError) return undefined
+  // A slot is on the move, and the command is for several of its keys: TRYAGAIN, again and again.
   if (message.startsWith('Too many Cluster redirections'))
-    return { uncertain: false, said: message }
+    return { uncertain: false, said: message, isWell: true }
   const sent = !NOT_SENT.test(message)
   return { uncertain: sent, said: sent ? message : 'the connection is lost' }
 }
@@ -118,7 +127,7 @@ export function explained(error: unknown, operation: string): unknown {
 }
 
 /** As `classify`, for a node of a Cluster: ioredis says "closed" of what it had sent, too. */
-export function classifyOnNode(error: unknown): { uncertain: boolean; said: string } | undefined {
+export function classifyOnNode(error: unknown): Trouble | undefined {
   const what = classify(error)
   const isClosed = (error as Partial<Error> | null)?.message === 'Connection is closed.'
   return what && isClosed ? { ...what, uncertain: true } : what

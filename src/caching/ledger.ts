@@ -1,5 +1,6 @@
 /** Invalidation by one sequence: O(1), free of races, and safe when its record is lost. */
 import { randomBytes } from 'node:crypto'
+import { isUnavailable } from '../errors.ts'
 import type { Emitter } from '../events.ts'
 import type { Budget } from '../store/budget.ts'
 import type { KeySpace } from '../store/keys.ts'
@@ -154,6 +155,8 @@ export class Ledger {
         ;[cursor = '0'] = await this.#store.run(pruneRecord, [this.key], [cursor, 500, MARGIN])
       } while (cursor !== '0')
     } catch (error) {
+      // While Redis is away nothing grows, and after the next thousand it is tried again.
+      if (isUnavailable(error)) return
       this.#events.emit('error', { feature: 'cache', name: 'prune', error })
     }
   }

@@ -2,57 +2,32 @@
  * The permissions that docs/store.md tells operators to grant: enough for everything, and not one
  * command too many.
  */
+import { readFileSync } from 'node:fs'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { turnpike } from '../../src/node.ts'
 import { startRedis, type RedisServer } from '../../src/testing.ts'
-import { useEverything } from '../support/acl-flow.ts'
+import { flows, useEverything } from '../support/acl-flow.ts'
 import { expectEveryKeyToExpire } from '../support/ttl.ts'
 import { until } from '../support/until.ts'
 
 /** Keys and channels of the prefix `shop`, with a version or without. */
 const OWN = '~shop[:~]* &shop[:~]*'
-const COMMANDS = [
-  // scripts, and their clock
-  'evalsha',
-  'eval',
-  'time',
-  // what the scripts do
-  'get',
-  'set',
-  'del',
-  'unlink',
-  'pttl',
-  'pexpire',
-  'hget',
-  'hset',
-  'hgetall',
-  'zadd',
-  'zrange',
-  'zremrangebyrank',
-  'zremrangebyscore',
-  // sessions
-  'mget',
-  'type',
-  'getrange',
-  'setrange',
-  'zcount',
-  'zrangebyscore',
-  'zrem',
-  // locks, semaphores, idempotency keys
-  'hmget',
-  'hkeys',
-  'zscore',
-  'zrank',
-  'zcard',
-  // resets that reach the deny caches of other processes
-  'publish',
-  'subscribe',
-  'unsubscribe',
-  // the ready check, health and warnings; the breaker's probe
-  'info',
-  'ping',
-]
-const MINIMUM = `${OWN} ${COMMANDS.map((command) => `+${command}`).join(' ')}`
+/** Commands by what needs them, as docs/store.md says. */
+const PUBLISHED = new Map(
+  [
+    ...readFileSync(new URL('../../docs/store.md', import.meta.url), 'utf8').matchAll(
+      /^\| (.+?) \| (\+evalsha .+|\+get .+) \|$/gm,
+    ),
+  ].map(([, what, commands]) => [what!, commands!.replaceAll('+', '').split(' ')]),
+)
+const COMMON = PUBLISHED.get('everything')!
+const SETS = Object.keys(flows)
+/** Only a breaker that is open sends the one; the other ends with the process. */
+const SELDOM = new Set(['ping', 'unsubscribe'])
+const ruleOf = (commands: readonly string[]): string =>
+  `${OWN} ${[...new Set(commands)].map((command) => `+${command}`).join(' ')}`
+const leastFor = (set: string): string => ruleOf([...COMMON, ...(PUBLISHED.get(set) ?? [])])
+const MINIMUM = ruleOf([...PUBLISHED.values()].flat())
 /** The same by category, for those who would rather not change it with each version. */
 const BY_CATEGORY = `${OWN} +@read +@write +@pubsub +@connection -@dangerous +eval +evalsha +time +info`
 
@@ -121,18 +96,33 @@ describe('the published permissions', () => {
     )
   })
 
-  it.each(COMMANDS.filter((command) => command !== 'ping' && command !== 'unsubscribe'))(
-    'do not contain %s in vain',
-    async (command) => {
-      const redis = await user(`${MINIMUM} -${command}`)
+  it('are listed for all there is', () => {
+    expect([...PUBLISHED.keys()]).toEqual(['everything', ...SETS])
+  })
+
+  describe.each(SETS)('for %s', (set) => {
+    const use = flows[set]!
+
+    it('are enough', async () => {
       await server.send('SCRIPT', 'FLUSH')
-      const outcome = await useEverything(redis, 'shop').catch((error: Error) => [error.message])
-      expect(outcome).not.toEqual([])
-      expect(await refused()).toContain(command)
-      // A script that is stopped half-way is not undone: without PEXPIRE it may leave what it has just set.
-      await server.send('FLUSHALL')
-    },
-  )
+      expect(await use(await user(leastFor(set)), 'shop')).toEqual([])
+      expect(await refused()).toEqual([])
+    })
+
+    const own = set === SETS[0] ? [...COMMON, ...PUBLISHED.get(set)!] : PUBLISHED.get(set)!
+    it.each(own.filter((command) => !SELDOM.has(command)))(
+      'do not contain %s in vain',
+      async (command) => {
+        const redis = await user(`${leastFor(set)} -${command}`)
+        await server.send('SCRIPT', 'FLUSH')
+        const outcome = await use(redis, 'shop').catch((error: Error) => [error.message])
+        expect(outcome).not.toEqual([])
+        expect(await refused()).toContain(command)
+        // A script that is stopped half-way is not undone: without PEXPIRE it may leave what it has just set.
+        await server.send('FLUSHALL')
+      },
+    )
+  })
 
   it('do not let turnpike leave its prefix', async () => {
     const redis = await user(MINIMUM)

@@ -71,6 +71,25 @@ export function encode(entry: Entry): Buffer {
 
 type Meta = [string, number, string[], string, number, number, number, number, number, unknown]
 
+/** What stood before a body, and the entry that it meant. */
+export interface Head {
+  readonly bytes: Buffer
+  readonly entry: Entry
+}
+
+/** The head of an entry that was read, by itself: it must not hold on to the body. */
+export const headOf = (bytes: Buffer, entry: Entry): Head => ({
+  bytes: Buffer.from(bytes.subarray(0, bytes.length - entry.body.length)),
+  entry: { ...entry, body: Buffer.alloc(0) },
+})
+
+/** The entry, if it has the same head as one that was read before: then there is nothing to parse. */
+export function decodeLike(bytes: Buffer, head: Head): Entry | undefined {
+  const { length } = head.bytes
+  if (bytes.length < length || head.bytes.compare(bytes, 0, length) !== 0) return undefined
+  return { ...head.entry, body: bytes.subarray(length) }
+}
+
 /** The entry that was written down, or undefined: of another version, broken, or no entry at all. */
 export function decode(bytes: Buffer): Entry | undefined {
   if (bytes.length < HEAD || bytes.toString('latin1', 0, MAGIC.length) !== MAGIC) return undefined

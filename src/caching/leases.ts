@@ -11,6 +11,9 @@ export class Leases {
   readonly channel: string
   readonly #store: Store
   readonly #waiting = new Map<string, Set<(outcome: Outcome) => void>>()
+  /** No other process has the same: one that counts on is a name no one else gives. */
+  readonly #name = randomBytes(9).toString('base64url')
+  #tokens = 0
   #hears = false
 
   constructor(store: Store, channel: string) {
@@ -20,7 +23,7 @@ export class Leases {
 
   /** A name for one attempt. */
   token(): string {
-    return randomBytes(9).toString('base64url')
+    return `${this.#name}${(++this.#tokens).toString(36)}`
   }
 
   /** What those who wait for `lease` are told. */

@@ -5,7 +5,16 @@ import type { Emitter } from '../events.ts'
 import type { Arg, Store } from '../store/store.ts'
 import type { Snapshot } from './validity.ts'
 import { BoundedMap } from './bounded.ts'
-import { beginningOf, decode, encode, lifeOf, type Entry } from './entry.ts'
+import {
+  beginningOf,
+  decode,
+  decodeLike,
+  encode,
+  headOf,
+  lifeOf,
+  type Entry,
+  type Head,
+} from './entry.ts'
 import { Flights } from './flights.ts'
 import { Leases } from './leases.ts'
 import { Ledger } from './ledger.ts'
@@ -54,6 +63,7 @@ const LEASES = ['none', 'ours', 'theirs', 'vain'] as const
 /** Variants of one resource. */
 const MOST_VARIANTS = 32
 const HINTS = 10_000
+const HEADS = 1_000
 
 export class Shelf {
   readonly store: Store
@@ -64,6 +74,8 @@ export class Shelf {
   readonly #ledgers = new Map<string | undefined, Ledger>()
   /** The tags that an entry bore last: asked for together with the entry. */
   readonly #hints = new BoundedMap<readonly string[]>(HINTS)
+  /** What was read last of entries that are read again and again. */
+  readonly #heads = new BoundedMap<Head>(HEADS)
   #near: NearCache | undefined
 
   constructor(store: Store, keys: KeySpace, events: Emitter) {
@@ -100,13 +112,16 @@ export class Shelf {
     place: Place,
     { token = '', leaseMs = 0, tags = [], invalid, budget }: LookOptions = {},
   ): Promise<Found> {
-    const wanted = [...new Set([...tags, ...(this.#hints.get(place.entry) ?? [])])]
+    const hints = this.#hints.get(place.entry) ?? []
+    const wanted = tags.every((tag) => hints.includes(tag))
+      ? hints
+      : [...new Set([...tags, ...hints])]
     const args = [token, leaseMs, invalid ? beginningOf(invalid) : '']
     const [bytes, state, now, read] = this.store.cluster
       ? await this.#apart(place, args, wanted, budget)
       : await this.#together(place, args, wanted, budget)
     let snapshot = read
-    const entry = bytes ? decode(bytes) : undefined
+    const entry = bytes ? this.#entryIn(place.entry, bytes) : undefined
     const missing = entry ? missingFrom(snapshot, entry.tags) : []
     // On a Cluster they are on two nodes: the record may have begun after it was read, and before the entry was.
     const isNewer = entry !== undefined && this.store.cluster && entry.nonce !== snapshot.nonce
@@ -156,6 +171,15 @@ export class Shelf {
     reading.catch(() => {})
     const [bytes, state, now] = (await looking) as [Buffer | null, number, number]
     return [bytes, state, now, await reading]
+  }
+
+  #entryIn(key: string, bytes: Buffer): Entry | undefined {
+    const head = this.#heads.get(key)
+    const known = head && decodeLike(bytes, head)
+    if (known) return known
+    const entry = decode(bytes)
+    if (entry) this.#heads.set(key, headOf(bytes, entry))
+    return entry
   }
 
   /** Store an entry and give the lease back. False if the lease was lost, where that matters. @throws TP_UNAVAILABLE */

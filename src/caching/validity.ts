@@ -62,11 +62,14 @@ export function validUntil(entry: Entry, snapshot: Snapshot, now: number): numbe
   const { nonce, sequence, everything, marks, globs } = snapshot
   // Another record: its predecessor was lost. A sequence from the future: a failover has turned it back.
   if (nonce !== entry.nonce || entry.sequence > sequence) return undefined
-  let until = Infinity
-  for (const mark of [everything, ...entry.tags.map((tag) => marks.get(tag))]) {
+  if (everything.hard > entry.sequence) return undefined
+  let soft = everything.soft > entry.sequence ? everything.soft : Infinity
+  for (const tag of entry.tags) {
+    const mark = marks.get(tag)
     if (mark === undefined || mark.hard > entry.sequence) return undefined
-    if (mark.soft > entry.sequence) until = Math.min(until, mark.soft, now)
+    if (mark.soft > entry.sequence && mark.soft < soft) soft = mark.soft
   }
+  const until = soft === Infinity ? soft : Math.min(soft, now)
   if (globs.some(({ glob, at }) => at > entry.sequence && matches(glob, entry.name)))
     return undefined
   return until

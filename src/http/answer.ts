@@ -7,10 +7,15 @@ import { withdraw } from './seal.ts'
 
 /** Answer on node's own response. @param raise hears of a body that breaks before anything was sent */
 export function answer(res: ServerResponse, reply: Reply, raise: (error: unknown) => void): void {
-  const { status, headers = {}, body = '', text } = reply
+  const { status, headers = {}, body = '', text, lines } = reply
+  const isEmpty = isBodiless(res.req.method, status)
+  if (lines !== undefined && text !== undefined && !isEmpty && isUntouched(res)) {
+    res.writeHead(status, lines)
+    res.end(text, 'latin1')
+    return
+  }
   res.statusCode = status
   addFields(res, headers)
-  const isEmpty = isBodiless(res.req.method, status)
   if (!(body instanceof Readable)) {
     const isLengthKnown = reply.body !== undefined || !isEmpty
     if (isLengthKnown && status !== 204 && status !== 304 && !res.hasHeader('content-length')) {
@@ -34,4 +39,10 @@ export function answer(res: ServerResponse, reply: Reply, raise: (error: unknown
   onEnd(res, () => body.destroy())
   if (isEmpty) res.end()
   else body.pipe(res)
+}
+
+/** Has nobody set a field, or put a method of his own in the place of node's? */
+function isUntouched(res: ServerResponse): boolean {
+  const { writeHead, end } = ServerResponse.prototype
+  return res.writeHead === writeHead && res.end === end && res.getHeaderNames().length === 0
 }

@@ -48,6 +48,8 @@ export interface Reply {
   body?: string | Buffer | Readable
   /** The bytes of `body` once more, as Latin-1: node sends a head and a text in one piece. */
   text?: string | undefined
+  /** With `text`: `headers` and Content-Length once more, as `writeHead` takes them where nobody has set a field. */
+  lines?: string[] | undefined
 }
 
 /** A response as it was at the place where it was looked at. */

@@ -56,6 +56,13 @@ function takes(form: Form, accepts: string | undefined): boolean {
   return form.isTaken
 }
 
+/** The fields as `writeHead` takes them, if each is one line. */
+function linesOf(headers: Headers, length: number): string[] | undefined {
+  const fields = Object.entries(headers)
+  if (fields.some(([, value]) => typeof value !== 'string')) return undefined
+  return [...(fields as [string, string][]).flat(), 'Content-Length', String(length)]
+}
+
 /** The longest that -ln(1 - Math.random()) can be. */
 const FARTHEST = 37
 
@@ -115,7 +122,8 @@ export function nearby<Native>(mount: Mount<Native>): Nearby {
       form.age = age
       form.ttl = ttl
       form.detail = detail
-      form.reply = { ...whole, headers: { ...whole.headers, ...added() }, text }
+      const headers = { ...whole.headers, ...added() }
+      form.reply = { ...whole, headers, text, lines: linesOf(headers, entry.body.length) }
     }
     return { reply: form.reply }
   }

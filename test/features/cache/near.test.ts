@@ -7,6 +7,7 @@ import { Redis } from 'ioredis'
 import { turnpike } from '../../../src/node.ts'
 import { startRedis, type RedisServer } from '../../../src/testing.ts'
 import { startFaultProxy, type FaultProxy } from '../../support/fault-proxy.ts'
+import { watchStarvation } from '../../support/starvation.ts'
 import { until } from '../../support/until.ts'
 import { counting, kinds, statusOf, type App, type Kind } from './support.ts'
 
@@ -125,7 +126,7 @@ describe('coherence', () => {
       `eviction after the acknowledgement: p50 ${at(0.5)} ms, p99 ${at(0.99)} ms, most ${at(1)} ms`,
     )
     expect(all.length).toBe(10_000)
-    expect(near).toBeGreaterThan(1000)
+    expect(near).toBeGreaterThan(100)
     expect(last.map(([, , value]) => value)).toEqual(last.map(() => 10_000 / things))
     // The longest that this machine may keep one of the three processes from running.
     expect(all.at(-1)).toBeLessThan(500)
@@ -155,6 +156,7 @@ describe('coherence', () => {
     const { app, other, set } = await warmed(onNode, proxy, 'half')
     set('new')
     proxy.set({ mode: 'stall' })
+    const lost = watchStarvation()
     const began = performance.now()
     await other.cache.invalidate({ tags: ['a'] })
     let served = 0
@@ -163,10 +165,10 @@ describe('coherence', () => {
       async () => {
         const at = performance.now()
         if ((await app.get()).text === 'new') return true
-        served = at - began
+        served = at - began - lost()
         return false
       },
-      5000,
+      10_000,
     )
     console.log(`near cache: on a half-open connection served for ${served.toFixed(0)} ms`)
     // 1 s and 500 ms, and whatever a busy machine adds to two timers.

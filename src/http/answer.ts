@@ -5,6 +5,9 @@ import { isBodiless } from './fields.ts'
 import { addFields, onEnd } from './response.ts'
 import { withdraw } from './seal.ts'
 
+/** Bytes that are cheaper to copy into a text, which is sent with the head, than to be sent beside it. */
+const SHORT = 16_384
+
 /** Answer on node's own response. @param raise hears of a body that breaks before anything was sent */
 export function answer(res: ServerResponse, reply: Reply, raise: (error: unknown) => void): void {
   const { status, headers = {}, body = '', text, lines } = reply
@@ -23,7 +26,10 @@ export function answer(res: ServerResponse, reply: Reply, raise: (error: unknown
     }
     if (isEmpty) res.end()
     // Whoever has put an `end` of his own there may not know of encodings.
-    else if (text !== undefined && res.end === ServerResponse.prototype.end) res.end(text, 'latin1')
+    else if (res.end !== ServerResponse.prototype.end) res.end(body)
+    else if (text !== undefined) res.end(text, 'latin1')
+    else if (Buffer.isBuffer(body) && body.length <= SHORT)
+      res.end(body.toString('latin1'), 'latin1')
     else res.end(body)
     return
   }

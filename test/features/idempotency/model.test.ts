@@ -1,0 +1,177 @@
+/** Random lives of requests under one key, against what a reader of docs/idempotency.md would expect. */
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import type { Ground } from '../../../src/features/ground.ts'
+import { IdempotencyEngine, type Outcome } from '../../../src/features/idempotency/engine.ts'
+import type { Run } from '../../../src/features/idempotency/run.ts'
+import { foundation } from '../../../src/foundation.ts'
+import { Budget } from '../../../src/store/budget.ts'
+import { testStore } from '../../../src/testing.ts'
+
+const LEASE = 30_000
+const TTL = 100_000
+
+/** What is known of an attempt. */
+interface Attempt {
+  run: Run
+  print: string
+  number: number
+  /** When its lease ends unless it is renewed, and when it is to be renewed. */
+  until: number
+  due: number
+  alive: boolean
+  ended: boolean
+}
+
+/** What is kept under the key. */
+interface Kept {
+  print: string
+  ends: number
+  attempt: Attempt
+  answer: string | undefined
+}
+
+class Model {
+  now = 0
+  kept: Kept | undefined
+  attempts: Attempt[] = []
+  lastToken = 0
+
+  live(): Kept | undefined {
+    return this.kept && this.kept.ends > this.now ? this.kept : undefined
+  }
+
+  /** What the next request with the key is told. */
+  expected(print: string): Outcome['kind'] {
+    const kept = this.live()
+    if (!kept) return 'run'
+    if (kept.print !== print) return 'mismatch'
+    if (kept.answer !== undefined) return 'answered'
+    return kept.attempt.until > this.now ? 'running' : 'run'
+  }
+
+  turn(ms: number): void {
+    this.now += ms
+    for (const attempt of this.attempts) {
+      if (!attempt.alive || attempt.ended || this.now < attempt.due) continue
+      const kept = this.live()
+      const isOwn = kept?.attempt === attempt && kept.answer === undefined
+      if (this.now >= attempt.until || !isOwn) {
+        attempt.alive = false
+      } else {
+        attempt.until = this.now + LEASE
+        attempt.due = this.now + LEASE / 3
+        kept.ends = this.now + TTL
+      }
+    }
+  }
+}
+
+const step = fc.oneof(
+  {
+    weight: 4,
+    arbitrary: fc.record({ do: fc.constant('begin'), which: fc.constantFrom(0, 0, 0, 1) }),
+  },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      do: fc.constantFrom('complete', 'release', 'crash'),
+      which: fc.nat({ max: 7 }),
+    }),
+  },
+  {
+    weight: 5,
+    arbitrary: fc.record({
+      do: fc.constant('turn'),
+      which: fc.constantFrom(1, 9_999, 10_000, 15_000, 29_999, 30_000, 99_999, 100_001),
+    }),
+  },
+)
+
+test('any order of requests, answers, failures, crashes and waits: one at work, one answer, tokens grow', async () => {
+  const seen = new Map<string, number>()
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(step, { minLength: 5, maxLength: 40, size: 'max' }),
+      async (steps) => {
+        const store = testStore()
+        const ground = foundation({ store }).ground('idempotency') as Ground
+        const engine = new IdempotencyEngine(ground, {
+          name: 'model',
+          ttl: TTL,
+          lease: LEASE,
+          longest: Number.MAX_SAFE_INTEGER,
+          onCrash: 'rerun',
+        })
+        const model = new Model()
+        for (const { do: what, which } of steps) {
+          if (what === 'turn') {
+            model.turn(which)
+            await store.advance(which)
+          } else if (what === 'begin') {
+            const print = `print ${which}`
+            const expected = model.expected(print)
+            const before = model.live()
+            const outcome = await engine.begin('tag', print, {
+              wait: 0,
+              signal: undefined,
+              budget: new Budget(1000),
+            })
+            seen.set(outcome.kind, (seen.get(outcome.kind) ?? 0) + 1)
+            expect(outcome.kind).toBe(expected)
+            if (outcome.kind === 'running')
+              expect(outcome.leftMs).toBe(before!.attempt.until - model.now)
+            if (outcome.kind === 'answered')
+              expect(String(outcome.answer.body)).toBe(before!.answer)
+            if (outcome.kind !== 'run') continue
+            const { run } = outcome
+            const number = (before?.attempt.number ?? 0) + 1
+            expect(run.attempt).toBe(number)
+            // A key that was given back begins anew, by Redis's microseconds; this clock may stand still.
+            expect(run.token).toBeGreaterThanOrEqual(model.lastToken + (before ? 1 : 0))
+            model.lastToken = run.token
+            const attempt: Attempt = {
+              run,
+              print,
+              number,
+              until: model.now + LEASE,
+              due: model.now + LEASE / 3,
+              alive: true,
+              ended: false,
+            }
+            model.attempts.push(attempt)
+            model.kept = { print, ends: model.now + TTL, attempt, answer: undefined }
+          } else {
+            const attempt = model.attempts.filter(({ ended }) => !ended)[which]
+            if (!attempt) continue
+            const kept = model.live()
+            const isOwn = kept?.attempt === attempt
+            if (what === 'crash') {
+              attempt.alive = false
+              attempt.run.lease.end()
+            } else if (what === 'release') {
+              attempt.ended = true
+              await attempt.run.release()
+              if (isOwn) model.kept = undefined
+            } else {
+              attempt.ended = true
+              const answer = `answer ${attempt.run.token}`
+              const done = attempt.run.complete(201, {}, Buffer.from(answer))
+              if (kept && !isOwn) {
+                await expect(done).rejects.toMatchObject({ code: 'TP_IDEMPOTENCY_LOST' })
+              } else {
+                await done
+                const { print } = attempt
+                model.kept = { print, ends: model.now + TTL, attempt, answer }
+              }
+            }
+          }
+        }
+        for (const { run } of model.attempts) run.lease.end()
+      },
+    ),
+    { numRuns: 300 },
+  )
+  for (const kind of ['run', 'running', 'answered', 'mismatch'])
+    expect(seen.get(kind), kind).toBeGreaterThan(0)
+})

@@ -8,7 +8,7 @@ import { data } from './features/data/index.ts'
 import type { Ground } from './features/ground.ts'
 import { health } from './features/health/index.ts'
 import { idempotency } from './features/idempotency/index.ts'
-import { locking } from './features/lock/index.ts'
+import { locking, locksOf } from './features/lock/index.ts'
 import {
   keyHelpers,
   limits,
@@ -81,7 +81,12 @@ function kit<Native, Middleware extends object>(
     forTenant(id) {
       if (typeof id !== 'string') throw optionError('tp.forTenant()', 'id', id, 'a text')
       const theirs: Ground = { ...limiting, keys: within(limiting.keys, id), tenant: undefined }
-      return { limiter: (name, given) => namedLimiter(theirs, name, given), limits: limits(theirs) }
+      return {
+        limiter: (name, given) => namedLimiter(theirs, name, given),
+        limits: limits(theirs),
+        ...locksOf(locks.locks, id),
+        semaphore: (name, given) => places.semaphores.semaphore(name, { ...given, tenant: id }),
+      }
     },
     edge(app) {
       if (typeof app !== 'function')

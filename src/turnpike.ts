@@ -6,12 +6,14 @@ import type { Data } from './features/data/options.ts'
 import type { HealthOptions } from './features/health/index.ts'
 import type { IdempotencyOptions } from './features/idempotency/options.ts'
 import type { Locking } from './features/lock/index.ts'
+import type { TenantLocks } from './features/lock/tenant.ts'
 import type { KeyHelpers } from './features/rate-limit/keys.ts'
 import type { Limiter, WaitingLimiter } from './features/rate-limit/limiter.ts'
 import type { Limits } from './features/rate-limit/limits.ts'
 import type { LoginGuard, LoginGuardOptions } from './features/rate-limit/login-guard.ts'
 import type { LimiterOptions, RateLimitOptions } from './features/rate-limit/options.ts'
 import type { Semaphores } from './features/semaphore/index.ts'
+import type { Semaphore, SemaphoreOptions } from './features/semaphore/options.ts'
 import type { SessionControl } from './features/session/control.ts'
 import type { Sessions } from './features/session/index.ts'
 import type { Adapter } from './http/adapter.ts'
@@ -57,11 +59,13 @@ export interface TurnpikeOptions<Native> {
 }
 
 /** What helpers outside a request offer for one tenant. */
-export interface TenantKit {
+export interface TenantKit extends TenantLocks {
   /** As `tp.limiter()`, for this tenant. */
   limiter(name: string, options: LimiterOptions): WaitingLimiter
   /** As `tp.limits`, for this tenant. */
   readonly limits: Limits
+  /** As `tp.semaphore()`, for this tenant. */
+  semaphore(name: string, options: SemaphoreOptions): Semaphore
 }
 
 /** One configured instance: it owns the connections, the prefix, the events and their end. */

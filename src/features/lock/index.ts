@@ -219,3 +219,5 @@ function namesOf(given: string | readonly string[], where: string): string[] {
   }
   return [...new Set(names as string[])].sort()
 }
+
+export { locksOf } from './tenant.ts'

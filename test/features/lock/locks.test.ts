@@ -50,6 +50,28 @@ describe.each(engines)('locks on the $name engine', ({ open, server }) => {
     expect(events).toEqual(['acquired', 'refused'])
   })
 
+  test('tenants do not collide: locks, work done once and semaphores of one name are each their own', async () => {
+    const { tp, other } = kit()
+    const [acme, globex] = [tp.forTenant('acme'), other.forTenant('globex')]
+    const held = await acme.lock.acquire('a')
+    expect(await globex.lock('a', {}, () => 'free')).toBe('free')
+    expect(await tp.lock('a', {}, () => 'nobody’s')).toBe('nobody’s')
+    await expect(other.forTenant('acme').lock.acquire('a')).rejects.toMatchObject({
+      code: 'TP_LOCKED',
+    })
+    await held.release()
+
+    expect((await acme.once('job', '1h', () => 1)).ran).toBe(true)
+    expect((await acme.once('job', '1h', () => 1)).ran).toBe(false)
+    expect((await globex.once('job', '1h', () => 1)).ran).toBe(true)
+
+    const place = await acme.semaphore('s', { limit: 1 }).acquire()
+    expect(await globex.semaphore('s', { limit: 1 }).using(() => 'in')).toBe('in')
+    expect(await other.forTenant('acme').semaphore('s', { limit: 1 }).count()).toBe(1)
+    expect(await globex.semaphore('s', { limit: 1 }).count()).toBe(0)
+    await place.release()
+  })
+
   test('the work is done under the lock, which is given back whatever it comes to', async () => {
     const { tp, other } = kit()
     await expect(

@@ -52,7 +52,11 @@ export class DataEngine {
     const near = this.#settings.near > 0 ? this.#shelf.near(this.#settings.near) : undefined
     const kept = near?.look(place)
     if (kept) return kept
-    const found = await this.#shelf.look(place, { token, leaseMs, tags: this.#own(key) })
+    const wish = { token, leaseMs, tags: this.#own(key) }
+    let found = await this.#shelf.look(place, wish)
+    // Invalidated while it was fresh, by what Redis was not asked for: it gave no lease.
+    if (token !== '' && found.entry && found.lease === 'none' && !isFresh(found))
+      found = await this.#shelf.look(place, { ...wish, invalid: found.entry })
     if (near && isFresh(found)) near.keep(place, found)
     return found
   }

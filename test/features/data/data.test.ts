@@ -132,6 +132,21 @@ describe.each(bothEngines())('tp.data on the $name engine', ({ open, server }) =
     },
   )
 
+  test('what was fresh when it was invalidated is kept again once it is loaded', async () => {
+    const { data, make } = kit()
+    const other = make().data
+    let loads = 0
+    const get = (from: typeof data) =>
+      from.getOrFetch('thing:1', () => ++loads, { tags: ['thing'], ttl: '1h' })
+    await get(other)
+    await expect.poll(() => other.exists('thing:1')).toBe(true)
+    await other.invalidate({ tags: ['thing'] })
+    // This process has never seen the tag.
+    expect(await get(data)).toBe(2)
+    await expect.poll(() => data.get('thing:1')).toBe(2)
+    expect([await get(data), await get(other)]).toEqual([2, 2])
+  })
+
   test('an old value is given while it is loaded anew, and when the loader throws', async () => {
     const { data, advance } = kit()
     let n = 0

@@ -12,8 +12,14 @@ export interface Faults {
   mode: 'ok' | 'refuse' | 'stall' | 'stallDown'
   /** Milliseconds that each way takes longer. */
   latency: number
+  /** Up to so many ms more, another number for each piece; pieces keep their order. */
+  jitter: number
   /** Bytes a second, each way; 0: as many as come. */
   bandwidth: number
+  /** Which part of the server's pieces, from 0 to 1, is lost with its connection (RST). */
+  drops: number
+  /** Which part of the server's pieces has one bit turned. */
+  corrupts: number
 }
 
 /** What went from the clients to the server since the start, or since `forget()`. */
@@ -35,6 +41,8 @@ export interface FaultProxy extends AsyncDisposable {
   readonly url: string
   readonly traffic: Traffic
   set(faults: Partial<Faults>): void
+  /** No more faults. */
+  heal(): void
   /** Break all connections off (RST). What was kept is lost. */
   reset(): void
   /** Leave the connections of now half-open for ever: no byte, no FIN. New ones are as usual. */
@@ -51,6 +59,14 @@ interface Link {
 }
 
 const HOST = '127.0.0.1'
+const HEALTHY: Faults = {
+  mode: 'ok',
+  latency: 0,
+  jitter: 0,
+  bandwidth: 0,
+  drops: 0,
+  corrupts: 0,
+}
 const nothing = (): Traffic => ({
   connections: 0,
   writes: 0,
@@ -61,7 +77,7 @@ const nothing = (): Traffic => ({
 
 /** A proxy in front of the server at `target`, a port of 127.0.0.1. */
 export async function startFaultProxy(target: number): Promise<FaultProxy> {
-  const faults: Faults = { mode: 'ok', latency: 0, bandwidth: 0 }
+  const faults: Faults = { ...HEALTHY }
   const links = new Set<Link>()
   let traffic = nothing()
   let wake: () => void = () => {}
@@ -75,17 +91,21 @@ export async function startFaultProxy(target: number): Promise<FaultProxy> {
     const [from, to] = up ? [link.client, link.server] : [link.server, link.client]
     let before = Promise.resolve()
     const inTurn = (deliver: () => void, bytes: number): void => {
-      const due = performance.now() + faults.latency
+      const due = performance.now() + faults.latency + Math.random() * faults.jitter
       before = before.then(async () => {
         await sleep(due - performance.now())
-        if (faults.bandwidth > 0) await sleep((bytes / faults.bandwidth) * 1000)
+        // What the line still holds when it is healed comes at once.
+        if (faults.bandwidth > 0)
+          await Promise.race([sleep((bytes / faults.bandwidth) * 1000), change])
         while (holds(link, up) && links.has(link)) await change
         if (!to.destroyed) deliver()
       })
     }
     from.on('data', (piece) => {
       heard(piece)
-      inTurn(() => to.write(piece), piece.length)
+      if (!up && Math.random() < faults.drops) return cut(link)
+      const sent = !up && Math.random() < faults.corrupts ? corrupted(piece) : piece
+      inTurn(() => to.write(sent), sent.length)
     })
     from.on('end', () => inTurn(() => to.end(), 0))
     from.on('error', () => {})
@@ -129,13 +149,15 @@ export async function startFaultProxy(target: number): Promise<FaultProxy> {
   await once(listener, 'listening')
   const { port } = listener.address() as AddressInfo
 
-  function reset(): void {
-    for (const link of links) {
-      links.delete(link)
-      link.client.resetAndDestroy()
-      link.server.resetAndDestroy()
-    }
+  function cut(link: Link): void {
+    links.delete(link)
+    link.client.resetAndDestroy()
+    link.server.resetAndDestroy()
     changed()
+  }
+
+  function reset(): void {
+    for (const link of links) cut(link)
   }
 
   async function close(): Promise<void> {
@@ -154,6 +176,10 @@ export async function startFaultProxy(target: number): Promise<FaultProxy> {
       Object.assign(faults, wanted)
       changed()
     },
+    heal() {
+      Object.assign(faults, HEALTHY)
+      changed()
+    },
     reset,
     strand() {
       for (const link of links) link.stranded = true
@@ -166,4 +192,12 @@ export async function startFaultProxy(target: number): Promise<FaultProxy> {
 
 function sleep(ms: number): Promise<void> | undefined {
   return ms > 0 ? new Promise((resolve) => setTimeout(resolve, ms)) : undefined
+}
+
+/** The same bytes, but for one bit. */
+function corrupted(piece: Buffer): Buffer {
+  const bytes = Buffer.from(piece)
+  const at = Math.floor(Math.random() * bytes.length)
+  bytes[at] = bytes[at]! ^ (1 << Math.floor(Math.random() * 8))
+  return bytes
 }

@@ -90,7 +90,7 @@ export class IdempotencyEngine {
   ): Promise<Outcome> {
     const owner = `${this.#process}.${(++this.#count).toString(36)}`
     const key = this.ground.keys.key('idempotency', tag)
-    const claim = { tag, key, owner, fingerprint, since: 0 }
+    const claim = { tag, key, owner, fingerprint, since: 0, budget }
     // The wait was promised; only the first question is on the request's budget.
     return this.#ask(claim, '', budget).then(
       (outcome) =>
@@ -195,6 +195,8 @@ export interface Claim {
   fingerprint: string
   /** When it was asked for, by `store.steady()`. */
   since: number
+  /** What the request may wait for Redis. */
+  readonly budget: Budget
 }
 
 /** What the steps of earlier attempts came to, by name. */

@@ -1,5 +1,6 @@
 /** One attempt at a request. */
 import { isUnavailable, TurnpikeError } from '../../errors.ts'
+import type { Budget } from '../../store/budget.ts'
 import { Lease, persist, type Persistence } from '../lease.ts'
 import { complete } from './complete.ts'
 import type { Claim, IdempotencyEngine } from './engine.ts'
@@ -105,14 +106,14 @@ export class Run {
 
   #complete(status: number, headers: AnswerHeaders, body: Buffer | undefined): Promise<void> {
     const { store } = this.#engine.ground
-    const { key, owner, fingerprint } = this.#claim
+    const { key, owner, fingerprint, budget } = this.#claim
     const head = headText(status, headers)
     const ttl = String(this.#engine.options.ttl)
     const args = [owner, fingerprint, ttl, body ? 'c' : 'm', head, body ?? '']
-    const write = (): Promise<number> => store.run(complete, [key], args)
+    const write = (within?: Budget): Promise<number> => store.run(complete, [key], args, within)
     const wasLost = this.lease.isLost
     this.lease.end()
-    return write().then(
+    return write(budget).then(
       (written) => {
         if (written !== 1) throw this.#lost()
         this.#tell('stored')
@@ -122,7 +123,7 @@ export class Run {
         // Nobody can say whether another attempt has begun.
         if (wasLost) throw this.#lost()
         this.#tell('pending')
-        void persist(write, this.#persistence()).then((written) => {
+        void persist(() => write(), this.#persistence()).then((written) => {
           if (written === undefined) this.#tell('unstored')
           else this.#tell(written === 1 ? 'stored' : 'lost')
         })
@@ -138,14 +139,14 @@ export class Run {
 
   async #release(): Promise<void> {
     const { store } = this.#engine.ground
-    const { key, owner } = this.#claim
-    const write = (): Promise<number> => store.run(release, [key], [owner])
+    const { key, owner, budget } = this.#claim
+    const write = (within?: Budget): Promise<number> => store.run(release, [key], [owner], within)
     this.lease.end()
     try {
-      await write()
+      await write(budget)
     } catch (error) {
       if (!isUnavailable(error)) throw error
-      void persist(write, this.#persistence())
+      void persist(() => write(), this.#persistence())
     }
     this.#tell('released')
   }

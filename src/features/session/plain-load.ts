@@ -27,6 +27,7 @@ export const plainTouch: Operation<number> = operation({
 /** Removes a value in connect-redis's form. Replies 1, or 0 if it was not there. */
 export const plainDestroy: Operation<number> = operation({
   name: 'session.plainDestroy',
+  punctual: true,
   command: 'UNLINK',
   memory: (database, [session]) => (database.delete(session!) ? 1 : 0),
 })

@@ -8,6 +8,7 @@ export const sha1 = (text: string): string => createHash('sha1').update(text).di
 /** Stores a value in connect-redis's form: compare-and-set. Keys, arguments and reply: see plain-save.lua. */
 export const plainSave: Operation<Reply[]> = operation<Reply[]>({
   name: 'session.plainSave',
+  punctual: true,
   lua,
   memory(database, [session], [base, ttl, value], now) {
     if (base !== '') {

@@ -11,6 +11,7 @@ const MOST_SWEPT = 100
  */
 export const save: Operation<Reply[]> = operation<Reply[]>({
   name: 'session.save',
+  punctual: true,
   lua,
   memory(database, keys, args, now) {
     const [session, index, bar] = keys as [string, string, string]

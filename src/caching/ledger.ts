@@ -15,6 +15,8 @@ const MARGIN = 3_600_000
 /** Beyond so many fields a record begins anew: everything is invalid, and its memory is bounded. */
 const MOST_FIELDS = 100_000
 const PRUNE_EVERY = 1_000
+/** Between attempts to tell Redis of an invalidation, in ms: so long other processes may serve what it hits after an outage. */
+const LONGEST_PAUSE = 1_000
 
 export type Mode = 'hard' | 'soft' | 'glob'
 
@@ -133,7 +135,7 @@ export class Ledger {
   /** Tell Redis what it was not told, until it listens. */
   async #retry(): Promise<void> {
     this.#retrying = true
-    for (let pause = 50; this.#owed.length > 0; pause = Math.min(pause * 2, 5000)) {
+    for (let pause = 50; this.#owed.length > 0; pause = Math.min(pause * 2, LONGEST_PAUSE)) {
       await this.#store.sleep(pause, undefined, true)
       if (this.#store.unavailable()?.reason === 'closed') break
       try {

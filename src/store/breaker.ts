@@ -57,6 +57,8 @@ export class Breaker {
   hurry(): void {
     if (this.state !== 'open') return
     clearTimeout(this.#timer)
+    // Should this probe fail, the next one does not wait as long as after a long outage.
+    this.#probes = 0
     void this.#probe()
   }
 

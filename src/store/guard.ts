@@ -1,6 +1,7 @@
 import { isUnavailable, StoreUnavailable, type UnavailableReason } from '../errors.ts'
 import type { Budget } from './budget.ts'
 import { Breaker } from './breaker.ts'
+import { Debt } from './debt.ts'
 import { Latency } from './latency.ts'
 import { Readiness } from './readiness.ts'
 import type { Trouble } from './remedy.ts'
@@ -59,9 +60,7 @@ export class Guard {
   readonly #breaker: Breaker
   readonly #calls = new Set<Call>()
   readonly #readiness: Readiness
-  /** Commands sent and not answered, given-up ones included; and since when an answer is owed. */
-  #owed = 0
-  #owedSince = 0
+  readonly #debt = new Debt()
   #sweeper: NodeJS.Timeout | undefined
   #sweepAt = 0
   #closed = false
@@ -150,7 +149,7 @@ export class Guard {
       const call: Call = { until: now + ms, sent: now, budget, spared: false, reject }
       const answered = (answer: Answer): void => {
         const later = performance.now()
-        this.#answered(later)
+        this.#debt.settle(later)
         if (!this.#end(call, later)) return
         this.latency.add(later - call.sent, later)
         this.#breaker.good()
@@ -159,10 +158,11 @@ export class Guard {
       const failed = (error: unknown): void => {
         const later = performance.now()
         const infrastructure = this.#options.classify(error)
-        this.#answered(infrastructure ? this.#owedSince : later)
+        if (infrastructure) this.#debt.writeOff()
+        else this.#debt.settle(later)
         if (!this.#calls.has(call)) return
         const again = infrastructure ? undefined : recover?.(error)
-        if (again) return this.#expect(again, answered, failed)
+        if (again) return this.#expect(again, later, answered, failed)
         this.#end(call, later)
         if (!infrastructure || infrastructure.isWell) this.#breaker.good()
         const told = infrastructure
@@ -176,7 +176,7 @@ export class Guard {
       budget?.begin(now)
       if (!this.#sweeper) this.#sweepSoon(now)
       try {
-        this.#expect(send(), answered, failed)
+        this.#expect(send(), now, answered, failed)
       } catch (error) {
         this.#end(call, now)
         reject(error)
@@ -186,16 +186,12 @@ export class Guard {
 
   #expect<Answer>(
     promise: Promise<Answer>,
+    now: number,
     answered: (answer: Answer) => void,
     failed: (error: unknown) => void,
   ): void {
-    if (this.#owed++ === 0) this.#owedSince = performance.now()
+    this.#debt.incur(now)
     promise.then(answered, failed)
-  }
-
-  /** One answer less is owed; if others still are, then since `since`. */
-  #answered(since: number): void {
-    this.#owedSince = --this.#owed === 0 ? 0 : since
   }
 
   /** Take a call off the list; false if it had been given up. */
@@ -256,27 +252,30 @@ export class Guard {
           this.#end(call, now)
           call.reject(this.#failed('deadline', new Error('no answer within the deadline'), true))
         }
-        this.#replaceIfHung(now)
+        if (this.#debt.isOverdue(now, this.#options.hungAfter)) this.#replace(now)
       }),
     )
   }
 
-  #replaceIfHung(now: number): void {
-    if (this.#client.status !== 'ready' || this.#owedSince === 0) return
-    if (now - this.#owedSince < this.#options.hungAfter) return
-    this.#owedSince = now
+  #replace(now: number): void {
+    if (this.#client.status !== 'ready') return
+    this.#debt.forgive(now)
     this.#options.onReplaced()
     this.#client.disconnect(true)
   }
 
   async #probe(): Promise<void> {
+    const now = performance.now()
+    // While the breaker is open nothing is sent. An answer that is still owed will not come, or only with that
+    // of the next command, and so on for ever: what the connection delivers is out of step.
+    if (this.#debt.isStranded(now, this.#options.deadline)) this.#replace(now)
     if (this.#client.status !== 'ready') throw new Error(`the connection is ${this.#client.status}`)
     try {
       await this.#race(
         'probe',
         this.#options.probe,
         undefined,
-        performance.now(),
+        now,
         this.#options.deadline,
         undefined,
       )
@@ -292,7 +291,7 @@ export class Guard {
   }
 
   readonly #onReady = (): void => {
-    this.#owedSince = 0
+    this.#debt.forgive(performance.now())
     this.#readiness.ready()
     this.#breaker.hurry()
   }

@@ -43,6 +43,8 @@ const HARDENED = {
   autoResubscribe: false,
   enableAutoPipelining: false,
   connectTimeout: 1000,
+  // A server that loads its data tells how long that may take; it is asked again all the same.
+  maxLoadingRetryTime: 250,
   // An idle connection that went half-open (a subscription's, above all) is found out within 20 s.
   keepAlive: 10_000,
   // A connection that hangs does not answer the farewell either, and is in the next one's way.
@@ -214,6 +216,32 @@ export function unref(client: Redis | Cluster): void {
 export function unrefRetry(client: Client): void {
   const { reconnectTimeout } = client as unknown as { reconnectTimeout?: NodeJS.Timeout | null }
   reconnectTimeout?.unref?.()
+}
+
+/** More replies than one read of a socket can hold. */
+const MOST_SURPLUS = 20_000
+
+/**
+ * A reply that no command waits for means that the stream is out of step, and that others have been given to the
+ * wrong commands: the connection is of no use any more. ioredis would go on with it, and throw where nobody can
+ * catch it.
+ */
+export function dropWhenOutOfStep(client: NodeClient): void {
+  const { commandQueue: queue, stream } = client as unknown as {
+    commandQueue: { shift(): unknown }
+    stream: { destroy(): void }
+  }
+  const ignore = (): void => {}
+  const nobody = { command: { name: 'nobody', args: [], resolve: ignore, reject: ignore } }
+  const shift = Object.getPrototypeOf(queue).shift as () => unknown
+  // ioredis also empties the queue by shifting until there is nothing: it must come to an end.
+  let left = MOST_SURPLUS
+  queue.shift = () => {
+    const next = shift.call(queue)
+    if (next !== undefined || left-- <= 0) return next
+    stream.destroy()
+    return nobody
+  }
 }
 
 /** What kind of installation a client talks to. */

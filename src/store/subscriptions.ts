@@ -47,8 +47,10 @@ export class Subscriptions {
     client.on('close', () => {
       for (const lost of this.#lost) lost()
     })
-    client.on('message', (channel: string, message: string) => {
-      for (const hear of this.#channels.get(channel) ?? []) hear(message)
+    // 'message' would have ioredis throw, where nobody can catch it, at a message that arrived corrupted.
+    client.on('messageBuffer', (channel?: Buffer, message?: Buffer) => {
+      if (!message) return
+      for (const hear of this.#channels.get(String(channel)) ?? []) hear(String(message))
     })
     if (client.status === 'ready') this.#subscribe(client, [...this.#channels.keys()])
   }

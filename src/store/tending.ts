@@ -1,6 +1,14 @@
 /** What a connection of our own needs besides its options. */
 import type { Emitter } from '../events.ts'
-import { isSecure, unref, unrefRetry, type Client } from './redis.ts'
+import {
+  dropWhenOutOfStep,
+  isCluster,
+  isSecure,
+  unref,
+  unrefRetry,
+  type Client,
+  type NodeClient,
+} from './redis.ts'
 import { remedyFor, watchHandshakes } from './remedy.ts'
 
 /** How long a server may take for its greeting, in ms: one that takes connections but answers nothing would hold one for ever. */
@@ -28,9 +36,12 @@ export function tend(
       if (!isOver() && client.status === 'end') client.connect().catch(() => {})
     }, ANEW).unref(),
   )
-  client.on('connect', () =>
-    setTimeout(() => client.status === 'connect' && client.disconnect(true), GREETING).unref(),
-  )
+  client.on('connect', () => {
+    if (!isCluster(client)) dropWhenOutOfStep(client)
+    setTimeout(() => client.status === 'connect' && client.disconnect(true), GREETING).unref()
+  })
+  if (isCluster(client))
+    client.on('+node', (node: NodeClient) => node.on('connect', () => dropWhenOutOfStep(node)))
   watchHandshakes(client, isSecure(client), warn)
   return client
 }

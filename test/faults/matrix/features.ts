@@ -1,0 +1,375 @@
+/** The features, as an application uses them, and what each must never do whatever befalls Redis. */
+import { expect } from 'vitest'
+import { until } from '../../support/until.ts'
+import type { Fault } from './faults.ts'
+import type { AnyKit, Answer, Ask, Site } from './site.ts'
+
+/** The statuses that are right, by what the fault means. */
+type Rule = Record<Fault['kind'], readonly number[]>
+
+export interface Asked extends Answer {
+  /** May what the answer says has failed have happened all the same? */
+  uncertain: boolean
+}
+
+/** A kind of request. */
+export interface Question {
+  /** As the table calls it. */
+  name: string
+  rule: Rule
+  /** How often in a row it may ask Redis something, and wait for it. */
+  waits: 'once' | 'twice'
+  next(): Ask
+}
+
+export interface Subject {
+  questions: readonly Question[]
+  /** What it needs of its clients where Redis was never there. */
+  prepare?(ask: (ask: Ask) => Promise<Asked>): Promise<void>
+  /** Was this answer right, by what only this feature knows? Fails the test if not. */
+  check?(answer: Asked, ask: Ask): unknown
+  /** Tells by a request and its answer whether Redis has its part in it again. */
+  pulse: { next(): Ask; isWell(answer: Asked): boolean }
+  /** Nothing that was reported as failed happens later, and nothing happens twice. */
+  ghosts?(ask: (ask: Ask) => Promise<Asked>): Promise<void>
+}
+
+/** What a feature is tried on. */
+export interface Rig {
+  tp: AnyKit
+  site: Site
+  fault: Fault
+  /** As another process would have it. */
+  another(): AnyKit
+}
+
+export interface Feature {
+  name: string
+  open(rig: Rig): Subject
+}
+
+const MANY = 1_000_000
+/** By when a write that was given up has been made good, in ms. */
+const SETTLED = 3000
+
+/** What the middlewares and the handlers here can answer at all. */
+export const ANYTHING = [200, 401, 409, 422, 423, 429, 500, 503]
+
+const always = (...statuses: number[]): Rule => ({
+  away: statuses,
+  'at times': statuses,
+  reads: statuses,
+  full: statuses,
+  forbidden: [500],
+  garbled: ANYTHING,
+})
+/** 200, and `status` while Redis does not do its part. */
+const fails = (status: number): Rule => ({
+  away: [status],
+  'at times': [200, status],
+  reads: [status],
+  full: [200, status],
+  forbidden: [500],
+  garbled: ANYTHING,
+})
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
+
+/** A limit: what Redis has counted is what it was seen to count, and what nobody could tell. */
+function counting(
+  name: string,
+  status: number,
+  rule: Rule,
+  mount: (tp: AnyKit) => unknown,
+): Feature {
+  return {
+    name,
+    open({ tp, site, fault: { delivers, forgets } }) {
+      let [counted, doubtful, used, source] = [0, 0, 0, '']
+      tp.on('decision', (decision) => {
+        ;({ source } = decision)
+        if (source !== 'store') return
+        counted++
+        used = MANY - decision.remaining!
+      })
+      tp.on('unavailable', ({ uncertain }) => uncertain && doubtful++)
+      const path = `/${name.replaceAll(/\W+/g, '-')}`
+      site.serve(path, [mount(tp)], () => [status, 'ok'])
+      const next = (): Ask => ({ path })
+      return {
+        questions: [{ name, rule, waits: 'once', next }],
+        pulse: { next, isWell: () => source === 'store' },
+        async ghosts(ask) {
+          await ask(next())
+          expect(used).toBeLessThanOrEqual(counted + doubtful)
+          if (!forgets) expect(used).toBeGreaterThanOrEqual(counted)
+          // What had left counts when it arrives, but after the return nothing is sent again.
+          await pause(delivers ? 300 : 0)
+          await ask(next())
+          const before = used
+          await pause(200)
+          await ask(next())
+          expect(used).toBe(before + 1)
+        },
+      }
+    },
+  }
+}
+
+const limiter = counting('limiter', 200, always(200), (tp) =>
+  tp.rateLimit({ name: 'l', limit: MANY, window: '1h' }),
+)
+
+const closedLimiter = counting("limiter, fail: 'closed'", 200, fails(503), (tp) =>
+  tp.rateLimit({ name: 'c', limit: MANY, window: '1h', fail: 'closed' }),
+)
+
+const loginGuard = counting('loginGuard', 401, always(401), (tp) =>
+  tp.loginGuard({ limit: MANY, addressLimit: MANY, window: '1h', key: () => 'ann' }),
+)
+
+const session: Feature = {
+  name: 'session',
+  open({ tp, site, fault: { delivers, forgets } }) {
+    const note = ({ session, headers }: any): readonly [number, string] => {
+      if (headers['x-note']) session.note = Number(headers['x-note'])
+      return [200, String(session.note)]
+    }
+    site.serve('/session', [tp.session({ secret: 'only for tests' })], note)
+    let cookie = ''
+    let count = 0
+    /** What may be stored: the last note that was acknowledged, and those after it of which nobody can tell. */
+    let possible = new Set<string>()
+    const headers = (): Record<string, string> => (cookie ? { cookie } : {})
+    const check: Subject['check'] = (answer, ask) => {
+      const [sent] = [answer.headers['set-cookie'] ?? []].flat()
+      if (answer.status !== 200) expect(sent).toBeUndefined()
+      const note = ask.headers?.['x-note']
+      if (note === undefined) return
+      if (sent) [cookie = ''] = sent.split(';')
+      if (answer.status === 200) possible = new Set([note])
+      // Redis refuses what comes to it too late.
+      else if (answer.uncertain && !delivers) possible.add(note)
+    }
+    const read = (): Ask => ({ path: '/session', headers: headers() })
+    const write = (): Ask => ({
+      path: '/session',
+      headers: { ...headers(), 'x-note': String(++count) },
+    })
+    return {
+      questions: [
+        { name: 'session, changed', rule: fails(503), waits: 'twice', next: write },
+        {
+          name: 'session, read',
+          rule: { ...fails(503), reads: [200, 503], forbidden: [200] },
+          waits: 'once',
+          next: read,
+        },
+        {
+          name: 'session, no cookie',
+          rule: { ...always(200), forbidden: [200] },
+          waits: 'once',
+          next: () => ({ path: '/session' }),
+        },
+      ],
+      pulse: { next: read, isWell: ({ status }) => status === 200 },
+      check,
+      async prepare(ask) {
+        const elsewhere = site.kit({ redis: 'memory' })
+        site.serve('/early', [elsewhere.session({ secret: 'only for tests' })], note)
+        const ask1 = { path: '/early', headers: { 'x-note': '0' } }
+        check(await ask(ask1), ask1)
+      },
+      async ghosts(ask) {
+        const { body } = await ask(read())
+        if (!forgets) expect([...possible]).toContain(body)
+        await pause(300)
+        expect((await ask(read())).body).toBe(body)
+      },
+    }
+  },
+}
+
+const cache: Feature = {
+  name: 'cache',
+  open({ tp, site }) {
+    let count = 0
+    site.serve('/cache', [tp.cache({ ttl: '1h' })], (native) => [
+      200,
+      `page ${native.originalUrl ?? native.url}`,
+    ])
+    const check: Subject['check'] = ({ status, body }, { path }) =>
+      status === 200 && expect(body).toBe(`page ${path}`)
+    const hot = (): Ask => ({ path: '/cache/hot' })
+    return {
+      questions: [
+        { name: 'cache', rule: always(200), waits: 'once', next: hot },
+        {
+          name: 'cache, new page',
+          rule: always(200),
+          waits: 'once',
+          next: () => ({ path: `/cache/${++count}` }),
+        },
+      ],
+      check,
+      pulse: {
+        next: hot,
+        isWell: ({ headers }) => String(headers['cache-status']).includes('hit'),
+      },
+    }
+  },
+}
+
+const invalidation: Feature = {
+  name: 'invalidation',
+  open({ tp, site, another }) {
+    let version = 1
+    const options = { ttl: '1h', tags: ['item'], near: true, key: () => 'item' } as const
+    const show = (): readonly [number, string] => [200, String(version)]
+    site.serve('/item', [tp.cache(options)], show)
+    site.serve('/elsewhere', [another().cache(options)], show)
+    site.serve('/change', [tp.invalidate({ tags: ['item'] })], () => [200, String(++version)])
+    const change = (): Ask => ({ path: '/change', method: 'PUT' })
+    return {
+      questions: [
+        {
+          name: 'invalidate',
+          rule: fails(503),
+          waits: 'once',
+          next: change,
+        },
+        {
+          name: 'invalidated page',
+          rule: always(200),
+          waits: 'once',
+          next: () => ({ path: '/item' }),
+        },
+      ],
+      // Also when it could not be written: this process knows.
+      check: ({ status, body }, { path }) =>
+        path === '/item' && status === 200 && expect(body).toBe(String(version)),
+      pulse: { next: change, isWell: ({ status }) => status === 200 },
+      async ghosts(ask) {
+        await until(
+          'another process sees the last version',
+          async () => (await ask({ path: '/elsewhere' })).body === String(version),
+          SETTLED,
+        )
+        expect((await ask({ path: '/item' })).body).toBe(String(version))
+      },
+    }
+  },
+}
+
+const idempotency: Feature = {
+  name: 'idempotency',
+  open({ tp, site, fault: { forgets } }) {
+    const runs = new Map<string, number>()
+    const refused = new Set<string>()
+    const served = new Set<string>()
+    let count = 0
+    site.serve('/pay', [tp.idempotency({ scope: () => 'me' })], ({ headers }: any) => {
+      const key = headers['idempotency-key']
+      runs.set(key, (runs.get(key) ?? 0) + 1)
+      return [200, key]
+    })
+    const again = (key: string): Ask => ({
+      path: '/pay',
+      method: 'POST',
+      headers: { 'idempotency-key': key },
+    })
+    const next = (): Ask => again(`k${++count}`)
+    return {
+      questions: [
+        {
+          name: 'idempotency',
+          rule: fails(503),
+          waits: 'twice',
+          next,
+        },
+      ],
+      check({ status }, ask) {
+        const key = ask.headers!['idempotency-key']!
+        expect([status, runs.get(key) ?? 0]).toEqual([status, status === 200 ? 1 : 0])
+        ;(status === 200 ? served : refused).add(key)
+      },
+      pulse: { next, isWell: ({ status }) => status === 200 },
+      async ghosts(ask) {
+        const end = performance.now() + SETTLED
+        const keys = [...refused, ...(forgets ? [] : served)].slice(-100)
+        for (const key of keys)
+          await until(
+            `the retry of ${key} is answered`,
+            async () => (await ask(again(key))).status === 200,
+            end - performance.now(),
+          )
+        for (const key of keys) expect([key, runs.get(key)]).toEqual([key, 1])
+      },
+    }
+  },
+}
+
+/** A middleware that lets in one, or a few. */
+function admitting(
+  name: string,
+  mount: (tp: AnyKit, ttl: '1s' | '30s') => unknown,
+  busy: number,
+): Feature {
+  return {
+    name,
+    open({ tp, site, fault }) {
+      let [runs, inside, answered] = [0, 0, 0]
+      // Who is told that the place is taken, when it was given to them, cannot give it back.
+      const ttl = fault.kind === 'garbled' ? '1s' : '30s'
+      site.serve(`/${name}`, [mount(tp, ttl)], async () => {
+        runs++
+        expect(++inside).toBe(1)
+        await pause(1)
+        inside--
+        return [200, 'ok']
+      })
+      const next = (): Ask => ({ path: `/${name}` })
+      // Nothing runs that is not answered so.
+      const check: Subject['check'] = ({ status }) =>
+        expect(runs).toBe(status === 200 ? ++answered : answered)
+      const rule = fails(503)
+      return {
+        questions: [
+          {
+            name,
+            // Until Redis has heard that the last one is done.
+            rule: {
+              ...rule,
+              'at times': [...rule['at times'], busy],
+            },
+            waits: 'once',
+            next,
+          },
+        ],
+        check,
+        pulse: { next, isWell: ({ status }) => status === 200 },
+        async ghosts(ask) {
+          // The end of a request may reach Redis after its answer has reached the client.
+          const isFree = async (): Promise<boolean> => (await ask(next())).status === 200
+          for (let i = 0; i < 5; i++) await until(`${name} is free`, isFree, SETTLED)
+          await pause(300)
+          expect((await ask(next())).status).toBe(200)
+        },
+      }
+    },
+  }
+}
+
+const lock = admitting('lock', (tp, ttl) => tp.exclusive({ key: 'it', ttl }), 423)
+const semaphore = admitting('semaphore', (tp, ttl) => tp.concurrency({ limit: 1, ttl }), 503)
+
+export const features: readonly Feature[] = [
+  limiter,
+  closedLimiter,
+  loginGuard,
+  session,
+  cache,
+  invalidation,
+  idempotency,
+  lock,
+  semaphore,
+]

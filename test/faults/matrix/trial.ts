@@ -1,0 +1,42 @@
+/** Cells of the matrix as tests. */
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { Fault } from './faults.ts'
+import { endure, RECOVERY, type Cell } from './run.ts'
+import type { FrameworkName } from './site.ts'
+
+/**
+ * What was seen of a fault. Redis and the kernel may be starved on a loaded machine, which nobody here can
+ * measure: slowness is tried three times. Statuses and effects must be right each time.
+ */
+async function trial(framework: FrameworkName, fault: Fault): Promise<Cell[]> {
+  for (let run = 1; ; run++) {
+    const cells = await endure(framework, fault)
+    const late = cells.filter(({ late, recovery }) => late > 0 || recovery > RECOVERY)
+    if (late.length === 0 || run === 3) {
+      expect(late).toEqual([])
+      return cells
+    }
+  }
+}
+
+/** Declares a test for a fault on a framework; side by side with others, each with a Redis of its own. */
+export function tryFault(
+  framework: FrameworkName,
+  fault: Fault,
+  seen: (cells: Cell[]) => void = () => {},
+): void {
+  test.concurrent(`${framework}: ${fault.name}`, { timeout: 90_000 }, async () => {
+    seen(await trial(framework, fault))
+  })
+}
+
+/** No rejection may go unheard while the tests of this file run. */
+export function expectNothingUnhandled(): void {
+  const unhandled: unknown[] = []
+  const note = (reason: unknown): void => void unhandled.push(reason)
+  beforeAll(() => void process.on('unhandledRejection', note))
+  afterAll(() => {
+    process.off('unhandledRejection', note)
+    expect(unhandled).toEqual([])
+  })
+}

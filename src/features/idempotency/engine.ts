@@ -1,5 +1,6 @@
 /** Idempotent requests without HTTP: keys and fingerprints in, attempts and answers out. */
 import { randomBytes } from 'node:crypto'
+import { validateHeaderName, validateHeaderValue } from 'node:http'
 import { isUnavailable } from '../../errors.ts'
 import type { Events } from '../../events.ts'
 import type { Budget } from '../../store/budget.ts'
@@ -165,15 +166,9 @@ export class IdempotencyEngine {
           run: new Run(this, claim, first as number, Number(second), stepsOf(reply)),
         }
       case 2: {
-        const head = first as Buffer
-        return {
-          kind: 'answered',
-          answer: {
-            status: statusIn(head),
-            headers: headersIn(head),
-            body: second as Buffer,
-          },
-        }
+        const answer = answerOf(first, second)
+        // What cannot be read may not be run again either.
+        return answer ? { kind: 'answered', answer } : { kind: 'interrupted' }
       }
       case 3:
         return { kind: 'running', leftMs: first as number }
@@ -184,6 +179,23 @@ export class IdempotencyEngine {
       default:
         return { kind: 'interrupted' }
     }
+  }
+}
+
+/** A stored answer, or undefined if somebody else has written there. */
+function answerOf(head: unknown, body: unknown): Answer | undefined {
+  if (!Buffer.isBuffer(head) || !Buffer.isBuffer(body)) return undefined
+  const status = statusIn(head)
+  if (!(status >= 200 && status <= 999)) return undefined
+  try {
+    const headers = Object(headersIn(head)) as Answer['headers']
+    for (const [name, value] of Object.entries(headers)) {
+      validateHeaderName(name)
+      for (const each of [value].flat()) validateHeaderValue(name, each)
+    }
+    return { status, headers, body }
+  } catch {
+    return undefined
   }
 }
 

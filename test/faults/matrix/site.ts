@@ -34,9 +34,12 @@ export interface Site extends AsyncDisposable {
   kit(options: TurnpikeOptions<any>): AnyKit
   serve(path: string, middlewares: readonly any[], handle: Handler): void
   ask(ask: Ask): Promise<Answer>
+  /** What reached the framework's error handler. */
+  readonly errors: readonly any[]
 }
 
 interface Host {
+  errors: any[]
   listener: RequestListener
   kit(options: TurnpikeOptions<any>): AnyKit
   serve: Site['serve']
@@ -45,8 +48,10 @@ interface Host {
 function onExpress(framework: typeof express): Host {
   const app = framework()
   app.disable('x-powered-by')
+  const errors: any[] = []
   let isOpen = true
   return {
+    errors,
     kit: forExpress,
     serve(path, middlewares, handle) {
       app.use(path, ...(middlewares as []), (req: any, res: any, next: any) => {
@@ -60,6 +65,7 @@ function onExpress(framework: typeof express): Host {
       if (isOpen) {
         isOpen = false
         app.use((error: any, _req: any, res: any, _next: any) => {
+          errors.push(error)
           res.status(error.status ?? 500).send(String(error.code))
         })
       }
@@ -71,9 +77,11 @@ function onExpress(framework: typeof express): Host {
 function onKoa(): Host {
   const app = new Koa()
   app.silent = true
-  app.on('error', () => {})
+  const errors: any[] = []
+  app.on('error', (error) => errors.push(error))
   let callback: RequestListener | undefined
   return {
+    errors,
     kit: forKoa,
     serve(path, middlewares, handle) {
       const stack = [
@@ -105,7 +113,7 @@ const hosts = {
 export type FrameworkName = keyof typeof hosts
 
 export async function openSite(framework: FrameworkName): Promise<Site> {
-  const { listener, kit, serve } = hosts[framework]()
+  const { listener, kit, serve, errors } = hosts[framework]()
   const kits: AnyKit[] = []
   const took = new Map<string, Pick<Answer, 'ms' | 'lost'>>()
   const delay = delays()
@@ -127,6 +135,7 @@ export async function openSite(framework: FrameworkName): Promise<Site> {
       return made
     },
     serve,
+    errors,
     async ask({ path, method = 'GET', headers = {} }) {
       const id = String(++count)
       const req = request({ port, path, method, agent, headers: { ...headers, 'x-ask': id } }).end()

@@ -186,14 +186,15 @@ export class IdempotencyEngine {
 function answerOf(head: unknown, body: unknown): Answer | undefined {
   if (!Buffer.isBuffer(head) || !Buffer.isBuffer(body)) return undefined
   const status = statusIn(head)
-  if (!(status >= 200 && status <= 999)) return undefined
+  if (!(status >= 200 && status <= 599)) return undefined
   try {
-    const headers = Object(headersIn(head)) as Answer['headers']
+    const headers: unknown = headersIn(head)
+    if (typeof headers !== 'object' || headers === null || Array.isArray(headers)) return undefined
     for (const [name, value] of Object.entries(headers)) {
       validateHeaderName(name)
       for (const each of [value].flat()) validateHeaderValue(name, each)
     }
-    return { status, headers, body }
+    return { status, headers: headers as Answer['headers'], body }
   } catch {
     return undefined
   }

@@ -29,6 +29,10 @@ const REMEDIES: readonly (readonly [RegExp, string])[] = [
     'No Sentinel answers, or none knows a master of that name: check the sentinels and their `name`.',
   ],
   [
+    /unknown redis command called from script/i,
+    "A command that turnpike's scripts need is renamed or disabled on this server: docs/store.md lists them.",
+  ],
+  [
     /ERR unknown command|ERR unknown subcommand/i,
     'The server lacks a command that turnpike needs: Redis 7.0 or Valkey 7.2 is the least.',
   ],

@@ -25,7 +25,8 @@ app.post(
   express.json(),
   async (req, res) => {
     const { idempotency, body } = req
-    await effects.hincrby('runs', idempotency.key, 1)
+    const start = `${idempotency.key} ${idempotency.attempt} ${process.pid} ${Date.now()}`
+    await Promise.all([effects.hincrby('runs', idempotency.key, 1), effects.rpush('starts', start)])
     await sleep(Math.random() * body.ms)
     const receipt = await idempotency.step('charge', ({ key }) =>
       effects.charge(key, idempotency.key),

@@ -288,7 +288,7 @@ describe.each(engines)('the cache on the $name engine', ({ open, server: redis }
         expect((await sternly.get()).status).toBe(500)
       })
 
-      test('11: a host that a client makes up gets entries of its own', async () => {
+      test('11, attack: cache poisoning: a host that a client makes up gets entries of its own', async () => {
         const handler = counting(({ header, send }) => send(200, `link: ${header('host')}`))
         const { get, url } = await app(handler)
         await get('/', { host: 'evil.example' })
@@ -343,7 +343,7 @@ describe.each(engines)('the cache on the $name engine', ({ open, server: redis }
         expect(handler.calls).toBe(targets.length - 1 + 5 - 0)
       })
 
-      test('13: a page of somebody’s is not stored, whatever its path looks like', async () => {
+      test('13, attack: cache deception: a page of somebody’s is not stored, whatever its path looks like', async () => {
         const handler = counting(({ native, send }) =>
           send(200, `account of ${native.session.name}`),
         )

@@ -146,7 +146,7 @@ describe.each(engines)('idempotency on the $name engine', ({ open, server }) => 
       expect((await Promise.all(all)).map(({ text }) => text)).toEqual(Array(6).fill('answer 1'))
     })
 
-    test('must hold 4: two users, same key and body: no leak', async () => {
+    test('must hold 4, attack: the key of another user: same key and body, no leak', async () => {
       const { post, runs } = shop({}, (native) => [200, `secret of ${native.headers['x-user']}`])
       const ann = await post('k', {}, { 'X-User': 'ann' })
       const bob = await post('k', {}, { 'X-User': 'bob' })

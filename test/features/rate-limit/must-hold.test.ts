@@ -16,7 +16,7 @@ describe.each(engines)('on the $name engine', ({ open, server }) => {
   describe.each(proxyApps)('$name', ({ start }) => {
     // The proxy in front appends the address it saw; everything before that the client made up.
     test.each([true, 1, false])(
-      'must hold 1: spoofed X-Forwarded-For, trust proxy %s: never 10 times 200',
+      'must hold 1, attack: spoofed X-Forwarded-For, trust proxy %s: never 10 times 200',
       async (trustProxy) => {
         const { store, prefix } = open()
         const app = start({

@@ -51,7 +51,7 @@ describe.each(engines)('on the $name engine', (engine) => {
       expect(cookiesOf(https)[0]).toMatch(/^__Host-sid=.*Secure/)
     })
 
-    test('cookie tossing: of two different valid cookies of one name neither is believed', async () => {
+    test('attack: cookie tossing: of two different valid cookies of one name neither is believed', async () => {
       const { app } = start()
       const [victim, attacker] = [app.browser(), app.browser()]
       await victim.get('/set?key=a&value=victim')

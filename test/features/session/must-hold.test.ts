@@ -99,7 +99,7 @@ describe.each(engines)('sessions on the $name engine', (engine) => {
       if (server()) expect(await keys()).toEqual([])
     })
 
-    test('must hold 3: an attacker’s id from before the login has no user after it', async () => {
+    test('must hold 3, attack: session fixation: an id from before the login has no user after it', async () => {
       const { app, someone: victim } = start()
       const attacker = app.browser()
       await attacker.get('/set?key=bait&value=1')
@@ -180,7 +180,7 @@ describe.each(engines)('sessions on the $name engine', (engine) => {
       expect(await still.json('/')).toEqual({})
     })
 
-    test('must hold 5: __proto__ and constructor in stored JSON are data, and nothing else', async () => {
+    test('must hold 5, attack: prototype pollution: __proto__ and constructor in stored JSON are data', async () => {
       const { someone } = start({
         routes: {
           '/evil': (native) => {

@@ -48,8 +48,9 @@ export function connectAdapter<
   Res extends ServerResponse = ServerResponse,
 >({ budgetMs, warn }: AdapterOptions): Adapter<Req, ConnectMiddleware<Req, Res>> {
   type Middleware = ConnectMiddleware<Req, Res>
-  // Beside the requests: see response.ts.
-  const exchanges = new WeakMap<Req, ConnectExchange>()
+  // On the requests themselves: a WeakMap with an entry for each costs the garbage collector far more.
+  const kept = Symbol('turnpike.exchange')
+  type Kept = { [kept]?: ConnectExchange }
   const believers = new WeakMap<Trust, boolean>()
   let warned = false
 
@@ -135,8 +136,8 @@ export function connectAdapter<
   }
 
   function exchange(req: Req): Exchange<Req> {
-    let x = exchanges.get(req)
-    if (x === undefined) exchanges.set(req, (x = new ConnectExchange(req)))
+    let x = (req as Kept)[kept]
+    if (x === undefined) (req as Kept)[kept] = x = new ConnectExchange(req)
     return x
   }
 

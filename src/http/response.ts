@@ -11,9 +11,8 @@ import { Joint, deliver, isPending, look, pass, sentTo, setSince } from './joint
 import type { Layer, Methods, Refuse, Seal, Tap } from './joint.ts'
 import { conclude, seal, withdraw } from './seal.ts'
 
-// Not on the responses: Express changes their prototype, and on Node 20 each property that is added
-// after that makes a hidden class which no other response shares.
-const joints = new WeakMap<ServerResponse, Joint>()
+const joined = Symbol('turnpike.response')
+type Joined = ServerResponse & { [joined]?: Joint }
 
 const shared: Methods & { flushHeaders(this: ServerResponse): void } = {
   writeHead(this: ServerResponse, ...args) {
@@ -33,10 +32,8 @@ const shared: Methods & { flushHeaders(this: ServerResponse): void } = {
   },
 }
 
-function jointOf(res: ServerResponse): Joint {
-  let joint = joints.get(res)
-  if (joint === undefined) joints.set(res, (joint = new Joint(shared)))
-  return joint
+function jointOf(res: Joined): Joint {
+  return (res[joined] ??= new Joint(shared))
 }
 
 function patchHead(res: ServerResponse): Joint {

@@ -7,7 +7,7 @@ interface Corkable {
 }
 
 /** So many commands are under way before the next one is held back: Redis shall not idle while we work. */
-const MOST = 8
+const MOST = 24
 
 /**
  * Joins the commands of requests that came together into one write: a write is a system call, and

@@ -55,8 +55,9 @@ export function encode(entry: Entry): Buffer {
     name,
     storedAt,
     initialAge,
-    staleUntil,
-    errorUntil,
+    // Whole as freshness is: what may not be stale must not be so for a part of a millisecond either.
+    Math.floor(staleUntil),
+    Math.floor(errorUntil),
     cost,
     extra,
   ])

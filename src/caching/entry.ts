@@ -1,4 +1,5 @@
 /** How an entry is written down: its deadlines are worked out once, so that a hit compares numbers. */
+import { crc32 } from 'node:zlib'
 
 /** Something that is kept for a while, with what decides whether it may still be used. */
 export interface Entry {
@@ -24,9 +25,10 @@ export interface Entry {
 }
 
 const MAGIC = 'TPC1'
-/** Magic, 13 digits of freshness (which a script reads), the length of the rest of the head. */
+/** Magic, 13 digits of freshness (which scripts read and set), the length of the rest of the head; behind that, its CRC-32. */
 const DIGITS = 13
 const HEAD = MAGIC.length + DIGITS + 4
+const CHECK = 4
 
 /** How the head of an entry begins, after its lengths: enough to know it again. */
 export const beginningOf = ({ nonce, sequence }: Entry): string =>
@@ -62,11 +64,13 @@ export function encode(entry: Entry): Buffer {
     extra,
   ])
   const length = Buffer.byteLength(meta)
-  const bytes = Buffer.allocUnsafe(HEAD + length + body.length)
+  const end = HEAD + length
+  const bytes = Buffer.allocUnsafe(end + CHECK + body.length)
   bytes.write(MAGIC + String(Math.floor(freshUntil)).padStart(DIGITS, '0'), 0, 'latin1')
   bytes.writeUInt32BE(length, HEAD - 4)
   bytes.write(meta, HEAD, 'utf8')
-  body.copy(bytes, HEAD + length)
+  bytes.writeUInt32BE(crc32(bytes.subarray(HEAD, end)), end)
+  body.copy(bytes, end + CHECK)
   return bytes
 }
 
@@ -95,13 +99,14 @@ export function decodeLike(bytes: Buffer, head: Head): Entry | undefined {
 export function decode(bytes: Buffer): Entry | undefined {
   if (bytes.length < HEAD || bytes.toString('latin1', 0, MAGIC.length) !== MAGIC) return undefined
   const end = HEAD + bytes.readUInt32BE(HEAD - 4)
-  if (end > bytes.length) return undefined
+  if (end + CHECK > bytes.length) return undefined
+  if (crc32(bytes.subarray(HEAD, end)) !== bytes.readUInt32BE(end)) return undefined
   try {
     const meta = JSON.parse(bytes.toString('utf8', HEAD, end)) as Meta
     const [nonce, sequence, tags, name, storedAt, initialAge, staleUntil, errorUntil, cost, extra] =
       meta
     const freshUntil = Number(bytes.toString('latin1', MAGIC.length, MAGIC.length + DIGITS))
-    const body = bytes.subarray(end)
+    const body = bytes.subarray(end + CHECK)
     return {
       nonce,
       sequence,

@@ -1,25 +1,36 @@
 import { expect, test } from 'vitest'
-import { decode, encode } from '../../src/caching/entry.ts'
+import { decode, encode, type Entry } from '../../src/caching/entry.ts'
+
+const until = 1_769_817_600_000.75
+const example: Entry = {
+  nonce: 'n',
+  sequence: 1,
+  tags: [],
+  name: '/',
+  storedAt: until - 1000,
+  initialAge: 0,
+  freshUntil: until,
+  staleUntil: until,
+  errorUntil: until,
+  cost: 1,
+  extra: { status: 200, fields: [['etag', 'x']] },
+  body: Buffer.from('body'),
+}
 
 test('what may not be stale is not so for a part of a millisecond either', () => {
-  const until = 1_769_817_600_000.75
-  const entry = decode(
-    encode({
-      nonce: 'n',
-      sequence: 1,
-      tags: [],
-      name: '/',
-      storedAt: until - 1000,
-      initialAge: 0,
-      freshUntil: until,
-      staleUntil: until,
-      errorUntil: until,
-      cost: 1,
-      extra: null,
-      body: Buffer.from('body'),
-    }),
-  )!
+  const entry = decode(encode(example))!
   const whole = Math.floor(until)
   expect([entry.freshUntil, entry.staleUntil, entry.errorUntil]).toEqual([whole, whole, whole])
   expect(entry.body.toString()).toBe('body')
+})
+
+test('a head with one bit turned is no entry, unless the bit is one of how long it is fresh', () => {
+  const whole = encode(example)
+  for (let bit = 0; bit < (whole.length - example.body.length) * 8; bit++) {
+    const byte = bit >> 3
+    const bytes = Buffer.from(whole)
+    bytes[byte]! ^= 1 << (bit & 7)
+    const isFreshness = byte >= 4 && byte < 17
+    expect([bit, decode(bytes) !== undefined]).toEqual([bit, isFreshness])
+  }
 })

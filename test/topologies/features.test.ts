@@ -227,6 +227,7 @@ describe.each(sources)('$name', ({ name, nodes, source, reuse = false }) => {
       )
     await Promise.all(Array.from({ length: 5 }, counts))
     expect([...made.values()]).toEqual(ids.map(() => 1))
+    await until('all are stored', () => tp.cache.stats().stored === ids.length)
     expect((await request(server).get('/products/1')).headers['cache-status']).toContain('hit')
 
     await request(server).put('/products/1')

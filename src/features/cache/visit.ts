@@ -1,5 +1,6 @@
 /** One request's way to an entry: what is looked for, and looking. */
 import type { Entry } from '../../caching/entry.ts'
+import type { Flight } from '../../caching/flights.ts'
 import type { Found, Place } from '../../caching/shelf.ts'
 import { missingFrom } from '../../caching/validity.ts'
 import type { Exchange } from '../../http/exchange.ts'
@@ -24,6 +25,8 @@ export class Visit<Native> {
   tags: readonly string[]
   /** Names our attempt to make the entry, while the lease is or may be ours; '': it is not. */
   token = ''
+  /** Who made the entry as it was looked for: it may be over by the time that the answer is here. */
+  under: Flight | undefined
 
   constructor(
     mount: Mount<Native>,
@@ -77,7 +80,8 @@ export class Visit<Native> {
     }
     const isWanted =
       mount.lockWait > 0 && x.method === 'GET' && !x.isAgain && !engine.passes(place.entry)
-    this.token = isWanted && (after || !shelf.flights.get(place.entry)) ? shelf.leases.token() : ''
+    this.under = shelf.flights.get(place.entry)
+    this.token = isWanted && (after || !this.under) ? shelf.leases.token() : ''
     const found = await shelf.look(place, {
       token: this.token,
       leaseMs: mount.lockTtl,

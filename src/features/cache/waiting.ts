@@ -25,15 +25,20 @@ export async function turnOf<Native>(
   const { entry } = visit.place
   if (x.method === 'HEAD' || mount.lockWait === 0 || engine.passes(entry))
     return { found, flight: undefined }
-  const under = flights.get(entry)
+  const current = flights.get(entry)
+  // It may have ended while the lookup was on its way: that saw no entry, and asked for no lease.
+  const under = current ?? visit.under
   const mayJoin = under && (found ? !under.alone : under.alone && under.epoch === base.ledger.epoch)
   if (mayJoin && found?.lease !== 'ours') {
     const landed = await within(engine.shelf, under.landing, mount.lockWait)
-    return (await shareOf(visit, landed, found)) ?? { found, flight: undefined }
+    const share = await shareOf(visit, landed, found)
+    if (share || current) return share ?? { found, flight: undefined }
+    visit.under = undefined
+    return await turnOf(visit, found)
   }
   // Replies may come in another order than the leases were given: who waits for another process may
   // be waiting for this one.
-  const former = mayJoin ? under : undefined
+  const former = mayJoin ? current : undefined
   const flight = flights.begin(entry, base.ledger.epoch, found === undefined, former)
   if (found?.lease !== 'theirs') return { found, flight }
   try {

@@ -134,7 +134,8 @@ export class DataEngine {
     const token = leases.token()
     let found: Found | undefined
     try {
-      found = await this.find(key, tenant, flights.get(place.entry) ? '' : token, loading.lockTtl)
+      // Also where it is loaded here already: if that was overtaken by a delete, the lease is free.
+      found = await this.find(key, tenant, token, loading.lockTtl)
     } catch (error) {
       this.#without(error)
     }

@@ -105,6 +105,38 @@ describe.each(kinds)('$name', ({ start }) => {
     expect(handler.calls).toBe(20)
   })
 
+  test.each(['kept', 'not kept'])(
+    'an answer that is %s before a lookup from its time is replied to: one request makes it for all who looked',
+    async (kind) => {
+      const store = testStore()
+      const run = store.run.bind(store)
+      const [looked, over] = [signal(), signal()]
+      let late = 0
+      store.run = (async (operation: Operation, keys: string[], args: Arg[], ...more: any[]) => {
+        const reply = (await (run as any)(operation, keys, args, ...more)) as Reply[]
+        if (operation.name !== look.name || args[0] !== '' || late === 20) return reply
+        if (++late === 20) looked.resolve()
+        await over.promise
+        return reply
+      }) as typeof store.run
+      const answer = kind === 'kept' ? counting() : counting(refusing)
+      const leader = first(answer)
+      const handler: Handler = (tools) =>
+        answer.calls === 0 ? leader.handler(tools) : answer(tools)
+      const { get, tp } = await start({ options: { store }, cache, handler })
+      const asked = get()
+      await leader.entered
+      const waiting = several(20, () => get())
+      await looked.promise
+      leader.answer()
+      await asked
+      if (kind === 'kept') await until('it is stored', () => tp.cache.stats().stored === 1)
+      over.resolve()
+      await waiting
+      expect(answer.calls).toBe(kind === 'kept' ? 1 : 21)
+    },
+  )
+
   test('another process’s answer is not kept: all who wait here are let go together, and who comes later does not wait', async () => {
     const options = { redis: redis.url, prefix: prefixes.next().value, ...patience }
     const there = first(refusing)

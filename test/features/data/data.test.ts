@@ -1,8 +1,12 @@
 import { describe, expect, test } from 'vitest'
+import { fill, look } from '../../../src/caching/slot.ts'
 import type { Data } from '../../../src/index.ts'
 import { turnpike } from '../../../src/node.ts'
+import type { Arg, Operation } from '../../../src/store/store.ts'
+import { testStore } from '../../../src/testing.ts'
 import { signal } from '../../frameworks/harness.ts'
 import { bothEngines } from '../../support/engines.ts'
+import { until } from '../../support/until.ts'
 
 describe.each(bothEngines())('tp.data on the $name engine', ({ open, server }) => {
   function kit() {
@@ -126,8 +130,9 @@ describe.each(bothEngines())('tp.data on the $name engine', ({ open, server }) =
       else if (how === 'delete') await data.delete('thing:1')
       else if (how === 'invalidate') await data.invalidate({ tags: ['thing'] })
       else await data.invalidatePattern('thing:*')
+      const meanwhile = data.getOrFetch('thing:1', () => 'NEW')
       goOn.resolve()
-      expect(await loading).toBe('OLD')
+      expect([await loading, await meanwhile]).toEqual(['OLD', 'NEW'])
       expect(await data.getOrFetch('thing:1', () => 'NEW')).toBe('NEW')
     },
   )
@@ -265,7 +270,6 @@ describe.each(bothEngines())('tp.data on the $name engine', ({ open, server }) =
 })
 
 test('while Redis is away values are loaded, once for all who ask at the same time', async () => {
-  const { testStore } = await import('../../../src/testing.ts')
   const store = testStore()
   const { data } = turnpike({ store })
   store.fail()
@@ -281,4 +285,36 @@ test('while Redis is away values are loaded, once for all who ask at the same ti
   expect(loads).toBe(1)
   await expect(data.get('k')).rejects.toMatchObject({ code: 'TP_UNAVAILABLE' })
   await expect(data.set('k', 1)).rejects.toMatchObject({ code: 'TP_UNAVAILABLE' })
+})
+
+test('a value that is loaded before a lookup from its time is replied to is not loaded again', async () => {
+  const store = testStore()
+  const run = store.run.bind(store)
+  const [looked, loaded, over] = [signal(), signal(), signal()]
+  let [late, kept] = [0, false]
+  store.run = (async (operation: Operation, keys: string[], args: Arg[], ...more: any[]) => {
+    const reply = await (run as any)(operation, keys, args, ...more)
+    if (operation.name === fill.name) kept = true
+    if (operation.name !== look.name || reply[1] !== 2 || late === 10) return reply
+    if (++late === 10) looked.resolve()
+    await over.promise
+    return reply
+  }) as typeof store.run
+  const { data } = turnpike({ store })
+  let loads = 0
+  const load = async () => {
+    loads++
+    await loaded.promise
+    return 'x'
+  }
+  const asked = data.getOrFetch('k', load)
+  await until('it is loading', () => loads === 1)
+  const waiting = Promise.all(Array.from({ length: 10 }, () => data.getOrFetch('k', load)))
+  await looked.promise
+  loaded.resolve()
+  await asked
+  await until('it is kept', () => kept)
+  over.resolve()
+  expect(await waiting).toEqual(Array(10).fill('x'))
+  expect(loads).toBe(1)
 })

@@ -2,7 +2,7 @@
 -- KEYS[1]  the entry
 -- KEYS[2]  its lease: <until, ms>:<token>, and '!' behind it if somebody waits; <until, ms>:- while it is
 --          known that no entry will come of it
--- KEYS[3]  the record of invalidations, where one script may reach it too (not on a Cluster)
+-- KEYS[3]  the record of invalidations, where one script may reach it too: the one key here of another slot
 -- ARGV[1]  the caller's token; '': it wants no lease
 -- ARGV[2]  how long a lease lasts, in ms
 -- ARGV[3]  the entry that the caller knows to be invalid, by how its head begins; '': none

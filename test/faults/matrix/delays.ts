@@ -1,5 +1,5 @@
-/** How often it is looked whether this process runs, in ms. */
-const BEAT = 4
+import { Starvation } from '../../support/starvation.ts'
+
 /** A call whose time ran out while nothing could run gets so many ms more (src/store/guard.ts). */
 const SPARED = 30
 
@@ -16,22 +16,15 @@ export function delays(): {
   since(): () => Lost
   end(): void
 } {
-  let lost = 0
-  let last = performance.now()
-  const late = (): number => Math.max(0, performance.now() - last - 2 * BEAT)
-  const timer = setInterval(() => {
-    lost += late()
-    last = performance.now()
-  }, BEAT)
-  timer.unref()
+  const watch = new Starvation()
   return {
     since() {
-      const before = lost + late()
+      const before = watch.lost
       return () => {
-        const ms = lost + late() - before
-        return { ms: Math.max(0, ms), spared: ms > 1 ? SPARED : 0 }
+        const ms = Math.max(0, watch.lost - before)
+        return { ms, spared: ms > 1 ? SPARED : 0 }
       }
     },
-    end: () => clearInterval(timer),
+    end: () => watch.end(),
   }
 }

@@ -8,9 +8,42 @@
  *   hold       how long it really held a piece back, in ms each way (lower quartile)
  */
 import { connect, createServer } from 'node:net'
+import { Worker } from 'node:worker_threads'
 import { quantile } from './table.mjs'
 
 const [target] = process.argv.slice(2).map(Number)
+const now = () => Number(process.hrtime.bigint()) / 1e6
+
+/** What is held back, of all connections and both ways: each piece as long as the others, so in order. */
+const held = []
+// A timer of the event loop is late by up to a millisecond, and lets all go together that came apart.
+const alarm = new Int32Array(new SharedArrayBuffer(16))
+const due = new Float64Array(alarm.buffer, 8)
+due[0] = Infinity
+const worker = new Worker(new URL('alarm.mjs', import.meta.url), { workerData: alarm.buffer })
+worker.on('message', release)
+
+function setAlarm() {
+  due[0] = held.length > 0 ? held[0].due : Infinity
+  Atomics.add(alarm, 0, 1)
+  Atomics.notify(alarm, 0)
+}
+
+function hold(to, piece) {
+  held.push({ due: now() + delay, to, piece })
+  if (held.length === 1) setAlarm()
+}
+
+function release() {
+  const at = now()
+  while (held.length > 0 && held[0].due <= at) {
+    const { due, to, piece } = held.shift()
+    if (counts.holds.length < 10_000) counts.holds.push(at - due + delay)
+    to.write(piece)
+  }
+  setAlarm()
+}
+
 let delay = 0
 let counts
 let isAnswered
@@ -20,28 +53,12 @@ function reset() {
   isAnswered = true
 }
 
-/** Passes on what comes from `from`, `delay` ms later and in order. */
+/** Passes on what comes from `from`, `delay` ms later. */
 function pass(from, to, see) {
-  const waiting = []
-  let timer
-  const release = () => {
-    timer = undefined
-    const now = performance.now()
-    while (waiting.length > 0 && waiting[0].due <= now) {
-      const { due, held, piece } = waiting.shift()
-      if (counts.holds.length < 10_000) counts.holds.push(now - due + held)
-      to.write(piece)
-    }
-    if (waiting.length > 0) timer = setTimeout(release, waiting[0].due - now)
-  }
   from.on('data', (piece) => {
     see(piece)
-    if (delay === 0 && waiting.length === 0) {
-      to.write(piece)
-    } else {
-      waiting.push({ due: performance.now() + delay, held: delay, piece })
-      timer ??= setTimeout(release, delay)
-    }
+    if (delay === 0 && held.length === 0) to.write(piece)
+    else hold(to, piece)
   })
   from.on('error', () => to.destroy())
   from.on('close', () => to.destroy())

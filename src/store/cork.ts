@@ -6,8 +6,8 @@ interface Corkable {
   uncork(): void
 }
 
-/** So many commands are under way before the next one is held back: Redis shall not idle while we work. */
-const MOST = 24
+/** The commands of so many requests are held back: Redis shall not idle while we work, nor we while it does. */
+const MOST = 8
 
 /**
  * Joins the commands of requests that came together into one write: a write is a system call, and
@@ -16,13 +16,19 @@ const MOST = 24
 export class Cork {
   #stream: Corkable | undefined
   #held = 0
+  #asker: object | undefined
   #isDue = false
 
-  /** Hold what follows back until everything that is there to be read has been, or there is enough of it. */
-  put(stream: Corkable | undefined): void {
+  /**
+   * Hold what follows back until everything that is there to be read has been, or there is enough of it.
+   * @param asker the same for all commands of a request
+   */
+  put(stream: Corkable | undefined, asker: object | undefined): void {
     if (!stream) return
-    if (this.#held >= MOST || (this.#stream && this.#stream !== stream)) this.#pull()
-    this.#held++
+    const isAnother = asker === undefined || asker !== this.#asker
+    if ((isAnother && this.#held >= MOST) || (this.#stream && this.#stream !== stream)) this.#pull()
+    if (isAnother) this.#held++
+    this.#asker = asker
     if (this.#stream) return
     this.#stream = stream
     stream.cork()

@@ -97,7 +97,7 @@ export class RedisStore implements Store {
         ? [keys.length, ...keys, ...args, this.#lastArgument(operation, way)]
         : [...keys, ...args]
     const send = (): Promise<unknown> => {
-      if (!this.cluster) this.#cork.put(streamOf(client))
+      if (!this.cluster) this.#cork.put(streamOf(client), budget)
       if (command !== undefined)
         return buffers ? client.callBuffer(command, ...rest) : client.call(command, ...rest)
       return buffers ? client.evalshaBuffer(sha, ...rest) : client.evalsha(sha, ...rest)

@@ -115,7 +115,8 @@ function stackTable(measured, node, name) {
 function featureTable(measured, node, name) {
   const near = measured.group(node, name, '0 ms')
   if (!near) return ''
-  const serial = measured.group(node, name, 'serial')?.kinds.serial ?? {}
+  const { serial = {}, ...distant } = measured.group(node, name, 'serial')?.kinds ?? {}
+  const away = ['1 ms', '1 ms, c=8'].filter((kind) => distant[kind])
   const figures = near.kinds['0 ms']
   const bare = figures[near.variants[0].id]
   const rows = near.variants.map(({ id, title }) => [
@@ -123,10 +124,19 @@ function featureTable(measured, node, name) {
     fixed(figures[id].rate, 0),
     fixed(figures[id].rate / bare.rate, 2),
     fixed(figures[id].least, 0),
+    ...away.map((kind) => fixed(distant[kind][id].rate, 0)),
     fixed(serial[id]?.commands, 1),
     fixed(serial[id]?.slope, 1),
   ])
-  const head = [`Node ${node}, ${name}`, 'requests/s', 'x bare', 'CPU us', 'commands', 'trips']
+  const head = [
+    `Node ${node}, ${name}`,
+    'requests/s',
+    'x bare',
+    'CPU us',
+    ...away.map((kind) => `requests/s at ${kind}`),
+    'commands',
+    'trips',
+  ]
   return table(head, rows)
 }
 

@@ -1,4 +1,4 @@
-/** docs/performance.md, made from figures.json and the prose in `prose/`. */
+/** docs/performance.md, made from figures.json and the prose in `prose/`; and the README's table. */
 import { readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { readFigures } from './figures.mjs'
@@ -6,12 +6,47 @@ import { fixed, table } from './table.mjs'
 import { targets } from './targets.mjs'
 
 const DOCUMENT = path.join(import.meta.dirname, '../docs/performance.md')
+const README = path.join(import.meta.dirname, '../README.md')
 const prose = (name) => readFileSync(path.join(import.meta.dirname, 'prose', name), 'utf8').trim()
 
-/** Write docs/performance.md anew. */
+/** Write docs/performance.md anew, and the table in the README. */
 export function writeDocument() {
-  writeFileSync(DOCUMENT, documentOf(new Measured(readFigures().sections)))
+  const measured = new Measured(readFigures().sections)
+  writeFileSync(DOCUMENT, documentOf(measured))
+  const text = readFileSync(README, 'utf8').replace(
+    /(<!-- figures.*-->\n)[^]*(<!-- end of figures -->)/,
+    (_all, begin, end) => `${begin}\n${summary(measured)}\n\n${end}`,
+  )
+  writeFileSync(README, text)
 }
+
+const SUMMARY = [
+  ['bare Express', '10-bare'],
+  ['one window', '20-turnpike'],
+  ['— express-rate-limit + rate-limit-redis', '30-express-rate-limit'],
+  ['— rate-limiter-flexible', '40-flexible'],
+  ['three windows', '21-turnpike-3'],
+  ['— express-rate-limit + rate-limit-redis', '31-express-rate-limit-3'],
+  ['— rate-limiter-flexible', '41-flexible-3'],
+  ['session, read', 'session-20-turnpike'],
+  ['— express-session + connect-redis', 'session-30-connect-redis'],
+  ['cache hit in Redis', 'cache-20-turnpike'],
+  ['— apicache', 'cache-30-apicache'],
+  ['POST with a new idempotency key', 'idempotency-20-turnpike'],
+  ['— express-idempotency', 'idempotency-30-express-idempotency'],
+  ['session, three windows, cache hit', '70-stack-express5/pipeline-3'],
+  ['— the peers', '70-stack-express5/peers-3'],
+]
+
+/** What one request costs, by what it passes. */
+const summary = (measured) =>
+  table(
+    ['', ...measured.nodes.map((node) => `Node ${node.slice(1)}`)],
+    SUMMARY.map(([name, id]) => [
+      name,
+      ...measured.nodes.map((node) => fixed(measured.of(node, '0 ms', id)?.least, 0)),
+    ]),
+  )
 
 /** Figures by Node's version, group of variants and kind of measurement. */
 export class Measured {

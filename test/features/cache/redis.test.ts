@@ -10,6 +10,7 @@ import { runInNewContext } from 'node:vm'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { expectEveryKeyToExpire } from '../../support/ttl.ts'
 import { startFaultProxy } from '../../support/fault-proxy.ts'
+import { runScript } from '../../support/child.ts'
 import { until } from '../../support/until.ts'
 import { watchStarvation } from '../../support/starvation.ts'
 import { startRedis, type RedisServer } from '../../../src/testing.ts'
@@ -275,6 +276,47 @@ describe.each(kinds)('$name', ({ start }) => {
     expect(held).toBeLessThan(16 * 1024 * 1024)
     await tp.close()
   })
+})
+
+test('14: the resident set does not grow with what streams through', async () => {
+  const { stdout, stderr } = await runScript(
+    `
+    import { get, createServer } from 'node:http'
+    import { Readable } from 'node:stream'
+    import { turnpike } from 'turnpike/node'
+    const tp = turnpike({ redis: process.env.URL, deadline: '2s', budget: '4s' })
+    await tp.ready()
+    const cache = tp.cache({ ttl: '1m', maxBodyBytes: 1_048_576 })
+    function* pieces() {
+      for (let i = 0; i < 800; i++) yield Buffer.alloc(65_536, i)
+    }
+    const server = createServer((req, res) =>
+      cache(req, res, () => Readable.from(pieces()).pipe(res)),
+    ).listen(0, '127.0.0.1')
+    await new Promise((listening) => server.once('listening', listening))
+    const peaks = [process.resourceUsage().maxRSS / 1024]
+    for (let i = 0; i < 8; i++) {
+      let bytes = 0
+      await new Promise((over, failed) =>
+        get({ port: server.address().port, path: '/' + i }, (res) =>
+          res.on('data', (piece) => (bytes += piece.length)).on('end', over),
+        ).on('error', failed),
+      )
+      if (bytes !== 800 * 65_536) throw new Error('incomplete')
+      peaks.push(process.resourceUsage().maxRSS / 1024)
+    }
+    console.log(JSON.stringify(peaks))
+    server.close()
+    await tp.close()`,
+    { env: { URL: redis.url }, patience: 60_000 },
+  )
+  expect(stderr).toBe('')
+  const peaks = JSON.parse(stdout) as number[]
+  console.log(
+    `14: peak of the resident set before, and after each 50 MB, in MiB: ${peaks.map(Math.round)}`,
+  )
+  // Of 400 MB. How far a heap grows before it is collected is V8's.
+  expect(peaks.at(-1)! - peaks[0]!).toBeLessThan(120)
 })
 
 /** All that nobody refers to any more. */

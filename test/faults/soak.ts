@@ -97,6 +97,7 @@ for (let i = 0; i < 4; i++) await ask(i)
 const held = await tp.lock.acquire('warm')
 await tp.lock('warm', { wait: '50ms' }, () => {}).catch(() => {})
 await held.release()
+console.log('warm')
 const samples = { heap: [], listeners: [] }
 let done = 0
 let isPaused = false
@@ -180,6 +181,7 @@ export async function soak(calls: number, patience: number): Promise<Soaked> {
     () => proxy.reset(),
   ]
   let isPaused = false
+  await script.says('warm')
   const flapping = (async () => {
     while (!isOver) {
       if (!isPaused) strikes[faults++ % strikes.length]!()

@@ -23,6 +23,7 @@ import {
 } from 'vitest'
 import { turnpike, type RateLimitOptions } from '../../src/express.ts'
 import { startRedis, testStore, type RedisServer } from '../../src/testing.ts'
+import { signal } from '../frameworks/harness.ts'
 import {
   apart,
   ask,
@@ -375,6 +376,12 @@ describe('different on purpose', () => {
     }
     const guard = (await kit('in memory')).loginGuard({ limit: 5, window: '15m', key: keyOf })
     const app = express()
+    let arrived = 0
+    let all = signal()
+    app.use((_req, _res, next) => {
+      if (++arrived % 100 === 0) all.resolve()
+      void all.promise.then(next)
+    })
     app.get('/old', old)
     app.get('/now', guard, (_req, res) => {
       checked[1]!++
@@ -383,8 +390,10 @@ describe('different on purpose', () => {
     const server = app.listen(0)
     onTestFinished(() => void server.close())
     const { port } = server.address() as { port: number }
-    for (const path of ['old', 'now'])
+    for (const path of ['old', 'now']) {
+      all = signal()
       await Promise.all(times(100).map(() => fetch(`http://127.0.0.1:${port}/${path}`)))
+    }
     expect(checked).toEqual([100, 5])
   })
 

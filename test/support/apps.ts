@@ -67,11 +67,15 @@ function running(tp: AnyKit, listener: any, errors: any[]): App {
   }
 }
 
+/** A busy machine is slow: where a test turns the clock of a store by hand, no time is short. */
+const patient = (options: TurnpikeOptions<any>): TurnpikeOptions<any> =>
+  options.store ? { budget: '10s', ...options } : options
+
 function onExpress(name: string, framework: typeof express): AppKind {
   return {
     name,
     start({ options, mount, handle = ok, trustProxy }) {
-      const tp = forExpress(options)
+      const tp = forExpress(patient(options))
       const app = framework()
       const errors: any[] = []
       if (trustProxy !== undefined) app.set('trust proxy', trustProxy)
@@ -93,7 +97,7 @@ function onKoa(name: string, Framework: typeof Koa): AppKind {
   return {
     name,
     start({ options, mount, handle = ok, trustProxy }) {
-      const tp = forKoa(options)
+      const tp = forKoa(patient(options))
       const proxied =
         trustProxy === undefined
           ? {}
@@ -123,7 +127,7 @@ function onKoa(name: string, Framework: typeof Koa): AppKind {
 const onNode: AppKind = {
   name: 'node:http',
   start({ options, mount, handle = ok }) {
-    const tp = forNode(options)
+    const tp = forNode(patient(options))
     const stack = mount(tp)
     const errors: any[] = []
     const listener = (req: any, res: any): void => {

@@ -386,7 +386,13 @@ test('waitReplicas: a lock that no replica has does not count', async () => {
     async () => (await replica.send('INFO', 'replication')).includes('master_link_status:up'),
     10_000,
   )
-  await (await tp.lock.acquire('a', { waitReplicas: 1 })).release()
+  // A lock is given up when the replica has not got it in time.
+  await until('the replica has it', () =>
+    tp.lock.acquire('a', { waitReplicas: 1, wait: '2s' }).then(
+      async (lock) => (await lock.release(), true),
+      () => false,
+    ),
+  )
   await expect(tp.lock.acquire('a', { waitReplicas: 2 })).rejects.toMatchObject({
     code: 'TP_UNAVAILABLE',
   })

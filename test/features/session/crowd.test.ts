@@ -56,7 +56,8 @@ test(
       `revokeAll of ${COUNT}: ${Math.round(ms)} ms, ${stats[1]} scripts of ${stats[3]} us on average, ${slow} over 5 ms`,
     )
     expect(await tp.sessions.count('ada')).toBe(0)
-    // Slowlog goes by the clock: on a busy machine another process may have come between.
-    expect(slow).toBeLessThanOrEqual(Number(stats[1]) / 100)
+    // Both go by the clock: on a busy machine another process may have come between.
+    expect(Number(stats[3])).toBeLessThan(2500)
+    expect(slow).toBeLessThanOrEqual(Number(stats[1]) / 10)
   },
 )

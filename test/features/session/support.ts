@@ -81,8 +81,7 @@ export function site(
   } = options
   const all: Record<string, Route> = { ...ROUTES, ...routes }
   const app = kind.start({
-    // A busy machine is slow: unless a test is about it, no time is short.
-    options: { store: opened.store, prefix: opened.prefix, budget: '10s', ...kit },
+    options: { store: opened.store, prefix: opened.prefix, ...kit },
     mount: (tp) => [
       ...before(tp),
       mount(tp, { secret: SECRET, cookie: { secure: false }, ...session }),

@@ -2,7 +2,7 @@
 import type { Budget } from '../store/budget.ts'
 import type { KeySpace } from '../store/keys.ts'
 import type { Emitter } from '../events.ts'
-import type { Arg, Reply, Store } from '../store/store.ts'
+import { isAcrossSlots, type Arg, type Reply, type Store } from '../store/store.ts'
 import type { Snapshot } from './validity.ts'
 import { BoundedMap } from './bounded.ts'
 import {
@@ -77,12 +77,9 @@ export class Shelf {
   /** What was read last of entries that are read again and again. */
   readonly #heads = new BoundedMap<Head>(HEADS)
   #near: NearCache | undefined
-  /** Does a script reach keys of one slot only? On a Cluster, and where one address stands for several servers. */
-  #isSplit: boolean
 
   constructor(store: Store, keys: KeySpace, events: Emitter) {
     this.store = store
-    this.#isSplit = store.cluster
     this.keys = keys
     this.events = events
     this.leases = new Leases(store, keys.channel('cache', 'fills'))
@@ -120,14 +117,14 @@ export class Shelf {
       ? hints
       : [...new Set([...tags, ...hints])]
     const args = [token, leaseMs, invalid ? beginningOf(invalid) : '']
-    const [bytes, state, now, read] = this.#isSplit
+    const [bytes, state, now, read] = this.store.isSplit
       ? await this.#apart(place, args, wanted, budget)
       : await this.#together(place, args, wanted, budget)
     let snapshot = read
     const entry = bytes ? this.#entryIn(place.entry, bytes) : undefined
     const missing = entry ? missingFrom(snapshot, entry.tags) : []
     // Read apart, the record may have begun after it was read, and before the entry was.
-    const isNewer = entry !== undefined && this.#isSplit && entry.nonce !== snapshot.nonce
+    const isNewer = entry !== undefined && this.store.isSplit && entry.nonce !== snapshot.nonce
     if (missing.length > 0 || isNewer) {
       this.#hints.set(place.entry, entry!.tags)
       snapshot = await place.ledger.read(entry!.tags, budget)
@@ -157,8 +154,7 @@ export class Shelf {
       const keys = [entry, lease, ledger.key]
       reply = await this.store.run(look, keys, [...args, ...fieldsOf(tags)], budget)
     } catch (error) {
-      if (!String(error).includes('CROSSSLOT')) throw error
-      this.#isSplit = true
+      if (!isAcrossSlots(error)) throw error
       return await this.#apart(place, args, tags, budget)
     }
     const [bytes, state, now, fields] = reply as [Buffer | null, number, number, Text[]]

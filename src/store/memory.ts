@@ -26,6 +26,7 @@ const SWEEP = 2
 export class MemoryStore implements Store, Database {
   readonly kind = 'memory'
   readonly cluster: boolean = false
+  readonly isSplit: boolean = false
   readonly #clock: Clock
   readonly #maxKeys: number
   readonly #refuse: boolean

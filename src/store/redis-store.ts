@@ -31,6 +31,7 @@ import { report, reportsTo, tend } from './tending.ts'
 export class RedisStore implements Store {
   readonly kind = 'redis'
   readonly cluster: boolean
+  isSplit: boolean
   readonly #options: RedisStoreOptions
   readonly #clock: Clock
   readonly #opened: Promise<Guard>
@@ -52,7 +53,7 @@ export class RedisStore implements Store {
     const { source, reuse, db, events } = options
     this.#options = options
     this.#clock = options.clock ?? systemClock()
-    this.cluster = isCluster(source)
+    this.isSplit = this.cluster = isCluster(source)
     this.#subscriptions = new Subscriptions(
       () =>
         this.#tend(
@@ -103,8 +104,9 @@ export class RedisStore implements Store {
       return buffers ? client.evalshaBuffer(sha, ...rest) : client.evalsha(sha, ...rest)
     }
     const recover = (error: unknown): Promise<unknown> | undefined => {
-      if (command !== undefined || !(error as Error).message.startsWith('NOSCRIPT'))
-        return undefined
+      const { message } = error as Error
+      if (message.startsWith('CROSSSLOT')) this.isSplit = true
+      if (command !== undefined || !message.startsWith('NOSCRIPT')) return undefined
       return buffers ? client.evalBuffer(lua, ...rest) : client.eval(lua, ...rest)
     }
     return guard.run(name, send, budget, recover, began) as Promise<Result>
@@ -233,9 +235,7 @@ export class RedisStore implements Store {
   }
 
   /** Loading ioredis takes a moment; a request waits for it no longer than for an answer. */
-  #opening(): Promise<Guard> {
-    return soon(this.#opened, this.#options.deadline)
-  }
+  readonly #opening = (): Promise<Guard> => soon(this.#opened, this.#options.deadline)
 
   #use(client: Client): Guard {
     const { events, name: store, deadline, maxInFlight, reuse = false } = this.#options

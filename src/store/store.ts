@@ -87,11 +87,32 @@ export interface StoreStatus {
   warnings: string[]
 }
 
+/**
+ * Does `work`, which minds `store.isSplit`, and once more where Redis refused its first command
+ * because of the slots of its keys: from then on the store is known to be split.
+ */
+export async function mindingSlots<Result>(work: () => Promise<Result>): Promise<Result> {
+  try {
+    return await work()
+  } catch (error) {
+    if (!isAcrossSlots(error)) throw error
+    return await work()
+  }
+}
+
+/** Did Redis refuse a command because its keys are in several slots? Then it has done nothing. */
+export const isAcrossSlots = (error: unknown): boolean =>
+  / CROSSSLOT\b/.test(String((error as Partial<Error> | null)?.message))
+
 /** What every engine offers to the features. */
 export interface Store {
   readonly kind: 'redis' | 'memory'
-  /** On a Cluster the keys of one `run` must share a slot. */
   readonly cluster: boolean
+  /**
+   * Must the keys of one `run` share a slot? On a Cluster, and where one address stands for several
+   * servers: that is known once such a server has refused keys of two slots.
+   */
+  readonly isSplit: boolean
   /**
    * Carry out one operation. Rejects with `StoreUnavailable` within the deadline when the store
    * cannot answer, and with `TP_COMMAND` when the command itself was wrong.

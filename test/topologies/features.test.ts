@@ -20,20 +20,23 @@ type App = ReturnType<typeof express>
 let standalone: RedisServer
 let cluster: TestCluster
 let sentinel: TestSentinel
+/** A node of a Cluster that has all slots. */
+let alone: TestCluster
 const ends: (() => void)[] = []
 
 beforeAll(async () => {
-  ;[standalone, cluster, sentinel] = await Promise.all([
+  ;[standalone, cluster, sentinel, alone] = await Promise.all([
     startRedis(),
     startCluster(),
     startSentinel(),
+    startCluster({ masters: 1, replicas: 0 }),
   ])
 }, 60_000)
 afterAll(async () => {
   for (const end of ends) end()
-  for (const server of [standalone, ...cluster.nodes.slice(0, 3), sentinel.master])
-    await expectEveryKeyToExpire(server)
-  await Promise.all([standalone.stop(), cluster.stop(), sentinel.stop()])
+  const masters = [standalone, ...cluster.nodes.slice(0, 3), sentinel.master, ...alone.nodes]
+  for (const server of masters) await expectEveryKeyToExpire(server)
+  await Promise.all([standalone.stop(), cluster.stop(), sentinel.stop(), alone.stop()])
 })
 
 function keep<Client extends { disconnect(): void }>(client: Client): Client {
@@ -43,6 +46,8 @@ function keep<Client extends { disconnect(): void }>(client: Client): Client {
 
 const sources: { name: string; nodes: number; source(): RedisSource; reuse?: boolean }[] = [
   { name: 'one server', nodes: 1, source: () => standalone.url },
+  // As a managed service may show it: nothing tells the client, but a script with keys of two slots is refused.
+  { name: 'one address for several servers', nodes: 1, source: () => alone.nodes[0]!.url },
   { name: 'Sentinel', nodes: 1, source: () => sentinel.source },
   {
     name: 'Sentinel, with a client of ioredis 5',

@@ -2,7 +2,7 @@
 import { isUnavailable, TurnpikeError } from '../../errors.ts'
 import type { Emitter } from '../../events.ts'
 import type { Budget } from '../../store/budget.ts'
-import type { Operation, Store } from '../../store/store.ts'
+import { isAcrossSlots, mindingSlots, type Operation, type Store } from '../../store/store.ts'
 import type { Ground } from '../ground.ts'
 import { decisionOf, LimitDecision, unitedOf } from './charge.ts'
 import type { Charge } from './charge.ts'
@@ -50,11 +50,13 @@ export class Engine {
   consume(charges: readonly Charge[], budget?: Budget, constant = false): Promise<LimitDecision> {
     const { store } = this.#ground
     const alone = ofOneSubject(charges)
-    if (this.#denied || (store.cluster && !alone)) return this.#considered(charges, budget)
+    if (this.#denied || (store.isSplit && !alone)) return this.#considered(charges, budget)
     const decided = (numbers: readonly number[]): LimitDecision =>
       this.report(decisionOf(this, charges, 'store', numbers))
     const failed = async (error: unknown): Promise<LimitDecision> =>
-      this.report(await this.withoutStore(error, charges))
+      isAcrossSlots(error)
+        ? this.#considered(charges, budget)
+        : this.report(await this.withoutStore(error, charges))
     if (!constant || !alone || !this.#constant) {
       return this.#run(store, this.#verb, charges, 0, budget).then(decided, failed)
     }
@@ -71,7 +73,7 @@ export class Engine {
       return this.report(new LimitDecision(this, charges, 'deny-cache', false, remembered, 0))
     let decision: LimitDecision
     try {
-      decision = await this.#decide(this.#verb, charges, budget)
+      decision = await mindingSlots(() => this.#decide(this.#verb, charges, budget))
     } catch (error) {
       decision = await this.withoutStore(error, charges)
     }
@@ -81,7 +83,7 @@ export class Engine {
 
   /** What a consume would be answered; nothing is written. @throws TP_UNAVAILABLE */
   async peek(charges: readonly Charge[]): Promise<LimitDecision> {
-    const { source, allowed, policies } = await this.#decide('p', charges)
+    const { source, allowed, policies } = await mindingSlots(() => this.#decide('p', charges))
     // At 0, so that it cannot be refunded: nothing was charged.
     return new LimitDecision(this, charges, source, allowed, policies, 0)
   }
@@ -95,30 +97,23 @@ export class Engine {
     budget?: Budget,
   ): Promise<void> {
     const store = source === 'local' ? this.#floor : this.#ground.store
-    await Promise.all(
-      this.#groups(charges).map((group) => this.#run(store, verb, group, at, budget)),
-    )
+    await this.#each(charges, (group) => this.#run(store, verb, group, at, budget))
   }
 
   /** Forget everything counted for these charges, here and in other processes' deny caches. @throws TP_UNAVAILABLE */
   async reset(charges: readonly Charge[], budget?: Budget): Promise<boolean> {
-    const groups = this.#groups(charges)
-    const forgotten = await Promise.all(
-      groups.map((group) => {
-        const keys = group.map((charge) => this.#key(charge))
-        void this.#floor.run(reset, keys, ['', '']).catch(() => {})
-        return this.#ground.store.run(reset, keys, [this.#channel, group[0]!.tag], budget)
-      }),
-    )
+    const forgotten = await this.#each(charges, (group) => {
+      const keys = group.map((charge) => this.#key(charge))
+      void this.#floor.run(reset, keys, ['', '']).catch(() => {})
+      return this.#ground.store.run(reset, keys, [this.#channel, group[0]!.tag], budget)
+    })
     return forgotten.some((count) => count > 0)
   }
 
   /** Refuse everything for `ms`. @throws TP_UNAVAILABLE */
   async block(charges: readonly Charge[], ms: number): Promise<void> {
     const blocks = charges.map((charge) => ({ ...charge, cost: ms }))
-    await Promise.all(
-      this.#groups(blocks).map((group) => this.#run(this.#ground.store, 'b', group, 0)),
-    )
+    await this.#each(blocks, (group) => this.#run(this.#ground.store, 'b', group, 0))
   }
 
   async #decide(verb: Verb, charges: readonly Charge[], budget?: Budget): Promise<LimitDecision> {
@@ -228,9 +223,17 @@ export class Engine {
     )
   }
 
-  /** On a Cluster a script's keys must share a slot: one group for each subject. Elsewhere one for all. */
+  /** One call for all charges, or where they cannot share one, for those of each subject. */
+  #each<Result>(
+    charges: readonly Charge[],
+    call: (group: readonly Charge[]) => Promise<Result>,
+  ): Promise<Result[]> {
+    return mindingSlots(() => Promise.all(this.#groups(charges).map(call)))
+  }
+
+  /** Where a script's keys must share a slot, one group for each subject. Elsewhere one for all. */
   #groups(charges: readonly Charge[]): (readonly Charge[])[] {
-    if (!this.#ground.store.cluster || ofOneSubject(charges)) return [charges]
+    if (!this.#ground.store.isSplit || ofOneSubject(charges)) return [charges]
     const groups = new Map<string, Charge[]>()
     for (const charge of charges)
       groups.set(charge.tag, [...(groups.get(charge.tag) ?? []), charge])

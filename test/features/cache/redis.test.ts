@@ -313,7 +313,7 @@ test('14: the resident set does not grow with what streams through', async () =>
   expect(stderr).toBe('')
   const peaks = JSON.parse(stdout) as number[]
   console.log(
-    `14: peak of the resident set before, and after each 50 MB, in MiB: ${peaks.map(Math.round)}`,
+    `14: peak of the resident set before, and after each 50 MB, in MiB: ${peaks.map(Math.round).join(', ')}`,
   )
   // Of 400 MB. How far a heap grows before it is collected is V8's.
   expect(peaks.at(-1)! - peaks[0]!).toBeLessThan(120)

@@ -1,57 +1,51 @@
 -- Looks a request up by its key, and claims it if nobody has, or nobody does any more.
 -- KEYS[1]  the record: a hash of
---            s  state: 'p' running, 'r' released after a step, 'c' answered, 'm' answered, but the body was too long
---            f  fingerprint of the request    o  owner          l  end of the lease, ms since the epoch
---            t  fencing token                 n  attempts       e  end of the record, ms since the epoch
---            a  head of the answer: status, a space, headers    b  its body
+--            f  state, fingerprint of the request (43 characters) and owner, with nothing between them; the state is
+--               'p' running, 'r' released after a step, 'c' answered
+--            l  end of the record, and unless it is answered: end of the lease, fencing token, attempts; times in ms since the epoch
+--            a  the answer: status, a space, headers; a line feed and the body, unless that was too long
 --            w  channel of those who wait for the answer, if somebody does
+--            k  there are steps
 --            =<name>  what a step came to
--- ARGV[1]  fingerprint
--- ARGV[2]  owner
--- ARGV[3]  lease, ms
--- ARGV[4]  how long the record is kept, ms
--- ARGV[5]  '1': what was interrupted is not run again
--- ARGV[6]  channel to be told on, if it is running; '': nobody waits
--- Reply: { 1, token, attempt, step, value, ... }  claimed
---        { 2, head, body }  answered
+-- ARGV[1]  fingerprint and owner
+-- ARGV[2]  channel to be told on, if it is running; left out: nobody waits
+-- LEASE, KEPT and CONFLICT are the mount's: a lease's length and how long a record is kept, in ms, and whether what was
+-- interrupted is not run again
+-- Reply: token  claimed, for the first time
+--        { 1, token, attempt, step, value, ... }  claimed again
+--        { 2, answer }  answered
 --        { 3, ms }  running, under a lease of so much more
 --        { 4 }  the key belongs to another request
---        { 5, head }  answered, but the body was too long to keep
 --        { 6 }  interrupted
-local r = redis.call('HMGET', KEYS[1], 's', 'f', 'l', 't', 'n', 'e')
+local r = redis.call('HMGET', KEYS[1], 'f', 'l')
 local attempt, last = 1, 0
 if r[1] then
-  if tonumber(r[6]) <= now then
+  local ends, lease, token, attempts = times(r[2])
+  if ends <= now then
     redis.call('UNLINK', KEYS[1])
   else
-    if r[2] ~= ARGV[1] then return { 4 } end
-    if r[1] == 'c' then
-      local answer = redis.call('HMGET', KEYS[1], 'a', 'b')
-      return { 2, answer[1], answer[2] }
+    if string.sub(r[1], 2, 44) ~= string.sub(ARGV[1], 1, 43) then return { 4 } end
+    local state = string.sub(r[1], 1, 1)
+    if state == 'c' then return { 2, redis.call('HMGET', KEYS[1], 'a')[1] } end
+    if lease > now then
+      if #ARGV > 2 then redis.call('HSET', KEYS[1], 'w', ARGV[2]) end
+      return { 3, lease - now }
     end
-    if r[1] == 'm' then return { 5, redis.call('HGET', KEYS[1], 'a') } end
-    local left = tonumber(r[3]) - now
-    if left > 0 then
-      if ARGV[6] ~= '' then redis.call('HSET', KEYS[1], 'w', ARGV[6]) end
-      return { 3, left }
-    end
-    if r[1] == 'p' and ARGV[5] == '1' then return { 6 } end
-    attempt, last = tonumber(r[5]) + 1, tonumber(r[4])
+    if state == 'p' and CONFLICT then return { 6 } end
+    attempt, last = attempts + 1, token
   end
 end
 -- Microseconds: tokens grow even if the record was lost; at least one more, so that they do if the clock is set back.
 local token = math.max(last + 1, micros)
-redis.call('HSET', KEYS[1], 's', 'p', 'f', ARGV[1], 'o', ARGV[2], 'l', whole(now + tonumber(ARGV[3])),
-  't', whole(token), 'n', attempt, 'e', whole(now + tonumber(ARGV[4])))
-keep(KEYS[1], tonumber(ARGV[4]))
+redis.call('HSET', KEYS[1], 'f', 'p' .. ARGV[1], 'l', running(now + KEPT, now + LEASE, token, attempt))
+keep(KEYS[1], KEPT)
+if attempt == 1 then return token end
 local reply = { 1, token, attempt }
-if attempt > 1 then
-  local fields = redis.call('HGETALL', KEYS[1])
-  for i = 1, #fields, 2 do
-    if string.sub(fields[i], 1, 1) == '=' then
-      reply[#reply + 1] = string.sub(fields[i], 2)
-      reply[#reply + 1] = fields[i + 1]
-    end
+local fields = redis.call('HGETALL', KEYS[1])
+for i = 1, #fields, 2 do
+  if string.sub(fields[i], 1, 1) == '=' then
+    reply[#reply + 1] = string.sub(fields[i], 2)
+    reply[#reply + 1] = fields[i + 1]
   end
 end
 return reply

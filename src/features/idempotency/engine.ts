@@ -1,15 +1,15 @@
 /** Idempotent requests without HTTP: keys and fingerprints in, attempts and answers out. */
 import { randomBytes } from 'node:crypto'
-import { validateHeaderName, validateHeaderValue } from 'node:http'
 import { isUnavailable } from '../../errors.ts'
 import type { Events } from '../../events.ts'
 import type { Budget } from '../../store/budget.ts'
-import type { Reply } from '../../store/store.ts'
+import type { Operation, Reply } from '../../store/store.ts'
 import type { Ground } from '../ground.ts'
 import { Alarms, persist } from '../lease.ts'
 import { Turns, type Attempt as Try } from '../turns.ts'
-import { begin } from './begin.ts'
-import { headersIn, statusIn, type AnswerHeaders } from './head.ts'
+import { unpacked, type Answer } from './answer.ts'
+import { beginOf } from './begin.ts'
+import { completeOf } from './complete.ts'
 import { release } from './release.ts'
 import { Run } from './run.ts'
 
@@ -25,18 +25,9 @@ export interface EngineOptions {
   onCrash: 'rerun' | 'conflict'
 }
 
-/** A stored answer. */
-export interface Answer {
-  status: number
-  headers: AnswerHeaders
-  body: Buffer
-}
-
 export type Outcome =
   | { kind: 'run'; run: Run }
   | { kind: 'answered'; answer: Answer }
-  /** Answered, but the body was too long to keep. */
-  | { kind: 'unkept'; status: number }
   | Running
   | { kind: 'mismatch' }
   | { kind: 'interrupted' }
@@ -55,7 +46,6 @@ export interface BeginOptions {
 
 const WORDS = {
   answered: 'replayed',
-  unkept: 'replayed',
   running: 'running',
   mismatch: 'mismatch',
   interrupted: 'interrupted',
@@ -67,21 +57,22 @@ export class IdempotencyEngine {
   readonly alarms: Alarms
   readonly #process = randomBytes(12).toString('base64url')
   readonly #turns: Turns
-  /** What `begin` is told each time: lease, time to keep, what to do about a crash. */
-  readonly #terms: readonly string[]
+  readonly #begin: Operation<number | Reply[]>
+  readonly complete: Operation<number>
   #count = 0
 
   constructor(ground: Ground, options: EngineOptions) {
-    const { lease, ttl, onCrash } = options
     this.ground = ground
     this.options = options
     this.alarms = new Alarms(ground.store)
-    this.#terms = [String(lease), String(ttl), onCrash === 'conflict' ? '1' : '']
+    this.#begin = beginOf(options)
+    this.complete = completeOf(options)
     this.#turns = new Turns(ground.store, `${this.#process}.`)
   }
 
   /**
    * What is to be done about a request?
+   * @param fingerprint a SHA-256 in base64url
    * @throws TP_UNAVAILABLE when Redis cannot answer: nothing may be run
    */
   begin(
@@ -91,9 +82,9 @@ export class IdempotencyEngine {
   ): Promise<Outcome> {
     const owner = `${this.#process}.${(++this.#count).toString(36)}`
     const key = this.ground.keys.key('idempotency', tag)
-    const claim = { tag, key, owner, fingerprint, since: 0, budget }
+    const claim = { tag, key, owner, text: `${fingerprint}${owner}`, since: 0, budget }
     // The wait was promised; only the first question is on the request's budget.
-    return this.#ask(claim, '', budget).then(
+    return this.#ask(claim, undefined, budget).then(
       (outcome) =>
         outcome.kind === 'running' && wait > 0
           ? this.#wait(claim, wait, signal)
@@ -102,12 +93,12 @@ export class IdempotencyEngine {
     )
   }
 
-  #ask(claim: Claim, channel: string, budget?: Budget): Promise<Outcome> {
+  #ask(claim: Claim, channel: string | undefined, budget?: Budget): Promise<Outcome> {
     const { store } = this.ground
-    const { key, owner, fingerprint } = claim
+    const { key, text } = claim
     claim.since = store.steady()
     return store
-      .run(begin, [key], [fingerprint, owner, ...this.#terms, channel], budget)
+      .run(this.#begin, [key], channel === undefined ? [text] : [text, channel], budget)
       .then((reply) => this.#read(reply, claim))
   }
 
@@ -134,13 +125,13 @@ export class IdempotencyEngine {
     return outcome
   }
 
-  #giveUp({ key, owner }: Claim, error: unknown): never {
+  #giveUp({ key, text }: Claim, error: unknown): never {
     const { store, events } = this.ground
     const { name, lease } = this.options
     if (isUnavailable(error) && error.uncertain) {
       // The reply may have been lost, not the claim: the next attempt shall not find it running.
       const until = store.steady() + lease
-      void persist(() => store.run(release, [key], [owner]), {
+      void persist(() => store.run(release, [key], [text]), {
         store,
         events,
         feature: 'idempotency',
@@ -157,16 +148,18 @@ export class IdempotencyEngine {
       events.emit('idempotency', { name: this.options.name, what, attempt, subject })
   }
 
-  #read(reply: readonly Reply[], claim: Claim): Outcome {
-    const [kind, first, second] = reply as [number, number | Buffer, number | Buffer]
+  #read(reply: number | readonly Reply[], claim: Claim): Outcome {
+    if (typeof reply === 'number')
+      return { kind: 'run', run: new Run(this, claim, reply, 1, undefined) }
+    const [kind, first, attempt] = reply as [number, number | Buffer, number]
     switch (kind) {
       case 1:
         return {
           kind: 'run',
-          run: new Run(this, claim, first as number, Number(second), stepsOf(reply)),
+          run: new Run(this, claim, first as number, attempt, stepsOf(reply)),
         }
       case 2: {
-        const answer = answerOf(first, second)
+        const answer = unpacked(first)
         // What cannot be read may not be run again either.
         return answer ? { kind: 'answered', answer } : { kind: 'interrupted' }
       }
@@ -174,29 +167,9 @@ export class IdempotencyEngine {
         return { kind: 'running', leftMs: first as number }
       case 4:
         return { kind: 'mismatch' }
-      case 5:
-        return { kind: 'unkept', status: statusIn(first as Buffer) }
       default:
         return { kind: 'interrupted' }
     }
-  }
-}
-
-/** A stored answer, or undefined if somebody else has written there. */
-function answerOf(head: unknown, body: unknown): Answer | undefined {
-  if (!Buffer.isBuffer(head) || !Buffer.isBuffer(body)) return undefined
-  const status = statusIn(head)
-  if (!(status >= 200 && status <= 599)) return undefined
-  try {
-    const headers: unknown = headersIn(head)
-    if (typeof headers !== 'object' || headers === null || Array.isArray(headers)) return undefined
-    for (const [name, value] of Object.entries(headers)) {
-      validateHeaderName(name)
-      for (const each of [value].flat()) validateHeaderValue(name, each)
-    }
-    return { status, headers: headers as Answer['headers'], body }
-  } catch {
-    return undefined
   }
 }
 
@@ -205,7 +178,8 @@ export interface Claim {
   tag: string
   key: string
   owner: string
-  fingerprint: string
+  /** Fingerprint and owner: whose the record is. */
+  text: string
   /** When it was asked for, by `store.steady()`. */
   since: number
   /** What the request may wait for Redis. */

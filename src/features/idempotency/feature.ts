@@ -131,8 +131,10 @@ export function idempotencyFeature<Native>(
   }
 
   function replyTo(x: Exchange<Native>, outcome: Exclude<Outcome, { kind: 'run' }>): Reply {
-    if (outcome.kind === 'answered') return replay(outcome.answer)
-    if (outcome.kind === 'unkept') return tell.unkept(x, outcome.status)
+    if (outcome.kind === 'answered') {
+      const { answer } = outcome
+      return answer.body ? replay(answer, answer.body) : tell.unkept(x, answer.status)
+    }
     if (outcome.kind === 'running') return tell.running(x, outcome.leftMs)
     return tell[outcome.kind](x)
   }
@@ -175,7 +177,11 @@ export function idempotencyFeature<Native>(
       seal(status) {
         const final = sent?.status ?? status
         if (isFailed || !isStored(final)) return run.release()
-        return run.complete(final, fieldsOf(sent?.headers ?? {}, x.method), sent?.body)
+        return run.complete({
+          status: final,
+          headers: fieldsOf(sent?.headers ?? {}, x.method),
+          body: sent?.body,
+        })
       },
       unreached: release,
     }

@@ -1,7 +1,7 @@
 /** What clients are told about keys, and which header fields of an answer are stored. */
 import type { Exchange, Headers, Reply } from '../../http/exchange.ts'
 import { problem, type Problem } from '../../http/problem.ts'
-import type { Answer } from './engine.ts'
+import type { Answer } from './answer.ts'
 
 /** Fields that describe the answer itself. */
 const USUAL = [
@@ -51,7 +51,7 @@ export function storedFields(
   }
 }
 
-export const replay = ({ status, headers, body }: Answer): Reply => ({
+export const replay = ({ status, headers }: Answer, body: Buffer): Reply => ({
   status,
   headers: { ...headers, 'Idempotency-Replayed': 'true' },
   ...(body.length > 0 && { body }),

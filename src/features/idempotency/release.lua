@@ -1,13 +1,15 @@
 -- Gives a key back whose request has failed. What its steps came to is kept for the next attempt.
 -- KEYS[1]  the record (see begin.lua)
--- ARGV[1]  owner
+-- ARGV[1]  fingerprint and owner
 -- Reply: 1; 0: somebody else has it, or nobody
-local r = redis.call('HMGET', KEYS[1], 's', 'o', 'e', 'w')
-if r[1] ~= 'p' or r[2] ~= ARGV[1] or tonumber(r[3]) <= now then return 0 end
-local steps = false
-for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
-  if string.sub(field, 1, 1) == '=' then steps = true end
+local r = redis.call('HMGET', KEYS[1], 'f', 'l', 'w', 'k')
+if r[1] ~= 'p' .. ARGV[1] then return 0 end
+local ends, _, token, attempts = times(r[2])
+if ends <= now then return 0 end
+if r[4] then
+  redis.call('HSET', KEYS[1], 'f', 'r' .. ARGV[1], 'l', running(ends, 0, token, attempts))
+else
+  redis.call('UNLINK', KEYS[1])
 end
-if steps then redis.call('HSET', KEYS[1], 's', 'r', 'l', '0') else redis.call('UNLINK', KEYS[1]) end
-if r[4] then redis.call('PUBLISH', r[4], '*') end
+if r[3] then redis.call('PUBLISH', r[3], '*') end
 return 1

@@ -1,14 +1,13 @@
 import { operation, type Operation } from '../../store/store.ts'
-import whole from '../whole.lua'
-import { ownAt, type Record } from './record.ts'
+import { ownAt, PRELUDE, type Record } from './record.ts'
 import lua from './release.lua'
 
 /** Gives a key back whose request has failed. Keys, arguments and reply: see release.lua. */
 export const release: Operation<number> = operation({
   name: 'idempotency.release',
-  lua: `${whole}\n${lua}`,
-  memory(database, [key], [owner], now) {
-    const record = ownAt(database, key!, owner, now)
+  lua: `${PRELUDE}\n${lua}`,
+  memory(database, [key], [claim], now) {
+    const record = ownAt(database, key!, claim, now)
     if (!record) return 0
     if (record.steps.size === 0) database.delete(key!)
     else

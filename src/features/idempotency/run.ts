@@ -2,9 +2,8 @@
 import { isUnavailable, TurnpikeError } from '../../errors.ts'
 import type { Budget } from '../../store/budget.ts'
 import { Lease, persist, type Persistence } from '../lease.ts'
-import { complete } from './complete.ts'
+import { packed, type Answer } from './answer.ts'
 import type { Claim, IdempotencyEngine } from './engine.ts'
-import { headText, type AnswerHeaders } from './head.ts'
 import type { StepContext } from './options.ts'
 import { digestOf } from './fingerprint.ts'
 import { release } from './release.ts'
@@ -71,9 +70,9 @@ export class Run {
     return doing
   }
 
-  /** Store the answer; `body` undefined: it was too long. @throws TP_IDEMPOTENCY_LOST when another attempt has taken over */
-  complete(status: number, headers: AnswerHeaders, body: Buffer | undefined): Promise<void> {
-    return (this.#ending ??= this.#complete(status, headers, body))
+  /** Store the answer. @throws TP_IDEMPOTENCY_LOST when another attempt has taken over */
+  complete(answer: Answer): Promise<void> {
+    return (this.#ending ??= this.#complete(answer))
   }
 
   /** Let the key be used again: the request has failed. */
@@ -87,13 +86,13 @@ export class Run {
   ): Promise<Result> {
     const { store } = this.#engine.ground
     const { token, attempt } = this
-    const { key, owner } = this.#claim
+    const { key, text } = this.#claim
     const known = this.#before?.get(name)
     if (known) return (known.length === 0 ? undefined : JSON.parse(known.toString())) as Result
     if (this.lease.isLost) throw this.#lost()
     const result = await work({ key: digestOf(`${key} ${name}`), token, attempt })
     const value = JSON.stringify(result) ?? ''
-    const write = (): Promise<number> => store.run(remember, [key], [owner, name, value])
+    const write = (): Promise<number> => store.run(remember, [key], [text, name, value])
     try {
       if ((await write()) === 0) throw this.#lost()
     } catch (error) {
@@ -104,12 +103,11 @@ export class Run {
     return result
   }
 
-  #complete(status: number, headers: AnswerHeaders, body: Buffer | undefined): Promise<void> {
-    const { store } = this.#engine.ground
-    const { key, owner, fingerprint, budget } = this.#claim
-    const head = headText(status, headers)
-    const ttl = String(this.#engine.options.ttl)
-    const args = [owner, fingerprint, ttl, body ? 'c' : 'm', head, body ?? '']
+  #complete(answer: Answer): Promise<void> {
+    const { complete, ground } = this.#engine
+    const { store } = ground
+    const { key, text, budget } = this.#claim
+    const args = [text, packed(answer)]
     const write = (within?: Budget): Promise<number> => store.run(complete, [key], args, within)
     const wasLost = this.lease.isLost
     this.lease.end()
@@ -133,14 +131,14 @@ export class Run {
 
   async #renew(): Promise<boolean> {
     const { ground, options } = this.#engine
-    const { key, owner } = this.#claim
-    return (await ground.store.run(renew, [key], [owner, options.lease, options.ttl])) === 1
+    const { key, text } = this.#claim
+    return (await ground.store.run(renew, [key], [text, options.lease, options.ttl])) === 1
   }
 
   async #release(): Promise<void> {
     const { store } = this.#engine.ground
-    const { key, owner, budget } = this.#claim
-    const write = (within?: Budget): Promise<number> => store.run(release, [key], [owner], within)
+    const { key, text, budget } = this.#claim
+    const write = (within?: Budget): Promise<number> => store.run(release, [key], [text], within)
     this.lease.end()
     try {
       await write(budget)

@@ -1,30 +1,34 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { begin } from '../../../src/features/idempotency/begin.ts'
-import { complete } from '../../../src/features/idempotency/complete.ts'
+import { beginOf } from '../../../src/features/idempotency/begin.ts'
+import { completeOf } from '../../../src/features/idempotency/complete.ts'
+import { PRINT } from '../../../src/features/idempotency/record.ts'
 import { release } from '../../../src/features/idempotency/release.ts'
 import { remember } from '../../../src/features/idempotency/remember.ts'
 import { renew } from '../../../src/features/idempotency/renew.ts'
 import { differential, SEQUENCES, START } from '../../support/differential.ts'
 
+const LEASES = [1, 10, 50, 1000]
+const TIMES = [1000, 60_000]
+const begins = LEASES.flatMap((lease) =>
+  TIMES.flatMap((ttl) =>
+    (['rerun', 'conflict'] as const).map((onCrash) => beginOf({ lease, ttl, onCrash })),
+  ),
+)
+const completes = TIMES.map((ttl) => completeOf({ ttl }))
+const begin = fc.constantFrom(...begins)
+const complete = fc.constantFrom(...completes)
+
 const step = fc.record({
-  operation: fc.constantFrom(
-    begin,
-    begin,
-    begin,
-    renew,
-    complete,
-    release,
-    release,
-    remember,
-    remember,
+  operation: fc.oneof(
+    { weight: 3, arbitrary: begin },
+    { weight: 1, arbitrary: complete },
+    { weight: 5, arbitrary: fc.constantFrom(renew, release, release, remember, remember) },
   ),
   owner: fc.constantFrom('a', 'b', 'c'),
-  fingerprint: fc.constantFrom('f', 'f', 'f', 'f', 'g'),
-  lease: fc.constantFrom(1, 10, 50, 1000),
-  ttl: fc.constantFrom(1000, 1000, 60_000),
-  conflict: fc.constantFrom('', '', '', '1'),
-  state: fc.constantFrom('c', 'c', 'm'),
+  fingerprint: fc.constantFrom('f', 'f', 'f', 'f', 'g').map((print) => print.repeat(PRINT)),
+  lease: fc.constantFrom(...LEASES),
+  ttl: fc.constantFrom(...TIMES),
   name: fc.constantFrom('charge', '__proto__', ''),
   value: fc.uint8Array({ maxLength: 8 }).map((bytes) => Buffer.from(bytes)),
   waits: fc.boolean(),
@@ -36,7 +40,7 @@ test(
   async () => {
     const tally = await differential({
       name: 'idempotency',
-      operations: [begin, renew, complete, release, remember],
+      operations: [...begins, ...completes, renew, release, remember],
       step,
       channel: (id) => `news:${id}`,
       play(steps, id, run) {
@@ -49,8 +53,6 @@ test(
           fingerprint,
           lease,
           ttl,
-          conflict,
-          state,
           name,
           value,
           waits,
@@ -59,21 +61,22 @@ test(
           now += turn
           const call = (...args: (string | number | Buffer)[]): unknown =>
             run({ operation, keys: [key], args, now })
-          if (operation === begin) {
-            call(fingerprint, owner, lease, ttl, conflict, waits ? news : '')
-          } else if (operation === renew) call(owner, lease, ttl)
-          else if (operation === complete) call(owner, fingerprint, ttl, state, '201 {}', value)
-          else if (operation === release) call(owner)
-          else call(owner, name, value)
+          const claim = fingerprint + owner
+          if (operation === renew) call(claim, lease, ttl)
+          else if (operation === release) call(claim)
+          else if (operation === remember) call(claim, name, value)
+          else if (completes.some((each) => each === operation)) call(claim, value)
+          else if (waits) call(claim, news)
+          else call(claim)
         }
       },
     })
     for (const reply of [
+      'begin a time',
       'begin 1',
       'begin 2',
       'begin 3',
       'begin 4',
-      'begin 5',
       'begin 6',
       'renew 0',
       'renew 1',

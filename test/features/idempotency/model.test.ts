@@ -4,6 +4,7 @@ import { expect, test } from 'vitest'
 import type { Ground } from '../../../src/features/ground.ts'
 import { IdempotencyEngine, type Outcome } from '../../../src/features/idempotency/engine.ts'
 import type { Run } from '../../../src/features/idempotency/run.ts'
+import { PRINT } from '../../../src/features/idempotency/record.ts'
 import { foundation } from '../../../src/foundation.ts'
 import { Budget } from '../../../src/store/budget.ts'
 import { testStore } from '../../../src/testing.ts'
@@ -109,7 +110,7 @@ test('any order of requests, answers, failures, crashes and waits: one at work, 
             model.turn(which)
             await store.advance(which)
           } else if (what === 'begin') {
-            const print = `print ${which}`
+            const print = `print ${which}`.padEnd(PRINT, '.')
             const expected = model.expected(print)
             const before = model.live()
             const outcome = await engine.begin('tag', print, {
@@ -156,7 +157,11 @@ test('any order of requests, answers, failures, crashes and waits: one at work, 
             } else {
               attempt.ended = true
               const answer = `answer ${attempt.run.token}`
-              const done = attempt.run.complete(201, {}, Buffer.from(answer))
+              const done = attempt.run.complete({
+                status: 201,
+                headers: {},
+                body: Buffer.from(answer),
+              })
               if (kept && !isOwn) {
                 await expect(done).rejects.toMatchObject({ code: 'TP_IDEMPOTENCY_LOST' })
               } else {

@@ -3,7 +3,7 @@ import type { Store } from '../store/store.ts'
 import type { Entry } from './entry.ts'
 import type { Ledger } from './ledger.ts'
 import { Mirror } from './mirror.ts'
-import type { Found, Place } from './shelf.ts'
+import type { Found, Place } from './place.ts'
 
 /** An entry at hand. */
 export interface Kept {

@@ -21,45 +21,14 @@ import { Ledger } from './ledger.ts'
 import { NearCache } from './near.ts'
 import { fieldsOf } from './record.ts'
 import { fill, look } from './slot.ts'
+import { LEASES, type Found, type Place, type Variant } from './place.ts'
 import { missingFrom, snapshotOf } from './validity.ts'
-
-/** Where one entry stands. */
-export interface Place {
-  readonly entry: string
-  readonly lease: string
-  readonly ledger: Ledger
-}
-
-/** What a lookup found. */
-export interface Found {
-  readonly entry: Entry | undefined
-  /** What stands there, if it is no entry. */
-  readonly other?: Buffer | undefined
-  /** Until when it is valid (Infinity: no invalidation has hit it); undefined: not at all, or there is none. */
-  readonly validUntil: number | undefined
-  /** Did we take the lease to make it anew, does somebody else have it, is it known that nothing would be kept, or was none wanted? */
-  readonly lease: (typeof LEASES)[number]
-  readonly snapshot: Snapshot
-  /** The store's clock. */
-  readonly now: number
-  /** Did the process itself have it? */
-  readonly near: boolean
-}
-
-/** A variant's place among those of its resource. */
-export interface Variant {
-  readonly marker: string
-  readonly index: string
-  readonly id: string
-  readonly mark: Entry
-}
 
 /** A reply to `look`, and what was read of the record. */
 type Looked = [entry: Buffer | null, state: number, now: number, snapshot: Snapshot]
 /** As the engines answer it. */
 type Text = Buffer | string | null
 
-const LEASES = ['none', 'ours', 'theirs', 'vain'] as const
 /** Variants of one resource. */
 const MOST_VARIANTS = 32
 const HINTS = 10_000

@@ -2,7 +2,8 @@
 import { BoundedMap } from '../../caching/bounded.ts'
 import type { Entry } from '../../caching/entry.ts'
 import type { Ledger } from '../../caching/ledger.ts'
-import type { Found, Place, Shelf } from '../../caching/shelf.ts'
+import type { Found, Place } from '../../caching/place.ts'
+import type { Shelf } from '../../caching/shelf.ts'
 import { isUnavailable } from '../../errors.ts'
 import type { Events } from '../../events.ts'
 import type { Ground } from '../ground.ts'
@@ -60,9 +61,10 @@ export class CacheEngine {
     this.shelf = shelf
   }
 
-  /** The place of a resource's entry, or of one of its variants. */
-  place(hash: string, readable: string, tenant: string | undefined, variant = ''): Place {
-    const entry = `${this.ground.keys.key('cache', this.ground.keys.tag(hash, tenant), readable)}${variant}`
+  /** The place of a resource's entry. */
+  readonly place = (hash: string, readable: string, tenant: string | undefined): Place => {
+    const { keys } = this.ground
+    const entry = keys.key('cache', keys.tag(hash, tenant), readable)
     return { entry, lease: `${entry}:lease`, ledger: this.shelf.ledger(tenant) }
   }
 

@@ -1,7 +1,7 @@
 /** The response cache as a feature: a request in, a Plan out. */
 import type { Flight } from '../../caching/flights.ts'
 import type { Origin } from '../../caching/ledger.ts'
-import type { Found } from '../../caching/shelf.ts'
+import type { Found } from '../../caching/place.ts'
 import { pass, type Exchange, type Feature, type Plan } from '../../http/exchange.ts'
 import { isSomebodys, obstacle } from './admission.ts'
 import { directivesOf } from './directives.ts'

@@ -2,7 +2,7 @@
 import type { Entry } from '../../caching/entry.ts'
 import type { Flight } from '../../caching/flights.ts'
 import type { Origin } from '../../caching/ledger.ts'
-import type { Found } from '../../caching/shelf.ts'
+import type { Found } from '../../caching/place.ts'
 import type { Headers, Plan, Reply, Sent, SentHead } from '../../http/exchange.ts'
 import { directivesOf } from './directives.ts'
 import { deadlines, PASS_FOR } from './engine.ts'

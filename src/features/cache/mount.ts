@@ -141,6 +141,6 @@ export function mountOf<Native>(
     background: refresh === 'background',
     near: typeof near === 'object' ? near.maxBytes : near ? NEAR_BYTES : 0,
     edge,
-    targets: new Targets(engine, options.query),
+    targets: new Targets(engine.place, options.query, engine.shelf.store.kind === 'memory'),
   }
 }

@@ -1,7 +1,7 @@
 /** Hits in this process, answered at once: no promise, no hash, no header that is read twice. */
 import type { Entry } from '../../caching/entry.ts'
 import { TEXT, type Kept } from '../../caching/near.ts'
-import type { Place } from '../../caching/shelf.ts'
+import type { Place } from '../../caching/place.ts'
 import type { Headers, Reply } from '../../http/exchange.ts'
 import { acceptsCoding } from './conditional.ts'
 import type { Nearby } from './edge.ts'

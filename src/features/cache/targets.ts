@@ -1,9 +1,8 @@
 /** Where the entry for a request stands. Worked out once for each URL: hashing costs more than all else in a hit. */
 import { BoundedMap } from '../../caching/bounded.ts'
-import type { Place } from '../../caching/shelf.ts'
+import type { Place } from '../../caching/place.ts'
 import type { Exchange } from '../../http/exchange.ts'
 import type { Subject } from '../../store/keys.ts'
-import type { CacheEngine } from './engine.ts'
 import { identityOf, type Identity } from './keys.ts'
 import type { QueryOptions } from './options.ts'
 
@@ -20,18 +19,22 @@ export interface Own {
   tenant?: string | undefined
 }
 
+/** Where an entry of that name stands. */
+export type PlaceOf = (hash: string, readable: string, tenant: string | undefined) => Place
+
 const REMEMBERED = 1_000
 const LONGEST = 512
 
 /** The targets of one mount. */
 export class Targets {
-  readonly #engine: CacheEngine
-  readonly #query: QueryOptions | undefined
+  readonly #place: PlaceOf
+  readonly #rules: { readonly query: QueryOptions | undefined; readonly anyPort: boolean }
   readonly #known = new BoundedMap<Target>(REMEMBERED)
 
-  constructor(engine: CacheEngine, query: QueryOptions | undefined) {
-    this.#engine = engine
-    this.#query = query
+  /** @param anyPort one host's ports are one: see `identityOf` */
+  constructor(place: PlaceOf, query: QueryOptions | undefined, anyPort: boolean) {
+    this.#place = place
+    this.#rules = { query, anyPort }
   }
 
   /** The target of a request of which the application says nothing. */
@@ -49,8 +52,7 @@ export class Targets {
 
   /** The target of any request. */
   owned(x: Exchange, { key, scope, tenant }: Own): Target {
-    const anyPort = this.#engine.shelf.store.kind === 'memory'
-    const identity = identityOf(x, { key, scope, query: this.#query, anyPort })
-    return { identity, base: this.#engine.place(identity.hash, identity.readable, tenant) }
+    const identity = identityOf(x, { key, scope, ...this.#rules })
+    return { identity, base: this.#place(identity.hash, identity.readable, tenant) }
   }
 }

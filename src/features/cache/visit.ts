@@ -1,7 +1,7 @@
 /** One request's way to an entry: what is looked for, and looking. */
 import type { Entry } from '../../caching/entry.ts'
 import type { Flight } from '../../caching/flights.ts'
-import type { Found, Place } from '../../caching/shelf.ts'
+import type { Found, Place } from '../../caching/place.ts'
 import { missingFrom } from '../../caching/validity.ts'
 import type { Exchange } from '../../http/exchange.ts'
 import type { Subject } from '../../store/keys.ts'

@@ -1,7 +1,8 @@
 /** Waiting for whoever makes a response already, in this process or another. */
 import type { Entry } from '../../caching/entry.ts'
 import type { Flight } from '../../caching/flights.ts'
-import type { Found, Shelf } from '../../caching/shelf.ts'
+import type { Found } from '../../caching/place.ts'
+import type { Shelf } from '../../caching/shelf.ts'
 import { worthOf } from './engine.ts'
 import { isAcceptable } from './reply.ts'
 import type { Visit } from './visit.ts'

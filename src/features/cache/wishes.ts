@@ -1,6 +1,6 @@
 /** What a client asks of a cache (RFC 9111, 5.2.1). */
 import type { Entry } from '../../caching/entry.ts'
-import type { Found } from '../../caching/shelf.ts'
+import type { Found } from '../../caching/place.ts'
 import type { Plan } from '../../http/exchange.ts'
 import { problem } from '../../http/problem.ts'
 import { secondsOf, type Directives } from './directives.ts'

@@ -1,6 +1,6 @@
 /** May a value that another call has just loaded answer this one? Not if it was invalidated before this one began. */
 import type { Entry } from '../../caching/entry.ts'
-import type { Found, Place } from '../../caching/shelf.ts'
+import type { Found, Place } from '../../caching/place.ts'
 import { missingFrom } from '../../caching/validity.ts'
 
 /** @throws TP_UNAVAILABLE when the record of invalidations has to be asked, and cannot */

@@ -1,5 +1,5 @@
 /** What a value that was found may be used for. */
-import type { Found } from '../../caching/shelf.ts'
+import type { Found } from '../../caching/place.ts'
 
 /** Until when it is fresh, and how much earlier than planned that is. */
 const freshUntil = ({ entry, validUntil }: Found): number =>

@@ -20,6 +20,7 @@ import { LockEngine, type Asking, type Held } from './engine.ts'
 import { exclusiveFeature } from './feature.ts'
 import { locked, lockOf, lost } from './lock.ts'
 import type { ExclusiveOptions, Lock, LockOptions, Locks, Once, OnceOptions } from './options.ts'
+import type { TenantLocks } from './tenant.ts'
 
 const ABORT = {
   expected: 'an AbortSignal',
@@ -48,21 +49,7 @@ const DEFAULT_TTL = '30s'
 export const SHORTEST = 50
 
 /** The locks of an instance. */
-export interface Locking<Native, Middleware> {
-  /** One holder at a time, over all processes: `tp.lock(name, options, work)` and `tp.lock.acquire(name, options)`. */
-  readonly lock: Locks
-  /**
-   * Do some work unless it was done within the last `ttl`, by whichever process; who comes meanwhile is
-   * answered `{ ran: false }` at once. Work that fails, or whose process dies, may be done again.
-   * @throws TP_UNAVAILABLE when Redis cannot answer: the work is not begun
-   * @throws TP_LOCK_LOST when the lease was lost before the work was done
-   */
-  once<Result>(
-    key: string,
-    ttl: Duration,
-    work: (signal: AbortSignal) => Promise<Result> | Result,
-    options?: OnceOptions,
-  ): Promise<Once<Result>>
+export interface Locking<Native, Middleware> extends TenantLocks {
   /**
    * One request at a time per resource: others wait, or are answered 423 with Retry-After. The handler
    * finds the lock in `req.lock` (Koa: `ctx.state.lock`).

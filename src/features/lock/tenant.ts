@@ -1,9 +1,24 @@
 /** The locks of one tenant. */
-import type { Locking } from './index.ts'
-import type { LockOptions } from './options.ts'
+import type { Duration } from '../../duration.ts'
+import type { LockOptions, Locks, Once, OnceOptions } from './options.ts'
 
 /** What of locks is there outside a request. */
-export type TenantLocks = Pick<Locking<never, never>, 'lock' | 'once'>
+export interface TenantLocks {
+  /** One holder at a time, over all processes: `tp.lock(name, options, work)` and `tp.lock.acquire(name, options)`. */
+  readonly lock: Locks
+  /**
+   * Do some work unless it was done within the last `ttl`, by whichever process; who comes meanwhile is
+   * answered `{ ran: false }` at once. Work that fails, or whose process dies, may be done again.
+   * @throws TP_UNAVAILABLE when Redis cannot answer: the work is not begun
+   * @throws TP_LOCK_LOST when the lease was lost before the work was done
+   */
+  once<Result>(
+    key: string,
+    ttl: Duration,
+    work: (signal: AbortSignal) => Promise<Result> | Result,
+    options?: OnceOptions,
+  ): Promise<Once<Result>>
+}
 
 /** `lock` and `once` of an instance, with each name meant as the tenant's own. */
 export function locksOf({ lock, once }: TenantLocks, tenant: string): TenantLocks {

@@ -21,7 +21,7 @@ export type {
 export type { Serializer as DataSerializer } from './features/data/value.ts'
 export type { Health, HealthOptions } from './features/health/index.ts'
 export type { Decision, PolicyState, Source } from './features/rate-limit/decision.ts'
-export type { FlexibleLimiter } from './features/rate-limit/flexible.ts'
+export type { FlexibleLimiter } from './features/rate-limit/flexible-members.ts'
 export type { KeyHelpers } from './features/rate-limit/keys.ts'
 export type {
   ConsumeOptions,

@@ -13,8 +13,6 @@ import {
 } from './flexible-members.ts'
 import { checked, LONGEST, MOST } from './policy.ts'
 
-export type { FlexibleLimiter } from './flexible-members.ts'
-
 /** Who is counted: under its own key for the limiter, escaped for everybody else. */
 export interface Counted {
   key: string

@@ -1,7 +1,7 @@
 import type { Duration } from '../../duration.ts'
 import type { Subject } from '../../store/keys.ts'
 import type { Decision } from './decision.ts'
-import type { FlexibleLimiter } from './flexible.ts'
+import type { FlexibleLimiter } from './flexible-members.ts'
 
 /** A value, or a function of the request that gives it, now or later. */
 export type Value<Native, Type> = Type | ((native: Native) => Type | Promise<Type>)

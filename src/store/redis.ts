@@ -218,32 +218,6 @@ export function unrefRetry(client: Client): void {
   reconnectTimeout?.unref?.()
 }
 
-/** More replies than one read of a socket can hold. */
-const MOST_SURPLUS = 20_000
-
-/**
- * A reply that no command waits for means that the stream is out of step, and that others have been given to the
- * wrong commands: the connection is of no use any more. ioredis would go on with it, and throw where nobody can
- * catch it.
- */
-export function dropWhenOutOfStep(client: NodeClient): void {
-  const { commandQueue: queue, stream } = client as unknown as {
-    commandQueue: { shift(): unknown }
-    stream: { destroy(): void }
-  }
-  const ignore = (): void => {}
-  const nobody = { command: { name: 'nobody', args: [], resolve: ignore, reject: ignore } }
-  const shift = Object.getPrototypeOf(queue).shift as () => unknown
-  // ioredis also empties the queue by shifting until there is nothing: it must come to an end.
-  let left = MOST_SURPLUS
-  queue.shift = () => {
-    const next = shift.call(queue)
-    if (next !== undefined || left-- <= 0) return next
-    stream.destroy()
-    return nobody
-  }
-}
-
 /** What kind of installation a client talks to. */
 export function topologyOf(client: Client | undefined): 'standalone' | 'sentinel' | 'cluster' {
   if (!client) return 'standalone'

@@ -1,14 +1,7 @@
 /** What a connection of our own needs besides its options. */
 import type { Emitter } from '../events.ts'
-import {
-  dropWhenOutOfStep,
-  isCluster,
-  isSecure,
-  unref,
-  unrefRetry,
-  type Client,
-  type NodeClient,
-} from './redis.ts'
+import { dropWhenOutOfStep, eachConnection } from './out-of-step.ts'
+import { isCluster, isSecure, unref, unrefRetry, type Client } from './redis.ts'
 import { remedyFor, watchHandshakes } from './remedy.ts'
 
 /** How long a server may take for its greeting, in ms: one that takes connections but answers nothing would hold one for ever. */
@@ -41,7 +34,7 @@ export function tend(
     setTimeout(() => client.status === 'connect' && client.disconnect(true), GREETING).unref()
   })
   if (isCluster(client))
-    client.on('+node', (node: NodeClient) => node.on('connect', () => dropWhenOutOfStep(node)))
+    eachConnection(client, (node) => node.on('connect', () => dropWhenOutOfStep(node)))
   watchHandshakes(client, isSecure(client), warn)
   return client
 }

@@ -1,8 +1,11 @@
 /** Replies that do not fit the commands: no answer may go to the wrong caller for long, and nothing may crash. */
 import { once } from 'node:events'
 import { createServer, type AddressInfo, type Socket } from 'node:net'
-import { describe, expect, onTestFinished, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { operation } from '../../src/store/store.ts'
+import { slotOf } from '../../src/store/slot.ts'
+import { startCluster, type TestCluster } from '../support/cluster.ts'
+import { startFaultProxy } from '../support/fault-proxy.ts'
 import { RespCounter } from '../support/resp-counter.ts'
 import { openStore } from '../support/stores.ts'
 import { until } from '../support/until.ts'
@@ -43,13 +46,15 @@ async function pretend(answer: (connection: number, socket: Socket) => string) {
   }
 }
 
+const SURPLUS = [
+  ['a null', '$-1\r\n'],
+  ['a text', bulk('whose?')],
+  ['an error', '-ERR whose?\r\n'],
+  ['many of them', '$-1\r\n'.repeat(1000)],
+] as const
+
 describe('a reply that nobody waits for', () => {
-  test.each([
-    ['a null', '$-1\r\n'],
-    ['a text', bulk('whose?')],
-    ['an error', '-ERR whose?\r\n'],
-    ['many of them', '$-1\r\n'.repeat(1000)],
-  ])('%s: the connection is replaced', async (_, surplus) => {
+  test.each(SURPLUS)('%s: the connection is replaced', async (_, surplus) => {
     const { source, sockets } = await pretend((connection) =>
       connection === 1 ? bulk('mine') + surplus : bulk('mine'),
     )
@@ -94,4 +99,125 @@ test('a message of too few parts is no message', async () => {
   listening.write(`>3\r\n${bulk('message')}${bulk('c')}${bulk('sound')}`)
   await until('it goes on', () => heard.length > 0)
   expect(heard).toEqual(['sound'])
+})
+
+describe('on one node of a Cluster', () => {
+  let cluster: TestCluster
+  beforeAll(async () => {
+    cluster = await startCluster({ replicas: 0 })
+  })
+  afterAll(() => cluster.stop())
+
+  /** A store on the Cluster, whose nodes are behind proxies, and a key that holds its name on each node. */
+  async function behindProxies() {
+    const nodes = await Promise.all(
+      cluster.nodes.map(async (node) => ({ node, proxy: await startFaultProxy(node.port) })),
+    )
+    onTestFinished(async () => void (await Promise.all(nodes.map(({ proxy }) => proxy.close()))))
+    const natMap = Object.fromEntries(
+      nodes.map(({ node, proxy }) => [
+        `${node.host}:${node.port}`,
+        { host: '127.0.0.1', port: proxy.port },
+      ]),
+    )
+    const startup = nodes.map(({ proxy }) => ({ host: '127.0.0.1', port: proxy.port }))
+    const opened = openStore({ source: { cluster: startup, options: { natMap } } })
+    await opened.store.ready()
+    const read = (key: string): Promise<string | null> => opened.store.run(get, [key], [])
+    const places = await Promise.all(
+      nodes.map(async ({ node, proxy }) => {
+        let i = 0
+        while ((await cluster.ownerOf(slotOf(`k${i}`))).node !== node) i++
+        const key = `k${i}`
+        await node.send('SET', key, key)
+        expect(await read(key)).toBe(key)
+        // ioredis has others, by which it asks for the map of slots.
+        const connection = async (): Promise<string | undefined> =>
+          / id=(\d+) .* cmd=get /.exec(
+            (await node.send('CLIENT', 'LIST')).replaceAll('\n', '\n '),
+          )?.[1]
+        return { key, proxy, connection, first: await connection() }
+      }),
+    )
+    const [sick, ...well] = places
+    /** The sick node is read from over another connection, and nobody else was disturbed. */
+    async function expectReplaced(): Promise<void> {
+      const { key, connection, first } = sick!
+      await until('another connection', async () => {
+        const isRead = await read(key).then(
+          (value) => value === key,
+          () => false,
+        )
+        const now = await connection()
+        return isRead && now !== undefined && now !== first
+      })
+      await opened.store.ready()
+      for (const { key } of places) expect(await read(key)).toBe(key)
+      for (const { connection, first } of well) expect(await connection()).toBe(first)
+    }
+    return { ...opened, sick: sick!, well, read, expectReplaced }
+  }
+
+  test.each(SURPLUS)('%s that nobody waits for: its connection is replaced', async (_, surplus) => {
+    const { events, sick, read, expectReplaced } = await behindProxies()
+    let isDone = false
+    sick.proxy.set({
+      rewrite(piece) {
+        if (isDone) return piece
+        isDone = true
+        return Buffer.concat([piece, Buffer.from(surplus)])
+      },
+    })
+    expect(await read(sick.key)).toBe(sick.key)
+    await expectReplaced()
+    expect(events.breaker).toEqual([])
+  })
+
+  test('answers that each come with the next command only: its connection is replaced', async () => {
+    const { events, sick, expectReplaced } = await behindProxies()
+    let kept: Buffer = Buffer.alloc(0)
+    sick.proxy.forget()
+    sick.proxy.set({
+      rewrite(piece) {
+        if (sick.proxy.traffic.connections > 0) return piece
+        const late = kept
+        kept = piece
+        return late
+      },
+    })
+    await expectReplaced()
+    expect(events.replaced).not.toEqual([])
+  })
+
+  test('bytes that are no reply: its connection is replaced', async () => {
+    const { sick, well, read, expectReplaced } = await behindProxies()
+    let isDone = false
+    sick.proxy.set({
+      rewrite(piece) {
+        if (isDone) return piece
+        isDone = true
+        return Buffer.from('?what\r\n')
+      },
+    })
+    await expect(read(sick.key)).rejects.toMatchObject({ code: 'TP_UNAVAILABLE' })
+    for (const { key } of well) expect(await read(key)).toBe(key)
+    await expectReplaced()
+  })
+
+  test.each([
+    ['no map', '$-1\r\n'],
+    ['a text', bulk('whose?')],
+    ['a surplus', '*0\r\n$-1\r\n'],
+  ])('%s where the map of slots is asked for: nothing crashes', async (_, answer) => {
+    const { sick, well, expectReplaced } = await behindProxies()
+    let answers = 0
+    for (const { proxy } of [sick, ...well])
+      proxy.set({
+        rewrite: (piece) =>
+          /^\*\d+\r\n\*/.test(String(piece)) && answers++ < 5 ? Buffer.from(answer) : piece,
+      })
+    sick.proxy.reset()
+    await until('the map was asked for', () => answers > 1)
+    await expectReplaced()
+  })
 })

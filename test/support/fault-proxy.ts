@@ -20,6 +20,8 @@ export interface Faults {
   drops: number
   /** Which part of the server's pieces has one bit turned. */
   corrupts: number
+  /** What becomes of a piece of the server's. */
+  rewrite: (piece: Buffer) => Buffer
 }
 
 /** What went from the clients to the server since the start, or since `forget()`. */
@@ -66,6 +68,7 @@ const HEALTHY: Faults = {
   bandwidth: 0,
   drops: 0,
   corrupts: 0,
+  rewrite: (piece) => piece,
 }
 const nothing = (): Traffic => ({
   connections: 0,
@@ -104,7 +107,8 @@ export async function startFaultProxy(target: number): Promise<FaultProxy> {
     from.on('data', (piece) => {
       heard(piece)
       if (!up && Math.random() < faults.drops) return cut(link)
-      const sent = !up && Math.random() < faults.corrupts ? corrupted(piece) : piece
+      const whole = up ? piece : faults.rewrite(piece)
+      const sent = !up && Math.random() < faults.corrupts ? corrupted(whole) : whole
       inTurn(() => to.write(sent), sent.length)
     })
     from.on('end', () => inTurn(() => to.end(), 0))

@@ -1,12 +1,10 @@
 import { ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
+import { SHORT } from './capture.ts'
 import type { Reply } from './exchange.ts'
 import { isBodiless } from './fields.ts'
 import { addFields, onEnd } from './response.ts'
 import { withdraw } from './seal.ts'
-
-/** Bytes that are cheaper to copy into a text, which is sent with the head, than to be sent beside it. */
-const SHORT = 16_384
 
 /** Answer on node's own response. @param raise hears of a body that breaks before anything was sent */
 export function answer(res: ServerResponse, reply: Reply, raise: (error: unknown) => void): void {

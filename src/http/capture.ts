@@ -1,3 +1,6 @@
+/** Bytes that are cheaper to copy into a text, which is sent with the head, than to be sent beside it. */
+export const SHORT = 16_384
+
 /** Collects a body, and lets go of all of it as soon as it outgrows its limit. */
 export class Capture {
   readonly limit: number

@@ -73,9 +73,10 @@ function sameName(one: string, other: string): boolean {
 /** The fields that `after` has and `before` had not, or not so; of cookies, only the new ones. */
 export function since(before: Fields, after: Fields): Headers {
   const changed: Headers = {}
-  for (const [name, value] of Object.entries(after)) {
-    if (value === undefined || fleeting.has(name)) continue
+  for (const name in after) {
+    const value = after[name]
     const old = before[name]
+    if (value === undefined || value === old || fleeting.has(name)) continue
     if (name === 'set-cookie') {
       const known = values(old)
       const cookies = values(value).filter((cookie) => !known.includes(cookie))

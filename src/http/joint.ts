@@ -102,6 +102,7 @@ export function pass(
 /** The fields set further inside than `tap`, and those that features there will set with the head. */
 export function setSince(res: ServerResponse, joint: Joint, { before, heads }: Tap): Headers {
   const fields: Fields = res.getHeaders()
+  if (joint.heads.length === heads) return since(before, fields)
   for (const head of joint.heads.slice(heads).reverse()) {
     for (const [name, value] of Object.entries(head())) {
       const field = name.toLowerCase()

@@ -1,5 +1,6 @@
-import type { ServerResponse } from 'node:http'
+import { ServerResponse } from 'node:http'
 import { reasonOf } from './adapter.ts'
+import { SHORT } from './capture.ts'
 import { pass, type Joint, type Refuse } from './joint.ts'
 
 /** The first seal that failed, in the order of mounting. */
@@ -29,7 +30,8 @@ export function seal(res: ServerResponse, joint: Joint): Promise<Broken | undefi
       ;(under ??= []).push(Promise.resolve(fail(error)))
     }
   }
-  return under && Promise.all(under).then((all) => all.find((broken) => broken !== undefined))
+  if (under === undefined || under.length === 1) return under?.[0]
+  return Promise.all(under).then((all) => all.find((broken) => broken !== undefined))
 }
 
 /** Let the end go once the seals are done. */
@@ -59,7 +61,19 @@ async function hold(
 
 function send(res: ServerResponse, joint: Joint, args: unknown[]): void {
   if (joint.last !== undefined) pass(joint, 'write', res, [joint.last])
-  pass(joint, 'end', res, args)
+  const [chunk] = args
+  // A head and a text leave in one piece: bytes would be a piece of their own.
+  const isText =
+    Buffer.isBuffer(chunk) &&
+    chunk.length <= SHORT &&
+    joint.inner.end === ServerResponse.prototype.end
+  pass(joint, 'end', res, isText ? asText(chunk, args) : args)
+}
+
+/** The same arguments of `end`, with bytes as a text. */
+function asText(chunk: Buffer, args: unknown[]): unknown[] {
+  const then = args.find((arg) => typeof arg === 'function')
+  return [chunk.toString('latin1'), 'latin1', then]
 }
 
 function release(res: ServerResponse, joint: Joint, args: unknown[]): void {

@@ -85,21 +85,25 @@ export class IdempotencyEngine {
     const claim = { tag, key, owner, text: `${fingerprint}${owner}`, since: 0, budget }
     // The wait was promised; only the first question is on the request's budget.
     return this.#ask(claim, undefined, budget).then(
-      (outcome) =>
-        outcome.kind === 'running' && wait > 0
+      (reply) => {
+        const outcome = this.#read(reply, claim)
+        return outcome.kind === 'running' && wait > 0
           ? this.#wait(claim, wait, signal)
-          : this.#told(outcome, tag),
+          : this.#told(outcome, tag)
+      },
       (error: unknown) => this.#giveUp(claim, error),
     )
   }
 
-  #ask(claim: Claim, channel: string | undefined, budget?: Budget): Promise<Outcome> {
+  #ask(
+    claim: Claim,
+    channel: string | undefined,
+    budget?: Budget,
+  ): Promise<number | readonly Reply[]> {
     const { store } = this.ground
     const { key, text } = claim
     claim.since = store.steady()
-    return store
-      .run(this.#begin, [key], channel === undefined ? [text] : [text, channel], budget)
-      .then((reply) => this.#read(reply, claim))
+    return store.run(this.#begin, [key], channel === undefined ? [text] : [text, channel], budget)
   }
 
   /** Wait for the answer of a request that is running, or for its end. */
@@ -107,7 +111,7 @@ export class IdempotencyEngine {
     const { tag, owner } = claim
     const channel = this.ground.keys.channel('idempotency', tag)
     const attempt = async (): Promise<Try<Outcome>> => {
-      const outcome = await this.#ask(claim, channel)
+      const outcome = this.#read(await this.#ask(claim, channel), claim)
       return outcome.kind === 'running' ? { waitMs: outcome.leftMs } : { got: outcome, more: true }
     }
     try {

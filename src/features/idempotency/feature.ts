@@ -149,21 +149,8 @@ export function idempotencyFeature<Native>(
           ground.events.emit('error', { feature: 'idempotency', name, error }),
         )
     }
-    const idempotency: Idempotency = {
-      key,
-      get id() {
-        return run.id
-      },
-      token: run.token,
-      attempt: run.attempt,
-      recovered: run.recovered,
-      get signal() {
-        return run.lease.signal
-      },
-      step: (name, work) => run.step(name, work),
-    }
     return {
-      expose: { idempotency },
+      expose: { idempotency: new Attempt(key, run) },
       body: {
         limit: maxBodyBytes,
         gone: true,
@@ -188,6 +175,33 @@ export function idempotencyFeature<Native>(
   }
 
   return { name: 'idempotency', handle }
+}
+
+/** What a handler finds: a class, since making an object with getters of its own takes longer than all its work. */
+class Attempt implements Idempotency {
+  readonly key: string
+  readonly #run: Run
+
+  constructor(key: string, run: Run) {
+    this.key = key
+    this.#run = run
+  }
+  get id(): string {
+    return this.#run.id
+  }
+  get token(): number {
+    return this.#run.token
+  }
+  get attempt(): number {
+    return this.#run.attempt
+  }
+  get recovered(): boolean {
+    return this.#run.recovered
+  }
+  get signal(): AbortSignal {
+    return this.#run.lease.signal
+  }
+  readonly step: Idempotency['step'] = (name, work) => this.#run.step(name, work)
 }
 
 const pathOf = ({ url }: Exchange): string => url.split('?', 1)[0]!

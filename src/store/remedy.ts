@@ -8,7 +8,7 @@ const REMEDIES: readonly (readonly [RegExp, string])[] = [
     'Redis refused the user name or password: check them in the URL or options (redis://user:password@host:port).',
   ],
   [
-    /NOPERM|user executing the script can't/,
+    /NOPERM|user executing the script can't|ACL failure in script/,
     'The Redis user lacks a permission: docs/store.md has the ACL line that turnpike needs.',
   ],
   [

@@ -61,7 +61,11 @@ export async function useCaching(
   // A field older than any entry, as years of use leave them behind; and so many new ones that it is looked for.
   const keys = keySpace(prefix)
   const record = keys.key('inv', keys.tag('record'))
-  const client = new Redis(redis, { maxRetriesPerRequest: 0, enableReadyCheck: false })
+  const client = new Redis(redis, {
+    maxRetriesPerRequest: 0,
+    enableReadyCheck: false,
+    disableClientInfo: true,
+  })
   client.on('error', () => {})
   try {
     await client.hset(record, 't:old', '1')

@@ -95,7 +95,7 @@ describe.each(apps)('a pipeline of limits: $name', ({ start }) => {
 
 /** An engine that, like a Cluster, refuses keys of two slots in one script. */
 class SlottedStore extends TestStore {
-  override readonly cluster: boolean = true
+  override readonly isSplit: boolean = true
   calls = 0
 
   override run<Result extends Reply>(

@@ -7,8 +7,8 @@ local now, micros
 do
   local clock = ARGV[#ARGV]
   local time = redis.call('TIME')
-  now = time[1] * 1000 + math.floor(time[2] / 1000)
-  micros = time[1] * 1000000 + time[2]
+  local ms, us = time[1] * 1000, time[2] + 0
+  now, micros = ms + (us - us % 1000) / 1000, ms * 1000 + us
   if clock ~= '' then
     local value = tonumber(string.sub(clock, 2))
     if string.sub(clock, 1, 1) == '=' then

@@ -87,6 +87,7 @@ async function useLimits(
     await limiter.block('me', '1m')
     must('reset', await limiter.reset('me'))
     must('forgotten', (await limiter.consume('me')).allowed)
+    must('consume again', (await limiter.consume('me')).remaining === 0)
   }
 
   await mine.limits.set('vip', { 'all-own': 5 })

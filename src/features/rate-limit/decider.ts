@@ -58,7 +58,7 @@ export function deciderOf<Native>(
     const charges: Charge[] = []
     for (const { policy, limit, window, cost: amount } of constants!)
       charges.push({ policy, tag, limit, window, cost: amount })
-    return engine.consume(charges, x.budget, true)
+    return engine.consume(charges, x.budget)
   }
 
   async function workedOut(x: Exchange<Native>): Promise<Decision> {

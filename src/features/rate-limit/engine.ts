@@ -18,13 +18,16 @@ export class Engine {
   readonly options: EngineOptions
   readonly #ground: Ground
   readonly #denied: DenyCache | undefined
-  readonly #constant: Operation<string> | undefined
+  readonly #constants: readonly Omit<Charge, 'tag'>[] | undefined
+  /** The script for charges as `#constants` has them. */
+  readonly #written: Operation<Buffer> | undefined
 
   /** @param constants what every charge is but for its subject, where that is known beforehand */
   constructor(ground: Ground, options: EngineOptions, constants?: readonly Omit<Charge, 'tag'>[]) {
     this.#ground = ground
     this.options = options
-    this.#constant = constants && written(this.#verb, constants, options.overrides)
+    this.#constants = constants
+    this.#written = constants && written(this.#verb, constants, options.overrides)
     if (options.denyCache > 0) {
       this.#denied = new DenyCache(options.denyCache)
       ground.store.subscribe(this.#channel, (tag) => this.#denied!.forget(tag))
@@ -43,11 +46,8 @@ export class Engine {
     return this.#ground.keys.channel('limit', 'reset')
   }
 
-  /**
-   * Charge, all or nothing. Never rejects because Redis is away: then the failure rule decides.
-   * @param constant are the charges those that the engine was made for?
-   */
-  consume(charges: readonly Charge[], budget?: Budget, constant = false): Promise<LimitDecision> {
+  /** Charge, all or nothing. Never rejects because Redis is away: then the failure rule decides. */
+  consume(charges: readonly Charge[], budget?: Budget): Promise<LimitDecision> {
     const { store } = this.#ground
     const alone = ofOneSubject(charges)
     if (this.#denied || (store.isSplit && !alone)) return this.#considered(charges, budget)
@@ -57,13 +57,25 @@ export class Engine {
       isAcrossSlots(error)
         ? this.#considered(charges, budget)
         : this.report(await this.withoutStore(error, charges))
-    if (!constant || !alone || !this.#constant) {
+    if (!this.#written || !alone || !this.#areConstant(charges)) {
       return this.#run(store, this.#verb, charges, 0, budget).then(decided, failed)
     }
     const keys = this.#keys(charges, this.#tags(charges))
     return store
-      .run(this.#constant, keys, [], budget)
+      .run(this.#written, keys, [], budget)
       .then((reply) => decided(numbersOf(reply)), failed)
+  }
+
+  /** Are these the charges that the engine has a script for? */
+  #areConstant(charges: readonly Charge[]): boolean {
+    const constants = this.#constants!
+    for (let i = 0; i < charges.length; i++) {
+      const { limit, window, cost } = charges[i]!
+      const constant = constants[i]!
+      if (limit !== constant.limit || window !== constant.window || cost !== constant.cost)
+        return false
+    }
+    return true
   }
 
   /** As consume, where memory may know the answer, or several slots have to agree. */

@@ -44,7 +44,7 @@ export function written(
   verb: 'c' | 'd',
   constants: readonly Omit<Charge, 'tag'>[],
   overrides: boolean,
-): Operation<string> | undefined {
+): Operation<Buffer> | undefined {
   if (constants.some(({ policy }) => policy.calendar)) return undefined
   const own = overrides ? 1 : 0
   return takeOf(

@@ -1,5 +1,5 @@
 -- The log of a sliding window, as take.lua keeps it: runs of (last time >I6, count >I5).
-local read, pack, floor = struct.unpack, struct.pack, math.floor
+local floor, max, min = math.floor, math.max, math.min
 
 -- Ms until `need` units have left the runs of `log` from `pos` on.
 local function departure(log, pos, need, window)
@@ -25,5 +25,16 @@ local function compacted(log, cell)
     sum = sum + count
   end
   return result .. pack('>I6I5', time, sum)
+end
+
+local NOTHING = string.rep('\0', 30)
+
+-- The runs of `log` from `pos` on, as they are kept: with room for as many again by half, `most` in all.
+local function kept(log, pos, most)
+  local middle = max(0, (#log - pos + 1) / 11 - 2)
+  local cap = middle
+  if middle > 0 then cap = max(middle, min(most, middle + max(4, floor(middle / 2)))) end
+  return sub(log, -11) .. sub(log, pos, pos + 10) .. pack('BBB', 0, middle, cap)
+    .. sub(log, pos + 11, -12) .. string.rep('\0', (cap - middle) * 11)
 end
 

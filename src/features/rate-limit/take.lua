@@ -1,6 +1,7 @@
 -- Several policies of one subject, decided and charged in one step: all or none. In front of this stand
 --   the head: what is asked, as `verb`, `n`, `at` and `policy(i)`, read from ARGV (take-head.lua) or, where it
 --             is the same for every request, written out (take.ts)
+--   take-read.lua, which reads the states
 --   take-log.lua, and take-look.lua, which looks at every policy and decides; here it is carried out
 --
 -- KEYS[1..n]   one state per policy
@@ -17,26 +18,30 @@
 --   block      ms that a refusal blocks for, doubled by each repetition, 0 = none; and the longest such block
 --   own        which hash of own limits counts, from 1; 0 = none
 --
--- Reply: one text of numbers: 1 allowed | 0 refused, now, then 5 per policy: limit, remaining, reset (ms), retry (ms), violated
+-- Reply: numbers of 8 bytes (IEEE 754, the least byte first): 1 allowed | 0 refused, now, then 5 per policy: limit, remaining, reset (ms), retry (ms), violated
 --   reset      's' until the oldest use counted leaves | 'f' until the period ends | 'g' until one more unit is free
 --   retry      0 at once | -1 never | ms until the same cost is admitted
 --   violated   0 no | 1 over the limit | 2 blocked
--- or '-1 now' and no effect: a calendar period does not contain `now`.
+-- or -1, now and no effect: a calendar period does not contain `now`.
 --
--- State: one string. Header: blocked until, strikes, length of the last block; then
---   's' total, runs of (last time, count): a log in which uses of the same cell of time share a run. A cell is 1 ms
---       while no more runs than `aux` are needed, else window / aux: a use may count for that much longer, never shorter
+-- State: one string. Header: when the key expires, 1 if a block follows (blocked until, strikes, length of the last
+--   block) or 0; then
+--   's' total, last run (last time, count), first run, and the others in a ring: where it begins, how many there are,
+--       how many have room, runs. A log in which uses of the same cell of time share a run. A cell is 1 ms while no
+--       more runs than `aux` are needed, else window / aux: a use may count for that much longer, never shorter
 --   'f' end of the period, count
 --   'g' time, level, end, window, and the level's low-water marks. A level is in unit * ms: it drains by `limit` a ms,
 --       a unit raises it by `window`. Whole numbers, so nothing is lost to rounding
+-- A key of 's' or 'g' outlives what it counts by up to an eighth: to set a time to live costs as much as to write the
+-- state, so one is set for several charges.
 local refusedCharge = verb == 'd' and allowed == 0
-local told = allowed .. ' ' .. now
+local told = pack('<dd', allowed, now)
 for i = 1, n do
-  local k = i * 12 - 12
+  local k = i * 13 - 13
   local algorithm, _, _, window, aux, cost, first, longest = policy(i)
   local limit, value, ends, strikes, length = seen[k + 1], seen[k + 2], seen[k + 3], seen[k + 4], seen[k + 5]
   local clock, x, y, z, violated = seen[k + 6], seen[k + 7], seen[k + 8], seen[k + 9], seen[k + 10]
-  local last, count = seen[k + 11], seen[k + 12]
+  local last, count, expires = seen[k + 11], seen[k + 12], seen[k + 13]
   local remaining, reset, retry = 0, 0, 0
   local asks = judged and cost > 0 and (violated > 0 or refusedCharge)
   local changed, rest, life = false, '', 0 -- life: until when the charges count
@@ -98,9 +103,12 @@ for i = 1, n do
       if cost <= limit then retry = departure(log, pos, y + cost - limit, window) end
     end
     if changed or violated == 1 or verb == 'b' then
-      if y > 0 then life = last + window end
-      if pos > 1 then log = sub(log, pos) end
-      rest = pack('>I5', y) .. log
+      if y > 0 then
+        life = last + window
+        rest = pack('>I5', y) .. kept(log, pos, aux - 1)
+      else
+        rest = NOTHING
+      end
     end
   elseif algorithm == 'f' then
     if refusedCharge and cost <= limit then units = cost end
@@ -123,7 +131,7 @@ for i = 1, n do
   else
     local capacity = aux * window
     local mark, stop = clock, clock
-    if value ~= '' then stop, mark = read('>I6xxxxxxI6', value, 29) end
+    if value ~= '' then stop, mark = read('>I6xxxxxxI6', value, 15) end
     if refusedCharge and limit > 0 and cost <= aux then units = cost end
     if units > 0 then
       if clock - mark >= window or clock < mark then
@@ -192,10 +200,17 @@ for i = 1, n do
       life = max(life, memory)
     end
     if life > now then
-      local block = UNBLOCKED
-      if ends > 0 or strikes > 0 then block = pack('>I6I2I6', ends, strikes, length) end
-      -- Redis itself writes a number to the last digit.
-      call('SET', KEYS[i], block .. rest, 'PX', life - now)
+      local block = '\0'
+      if ends > 0 or strikes > 0 then block = pack('>BI6I2I6', 1, ends, strikes, length) end
+      local spare = 0
+      if algorithm ~= 'f' and ends == 0 then spare = floor((life - now) / 8) end
+      if expires >= life and expires <= life + spare then
+        call('SET', KEYS[i], pack('>I6', expires) .. block .. rest, 'KEEPTTL')
+      else
+        expires = life + spare
+        -- Redis itself writes a number to the last digit.
+        call('SET', KEYS[i], pack('>I6', expires) .. block .. rest, 'PX', expires - now)
+      end
     else
       call('DEL', KEYS[i])
     end
@@ -205,9 +220,6 @@ for i = 1, n do
     remaining, reset = 0, ends - now
     if retry >= 0 then retry = max(retry, reset) end
   end
-  -- One text: an integer each would cost the client more than the decision, and a number is dear to spell.
-  local rare = ' 0 0'
-  if retry ~= 0 or violated ~= 0 then rare = ' ' .. retry .. ' ' .. violated end
-  told = told .. ' ' .. limit .. ' ' .. remaining .. ' ' .. reset .. rare
+  told = told .. pack('<ddddd', limit, remaining, reset, retry, violated)
 end
 return told

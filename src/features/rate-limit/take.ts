@@ -1,8 +1,10 @@
+import { admitting, type Constant } from './admit.ts'
 import { operation, type Arg, type Database, type Operation } from '../../store/store.ts'
 import type { Limits } from './overrides.ts'
 import head from './take-head.lua'
 import log from './take-log.lua'
 import look from './take-look.lua'
+import read from './take-read.lua'
 import decide from './take.lua'
 import {
   fixedWindow,
@@ -36,14 +38,16 @@ interface Seen {
   violated: number
 }
 
-const body = log + look + decide
+const locals = `local call, sub, read, pack = redis.call, string.sub, struct.unpack, struct.pack\n`
+const body = read + log + look + decide
 const NO_BLOCK: Block = { until: 0, strikes: 0, length: 0 }
 const MOST_STRIKES = 65_535
 const HIGHEST_LIMIT = 1e12
 /** Arguments in front of the first policy, and of each policy. */
 const HEAD = 3
 const EACH = 9
-const [SPACE, MINUS, ZERO] = [32, 45, 48]
+/** Bytes of a number in a reply. */
+const WIDTH = 8
 
 function usageOf(algorithm: string, asked: Asked, state: unknown): Usage | undefined {
   if (algorithm === 's') return slidingWindow(asked, state as SlidingState | undefined)
@@ -85,7 +89,7 @@ function memory(
   keys: readonly string[],
   args: readonly Arg[],
   now: number,
-): string {
+): Buffer {
   const [verb, n, at] = [String(args[0]), Number(args[1]), Number(args[2])]
   const judged = verb === 'c' || verb === 'd' || verb === 'p'
   const ownKeys = keys.slice(n)
@@ -105,7 +109,7 @@ function memory(
     }
     const kept = database.get<Kept>(keys[i]!)
     const usage = usageOf(argument(0), asked, kept?.usage)
-    if (!usage) return `-1 ${now}`
+    if (!usage) return replyOf([-1, now])
     const block = live(kept?.block ?? NO_BLOCK, asked.window, now)
     const violated = block.until > now ? 2 : judged && asked.cost > 0 && usage.over ? 1 : 0
     if (judged && violated > 0) allowed = false
@@ -147,26 +151,19 @@ function memory(
     const remaining = blocked > 0 ? 0 : usage.remaining()
     reply.push(asked.limit, remaining, blocked || usage.reset(), retry, seen.violated)
   })
-  return reply.join(' ')
+  return replyOf(reply)
+}
+
+function replyOf(numbers: readonly number[]): Buffer {
+  const reply = Buffer.allocUnsafe(numbers.length * WIDTH)
+  numbers.forEach((number, i) => reply.writeDoubleLE(number, i * WIDTH))
+  return reply
 }
 
 /** The numbers of a reply. */
-export function numbersOf(reply: string): number[] {
+export function numbersOf(reply: Buffer): number[] {
   const numbers: number[] = []
-  let number = 0
-  let sign = 1
-  for (let i = 0; i < reply.length; i++) {
-    const code = reply.charCodeAt(i)
-    if (code === SPACE) {
-      numbers.push(number * sign)
-      number = 0
-      sign = 1
-    } else if (code === MINUS) sign = -1
-    else if (code >= ZERO && code <= ZERO + 9) number = number * 10 + code - ZERO
-    // Lua writes what has more than 14 digits with an exponent.
-    else return reply.split(' ').map(Number)
-  }
-  numbers.push(number * sign)
+  for (let i = 0; i < reply.length; i += WIDTH) numbers.push(reply.readDoubleLE(i))
   return numbers
 }
 
@@ -175,42 +172,31 @@ export function numbersOf(reply: string): number[] {
  * window, fixed window and GCRA, with blocks, refunds and the subject's own limits. Its keys,
  * arguments and reply are described at the head of `take.lua`.
  */
-export const take: Operation<string> = operation({
+export const take: Operation<Buffer> = operation({
   name: 'take',
-  lua: `${head}${body}`,
+  lua: `${locals}${head}${body}`,
   memory,
+  buffers: true,
 })
-
-/** One policy as `take` is asked about it; aux is undefined for windows aligned to the epoch. */
-export interface Constant {
-  algorithm: 's' | 'f' | 'g'
-  name: string
-  limit: number
-  window: number
-  aux: number | undefined
-  cost: number
-  block: number
-  blockMax: number
-  /** Which hash of own limits counts, from 1; 0: none. */
-  own: number
-}
 
 /**
  * `take` with its questions written into the script, for limits that are the same for every request:
  * nothing but keys has to be sent, and nothing to be read from ARGV. Names consist of letters,
  * digits and `_.-`, so they need no quoting.
  */
-export function takeOf(verb: 'c' | 'd', policies: readonly Constant[]): Operation<string> {
+export function takeOf(verb: 'c' | 'd', policies: readonly Constant[]): Operation<Buffer> {
   const args = [verb, policies.length, 0, ...policies.flatMap(valuesOf)]
   const rows = policies.map(
     (policy, i) =>
       `  if i == ${i + 1} then return ${valuesOf(policy).map(literal).join(', ')} end\n`,
   )
-  const head = `local verb, n, at = '${verb}', ${policies.length}, 0\nlocal function policy(i)\n${rows.join('')}end\n`
+  const asked = `local verb, n, at = '${verb}', ${policies.length}, 0\n`
+  const policy = `local function policy(i)\n${rows.join('')}end\n`
   return operation({
     name: 'take',
-    lua: `${head}${body}`,
+    lua: `${locals}${admitting(policies)}${asked}${policy}${body}`,
     memory: (database, keys, _args, now) => memory(database, keys, args, now),
+    buffers: true,
   })
 }
 

@@ -149,7 +149,7 @@ function play({ subjects, steps }: Sequence, id: string): { calls: Step[]; repli
     const reply = operation.memory(store, keys, args, now)
     calls.push({ operation, keys, args, turn })
     replies.push(reply)
-    if (operation === enduring) told = { ...told, ...outcome(reply as string).policies[0] }
+    if (operation === enduring) told = { ...told, ...outcome(reply as Buffer).policies[0] }
   }
 
   /** How far to turn the clock. */
@@ -222,7 +222,8 @@ async function scripts(sequences: readonly (readonly Step[])[]): Promise<Reply[]
     let now = START
     for (const { operation, keys, args, turn } of calls) {
       now += turn
-      pipeline.evalsha(operation.sha, keys.length, ...keys, ...args, `=${now}`)
+      const send = operation.buffers ? 'callBuffer' : 'call'
+      pipeline[send]('evalsha', [operation.sha, keys.length, ...keys, ...args, `=${now}`])
     }
   }
   const results = (await pipeline.exec())!
@@ -266,7 +267,7 @@ test(
             expect(reply, `SEED=${SEED}, after ${story(calls, j)}`).toEqual(expected[j])
           }
           if (operation !== enduring) continue
-          const numbers = numbersOf(reply as string)
+          const numbers = numbersOf(reply as Buffer)
           verdicts[numbers[0] as -1 | 0 | 1]++
           if (!numbers.every(Number.isSafeInteger)) throw new Error(`not whole: ${String(reply)}`)
         }

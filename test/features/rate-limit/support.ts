@@ -6,9 +6,9 @@ import { MemoryStore } from '../../../src/store/memory.ts'
 import type { Operation, Reply } from '../../../src/store/store.ts'
 import type { TestRedis } from '../../support/redis.ts'
 
-/** Where take.lua says how long a state lives. */
-const PX = 'life - now'
-if (take.lua.split(PX).length !== 2) throw new Error(`take.lua: where is "${PX}"?`)
+/** Where the scripts say how long a state lives. */
+const PX = /'(?:PX'|PEXPIRE', KEYS\[\d+\]), [^)]+/g
+if (take.lua.match(PX)?.length !== 1) throw new Error('take.lua: where is PX?')
 
 export type Verb = 'c' | 'd' | 'p' | 'f' | 'r' | 'b'
 
@@ -60,8 +60,8 @@ export interface Part {
   violated: number
 }
 
-export function outcome(text: string): Outcome {
-  const reply = numbersOf(text)
+export function outcome(bytes: Buffer): Outcome {
+  const reply = numbersOf(bytes)
   const [allowed = NaN, now = NaN] = reply
   const policies: Part[] = []
   for (let i = 2; i < reply.length; i += 5) {
@@ -101,11 +101,11 @@ export function memoryEngine(): Engine & { store: MemoryStore } {
  * a reply must not depend on a key having expired.
  */
 function outliving<Result extends Reply>(taking: Operation<Result>): Operation<Result> {
-  const lua = taking.lua.replace(PX, (px) => `${px} + 1e9`)
+  const lua = taking.lua.replaceAll(PX, (px) => `${px} + 1e9`)
   return { ...taking, lua, sha: createHash('sha1').update(lua).digest('hex') }
 }
 
-export const enduring: Operation<string> = outliving(take)
+export const enduring: Operation<Buffer> = outliving(take)
 
 /** The scripts in Redis, told the time. */
 export function redisEngine(redis: () => TestRedis): Engine {
@@ -130,10 +130,14 @@ export async function evaluate<Result extends Reply>(
   keys: readonly string[],
   args: readonly string[],
 ): Promise<Result> {
+  const { sha, lua, buffers } = operation
+  const rest = [keys.length, ...keys, ...args]
+  const send = (command: string, script: string): Promise<unknown> =>
+    client[buffers ? 'callBuffer' : 'call'](command, [script, ...rest])
   try {
-    return (await client.evalsha(operation.sha, keys.length, ...keys, ...args)) as Result
+    return (await send('evalsha', sha)) as Result
   } catch (error) {
     if (!String(error).includes('NOSCRIPT')) throw error
-    return (await client.eval(operation.lua, keys.length, ...keys, ...args)) as Result
+    return (await send('eval', lua)) as Result
   }
 }

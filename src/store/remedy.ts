@@ -29,7 +29,7 @@ const REMEDIES: readonly (readonly [RegExp, string])[] = [
     'No Sentinel answers, or none knows a master of that name: check the sentinels and their `name`.',
   ],
   [
-    /unknown redis command called from script/i,
+    /unknown (redis )?command called from script/i,
     "A command that turnpike's scripts need is renamed or disabled on this server: docs/store.md lists them.",
   ],
   [

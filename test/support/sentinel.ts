@@ -86,14 +86,29 @@ async function startOne(
     `sentinel failover-timeout ${NAME} ${FAILOVER}`,
   ]
   await writeFile(file, `${lines.join('\n')}\n`)
-  const program = process.env['REDIS_SERVER_BIN'] ?? 'redis-server'
-  const child = spawn(program, [file, '--sentinel'], { stdio: 'ignore' })
+  const child = await launch(file, '--sentinel')
   running.add(child)
   child.once('exit', () => running.delete(child))
   const client = new Redis({ port, host: HOST, retryStrategy: () => 20 })
   client.on('error', () => {})
   await until('a Sentinel answers', () => client.status === 'ready', 10_000)
   return { child, client, port }
+}
+
+/** As startRedis() chooses: any of these is also a Sentinel. */
+async function launch(...args: string[]): Promise<ChildProcess> {
+  const chosen = process.env['REDIS_SERVER_BIN']
+  let failure: unknown
+  for (const program of chosen ? [chosen] : ['redis-server', 'valkey-server']) {
+    const child = spawn(program, args, { stdio: 'ignore' })
+    try {
+      await once(child, 'spawn')
+      return child
+    } catch (error) {
+      failure = error
+    }
+  }
+  throw failure
 }
 
 async function knowsAll(client: Redis): Promise<void> {

@@ -18,7 +18,7 @@ function mounts({ turnpike, url, windows, method }) {
   const session = tp.session({ secret: 'bench', cookie: { secure: false } })
   const last =
     method === 'post'
-      ? tp.idempotency({ ttl: '24h' })
+      ? tp.idempotency({ ttl: '24h', scope: tp.key.header('x-api-key') })
       : tp.cache({ ttl: '1h', public: true, tags: ['products'] })
   return { tp, session, guards: [session, tp.rateLimit({ policies }), last] }
 }
@@ -32,6 +32,7 @@ const plural = (count) => `${count} ${count === 1 ? 'window' : 'windows'}`
 function stack({ group, method, build, turnpike, floor, peers }) {
   const isPost = method === 'post'
   const last = isPost ? 'a new idempotency key' : 'cache hit'
+  const own = isPost ? `${last} of an X-API-Key` : last
   const variants = {
     bare: { title: 'bare', serve: () => build(() => ({ guards: [] })) },
     ping: {
@@ -41,16 +42,17 @@ function stack({ group, method, build, turnpike, floor, peers }) {
   }
   for (const windows of isPost ? [1] : [1, 3]) {
     const what = `session, ${plural(windows)}, ${last}`
+    const ours = `session, ${plural(windows)}, ${own}`
     const made = (url) => mounts({ turnpike, url, windows, method })
     variants[`pipeline-${windows}`] = {
-      title: `tp.pipeline(): ${what}`,
+      title: `tp.pipeline(): ${ours}`,
       serve({ url }) {
         const { tp, session, guards } = made(url)
         return build(() => ({ session, guards: [tp.pipeline(...guards)] }))
       },
     }
     variants[`separate-${windows}`] = {
-      title: `mounted separately: ${what}`,
+      title: `mounted separately: ${ours}`,
       serve: ({ url }) => build(() => made(url)),
     }
     variants[`peers-${windows}`] = {
@@ -75,6 +77,7 @@ export function expressStack(name, framework, turnpike, method = 'get') {
     const { session, guards, isRepeated } = make(app)
     app.use((req, res, goOn) => {
       req.headers.cookie = next() ?? STRANGER
+      if (method === 'post') req.headers['x-api-key'] = 'bench'
       goOn()
     })
     if (session) {

@@ -39,11 +39,24 @@ export function bodyOf(native: unknown, limit: number): Promise<Body> | Body {
   return (req[kept] ??= see(req, native as Native, limit))
 }
 
+/** Can the body be seen at once, without reading ahead? */
+export function isThere(native: unknown): boolean {
+  const req = requestOf(native) as Keeping
+  if (req[kept] !== undefined) return !(req[kept] instanceof Promise)
+  if (isFresh(req) && req.httpVersionMajor < 2) return !hasBody(req)
+  return !isFresh(req) && leftOn(native as Native) !== undefined
+}
+
+const isFresh = (req: IncomingMessage): boolean =>
+  !req.readableDidRead && req.readableFlowing !== true && !req.readableEnded
+
+/** What a body parser has left. */
+const leftOn = ({ rawBody, body, request }: Native): unknown =>
+  rawBody ?? request?.rawBody ?? body ?? request?.body
+
 function see(req: IncomingMessage, native: Native, limit: number): Promise<Body> | Body {
-  const isFresh = !req.readableDidRead && req.readableFlowing !== true && !req.readableEnded
-  if (isFresh && req.httpVersionMajor < 2) return hasBody(req) ? peek(req, limit) : NOTHING
-  const raw = native.rawBody ?? native.request?.rawBody
-  const value = raw ?? native.body ?? native.request?.body
+  if (isFresh(req) && req.httpVersionMajor < 2) return hasBody(req) ? peek(req, limit) : NOTHING
+  const value = leftOn(native)
   if (typeof value === 'string') return { kind: 'raw', bytes: Buffer.from(value), isWhole: true }
   if (value instanceof Uint8Array) return { kind: 'raw', bytes: Buffer.from(value), isWhole: true }
   return value === undefined ? { kind: 'unseen' } : { kind: 'parsed', value }

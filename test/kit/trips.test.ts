@@ -212,6 +212,16 @@ describe.each(frameworks)('$name', (kind) => {
       expect(before).toBe(POST_BEFORE[trips])
       expect({ all, commands }).toEqual({ all: before + 1, commands: 4 })
     })
+
+    it('POST with a new key whose scope needs only the request: all are asked at once', async () => {
+      const { cost } = await mounted(kind, (tp) => [
+        ...mount(tp, session(tp), limit(tp, ['1m']), tp.idempotency({ scope: tp.key.ip() })),
+      ])
+      const key = freshKey()
+      const asked = await cost('post', key)
+      expect(asked).toEqual({ before: trips, trips: trips + 1, commands: 4 })
+      expect(await cost('post', key)).toEqual({ before: trips, trips, commands: 3 })
+    })
   })
 })
 

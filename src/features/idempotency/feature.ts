@@ -9,7 +9,9 @@ import {
   type Sent,
 } from '../../http/exchange.ts'
 import { after } from '../../http/after.ts'
-import { bodyOf, requestOf } from '../../http/request-body.ts'
+import { isPromise } from '../../http/adapter.ts'
+import { bodyOf, isThere, requestOf } from '../../http/request-body.ts'
+import { isEarly } from '../early.ts'
 import type { IdempotencyEngine, Outcome } from './engine.ts'
 import { problems, replay, storedFields } from './fields.ts'
 import { digestOf, fingerprintOf } from './fingerprint.ts'
@@ -22,11 +24,17 @@ const PASSING = new Set([408, 423, 425, 429])
 const isResult = (status: number): boolean => status < 500 && !PASSING.has(status)
 const MEBIBYTE = 1_048_576
 
+/** A claim that was asked for before its turn. */
+interface Early {
+  key: string
+  begun: Promise<Outcome>
+}
+
 export function idempotencyFeature<Native>(
   engine: IdempotencyEngine,
   options: IdempotencyOptions<Native> & { wait: number },
   tenantOf: ((native: Native) => string | Promise<string>) | undefined,
-): Feature<Native> {
+): Feature<Native, Early> {
   const {
     wait,
     required = false,
@@ -62,13 +70,20 @@ export function idempotencyFeature<Native>(
       return tagFor(x, key, who)
     }
     return after(scope(x.native), (own) => {
-      if (own === undefined || own === null || own === '') {
+      if (
+        own === undefined ||
+        own === null ||
+        own === '' ||
+        (typeof own === 'object' && own.length === 0)
+      ) {
         throw new TurnpikeError(
           'TP_KEY',
           'tp.idempotency(): scope gave nobody for this request. Refuse requests of nobody before they come here.',
         )
       }
-      return tagFor(x, key, ['scope', String(own)])
+      const who =
+        typeof own === 'object' ? ['scopes', String(own.length), ...own] : ['scope', String(own)]
+      return tagFor(x, key, who)
     })
   }
 
@@ -97,7 +112,8 @@ export function idempotencyFeature<Native>(
     })
   }
 
-  function handle(x: Exchange<Native>): Promise<Plan> | Plan {
+  function handle(x: Exchange<Native>, early?: Early): Promise<Plan> | Plan {
+    if (early) return planned(x, early.begun, early.key)
     if (!methods.has(x.method)) return pass
     if (!skip) return handleKey(x)
     return after(skip(x.native), (skipped) => (skipped ? pass : handleKey(x)))
@@ -108,14 +124,43 @@ export function idempotencyFeature<Native>(
     if (malformed !== undefined) return answer(x, tell.malformed(x, malformed))
     if (key === undefined) return required ? answer(x, tell.missing(x)) : pass
     return after(tagOf(x, key), (tag) =>
-      after(fingerprintFor(x), (print) =>
-        engine.begin(tag, print, { wait, budget: x.budget, signal: undefined }).then(
-          (outcome) =>
-            outcome.kind === 'run' ? planOf(x, outcome.run, key) : answer(x, replyTo(x, outcome)),
-          (error: unknown) => withoutKey(x, error),
-        ),
-      ),
+      after(fingerprintFor(x), (print) => planned(x, begin(x, tag, print), key)),
     )
+  }
+
+  const begin = (x: Exchange<Native>, tag: string, print: string): Promise<Outcome> =>
+    engine.begin(tag, print, { wait, budget: x.budget, signal: undefined })
+
+  const planned = (x: Exchange<Native>, begun: Promise<Outcome>, key: string): Promise<Plan> =>
+    begun.then(
+      (outcome) =>
+        outcome.kind === 'run' ? planOf(x, outcome.run, key) : answer(x, replyTo(x, outcome)),
+      (error: unknown) => withoutKey(x, error),
+    )
+
+  /** Claim the key before those ran who stand before us, where nothing of theirs counts. */
+  function prepare(x: Exchange<Native>): Early | undefined {
+    if (!methods.has(x.method) || !isThere(x.native)) return undefined
+    const { key } = keyOf(x, header.toLowerCase())
+    if (key === undefined) return undefined
+    try {
+      const tag = tagOf(x, key)
+      const print = fingerprintFor(x)
+      if (isPromise(tag) || isPromise(print)) return undefined
+      const begun = begin(x, tag, print)
+      begun.catch(ignore)
+      return { key, begun }
+    } catch {
+      // What is wrong with the request is told at our turn.
+      return undefined
+    }
+  }
+
+  /** It was answered before our turn: nobody shall find it running. */
+  function discard({ begun }: Early): void {
+    begun.then((outcome) => {
+      if (outcome.kind === 'run') outcome.run.discard().catch(report)
+    }, ignore)
   }
 
   function withoutKey(x: Exchange<Native>, error: unknown): Plan {
@@ -139,16 +184,13 @@ export function idempotencyFeature<Native>(
     return tell[outcome.kind](x)
   }
 
+  const report = (error: unknown): void =>
+    ground.events.emit('error', { feature: 'idempotency', name, error })
+
   function planOf(x: Exchange<Native>, run: Run, key: string): Plan {
     let sent: Sent | undefined
     let isFailed = false
-    const release = (): void => {
-      run
-        .release()
-        .catch((error: unknown) =>
-          ground.events.emit('error', { feature: 'idempotency', name, error }),
-        )
-    }
+    const release = (): void => void run.release().catch(report)
     return {
       expose: { idempotency: new Attempt(key, run) },
       body: {
@@ -174,7 +216,9 @@ export function idempotencyFeature<Native>(
     }
   }
 
-  return { name: 'idempotency', handle }
+  const isPrepared =
+    scope !== undefined && isEarly(scope) && !skip && !tenantOf && typeof fingerprint === 'string'
+  return { name: 'idempotency', handle, ...(isPrepared && { prepare, discard }) }
 }
 
 /** What a handler finds: a class, since making an object with getters of its own takes longer than all its work. */
@@ -205,6 +249,8 @@ class Attempt implements Idempotency {
 }
 
 const pathOf = ({ url }: Exchange): string => url.split('?', 1)[0]!
+
+function ignore(): void {}
 
 /** What we answer ourselves: nobody will read the rest of the request. */
 function answer<Native>({ native }: Exchange<Native>, reply: Reply): Plan {

@@ -1,4 +1,5 @@
 import type { Duration } from '../../duration.ts'
+import type { Given } from '../subject.ts'
 
 /** What a step is told. */
 export interface StepContext {
@@ -55,10 +56,9 @@ export interface IdempotencyOptions<Native> {
   /**
    * Whose key it is: the same key of two of them is two keys. Default: the user (`req.session.userId`,
    * `req.user.id`, `ctx.state.user.id`), else the Authorization header, else X-API-Key, else the address.
+   * With one of `tp.key`'s that needs only the request, a `tp.pipeline()` asks for the key along with all else.
    */
-  scope?: (
-    native: Native,
-  ) => string | number | undefined | null | Promise<string | number | undefined | null>
+  scope?: (native: Native) => Given | Promise<Given>
   /**
    * What makes two requests with one key the same request. `'body'`: path, query and the body's bytes, or,
    * after a body parser, what it made of them; `'json'`: the body as JSON in canonical form, wherever the

@@ -6,10 +6,10 @@ import lua from './release.lua'
 export const release: Operation<number> = operation({
   name: 'idempotency.release',
   lua: `${PRELUDE}\n${lua}`,
-  memory(database, [key], [claim], now) {
+  memory(database, [key], [claim, keep], now) {
     const record = ownAt(database, key!, claim, now)
     if (!record) return 0
-    if (record.steps.size === 0) database.delete(key!)
+    if (record.steps.size === 0 && keep === undefined) database.delete(key!)
     else
       database.set(
         key!,

@@ -77,7 +77,12 @@ export class Run {
 
   /** Let the key be used again: the request has failed. */
   release(): Promise<void> {
-    return (this.#ending ??= this.#release())
+    return (this.#ending ??= this.#release(false))
+  }
+
+  /** Let the key be used again: the request did not get as far as its handler. */
+  discard(): Promise<void> {
+    return (this.#ending ??= this.#release(this.recovered))
   }
 
   async #step<Result>(
@@ -135,10 +140,11 @@ export class Run {
     return (await ground.store.run(renew, [key], [text, options.lease, options.ttl])) === 1
   }
 
-  async #release(): Promise<void> {
+  async #release(isUnfinished: boolean): Promise<void> {
     const { store } = this.#engine.ground
     const { key, text, budget } = this.#claim
-    const write = (within?: Budget): Promise<number> => store.run(release, [key], [text], within)
+    const args = isUnfinished ? [text, '1'] : [text]
+    const write = (within?: Budget): Promise<number> => store.run(release, [key], args, within)
     this.lease.end()
     try {
       await write(budget)

@@ -10,7 +10,7 @@ import {
 import { problem } from '../../http/problem.ts'
 import type { Decision } from './decision.ts'
 import { fieldWriter, seconds } from './fields.ts'
-import { isEarly } from './keys.ts'
+import { isEarly } from '../early.ts'
 import type { RateLimitOptions, Refusal } from './options.ts'
 
 /** Decides on requests: the engine, with what was worked out for this one. */

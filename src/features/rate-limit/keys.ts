@@ -5,17 +5,9 @@ import { TurnpikeError } from '../../errors.ts'
 import type { Exchange } from '../../http/exchange.ts'
 import { subjectOf } from '../../http/ip.ts'
 import type { Subject } from '../../store/keys.ts'
+import { early, isEarly } from '../early.ts'
 import type { Key } from './options.ts'
 import type { Given } from '../subject.ts'
-
-const EARLY = Symbol('turnpike.early')
-
-/** Does a key need nothing but the request itself? Then a pipeline may ask for it before its other members ran. */
-export const isEarly = (key: object): boolean => EARLY in key
-
-function early<Native>(key: Key<Native>): Key<Native> {
-  return Object.assign(key, { [EARLY]: true })
-}
 
 /** The ready-made keys of `tp.key`. */
 export interface KeyHelpers<Native> {
@@ -50,14 +42,14 @@ export function keyHelpers<Native>(
   return {
     ip(options = {}) {
       check('tp.key.ip()', options, { ipv6Subnet: whole(1, 128) })
-      return early((native) => address(native, options.ipv6Subnet))
+      return early<Key<Native>>((native) => address(native, options.ipv6Subnet))
     },
     user(of = userOf) {
       check('tp.key.user()', { of }, { of: callback })
       return (native) => of(native) ?? ['anonymous', address(native)]
     },
     route() {
-      return early((native) => {
+      return early<Key<Native>>((native) => {
         const { method, route } = exchange(native)
         if (route === undefined) {
           throw new TurnpikeError(
@@ -70,7 +62,7 @@ export function keyHelpers<Native>(
     },
     header(name) {
       const field = name.toLowerCase()
-      return early((native) => {
+      return early<Key<Native>>((native) => {
         const value = exchange(native).header(field)
         if (value) return hashed(value)
         throw new TurnpikeError('TP_KEY', `The header ${field} is missing.`, { status: 400 })

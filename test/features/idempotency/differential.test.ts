@@ -63,7 +63,7 @@ test(
             run({ operation, keys: [key], args, now })
           const claim = fingerprint + owner
           if (operation === renew) call(claim, lease, ttl)
-          else if (operation === release) call(claim)
+          else if (operation === release) call(claim, ...(waits ? ['1'] : []))
           else if (operation === remember) call(claim, name, value)
           else if (completes.some((each) => each === operation)) call(claim, value)
           else if (waits) call(claim, news)

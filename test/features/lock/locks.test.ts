@@ -7,9 +7,12 @@ import { startRedis } from '../../../src/testing.ts'
 import { bothEngines } from '../../support/engines.ts'
 import { renewed } from '../../support/renewal.ts'
 import { openStore } from '../../support/stores.ts'
+import { watchStarvation } from '../../support/starvation.ts'
 import { until } from '../../support/until.ts'
 
 const engines = bothEngines()
+/** The default one, in ms. */
+const DEADLINE = 100
 
 /** A resource that heeds fencing tokens, as a database would. */
 function fakeDatabase() {
@@ -355,6 +358,26 @@ test('Redis frozen while held: the signal fires when the lease may be over, not 
   redis.thaw()
   expect(ms).toBeGreaterThan(700)
   expect(ms).toBeLessThan(1000)
+})
+
+test('Redis frozen: a lock is refused within the deadline and 30 ms, and no work is begun', async () => {
+  await using redis = await startRedis()
+  await using tp = turnpike({ redis: redis.url })
+  await tp.ready()
+  // On a loaded machine a healthy Redis misses a deadline, too.
+  await until('it is warm', () => tp.lock('warm', {}, async () => true).catch(() => false))
+  redis.freeze()
+  let works = 0
+  for (let i = 0; i < 8; i++) {
+    const lost = watchStarvation()
+    const began = performance.now()
+    await expect(tp.lock(`a${i}`, {}, async () => works++)).rejects.toMatchObject({
+      code: 'TP_UNAVAILABLE',
+    })
+    expect(performance.now() - began - lost()).toBeLessThan(DEADLINE + 30)
+  }
+  expect(works).toBe(0)
+  redis.thaw()
 })
 
 test('a lock whose reply was lost does not stay behind', async () => {

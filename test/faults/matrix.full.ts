@@ -25,7 +25,9 @@ const seen = new Map<string, Cell[]>()
 expectNothingUnhandled()
 for (const framework of frameworks)
   for (const name of plan[framework])
-    tryFault(framework, faultCalled(name), (cells) => seen.set(`${framework} ${name}`, cells))
+    tryFault(framework, faultCalled(name), {
+      seen: (cells) => seen.set(`${framework} ${name}`, cells),
+    })
 
 afterAll(() => {
   // A run that failed has no figures to publish.

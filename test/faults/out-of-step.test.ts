@@ -4,6 +4,7 @@ import { createServer, type AddressInfo, type Socket } from 'node:net'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { operation } from '../../src/store/store.ts'
 import { slotOf } from '../../src/store/slot.ts'
+import { CLIENTS, clients, type ClientName } from '../support/clients.ts'
 import { startCluster, type TestCluster } from '../support/cluster.ts'
 import { startFaultProxy } from '../support/fault-proxy.ts'
 import { RespCounter } from '../support/resp-counter.ts'
@@ -46,19 +47,22 @@ async function pretend(answer: (connection: number, socket: Socket) => string) {
   }
 }
 
-const SURPLUS = [
+const surpluses = [
   ['a null', '$-1\r\n'],
   ['a text', bulk('whose?')],
   ['an error', '-ERR whose?\r\n'],
   ['many of them', '$-1\r\n'.repeat(1000)],
 ] as const
+const SURPLUS = surpluses.flatMap(([name, surplus]) =>
+  CLIENTS.map((client) => ({ name, surplus, client })),
+)
 
 describe('a reply that nobody waits for', () => {
-  test.each(SURPLUS)('%s: the connection is replaced', async (_, surplus) => {
+  test.each(SURPLUS)('$name, $client: the connection is replaced', async ({ surplus, client }) => {
     const { source, sockets } = await pretend((connection) =>
       connection === 1 ? bulk('mine') + surplus : bulk('mine'),
     )
-    const { store } = openStore({ source })
+    const { store } = openStore({ source: clients[client].server(source) })
     await store.ready()
     expect(await store.run(get, ['k'], [])).toBe('mine')
     await until('a second connection', () => sockets.length > 1)
@@ -109,7 +113,7 @@ describe('on one node of a Cluster', () => {
   afterAll(() => cluster.stop())
 
   /** A store on the Cluster, whose nodes are behind proxies, and a key that holds its name on each node. */
-  async function behindProxies() {
+  async function behindProxies(client: ClientName = 'ioredis 6') {
     const nodes = await Promise.all(
       cluster.nodes.map(async (node) => ({ node, proxy: await startFaultProxy(node.port) })),
     )
@@ -121,7 +125,8 @@ describe('on one node of a Cluster', () => {
       ]),
     )
     const startup = nodes.map(({ proxy }) => ({ host: '127.0.0.1', port: proxy.port }))
-    const opened = openStore({ source: { cluster: startup, options: { natMap } } })
+    const source = clients[client].cluster({ cluster: startup, options: { natMap } })
+    const opened = openStore({ source })
     await opened.store.ready()
     const read = (key: string): Promise<string | null> => opened.store.run(get, [key], [])
     const places = await Promise.all(
@@ -158,20 +163,23 @@ describe('on one node of a Cluster', () => {
     return { ...opened, sick: sick!, well, read, expectReplaced }
   }
 
-  test.each(SURPLUS)('%s that nobody waits for: its connection is replaced', async (_, surplus) => {
-    const { events, sick, read, expectReplaced } = await behindProxies()
-    let isDone = false
-    sick.proxy.set({
-      rewrite(piece) {
-        if (isDone) return piece
-        isDone = true
-        return Buffer.concat([piece, Buffer.from(surplus)])
-      },
-    })
-    expect(await read(sick.key)).toBe(sick.key)
-    await expectReplaced()
-    expect(events.breaker).toEqual([])
-  })
+  test.each(SURPLUS)(
+    '$name that nobody waits for, $client: its connection is replaced',
+    async ({ surplus, client }) => {
+      const { events, sick, read, expectReplaced } = await behindProxies(client)
+      let isDone = false
+      sick.proxy.set({
+        rewrite(piece) {
+          if (isDone) return piece
+          isDone = true
+          return Buffer.concat([piece, Buffer.from(surplus)])
+        },
+      })
+      expect(await read(sick.key)).toBe(sick.key)
+      await expectReplaced()
+      expect(events.breaker).toEqual([])
+    },
+  )
 
   test('answers that each come with the next command only: its connection is replaced', async () => {
     const { events, sick, expectReplaced } = await behindProxies()
@@ -204,20 +212,27 @@ describe('on one node of a Cluster', () => {
     await expectReplaced()
   })
 
-  test.each([
+  const noMaps = [
     ['no map', '$-1\r\n'],
     ['a text', bulk('whose?')],
     ['a surplus', '*0\r\n$-1\r\n'],
-  ])('%s where the map of slots is asked for: nothing crashes', async (_, answer) => {
-    const { sick, well, expectReplaced } = await behindProxies()
-    let answers = 0
-    for (const { proxy } of [sick, ...well])
-      proxy.set({
-        rewrite: (piece) =>
-          /^\*\d+\r\n\*/.test(String(piece)) && answers++ < 5 ? Buffer.from(answer) : piece,
-      })
-    sick.proxy.reset()
-    await until('the map was asked for', () => answers > 1)
-    await expectReplaced()
-  })
+  ] as const
+  const NO_MAP = noMaps.flatMap(([name, answer]) =>
+    CLIENTS.map((client) => ({ name, answer, client })),
+  )
+  test.each(NO_MAP)(
+    '$name where the map of slots is asked for, $client: nothing crashes',
+    async ({ answer, client }) => {
+      const { sick, well, expectReplaced } = await behindProxies(client)
+      let answers = 0
+      for (const { proxy } of [sick, ...well])
+        proxy.set({
+          rewrite: (piece) =>
+            /^\*\d+\r\n\*/.test(String(piece)) && answers++ < 5 ? Buffer.from(answer) : piece,
+        })
+      sick.proxy.reset()
+      await until('the map was asked for', () => answers > 1)
+      await expectReplaced()
+    },
+  )
 })

@@ -46,6 +46,11 @@ function keep<Client extends { disconnect(): void }>(client: Client): Client {
 
 const sources: { name: string; nodes: number; source(): RedisSource; reuse?: boolean }[] = [
   { name: 'one server', nodes: 1, source: () => standalone.url },
+  {
+    name: 'one server, with a client of ioredis 5',
+    nodes: 1,
+    source: () => keep(new Redis5(standalone.url)) as unknown as Redis,
+  },
   // As a managed service may show it: nothing tells the client, but a script with keys of two slots is refused.
   { name: 'one address for several servers', nodes: 1, source: () => alone.nodes[0]!.url },
   { name: 'Sentinel', nodes: 1, source: () => sentinel.source },

@@ -1,7 +1,9 @@
 /** One fault, one framework, all features at once: each has a kit and so connections of its own. */
 import { Redis } from 'ioredis'
 import { expect } from 'vitest'
+import type { RedisSource } from '../../../src/store/redis.ts'
 import { startRedis } from '../../../src/testing.ts'
+import { clients, type ClientName } from '../../support/clients.ts'
 import { startFaultProxy } from '../../support/fault-proxy.ts'
 import { until } from '../../support/until.ts'
 import { features, type Asked, type Question, type Subject } from './features.ts'
@@ -37,10 +39,15 @@ interface Bed {
   ask(ask: Ask): Promise<Asked>
 }
 
-function makeBed(site: Site, feature: (typeof features)[number], url: string, fault: Fault): Bed {
+function makeBed(
+  site: Site,
+  feature: (typeof features)[number],
+  fault: Fault,
+  redis: () => RedisSource,
+): Bed {
   const kit = (): AnyKit =>
     site.kit({
-      redis: url,
+      redis: redis(),
       deadline: DEADLINE,
       budget: BUDGET,
       prefix: `f${features.indexOf(feature)}`,
@@ -89,7 +96,11 @@ const untilWell = ({ name, subject: { pulse }, ask }: Bed, ms: number): Promise<
   until(`${name} is well`, async () => pulse.isWell(await ask(pulse.next())), ms)
 
 /** Have `fault` strike an application and heal again. */
-export async function endure(framework: FrameworkName, fault: Fault): Promise<Cell[]> {
+export async function endure(
+  framework: FrameworkName,
+  fault: Fault,
+  client: ClientName = 'ioredis 6',
+): Promise<Cell[]> {
   const { args = [], password = '', early = false } = fault
   await using server = await startRedis({ args })
   await using proxy = await startFaultProxy(server.port)
@@ -101,7 +112,9 @@ export async function endure(framework: FrameworkName, fault: Fault): Promise<Ce
     if (early) await fault.strike(patient)
     await using site = await openSite(framework)
     const url = `redis://${password && `:${password}@`}127.0.0.1:${proxy.port}`
-    const beds = features.map((feature) => makeBed(site, feature, url, fault))
+    const beds = features.map((feature) =>
+      makeBed(site, feature, fault, () => clients[client].server(url)),
+    )
     const cells = new Map<Question, Cell>()
     for (const { subject } of beds)
       for (const question of subject.questions) {

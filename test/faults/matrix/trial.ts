@@ -3,14 +3,19 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Fault } from './faults.ts'
 import { endure, RECOVERY, type Cell } from './run.ts'
 import type { FrameworkName } from './site.ts'
+import type { ClientName } from '../../support/clients.ts'
 
 /**
  * What was seen of a fault. Redis and the kernel may be starved on a loaded machine, which nobody here can
  * measure: slowness is tried three times. Statuses and effects must be right each time.
  */
-async function trial(framework: FrameworkName, fault: Fault): Promise<Cell[]> {
+async function trial(
+  framework: FrameworkName,
+  fault: Fault,
+  client: ClientName | undefined,
+): Promise<Cell[]> {
   for (let run = 1; ; run++) {
-    const cells = await endure(framework, fault)
+    const cells = await endure(framework, fault, client)
     const late = cells.filter(({ late, recovery }) => late > 0 || recovery > RECOVERY)
     if (late.length === 0 || run === 3) {
       expect(late).toEqual([])
@@ -23,10 +28,11 @@ async function trial(framework: FrameworkName, fault: Fault): Promise<Cell[]> {
 export function tryFault(
   framework: FrameworkName,
   fault: Fault,
-  seen: (cells: Cell[]) => void = () => {},
+  { seen = () => {}, client }: { seen?: (cells: Cell[]) => void; client?: ClientName } = {},
 ): void {
-  test.concurrent(`${framework}: ${fault.name}`, { timeout: 90_000 }, async () => {
-    seen(await trial(framework, fault))
+  const name = [framework, client].filter(Boolean).join(', ')
+  test.concurrent(`${name}: ${fault.name}`, { timeout: 90_000 }, async () => {
+    seen(await trial(framework, fault, client))
   })
 }
 

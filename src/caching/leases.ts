@@ -1,10 +1,14 @@
 /** Waiting for somebody else, in another process, who is making the entry that is wanted. */
 import { randomBytes } from 'node:crypto'
 import type { Store } from '../store/store.ts'
+import { BoundedMap } from './bounded.ts'
 import { release } from './slot.ts'
 
 /** How it ended: there is an entry now; there will be none; or another one may try. */
 export type Outcome = 'filled' | 'passed' | 'freed'
+
+/** Leases that may be held in vain. */
+const MOST_LEFT = 10_000
 
 /** The leases of one instance. */
 export class Leases {
@@ -13,6 +17,8 @@ export class Leases {
   readonly #waiting = new Map<string, Set<(outcome: Outcome) => void>>()
   /** No other process has the same: one that counts on is a name no one else gives. */
   readonly #name = randomBytes(9).toString('base64url')
+  /** Leases that could not be given back, and the tokens that may hold them still. */
+  readonly #left = new BoundedMap<string>(MOST_LEFT)
   #tokens = 0
   #hears = false
 
@@ -21,8 +27,13 @@ export class Leases {
     this.channel = channel
   }
 
-  /** A name for one attempt. */
-  token(): string {
+  /** A name for one attempt. A lease that could not be given back is taken up again: nobody else can have it. */
+  token(lease: string): string {
+    const left = this.#left.size > 0 ? this.#left.get(lease) : undefined
+    if (left !== undefined) {
+      this.#left.delete(lease)
+      return left
+    }
     return `${this.#name}${(++this.#tokens).toString(36)}`
   }
 
@@ -32,12 +43,20 @@ export class Leases {
   }
 
   /**
-   * Give a lease back without an entry. Nobody waits for it: a lease that cannot be given back ends by itself.
+   * Give a lease back without an entry. Nobody waits for it: one that cannot be given back is taken up by this
+   * process's next attempt, or ends by itself.
    * @param pause for so many ms nobody shall take it, in any process: no entry would come of it
    */
   giveBack(lease: string, token: string, pause = 0): void {
     const message = this.message(lease, pause > 0 ? 'passed' : 'freed')
-    this.#store.run(release, [lease], [token, this.channel, message, pause]).catch(() => {})
+    this.#store
+      .run(release, [lease], [token, this.channel, message, pause])
+      .catch(() => this.leave(lease, token))
+  }
+
+  /** Nobody works under this token any more, and it may hold the lease. */
+  leave(lease: string, token: string): void {
+    if (token !== '') this.#left.set(lease, token)
   }
 
   /**

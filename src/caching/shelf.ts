@@ -177,7 +177,9 @@ export class Shelf {
       args.push(encode(mark), id, MOST_VARIANTS)
     }
     this.#hints.set(key, entry.tags)
-    const [stored] = await Promise.all([this.store.run(fill, keys, args), renewed])
+    const filling = this.store.run(fill, keys, args)
+    filling.catch(() => this.leases.leave(lease, token))
+    const [stored] = await Promise.all([filling, renewed])
     return stored === 1
   }
 }

@@ -81,7 +81,7 @@ export class Visit<Native> {
     const isWanted =
       mount.lockWait > 0 && x.method === 'GET' && !x.isAgain && !engine.passes(place.entry)
     this.under = shelf.flights.get(place.entry)
-    this.token = isWanted && (after || !this.under) ? shelf.leases.token() : ''
+    this.token = isWanted && (after || !this.under) ? shelf.leases.token(place.lease) : ''
     const found = await shelf.look(place, {
       token: this.token,
       leaseMs: mount.lockTtl,

@@ -132,7 +132,7 @@ export class DataEngine {
   ): Promise<Value> {
     const place = this.place(key, tenant)
     const { flights, leases, store } = this.#shelf
-    const token = leases.token()
+    const token = leases.token(place.lease)
     let found: Found | undefined
     try {
       // Also where it is loaded here already: if that was overtaken by a delete, the lease is free.
@@ -223,7 +223,12 @@ export class DataEngine {
       const from = origin ?? { nonce: '', sequence: 0 }
       const entry = made(this.name(key), wrote, keeping, from, store.now(), cost)
       flight.land(entry)
-      this.#keep(place, entry, origin && found?.lease === 'ours' ? token : '', flight)
+      if (origin && found?.lease === 'ours') {
+        this.#keep(place, entry, token, flight)
+      } else {
+        this.#give(place, found, token)
+        flight.end()
+      }
       return value
     } catch (error) {
       this.#give(place, found, token)
@@ -238,15 +243,15 @@ export class DataEngine {
   }
 
   #keep(place: Place, entry: Entry, token: string, flight: Flight): void {
-    if (token === '') return flight.end()
     this.#shelf
       .keep(place, entry, { token, guarded: true })
       .catch((error: unknown) => this.#report(error))
       .finally(() => flight.end())
   }
 
+  /** A lookup that was not answered may have taken the lease. */
   #give({ lease }: Place, found: Found | undefined, token: string): void {
-    if (found?.lease === 'ours') this.#shelf.leases.giveBack(lease, token)
+    if (!found || found.lease === 'ours') this.#shelf.leases.giveBack(lease, token)
   }
 
   async #originOf({ ledger }: Place, { snapshot }: Found): Promise<Origin | undefined> {

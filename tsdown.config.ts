@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { defineConfig } from 'tsdown'
 
-/** A script as text, without its comments and indentation: Redis needs neither. */
+/** A script as text, without its comments, its indentation and most of its blanks: Redis needs none of them. */
 const lua = {
   name: 'lua-as-text',
   load(id: string): string | undefined {
@@ -9,9 +9,13 @@ const lua = {
     const code = readFileSync(id, 'utf8')
       .replace(/^\s*--.*$/gm, '')
       .replace(/^\s+/gm, '')
+      .replace(TEXT_OR_BLANKS, (_all, text?: string, sign?: string) => text ?? sign!)
     return `export default ${JSON.stringify(code)}`
   },
 }
+
+/** A literal, as it is; or a sign with blanks around it. Not `-` (two begin a comment), nor `..` (behind a digit a fraction). */
+const TEXT_OR_BLANKS = /('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")| *([=,<>~+*/(){}]+) */g
 
 interface Node {
   type: string
@@ -19,7 +23,8 @@ interface Node {
   [name: string]: unknown
 }
 
-/** A new line for each statement, class member and case: whoever follows a stack trace finds one. */
+/** New lines at statements, class members and cases: whoever follows a stack trace finds a short one. */
+const LINE = 80
 const lines = {
   name: 'a-line-each',
   generateBundle(
@@ -31,8 +36,12 @@ const lines = {
       if (chunk.code === undefined || /\.d\.[cm]?ts$/.test(file)) continue
       const { code } = chunk
       const starts = [...statements(this.parse(code) as Node)].sort((a, b) => a - b)
-      const pieces = [0, ...starts].map((from, i) => code.slice(from, starts[i]))
-      chunk.code = pieces.filter((piece) => piece !== '').join('\n')
+      let [text, line] = ['', 0]
+      for (const [i, from] of [0, ...starts].entries()) {
+        if (text.length - line >= LINE) line = (text += '\n').length
+        text += code.slice(from, starts[i])
+      }
+      chunk.code = text
     }
   },
 }

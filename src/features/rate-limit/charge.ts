@@ -29,7 +29,10 @@ export class LimitDecision implements Decision {
   cost: number
   readonly #engine: Engine
   #charges: readonly Charge[]
+  /** What each server decided by its own clock, where several did. */
+  readonly #parts: readonly LimitDecision[]
 
+  /** @param parts the decisions of which this one is made */
   constructor(
     engine: Engine,
     charges: readonly Charge[],
@@ -37,8 +40,10 @@ export class LimitDecision implements Decision {
     allowed: boolean,
     policies: readonly PolicyState[],
     at: number,
+    parts: readonly LimitDecision[] = [],
   ) {
     this.#engine = engine
+    this.#parts = parts
     this.#charges = allowed && at > 0 ? charges : []
     this.source = source
     this.subject = charges[0]!.tag
@@ -57,7 +62,8 @@ export class LimitDecision implements Decision {
     const charges = this.#charges
     this.#charges = []
     this.cost = 0
-    if (charges.some(({ cost }) => cost > 0))
+    if (this.#parts.length > 0) await Promise.all(this.#parts.map((part) => part.refund()))
+    else if (charges.some(({ cost }) => cost > 0))
       await this.#engine.adjust('r', charges, this.source, this.at)
   }
 
@@ -66,6 +72,10 @@ export class LimitDecision implements Decision {
     const before = this.#charges
     this.#charges = before.map((charge) => ({ ...charge, cost: actual }))
     this.cost = costOf(this.#charges)
+    if (this.#parts.length > 0) {
+      await Promise.all(this.#parts.map((part) => part.settle(actual)))
+      return
+    }
     const more = before.map((charge) => ({ ...charge, cost: Math.max(0, actual - charge.cost) }))
     const less = before.map((charge) => ({ ...charge, cost: Math.max(0, charge.cost - actual) }))
     const due = ({ cost }: Charge): boolean => cost > 0
@@ -132,5 +142,6 @@ export function unitedOf(
     allowed,
     policies,
     Math.max(...decisions.map(({ at }) => at)),
+    decisions,
   )
 }

@@ -97,13 +97,17 @@ describe.each(apps)('a pipeline of limits: $name', ({ start }) => {
 class SlottedStore extends TestStore {
   override readonly isSplit: boolean = true
   calls = 0
+  onRun = (): void => {}
 
   override run<Result extends Reply>(
     ...args: [Operation<Result>, readonly string[], readonly Arg[]]
   ): Promise<Result> {
     this.calls++
     const slots = new Set(args[1].map((key) => calculateSlot(key)))
-    return slots.size > 1 ? Promise.reject(new Error('CROSSSLOT')) : super.run(...args)
+    if (slots.size > 1) return Promise.reject(new Error('CROSSSLOT'))
+    const reply = super.run(...args)
+    this.onRun()
+    return reply
   }
 }
 
@@ -135,4 +139,24 @@ test('on a Cluster each subject is one script, and a refusal by one gives the ot
   store.calls = 0
   await limiter.consume('same')
   expect(store.calls).toBe(1)
+})
+
+test('what several servers decided is given back to each at its own time', async () => {
+  const store = new SlottedStore()
+  store.onRun = () => void store.advance('5m')
+  const tp = turnpike({ store })
+  const limiter = tp.limiter('l', {
+    policies: [
+      { name: 'user', limit: 9, window: '1h' },
+      { name: 'all', limit: 9, window: '1h' },
+    ],
+  })
+  const subject = { user: 'a', all: 'everybody' }
+  const left = async () => (await limiter.peek(subject)).policies.map(({ remaining }) => remaining)
+  const decision = await limiter.consume(subject, 4)
+  expect(await left()).toEqual([5, 5])
+  await decision.settle(1)
+  expect(await left()).toEqual([8, 8])
+  await decision.refund()
+  expect(await left()).toEqual([9, 9])
 })

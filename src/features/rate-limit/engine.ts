@@ -114,11 +114,13 @@ export class Engine {
 
   /** Forget everything counted for these charges, here and in other processes' deny caches. @throws TP_UNAVAILABLE */
   async reset(charges: readonly Charge[], budget?: Budget): Promise<boolean> {
-    const forgotten = await this.#each(charges, (group) => {
-      const keys = group.map((charge) => this.#key(charge))
-      void this.#floor.run(reset, keys, ['', '']).catch(() => {})
-      return this.#ground.store.run(reset, keys, [this.#channel, group[0]!.tag], budget)
-    })
+    const forgotten = await Promise.all(
+      bySubject(charges).map(([tag, group]) => {
+        const keys = group.map((charge) => this.#key(charge))
+        void this.#floor.run(reset, keys, ['', '']).catch(() => {})
+        return this.#ground.store.run(reset, keys, [this.#channel, tag], budget)
+      }),
+    )
     return forgotten.some((count) => count > 0)
   }
 
@@ -246,10 +248,7 @@ export class Engine {
   /** Where a script's keys must share a slot, one group for each subject. Elsewhere one for all. */
   #groups(charges: readonly Charge[]): (readonly Charge[])[] {
     if (!this.#ground.store.isSplit || ofOneSubject(charges)) return [charges]
-    const groups = new Map<string, Charge[]>()
-    for (const charge of charges)
-      groups.set(charge.tag, [...(groups.get(charge.tag) ?? []), charge])
-    return [...groups.values()]
+    return bySubject(charges).map(([, group]) => group)
   }
 
   /** Tells whoever listens, and gives the decision back. */
@@ -279,4 +278,11 @@ export class Engine {
     const { feature, name } = this.options
     write.catch((error: unknown) => this.events.emit('error', { feature, name, error }))
   }
+}
+
+/** Charges by the hash tag of whom they are for. */
+function bySubject(charges: readonly Charge[]): [tag: string, group: readonly Charge[]][] {
+  const groups = new Map<string, Charge[]>()
+  for (const charge of charges) groups.set(charge.tag, [...(groups.get(charge.tag) ?? []), charge])
+  return [...groups]
 }

@@ -215,6 +215,27 @@ describe.each(engines)('on the $name engine', ({ open }) => {
     expect(await limiter.consume('a')).toMatchObject({ source: 'store', allowed: true })
   })
 
+  test('denyCache: a reset of several subjects elsewhere is heard for each of them', async () => {
+    const { store, prefix } = kit()
+    const [here, there] = [0, 1].map(() =>
+      turnpike({ store, prefix }).limiter('pairs', {
+        denyCache: true,
+        policies: [
+          { name: 'one', limit: 1, window: '1m' },
+          { name: 'two', limit: 1, window: '1m' },
+        ],
+      }),
+    )
+    const of = (one: string) => ({ one, two: 'b' })
+    await here!.consume(of('a'))
+    expect(await here!.consume(of('c'))).toMatchObject({ source: 'store', allowed: false })
+    expect((await here!.consume(of('c'))).source).toBe('deny-cache')
+    await vi.waitFor(async () => {
+      await there!.reset(of('d'))
+      expect(await here!.consume(of('c'))).toMatchObject({ source: 'store', allowed: true })
+    })
+  })
+
   describe.each(apps)('$name', ({ start }) => {
     const app = (options: object, handle?: (native: any) => readonly [number, string | object]) => {
       const opened = open()

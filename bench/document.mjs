@@ -235,7 +235,7 @@ function scaling(all) {
       ]),
     ),
     table(
-      ['entries with the tag', 'us to invalidate it', 'commands'],
+      ['entries with the tag', 'us to invalidate it', 'commands that Redis ran'],
       tags.map(({ count, us, commands }) => [
         count.toLocaleString('en'),
         fixed(us, 0),

@@ -67,25 +67,47 @@ function throughput(measured) {
     const node = measured.node(major)
     return measured.of(node, kind, id)?.rate / measured.of(node, kind, peer)?.rate
   }
-  const goal = (goal, bound, value) => ({ goal, bound, value })
-  const of = (major, kind, windows) =>
-    ratio(major, kind, `${STACK}/pipeline-${windows}`, `${STACK}/peers-${windows}`)
+  /** @param alone what does without, and how much that reaches: more is not to be had */
+  const goal = (goal, bound, [major, kind, id, peer], [name, alone]) => ({
+    goal,
+    bound,
+    value: ratio(major, kind, id, peer),
+    note: `${name}: ${fixed(ratio(major, kind, alone, peer), 2)}`,
+  })
+  const stack = (windows) => [`${STACK}/pipeline-${windows}`, `${STACK}/peers-${windows}`]
+  const express = ['Express alone', `${STACK}/bare`]
   return [
-    goal('requests/s against the peers: 1 ms, 1 window, Node 24', 4, of(24, '1 ms', 1)),
-    goal('1 ms, 3 windows, Node 24', 6, of(24, '1 ms', 3)),
-    goal('0 ms, 1 window, Node 24', 3, of(24, '0 ms', 1)),
-    goal('0 ms, 3 windows, Node 24', 3, of(24, '0 ms', 3)),
-    goal('0 ms, 1 window, Node 20', 2.5, of(20, '0 ms', 1)),
-    goal('0 ms, 3 windows, Node 20', 2.5, of(20, '0 ms', 3)),
+    goal(
+      'requests/s against the peers: 1 ms, 1 window, Node 24',
+      4,
+      [24, '1 ms', ...stack(1)],
+      express,
+    ),
+    goal('1 ms, 3 windows, Node 24', 6, [24, '1 ms', ...stack(3)], express),
+    goal('0 ms, 1 window, Node 24', 3, [24, '0 ms', ...stack(1)], express),
+    goal('0 ms, 3 windows, Node 24', 3, [24, '0 ms', ...stack(3)], express),
+    goal('0 ms, 1 window, Node 20', 2.5, [20, '0 ms', ...stack(1)], express),
+    goal('0 ms, 3 windows, Node 20', 2.5, [20, '0 ms', ...stack(3)], express),
     goal(
       'POST with a new key, completion awaited, 1 ms, Node 24',
       2.5,
-      ratio(24, '1 ms', `${BUY}/pipeline-1`, `${BUY}/peers-1`),
+      [24, '1 ms', `${BUY}/pipeline-1`, `${BUY}/peers-1`],
+      ['Express alone', `${BUY}/bare`],
     ),
-    goal('session alone by its peer: 1 ms, 64 connections', 2, ratio(24, '1 ms', ...SESSION)),
-    goal('the same, 8 connections', 2, ratio(24, '1 ms, c=8', ...SESSION)),
-    goal('idempotency alone by its peer: 1 ms, 64 connections', 1.5, ratio(24, '1 ms', ...ONCE)),
-    goal('the same, 8 connections', 1.5, ratio(24, '1 ms, c=8', ...ONCE)),
+    ...['1 ms', '1 ms, c=8'].flatMap((kind) => [
+      goal(
+        `session alone by its peer: ${kind}, Node 24`,
+        2,
+        [24, kind, ...SESSION],
+        ['Express alone', 'session-10-bare'],
+      ),
+      goal(
+        `idempotency alone by its peer: ${kind}, Node 24`,
+        1.5,
+        [24, kind, ...ONCE],
+        ['two PINGs', 'idempotency-11-pings'],
+      ),
+    ]),
   ]
 }
 

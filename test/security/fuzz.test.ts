@@ -243,7 +243,10 @@ describe.each(['Express 5', 'Koa 3'] as const)('%s', (framework) => {
           for (const { path, status } of await opened.round()) {
             const what = `${path} ${status}`
             statuses.set(what, (statuses.get(what) ?? 0) + 1)
-            if (status !== 500) expect([200, 401, 409, 422, 423, 429, 503]).toContain(status)
+            // A stored answer whose status was turned into another one is replayed as that.
+            const isReplay = path === '/pay' && status > 200 && status < 400
+            if (status !== 500 && !isReplay)
+              expect([200, 401, 409, 422, 423, 429, 503]).toContain(status)
           }
           // A wrong type, or a number that is none, is a command that Redis refuses.
           for (const error of site.errors.slice(before))

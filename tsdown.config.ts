@@ -62,7 +62,14 @@ function* statements(node: Node): Generator<number> {
 }
 
 export default defineConfig({
-  entry: ['src/index.ts', 'src/express.ts', 'src/koa.ts', 'src/node.ts', 'src/testing.ts'],
+  entry: [
+    'src/index.ts',
+    'src/express.ts',
+    'src/koa.ts',
+    'src/node.ts',
+    'src/testing.ts',
+    'src/extension.ts',
+  ],
   format: ['esm', 'cjs'],
   platform: 'node',
   target: 'node20.19',

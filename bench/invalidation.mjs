@@ -15,7 +15,7 @@ const TAG = 'catalogue'
 
 const lab = await openLab(nodes[0])
 const { turnpike } = await import(pathToFileURL(path.join(lab.folder, 'dist/node.mjs')))
-const tp = turnpike({ redis: lab.redis.url, deadline: '10s', budget: '10s' })
+const tp = turnpike({ redis: lab.redis.url, commandTimeout: '10s', requestBudget: '10s' })
 const client = new Redis(lab.redis.url)
 const body = { name: 'Product', text: 'x'.repeat(160) }
 

@@ -79,7 +79,7 @@ async function keys(variantOf) {
 /** A script that invalidates one tag, however many entries have it. */
 async function tags() {
   const { turnpike } = await import(pathToFileURL(path.join(lab.folder, 'dist/express.mjs')))
-  const tp = turnpike({ redis: lab.redis.url, deadline: '10s', budget: '10s' })
+  const tp = turnpike({ redis: lab.redis.url, commandTimeout: '10s', requestBudget: '10s' })
   await tp.ready()
   const rows = []
   for (const count of COUNTS) {

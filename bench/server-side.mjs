@@ -18,7 +18,7 @@ const SHORT = { '1s': 1, '2s': 2, '3s': 3 }
 /** @param lab from openLab() */
 export async function measureServerSide(lab, { quick = false } = {}) {
   const { turnpike } = await import(pathToFileURL(path.join(lab.folder, 'dist/express.mjs')))
-  const tp = turnpike({ redis: lab.redis.url, deadline: '10s', budget: '10s' })
+  const tp = turnpike({ redis: lab.redis.url, commandTimeout: '10s', requestBudget: '10s' })
   const storeClient = new Redis(lab.redis.port)
   await tp.ready()
   try {

@@ -11,7 +11,7 @@ const STRANGER = `sid=${'0'.repeat(80)}`
 
 /** What a kit mounts: one window or three, with a cache, or with idempotency keys. */
 function mounts({ turnpike, url, windows, method }) {
-  const tp = turnpike({ redis: url, deadline: '1s', budget: '1s' })
+  const tp = turnpike({ redis: url, commandTimeout: '1s', requestBudget: '1s' })
   const policies = Object.keys(WINDOWS)
     .slice(0, windows)
     .map((window) => ({ limit: ENOUGH, window }))

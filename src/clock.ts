@@ -3,7 +3,7 @@ export interface Clock {
   /** Milliseconds since the Unix epoch. */
   now(): number
   /** Milliseconds on a clock that never jumps, from wherever it began. */
-  steady(): number
+  monotonic(): number
   /**
    * Resolves `ms` milliseconds from now; rejects with the signal's reason when it is aborted.
    * @param idle does not keep the process alive. Default false.
@@ -18,7 +18,7 @@ const LONGEST = 2 ** 31 - 1
 export function systemClock(): Clock {
   return {
     now: Date.now,
-    steady: () => performance.now(),
+    monotonic: () => performance.now(),
     sleep: (ms, signal, idle = false) =>
       new Promise((resolve, reject) => {
         if (signal?.aborted) return reject(signal.reason)
@@ -38,19 +38,19 @@ export function systemClock(): Clock {
 }
 
 /** A clock that stands still until it is turned. */
-export interface HandClock extends Clock {
+export interface ManualClock extends Clock {
   /** Move time forward by `ms` (negative: back) and wake every sleeper that is due. */
-  turn(ms: number): Promise<void>
+  advance(ms: number): Promise<void>
 }
 
 /** A clock that stands at `start` (milliseconds since the epoch) until `turn` moves it. */
-export function handClock(start: number = Date.UTC(2026, 0, 1)): HandClock {
+export function manualClock(start: number = Date.UTC(2026, 0, 1)): ManualClock {
   let now = start
   let steady = 0
   let sleepers: { until: number; wake: () => void }[] = []
   return {
     now: () => now,
-    steady: () => steady,
+    monotonic: () => steady,
     sleep: (ms, signal) =>
       new Promise((resolve, reject) => {
         if (signal?.aborted) return reject(signal.reason)
@@ -66,7 +66,7 @@ export function handClock(start: number = Date.UTC(2026, 0, 1)): HandClock {
         sleepers.push(sleeper)
         signal?.addEventListener('abort', abort, { once: true })
       }),
-    async turn(ms) {
+    async advance(ms) {
       now += ms
       steady += Math.max(ms, 0)
       const due = sleepers.filter((sleeper) => sleeper.until <= now)

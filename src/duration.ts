@@ -1,4 +1,4 @@
-import { nearest, optionError, type Kind } from './check.ts'
+import { closestMatch, optionError, type Validator } from './validate.ts'
 
 /** A length of time: milliseconds, or a number with its unit, without a space: `'250ms'`, `'61s'`, `'15m'`, `'1h'`, `'7d'`, `'2w'`. */
 export type Duration = number | `${number}${Unit}`
@@ -41,10 +41,11 @@ const WORDS: Record<string, Unit> = {
 const EXACT = /^(\d+(?:\.\d+)?)(ms|s|m|h|d|w)$/
 const LOOSE = /^\s*(\d+(?:\.\d+)?)\s*([a-z]+)\s*$/i
 
-export const DURATION = "a duration: milliseconds, or text like '250ms', '61s', '15m', '1h', '7d'"
+export const DURATION_FORMAT =
+  "a duration: milliseconds, or text like '250ms', '61s', '15m', '1h', '7d'"
 
 /** Milliseconds of a duration, or undefined when it is none. */
-export function milliseconds(duration: unknown): number | undefined {
+export function parseDuration(duration: unknown): number | undefined {
   if (typeof duration === 'number')
     return duration >= 0 && duration < Infinity ? duration : undefined
   const match = typeof duration === 'string' ? EXACT.exec(duration) : null
@@ -52,12 +53,12 @@ export function milliseconds(duration: unknown): number | undefined {
 }
 
 /** What was probably meant by something that is not a duration. */
-export function meant(duration: unknown): string | undefined {
+export function suggestDuration(duration: unknown): string | undefined {
   const match = typeof duration === 'string' ? LOOSE.exec(duration) : null
   if (!match) return undefined
   const word = match[2]!.toLowerCase()
   const unit =
-    word in UNITS ? word : (WORDS[word] ?? WORDS[nearest(word, Object.keys(WORDS)) ?? ''])
+    word in UNITS ? word : (WORDS[word] ?? WORDS[closestMatch(word, Object.keys(WORDS)) ?? ''])
   return unit && `'${match[1]}${unit}'`
 }
 
@@ -65,23 +66,23 @@ export function meant(duration: unknown): string | undefined {
  * Milliseconds of an option that holds a duration.
  * @throws TP_OPTION when it is none, or shorter than `min` milliseconds (default 1)
  */
-export function duration(value: unknown, where: string, option: string, min = 1): number {
-  const ms = milliseconds(value)
+export function durationOption(value: unknown, where: string, option: string, min = 1): number {
+  const ms = parseDuration(value)
   if (ms === undefined || ms < min) {
     throw optionError(
       where,
       option,
       value,
-      ms === undefined ? DURATION : `at least ${min} ms`,
-      meant(value),
+      ms === undefined ? DURATION_FORMAT : `at least ${min} ms`,
+      suggestDuration(value),
     )
   }
   return ms
 }
 
 /** The kind of an option that holds a duration. */
-export const durations: Kind = {
-  expected: DURATION,
-  accepts: (value) => milliseconds(value) !== undefined,
-  meant,
+export const durationValidator: Validator = {
+  expected: DURATION_FORMAT,
+  accepts: (value) => parseDuration(value) !== undefined,
+  suggest: suggestDuration,
 }

@@ -1,6 +1,6 @@
 /** Configuration from the environment variables that Redis clients commonly read. */
 import { readFileSync } from 'node:fs'
-import { optionError } from './check.ts'
+import { optionError } from './validate.ts'
 import type { RedisSource } from './store/redis.ts'
 
 /**

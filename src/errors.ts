@@ -26,7 +26,7 @@ export type ErrorCode =
   /** A lock or a semaphore's place was lost while it was held. */
   | 'TP_LOCK_LOST'
   /** A semaphore has no free place within `wait`. */
-  | 'TP_FULL'
+  | 'TP_SEMAPHORE_FULL'
   /** An idempotent request was taken over by another attempt while it ran. */
   | 'TP_IDEMPOTENCY_LOST'
   /** A session is larger than `maxBytes`, or cannot be written down at all. The old value is kept. */
@@ -77,7 +77,7 @@ export type UnavailableReason =
   /** The connection is not up (yet, or any more). */
   | 'not-ready'
   /** No answer within the deadline. */
-  | 'deadline'
+  | 'timeout'
   /** The request's store budget was used up by earlier calls. */
   | 'budget'
   /** The circuit breaker is open. */

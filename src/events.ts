@@ -2,7 +2,7 @@ import { channel, type Channel } from 'node:diagnostics_channel'
 import { formatWithOptions } from 'node:util'
 
 /** What `tp.on` reports. No event carries a credential, a cookie or a command's arguments. */
-export interface Events {
+export interface EventMap {
   /** A rate limit or login guard decided on a request or call. */
   decision: {
     feature: 'rateLimit' | 'loginGuard' | 'limiter'
@@ -26,7 +26,7 @@ export interface Events {
   session: {
     /** The cookie's name. */
     name: string
-    what:
+    type:
       | 'login'
       | 'logout'
       /** Two requests had changed it at once, and both changes are kept. */
@@ -43,7 +43,7 @@ export interface Events {
   lock: {
     feature: 'lock' | 'semaphore'
     name: string
-    what: 'acquired' | 'refused' | 'lost'
+    type: 'acquired' | 'refused' | 'lost'
     /** The escaped name, as it stands in the key. */
     subject: string
     /** The fencing token, of a lock that is or was held. */
@@ -54,7 +54,7 @@ export interface Events {
   idempotency: {
     /** The mount's name. */
     name: string
-    what:
+    type:
       /** Nobody had used the key: the handler runs. */
       | 'first'
       /** An earlier attempt did not end: the handler runs again. */
@@ -86,7 +86,7 @@ export interface Events {
     /** The mount's name. */
     name: string
     /** `near`: a hit in this process. `collapsed`: shared with a request that came at the same time. `bypass`: the cache kept out of it. */
-    outcome: 'hit' | 'near' | 'stale' | 'collapsed' | 'miss' | 'bypass'
+    type: 'hit' | 'near' | 'stale' | 'collapsed' | 'miss' | 'bypass'
     /** The entry's key; undefined where none was worked out. */
     key: string | undefined
   }
@@ -102,38 +102,42 @@ export interface Events {
   warning: { message: string }
 }
 
-export type EventName = keyof Events
-export type Listener<Name extends EventName> = (event: Events[Name]) => void
+export type EventName = keyof EventMap
+export type TurnpikeListener<Name extends EventName> = (event: EventMap[Name]) => void
+
+/**
+ * Every event of the package, with a sentence for documentation and tools. A name of `EventMap`
+ * that is missing here does not compile. Extensions elsewhere merge their events into `EventMap`
+ * and need no line here.
+ */
+export const EVENTS: Readonly<Record<EventName, string>> = {
+  decision: 'A rate limit or login guard decided on a request or call.',
+  session: 'Something noteworthy happened to a session.',
+  lock: 'A lock or permit was acquired, refused or lost.',
+  idempotency: 'What happened to a request with an idempotency key.',
+  cache: 'The response cache handled a request.',
+  unavailable: 'A feature could not use the store and applied its failure rule.',
+  breaker: 'A circuit breaker opened or closed.',
+  replaced: 'A connection that did not reply was replaced.',
+  error: 'A write that no request waits for failed.',
+  warning: 'Something that an operator should fix. Each is reported once.',
+}
 
 /** A typed emitter whose events also go to `node:diagnostics_channel`, as `turnpike:<name>`. */
-export class Emitter {
-  readonly #listeners = new Map<EventName, Set<Listener<never>>>()
+export class EventBus {
+  readonly #listeners = new Map<EventName, Set<TurnpikeListener<never>>>()
   readonly #channels = new Map<EventName, Channel>()
-  readonly #said = new Set<string>()
+  readonly #warned = new Set<string>()
   readonly #debug: (name: EventName) => boolean
 
   /** @param debug the value of DEBUG: names and `*`, separated by commas */
   constructor(debug: string = process.env['DEBUG'] ?? '') {
-    this.#debug = matcher(debug)
-    for (const name of [
-      'decision',
-      'session',
-      'cache',
-      'lock',
-      'idempotency',
-      'unavailable',
-      'breaker',
-      'replaced',
-      'error',
-      'warning',
-    ] as const) {
-      this.#channels.set(name, channel(`turnpike:${name}`))
-      if (this.#debug(name)) this.on(name, (event) => print(name, event))
-    }
+    this.#debug = debugFilter(debug)
+    for (const name of Object.keys(EVENTS) as EventName[]) this.#channelOf(name)
   }
 
-  /** Hear every event called `name`; gives the function that ends it. */
-  on<Name extends EventName>(name: Name, listener: Listener<Name>): () => void {
+  /** Subscribes to an event and returns the function that unsubscribes. */
+  on<Name extends EventName>(name: Name, listener: TurnpikeListener<Name>): () => void {
     const listeners = this.#listeners.get(name) ?? new Set()
     this.#listeners.set(name, listeners.add(listener))
     return () => {
@@ -142,37 +146,47 @@ export class Emitter {
     }
   }
 
-  /** Is anybody listening? Ask before building an event on the request path. */
-  hears(name: EventName): boolean {
-    return this.#listeners.has(name) || this.#channels.get(name)!.hasSubscribers
+  /** Returns true if anything listens. Ask before you build an event on the request path. */
+  hasListeners(name: EventName): boolean {
+    return this.#listeners.has(name) || this.#channelOf(name).hasSubscribers
   }
 
-  emit<Name extends EventName>(name: Name, event: Events[Name]): void {
+  emit<Name extends EventName>(name: Name, event: EventMap[Name]): void {
     for (const listener of this.#listeners.get(name) ?? []) {
       try {
-        ;(listener as Listener<Name>)(event)
+        ;(listener as TurnpikeListener<Name>)(event)
       } catch (error) {
-        // A listener's mistake must not change a decision; it surfaces as it would from any emitter.
+        // A listener's error must not change a decision. It surfaces as it would from any emitter.
         process.nextTick(() => {
           throw error
         })
       }
     }
-    const bus = this.#channels.get(name)!
+    const bus = this.#channelOf(name)
     if (bus.hasSubscribers) bus.publish(event)
   }
 
-  /** Say something an operator should mend, once: as an event and as a process warning. */
+  /** Reports something that an operator should fix, once: as an event and as a process warning. */
   warn(message: string): void {
-    if (this.#said.has(message)) return
-    this.#said.add(message)
+    if (this.#warned.has(message)) return
+    this.#warned.add(message)
     this.emit('warning', { message })
     process.emitWarning(message, { type: 'TurnpikeWarning' })
   }
+
+  /** Extensions may bring names that are not in `EVENTS`: their channels are created at first use. */
+  #channelOf(name: EventName): Channel {
+    const known = this.#channels.get(name)
+    if (known !== undefined) return known
+    const created = channel(`turnpike:${name}`)
+    this.#channels.set(name, created)
+    if (this.#debug(name)) this.on(name, (event) => print(name, event))
+    return created
+  }
 }
 
-/** Which events does DEBUG ask for? */
-function matcher(debug: string): (name: string) => boolean {
+/** Returns whether DEBUG asks for an event. */
+function debugFilter(debug: string): (name: string) => boolean {
   const patterns = debug
     .split(/[\s,]+/)
     .filter((each) => each === '*' || each.startsWith('turnpike:'))

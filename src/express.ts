@@ -3,10 +3,10 @@ import type { Request, RequestHandler } from 'express'
 import type { Decision } from './features/rate-limit/decision.ts'
 import type { WithSession } from './features/session/types.ts'
 import type { Idempotency } from './features/idempotency/options.ts'
-import type { Lock } from './features/lock/options.ts'
+import type { HeldLock } from './features/lock/options.ts'
 import { connectAdapter } from './http/connect.ts'
-import { entry } from './kit.ts'
-import type { Entry } from './turnpike.ts'
+import { createFactory } from './create-turnpike.ts'
+import type { TurnpikeFactory } from './turnpike.ts'
 
 declare global {
   namespace Express {
@@ -16,7 +16,7 @@ declare global {
       /** With `tp.idempotency()`, of a request that has a key. */
       idempotency?: Idempotency
       /** With `tp.exclusive()`: the lock that this request holds. */
-      lock?: Lock
+      lock?: HeldLock
       /** With `tp.session({ lazy: true })`: loads `req.session`, once. */
       getSession?: WithSession['getSession']
     }
@@ -28,8 +28,9 @@ declare global {
 }
 
 /** Makes an instance whose middlewares are Express's. */
-export const turnpike: Entry<Request, RequestHandler> = entry<Request, RequestHandler>(
-  connectAdapter,
-)
+export const turnpike: TurnpikeFactory<Request, RequestHandler> = createFactory<
+  Request,
+  RequestHandler
+>(connectAdapter)
 
 export * from './index.ts'

@@ -2,8 +2,8 @@
 import type { Context, Middleware } from 'koa'
 import { koaAdapter } from './http/koa.ts'
 import type { WithSession } from './features/session/types.ts'
-import { entry } from './kit.ts'
-import type { Entry } from './turnpike.ts'
+import { createFactory } from './create-turnpike.ts'
+import type { TurnpikeFactory } from './turnpike.ts'
 
 declare module 'koa' {
   interface DefaultContext extends WithSession {
@@ -13,6 +13,8 @@ declare module 'koa' {
 }
 
 /** Makes an instance whose middlewares are Koa's. */
-export const turnpike: Entry<Context, Middleware> = entry<Context, Middleware>(koaAdapter)
+export const turnpike: TurnpikeFactory<Context, Middleware> = createFactory<Context, Middleware>(
+  koaAdapter,
+)
 
 export * from './index.ts'

@@ -2,8 +2,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { connectAdapter } from './http/connect.ts'
 import type { WithSession } from './features/session/types.ts'
-import { entry } from './kit.ts'
-import type { Entry } from './turnpike.ts'
+import { createFactory } from './create-turnpike.ts'
+import type { TurnpikeFactory } from './turnpike.ts'
 
 /** A request that has passed `tp.session()`. */
 export type SessionRequest = IncomingMessage & WithSession
@@ -16,7 +16,7 @@ export type NodeMiddleware = (
 ) => void
 
 /** Makes an instance whose middlewares are Connect's. */
-export const turnpike: Entry<IncomingMessage, NodeMiddleware> = entry<
+export const turnpike: TurnpikeFactory<IncomingMessage, NodeMiddleware> = createFactory<
   IncomingMessage,
   NodeMiddleware
 >(connectAdapter)

@@ -5,5 +5,7 @@ export const group = 'Express 5, cached'
 export const title = 'turnpike, cache hit at the edge'
 export default ({ url }) => {
   const tp = turnpike({ redis: url })
-  return tp.edge(expressApp(tp.cache({ ttl: '1h', near: true, public: true, edge: true })))
+  return tp.cacheListener(
+    expressApp(tp.cache({ ttl: '1h', near: true, public: true, beforeFramework: true })),
+  )
 }

@@ -5,6 +5,6 @@ export const group = 'idempotency'
 export const method = 'POST'
 export const title = 'turnpike, a new key each time'
 export default ({ url }) => {
-  const tp = turnpike({ redis: url, deadline: '1s', budget: '1s' })
+  const tp = turnpike({ redis: url, commandTimeout: '1s', requestBudget: '1s' })
   return orderApp(tp.idempotency({ scope: () => 'bench' }))
 }

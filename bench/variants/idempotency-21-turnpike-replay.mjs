@@ -5,7 +5,7 @@ export const group = 'idempotency'
 export const method = 'POST'
 export const title = 'turnpike, the same key each time'
 export default ({ url }) => {
-  const tp = turnpike({ redis: url, deadline: '1s', budget: '1s' })
+  const tp = turnpike({ redis: url, commandTimeout: '1s', requestBudget: '1s' })
   const sameKey = (req, _res, next) => {
     req.headers['idempotency-key'] = 'same'
     next()

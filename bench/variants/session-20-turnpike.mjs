@@ -4,6 +4,6 @@ import { expressSessions } from '../sessions.mjs'
 export const group = 'Express 5, sessions'
 export const title = 'turnpike'
 export default ({ url }) => {
-  const tp = turnpike({ redis: url, deadline: '1s', budget: '1s' })
+  const tp = turnpike({ redis: url, commandTimeout: '1s', requestBudget: '1s' })
   return expressSessions(tp.session({ secret: 'bench', cookie: { secure: false } }))
 }

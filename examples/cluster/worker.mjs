@@ -6,8 +6,8 @@ const tp = turnpike({
   redis: { cluster: JSON.parse(process.env.NODES) },
   prefix: 'example',
   // A machine that runs all of it at once may be slow; with the default each process would count alone.
-  deadline: '2s',
-  budget: '4s',
+  commandTimeout: '2s',
+  requestBudget: '4s',
 })
 const app = express()
 

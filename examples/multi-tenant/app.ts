@@ -33,7 +33,7 @@ export function createApp(options: TurnpikeOptions<Request> = {}) {
 
   /** A tenant buys more; nothing changes for the others. */
   const grant = async (tenant: string, perMinute: number): Promise<void> => {
-    await tp.forTenant(tenant).limits.set('everybody', { tenant: perMinute })
+    await tp.forTenant(tenant).overrides.set('everybody', { tenant: perMinute })
   }
   return { app, tp, grant }
 }

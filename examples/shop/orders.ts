@@ -32,7 +32,7 @@ export function orders(tp: Turnpike<Request, RequestHandler>, databaseMs: number
     res.status(201).json({ item, charge })
   })
 
-  const alone = tp.exclusive({ key: 'inventory', ttl: '10s' })
+  const alone = tp.exclusive({ key: 'inventory', lease: '10s' })
   router.post('/inventory/rebuild', alone, async (req, res) => {
     await pause(databaseMs)
     req.lock?.throwIfLost()

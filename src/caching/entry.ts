@@ -2,7 +2,7 @@
 import { crc32 } from 'node:zlib'
 
 /** Something that is kept for a while, with what decides whether it may still be used. */
-export interface Entry {
+export interface CacheEntry {
   /** The record of invalidations that was in force when the entry's making began. */
   readonly nonce: string
   /** Its sequence then: what was invalidated later has hit this entry, if it bears the tag. */
@@ -31,11 +31,11 @@ const HEAD = MAGIC.length + DIGITS + 4
 const CHECK = 4
 
 /** How the head of an entry begins, after its lengths: enough to know it again. */
-export const beginningOf = ({ nonce, sequence }: Entry): string =>
+export const entryHeadPrefix = ({ nonce, sequence }: CacheEntry): string =>
   `${JSON.stringify([nonce, sequence]).slice(0, -1)},`
 
 /** The entry as one binary string. */
-export function encode(entry: Entry): Buffer {
+export function encodeEntry(entry: CacheEntry): Buffer {
   const {
     nonce,
     sequence,
@@ -77,26 +77,26 @@ export function encode(entry: Entry): Buffer {
 type Meta = [string, number, string[], string, number, number, number, number, number, unknown]
 
 /** What stood before a body, and the entry that it meant. */
-export interface Head {
+export interface EntryHead {
   readonly bytes: Buffer
-  readonly entry: Entry
+  readonly entry: CacheEntry
 }
 
 /** The head of an entry that was read, by itself: it must not hold on to the body. */
-export const headOf = (bytes: Buffer, entry: Entry): Head => ({
+export const entryHeadOf = (bytes: Buffer, entry: CacheEntry): EntryHead => ({
   bytes: Buffer.from(bytes.subarray(0, bytes.length - entry.body.length)),
   entry: { ...entry, body: Buffer.alloc(0) },
 })
 
 /** The entry, if it has the same head as one that was read before: then there is nothing to parse. */
-export function decodeLike(bytes: Buffer, head: Head): Entry | undefined {
+export function decodeWithKnownHead(bytes: Buffer, head: EntryHead): CacheEntry | undefined {
   const { length } = head.bytes
   if (bytes.length < length || head.bytes.compare(bytes, 0, length) !== 0) return undefined
   return { ...head.entry, body: bytes.subarray(length) }
 }
 
 /** The entry that was written down, or undefined: of another version, broken, or no entry at all. */
-export function decode(bytes: Buffer): Entry | undefined {
+export function decodeEntry(bytes: Buffer): CacheEntry | undefined {
   if (bytes.length < HEAD || bytes.toString('latin1', 0, MAGIC.length) !== MAGIC) return undefined
   const end = HEAD + bytes.readUInt32BE(HEAD - 4)
   if (end + CHECK > bytes.length) return undefined
@@ -127,5 +127,5 @@ export function decode(bytes: Buffer): Entry | undefined {
 }
 
 /** How long an entry is kept in the store, in ms: as long as anybody may serve it. */
-export const lifeOf = ({ storedAt, freshUntil, staleUntil, errorUntil }: Entry): number =>
+export const entryTtl = ({ storedAt, freshUntil, staleUntil, errorUntil }: CacheEntry): number =>
   Math.max(1, Math.ceil(Math.max(freshUntil, staleUntil, errorUntil) - storedAt))

@@ -1,17 +1,17 @@
 /** Something that is held for a time, and renewed while it is needed. */
 import { isUnavailable } from '../errors.ts'
-import type { Emitter } from '../events.ts'
+import type { EventBus } from '../events.ts'
 import type { Store } from '../store/store.ts'
 
 /** Why a lease is over although its holder did not end it. */
-export type Loss =
+export type LeaseLoss =
   /** It could not be renewed in time: Redis was away, or this process could not run. */
   | 'expired'
   /** Redis knows nothing of it any more, or somebody else has it. */
   | 'gone'
 
 /** Wakes many at the price of few timers: those who wait equally long are woken by one. */
-export class Alarms {
+export class SharedTimers {
   readonly store: Store
   /** Who is to be woken, by how long they wait: each list is in order of time. */
   readonly #lists = new Map<number, Set<Alarm>>()
@@ -22,7 +22,7 @@ export class Alarms {
 
   /** Call `ring` in `ms`. Does not keep the process alive. Gives the function that prevents it. */
   set(ms: number, ring: () => void): () => void {
-    const alarm: Alarm = { due: this.store.steady() + ms, ring }
+    const alarm: Alarm = { due: this.store.monotonic() + ms, ring }
     const known = this.#lists.get(ms)
     const list = known ?? new Set()
     list.add(alarm)
@@ -41,7 +41,7 @@ export class Alarms {
   }
 
   #wake(ms: number, list: Set<Alarm>): void {
-    const now = this.store.steady()
+    const now = this.store.monotonic()
     for (const alarm of list) {
       if (alarm.due > now) return this.#sleep(ms, list, alarm.due - now)
       list.delete(alarm)
@@ -58,7 +58,7 @@ interface Alarm {
 }
 
 export interface LeaseOptions {
-  alarms: Alarms
+  alarms: SharedTimers
   /** How long it lasts from each renewal, in ms. */
   ttl: number
   /** When it was asked for, by `store.steady()`: it began no earlier in Redis. */
@@ -66,13 +66,13 @@ export interface LeaseOptions {
   /** Asks Redis for another `ttl`; false when there is nothing left to renew. */
   renew(): Promise<boolean>
   /** Is told once, before the signal fires. */
-  lost(loss: Loss): void
+  lost(loss: LeaseLoss): void
   /** Milliseconds after which it is renewed no more. Default: never. */
-  longest?: number
+  maxLease?: number
 }
 
 /** Without a reason each abort makes a DOMException with its stack: 20 us. */
-export const ENOUGH: Error = new Error('no longer needed')
+export const RELEASED: Error = new Error('no longer needed')
 
 /** How many renewals fit into a lease. */
 const SHARE = 3
@@ -112,13 +112,13 @@ export class Lease {
 
   /** Is it lost? Measured now: a signal cannot fire while the event loop is blocked. */
   get isLost(): boolean {
-    if (!this.#isOver && this.#store.steady() >= this.#until) this.#lose('expired')
+    if (!this.#isOver && this.#store.monotonic() >= this.#until) this.#lose('expired')
     return this.#loss !== undefined
   }
 
   /** Milliseconds until it may be over. */
   get left(): number {
-    return this.#until - this.#store.steady()
+    return this.#until - this.#store.monotonic()
   }
 
   /** Renew it no more, and let it run out: nobody knows whether its holder is still there. */
@@ -139,10 +139,10 @@ export class Lease {
   }
 
   async #keep(): Promise<void> {
-    const { ttl, longest = Infinity } = this.#options
+    const { ttl, maxLease = Infinity } = this.#options
     if (this.#isOver || this.isLost) return
-    const sent = this.#store.steady()
-    if (this.#isLapsing || sent - this.#began >= longest) return this.#sleep(this.left)
+    const sent = this.#store.monotonic()
+    if (this.#isLapsing || sent - this.#began >= maxLease) return this.#sleep(this.left)
     const renewed = await this.#renew()
     if (this.#isOver) return
     if (renewed === false) return this.#lose('gone')
@@ -162,11 +162,11 @@ export class Lease {
     } catch {
       return undefined
     } finally {
-      late.abort(ENOUGH)
+      late.abort(RELEASED)
     }
   }
 
-  #lose(loss: Loss): void {
+  #lose(loss: LeaseLoss): void {
     if (this.#loss) return
     const why = loss === 'gone' ? 'it is gone from Redis' : 'it could not be renewed in time'
     this.#loss = new Error(`The lease is lost: ${why}.`)
@@ -176,9 +176,9 @@ export class Lease {
   }
 }
 
-export interface Persistence {
+export interface RetryWriteOptions {
   store: Store
-  events: Emitter
+  events: EventBus
   /** Names the feature and the mount in events. */
   feature: string
   name: string
@@ -188,16 +188,16 @@ export interface Persistence {
   signal?: AbortSignal
 }
 
-/** The first pause between attempts, in ms, and the longest. */
+/** The first pause between attempts, in ms, and the maxLease. */
 const PAUSES = [50, 1000] as const
 
 /**
  * Try a write again and again until the store takes it: nobody waits for it, and nothing is thrown.
  * Resolves with its reply, or undefined when it was given up.
  */
-export async function persist<Result>(
+export async function retryWrite<Result>(
   write: () => Promise<Result>,
-  { store, events, feature, name, until, signal }: Persistence,
+  { store, events, feature, name, until, signal }: RetryWriteOptions,
 ): Promise<Result | undefined> {
   let [pause] = PAUSES as readonly [number, number]
   for (;;) {
@@ -205,7 +205,12 @@ export async function persist<Result>(
       return await write()
     } catch (error) {
       const isClosed = isUnavailable(error) && error.reason === 'closed'
-      if (!isUnavailable(error) || isClosed || signal?.aborted || store.steady() + pause >= until) {
+      if (
+        !isUnavailable(error) ||
+        isClosed ||
+        signal?.aborted ||
+        store.monotonic() + pause >= until
+      ) {
         events.emit('error', { feature, name, error })
         return undefined
       }

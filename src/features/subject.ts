@@ -1,15 +1,15 @@
 /** What users name a resource by, as the content of a key's hash tag. */
 import { TurnpikeError } from '../errors.ts'
 import type { KeySpace, Subject } from '../store/keys.ts'
-import type { Ground } from './ground.ts'
+import type { ExtensionContext } from '../extension.ts'
 
 /** What a `key` may give. */
-export type Given = Subject | number | undefined | null
+export type KeyValue = Subject | number | undefined | null
 
 /** The tag of what a `key` gave. @throws TP_KEY when that is no name */
-export function tagOf(
+export function subjectTag(
   keys: KeySpace,
-  given: Given,
+  given: KeyValue,
   tenant: string | undefined,
   where: string,
 ): string {
@@ -32,13 +32,13 @@ export function tagOf(
  * @param instead another way to say it, where there is one
  * @throws TP_KEY where the application has tenants and none is named
  */
-export function tenantOf(
-  ground: Pick<Ground, 'tenant'>,
+export function requireTenant(
+  context: Pick<ExtensionContext, 'hasTenants'>,
   tenant: string | undefined,
   where: string,
   instead = '',
 ): string | undefined {
-  if (!ground.tenant || tenant !== undefined) return tenant
+  if (!context.hasTenants || tenant !== undefined) return tenant
   throw new TurnpikeError(
     'TP_KEY',
     `${where}: the application has tenants: say whose this is ({ tenant })${instead}.`,

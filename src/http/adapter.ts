@@ -1,7 +1,7 @@
 import type { Exchange, Feature } from './exchange.ts'
 
 /** How features are carried out in one framework. */
-export interface Adapter<Native, Middleware> {
+export interface FrameworkAdapter<Native, Middleware> {
   /** The request's Exchange: one, however many features ask for it. */
   exchange(native: Native): Exchange<Native>
   /** A middleware, named after the feature, that carries it out. */
@@ -23,7 +23,7 @@ export interface AdapterOptions {
 type AnyFeature = Feature<any, any>
 
 /** A middleware of ours, as a pipeline needs it: `run` is the adapter's own way to carry it out. */
-export interface Mounted<Run> {
+export interface MountedFeature<Run> {
   readonly feature: AnyFeature
   exchange(native: any): Exchange<any>
   readonly run: Run
@@ -31,12 +31,12 @@ export interface Mounted<Run> {
 
 const mounted = Symbol('turnpike.mounted')
 const members = Symbol('turnpike.members')
-type Marked = { [mounted]?: Mounted<unknown>; [members]?: readonly unknown[] }
+type Marked = { [mounted]?: MountedFeature<unknown>; [members]?: readonly unknown[] }
 
 /** Mark a middleware as ours and name it, so that stack traces say what it is. */
-export function mark<Middleware extends object, Run>(
+export function markMiddleware<Middleware extends object, Run>(
   middleware: Middleware,
-  mount: Mounted<Run>,
+  mount: MountedFeature<Run>,
 ): Middleware {
   Object.defineProperty(middleware, 'name', { value: mount.feature.name })
   return Object.assign(middleware, { [mounted]: mount })
@@ -50,17 +50,19 @@ export function markPipeline<Middleware extends object>(
   return Object.assign(middleware, { [members]: list })
 }
 
-export function mountedIn<Run>(middleware: unknown): Mounted<Run> | undefined {
-  return (middleware as Marked)[mounted] as Mounted<Run> | undefined
+export function mountedFeatureOf<Run>(middleware: unknown): MountedFeature<Run> | undefined {
+  return (middleware as Marked)[mounted] as MountedFeature<Run> | undefined
 }
 
-export function membersOf<Middleware>(middleware: Middleware): readonly Middleware[] | undefined {
+export function pipelineMembers<Middleware>(
+  middleware: Middleware,
+): readonly Middleware[] | undefined {
   return (middleware as Marked)[members] as readonly Middleware[] | undefined
 }
 
 /** The feature that a middleware carries out, if it is one of ours. */
 export function featureOf(middleware: unknown): AnyFeature | undefined {
-  return typeof middleware === 'function' ? mountedIn(middleware)?.feature : undefined
+  return typeof middleware === 'function' ? mountedFeatureOf(middleware)?.feature : undefined
 }
 
 export function isPromise<Value>(value: Promise<Value> | Value): value is Promise<Value> {
@@ -68,6 +70,6 @@ export function isPromise<Value>(value: Promise<Value> | Value): value is Promis
 }
 
 /** A reason that no framework takes for "no error". */
-export function reasonOf(error: unknown): unknown {
+export function rejectionReason(error: unknown): unknown {
   return error || new Error('A promise was rejected without a reason')
 }

@@ -1,17 +1,18 @@
 import { STATUS_CODES, type IncomingMessage, type ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
-import { isPromise, mark, markPipeline, reasonOf } from './adapter.ts'
-import type { Adapter, AdapterOptions } from './adapter.ts'
+import { isPromise, markMiddleware, markPipeline, rejectionReason } from './adapter.ts'
+import type { FrameworkAdapter, AdapterOptions } from './adapter.ts'
 import type { Exchange, Feature, Plan } from './exchange.ts'
-import { again, isAgain } from './again.ts'
-import { answer } from './answer.ts'
-import { wireIn } from './edge.ts'
-import { hostOf, mask } from './request.ts'
+import { sendBackgroundRequest, isBackgroundRequest } from './background-request.ts'
+import { sendReply } from './send-reply.ts'
+import { listenerKeyOf } from './cache-listener.ts'
+import { hostOf, maskHeaders } from './request.ts'
 import { Prepared, stepsOf, type Step } from './pipeline.ts'
-import { problem } from './problem.ts'
+import { problemReply } from './problem.ts'
 import { isOver, onBody, onEnd, onHead, onSeal } from './response.ts'
 import { withdraw } from './seal.ts'
-import { Budget } from '../store/budget.ts'
+import { Identity } from './identity.ts'
+import { RequestBudget } from '../store/request-budget.ts'
 
 export type Next = (error?: any) => void
 /** A middleware of Express, Connect or node:http. */
@@ -46,7 +47,7 @@ type Trust = (address: string, hop: number) => boolean
 export function connectAdapter<
   Req extends IncomingMessage = IncomingMessage,
   Res extends ServerResponse = ServerResponse,
->({ budgetMs, warn }: AdapterOptions): Adapter<Req, ConnectMiddleware<Req, Res>> {
+>({ budgetMs, warn }: AdapterOptions): FrameworkAdapter<Req, ConnectMiddleware<Req, Res>> {
   type Middleware = ConnectMiddleware<Req, Res>
   // On the requests themselves: a WeakMap with an entry for each costs the garbage collector far more.
   const kept = Symbol('turnpike.exchange')
@@ -67,7 +68,8 @@ export function connectAdapter<
   class ConnectExchange implements Exchange<Req> {
     readonly native: Req
     #ip: string | undefined
-    #budget: Budget | undefined
+    #budget: RequestBudget | undefined
+    #identity: Identity | undefined
 
     constructor(req: Req) {
       this.native = req
@@ -96,25 +98,28 @@ export function connectAdapter<
       const { remoteAddress = '' } = this.native.socket
       return hostOf(this.native, typeof trust === 'function' && (trust as Trust)(remoteAddress, 0))
     }
-    get isAgain(): boolean {
-      return isAgain(this.native)
+    get isBackground(): boolean {
+      return isBackgroundRequest(this.native)
     }
-    get wire(): string | undefined {
-      return wireIn(this.native)
+    get listenerKey(): string | undefined {
+      return listenerKeyOf(this.native)
     }
     get route(): string | undefined {
       const { baseUrl = '', route } = this.native as Framework
       return `${baseUrl}${String(route?.path ?? '')}` || undefined
     }
-    get budget(): Budget {
-      return (this.#budget ??= new Budget(budgetMs))
+    get identity(): Identity {
+      return (this.#identity ??= new Identity(this))
+    }
+    get budget(): RequestBudget {
+      return (this.#budget ??= new RequestBudget(budgetMs))
     }
     header(name: string): string | undefined {
       const value = this.native.headers[name]
       return Array.isArray(value) ? value.join(', ') : value
     }
-    again(fields: Record<string, string | undefined>): Promise<void> | undefined {
-      return again(this.native, this.url, fields)
+    sendInBackground(fields: Record<string, string | undefined>): Promise<void> | undefined {
+      return sendBackgroundRequest(this.native, this.url, fields)
     }
 
     #address(): string | undefined {
@@ -144,7 +149,7 @@ export function connectAdapter<
   function mount<Early>(feature: Feature<Req, Early>): Middleware {
     const run: Run = (req, res, next, early, stop) => {
       const x = exchange(req as Req)
-      if (feature.onAgain === 'skip' && x.isAgain) return next()
+      if (feature.onBackground === 'skip' && x.isBackground) return next()
       const raise = (error: unknown): void => {
         stop()
         fail(x, res, next, error)
@@ -163,7 +168,7 @@ export function connectAdapter<
       }, raise)
     }
     const middleware: Middleware = (req, res, next) => run(req, res, next, undefined, nothing)
-    return mark(middleware, { feature, exchange, run })
+    return markMiddleware(middleware, { feature, exchange, run })
   }
 
   function pipeline(members: readonly Middleware[]): Middleware {
@@ -190,10 +195,19 @@ function carryOut(
   try {
     if (plan.reply !== undefined) {
       stop()
-      return answer(res, plan.reply, raise)
+      return sendReply(res, plan.reply, raise)
     }
-    const { expose, own, head, body, seal, end, request, tools } = plan
-    if (request !== undefined) mask(x.native, request)
+    const {
+      state: expose,
+      assign: own,
+      headers: head,
+      capture: body,
+      beforeEnd: seal,
+      onFinish: end,
+      requestHeaders: request,
+      responseHelpers: tools,
+    } = plan
+    if (request !== undefined) maskHeaders(x.native, request)
     if (tools !== undefined) Object.assign(res, tools)
     if (expose !== undefined) Object.assign(x.native, expose)
     if (own !== undefined) Object.assign(x.native, own)
@@ -210,8 +224,8 @@ function carryOut(
 /** The request was over before the feature had made its plan. */
 function leave(res: ServerResponse, plan: Plan): void {
   if (plan.reply === undefined) {
-    if (plan.unreached !== undefined) onEnd(res, plan.unreached)
-    if (plan.end !== undefined) onEnd(res, plan.end)
+    if (plan.onAbort !== undefined) onEnd(res, plan.onAbort)
+    if (plan.onFinish !== undefined) onEnd(res, plan.onFinish)
   } else if (plan.reply.body instanceof Readable) {
     plan.reply.body.destroy()
   }
@@ -228,7 +242,7 @@ function refuse(x: Exchange<IncomingMessage>, res: ServerResponse, next: Next, e
 }
 
 function fail(x: Exchange<IncomingMessage>, res: ServerResponse, next: Next, error: unknown): void {
-  if (hasErrorPath(x.native, next)) return next(reasonOf(error))
+  if (hasErrorPath(x.native, next)) return next(rejectionReason(error))
   if (res.headersSent) {
     res.destroy()
     return
@@ -237,7 +251,7 @@ function fail(x: Exchange<IncomingMessage>, res: ServerResponse, next: Next, err
   const code = Number(status) >= 400 && Number(status) < 600 ? Number(status) : 500
   const title = STATUS_CODES[code] ?? 'Error'
   const detail = expose === true ? { detail: String(message) } : {}
-  answer(res, problem({ title, status: code, ...detail }, x), nothing)
+  sendReply(res, problemReply({ title, status: code, ...detail }, x), nothing)
 }
 
 /**
@@ -282,7 +296,7 @@ function walk<Req extends IncomingMessage, Res extends ServerResponse>(
     try {
       const done: unknown = step.middleware(req, res, goOn)
       if (isPromise(done)) {
-        done.then(undefined, (error) => goOn(reasonOf(error)))
+        done.then(undefined, (error) => goOn(rejectionReason(error)))
       }
     } catch (error) {
       goOn(error)

@@ -30,7 +30,7 @@ export function cookieValues(field: string | undefined, name: string): string[] 
 }
 
 /** A cookie's value in plain, or undefined if it is not in one of the two forms that it is sent in. */
-export function plainValue(value: string): string | undefined {
+export function decodeCookieValue(value: string): string | undefined {
   if (!value.includes('%')) return value
   try {
     const plain = decodeURIComponent(value)
@@ -49,7 +49,7 @@ const PRIORITY = { low: 'Low', medium: 'Medium', high: 'High' } as const
  * The value of a Set-Cookie field; attributes come in the order of the `cookie` package.
  * @throws TypeError for a domain or path that could become another attribute
  */
-export function setCookie(name: string, value: string, attributes: CookieAttributes): string {
+export function serializeCookie(name: string, value: string, attributes: CookieAttributes): string {
   const { domain, path, expires, httpOnly, secure, priority, sameSite, partitioned } = attributes
   let field = `${name}=${encodeURIComponent(value)}`
   if (domain) field += `; Domain=${attribute('domain', domain)}`

@@ -1,8 +1,9 @@
 import type { Readable } from 'node:stream'
-import type { Budget } from '../store/budget.ts'
+import type { Identity } from './identity.ts'
+import type { RequestBudget } from '../store/request-budget.ts'
 
 /** Header fields by name. A list is sent as several fields. */
-export type Headers = Record<string, string | readonly string[]>
+export type HeaderFields = Record<string, string | readonly string[]>
 
 /** What a feature may know of a request. Every property is lazy and costs nothing until it is read. */
 export interface Exchange<Native = unknown> {
@@ -21,16 +22,18 @@ export interface Exchange<Native = unknown> {
    */
   readonly host: string | undefined
   /** Is this a request that `again` made? Nobody waits for its answer. */
-  readonly isAgain: boolean
+  readonly isBackground: boolean
   /**
    * Everything that told the target, host and scheme of a request when it came to the edge, as one
    * text: requests alike in it are alike in `url`, `host` and `secure`. Undefined where it did not.
    */
-  readonly wire: string | undefined
+  readonly listenerKey: string | undefined
   /** The pattern of the matched route, with the mount path before it; undefined where there is none. */
   readonly route: string | undefined
+  /** Who sends the request. */
+  readonly identity: Identity
   /** What this request may still spend on the store. */
-  readonly budget: Budget
+  readonly budget: RequestBudget
   /** A request header; repeated ones are joined with a comma. `name` is in lower case. */
   header(name: string): string | undefined
   /**
@@ -38,13 +41,13 @@ export interface Exchange<Native = unknown> {
    * @param fields request headers to be changed or, where undefined, left out
    * @returns when it is over; undefined where that is not possible
    */
-  again(fields: Record<string, string | undefined>): Promise<void> | undefined
+  sendInBackground(fields: Record<string, string | undefined>): Promise<void> | undefined
 }
 
 /** An answer instead of the handler's. */
 export interface Reply {
   status: number
-  headers?: Headers
+  headers?: HeaderFields
   body?: string | Buffer | Readable
   /** The bytes of `body` once more, as Latin-1: node sends a head and a text in one piece. */
   text?: string | undefined
@@ -53,39 +56,39 @@ export interface Reply {
 }
 
 /** A response as it was at the place where it was looked at. */
-export interface Sent {
+export interface SentResponse {
   status: number
   /** The fields that were set further inside, not those that were there before. */
-  headers: Headers
+  headers: HeaderFields
   body: Buffer
 }
 
 /** The head of a response, as it was at the place where it was looked at. */
-export type SentHead = Pick<Sent, 'status' | 'headers'>
+export type SentHead = Pick<SentResponse, 'status' | 'headers'>
 
 /** How a feature looks at the response. */
-export interface Look {
+export interface BodyCapture {
   /** In bytes: of a longer body nothing is kept. */
   limit: number
   /** The head, as soon as it is known, and before any `head` of the Plan is asked for. */
-  seen?: (head: SentHead) => void
+  onHead?: (head: SentHead) => void
   /** The whole response, before any `seal`. */
-  then: (sent: Sent) => void
+  onComplete: (sent: SentResponse) => void
   /** Koa unwinds an error past our place: its answer is not seen, and this is called in its stead. */
-  thrown?: () => void
+  onError?: () => void
   /** The body has outgrown its limit: `then` will not be called. */
-  over?: () => void
+  onOverflow?: () => void
   /** Call `then` also when the client has gone meanwhile. Default false. */
-  gone?: boolean
+  evenIfAborted?: boolean
   /**
    * May give another answer in the place of this one. Asked only where nothing has been sent yet and
    * the body is whole; in Koa also for an error, with its status.
    */
-  instead?: (sent: Sent) => Reply | undefined
+  replace?: (sent: SentResponse) => Reply | undefined
 }
 
 /** How a response came to its end. */
-export interface End {
+export interface ResponseEnd {
   /** The status that was sent. */
   status: number
   /** False when the client went away, or the socket broke, before the end. */
@@ -98,40 +101,40 @@ export type Plan =
   | {
       reply?: undefined
       /** Names to hang on `req`, or on `ctx.state`. */
-      expose?: Record<string, unknown>
+      state?: Record<string, unknown>
       /** Names to hang on `req`, or on `ctx` itself, where applications assign to them. */
-      own?: Record<string, unknown>
+      assign?: Record<string, unknown>
       /**
        * Fields set when the head is sent, so that no error handler can wipe them: the innermost
        * feature's first, so that the outermost has the last word. `Set-Cookie` and list fields append.
        * Must change nothing: a capture further out asks for it, too.
        */
-      head?: () => Headers
+      headers?: () => HeaderFields
       /**
        * The whole response as it was at our place, if it ended well and stayed within a limit.
        */
-      body?: Look
+      capture?: BodyCapture
       /** Request headers as everybody further inside is to see them; undefined hides one. */
-      request?: Record<string, string | undefined>
+      requestHeaders?: Record<string, string | undefined>
       /** Names to hang on `res`, or on `ctx` itself: what a handler may call. */
-      tools?: Record<string, unknown>
+      responseHelpers?: Record<string, unknown>
       /**
        * Work to be done before the client can see the end of the response, all features' side by
        * side; if it fails, so does the request. Not called if the handler never ends the response.
        * Undefined where there is nothing to wait for.
        */
-      seal?: (
+      beforeEnd?: (
         status: number,
         field: (name: string) => string | undefined,
       ) => Promise<void> | undefined
       /** It is over, however it ended; also when the client was gone before the handler's turn. */
-      end?: (end: End) => void
+      onFinish?: (onFinish: ResponseEnd) => void
       /** It is over, and nobody further inside got a turn: the client had gone before. */
-      unreached?: () => void
+      onAbort?: () => void
     }
 
 /** The plan of a feature that has nothing to do. */
-export const pass: Plan = Object.freeze({})
+export const passThrough: Plan = Object.freeze({})
 
 /**
  * A capability, written once for every framework: it reads an Exchange, gives back a Plan and
@@ -141,7 +144,7 @@ export interface Feature<Native, Early = unknown> {
   /** Names the middleware function, for stack traces. */
   readonly name: string
   /** What to do with a request that `again` made: nothing. Default: what is done with any other. */
-  readonly onAgain?: 'skip'
+  readonly onBackground?: 'skip'
   /** Commands that need only the request. A pipeline issues those of all its members in one tick. Must not throw; failures belong to `handle`. */
   prepare?(x: Exchange<Native>): Early | undefined
   handle(x: Exchange<Native>, early: Early | undefined): Promise<Plan> | Plan

@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http'
 import type { Capture } from './capture.ts'
-import type { End, Headers, Look, Sent } from './exchange.ts'
-import { combine, isBodiless, since, type Fields } from './fields.ts'
+import type { ResponseEnd, HeaderFields, BodyCapture, SentResponse } from './exchange.ts'
+import { mergeField, isBodiless, addedFields, type NodeHeaders } from './headers.ts'
 
 /**
  * What to do about a seal that failed. While `res.headersSent` is false nothing has been sent, and
@@ -25,15 +25,15 @@ export type Inner = Record<keyof Methods, Call | undefined>
 /** Somebody waiting for the whole response. */
 export interface Tap {
   readonly capture: Capture
-  readonly then: (sent: Sent) => void
-  readonly seen: Look['seen']
-  readonly instead: Look['instead']
+  readonly then: (sent: SentResponse) => void
+  readonly seen: BodyCapture['onHead']
+  readonly instead: BodyCapture['replace']
   /** The fields at our place, before anybody further inside set one. */
-  readonly before: Fields
+  readonly before: NodeHeaders
   /** How many `head`s there were before: the later ones stand further inside, and are seen. */
   readonly heads: number
   /** The head as it was seen when it was sent. */
-  head: { status: number; headers: Headers; length: unknown } | undefined
+  head: { status: number; headers: HeaderFields; length: unknown } | undefined
   /** It is wanted even if the client has gone. */
   readonly gone: boolean
   readonly thrown: (() => void) | undefined
@@ -61,9 +61,9 @@ export class Joint implements Layer {
   readonly own: Methods
   inner: Inner = untouched
   taps: readonly Tap[] = none
-  heads: readonly (() => Headers)[] = none
+  heads: readonly (() => HeaderFields)[] = none
   seals: readonly { seal: Seal; refuse: Refuse }[] = none
-  ends: readonly ((end: End) => void)[] = none
+  ends: readonly ((end: ResponseEnd) => void)[] = none
   flushHeaders: Call | undefined
   top: Layer = this
   ended = false
@@ -100,16 +100,16 @@ export function pass(
 }
 
 /** The fields set further inside than `tap`, and those that features there will set with the head. */
-export function setSince(res: ServerResponse, joint: Joint, { before, heads }: Tap): Headers {
-  const fields: Fields = res.getHeaders()
-  if (joint.heads.length === heads) return since(before, fields)
+export function setSince(res: ServerResponse, joint: Joint, { before, heads }: Tap): HeaderFields {
+  const fields: NodeHeaders = res.getHeaders()
+  if (joint.heads.length === heads) return addedFields(before, fields)
   for (const head of joint.heads.slice(heads).reverse()) {
     for (const [name, value] of Object.entries(head())) {
       const field = name.toLowerCase()
-      fields[field] = combine(field, fields[field], value)
+      fields[field] = mergeField(field, fields[field], value)
     }
   }
-  return since(before, fields)
+  return addedFields(before, fields)
 }
 
 /** Remember the head as it is here: what an outer compressor is about to do to it is not ours. */
@@ -124,7 +124,7 @@ export function look(res: ServerResponse, joint: Joint, tap: Tap): void {
 }
 
 /** The response as a tap has seen it; undefined if it is not whole, or was too long. */
-export function sentTo(res: ServerResponse, { head, capture }: Tap): Sent | undefined {
+export function sentTo(res: ServerResponse, { head, capture }: Tap): SentResponse | undefined {
   if (head === undefined) return undefined
   const { status, headers, length } = head
   const body = isBodiless(res.req.method, status) ? Buffer.alloc(0) : capture.body(length)

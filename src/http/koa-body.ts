@@ -2,8 +2,8 @@ import type { ServerResponse } from 'node:http'
 import { Readable, Transform, pipeline } from 'node:stream'
 import type { ReadableStream as WebStream } from 'node:stream/web'
 import type { Capture } from './capture.ts'
-import type { Sent } from './exchange.ts'
-import { isBodiless } from './fields.ts'
+import type { SentResponse } from './exchange.ts'
+import { isBodiless } from './headers.ts'
 import type { Tap } from './joint.ts'
 import { fieldsSince } from './response.ts'
 
@@ -38,12 +38,12 @@ function isWeb(body: unknown): body is WebStream | Blob | Response {
  * Show `ctx.body` as it is at this place of the onion: middleware further out (compression, say) has
  * yet to change it. A stream is copied while Koa sends it.
  */
-export async function capture(ctx: BodyContext, tap: Tap): Promise<Sent | undefined> {
+export async function capture(ctx: BodyContext, tap: Tap): Promise<SentResponse | undefined> {
   const { app, body, message, method, res, response, status } = ctx
   const headers = fieldsSince(res, tap)
   const length = res.getHeader('content-length')
   tap.done = true
-  const deliver = (body = tap.capture.body(length)): Sent | undefined => {
+  const deliver = (body = tap.capture.body(length)): SentResponse | undefined => {
     const sent = body && { status, headers, body }
     if (sent !== undefined) tap.then(sent)
     return sent

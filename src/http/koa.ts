@@ -1,32 +1,37 @@
 import { Readable } from 'node:stream'
 import type { Context, Middleware as KoaMiddleware } from 'koa'
-import { isPromise, mark, markPipeline } from './adapter.ts'
-import type { Adapter, AdapterOptions } from './adapter.ts'
+import { isPromise, markMiddleware, markPipeline } from './adapter.ts'
+import type { FrameworkAdapter, AdapterOptions } from './adapter.ts'
 import type { Exchange, Feature, Plan, Reply } from './exchange.ts'
-import { again, isAgain } from './again.ts'
-import { wireIn } from './edge.ts'
-import { isBodiless } from './fields.ts'
-import { hostOf, mask } from './request.ts'
+import { sendBackgroundRequest, isBackgroundRequest } from './background-request.ts'
+import { listenerKeyOf } from './cache-listener.ts'
+import { isBodiless } from './headers.ts'
+import { hostOf, maskHeaders } from './request.ts'
 import type { Tap } from './joint.ts'
 import { capture, isStreaming } from './koa-body.ts'
 import { Prepared, stepsOf, type Step } from './pipeline.ts'
 import * as response from './response.ts'
 import { withdraw } from './seal.ts'
-import { Budget } from '../store/budget.ts'
+import { Identity } from './identity.ts'
+import { RequestBudget } from '../store/request-budget.ts'
 
 type Onward = () => Promise<unknown>
 /** Carry a feature out. */
 type Run = (ctx: Context, next: Onward, early: unknown) => Promise<unknown> | void
 
 /** The adapter for Koa 2 and 3. */
-export function koaAdapter({ budgetMs, warn }: AdapterOptions): Adapter<Context, KoaMiddleware> {
+export function koaAdapter({
+  budgetMs,
+  warn,
+}: AdapterOptions): FrameworkAdapter<Context, KoaMiddleware> {
   const kept = Symbol('turnpike.exchange')
   let warned = false
 
   class KoaExchange implements Exchange<Context> {
     readonly native: Context
     #ip: string | undefined
-    #budget: Budget | undefined
+    #budget: RequestBudget | undefined
+    #identity: Identity | undefined
 
     constructor(ctx: Context) {
       this.native = ctx
@@ -46,25 +51,28 @@ export function koaAdapter({ budgetMs, warn }: AdapterOptions): Adapter<Context,
     get host(): string | undefined {
       return hostOf(this.native.req, this.native.app.proxy)
     }
-    get isAgain(): boolean {
-      return isAgain(this.native.req)
+    get isBackground(): boolean {
+      return isBackgroundRequest(this.native.req)
     }
-    get wire(): string | undefined {
-      return wireIn(this.native.req)
+    get listenerKey(): string | undefined {
+      return listenerKeyOf(this.native.req)
     }
     get route(): string | undefined {
       const { _matchedRoute: route, routerPath } = this.native as Context & Routed
       return route === undefined ? routerPath : String(route)
     }
-    get budget(): Budget {
-      return (this.#budget ??= new Budget(budgetMs))
+    get identity(): Identity {
+      return (this.#identity ??= new Identity(this))
+    }
+    get budget(): RequestBudget {
+      return (this.#budget ??= new RequestBudget(budgetMs))
     }
     header(name: string): string | undefined {
       const value = this.native.req.headers[name]
       return Array.isArray(value) ? value.join(', ') : value
     }
-    again(fields: Record<string, string | undefined>): Promise<void> | undefined {
-      return again(this.native.req, this.url, fields)
+    sendInBackground(fields: Record<string, string | undefined>): Promise<void> | undefined {
+      return sendBackgroundRequest(this.native.req, this.url, fields)
     }
 
     #address(): string | undefined {
@@ -88,7 +96,7 @@ export function koaAdapter({ budgetMs, warn }: AdapterOptions): Adapter<Context,
 
   function mount<Early>(feature: Feature<Context, Early>): KoaMiddleware {
     const run: Run = (ctx, next, early) => {
-      if (feature.onAgain === 'skip' && isAgain(ctx.req)) return next()
+      if (feature.onBackground === 'skip' && isBackgroundRequest(ctx.req)) return next()
       const plan = feature.handle(exchange(ctx), early as Early | undefined)
       if (!isPromise(plan)) return carryOut(ctx, plan, next)
       return plan.then((plan) =>
@@ -96,7 +104,7 @@ export function koaAdapter({ budgetMs, warn }: AdapterOptions): Adapter<Context,
       )
     }
     const middleware: KoaMiddleware = (ctx, next) => run(ctx, next, undefined)
-    return mark(middleware, { feature, exchange, run })
+    return markMiddleware(middleware, { feature, exchange, run })
   }
 
   function pipeline(members: readonly KoaMiddleware[]): KoaMiddleware {
@@ -122,9 +130,18 @@ type Unwound = { [unwound]?: boolean }
 /** Do what a feature wants done, and go on. */
 function carryOut(ctx: Context, plan: Plan, next: Onward): Promise<unknown> | void {
   if (plan.reply !== undefined) return answer(ctx, plan.reply)
-  const { expose, own, head, body, seal, end, request, tools } = plan
+  const {
+    state: expose,
+    assign: own,
+    headers: head,
+    capture: body,
+    beforeEnd: seal,
+    onFinish: end,
+    requestHeaders: request,
+    responseHelpers: tools,
+  } = plan
   const { res } = ctx
-  const unmask = request && mask(ctx.req, request)
+  const unmask = request && maskHeaders(ctx.req, request)
   if (tools !== undefined) Object.assign(ctx, tools)
   if (expose !== undefined) Object.assign(ctx.state, expose)
   if (own !== undefined) Object.assign(ctx, own)
@@ -182,8 +199,8 @@ function rescue(ctx: Context, tap: Tap | undefined, error: unknown): boolean {
 /** The request was over before the feature had made its plan. */
 function leave(ctx: Context, plan: Plan): void {
   if (plan.reply === undefined) {
-    if (plan.unreached !== undefined) response.onEnd(ctx.res, plan.unreached)
-    if (plan.end !== undefined) response.onEnd(ctx.res, plan.end)
+    if (plan.onAbort !== undefined) response.onEnd(ctx.res, plan.onAbort)
+    if (plan.onFinish !== undefined) response.onEnd(ctx.res, plan.onFinish)
   } else if (plan.reply.body instanceof Readable) {
     plan.reply.body.destroy()
   }

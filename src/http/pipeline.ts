@@ -1,10 +1,10 @@
-import { isPromise, membersOf, mountedIn, type Mounted } from './adapter.ts'
+import { isPromise, pipelineMembers, mountedFeatureOf, type MountedFeature } from './adapter.ts'
 import { TurnpikeError } from '../errors.ts'
 
 /** A member of a pipeline: a middleware, and what is known of it if it is one of ours. */
 export interface Step<Middleware, Run> {
   readonly middleware: Middleware
-  readonly ours: Mounted<Run> | undefined
+  readonly ours: MountedFeature<Run> | undefined
 }
 
 /**
@@ -27,9 +27,9 @@ export function stepsOf<Middleware, Run>(list: readonly Middleware[]): Step<Midd
         `pipeline: member ${index + 1} (${middleware.name || 'anonymous'}) handles errors: mount it with app.use() after the routes.`,
       )
     }
-    const inner = membersOf(middleware)
+    const inner = pipelineMembers(middleware)
     return inner === undefined
-      ? [{ middleware, ours: mountedIn<Run>(middleware) }]
+      ? [{ middleware, ours: mountedFeatureOf<Run>(middleware) }]
       : stepsOf<Middleware, Run>(inner)
   })
 }

@@ -1,8 +1,8 @@
 import type { Exchange, Reply } from './exchange.ts'
-import { prefersText } from './fields.ts'
+import { prefersText } from './headers.ts'
 
 /** What went wrong with a request, by RFC 9457. */
-export interface Problem {
+export interface ProblemDetails {
   /** A URI that names the kind of problem. Default 'about:blank': no more than the status says. */
   type?: string
   /** The kind of problem in a few words, the same each time. */
@@ -15,7 +15,7 @@ export interface Problem {
 }
 
 /** Tell the client about a problem: as `application/problem+json`, or in plain text if it prefers that. */
-export function problem(problem: Problem, x: Pick<Exchange, 'header'>): Reply {
+export function problemReply(problem: ProblemDetails, x: Pick<Exchange, 'header'>): Reply {
   const { title, status, detail } = problem
   const text = prefersText(x.header('accept'))
   return {

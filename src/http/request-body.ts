@@ -2,7 +2,7 @@
 import type { IncomingMessage } from 'node:http'
 
 /** What can be seen of a body. */
-export type Body =
+export type PeekedBody =
   /** The bytes as they were sent; the first ones only where it is longer than was asked for. */
   | { kind: 'raw'; bytes: Buffer; isWhole: boolean }
   /** What a body parser has made of it. */
@@ -11,7 +11,7 @@ export type Body =
   | { kind: 'unseen' }
 
 const kept = Symbol('turnpike.body')
-type Keeping = IncomingMessage & { [kept]?: Promise<Body> | Body }
+type Keeping = IncomingMessage & { [kept]?: Promise<PeekedBody> | PeekedBody }
 
 /** What Koa and body parsers add. */
 interface Native {
@@ -22,7 +22,7 @@ interface Native {
 }
 
 /** Node's own request behind Express's `req` or Koa's `ctx`. */
-export const requestOf = (native: unknown): IncomingMessage =>
+export const nodeRequestOf = (native: unknown): IncomingMessage =>
   ((native as Native).req ?? native) as IncomingMessage
 
 /**
@@ -33,15 +33,15 @@ export const requestOf = (native: unknown): IncomingMessage =>
  * @returns at once where it is there already
  * @throws Error when the client goes away meanwhile
  */
-export function bodyOf(native: unknown, limit: number): Promise<Body> | Body {
-  const req = requestOf(native) as Keeping
+export function peekBody(native: unknown, limit: number): Promise<PeekedBody> | PeekedBody {
+  const req = nodeRequestOf(native) as Keeping
   // What was put back counts as read: remember it for the next one who asks.
   return (req[kept] ??= see(req, native as Native, limit))
 }
 
 /** Can the body be seen at once, without reading ahead? */
-export function isThere(native: unknown): boolean {
-  const req = requestOf(native) as Keeping
+export function isBodyAvailable(native: unknown): boolean {
+  const req = nodeRequestOf(native) as Keeping
   if (req[kept] !== undefined) return !(req[kept] instanceof Promise)
   if (isFresh(req) && req.httpVersionMajor < 2) return !hasBody(req)
   return !isFresh(req) && leftOn(native as Native) !== undefined
@@ -54,7 +54,11 @@ const isFresh = (req: IncomingMessage): boolean =>
 const leftOn = ({ rawBody, body, request }: Native): unknown =>
   rawBody ?? request?.rawBody ?? body ?? request?.body
 
-function see(req: IncomingMessage, native: Native, limit: number): Promise<Body> | Body {
+function see(
+  req: IncomingMessage,
+  native: Native,
+  limit: number,
+): Promise<PeekedBody> | PeekedBody {
   if (isFresh(req) && req.httpVersionMajor < 2) return hasBody(req) ? peek(req, limit) : NOTHING
   const value = leftOn(native)
   if (typeof value === 'string') return { kind: 'raw', bytes: Buffer.from(value), isWhole: true }
@@ -62,14 +66,14 @@ function see(req: IncomingMessage, native: Native, limit: number): Promise<Body>
   return value === undefined ? { kind: 'unseen' } : { kind: 'parsed', value }
 }
 
-const NOTHING: Body = { kind: 'raw', bytes: Buffer.alloc(0), isWhole: true }
+const NOTHING: PeekedBody = { kind: 'raw', bytes: Buffer.alloc(0), isWhole: true }
 
 /** By the framing of HTTP/1.1 (RFC 9112, 6.3). */
 const hasBody = ({ headers }: IncomingMessage): boolean =>
   headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
 
 /** Read to the end, or to the limit, and put it back before the stream can notice. */
-function peek(req: IncomingMessage, limit: number): Promise<Body> {
+function peek(req: IncomingMessage, limit: number): Promise<PeekedBody> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = []
     let size = 0

@@ -31,7 +31,10 @@ export function hasOneHost({ rawHeaders }: IncomingMessage): boolean {
 }
 
 /** Show everybody further inside other request headers. Gives the function that undoes it. */
-export function mask(req: IncomingMessage, fields: Record<string, string | undefined>): () => void {
+export function maskHeaders(
+  req: IncomingMessage,
+  fields: Record<string, string | undefined>,
+): () => void {
   const { headers } = req
   const before = Object.keys(fields).map((name) => [name, headers[name]] as const)
   for (const [name, value] of Object.entries(fields)) set(headers, name, value)

@@ -5,8 +5,14 @@
  */
 import type { ServerResponse } from 'node:http'
 import { Capture, bytesOf } from './capture.ts'
-import type { End, Headers, Look } from './exchange.ts'
-import { combine, copyOf, headOf, isBodiless, isList } from './fields.ts'
+import type { ResponseEnd, HeaderFields, BodyCapture } from './exchange.ts'
+import {
+  mergeField,
+  cloneFields,
+  parseWriteHeadArguments,
+  isBodiless,
+  isListField,
+} from './headers.ts'
 import { Joint, deliver, isPending, look, pass, sentTo, setSince } from './joint.ts'
 import type { Layer, Methods, Refuse, Seal, Tap } from './joint.ts'
 import { conclude, seal, withdraw } from './seal.ts'
@@ -59,7 +65,7 @@ function patchBody(res: ServerResponse): Joint {
 }
 
 /** Set the fields when the head is sent: the innermost feature's first, the outermost's last. */
-export function onHead(res: ServerResponse, head: () => Headers): void {
+export function onHead(res: ServerResponse, head: () => HeaderFields): void {
   const joint = patchHead(res)
   joint.heads = [...joint.heads, head]
 }
@@ -79,7 +85,7 @@ export async function sealNow(res: ServerResponse): Promise<void> {
 }
 
 /** Say when the response is over; at once, if it is. */
-export function onEnd(res: ServerResponse, then: (end: End) => void): void {
+export function onEnd(res: ServerResponse, then: (end: ResponseEnd) => void): void {
   const joint = jointOf(res)
   if (res.closed) return then(endOf(res, joint))
   if (joint.ends.length === 0) res.once('close', closed)
@@ -92,7 +98,7 @@ function closed(this: ServerResponse): void {
   for (const then of joint.ends) then(end)
 }
 
-function endOf(res: ServerResponse, joint: Joint): End {
+function endOf(res: ServerResponse, joint: Joint): ResponseEnd {
   // A response that is held back has ended for node, but was not sent.
   return { status: res.statusCode, finished: res.writableFinished && joint.held === undefined }
 }
@@ -100,7 +106,15 @@ function endOf(res: ServerResponse, joint: Joint): End {
 /** See the whole response as it is at this place. */
 export function onBody(
   res: ServerResponse,
-  { limit, seen, then, thrown, over, gone = false, instead }: Look,
+  {
+    limit,
+    onHead: seen,
+    onComplete: then,
+    onError: thrown,
+    onOverflow: over,
+    evenIfAborted: gone = false,
+    replace: instead,
+  }: BodyCapture,
 ): Tap {
   const joint = patchBody(res)
   const { own } = joint.top
@@ -111,7 +125,7 @@ export function onBody(
     then,
     seen,
     instead,
-    before: copyOf(res.getHeaders()),
+    before: cloneFields(res.getHeaders()),
     heads: joint.heads.length,
     head: undefined,
     gone,
@@ -139,18 +153,19 @@ function addLayer(res: ServerResponse, joint: Joint): Layer {
 }
 
 /** The fields that were set further inside than the place of `tap`. */
-export function fieldsSince(res: ServerResponse, tap: Tap): Headers {
+export function fieldsSince(res: ServerResponse, tap: Tap): HeaderFields {
   return setSince(res, jointOf(res), tap)
 }
 
 /** Set fields now; `Set-Cookie` and lists add to what is there. */
-export function addFields(res: ServerResponse, headers: Headers): void {
+export function addFields(res: ServerResponse, headers: HeaderFields): void {
   for (const name in headers) {
     const value = headers[name] as string | string[]
     const field = name.toLowerCase()
-    const present = typeof value === 'string' && !isList(field) ? undefined : res.getHeader(name)
+    const present =
+      typeof value === 'string' && !isListField(field) ? undefined : res.getHeader(name)
     const isFirst = present === undefined && typeof value === 'string'
-    res.setHeader(name, isFirst ? value : combine(field, present, value))
+    res.setHeader(name, isFirst ? value : mergeField(field, present, value))
   }
 }
 
@@ -173,7 +188,7 @@ function writeHead(res: ServerResponse, joint: Joint, layer: Layer, args: unknow
     // A head that is not sent can still be taken back, should a seal fail.
     if ((isPending(joint) || isReplaceable(layer)) && !joint.going) return res
     for (let index = joint.heads.length - 1; index >= 0; index--) {
-      addFields(res, (joint.heads[index] as () => Headers)())
+      addFields(res, (joint.heads[index] as () => HeaderFields)())
     }
   }
   return layer.inner.writeHead?.apply(res, line)
@@ -181,7 +196,7 @@ function writeHead(res: ServerResponse, joint: Joint, layer: Layer, args: unknow
 
 /** Put the fields that were given to `writeHead` where ours can join them. */
 function adopt(res: ServerResponse, args: unknown[]): unknown[] {
-  const { reason, fields } = headOf(args)
+  const { reason, fields } = parseWriteHeadArguments(args)
   for (const [name, value] of fields) res.setHeader(name, value)
   if (reason === undefined) return [args[0]]
   res.statusMessage = reason

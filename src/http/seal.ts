@@ -1,5 +1,5 @@
 import { ServerResponse } from 'node:http'
-import { reasonOf } from './adapter.ts'
+import { rejectionReason } from './adapter.ts'
 import { SHORT } from './capture.ts'
 import { pass, type Joint, type Refuse } from './joint.ts'
 
@@ -22,7 +22,7 @@ export function seal(res: ServerResponse, joint: Joint): Promise<Broken | undefi
   joint.sealed = true
   let under: Promise<Broken | undefined>[] | undefined
   for (const { seal, refuse } of joint.seals) {
-    const fail = (error: unknown): Broken => ({ error: reasonOf(error), refuse })
+    const fail = (error: unknown): Broken => ({ error: rejectionReason(error), refuse })
     try {
       const work = seal(statusCode, field)
       if (work !== undefined) (under ??= []).push(work.then(() => undefined, fail))

@@ -1,7 +1,7 @@
 /** Patterns of names: `*` stands for any run of characters, `?` for one. Everything else is itself. */
 
 /** Does the pattern match the whole of `name`? At worst as many steps as the product of both lengths. */
-export function matches(glob: string, name: string): boolean {
+export function matchesGlob(glob: string, name: string): boolean {
   let [g, n, star, resume] = [0, 0, -1, 0]
   while (n < name.length) {
     if (glob[g] === '*') {

@@ -23,7 +23,7 @@ const escape = (text: string): string =>
  * empty, hashed when long. Unicode is not normalised, and lone surrogates (which UTF-8 would fold
  * into one replacement character) stay apart.
  */
-export function part(text: string, longest: number = LONGEST): string {
+export function keyPart(text: string, longest: number = LONGEST): string {
   if (PLAIN.test(text) && text.length <= longest) return text
   if (text === '') return '~e'
   const escaped = text.isWellFormed() ? escape(text) : `~u${escape(JSON.stringify(text))}`
@@ -46,21 +46,25 @@ export interface KeySpace {
 /**
  * @param prefix stands before every key; letters, digits and `_.:-`
  * @param version a number or name that makes everything cold when it changes
+ * @param name of an extension: stands before its features' names, so that extensions cannot collide
  */
-export function keySpace(prefix: string, version?: string | number): KeySpace {
+export function createKeySpace(prefix: string, version?: string | number, name?: string): KeySpace {
   // A version is the operator's own word: the beginning of a hash tells enough of them apart.
-  const start =
-    version === undefined ? prefix : `${prefix}~${part(String(version), 20).slice(0, 20)}`
+  const versioned =
+    version === undefined ? prefix : `${prefix}~${keyPart(String(version), 20).slice(0, 20)}`
+  const start = name === undefined ? versioned : `${versioned}:${keyPart(name)}`
   return {
     tag(subject, tenant) {
       const parts =
-        typeof subject === 'string' ? part(subject) : subject.map((each) => part(each)).join(':')
+        typeof subject === 'string'
+          ? keyPart(subject)
+          : subject.map((each) => keyPart(each)).join(':')
       // '=' is no character of a part: a tenant is never mistaken for the first of several parts.
-      const whole = tenant === undefined ? parts : `${part(tenant, 32)}=${parts}`
+      const whole = tenant === undefined ? parts : `${keyPart(tenant, 32)}=${parts}`
       return whole.length <= LONGEST ? whole : `~t${sha256(whole)}`
     },
     key: (feature, tag, sub) =>
       sub === undefined ? `${start}:${feature}:{${tag}}` : `${start}:${feature}:{${tag}}:${sub}`,
-    channel: (feature, name) => `${start}:${feature}!${part(name)}`,
+    channel: (feature, name) => `${start}:${feature}!${keyPart(name)}`,
   }
 }

@@ -1,7 +1,14 @@
 import { systemClock, type Clock } from '../clock.ts'
 import { StoreUnavailable } from '../errors.ts'
-import { matches } from './glob.ts'
-import type { Arg, Database, Operation, Reply, Store, StoreStatus } from './store.ts'
+import { matchesGlob } from './glob.ts'
+import type {
+  OperationArgument,
+  MemoryDatabase,
+  Operation,
+  OperationReply,
+  Store,
+  StoreStatus,
+} from './store.ts'
 
 export interface MemoryOptions {
   clock?: Clock
@@ -23,7 +30,7 @@ const SWEEP = 2
  * The in-process engine: the twins of all operations over one bounded map. It serves development
  * without Redis, unit tests, and the local floor while Redis is away.
  */
-export class MemoryStore implements Store, Database {
+export class MemoryStore implements Store, MemoryDatabase {
   readonly kind = 'memory'
   readonly cluster: boolean = false
   readonly isSplit: boolean = false
@@ -52,10 +59,10 @@ export class MemoryStore implements Store, Database {
     return this.#entries.size
   }
 
-  run<Result extends Reply>(
+  run<Result extends OperationReply>(
     operation: Operation<Result>,
     keys: readonly string[],
-    args: readonly Arg[],
+    args: readonly OperationArgument[],
   ): Promise<Result> {
     const unavailable = this.unavailable()
     if (unavailable) return Promise.reject(unavailable)
@@ -108,7 +115,7 @@ export class MemoryStore implements Store, Database {
     if (unavailable) throw unavailable
     const now = this.#clock.now()
     yield [...this.#entries]
-      .filter(([key, { until }]) => until > now && matches(pattern, key))
+      .filter(([key, { until }]) => until > now && matchesGlob(pattern, key))
       .map(([key]) => key)
   }
 
@@ -120,8 +127,8 @@ export class MemoryStore implements Store, Database {
     return this.#clock.now()
   }
 
-  steady(): number {
-    return this.#clock.steady()
+  monotonic(): number {
+    return this.#clock.monotonic()
   }
 
   sleep(ms: number, signal?: AbortSignal, idle?: boolean): Promise<void> {

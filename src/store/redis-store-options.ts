@@ -1,5 +1,5 @@
 import type { Clock } from '../clock.ts'
-import type { Emitter } from '../events.ts'
+import type { EventBus } from '../events.ts'
 import type { RedisSource } from './redis.ts'
 
 /** What a Redis engine goes by. */
@@ -12,10 +12,10 @@ export interface RedisStoreOptions {
   /** Use the client that was handed in itself, not a hardened duplicate of it. Default false. */
   reuse?: boolean
   /** Milliseconds within which each call is answered. */
-  deadline: number
+  commandTimeout: number
   /** Calls that may be in flight at once. */
   maxInFlight: number
-  events: Emitter
+  events: EventBus
   /** Drives the scripts' clock in tests. */
   clock?: Clock | undefined
   /** Does anything but a cache live here? Then a server that evicts is warned about. Default true. */

@@ -1,13 +1,13 @@
 /** The Redis engine: operations as scripts, behind the guard. */
 import { systemClock, type Clock } from '../clock.ts'
 import { StoreUnavailable } from '../errors.ts'
-import type { Budget } from './budget.ts'
+import type { RequestBudget } from './request-budget.ts'
 import { Cork } from './cork.ts'
-import type { Guard } from './guard.ts'
+import type { ConnectionGuard } from './connection-guard.ts'
 import { evicts, parseInfo } from './info.ts'
 import { Latency } from './latency.ts'
 import { soon } from './readiness.ts'
-import { Nodes, wayThrough, type Way } from './nodes.ts'
+import { ClusterNodes, routeThrough, type ServerRoute } from './cluster-nodes.ts'
 import {
   connect,
   duplicate,
@@ -23,10 +23,10 @@ import {
   type ClusterClient,
 } from './redis.ts'
 import type { RedisStoreOptions } from './redis-store-options.ts'
-import { classify, classifyOnNode } from './remedy.ts'
-import type { Arg, Operation, Reply, Store, StoreStatus } from './store.ts'
+import { classify, classifyOnNode } from './diagnose.ts'
+import type { OperationArgument, Operation, OperationReply, Store, StoreStatus } from './store.ts'
 import { Subscriptions } from './subscriptions.ts'
-import { report, reportsTo, tend } from './tending.ts'
+import { report, reportsTo, tend } from './maintain-connection.ts'
 
 export class RedisStore implements Store {
   readonly kind = 'redis'
@@ -34,15 +34,15 @@ export class RedisStore implements Store {
   isSplit: boolean
   readonly #options: RedisStoreOptions
   readonly #clock: Clock
-  readonly #opened: Promise<Guard>
+  readonly #opened: Promise<ConnectionGuard>
   readonly #warnings = new Set<string>()
   readonly #subscriptions: Subscriptions
   #client: Client | undefined
-  #guard: Guard | undefined
+  #guard: ConnectionGuard | undefined
   /** To the one server; on a Cluster the nodes have theirs. */
-  #way: Way | undefined
+  #way: ServerRoute | undefined
   /** The masters of a Cluster, where it is one. */
-  #nodes: Nodes | undefined
+  #nodes: ClusterNodes | undefined
   readonly #latency = new Latency()
   readonly #cork = new Cork()
   #everReady = false
@@ -74,15 +74,15 @@ export class RedisStore implements Store {
     }
   }
 
-  run<Result extends Reply>(
+  run<Result extends OperationReply>(
     operation: Operation<Result>,
     keys: readonly string[],
-    args: readonly Arg[],
-    budget?: Budget,
+    args: readonly OperationArgument[],
+    budget?: RequestBudget,
     began?: number,
   ): Promise<Result> {
     const way = this.#wayTo(keys)
-    const { name, buffers, command, sha, lua, punctual } = operation
+    const { name, buffers, command, sha, lua, refuseLate: punctual } = operation
     if (!way || (punctual && !this.#options.clock && !way.clock.known && !began)) {
       const start = began ?? performance.now()
       return this.#prepared(keys, punctual, start, budget).then(() =>
@@ -116,8 +116,8 @@ export class RedisStore implements Store {
   #apart(
     operation: Operation,
     keys: readonly string[],
-    ...rest: [Budget?, number?]
-  ): Promise<Reply[]> {
+    ...rest: [RequestBudget?, number?]
+  ): Promise<OperationReply[]> {
     const one = { ...operation, command: 'GET' }
     return Promise.all(keys.map((key) => this.run(one, [key], [], ...rest)))
   }
@@ -131,7 +131,7 @@ export class RedisStore implements Store {
     return this.#wayTo([])?.clock.now() ?? Date.now()
   }
 
-  steady = (): number => this.#clock.steady()
+  monotonic = (): number => this.#clock.monotonic()
 
   sleep(ms: number, signal?: AbortSignal, idle?: boolean): Promise<void> {
     return this.#clock.sleep(ms, signal, idle)
@@ -212,7 +212,7 @@ export class RedisStore implements Store {
   }
 
   /** The way to the server of these keys; undefined before it is known. */
-  #wayTo(keys: readonly string[]): Way | undefined {
+  #wayTo(keys: readonly string[]): ServerRoute | undefined {
     return this.#nodes ? this.#nodes.to(keys) : this.#way
   }
 
@@ -224,7 +224,7 @@ export class RedisStore implements Store {
     keys: readonly string[],
     punctual: boolean,
     began: number,
-    budget: Budget | undefined,
+    budget: RequestBudget | undefined,
   ): Promise<void> {
     const guard = await this.#opening()
     if (!this.#wayTo(keys))
@@ -235,17 +235,23 @@ export class RedisStore implements Store {
   }
 
   /** Loading ioredis takes a moment; a request waits for it no longer than for an answer. */
-  readonly #opening = (): Promise<Guard> => soon(this.#opened, this.#options.deadline)
+  readonly #opening = (): Promise<ConnectionGuard> =>
+    soon(this.#opened, this.#options.commandTimeout)
 
-  #use(client: Client): Guard {
-    const { events, name: store, deadline, maxInFlight, reuse = false } = this.#options
-    const options = { deadline, maxInFlight, latency: this.#latency, ...reportsTo(events, store) }
-    const way = wayThrough(client, { ...options, classify }, client)
+  #use(client: Client): ConnectionGuard {
+    const { events, name: store, commandTimeout, maxInFlight, reuse = false } = this.#options
+    const options = {
+      commandTimeout,
+      maxInFlight,
+      latency: this.#latency,
+      ...reportsTo(events, store),
+    }
+    const way = routeThrough(client, { ...options, classify }, client)
     const { guard } = way
     this.#client = client
     this.#guard = guard
     if (this.cluster) {
-      this.#nodes = new Nodes(client as ClusterClient, {
+      this.#nodes = new ClusterNodes(client as ClusterClient, {
         guard: { ...options, classify: classifyOnNode },
         reuse,
         onLost: (node) => this.#subscriptions.leave(node),
@@ -292,9 +298,9 @@ export class RedisStore implements Store {
   }
 
   /** The script's last argument: see prelude.lua. */
-  #lastArgument({ punctual }: Operation, { clock }: Way): string {
+  #lastArgument({ refuseLate: punctual }: Operation, { clock }: ServerRoute): string {
     // A test's clock stands still: by it nothing is late.
     if (this.#options.clock) return `=${this.#clock.now()}`
-    return punctual ? `<${Math.ceil(clock.now() + this.#options.deadline)}` : ''
+    return punctual ? `<${Math.ceil(clock.now() + this.#options.commandTimeout)}` : ''
   }
 }

@@ -1,15 +1,15 @@
 import { createHash } from 'node:crypto'
 import type { StoreUnavailable } from '../errors.ts'
-import type { Budget } from './budget.ts'
+import type { RequestBudget } from './request-budget.ts'
 import prelude from './prelude.lua'
 
 /** What a script takes: text, an integer or bytes. */
-export type Arg = string | number | Buffer
+export type OperationArgument = string | number | Buffer
 /** What a script answers. Text comes as a string, or as a Buffer where the operation says so. */
-export type Reply = number | string | Buffer | null | Reply[]
+export type OperationReply = number | string | Buffer | null | OperationReply[]
 
 /** The in-process engine, as a twin sees it: values of any shape under keys that expire. */
-export interface Database {
+export interface MemoryDatabase {
   /** The live value under `key`, or undefined. */
   get<Value>(key: string): Value | undefined
   /** Put `value` under `key` for `ttl` milliseconds. */
@@ -21,15 +21,15 @@ export interface Database {
 }
 
 /** The in-process twin of a script: the same keys, arguments, clock and reply. */
-export type Twin<Result extends Reply> = (
-  database: Database,
+export type MemoryTwin<Result extends OperationReply> = (
+  database: MemoryDatabase,
   keys: readonly string[],
-  args: readonly Arg[],
+  args: readonly OperationArgument[],
   now: number,
 ) => Result
 
 /** One atomic step on the store: a Lua script for Redis, and its twin for the in-process engine. */
-export interface Operation<Result extends Reply = Reply> {
+export interface Operation<Result extends OperationReply = OperationReply> {
   readonly name: string
   /** A command of Redis's own, sent as it is: `COMMAND key... argument...`. Undefined for a script. */
   readonly command: string | undefined
@@ -37,38 +37,38 @@ export interface Operation<Result extends Reply = Reply> {
   readonly lua: string
   /** The script's SHA-1, as EVALSHA wants it. */
   readonly sha: string
-  readonly memory: Twin<Result>
+  readonly memory: MemoryTwin<Result>
   /** Are texts answered as Buffers? */
   readonly buffers: boolean
   /** Must it never run after its caller gave up? Then Redis itself checks the deadline. */
-  readonly punctual: boolean
+  readonly refuseLate: boolean
 }
 
-export interface OperationOptions<Result extends Reply> {
+export interface OperationOptions<Result extends OperationReply> {
   name: string
   /** The text of the operation's `.lua` file. Its ARGV are followed by one more: the clock's. */
   lua?: string
   /** In place of a script: one command, which is followed by all keys and then all arguments. It knows no clock. */
   command?: string
-  memory: Twin<Result>
+  memory: MemoryTwin<Result>
   /** Answer texts as Buffers. Default false. */
   buffers?: boolean
   /** Let Redis refuse the command once its deadline has passed. Default false. */
-  punctual?: boolean
+  refuseLate?: boolean
 }
 
 /** Declares an operation: one Lua file or command and one twin, which the contract suite holds to each other. */
-export function operation<Result extends Reply>({
+export function operation<Result extends OperationReply>({
   name,
   lua: body,
   command,
   memory,
   buffers = false,
-  punctual = false,
+  refuseLate: punctual = false,
 }: OperationOptions<Result>): Operation<Result> {
   const lua = command === undefined ? `${prelude}\n${body}` : ''
   const sha = createHash('sha1').update(lua).digest('hex')
-  return { name, command, lua, sha, memory, buffers, punctual }
+  return { name, command, lua, sha, memory, buffers, refuseLate: punctual }
 }
 
 /** What a store can say of itself without asking Redis. */
@@ -91,17 +91,17 @@ export interface StoreStatus {
  * Does `work`, which minds `store.isSplit`, and once more where Redis refused its first command
  * because of the slots of its keys: from then on the store is known to be split.
  */
-export async function mindingSlots<Result>(work: () => Promise<Result>): Promise<Result> {
+export async function retryWhenSplit<Result>(work: () => Promise<Result>): Promise<Result> {
   try {
     return await work()
   } catch (error) {
-    if (!isAcrossSlots(error)) throw error
+    if (!isCrossSlotError(error)) throw error
     return await work()
   }
 }
 
 /** Did Redis refuse a command because its keys are in several slots? Then it has done nothing. */
-export const isAcrossSlots = (error: unknown): boolean =>
+export const isCrossSlotError = (error: unknown): boolean =>
   / CROSSSLOT\b/.test(String((error as Partial<Error> | null)?.message))
 
 /** What every engine offers to the features. */
@@ -118,18 +118,18 @@ export interface Store {
    * cannot answer, and with `TP_COMMAND` when the command itself was wrong.
    * @param budget what the request may still spend on the store
    */
-  run<Result extends Reply>(
+  run<Result extends OperationReply>(
     operation: Operation<Result>,
     keys: readonly string[],
-    args: readonly Arg[],
-    budget?: Budget,
+    args: readonly OperationArgument[],
+    budget?: RequestBudget,
   ): Promise<Result>
   /** The error that `run` would reject with at once, while the breaker is open. */
   unavailable(): StoreUnavailable | undefined
   /** The engine's clock, as well as this process knows it: ms since the epoch. */
   now(): number
   /** Milliseconds on a clock of this process that never jumps: for measuring, from wherever it began. */
-  steady(): number
+  monotonic(): number
   /** Resolves `ms` later on the engine's clock. @param idle does not keep the process alive */
   sleep(ms: number, signal?: AbortSignal, idle?: boolean): Promise<void>
   /**

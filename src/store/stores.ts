@@ -1,27 +1,30 @@
 /** Which store each area of an instance uses: one for all, a database each, or servers of their own. */
-import { optionError } from '../check.ts'
+import { optionError } from '../validate.ts'
 import { TurnpikeError } from '../errors.ts'
-import type { Emitter } from '../events.ts'
+import type { EventBus } from '../events.ts'
 import { MemoryStore } from './memory.ts'
 import { isClient, isCluster, type RedisSource } from './redis.ts'
 import { RedisStore } from './redis-store.ts'
 import type { Store, StoreStatus } from './store.ts'
 
-/** What can be given a database or a server of its own. */
-export type Area = 'session' | 'cache' | 'rateLimit' | 'realtime' | 'queue' | 'idempotency' | 'lock'
+/** Areas of built-in features. Their keys begin with `<prefix>:`, those of other areas with `<prefix>:<area>:`. */
+const BUILT_IN = ['session', 'cache', 'rateLimit', 'idempotency', 'lock'] as const
 
-export const AREAS: readonly Area[] = [
-  'session',
-  'cache',
-  'rateLimit',
-  'realtime',
-  'queue',
-  'idempotency',
-  'lock',
-]
+/** Names of areas that the package knows: features, and extensions that come with it. */
+export const AREAS: readonly string[] = [...BUILT_IN, 'realtime', 'queue']
 
-/** The allocation of `layout: 'databases'`. */
-const DATABASES: Record<Area, number> = {
+/**
+ * A part of an instance that can have a database or a server of its own: a built-in feature, or any
+ * extension by its name.
+ */
+export type Area = (typeof BUILT_IN)[number] | 'realtime' | 'queue' | (string & {})
+
+/** Returns true for the areas of built-in features. */
+export const isBuiltInArea = (area: string): boolean =>
+  (BUILT_IN as readonly string[]).includes(area)
+
+/** Database of each area with `layout: 'databases'`. Others use database 0. */
+const DATABASES: Record<string, number | undefined> = {
   session: 0,
   cache: 1,
   rateLimit: 2,
@@ -34,13 +37,13 @@ const DATABASES: Record<Area, number> = {
 export interface StoresOptions {
   redis: RedisSource | 'memory' | undefined
   store: Store | undefined
-  databases: Partial<Record<Area, number>> | undefined
+  databases: Readonly<Record<string, number | undefined>> | undefined
   layout: 'prefix' | 'databases'
-  stores: Partial<Record<Area, { redis: RedisSource | 'memory' }>>
+  stores: Readonly<Record<string, { redis: RedisSource | 'memory' } | undefined>>
   reuse: boolean
-  deadline: number
+  commandTimeout: number
   maxInFlight: number
-  events: Emitter
+  events: EventBus
 }
 
 /** The stores of one instance. Each is opened when an area first needs it. */
@@ -56,8 +59,8 @@ export class Stores {
     const { layout, databases, reuse } = options
     const source = this.#source
     if (source !== 'memory') verify('redis', source)
-    for (const [area, { redis }] of Object.entries(options.stores))
-      if (redis !== 'memory') verify(`stores.${area}.redis`, redis)
+    for (const [area, own] of Object.entries(options.stores))
+      if (own !== undefined && own.redis !== 'memory') verify(`stores.${area}.redis`, own.redis)
     if (layout === 'prefix' && !databases) return
     if (source !== 'memory' && isCluster(source)) {
       throw optionError(
@@ -83,7 +86,7 @@ export class Stores {
     const own = stores[area]?.redis
     if (own !== undefined) return this.#open(area, own, undefined, area !== 'cache')
     if (layout === 'prefix' && !databases) return this.#open('redis', this.#source, undefined, true)
-    const db = databases?.[area] ?? DATABASES[area]
+    const db = databases?.[area] ?? DATABASES[area] ?? 0
     return this.#open(`database ${db}`, this.#source, db, true)
   }
 
@@ -112,7 +115,7 @@ export class Stores {
   ): Store {
     const known = this.#opened.get(name)
     if (known) return known
-    const { reuse, deadline, maxInFlight, events } = this.#options
+    const { reuse, commandTimeout: deadline, maxInFlight, events } = this.#options
     const store =
       source === 'memory'
         ? new MemoryStore({ maxKeys: 250_000 })
@@ -121,7 +124,7 @@ export class Stores {
             name,
             db,
             reuse: reuse && isClient(source),
-            deadline,
+            commandTimeout: deadline,
             maxInFlight,
             events,
             lasting,
@@ -132,7 +135,7 @@ export class Stores {
 }
 
 /** Where no Redis was named. */
-function fallback(events: Emitter): RedisSource | 'memory' {
+function fallback(events: EventBus): RedisSource | 'memory' {
   const url = process.env['REDIS_URL']
   if (url) return url
   if (process.env['NODE_ENV'] === 'production') {

@@ -1,5 +1,5 @@
 import { isCluster, keyOf, type Client } from './redis.ts'
-import { classify } from './remedy.ts'
+import { classify } from './diagnose.ts'
 
 type Hear = (message: string) => void
 

@@ -1,7 +1,7 @@
 /** What every engine must do, whichever it is: a suite for any test runner. */
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
-import { operation, type Operation, type Reply, type Store } from '../store/store.ts'
+import { operation, type Operation, type OperationReply, type Store } from '../store/store.ts'
 
 export interface ContractSubject {
   store: Store
@@ -63,7 +63,7 @@ const publish: Operation<number> = operation({
   },
 })
 
-const shapes: Operation<Reply[]> = operation({
+const shapes: Operation<OperationReply[]> = operation({
   name: 'contract.shapes',
   lua: `return { 1, 'text', { 2, { 'deep' } }, false }`,
   memory: () => [1, 'text', [2, ['deep']], null],

@@ -1,8 +1,8 @@
-import { handClock } from '../clock.ts'
-import { duration, type Duration } from '../duration.ts'
+import { manualClock } from '../clock.ts'
+import { durationOption, type Duration } from '../duration.ts'
 import { StoreUnavailable } from '../errors.ts'
 import { MemoryStore } from '../store/memory.ts'
-import type { Arg, Operation, Reply, StoreStatus } from '../store/store.ts'
+import type { OperationArgument, Operation, OperationReply, StoreStatus } from '../store/store.ts'
 
 export interface TestStoreOptions {
   /** What the clock shows at first, in ms since the epoch. Default: the start of 2026, UTC. */
@@ -22,14 +22,14 @@ export class TestStore extends MemoryStore {
   #away = false
 
   constructor({ now }: TestStoreOptions = {}) {
-    const clock = handClock(now)
+    const clock = manualClock(now)
     super({ clock })
-    this.turn = clock.turn
+    this.turn = clock.advance
   }
 
   /** Turn the clock forward; whoever waits for a time that has come goes on before this resolves. */
   async advance(time: Duration): Promise<void> {
-    await this.turn(duration(time, 'store.advance()', 'time', 0))
+    await this.turn(durationOption(time, 'store.advance()', 'time', 0))
   }
 
   /** Behave as if Redis were away, until `recover()`: features answer by their failure rules. */
@@ -42,10 +42,10 @@ export class TestStore extends MemoryStore {
     this.#away = false
   }
 
-  override run<Result extends Reply>(
+  override run<Result extends OperationReply>(
     operation: Operation<Result>,
     keys: readonly string[],
-    args: readonly Arg[],
+    args: readonly OperationArgument[],
   ): Promise<Result> {
     return this.#away ? Promise.reject(this.unavailable()) : super.run(operation, keys, args)
   }

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest'
-import { decode, encode, type Entry } from '../../src/caching/entry.ts'
+import { decodeEntry, encodeEntry, type CacheEntry } from '../../src/caching/entry.ts'
 
 const until = 1_769_817_600_000.75
-const example: Entry = {
+const example: CacheEntry = {
   nonce: 'n',
   sequence: 1,
   tags: [],
@@ -18,19 +18,19 @@ const example: Entry = {
 }
 
 test('what may not be stale is not so for a part of a millisecond either', () => {
-  const entry = decode(encode(example))!
+  const entry = decodeEntry(encodeEntry(example))!
   const whole = Math.floor(until)
   expect([entry.freshUntil, entry.staleUntil, entry.errorUntil]).toEqual([whole, whole, whole])
   expect(entry.body.toString()).toBe('body')
 })
 
 test('a head with one bit turned is no entry, unless the bit is one of how long it is fresh', () => {
-  const whole = encode(example)
+  const whole = encodeEntry(example)
   for (let bit = 0; bit < (whole.length - example.body.length) * 8; bit++) {
     const byte = bit >> 3
     const bytes = Buffer.from(whole)
     bytes[byte]! ^= 1 << (bit & 7)
     const isFreshness = byte >= 4 && byte < 17
-    expect([bit, decode(bytes) !== undefined]).toEqual([bit, isFreshness])
+    expect([bit, decodeEntry(bytes) !== undefined]).toEqual([bit, isFreshness])
   }
 })

@@ -28,7 +28,7 @@ let tp: Turnpike<any, any>
 beforeAll(async () => {
   redis = await startRedis()
   client = new Redis(redis.url)
-  tp = turnpike({ redis: redis.url, deadline: '5s', budget: '5s' })
+  tp = turnpike({ redis: redis.url, commandTimeout: '5s', requestBudget: '5s' })
   await tp.ready()
 })
 afterAll(async () => {

@@ -8,12 +8,12 @@ test.each(apps)('$name: an answer is not held back until it is stored', async ({
   await using redis = await startRedis()
   await using proxy = await startFaultProxy(redis.port)
   const app = start({
-    options: { redis: proxy.url, deadline: '2s', budget: '300ms' },
+    options: { redis: proxy.url, commandTimeout: '2s', requestBudget: '300ms' },
     mount: (tp) => [tp.idempotency({ scope: () => 'me', lease: '5s' })],
   })
   await using tp = app.tp
   const events: string[] = []
-  tp.on('idempotency', ({ what }) => events.push(what))
+  tp.on('idempotency', ({ type: what }) => events.push(what))
   await tp.ready()
   await app.post('/', { 'Idempotency-Key': 'warm' })
   events.length = 0

@@ -32,7 +32,7 @@ test.each([express5, koa3])(
     let isLost = false
     const routes = (tp: AnyKit) => ({
       '/': tp.pipeline(
-        tp.cache({ ttl: '1h', lockWait: PATIENCE, lockTtl: PATIENCE }),
+        tp.cache({ ttl: '1h', wait: PATIENCE, lease: PATIENCE }),
         (...native: any[]) => {
           if (isLost) lose()
           isLost = false
@@ -67,8 +67,7 @@ test('a value is loaded at once when Redis is back', async () => {
     isLost = false
     return 1
   }
-  const get = () =>
-    tp.data.getOrFetch('key', load, { ttl: '1h', lockWait: PATIENCE, lockTtl: PATIENCE })
+  const get = () => tp.data.getOrFetch('key', load, { ttl: '1h', wait: PATIENCE, lease: PATIENCE })
   proxy.set({ mode: 'stallDown' })
   expect(await get()).toBe(1)
   await givenUp()

@@ -11,7 +11,7 @@ it(
     const script = startScript(
       `
     import { turnpike } from 'turnpike/node'
-    const tp = turnpike({ redis: process.env.URL, floorKeys: 50_000 })
+    const tp = turnpike({ redis: process.env.URL, fallbackMaxKeys: 50_000 })
     const limiter = tp.limiter('flood', { limit: 2, window: '1m', denyCache: true })
     await limiter.consume('warm')
     console.log('warm')

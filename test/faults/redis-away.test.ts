@@ -168,7 +168,7 @@ async function inTime(
 
 async function serve(framework: Framework, options = {}): Promise<Served> {
   return await framework.serve({
-    options: { redis: server.url, deadline: DEADLINE, prefix: 'away', ...options },
+    options: { redis: server.url, commandTimeout: DEADLINE, prefix: 'away', ...options },
     routes,
   })
 }
@@ -273,7 +273,7 @@ describe.each([express5, koa3])(
   (framework) => {
     it('costs nobody an error, and nobody is charged twice', async () => {
       const app = await framework.serve({
-        options: { redis: server.url, deadline: 2000, budget: 2000, prefix: 'flush' },
+        options: { redis: server.url, commandTimeout: 2000, requestBudget: 2000, prefix: 'flush' },
         routes: (tp) => ({
           '/': tp.rateLimit({
             name: 'burst',
@@ -307,7 +307,7 @@ describe.each([express5, koa3])(
 describe('loginGuard', () => {
   it('refuses with 503 when its floor is full, rather than forget whom it counts', async () => {
     await server.kill()
-    const app = await serve(express5, { floorKeys: 10 })
+    const app = await serve(express5, { fallbackMaxKeys: 10 })
     const answers: Answer[] = []
     // Ten keys: one for the address, nine for pairs.
     for (let i = 0; i < 15; i++)

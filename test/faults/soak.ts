@@ -39,10 +39,10 @@ Redis.prototype.connect = function (...args) {
   clients.add(this)
   return connect.apply(this, args)
 }
-const tp = turnpike({ redis: process.env.URL, floorKeys: 5_000 })
+const tp = turnpike({ redis: process.env.URL, fallbackMaxKeys: 5_000 })
 tp.on('warning', () => {})
 const limiter = tp.limiter('soak', { limit: 1_000_000_000, window: '1m' })
-const places = tp.semaphore('soak', { limit: 20, ttl: '2s' })
+const places = tp.semaphore('soak', { limit: 20, lease: '2s' })
 
 const handlers = {
   '/session': [tp.session({ secret: 'only for tests' })],
@@ -81,7 +81,7 @@ const outcomes = {}
 const count = (what) => (outcomes[what] = (outcomes[what] ?? 0) + 1)
 const calls = [
   async (i) => 'limiter ' + (await limiter.consume('k' + (i % 20_000))).source,
-  async (i) => tp.lock('l' + (i % 1_000), { ttl: '2s' }, () => 'lock held'),
+  async (i) => tp.lock('l' + (i % 1_000), { lease: '2s' }, () => 'lock held'),
   async () => places.using(() => 'place held'),
   async (i) => (await tp.data.getOrFetch('d' + (i % 2_000), () => i, { ttl: '2s' }), 'data'),
 ]
@@ -228,7 +228,7 @@ const USUAL = [
   '/pay 503',
 ]
 /** All places taken, a lock that is not given back yet, a session that twenty requests change at once. */
-const RARE = ['TP_FULL', 'TP_LOCKED', 'TP_LOCK_LOST', '/session 409', '/pay 409']
+const RARE = ['TP_SEMAPHORE_FULL', 'TP_LOCKED', 'TP_LOCK_LOST', '/session 409', '/pay 409']
 
 /** Nothing grew, nothing was left behind, and no request failed in another way than it may. */
 export function expectSteady({ heap, listeners, ended, code, stderr, outcomes }: Soaked): void {

@@ -41,8 +41,14 @@ describe.each(frameworks)('body on $name', ({ start, kind, name }) => {
     ['alone', (probe) => [probe]],
     ['inside of compression', (probe) => ['compression', probe]],
     ['inside of compression, after another', (probe) => [witness().probe, 'compression', probe]],
-    ['beside a seal', (probe) => [feature(() => ({ seal: async () => {} })), 'compression', probe]],
-    ['after a mere head', (probe) => [feature(() => ({ head: () => ({}) })), 'compression', probe]],
+    [
+      'beside a seal',
+      (probe) => [feature(() => ({ beforeEnd: async () => {} })), 'compression', probe],
+    ],
+    [
+      'after a mere head',
+      (probe) => [feature(() => ({ headers: () => ({}) })), 'compression', probe],
+    ],
   ]
   describe.each(places)('%s', (_, place) => {
     it.each(handlers)('is what the handler sent: %s', async (_, handler, expected) => {
@@ -83,9 +89,9 @@ describe.each(frameworks)('body on $name', ({ start, kind, name }) => {
             set('Set-Cookie', ['outer=1'])
           },
         },
-        feature(() => ({ head: () => ({ 'X-Outer': '1', 'Set-Cookie': 'late=1' }) })),
-        feature(() => ({ ...plan, head: () => ({ 'X-Own': '1' }) })),
-        feature(() => ({ head: () => ({ 'X-Inner': '1', 'Set-Cookie': 'inner=1' }) })),
+        feature(() => ({ headers: () => ({ 'X-Outer': '1', 'Set-Cookie': 'late=1' }) })),
+        feature(() => ({ ...plan, headers: () => ({ 'X-Own': '1' }) })),
+        feature(() => ({ headers: () => ({ 'X-Inner': '1', 'Set-Cookie': 'inner=1' }) })),
       ],
       handler({ res, set, send }) {
         set('X-Changed', 'after')
@@ -113,7 +119,7 @@ describe.each(frameworks)('body on $name', ({ start, kind, name }) => {
 
   it('sees fields that others set with the head, further inside', async () => {
     if (kind === 'koa') return
-    for (const seal of [[], [feature(() => ({ seal: async () => {} }))]]) {
+    for (const seal of [[], [feature(() => ({ beforeEnd: async () => {} }))]]) {
       const { probe, seen } = witness()
       const app = await start({
         stack: [

@@ -9,7 +9,7 @@ import supertest from 'supertest'
 import { describe, expect, it } from 'vitest'
 import { featureOf } from '../../src/http/adapter.ts'
 import { connectAdapter } from '../../src/http/connect.ts'
-import type { End, Exchange } from '../../src/http/exchange.ts'
+import type { ResponseEnd, Exchange } from '../../src/http/exchange.ts'
 import { koaAdapter } from '../../src/http/koa.ts'
 import { ask, feature, frameworks, signal } from './harness.ts'
 
@@ -17,12 +17,12 @@ const options = { budgetMs: 100, warn: () => {} }
 
 describe.each(frameworks)('the flow on $name', ({ start, kind }) => {
   it('tells the end once, with the status', async () => {
-    const ends: End[] = []
+    const ends: ResponseEnd[] = []
     const over = signal()
     const app = await start({
       stack: [
-        feature(() => ({ end: () => over.resolve() })),
-        feature(async () => ({ end: (end) => ends.push(end) })),
+        feature(() => ({ onFinish: () => over.resolve() })),
+        feature(async () => ({ onFinish: (end) => ends.push(end) })),
       ],
       handler({ res, send }) {
         expect(res.listeners('close').filter(({ name }) => name === 'closed')).toHaveLength(1)
@@ -38,15 +38,15 @@ describe.each(frameworks)('the flow on $name', ({ start, kind }) => {
   it.each(['before the answer', 'in the middle', 'while the end is held back'])(
     'tells that the client went away %s',
     async (moment) => {
-      const end = signal<End>()
+      const end = signal<ResponseEnd>()
       const begun = signal()
       const sealed = signal()
       const app = await start({
         stack: [
-          feature(() => ({ end: end.resolve })),
+          feature(() => ({ onFinish: end.resolve })),
           feature(() =>
             moment === 'while the end is held back'
-              ? { seal: () => (begun.resolve(), sealed.promise) }
+              ? { beforeEnd: () => (begun.resolve(), sealed.promise) }
               : {},
           ),
         ],
@@ -75,12 +75,12 @@ describe.each(frameworks)('the flow on $name', ({ start, kind }) => {
     const told = signal()
     const app = await start({
       stack: [
-        feature(() => ({ end: () => gone.resolve() })),
+        feature(() => ({ onFinish: () => gone.resolve() })),
         feature(async () => {
           begun.resolve()
           await gone.promise
           return {
-            end(end) {
+            onFinish(end) {
               order.push(end.finished)
               told.resolve()
             },
@@ -100,7 +100,7 @@ describe.each(frameworks)('the flow on $name', ({ start, kind }) => {
 
   it('exposes names', async () => {
     const app = await start({
-      stack: [feature(() => ({ expose: { user: { name: 'Ada' } } }))],
+      stack: [feature(() => ({ state: { user: { name: 'Ada' } } }))],
       handler: ({ exposed, send }) => send(200, exposed.user.name),
     })
     expect((await ask(app)).text).toBe('Ada')
@@ -239,7 +239,7 @@ describe('node:http without anybody to handle errors', () => {
   const error = Object.assign(new Error('come back later'), { status: 503, expose: true })
   const plans: [string, () => any][] = [
     ['a feature', () => Promise.reject(error)],
-    ['a seal', () => ({ seal: () => Promise.reject(error) })],
+    ['a seal', () => ({ beforeEnd: () => Promise.reject(error) })],
     ['a member of a pipeline', () => Promise.reject(error)],
   ]
   it.each(plans)('answers the failure of %s itself', async (what, handle) => {
@@ -272,7 +272,7 @@ describe('node:http without anybody to handle errors', () => {
 it('works beside supertest as it is used', async () => {
   const { mount } = connectAdapter(options)
   const app = express()
-  app.use(mount(feature(async () => ({ head: () => ({ 'X-Ours': '1' }) }))))
+  app.use(mount(feature(async () => ({ headers: () => ({ 'X-Ours': '1' }) }))))
   app.get('/', (_req, res) => void res.json({ a: 1 }))
   await supertest(app).get('/').expect(200, { a: 1 }).expect('x-ours', '1')
 })

@@ -12,7 +12,7 @@ import compress from 'koa-compress'
 import type { Context } from 'koa'
 import { onTestFinished } from 'vitest'
 import { connectAdapter, type ConnectMiddleware } from '../../src/http/connect.ts'
-import type { Feature, Sent } from '../../src/http/exchange.ts'
+import type { Feature, SentResponse } from '../../src/http/exchange.ts'
 import { koaAdapter } from '../../src/http/koa.ts'
 
 const require = createRequire(import.meta.url)
@@ -276,12 +276,15 @@ export function feature(handle: AnyFeature['handle'], rest: Partial<AnyFeature> 
 /** A feature that remembers whole responses. */
 export function witness(limit = 1 << 20): {
   probe: AnyFeature
-  seen: Sent[]
+  seen: SentResponse[]
   over: Promise<boolean>
 } {
-  const seen: Sent[] = []
+  const seen: SentResponse[] = []
   const over = signal<boolean>()
-  const body = { limit, then: (sent: Sent) => void seen.push(sent) }
-  const probe = feature(async () => ({ body, end: ({ finished }) => over.resolve(finished) }))
+  const body = { limit, onComplete: (sent: SentResponse) => void seen.push(sent) }
+  const probe = feature(async () => ({
+    capture: body,
+    onFinish: ({ finished }) => over.resolve(finished),
+  }))
   return { probe, seen, over: over.promise }
 }

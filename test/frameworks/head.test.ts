@@ -1,10 +1,11 @@
 import { once } from 'node:events'
 import { request } from 'node:http'
 import { describe, expect, it } from 'vitest'
-import type { Headers } from '../../src/http/exchange.ts'
+import type { HeaderFields } from '../../src/http/exchange.ts'
 import { ask, feature, frameworks, lines, type AnyFeature, type Member } from './harness.ts'
 
-const head = (headers: Headers): AnyFeature => feature(async () => ({ head: () => headers }))
+const head = (headers: HeaderFields): AnyFeature =>
+  feature(async () => ({ headers: () => headers }))
 
 describe.each(frameworks)('head on $name', ({ start }) => {
   const places: [string, (probe: AnyFeature) => Member[]][] = [
@@ -92,7 +93,7 @@ describe.each(frameworks)('head on $name', ({ start }) => {
 
   it('goes with flushed headers, once', async () => {
     let calls = 0
-    const count = feature(() => ({ head: () => ({ 'X-Calls': String(++calls) }) }))
+    const count = feature(() => ({ headers: () => ({ 'X-Calls': String(++calls) }) }))
     const app = await start({
       stack: [count],
       handler: ({ raw }) =>

@@ -118,7 +118,7 @@ describe.each(frameworks)('a pipeline on $name', ({ start, kind }) => {
     })
     const app = await start({
       stack: [
-        feature(() => ({ end: () => gone.resolve() })),
+        feature(() => ({ onFinish: () => gone.resolve() })),
         [waiting, noted(log, 'behind', { discard: () => discarded.resolve() })],
       ],
       handler: () => expect.unreachable(),
@@ -163,9 +163,9 @@ describe.each(frameworks)('a pipeline on $name', ({ start, kind }) => {
     const app = await start({
       stack: [
         [
-          feature(() => ({ head: () => ({ 'X-One': '1' }) })),
+          feature(() => ({ headers: () => ({ 'X-One': '1' }) })),
           'compression',
-          feature(() => ({ head: () => ({ 'X-Two': '2' }), seal: async () => {} })),
+          feature(() => ({ headers: () => ({ 'X-Two': '2' }), beforeEnd: async () => {} })),
         ],
       ],
     })
@@ -217,7 +217,7 @@ describe.each([
   it('hands on an error that comes after the response, once', async () => {
     const { mount, pipeline } = connectAdapter(options)
     const told = signal<string>()
-    const seal = feature(() => ({ seal: () => Promise.reject(new Error('not saved')) }))
+    const seal = feature(() => ({ beforeEnd: () => Promise.reject(new Error('not saved')) }))
     const app = express().use(pipeline([mount(seal)]))
     app.get('/', (_req: any, res: any) => res.send('hello'))
     app.use((error: Error, _req: any, res: any, _next: any) => {

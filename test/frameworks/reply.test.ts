@@ -12,7 +12,7 @@ describe.each(frameworks)('reply on $name', ({ start, name }) => {
   const places: [string, (probe: AnyFeature) => Member[]][] = [
     ['alone', (probe) => [probe]],
     ['inside of compression', (probe) => ['compression', probe]],
-    ['after a seal', (probe) => [feature(() => ({ seal: async () => {} })), probe]],
+    ['after a seal', (probe) => [feature(() => ({ beforeEnd: async () => {} })), probe]],
   ]
   const bodies: [string, () => Reply['body'], string][] = [
     ['a text', () => 'slöw down', 'slöw down'],
@@ -74,7 +74,7 @@ describe.each(frameworks)('reply on $name', ({ start, name }) => {
   it("carries earlier features' fields", async () => {
     const app = await start({
       stack: [
-        feature(() => ({ head: () => ({ RateLimit: '"a";r=1', 'Set-Cookie': 'a=1' }) })),
+        feature(() => ({ headers: () => ({ RateLimit: '"a";r=1', 'Set-Cookie': 'a=1' }) })),
         { foreign: ({ set }) => set('Set-Cookie', 'foreign=1') },
         answer({ status: 429, headers: { RateLimit: '"b";r=0', 'Set-Cookie': 'b=1' } }),
       ],
@@ -90,8 +90,8 @@ describe.each(frameworks)('reply on $name', ({ start, name }) => {
     const app = await start({
       stack: [
         feature(() => ({
-          body: { limit: 10, then: ({ body }) => seen.push(String(body)) },
-          seal: async (status) => void seen.push(status),
+          capture: { limit: 10, onComplete: ({ body }) => seen.push(String(body)) },
+          beforeEnd: async (status) => void seen.push(status),
         })),
         answer({ status: 409, body: 'no' }),
       ],
@@ -143,7 +143,7 @@ describe.each(frameworks)('reply on $name', ({ start, name }) => {
     const end = signal()
     const app = await start({
       stack: [
-        feature(() => ({ end: () => gone.resolve() })),
+        feature(() => ({ onFinish: () => gone.resolve() })),
         feature(async () => {
           asked.resolve()
           await gone.promise

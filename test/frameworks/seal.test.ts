@@ -22,14 +22,14 @@ function slow(): { probe: AnyFeature; called: Promise<number>; done: Signal } {
     called.resolve(status)
     return done.promise
   }
-  return { probe: feature(async () => ({ seal })), called: called.promise, done }
+  return { probe: feature(async () => ({ beforeEnd: seal })), called: called.promise, done }
 }
 
 function broken(): AnyFeature {
   const seal = async (): Promise<never> => {
     throw Object.assign(new Error('not saved'), { status: 503 })
   }
-  return feature(async () => ({ head: () => ({ RateLimit: '"a";r=1' }), seal }))
+  return feature(async () => ({ headers: () => ({ RateLimit: '"a";r=1' }), beforeEnd: seal }))
 }
 
 const long = Array.from({ length: 5 }, () => Buffer.alloc(20_000, 'x'))
@@ -110,7 +110,10 @@ describe.each(frameworks)('seal on $name', ({ start, kind }) => {
         const [, handler, expected] = each
         const statuses: number[] = []
         const seal = (status: number): undefined => void statuses.push(status)
-        const probe = feature(async () => ({ head: () => ({ RateLimit: '"a";r=1' }), seal }))
+        const probe = feature(async () => ({
+          headers: () => ({ RateLimit: '"a";r=1' }),
+          beforeEnd: seal,
+        }))
         const answer = await ask(await start({ stack: place(probe), handler }), gzip)
         expect(answer).toMatchObject({ text: expected, complete: true })
         expect(answer.headers.ratelimit).toBe('"a";r=1')
@@ -123,7 +126,7 @@ describe.each(frameworks)('seal on $name', ({ start, kind }) => {
         throw Object.assign(new Error('not saved'), { status: 503 })
       }
       const app = await start({
-        stack: place(feature(async () => ({ seal }))),
+        stack: place(feature(async () => ({ beforeEnd: seal }))),
         handler: ({ send }) => send(200, 'the page itself'),
       })
       const answer = await ask(app)
@@ -187,7 +190,7 @@ describe.each(frameworks)('seal on $name', ({ start, kind }) => {
   })
 
   it('does not take an error without a reason for success', async () => {
-    const app = await start({ stack: [feature(() => ({ seal: () => Promise.reject() }))] })
+    const app = await start({ stack: [feature(() => ({ beforeEnd: () => Promise.reject() }))] })
     expect(await ask(app)).toMatchObject({ status: 500, complete: true })
   })
 
@@ -195,8 +198,8 @@ describe.each(frameworks)('seal on $name', ({ start, kind }) => {
     const order: string[] = []
     const probe = (name: string): AnyFeature =>
       feature(async () => ({
-        body: { limit: 100, then: () => order.push(`${name} captured`) },
-        async seal() {
+        capture: { limit: 100, onComplete: () => order.push(`${name} captured`) },
+        async beforeEnd() {
           order.push(`${name} begins`)
           await wait(1)
           order.push(`${name} done`)
@@ -220,7 +223,7 @@ describe.each(frameworks)('seal on $name', ({ start, kind }) => {
 
   it('is called once, with the status that is sent', async () => {
     const statuses: number[] = []
-    const probe = feature(() => ({ seal: async (status) => void statuses.push(status) }))
+    const probe = feature(() => ({ beforeEnd: async (status) => void statuses.push(status) }))
     const handler: Handler = () => Promise.reject(new Error('odd'))
     const onError = (error: Error, { send }: any) => send(402, error.message)
     await ask(await start({ stack: [probe], handler, onError }))

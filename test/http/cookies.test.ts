@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { cookieValues, plainValue, setCookie } from '../../src/http/cookies.ts'
+import { cookieValues, decodeCookieValue, serializeCookie } from '../../src/http/cookies.ts'
 
 describe('cookieValues', () => {
   test.each([
@@ -25,16 +25,16 @@ describe('cookieValues', () => {
 })
 
 test('plainValue takes the two forms that a value is sent in, and no third', () => {
-  expect(plainValue('s%3Aa.b%2Fc%2B')).toBe('s:a.b/c+')
-  expect(plainValue('s:a.b/c+')).toBe('s:a.b/c+')
+  expect(decodeCookieValue('s%3Aa.b%2Fc%2B')).toBe('s:a.b/c+')
+  expect(decodeCookieValue('s:a.b/c+')).toBe('s:a.b/c+')
   for (const odd of ['s%3aa', '%73%3Aa', '%', '%E0%A4%A', '%zz'])
-    expect(plainValue(odd)).toBeUndefined()
+    expect(decodeCookieValue(odd)).toBeUndefined()
 })
 
 test('setCookie writes what it is told, in the order of the cookie package', () => {
   const expires = new Date(Date.UTC(2027, 0, 1))
   expect(
-    setCookie('sid', 's:a/b', {
+    serializeCookie('sid', 's:a/b', {
       domain: 'example.com',
       path: '/',
       expires,
@@ -47,10 +47,10 @@ test('setCookie writes what it is told, in the order of the cookie package', () 
   ).toBe(
     'sid=s%3Aa%2Fb; Domain=example.com; Path=/; Expires=Fri, 01 Jan 2027 00:00:00 GMT; HttpOnly; Secure; Partitioned; Priority=Low; SameSite=Strict',
   )
-  expect(setCookie('sid', 'a', {})).toBe('sid=a')
+  expect(serializeCookie('sid', 'a', {})).toBe('sid=a')
 })
 
 test('an attribute cannot become another one', () => {
-  expect(() => setCookie('sid', 'a', { path: '/; Domain=evil.example' })).toThrow(TypeError)
-  expect(() => setCookie('sid', 'a', { domain: 'a\r\nSet-Cookie: b=c' })).toThrow(TypeError)
+  expect(() => serializeCookie('sid', 'a', { path: '/; Domain=evil.example' })).toThrow(TypeError)
+  expect(() => serializeCookie('sid', 'a', { domain: 'a\r\nSet-Cookie: b=c' })).toThrow(TypeError)
 })

@@ -1,5 +1,10 @@
 import { describe, expect, it } from 'vitest'
-import { combine, headOf, prefersText, since } from '../../src/http/fields.ts'
+import {
+  mergeField,
+  parseWriteHeadArguments,
+  prefersText,
+  addedFields,
+} from '../../src/http/headers.ts'
 
 describe('combine', () => {
   it.each([
@@ -13,7 +18,7 @@ describe('combine', () => {
     ['ratelimit', undefined, ['"a";r=1', '"b";r=1'], '"a";r=1, "b";r=1'],
     ['content-length', 5, '6', '6'],
   ] as const)('%s: %j and %j', (name, present, added, expected) => {
-    expect(combine(name, present, added)).toEqual(expected)
+    expect(mergeField(name, present, added)).toEqual(expected)
   })
 })
 
@@ -31,7 +36,7 @@ describe('since', () => {
       'keep-alive': 'timeout=5',
       'transfer-encoding': 'chunked',
     }
-    expect(since(before, after)).toEqual({ c: '2', d: ['3'], 'set-cookie': ['y=2'] })
+    expect(addedFields(before, after)).toEqual({ c: '2', d: ['3'], 'set-cookie': ['y=2'] })
   })
 })
 
@@ -61,7 +66,7 @@ describe('headOf', () => {
       [['A', ['1', '2']]],
     ],
   ])('%j', (args, reason, fields) => {
-    expect(headOf(args)).toEqual({ reason, fields })
+    expect(parseWriteHeadArguments(args)).toEqual({ reason, fields })
   })
 })
 

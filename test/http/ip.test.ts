@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import fc from 'fast-check'
-import { subjectOf } from '../../src/http/ip.ts'
+import { addressSubject } from '../../src/http/client-address.ts'
 
 describe('subjectOf', () => {
   it.each([
@@ -19,7 +19,7 @@ describe('subjectOf', () => {
     ['fe80::1%eth0', 'fe80::/56'],
     ['::1', '::/56'],
   ])('%s is %s', (address, expected) => {
-    expect(subjectOf(address)).toBe(expected)
+    expect(addressSubject(address)).toBe(expected)
   })
 
   it.each([
@@ -39,7 +39,7 @@ describe('subjectOf', () => {
     ' 192.0.2.1',
     'a:b',
   ])('%j is invalid', (address) => {
-    expect(subjectOf(address)).toBe('invalid')
+    expect(addressSubject(address)).toBe('invalid')
   })
 
   it.each([
@@ -49,17 +49,17 @@ describe('subjectOf', () => {
     [64, '2001:db8:0:1ff::1', '2001:db8:0:1ff::/64'],
     [128, '2001:db8::1', '2001:db8::1/128'],
   ])('takes a prefix of %i bits', (length, address, expected) => {
-    expect(subjectOf(address, length)).toBe(expected)
+    expect(addressSubject(address, length)).toBe(expected)
   })
 
   it('gives one subject to all of a network, however it is written', () => {
     fc.assert(
       fc.property(fc.ipV6(), fc.integer({ min: 1, max: 128 }), (address, length) => {
-        const subject = subjectOf(address, length)
+        const subject = addressSubject(address, length)
         if (!subject.includes('/')) return
-        expect(subjectOf(subject.split('/')[0], length)).toBe(subject)
+        expect(addressSubject(subject.split('/')[0], length)).toBe(subject)
       }),
     )
-    fc.assert(fc.property(fc.ipV4(), (address) => subjectOf(`::ffff:${address}`) === address))
+    fc.assert(fc.property(fc.ipV4(), (address) => addressSubject(`::ffff:${address}`) === address))
   })
 })

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { problem } from '../../src/http/problem.ts'
+import { problemReply } from '../../src/http/problem.ts'
 
 const asking = (accept?: string) => ({ header: () => accept })
 const limited = {
@@ -12,7 +12,7 @@ const limited = {
 
 describe('problem', () => {
   it('is JSON with its extensions', () => {
-    const { status, headers, body } = problem(limited, asking())
+    const { status, headers, body } = problemReply(limited, asking())
     expect(status).toBe(429)
     expect(headers).toEqual({
       'Content-Type': 'application/problem+json',
@@ -22,10 +22,10 @@ describe('problem', () => {
   })
 
   it('is text for those who prefer it', () => {
-    const { headers, body } = problem(limited, asking('text/plain'))
+    const { headers, body } = problemReply(limited, asking('text/plain'))
     expect(headers).toMatchObject({ 'Content-Type': 'text/plain; charset=utf-8' })
     expect(body).toBe('Too many requests\nCome back in 3 seconds.')
     const { title, status } = limited
-    expect(problem({ title, status }, asking('text/*')).body).toBe('Too many requests')
+    expect(problemReply({ title, status }, asking('text/*')).body).toBe('Too many requests')
   })
 })

@@ -3,7 +3,7 @@ import { Agent, createServer, request, type IncomingMessage } from 'node:http'
 import { connect, type AddressInfo } from 'node:net'
 import { PassThrough } from 'node:stream'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
-import { bodyOf, type Body } from '../../src/http/request-body.ts'
+import { peekBody, type PeekedBody } from '../../src/http/request-body.ts'
 
 type Read = (req: IncomingMessage) => Promise<Buffer>
 
@@ -45,11 +45,11 @@ const readers: Record<string, Read> = {
 const LIMIT = 1_000_000
 
 async function serve(read: Read | undefined, limit = LIMIT) {
-  const seen: Body[] = []
+  const seen: PeekedBody[] = []
   const server = createServer((req, res) => {
     void (async () => {
-      const body = await bodyOf(req, limit)
-      seen.push(body, await bodyOf(req, limit))
+      const body = await peekBody(req, limit)
+      seen.push(body, await peekBody(req, limit))
       const bytes = read ? await read(req) : Buffer.from('unread')
       if (!read && !req.complete) req.resume()
       res.end(bytes)
@@ -133,20 +133,23 @@ test('a client that goes away meanwhile ends the wait', async () => {
 
 test('what a parser has left is seen: bytes and text as such, the rest as it is', async () => {
   const read = { readableDidRead: true, headers: {} }
-  expect(await bodyOf({ ...read, body: { a: 1 } }, 10)).toEqual({ kind: 'parsed', value: { a: 1 } })
-  expect(await bodyOf({ ...read, body: 'text' }, 10)).toEqual({
+  expect(await peekBody({ ...read, body: { a: 1 } }, 10)).toEqual({
+    kind: 'parsed',
+    value: { a: 1 },
+  })
+  expect(await peekBody({ ...read, body: 'text' }, 10)).toEqual({
     kind: 'raw',
     bytes: Buffer.from('text'),
     isWhole: true,
   })
-  expect(await bodyOf({ ...read, body: { a: 1 }, rawBody: small }, 10)).toEqual({
+  expect(await peekBody({ ...read, body: { a: 1 }, rawBody: small }, 10)).toEqual({
     kind: 'raw',
     bytes: small,
     isWhole: true,
   })
-  expect(await bodyOf({ req: { ...read }, request: { body: [1] } }, 10)).toEqual({
+  expect(await peekBody({ req: { ...read }, request: { body: [1] } }, 10)).toEqual({
     kind: 'parsed',
     value: [1],
   })
-  expect(await bodyOf({ ...read }, 10)).toEqual({ kind: 'unseen' })
+  expect(await peekBody({ ...read }, 10)).toEqual({ kind: 'unseen' })
 })

@@ -90,7 +90,7 @@ function old(body?: (run: number) => unknown): Shop {
 }
 
 function fresh(body?: (run: number) => unknown): Shop {
-  const tp = turnpike({ redis: redis.url, deadline: '2s', budget: '2s' })
+  const tp = turnpike({ redis: redis.url, commandTimeout: '2s', requestBudget: '2s' })
   return shop(tp.idempotency(), () => false, body)
 }
 
@@ -183,7 +183,7 @@ describe('different on purpose', () => {
     const make = (made: Shop): Shop => made
     let runs = 0
     const app = express()
-    const tp = turnpike({ redis: redis.url, deadline: '2s', budget: '2s' })
+    const tp = turnpike({ redis: redis.url, commandTimeout: '2s', requestBudget: '2s' })
     app.post(
       '/old',
       theirs({ dataAdapter: adapter() }),

@@ -47,7 +47,7 @@ function old(settings: object = {}): Old {
 }
 
 function fresh(): Turnpike<any, any> {
-  const tp = turnpike({ redis: redis.url, deadline: '2s' })
+  const tp = turnpike({ redis: redis.url, commandTimeout: '2s' })
   onTestFinished(() => tp.close())
   return tp
 }
@@ -75,8 +75,8 @@ const lockers = (): Locker[] => {
     },
     {
       name: 'turnpike',
-      acquire: (names) => tp.lock.acquire(names, { ttl: '5s' }),
-      using: (names, ttl, work) => tp.lock(names, { ttl }, work),
+      acquire: (names) => tp.lock.acquire(names, { lease: '5s' }),
+      using: (names, ttl, work) => tp.lock(names, { lease: ttl }, work),
     },
   ]
 }
@@ -137,7 +137,7 @@ describe('different on purpose', () => {
       return (await next) - released
     }
     const before = await waited(() => redlock.acquire(['a'], 5000))
-    const after = await waited(() => tp.lock.acquire('b', { ttl: '5s', wait: '20s' }))
+    const after = await waited(() => tp.lock.acquire('b', { lease: '5s', wait: '20s' }))
     expect(before).toBeGreaterThan(200)
     expect(after).toBeLessThan(200)
   })
@@ -172,7 +172,7 @@ describe('different on purpose', () => {
         .using(['a'], 300, lose)
         .catch(() => 'an error of the release'),
     ).not.toBe(undefined)
-    await expect(fresh().lock('b', { ttl: '300ms' }, lose)).rejects.toMatchObject({
+    await expect(fresh().lock('b', { lease: '300ms' }, lose)).rejects.toMatchObject({
       code: 'TP_LOCK_LOST',
     })
   })

@@ -31,7 +31,7 @@ interface Opened {
 
 async function open(framework: 'Express 5' | 'Koa 3', prefix: string): Promise<Opened> {
   const site = await openSite(framework)
-  const tp = site.kit({ redis: redis.url, prefix, deadline: '2s', budget: '5s' })
+  const tp = site.kit({ redis: redis.url, prefix, commandTimeout: '2s', requestBudget: '5s' })
   const errors: Opened['errors'] = []
   tp.on('warning', () => {})
   tp.on('error', ({ error }) => errors.push(error as Error))
@@ -53,7 +53,7 @@ async function open(framework: 'Express 5' | 'Koa 3', prefix: string): Promise<O
   })
   site.serve(
     '/cache',
-    [tp.cache({ ttl: '1h', lockWait: '20ms', tags: ['t'], key: () => 'k', vary: ['x-v'] })],
+    [tp.cache({ ttl: '1h', wait: '20ms', tags: ['t'], key: () => 'k', vary: ['x-v'] })],
     ok,
   )
   site.serve('/invalidate', [tp.invalidate({ tags: ['t'] })], ok)
@@ -61,7 +61,7 @@ async function open(framework: 'Express 5' | 'Koa 3', prefix: string): Promise<O
   site.serve('/lock', [tp.exclusive({ key: 'it' })], ok)
   site.serve('/place', [tp.concurrency({ limit: 100 })], ok)
   site.serve('/data', [], async () => {
-    await tp.data.getOrFetch('d', () => ({ a: 1 }), { ttl: '1h', tags: ['t'], lockWait: '20ms' })
+    await tp.data.getOrFetch('d', () => ({ a: 1 }), { ttl: '1h', tags: ['t'], wait: '20ms' })
     return [200, 'ok']
   })
   let cookie = ''

@@ -29,11 +29,11 @@ async function open(framework: 'Express 5' | 'Koa 3', url: string): Promise<Site
   const tp = site.kit({
     redis: url,
     prefix: 'inj',
-    deadline: '2s',
-    budget: '5s',
+    commandTimeout: '2s',
+    requestBudget: '5s',
     tenant: ({ headers }) => headers['x-input'] ?? 'nobody',
   })
-  const plain = site.kit({ redis: url, prefix: 'inj', deadline: '2s' })
+  const plain = site.kit({ redis: url, prefix: 'inj', commandTimeout: '2s' })
   tp.on('warning', () => {})
   await Promise.all([tp.ready(), plain.ready()])
   const input = ({ headers }: any): string => headers['x-input'] ?? 'nobody'
@@ -130,7 +130,12 @@ describe.each(['Express 5', 'Koa 3'] as const)('%s', (framework) => {
     const redis = await startTestRedis()
     try {
       await using site = await openSite(framework)
-      const tp = site.kit({ redis: redis.url, prefix: 'pol', deadline: '2s', budget: '5s' })
+      const tp = site.kit({
+        redis: redis.url,
+        prefix: 'pol',
+        commandTimeout: '2s',
+        requestBudget: '5s',
+      })
       tp.on('warning', () => {})
       await tp.ready()
       const poison = '{"__proto__":{"polluted":1},"constructor":{"prototype":{"polluted":1}},"a":1}'

@@ -2,7 +2,7 @@
 import { Redis as Redis5 } from 'ioredis5'
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, it } from 'vitest'
-import { Emitter } from '../../src/events.ts'
+import { EventBus } from '../../src/events.ts'
 import type { RedisStoreOptions } from '../../src/store/redis-store-options.ts'
 import { RedisStore } from '../../src/store/redis-store.ts'
 import { startRedis, storeContract, testStore, type RedisServer } from '../../src/testing.ts'
@@ -37,9 +37,9 @@ function onRedis(name: string, open: () => Pick<RedisStoreOptions, 'source' | 'r
         store = new RedisStore({
           ...open(),
           name,
-          deadline: 5000,
+          commandTimeout: 5000,
           maxInFlight: 5000,
-          events: new Emitter(''),
+          events: new EventBus(''),
         })
         stores.push(store)
       }

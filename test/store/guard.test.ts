@@ -3,7 +3,7 @@ import { inspect } from 'node:util'
 import { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { isUnavailable, type StoreUnavailable } from '../../src/errors.ts'
-import { Budget } from '../../src/store/budget.ts'
+import { RequestBudget } from '../../src/store/request-budget.ts'
 import { operation, type Operation } from '../../src/store/store.ts'
 import { startRedis, type RedisServer } from '../../src/testing.ts'
 import { startFaultProxy, type FaultProxy } from '../support/fault-proxy.ts'
@@ -47,11 +47,11 @@ const punctual: Operation<number> = operation({
   name: 'punctual',
   lua,
   memory: never,
-  punctual: true,
+  refuseLate: true,
 })
 
 const KEY = 'guard:{key}'
-const hit = ({ store }: OpenedStore, budget?: Budget): Promise<number> =>
+const hit = ({ store }: OpenedStore, budget?: RequestBudget): Promise<number> =>
   store.run(count, [KEY], [], budget)
 
 /** A store that has been used: its script is known, its connection up, its clock learnt. */
@@ -82,12 +82,12 @@ const open = (store: OpenedStore): Promise<unknown> =>
 
 describe('the deadline', () => {
   it('ends a call to a frozen server in time, and says that it may have been carried out', async () => {
-    const store = await opened({ source: server.url, deadline: 100 })
+    const store = await opened({ source: server.url, commandTimeout: 100 })
     server.freeze()
     const { error, ms, wall } = await timed(hit(store))
     expect(error).toMatchObject({
       code: 'TP_UNAVAILABLE',
-      reason: 'deadline',
+      reason: 'timeout',
       uncertain: true,
       status: 503,
     })
@@ -98,7 +98,7 @@ describe('the deadline', () => {
   it('ends the first call of all in time, while the client is still being loaded', async () => {
     await using away = await startRedis()
     away.freeze()
-    const store = openStore({ source: away.url, deadline: 100 })
+    const store = openStore({ source: away.url, commandTimeout: 100 })
     const { error, ms } = await timed(hit(store))
     expect(isUnavailable(error)).toBe(true)
     expect(ms).toBeLessThan(100 + GRACE)
@@ -107,11 +107,11 @@ describe('the deadline', () => {
 
   it('counts the second attempt after NOSCRIPT too', async () => {
     const proxy = await proxied()
-    const store = await opened({ source: proxy.url, deadline: 150 })
+    const store = await opened({ source: proxy.url, commandTimeout: 150 })
     await server.send('SCRIPT', 'FLUSH')
     proxy.set({ latency: 50 })
     const { error, ms } = await timed(hit(store))
-    expect(error).toMatchObject({ reason: 'deadline' })
+    expect(error).toMatchObject({ reason: 'timeout' })
     expect(ms).toBeLessThan(150 + GRACE)
   })
 
@@ -120,7 +120,7 @@ describe('the deadline', () => {
     const store = await opened({ source: proxy.url })
     proxy.set({ bandwidth: 200 })
     const { error, ms } = await timed(hit(store))
-    expect(error).toMatchObject({ reason: 'deadline' })
+    expect(error).toMatchObject({ reason: 'timeout' })
     expect(ms).toBeLessThan(100 + GRACE)
   })
 
@@ -144,14 +144,14 @@ describe('the deadline', () => {
 describe("a request's budget", () => {
   it('shortens later calls, and refuses without asking when it is used up', async () => {
     const store = await opened({ source: server.url })
-    const budget = new Budget(150)
+    const budget = new RequestBudget(150)
     server.freeze()
     const first = await timed(hit(store, budget))
     const second = await timed(hit(store, budget))
     const third = await timed(hit(store, budget))
     expect([first, second, third].map(({ error }) => (error as StoreUnavailable).reason)).toEqual([
-      'deadline',
-      'deadline',
+      'timeout',
+      'timeout',
       'budget',
     ])
     expect(first.ms + second.ms).toBeLessThan(150 + 2 * GRACE)
@@ -160,7 +160,7 @@ describe("a request's budget", () => {
 
   it('counts calls that wait side by side once', async () => {
     const store = await opened({ source: server.url })
-    const budget = new Budget(150)
+    const budget = new RequestBudget(150)
     server.freeze()
     await Promise.allSettled([hit(store, budget), hit(store, budget), hit(store, budget)])
     const left = budget.left(performance.now())
@@ -171,7 +171,7 @@ describe("a request's budget", () => {
 
   it('does not count what is spent elsewhere', async () => {
     const store = await opened({ source: server.url })
-    const budget = new Budget(150)
+    const budget = new RequestBudget(150)
     for (let i = 0; i < 3; i++) {
       await hit(store, budget)
       await new Promise((resolve) => setTimeout(resolve, 100))
@@ -182,7 +182,7 @@ describe("a request's budget", () => {
 
 describe('the cap on calls in flight', () => {
   it('refuses what is beyond it at once, and only that', async () => {
-    const store = await opened({ source: server.url, maxInFlight: 3, deadline: 3000 })
+    const store = await opened({ source: server.url, maxInFlight: 3, commandTimeout: 3000 })
     server.freeze()
     const calls = Array.from({ length: 5 }, () => timed(hit(store)))
     const refused = await Promise.all(calls.slice(3))
@@ -223,7 +223,7 @@ describe('the breaker', () => {
   })
 
   it('opens after five failures in a row, however many calls went well before', async () => {
-    const store = await opened({ source: server.url, deadline: 1000 })
+    const store = await opened({ source: server.url, commandTimeout: 1000 })
     const away = (): Promise<StoreUnavailable> =>
       failure(store.store.run(refuse, [KEY], ['OOM command not allowed']))
     await away()
@@ -346,7 +346,7 @@ describe('a blocked event loop', () => {
   })
 
   it('is not taken for a hung connection either, where every other call waits', async () => {
-    const store = await opened({ source: server.url, deadline: 100 })
+    const store = await opened({ source: server.url, commandTimeout: 100 })
     for (let i = 0; i < 3; i++) {
       const call = hit(store)
       await new Promise((resolve) => setImmediate(resolve))
@@ -461,7 +461,7 @@ describe('an error', () => {
     errors.push(await cut)
     for (let i = 0; i < 5; i++) errors.push(await failure(call()))
     const reasons = new Set(errors.map(({ reason }) => reason))
-    expect(reasons).toContain('deadline')
+    expect(reasons).toContain('timeout')
     expect(reasons).toContain('error')
     expect(reasons).toContain('breaker-open')
     for (const error of errors) expect(told(error)).not.toContain(SECRET)
@@ -515,12 +515,12 @@ describe('a connection that hangs', () => {
 
   it('lets a punctual operation that was given up never run late', async () => {
     const proxy = await proxied()
-    const store = await opened({ source: proxy.url, deadline: 300 })
+    const store = await opened({ source: proxy.url, commandTimeout: 300 })
     await store.store.run(punctual, [KEY], [])
     const before = await hit(store)
     proxy.set({ latency: 400 })
     expect(await failure(store.store.run(punctual, [KEY], []))).toMatchObject({
-      reason: 'deadline',
+      reason: 'timeout',
     })
     await until('the command has reached the server', async () =>
       (await server.send('INFO', 'errorstats')).includes('TPLATE'),
@@ -534,7 +534,7 @@ describe('a connection that hangs', () => {
 
   it('leaves a busy connection alone whose answers are only slow', async () => {
     const proxy = await proxied()
-    const store = await opened({ source: proxy.url, deadline: 1000 })
+    const store = await opened({ source: proxy.url, commandTimeout: 1000 })
     proxy.set({ latency: 100 })
     const end = performance.now() + 1000
     while (performance.now() < end) await Promise.all([hit(store), hit(store)])
@@ -590,7 +590,7 @@ describe('one decision', () => {
 describe('the status', () => {
   it('tells latencies and the last good answer, without asking Redis', async () => {
     const proxy = await proxied()
-    const store = openStore({ source: proxy.url, deadline: 1000 })
+    const store = openStore({ source: proxy.url, commandTimeout: 1000 })
     expect(store.store.status()).toMatchObject({
       status: 'down',
       latencyMs: undefined,

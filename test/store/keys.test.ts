@@ -2,7 +2,7 @@
 import clusterSlot from 'cluster-key-slot'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { keySpace, part, type Subject } from '../../src/store/keys.ts'
+import { createKeySpace, keyPart, type Subject } from '../../src/store/keys.ts'
 
 const RUNS = { numRuns: 20_000 }
 
@@ -89,7 +89,7 @@ const tenant = fc.option(text, { nil: undefined })
 const identity = (subject: Subject, tenant?: string): string =>
   JSON.stringify([typeof subject === 'string' ? [subject] : subject, tenant ?? null])
 
-const keys = keySpace('shop')
+const keys = createKeySpace('shop')
 const keyOf = (subject: Subject, tenant?: string): string =>
   keys.key('limit', keys.tag(subject, tenant), 'x')
 
@@ -123,9 +123,9 @@ describe('keys', () => {
         const tag = keys.tag(subject, tenant)
         const slots = [
           keys.key('limit', tag),
-          keys.key('limit', tag, part(sub)),
+          keys.key('limit', tag, keyPart(sub)),
           keys.key('limits', tag),
-          keys.key('limit', tag, `${part(sub)}:${part(`${sub}2`)}`),
+          keys.key('limit', tag, `${keyPart(sub)}:${keyPart(`${sub}2`)}`),
         ].map((key) => clusterSlot(key))
         expect(new Set(slots)).toEqual(new Set([clusterSlot(tag)]))
       }),
@@ -136,7 +136,7 @@ describe('keys', () => {
   it('consist of printable ASCII, without a space, and have one hash tag', () => {
     fc.assert(
       fc.property(subject, tenant, text, (subject, tenant, sub) => {
-        const key = keys.key('limit', keys.tag(subject, tenant), part(sub))
+        const key = keys.key('limit', keys.tag(subject, tenant), keyPart(sub))
         expect(key).toMatch(/^shop:limit:\{[!-z|~]+\}:[!-z|~]+$/)
         expect(key.match(/[{}]/g)).toEqual(['{', '}'])
       }),
@@ -154,7 +154,7 @@ describe('keys', () => {
         fc.option(long, { nil: undefined }),
         fc.option(long, { nil: undefined }),
         (subject, tenant, version) => {
-          const longest = keySpace('p'.repeat(32), version)
+          const longest = createKeySpace('p'.repeat(32), version)
           expect(
             Buffer.byteLength(longest.key('limits', longest.tag(subject, tenant), sub)),
           ).toBeLessThanOrEqual(200)
@@ -202,7 +202,7 @@ describe('keys', () => {
     const prefix = fc.constantFrom('a', 'b', 'ab', 'a:b', 'a-1', 'a.1', 'a_1', 'tp')
     fc.assert(
       fc.property(prefix, version, prefix, version, subject, text, (p, v, q, w, subject, name) => {
-        const [one, two] = [keySpace(p, v), keySpace(q, w)]
+        const [one, two] = [createKeySpace(p, v), createKeySpace(q, w)]
         const same = p === q && String(v) === String(w) && (v === undefined) === (w === undefined)
         expect(one.key('limit', one.tag(subject)) === two.key('limit', two.tag(subject))).toBe(same)
         expect(one.channel('limit', name) === two.channel('limit', name)).toBe(same)
@@ -219,7 +219,7 @@ describe('keys', () => {
           keys.key('limit', tag),
           keys.key('limits', tag),
           keys.key('login', tag),
-          keys.key('limit', tag, part(name)),
+          keys.key('limit', tag, keyPart(name)),
         ]
         expect(
           new Set([...all, keys.channel('limit', name), keys.channel('login', name)]).size,

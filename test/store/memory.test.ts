@@ -1,6 +1,6 @@
 /** The in-process engine's bounds: what it forgets, what it refuses, and what that costs. */
 import { describe, expect, it } from 'vitest'
-import { handClock } from '../../src/clock.ts'
+import { manualClock } from '../../src/clock.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
 
 const HOUR = 3_600_000
@@ -47,20 +47,20 @@ describe('a full in-process engine', () => {
   })
 
   it('makes room when what it holds has expired', async () => {
-    const clock = handClock()
+    const clock = manualClock()
     const store = new MemoryStore({ maxKeys: 100, whenFull: 'refuse', clock })
     for (let i = 0; i < 100; i++) store.set(`old-${i}`, i, 1000)
-    await clock.turn(1001)
+    await clock.advance(1001)
     // Each write looks at a few entries: room comes with the first of them.
     for (let i = 0; i < 100; i++) store.set(`new-${i}`, i, 1000)
     expect(store.get('new-99')).toBe(99)
   })
 
   it('shrinks without a timer: writes sweep what has expired', async () => {
-    const clock = handClock()
+    const clock = manualClock()
     const store = new MemoryStore({ clock })
     for (let i = 0; i < 1000; i++) store.set(`old-${i}`, i, 1000)
-    await clock.turn(1001)
+    await clock.advance(1001)
     for (let i = 0; i < 1000; i++) store.set(`new-${i}`, i, 1000)
     expect(store.size).toBeLessThan(1100)
   })

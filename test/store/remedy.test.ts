@@ -1,6 +1,6 @@
 /** What servers of other versions say, which the tests' own server may not be. */
 import { expect, test } from 'vitest'
-import { explained } from '../../src/store/remedy.ts'
+import { explained } from '../../src/store/diagnose.ts'
 
 const reply = (message: string): Error => Object.assign(new Error(message), { name: 'ReplyError' })
 const where = 'script: 104ae65debf45156ded1e8e613705534c8e62c17, on @user_script:1.'

@@ -2,7 +2,7 @@
 import keySlot from 'cluster-key-slot'
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
-import { keySpace } from '../../src/store/keys.ts'
+import { createKeySpace } from '../../src/store/keys.ts'
 import { slotOf } from '../../src/store/slot.ts'
 
 it("knows the slot of the Cluster specification's example", () => {
@@ -23,7 +23,7 @@ it.each([
 ])('takes the hash tag of %j', (key) => expect(slotOf(key)).toBe(keySlot(key)))
 
 it('agrees with ioredis on any key of ours', () => {
-  const { tag, key } = keySpace('tp')
+  const { tag, key } = createKeySpace('tp')
   const subjects = fc.string({ unit: 'binary' })
   fc.assert(
     fc.property(subjects, (subject) => {

@@ -3,7 +3,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { Redis } from 'ioredis'
 import type { turnpike } from '../../src/node.ts'
-import { keySpace } from '../../src/store/keys.ts'
+import { createKeySpace } from '../../src/store/keys.ts'
 import { until } from './until.ts'
 
 /** Responses and data: kept, counted, hit in this process, invalidated in every way, their record pruned. */
@@ -59,7 +59,7 @@ export async function useCaching(
   must('deleted', (await data.delete('a')) && (await data.keys('*')).includes('b'))
 
   // A field older than any entry, as years of use leave them behind; and so many new ones that it is looked for.
-  const keys = keySpace(prefix)
+  const keys = createKeySpace(prefix)
   const record = keys.key('inv', keys.tag('record'))
   const client = new Redis(redis, {
     maxRetriesPerRequest: 0,

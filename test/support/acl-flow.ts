@@ -29,7 +29,13 @@ const using =
   ): Flow =>
   async (redis, prefix) => {
     const warnings: string[] = []
-    await using tp = turnpike({ redis, prefix, deadline: 2000, budget: 4000, ...options })
+    await using tp = turnpike({
+      redis,
+      prefix,
+      commandTimeout: 2000,
+      requestBudget: 4000,
+      ...options,
+    })
     tp.on('warning', ({ message }) => warnings.push(message))
     tp.on('error', ({ error }) => warnings.push(String(error)))
     await tp.ready('3s')
@@ -67,7 +73,7 @@ async function useLimits(
   redis: string,
   prefix: string,
 ): Promise<void> {
-  await using other = turnpike({ redis, prefix, deadline: 2000 })
+  await using other = turnpike({ redis, prefix, commandTimeout: 2000 })
   await other.ready('3s')
   const mine = tp.forTenant('acme')
   for (const algorithm of ['sliding-window', 'gcra', 'fixed-window'] as const) {
@@ -90,10 +96,10 @@ async function useLimits(
     must('consume again', (await limiter.consume('me')).remaining === 0)
   }
 
-  await mine.limits.set('vip', { 'all-own': 5 })
-  must('limits', (await mine.limits.get('vip'))['all-own'] === 5)
+  await mine.overrides.set('vip', { 'all-own': 5 })
+  must('limits', (await mine.overrides.get('vip'))['all-own'] === 5)
   await mine.limiter('all-own', { limit: 1, window: '1m' }).consume('vip')
-  must('limits deleted', await mine.limits.delete('vip'))
+  must('limits deleted', await mine.overrides.delete('vip'))
 
   const denying = other.limiter('deny', { limit: 1, window: '1m', denyCache: true })
   const resetting = other.limiter('deny', { limit: 1, window: '1m' })

@@ -69,7 +69,7 @@ function running(tp: AnyKit, listener: any, errors: any[]): App {
 
 /** A busy machine is slow: where a test turns the clock of a store by hand, no time is short. */
 const patient = (options: TurnpikeOptions<any>): TurnpikeOptions<any> =>
-  options.store ? { budget: '10s', ...options } : options
+  options.store ? { requestBudget: '10s', ...options } : options
 
 function onExpress(name: string, framework: typeof express): AppKind {
   return {

@@ -2,21 +2,30 @@
 import { isDeepStrictEqual } from 'node:util'
 import fc from 'fast-check'
 import { expect } from 'vitest'
-import { handClock } from '../../src/clock.ts'
+import { manualClock } from '../../src/clock.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
-import { operation, type Arg, type Operation, type Reply } from '../../src/store/store.ts'
+import {
+  operation,
+  type OperationArgument,
+  type Operation,
+  type OperationReply,
+} from '../../src/store/store.ts'
 import { startTestRedis } from './redis.ts'
 
 export interface Call {
   operation: Operation
   keys: string[]
-  args: Arg[]
+  args: OperationArgument[]
   /** The clock, in ms since the epoch. */
   now: number
 }
 
 /** Turns the steps of a sequence into calls under keys of its own; `reply` asks the twin what the last call came to. */
-export type Play<Step> = (steps: readonly Step[], id: string, run: (call: Call) => Reply) => void
+export type Play<Step> = (
+  steps: readonly Step[],
+  id: string,
+  run: (call: Call) => OperationReply,
+) => void
 
 export interface DifferentialOptions<Step> {
   name: string
@@ -39,7 +48,7 @@ function enduring(original: Operation): Operation {
   return operation({ name, memory, buffers, lua: lua.replace(TTL, 'whole(ms + 1e9))') })
 }
 
-const plain = (reply: Reply): unknown =>
+const plain = (reply: OperationReply): unknown =>
   Buffer.isBuffer(reply)
     ? reply.toString('latin1')
     : Array.isArray(reply)
@@ -70,11 +79,11 @@ export async function differential<Step>(
     for (let first = 0; first < sequences.length; first += BATCH) {
       const batch = sequences.slice(first, first + BATCH).map((steps, i) => {
         const id = `d${first + i}`
-        const store = new MemoryStore({ clock: handClock(START) })
+        const store = new MemoryStore({ clock: manualClock(START) })
         const said: string[] = []
         store.subscribe(channel(id), (message) => said.push(message))
         const calls: Call[] = []
-        const replies: Reply[] = []
+        const replies: OperationReply[] = []
         play(steps, id, (call) => {
           const reply = call.operation.memory(store, call.keys, call.args, call.now)
           calls.push(call)
@@ -94,7 +103,7 @@ export async function differential<Step>(
           `=${now}`,
         )
       }
-      const results = (await pipeline.exec()) as [Error | null, Reply][]
+      const results = (await pipeline.exec()) as [Error | null, OperationReply][]
       await ear.ping()
       let next = 0
       for (const { id, calls, replies, said } of batch) {

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { afterAll, beforeAll } from 'vitest'
-import { handClock } from '../../src/clock.ts'
-import { duration, type Duration } from '../../src/duration.ts'
-import { Emitter } from '../../src/events.ts'
+import { manualClock } from '../../src/clock.ts'
+import { durationOption, type Duration } from '../../src/duration.ts'
+import { EventBus } from '../../src/events.ts'
 import { RedisStore } from '../../src/store/redis-store.ts'
 import type { Store } from '../../src/store/store.ts'
 import { startRedis, testStore, type RedisServer } from '../../src/testing.ts'
@@ -47,7 +47,7 @@ export function bothEngines(): EngineUnderTest[] {
           store,
           prefix: 'tp',
           advance: (time) => store.advance(time),
-          back: (time) => store.turn(-duration(time, 'back()', 'time')),
+          back: (time) => store.turn(-durationOption(time, 'back()', 'time')),
         }
       },
       server: () => undefined,
@@ -55,22 +55,22 @@ export function bothEngines(): EngineUnderTest[] {
     {
       name: 'Redis',
       open() {
-        const clock = handClock()
+        const clock = manualClock()
         const store = new RedisStore({
           source: server!.url,
           name: 'test',
           // A loaded test machine is slow: what is tested here is not the deadline.
-          deadline: 5000,
+          commandTimeout: 5000,
           maxInFlight: 5000,
-          events: new Emitter(''),
+          events: new EventBus(''),
           clock,
         })
         opened.push(store)
         return {
           store,
           prefix: `t${randomBytes(4).toString('hex')}`,
-          advance: (time) => clock.turn(duration(time, 'advance()', 'time')),
-          back: (time) => clock.turn(-duration(time, 'back()', 'time')),
+          advance: (time) => clock.advance(durationOption(time, 'advance()', 'time')),
+          back: (time) => clock.advance(-durationOption(time, 'back()', 'time')),
         }
       },
       server: () => server,

@@ -1,12 +1,12 @@
 import { onTestFinished } from 'vitest'
-import { Emitter, type EventName, type Events } from '../../src/events.ts'
+import { EventBus, type EventName, type EventMap } from '../../src/events.ts'
 import type { RedisStoreOptions } from '../../src/store/redis-store-options.ts'
 import { RedisStore } from '../../src/store/redis-store.ts'
 
 export interface OpenedStore {
   store: RedisStore
   /** Every event of that name so far. */
-  events: { [Name in EventName]: Events[Name][] }
+  events: { [Name in EventName]: EventMap[Name][] }
 }
 
 const NAMES = ['decision', 'unavailable', 'breaker', 'replaced', 'error', 'warning'] as const
@@ -15,14 +15,14 @@ const NAMES = ['decision', 'unavailable', 'breaker', 'replaced', 'error', 'warni
 export function openStore(
   options: Partial<RedisStoreOptions> & Pick<RedisStoreOptions, 'source'>,
 ): OpenedStore {
-  const emitter = new Emitter('')
+  const emitter = new EventBus('')
   const events = Object.fromEntries(
     NAMES.map((name) => [name, []]),
   ) as unknown as OpenedStore['events']
   for (const name of NAMES) emitter.on(name, (event) => (events[name] as unknown[]).push(event))
   const store = new RedisStore({
     name: 'redis',
-    deadline: 100,
+    commandTimeout: 100,
     maxInFlight: 5000,
     events: emitter,
     ...options,

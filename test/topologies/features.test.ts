@@ -8,7 +8,7 @@ import request from 'supertest'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { turnpike, type Turnpike } from '../../src/express.ts'
 import { startRedis, storeContract, type RedisServer } from '../../src/testing.ts'
-import { Emitter } from '../../src/events.ts'
+import { EventBus } from '../../src/events.ts'
 import type { RedisSource } from '../../src/store/redis.ts'
 import { RedisStore } from '../../src/store/redis-store.ts'
 import { startCluster, type TestCluster } from '../support/cluster.ts'
@@ -80,7 +80,7 @@ const sources: { name: string; nodes: number; source(): RedisSource; reuse?: boo
 
 describe.each(sources)('$name', ({ name, nodes, source, reuse = false }) => {
   /** A loaded machine is slow: what is tested here is not the deadline. */
-  const options = { deadline: 5000, budget: 10_000, reuse } as const
+  const options = { commandTimeout: 5000, requestBudget: 10_000, reuse } as const
   let given: RedisSource
   let prefix = ''
   let kits = 0
@@ -101,9 +101,9 @@ describe.each(sources)('$name', ({ name, nodes, source, reuse = false }) => {
         source: given,
         reuse,
         name,
-        deadline: 5000,
+        commandTimeout: 5000,
         maxInFlight: 5000,
-        events: new Emitter(''),
+        events: new EventBus(''),
       })
       return { store, advance: (ms) => new Promise((resolve) => setTimeout(resolve, ms)) }
     },

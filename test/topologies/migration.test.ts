@@ -38,7 +38,7 @@ const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout
 async function started(): Promise<{ cluster: TestCluster; kits: Turnpike<any, any>[] }> {
   const cluster = await startCluster({ replicas: 0 })
   const kits = [1, 2].map(() =>
-    turnpike({ redis: { cluster: cluster.startup }, prefix: 'move', deadline: 1000 }),
+    turnpike({ redis: { cluster: cluster.startup }, prefix: 'move', commandTimeout: 1000 }),
   )
   onTestFinished(async () => {
     await Promise.all(kits.map((tp) => tp.close()))
@@ -95,7 +95,7 @@ it('locks hold: never two holders', async () => {
   const worker = async (tp: Turnpike<any, any>): Promise<void> => {
     while (going) {
       try {
-        await tp.lock('ann', { wait: '3s', ttl: '3s' }, async () => {
+        await tp.lock('ann', { wait: '3s', lease: '3s' }, async () => {
           most = Math.max(most, ++inside)
           await sleep(10)
           inside--
@@ -124,7 +124,12 @@ it('locks hold: never two holders', async () => {
 it('sessions can be read all the time', async () => {
   const { cluster } = await started()
   const app = await express5.serve({
-    options: { redis: { cluster: cluster.startup }, prefix: 'read', deadline: 1000, budget: 2000 },
+    options: {
+      redis: { cluster: cluster.startup },
+      prefix: 'read',
+      commandTimeout: 1000,
+      requestBudget: 2000,
+    },
     routes: (tp) => ({
       '/': tp.session({ secret: 'a secret', cookie: { secure: false }, saveUninitialized: true }),
     }),

@@ -18,7 +18,7 @@ afterAll(() => cluster.stop())
 /** An instance that does not know yet. */
 async function behindOneAddress(): Promise<Turnpike<any, any>> {
   const [redis, prefix] = [cluster.nodes[0]!.url, `one${++count}`]
-  const tp = turnpike({ redis, prefix, deadline: '2s', budget: '4s' })
+  const tp = turnpike({ redis, prefix, commandTimeout: '2s', requestBudget: '4s' })
   onTestFinished(() => tp.close())
   await tp.ready()
   return tp

@@ -12,7 +12,7 @@ import { until } from '../support/until.ts'
 function open(redis: NonNullable<TurnpikeOptions<any>['redis']>): Turnpike<any, any> & {
   warnings: string[]
 } {
-  const tp = turnpike({ redis, prefix: 'shop', deadline: 3000 })
+  const tp = turnpike({ redis, prefix: 'shop', commandTimeout: 3000 })
   const warnings: string[] = []
   tp.on('warning', ({ message }) => warnings.push(message))
   onTestFinished(() => tp.close())

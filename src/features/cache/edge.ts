@@ -1,5 +1,5 @@
 /** Requests of which the like has been answered from this process: `tp.edge()` answers them itself. */
-import { BoundedMap } from '../../caching/bounded.ts'
+import { BoundedMap } from '../../caching/bounded-map.ts'
 import type { Plan } from '../../http/exchange.ts'
 import type { Asked } from './reply.ts'
 import type { Target } from './targets.ts'

@@ -1,16 +1,16 @@
 /** What all mounts of the response cache share: the shelf, the counts, and what is remembered of resources. */
-import { BoundedMap } from '../../caching/bounded.ts'
-import type { Entry } from '../../caching/entry.ts'
-import type { Ledger } from '../../caching/ledger.ts'
-import type { Found, Place } from '../../caching/place.ts'
-import type { Shelf } from '../../caching/shelf.ts'
+import { BoundedMap } from '../../caching/bounded-map.ts'
+import type { CacheEntry } from '../../caching/entry.ts'
+import type { InvalidationLog } from '../../caching/invalidation-log.ts'
+import type { LookupResult, EntryKeys } from '../../caching/entry-keys.ts'
+import type { CacheStore } from '../../caching/cache-store.ts'
 import { isUnavailable } from '../../errors.ts'
-import type { Events } from '../../events.ts'
-import type { Ground } from '../ground.ts'
+import type { EventMap } from '../../events.ts'
+import type { ExtensionContext } from '../../extension.ts'
 import { Edge } from './edge.ts'
 import type { Stored } from './stored.ts'
 
-export type Outcome = Events['cache']['outcome']
+export type Outcome = EventMap['cache']['type']
 
 /** How often the response cache did what, in this process. */
 export interface CacheStats {
@@ -36,8 +36,8 @@ export const PASS_FOR = 2_000
 const REMEMBERED = 10_000
 
 export class CacheEngine {
-  readonly shelf: Shelf
-  readonly ground: Ground
+  readonly shelf: CacheStore
+  readonly context: ExtensionContext
   /** By which request headers a resource's responses vary. */
   readonly vary: BoundedMap<readonly string[]> = new BoundedMap(REMEMBERED)
   /** Refreshes on their way through the application, by the entry's key: their leases. */
@@ -56,30 +56,30 @@ export class CacheEngine {
   #stored = 0
   #failed = 0
 
-  constructor(ground: Ground, shelf: Shelf) {
-    this.ground = ground
+  constructor(context: ExtensionContext, shelf: CacheStore) {
+    this.context = context
     this.shelf = shelf
   }
 
   /** The place of a resource's entry. */
-  readonly place = (hash: string, readable: string, tenant: string | undefined): Place => {
-    const { keys } = this.ground
+  readonly place = (hash: string, readable: string, tenant: string | undefined): EntryKeys => {
+    const { keys } = this.context
     const entry = keys.key('cache', keys.tag(hash, tenant), readable)
-    return { entry, lease: `${entry}:lease`, ledger: this.shelf.ledger(tenant) }
+    return { entry, lease: `${entry}:lease`, ledger: this.shelf.invalidationLog(tenant) }
   }
 
-  ledger(tenant: string | undefined): Ledger {
-    return this.shelf.ledger(tenant)
+  ledger(tenant: string | undefined): InvalidationLog {
+    return this.shelf.invalidationLog(tenant)
   }
 
   /** Is it known that answers under this key cannot be kept? */
   passes(key: string): boolean {
-    return (this.#passes.get(key) ?? 0) > this.shelf.store.steady()
+    return (this.#passes.get(key) ?? 0) > this.shelf.store.monotonic()
   }
 
   /** Remember that an answer could not be kept: the next requests do not wait for each other. */
   markPass(key: string): void {
-    this.#passes.set(key, this.shelf.store.steady() + PASS_FOR)
+    this.#passes.set(key, this.shelf.store.monotonic() + PASS_FOR)
   }
 
   unmarkPass(key: string): void {
@@ -89,7 +89,8 @@ export class CacheEngine {
   count(name: string, outcome: Outcome, key: string | undefined): void {
     this.#counts[outcome]++
     if (outcome === 'near') this.#counts.hit++
-    if (this.ground.events.hears('cache')) this.ground.events.emit('cache', { name, outcome, key })
+    if (this.context.events.hasListeners('cache'))
+      this.context.events.emit('cache', { name, type: outcome, key })
   }
 
   stats(): CacheStats {
@@ -112,9 +113,9 @@ export class CacheEngine {
   /** Tell that the store could not be used; other errors are thrown on. */
   without(name: string, error: unknown): void {
     if (!isUnavailable(error)) throw error
-    if (!this.ground.events.hears('unavailable')) return
+    if (!this.context.events.hasListeners('unavailable')) return
     const { reason, uncertain } = error
-    this.ground.events.emit('unavailable', {
+    this.context.events.emit('unavailable', {
       feature: 'cache',
       name,
       reason,
@@ -124,15 +125,21 @@ export class CacheEngine {
   }
 
   /** Store an entry; its failure is reported to nobody but the events. */
-  async save(name: string, place: Place, entry: Entry, token: string, base: Place): Promise<void> {
+  async save(
+    name: string,
+    place: EntryKeys,
+    entry: CacheEntry,
+    token: string,
+    base: EntryKeys,
+  ): Promise<void> {
     try {
       const { vary, variant } = entry.extra as Stored
       if (vary.length === 0) {
-        await this.shelf.keep(place, entry, { token })
+        await this.shelf.write(place, entry, { token })
       } else {
         const { nonce, sequence, storedAt, freshUntil, staleUntil, errorUntil } = entry
         const until = Math.max(freshUntil, staleUntil, errorUntil)
-        const marker: Entry = {
+        const marker: CacheEntry = {
           nonce,
           sequence,
           storedAt,
@@ -147,14 +154,15 @@ export class CacheEngine {
           body: Buffer.alloc(0),
         }
         this.vary.set(base.entry, vary)
-        const target: Place = { ...place, entry: `${base.entry}${variant}` }
+        const target: EntryKeys = { ...place, entry: `${base.entry}${variant}` }
         const among = { marker: base.entry, index: `${base.entry}:ages`, id: variant, mark: marker }
-        await this.shelf.keep(target, entry, { token, variant: among })
+        await this.shelf.write(target, entry, { token, variant: among })
       }
       this.#stored++
     } catch (error) {
       this.#failed++
-      if (!isUnavailable(error)) this.ground.events.emit('error', { feature: 'cache', name, error })
+      if (!isUnavailable(error))
+        this.context.events.emit('error', { feature: 'cache', name, error })
       else this.without(name, error)
     }
   }
@@ -165,7 +173,7 @@ export type Worth = 'fresh' | 'stale' | 'spare' | 'none'
 
 /** Until when an entry is fresh, may be served stale, and may stand in for an error. */
 export function deadlines(
-  entry: Entry,
+  entry: CacheEntry,
   validUntil: number,
 ): { fresh: number; stale: number; error: number } {
   const fresh = Math.min(entry.freshUntil, validUntil)
@@ -178,7 +186,7 @@ export function worthOf({
   entry,
   validUntil,
   now,
-}: Pick<Found, 'entry' | 'validUntil' | 'now'>): Worth {
+}: Pick<LookupResult, 'entry' | 'validUntil' | 'now'>): Worth {
   if (entry === undefined || validUntil === undefined) return 'none'
   const { fresh, stale, error } = deadlines(entry, validUntil)
   if (now < fresh) return 'fresh'

@@ -1,8 +1,8 @@
 /** The response cache as a feature: a request in, a Plan out. */
-import type { Flight } from '../../caching/flights.ts'
-import type { Origin } from '../../caching/ledger.ts'
-import type { Found } from '../../caching/place.ts'
-import { pass, type Exchange, type Feature, type Plan } from '../../http/exchange.ts'
+import type { Flight } from '../../caching/single-flight.ts'
+import type { LogPosition } from '../../caching/invalidation-log.ts'
+import type { LookupResult } from '../../caching/entry-keys.ts'
+import { passThrough, type Exchange, type Feature, type Plan } from '../../http/exchange.ts'
 import { isSomebodys, obstacle } from './admission.ts'
 import { directivesOf } from './directives.ts'
 import { deadlines, worthOf, type Outcome } from './engine.ts'
@@ -18,21 +18,23 @@ import { suits, tooOld } from './wishes.ts'
 
 interface Early<Native> {
   readonly visit: Visit<Native>
-  readonly looking: Promise<Found>
+  readonly looking: Promise<LookupResult>
 }
 
-type Shared = Pick<Found, 'entry' | 'validUntil' | 'now'> & { lease?: Found['lease'] }
+type Shared = Pick<LookupResult, 'entry' | 'validUntil' | 'now'> & { lease?: LookupResult['lease'] }
 
 const SAFE = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE'])
 const isGet = ({ method }: Exchange): boolean => method === 'GET' || method === 'HEAD'
-const status = (text: string): Plan => ({ head: () => ({ 'Cache-Status': `turnpike; ${text}` }) })
+const status = (text: string): Plan => ({
+  headers: () => ({ 'Cache-Status': `turnpike; ${text}` }),
+})
 
 export function cacheFeature<Native>(mount: Mount<Native>): Feature<Native, Early<Native>> {
   const { engine, options, name } = mount
   const { shelf } = engine
   const { key, scope, skip, tags = [], public: isPublic = false } = options
   const isAuto = options.ttl === 'auto'
-  const needsOnlyRequest = !key && !scope && !skip && !engine.ground.tenant
+  const needsOnlyRequest = !key && !scope && !skip && !engine.context.hasTenants
 
   function kept(): Plan {
     engine.count(name, 'bypass', undefined)
@@ -44,25 +46,26 @@ export function cacheFeature<Native>(mount: Mount<Native>): Feature<Native, Earl
     const who = given === undefined || given === null ? undefined : String(given)
     if (who === undefined && !isPublic && isSomebodys(x)) return undefined
     const own = key ? await key(x.native) : undefined
-    return new Visit(mount, x, own, who, await engine.ground.tenant?.(x.native as never))
+    return new Visit(mount, x, own, who, await engine.context.tenantOf(x.native))
   }
 
   const here = needsOnlyRequest && mount.near > 0 ? nearby(mount) : undefined
 
   /** From this process, if it can be had without asking anybody. */
   function handle(x: Exchange<Native>, early: Early<Native> | undefined): Plan | Promise<Plan> {
-    const isHere = here !== undefined && early === undefined && isGet(x) && !x.isAgain
+    const isHere = here !== undefined && early === undefined && isGet(x) && !x.isBackground
     const isAllowed = isHere && obstacle(x) === undefined && (isPublic || !isSomebodys(x))
     const target = isAllowed ? mount.targets.of(x) : undefined
     const plan = target && here!(target, x)
-    if (plan && mount.edge && x.wire !== undefined) engine.edge.learn(x.wire, target, here!)
+    if (plan && mount.beforeFramework && x.listenerKey !== undefined)
+      engine.edge.learn(x.listenerKey, target, here!)
     return plan ?? seek(x, early)
   }
 
   async function seek(x: Exchange<Native>, early: Early<Native> | undefined): Promise<Plan> {
     if (!isGet(x)) {
       return SAFE.has(x.method)
-        ? pass
+        ? passThrough
         : { ...status('fwd=method'), ...invalidateAfter(engine, {}, x) }
     }
     const out = (skip && (await skip(x.native))) || obstacle(x, key) !== undefined
@@ -76,8 +79,8 @@ export function cacheFeature<Native>(mount: Mount<Native>): Feature<Native, Earl
       return kept()
     }
     visit.tag(typeof tags === 'function' ? await tags(x.native) : tags)
-    const refresh = x.isAgain ? engine.refreshing.get(visit.place.entry) : undefined
-    let found: Found | undefined
+    const refresh = x.isBackground ? engine.refreshing.get(visit.place.entry) : undefined
+    let found: LookupResult | undefined
     try {
       found = await (early?.looking ?? visit.look())
     } catch (error) {
@@ -96,7 +99,7 @@ export function cacheFeature<Native>(mount: Mount<Native>): Feature<Native, Earl
   }
 
   /** Answer with what was found, or have it made. */
-  async function serve(visit: Visit<Native>, found: Found): Promise<Plan> {
+  async function serve(visit: Visit<Native>, found: LookupResult): Promise<Plan> {
     const { x } = visit
     const wishes = isAuto
       ? directivesOf(x.header('cache-control') ?? x.header('pragma'))
@@ -115,7 +118,7 @@ export function cacheFeature<Native>(mount: Mount<Native>): Feature<Native, Earl
       return await making(visit, found, undefined, 'request')
     }
     if (wishes?.has('only-if-cached')) return tooOld(visit)
-    if (x.method === 'HEAD' || x.isAgain) return await make(visit, found, 'miss')
+    if (x.method === 'HEAD' || x.isBackground) return await make(visit, found, 'miss')
     // Asked once: it may end at any moment, and then nobody is to begin anew what is there by now.
     const isMade = shelf.flights.get(visit.place.entry) !== undefined
     // What a pattern has hit, or a tag that was not asked for: the lease has to be asked for.
@@ -132,8 +135,8 @@ export function cacheFeature<Native>(mount: Mount<Native>): Feature<Native, Earl
   }
 
   /** Take the lease of an entry that is there, if anybody may wait for anybody here. */
-  async function claim(visit: Visit<Native>, found: Found): Promise<Found> {
-    if (mount.lockWait === 0 || engine.passes(visit.place.entry)) return found
+  async function claim(visit: Visit<Native>, found: LookupResult): Promise<LookupResult> {
+    if (mount.wait === 0 || engine.passes(visit.place.entry)) return found
     try {
       return await visit.look(found)
     } catch (error) {
@@ -143,10 +146,10 @@ export function cacheFeature<Native>(mount: Mount<Native>): Feature<Native, Earl
   }
 
   /** Is it this request's lot to have an entry made anew before its time (Vattani et al., VLDB 2015)? */
-  function isEarly({ entry, validUntil, now }: Found): boolean {
+  function isEarly({ entry, validUntil, now }: LookupResult): boolean {
     if (
       !mount.background ||
-      mount.lockWait === 0 ||
+      mount.wait === 0 ||
       entry!.staleUntil <= entry!.freshUntil ||
       entry!.cost === 0
     )
@@ -155,7 +158,7 @@ export function cacheFeature<Native>(mount: Mount<Native>): Feature<Native, Earl
   }
 
   /** Have an entry made anew with nobody waiting. False where that is not possible. */
-  function refresh(visit: Visit<Native>, { lease }: Found): boolean {
+  function refresh(visit: Visit<Native>, { lease }: LookupResult): boolean {
     const { x, place } = visit
     const { entry } = place
     if (engine.refreshing.has(entry)) return true
@@ -166,7 +169,7 @@ export function cacheFeature<Native>(mount: Mount<Native>): Feature<Native, Earl
       [...CONDITIONS, 'cookie', 'cache-control', 'pragma'].map((field) => [field, undefined]),
     )
     engine.refreshing.set(entry, held)
-    const over = x.again(hidden)
+    const over = x.sendInBackground(hidden)
     if (over === undefined) engine.refreshing.delete(entry)
     else visit.token = ''
     void over?.finally(() => {
@@ -194,7 +197,7 @@ export function cacheFeature<Native>(mount: Mount<Native>): Feature<Native, Earl
   /** Have a response made: by whoever makes it already, in this process or another, or by the handler. */
   async function make(
     visit: Visit<Native>,
-    found: Found | undefined,
+    found: LookupResult | undefined,
     forward: Forward,
   ): Promise<Plan> {
     const turn = await turnOf(visit, found)
@@ -206,7 +209,7 @@ export function cacheFeature<Native>(mount: Mount<Native>): Feature<Native, Earl
   /** The handler's turn. */
   async function making(
     visit: Visit<Native>,
-    found: Found | undefined,
+    found: LookupResult | undefined,
     flight: Flight | undefined,
     forward: Forward,
   ): Promise<Plan> {
@@ -227,7 +230,7 @@ export function cacheFeature<Native>(mount: Mount<Native>): Feature<Native, Earl
   }
 
   /** What was there before, its body decoded: it may have to be sent at once. */
-  async function spare(found: Found | undefined): Promise<Found | undefined> {
+  async function spare(found: LookupResult | undefined): Promise<LookupResult | undefined> {
     const entry =
       found?.validUntil === undefined || found.validUntil === 0 ? undefined : found.entry
     if (!found || !entry) return undefined
@@ -245,8 +248,8 @@ export function cacheFeature<Native>(mount: Mount<Native>): Feature<Native, Earl
 
   async function originOf(
     { base, x }: Visit<Native>,
-    { snapshot }: Found,
-  ): Promise<Origin | undefined> {
+    { snapshot }: LookupResult,
+  ): Promise<LogPosition | undefined> {
     const { nonce, sequence } = snapshot
     if (nonce !== undefined) return { nonce, sequence }
     try {
@@ -264,7 +267,7 @@ export function cacheFeature<Native>(mount: Mount<Native>): Feature<Native, Earl
         if (!isGet(x)) return undefined
         if (
           obstacle(x, key) !== undefined ||
-          x.isAgain ||
+          x.isBackground ||
           (!isPublic && x.header('authorization') !== undefined)
         )
           return undefined

@@ -2,22 +2,22 @@
 import {
   boolean,
   callback,
-  check,
-  either,
+  validateOptions,
+  anyOf,
   isFunction,
   optionError,
-  word,
-  type Kind,
-} from '../../check.ts'
+  oneOf,
+  type Validator,
+} from '../../validate.ts'
 import { TurnpikeError } from '../../errors.ts'
-import type { Shelf } from '../../caching/shelf.ts'
-import { unlink } from '../../caching/slot.ts'
-import { matches } from '../../store/glob.ts'
-import { EVERYTHING } from '../../caching/record.ts'
-import { dispatch } from '../../http/again.ts'
-import { pass, type Feature, type Plan } from '../../http/exchange.ts'
-import { part, type Subject } from '../../store/keys.ts'
-import type { Ground } from '../ground.ts'
+import { cacheStoreOf } from '../../caching/cache-store.ts'
+import { unlinkKeys } from '../../caching/entry-operations.ts'
+import { matchesGlob } from '../../store/glob.ts'
+import { EVERYTHING_FIELD } from '../../caching/invalidation-operations.ts'
+import { dispatchRequest } from '../../http/background-request.ts'
+import { passThrough, type Feature, type Plan } from '../../http/exchange.ts'
+import { keyPart, type Subject } from '../../store/keys.ts'
+import type { ExtensionContext } from '../../extension.ts'
 import { CacheEngine, type CacheStats } from './engine.ts'
 import { cacheFeature } from './feature.ts'
 import { invalidateAfter } from './invalidate.ts'
@@ -54,14 +54,14 @@ export interface CacheControl {
    */
   warm(
     urls: readonly string[],
-    options: { server: Parameters<typeof dispatch>[0]; concurrency?: number },
+    options: { server: Parameters<typeof dispatchRequest>[0]; concurrency?: number },
   ): Promise<number>
   /** What the cache did in this process. */
   stats(): CacheStats
 }
 
 /** `tp.cache`: makes middlewares, and is the control of what they keep. */
-export interface Cache<Native, Middleware> extends CacheControl {
+export interface ResponseCache<Native, Middleware> extends CacheControl {
   /**
    * Caches what is answered further inside. Safe by default: see docs/cache.md.
    * @throws TP_OPTION for an option that cannot be used
@@ -72,7 +72,7 @@ export interface Cache<Native, Middleware> extends CacheControl {
 /** What an instance offers. */
 export interface Caching<Native, Middleware> {
   /** Caches responses: `tp.cache(options)` makes a middleware, `tp.cache.invalidate()` and others control what is kept. */
-  readonly cache: Cache<Native, Middleware>
+  readonly cache: ResponseCache<Native, Middleware>
   /**
    * Invalidates after a request that succeeded, before the client sees the end of the response: its own
    * URL, and what the options name. If that cannot be written, the request fails with 503.
@@ -81,57 +81,55 @@ export interface Caching<Native, Middleware> {
   invalidate(options?: InvalidateOptions<Native>): Middleware
 }
 
-const texts: Kind = {
+const texts: Validator = {
   expected: 'a list of texts',
   accepts: (value) =>
     Array.isArray(value) && value.every((each) => typeof each === 'string' && each !== ''),
 }
-const INVALIDATE: Record<string, Kind> = {
-  tags: either(texts, callback),
-  purge: either(texts, callback),
+const INVALIDATE: Record<string, Validator> = {
+  tags: anyOf(texts, callback),
+  purge: anyOf(texts, callback),
   soft: boolean,
   when: callback,
-  fail: word('closed', 'open'),
+  fail: oneOf('closed', 'open'),
 }
 
-/** @param open gives the ground and the shelf; it is not asked before something is cached */
-export function caching<Native, Middleware>(
-  open: () => { ground: Ground<Native>; shelf: Shelf },
-  mount: (feature: Feature<Native>) => Middleware,
+/** Creates the response cache of an instance. Its store is opened when something is cached first. */
+export function createCaching<Native, Middleware>(
+  context: ExtensionContext<Native, Middleware>,
 ): {
-  caching: Caching<Native, Middleware>
+  api: Caching<Native, Middleware>
   hitRate(): number | undefined
   /** What `tp.edge()` asks. */
-  atEdge(wire: string, asked: Asked): Plan | Promise<Plan> | undefined
+  answerEarly(wire: string, asked: Asked): Plan | Promise<Plan> | undefined
 } {
   let made: CacheEngine | undefined
   const engine = (): CacheEngine => {
     if (made) return made
-    const { ground, shelf } = open()
-    return (made = new CacheEngine(ground, shelf))
+    return (made = new CacheEngine(context, cacheStoreOf(context)))
   }
   const cache = (options: CacheOptions<Native>): Middleware =>
-    mount(cacheFeature(mountOf(engine, options)))
-  const caching: Caching<Native, Middleware> = {
+    context.mount(cacheFeature(mountOf(engine, options)))
+  const api: Caching<Native, Middleware> = {
     cache: Object.assign(cache, controlOf(engine)),
     invalidate(options = {}) {
-      check('tp.invalidate()', options, INVALIDATE)
+      validateOptions('tp.invalidate()', options, INVALIDATE)
       const handle: Feature<Native>['handle'] = (x) =>
-        x.isAgain ? pass : invalidateAfter(engine(), options, x)
-      return mount({ name: 'invalidate', handle })
+        x.isBackground ? passThrough : invalidateAfter(engine(), options, x)
+      return context.mount({ name: 'invalidate', handle })
     },
   }
   return {
-    caching,
+    api,
     hitRate: () => made?.stats().hitRate,
-    atEdge: (wire, asked) => made?.edge.answer(wire, asked),
+    answerEarly: (wire, asked) => made?.edge.answer(wire, asked),
   }
 }
 
 function controlOf(engine: () => CacheEngine): CacheControl {
   /** Whose entries: nobody's are not everybody's. */
   function tenanted(tenant: string | undefined): void {
-    if (tenant === undefined && engine().ground.tenant) {
+    if (tenant === undefined && engine().context.hasTenants) {
       throw new TurnpikeError(
         'TP_KEY',
         'tp.cache: the application has tenants: say whose entries are meant ({ tenant }).',
@@ -150,7 +148,11 @@ function controlOf(engine: () => CacheEngine): CacheControl {
 
   return {
     async invalidate(what) {
-      check('tp.cache.invalidate()', what, { tags: texts, soft: boolean, tenant: anyText })
+      validateOptions('tp.cache.invalidate()', what, {
+        tags: texts,
+        soft: boolean,
+        tenant: anyText,
+      })
       if (!what.tags) throw optionError('tp.cache.invalidate()', 'tags', undefined, texts.expected)
       await invalidateAll(what.tags.map(tagField), what.soft ? 'soft' : 'hard', what.tenant)
     },
@@ -171,25 +173,25 @@ function controlOf(engine: () => CacheEngine): CacheControl {
         )
       if (!dryRun) await invalidateAll([glob], 'glob', tenant)
       tenanted(tenant)
-      const { shelf, ground } = engine()
+      const { shelf, context } = engine()
       const readable = glob
         .split(/([*?]+)/)
-        .map((piece, i) => (i % 2 === 1 || piece === '' ? piece : part(piece, Infinity)))
+        .map((piece, i) => (i % 2 === 1 || piece === '' ? piece : keyPart(piece, Infinity)))
         .join('')
-      const pattern = ground.keys.key(
+      const pattern = context.keys.key(
         'cache',
-        tenant === undefined ? '*' : `${part(tenant, 32)}=*`,
+        tenant === undefined ? '*' : `${keyPart(tenant, 32)}=*`,
         `${readable.replaceAll('?', '*')}*`,
       )
       let count = 0
       for await (const keys of shelf.store.scan(pattern)) {
-        const found = keys.filter((key) => isOf(tenant, key) && matches(glob, pathIn(key)))
-        if (!dryRun) await Promise.all(found.map((key) => shelf.store.run(unlink, [key], [])))
+        const found = keys.filter((key) => isOf(tenant, key) && matchesGlob(glob, pathIn(key)))
+        if (!dryRun) await Promise.all(found.map((key) => shelf.store.run(unlinkKeys, [key], [])))
         count += found.filter((key) => !/:(?:lease|ages)$/.test(key)).length
       }
       return count
     },
-    clear: async ({ tenant } = {}) => await invalidateAll([EVERYTHING], 'hard', tenant),
+    clear: async ({ tenant } = {}) => await invalidateAll([EVERYTHING_FIELD], 'hard', tenant),
     async warm(urls, { server, concurrency = 4 }) {
       if (!server || !isFunction(server.emit))
         throw optionError('tp.cache.warm()', 'server', server, "the application's http.Server")
@@ -197,7 +199,7 @@ function controlOf(engine: () => CacheEngine): CacheControl {
       const work = async (): Promise<void> => {
         for (let url = queue.shift(); url !== undefined; url = queue.shift()) {
           const { host, pathname, search } = new URL(url, 'http://localhost')
-          await dispatch(server, pathname + search, { host })
+          await dispatchRequest(server, pathname + search, { host })
         }
       }
       await Promise.all(Array.from({ length: concurrency }, work))
@@ -207,7 +209,7 @@ function controlOf(engine: () => CacheEngine): CacheControl {
   }
 }
 
-const anyText: Kind = { expected: 'a text', accepts: (value) => typeof value === 'string' }
+const anyText: Validator = { expected: 'a text', accepts: (value) => typeof value === 'string' }
 
 /** Without a tenant only the entries of nobody's are meant. */
 const isOf = (tenant: string | undefined, key: string): boolean =>

@@ -20,7 +20,7 @@ export function invalidateAfter<Native>(
 
   async function seal(status: number, field: (name: string) => string | undefined): Promise<void> {
     if (!when(x.native, status)) return
-    const tenant = await engine.ground.tenant?.(x.native as never)
+    const tenant = await engine.context.tenantOf(x.native)
     const paths = typeof purge === 'function' ? await purge(x.native) : purge
     const named = (typeof tags === 'function' ? await tags(x.native) : tags).map(tagField)
     const own = [x.url, ...targetsOf(x, field)].map((url) => urlTags(url).all)
@@ -33,11 +33,11 @@ export function invalidateAfter<Native>(
         )
     } catch (error) {
       if (fail === 'closed') throw error
-      engine.ground.events.emit('error', { feature: 'cache', name: 'invalidate', error })
+      engine.context.events.emit('error', { feature: 'cache', name: 'invalidate', error })
     }
   }
 
-  return { seal }
+  return { beforeEnd: seal }
 }
 
 const succeeded = (_native: unknown, status: number): boolean => status >= 200 && status < 400

@@ -1,7 +1,7 @@
 /** What a response is kept under. */
 import { digest } from '../../caching/names.ts'
 import type { Exchange } from '../../http/exchange.ts'
-import { part, type Subject } from '../../store/keys.ts'
+import { keyPart, type Subject } from '../../store/keys.ts'
 import type { QueryOptions } from './options.ts'
 
 /** The path and the query of a target. */
@@ -106,7 +106,7 @@ export function identityOf(
   return {
     hash,
     path: name,
-    readable: part(name, 100),
+    readable: keyPart(name, 100),
     tags: key === undefined ? [allTag, exact] : [allTag, exact, keyTag(key)],
   }
 }

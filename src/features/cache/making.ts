@@ -1,9 +1,9 @@
 /** A response on its way from the handler to the client: is it kept, shared, or replaced by what was there before? */
-import type { Entry } from '../../caching/entry.ts'
-import type { Flight } from '../../caching/flights.ts'
-import type { Origin } from '../../caching/ledger.ts'
-import type { Found } from '../../caching/place.ts'
-import type { Headers, Plan, Reply, Sent, SentHead } from '../../http/exchange.ts'
+import type { CacheEntry } from '../../caching/entry.ts'
+import type { Flight } from '../../caching/single-flight.ts'
+import type { LogPosition } from '../../caching/invalidation-log.ts'
+import type { LookupResult } from '../../caching/entry-keys.ts'
+import type { HeaderFields, Plan, Reply, SentResponse, SentHead } from '../../http/exchange.ts'
 import { directivesOf } from './directives.ts'
 import { deadlines, PASS_FOR } from './engine.ts'
 import { isPersonal } from './personal.ts'
@@ -19,10 +19,10 @@ export type Forward = 'miss' | 'stale' | 'request' | 'bypass'
 
 export interface MakingOptions {
   /** What the record of invalidations said before the handler's turn; undefined: nothing can be stored. */
-  origin: Origin | undefined
+  origin: LogPosition | undefined
   flight: Flight | undefined
   /** What was there before: served in an error's place, and revalidated. */
-  former: Found | undefined
+  former: LookupResult | undefined
   forward: Forward
 }
 
@@ -34,7 +34,7 @@ export class Making<Native> {
   readonly #asked: Asked
   readonly #added: string[] = []
   #verdict: Verdict | undefined
-  #entry: Entry | undefined
+  #entry: CacheEntry | undefined
   #settled = false
   /** What was said of an answer that took the handler's place. */
   #status: string | undefined
@@ -42,7 +42,7 @@ export class Making<Native> {
   constructor(visit: Visit<Native>, options: MakingOptions) {
     this.#visit = visit
     this.#options = options
-    this.#began = visit.engine.shelf.store.steady()
+    this.#began = visit.engine.shelf.store.monotonic()
     const { x } = visit
     const conditions = new Map<string, string | undefined>(
       CONDITIONS.map((name) => [name, x.header(name)]),
@@ -60,23 +60,23 @@ export class Making<Native> {
     const mayReplace = former !== undefined || isConditional(this.#asked)
     const hidden = Object.fromEntries(CONDITIONS.map((name) => [name, undefined]))
     return {
-      request: { ...hidden, ...this.#validators() },
-      tools: { cacheTags: (...tags: string[]) => void this.#added.push(...tags.flat()) },
-      head: () => this.#head(),
-      body: {
+      requestHeaders: { ...hidden, ...this.#validators() },
+      responseHelpers: { cacheTags: (...tags: string[]) => void this.#added.push(...tags.flat()) },
+      headers: () => this.#head(),
+      capture: {
         limit: mount.maxBodyBytes,
-        seen: (head) => this.#seen(head),
-        then: (sent) => this.#then(sent),
-        over: () => this.#settle(true),
-        thrown: () => this.#settle(true),
-        ...(mayReplace && { instead: (sent: Sent) => this.#instead(sent) }),
+        onHead: (head) => this.#seen(head),
+        onComplete: (sent) => this.#then(sent),
+        onOverflow: () => this.#settle(true),
+        onError: () => this.#settle(true),
+        ...(mayReplace && { replace: (sent: SentResponse) => this.#instead(sent) }),
       },
-      end: () => this.#settle(),
+      onFinish: () => this.#settle(),
     }
   }
 
   /** The entry that was there before, if it can be of use still. */
-  #former(): Entry | undefined {
+  #former(): CacheEntry | undefined {
     const { former } = this.#options
     return former?.validUntil === undefined ? undefined : former.entry
   }
@@ -126,7 +126,7 @@ export class Making<Native> {
     return { status: former.status, headers: { ...Object.fromEntries(former.fields), ...fresh } }
   }
 
-  #then(sent: Sent): void {
+  #then(sent: SentResponse): void {
     const entry = this.#entryOf(sent)
     if (entry === undefined) return this.#settle(true)
     const { flight, origin } = this.#options
@@ -141,7 +141,7 @@ export class Making<Native> {
     }
     if (origin === undefined) return drop()
     engine.unmarkPass(place.entry)
-    const store = (entry: Entry): void => {
+    const store = (entry: CacheEntry): void => {
       void engine.save(mount.name, place, entry, token, base).finally(() => flight?.end())
     }
     const pack = mount.options.compress === false ? entry : packed(entry)
@@ -150,7 +150,7 @@ export class Making<Native> {
   }
 
   /** The entry that this response makes; undefined if it is not to be kept. */
-  #entryOf(sent: Sent): Entry | undefined {
+  #entryOf(sent: SentResponse): CacheEntry | undefined {
     if (this.#entry !== undefined) return this.#entry
     // Tags and the session count as they are at the end.
     const verdict = this.#verdict?.store ? this.#judge(sent) : this.#verdict
@@ -179,7 +179,7 @@ export class Making<Native> {
       freshUntil,
       staleUntil: freshUntil + staleFor,
       errorUntil: freshUntil + errorFor,
-      cost: Math.round(mount.engine.shelf.store.steady() - this.#began),
+      cost: Math.round(mount.engine.shelf.store.monotonic() - this.#began),
       extra,
       body: response.body,
     }
@@ -187,7 +187,7 @@ export class Making<Native> {
   }
 
   /** Another answer than the handler's: the former one for an error, or less than the whole. */
-  #instead(sent: Sent): Reply | undefined {
+  #instead(sent: SentResponse): Reply | undefined {
     const { mount, now, engine, place } = this.#visit
     const x = this.#asked
     const former = this.#former()
@@ -211,13 +211,13 @@ export class Making<Native> {
     return immediate(replyFrom(entry, x, {}))
   }
 
-  #fields(entry: Entry, status: string): Headers {
+  #fields(entry: CacheEntry, status: string): HeaderFields {
     this.#status = status
     const age = Math.floor((this.#visit.now - entry.storedAt + entry.initialAge) / 1000)
     return { 'Cache-Status': `turnpike; ${status}`, Age: String(Math.max(0, age)) }
   }
 
-  #head(): Headers {
+  #head(): HeaderFields {
     const { forward } = this.#options
     if (this.#status !== undefined) return { 'Cache-Status': `turnpike; ${this.#status}` }
     const isStored =

@@ -2,17 +2,17 @@
 import {
   boolean,
   callback,
-  check,
-  either,
+  validateOptions,
+  anyOf,
   identifier,
   isFunction,
   isObject,
   optionError,
-  whole,
-  word,
-  type Kind,
-} from '../../check.ts'
-import { duration, durations, milliseconds } from '../../duration.ts'
+  integer,
+  oneOf,
+  type Validator,
+} from '../../validate.ts'
+import { durationOption, durationValidator, parseDuration } from '../../duration.ts'
 import type { CacheEngine } from './engine.ts'
 import type { CacheOptions } from './options.ts'
 import type { Rules } from './policy.ts'
@@ -26,49 +26,49 @@ export interface Mount<Native> {
   readonly rules: Omit<Rules, 'authorized'>
   /** By names in lower case and order. */
   readonly vary: readonly string[]
-  readonly lockWait: number
-  readonly lockTtl: number
+  readonly wait: number
+  readonly lease: number
   readonly maxBodyBytes: number
   readonly background: boolean
   /** Bytes of the cache in this process; 0: none. */
   readonly near: number
   readonly targets: Targets
   /** May its answers be given before the application sees the request? */
-  readonly edge: boolean
+  readonly beforeFramework: boolean
 }
 
-const names: Kind = {
+const names: Validator = {
   expected: 'a list of texts',
   accepts: (value) =>
     Array.isArray(value) && value.every((each) => typeof each === 'string' && each !== ''),
 }
 
-const KINDS: Record<string, Kind> = {
-  ttl: either(durations, word('auto')),
-  negativeTtl: durations,
-  tags: either(names, callback),
+const KINDS: Record<string, Validator> = {
+  ttl: anyOf(durationValidator, oneOf('auto')),
+  negativeTtl: durationValidator,
+  tags: anyOf(names, callback),
   scope: callback,
   public: boolean,
   key: callback,
   query: { expected: '{ allow, ignore, sort }', accepts: isObject },
   vary: names,
   skip: callback,
-  staleWhileRevalidate: durations,
-  staleIfError: durations,
-  refresh: word('background', 'foreground'),
+  staleWhileRevalidate: durationValidator,
+  staleIfError: durationValidator,
+  refresh: oneOf('background', 'foreground'),
   jitter: {
     expected: 'a number from 0 to 1',
     accepts: (value) => typeof value === 'number' && value >= 0 && value <= 1,
   },
-  lockWait: durations,
-  lockTtl: durations,
-  maxBodyBytes: whole(0),
+  wait: durationValidator,
+  lease: durationValidator,
+  maxBodyBytes: integer(0),
   compress: boolean,
-  near: either(boolean, {
+  near: anyOf(boolean, {
     expected: '{ maxBytes }',
-    accepts: (value) => isObject(value) && whole(1).accepts(value['maxBytes']),
+    accepts: (value) => isObject(value) && integer(1).accepts(value['maxBytes']),
   }),
-  edge: boolean,
+  beforeFramework: boolean,
   targeted: names,
   name: identifier,
 }
@@ -81,7 +81,7 @@ export function mountOf<Native>(
   open: () => CacheEngine,
   options: CacheOptions<Native>,
 ): Mount<Native> {
-  check(WHERE, options, KINDS)
+  validateOptions(WHERE, options, KINDS)
   if (options.ttl === undefined)
     throw optionError(
       WHERE,
@@ -89,13 +89,17 @@ export function mountOf<Native>(
       undefined,
       "a duration like '5m', or 'auto' to go by the response's Cache-Control",
     )
-  check(`${WHERE}: query`, options.query ?? {}, { allow: names, ignore: names, sort: boolean })
+  validateOptions(`${WHERE}: query`, options.query ?? {}, {
+    allow: names,
+    ignore: names,
+    sort: boolean,
+  })
   const {
     ttl,
     near = false,
     jitter = 0.1,
-    lockWait = '2s',
-    lockTtl = '10s',
+    wait = '2s',
+    lease = '10s',
     vary = [],
     targeted = ['CDN-Cache-Control'],
   } = options
@@ -111,14 +115,17 @@ export function mountOf<Native>(
   const optional = (
     option: 'negativeTtl' | 'staleWhileRevalidate' | 'staleIfError',
   ): number | undefined =>
-    options[option] === undefined ? undefined : milliseconds(options[option])
+    options[option] === undefined ? undefined : parseDuration(options[option])
   const engine = open()
-  const { key, scope, skip, edge = false } = options
-  if (edge && (!near || !options.public || key || scope || skip || engine.ground.tenant)) {
+  const { key, scope, skip, beforeFramework = false } = options
+  if (
+    beforeFramework &&
+    (!near || !options.public || key || scope || skip || engine.context.hasTenants)
+  ) {
     throw optionError(
       WHERE,
-      'edge',
-      edge,
+      'beforeFramework',
+      beforeFramework,
       'near: true and public: true beside it, and neither key, scope, skip nor tenants: nobody is there to ask them',
     )
   }
@@ -127,7 +134,7 @@ export function mountOf<Native>(
     options,
     name: options.name ?? 'cache',
     rules: {
-      ttl: ttl === 'auto' ? ttl : duration(ttl, WHERE, 'ttl'),
+      ttl: ttl === 'auto' ? ttl : durationOption(ttl, WHERE, 'ttl'),
       negativeTtl: optional('negativeTtl'),
       staleWhileRevalidate: optional('staleWhileRevalidate'),
       staleIfError: optional('staleIfError'),
@@ -135,12 +142,12 @@ export function mountOf<Native>(
       targeted: targeted.map((name) => name.toLowerCase()),
     },
     vary: [...new Set(vary.map((name) => name.toLowerCase()))].sort(),
-    lockWait: duration(lockWait, WHERE, 'lockWait', 0),
-    lockTtl: duration(lockTtl, WHERE, 'lockTtl'),
+    wait: durationOption(wait, WHERE, 'wait', 0),
+    lease: durationOption(lease, WHERE, 'lease'),
     maxBodyBytes: options.maxBodyBytes ?? 1_048_576,
     background: refresh === 'background',
     near: typeof near === 'object' ? near.maxBytes : near ? NEAR_BYTES : 0,
-    edge,
+    beforeFramework,
     targets: new Targets(engine.place, options.query, engine.shelf.store.kind === 'memory'),
   }
 }

@@ -1,8 +1,8 @@
 /** Hits in this process, answered at once: no promise, no hash, no header that is read twice. */
-import type { Entry } from '../../caching/entry.ts'
-import { TEXT, type Kept } from '../../caching/near.ts'
-import type { Place } from '../../caching/place.ts'
-import type { Headers, Reply } from '../../http/exchange.ts'
+import type { CacheEntry } from '../../caching/entry.ts'
+import { MAX_NEAR_STRING_BYTES, type NearEntry } from '../../caching/near-cache.ts'
+import type { EntryKeys } from '../../caching/entry-keys.ts'
+import type { HeaderFields, Reply } from '../../http/exchange.ts'
 import { acceptsCoding } from './conditional.ts'
 import type { Nearby } from './edge.ts'
 import { variantOf } from './keys.ts'
@@ -27,7 +27,7 @@ interface Form {
   isTaken: boolean
 }
 
-function formOf(entry: Entry): Form {
+function formOf(entry: CacheEntry): Form {
   const { packed, coding: own } = storedIn(entry)
   const coding = packed ? 'gzip' : own
   const asked: Asked = {
@@ -37,7 +37,7 @@ function formOf(entry: Entry): Form {
   return {
     coding,
     whole: replyFrom(entry, asked, {}) as Reply,
-    text: entry.body.length <= TEXT ? entry.body.toString('latin1') : undefined,
+    text: entry.body.length <= MAX_NEAR_STRING_BYTES ? entry.body.toString('latin1') : undefined,
     age: -1,
     ttl: -1,
     detail: '',
@@ -57,7 +57,7 @@ function takes(form: Form, accepts: string | undefined): boolean {
 }
 
 /** The fields as `writeHead` takes them, if each is one line. */
-function linesOf(headers: Headers, length: number): string[] | undefined {
+function linesOf(headers: HeaderFields, length: number): string[] | undefined {
   const fields = Object.entries(headers)
   if (fields.some(([, value]) => typeof value !== 'string')) return undefined
   return [...(fields as [string, string][]).flat(), 'Content-Length', String(length)]
@@ -76,9 +76,9 @@ export function nearby<Native>(mount: Mount<Native>): Nearby {
   const { shelf } = engine
   const near = shelf.near(mount.near)
   const isAuto = options.ttl === 'auto'
-  const mayBeEarly = mount.background && mount.lockWait > 0
+  const mayBeEarly = mount.background && mount.wait > 0
 
-  function placeOf({ base }: Target, asked: Asked): Pick<Place, 'entry' | 'ledger'> {
+  function placeOf({ base }: Target, asked: Asked): Pick<EntryKeys, 'entry' | 'ledger'> {
     const names = engine.vary.get(base.entry) ?? mount.vary
     if (names.length === 0) return base
     const { entry, ledger } = base
@@ -86,7 +86,7 @@ export function nearby<Native>(mount: Mount<Native>): Nearby {
   }
 
   /** Could it be time to make the entry anew (see `isEarly`)? */
-  const isSettled = ({ entry }: Kept, now: number): boolean =>
+  const isSettled = ({ entry }: NearEntry, now: number): boolean =>
     !mayBeEarly ||
     entry.staleUntil <= entry.freshUntil ||
     now + FARTHEST * entry.cost < entry.freshUntil
@@ -104,7 +104,7 @@ export function nearby<Native>(mount: Mount<Native>): Nearby {
     engine.count(name, 'near', place.entry)
     const age = ageOf(entry, now)
     const ttl = Math.floor((entry.freshUntil - now) / 1000)
-    const added = (): Headers => ({
+    const added = (): HeaderFields => ({
       'Cache-Status': `turnpike; hit; ttl=${ttl}${detail}`,
       Age: String(age),
     })

@@ -52,9 +52,9 @@ export interface CacheOptions<Native> {
   /** By how much of itself a `ttl` is shortened at random, so that entries do not all end together: from 0 to 1. Default 0.1. */
   jitter?: number
   /** How long a request waits for another process that is making the same response, before it runs its own handler. 0: not at all. Default `'2s'`. */
-  lockWait?: Duration
+  wait?: Duration
   /** How long a process may take before another one tries. Default `'10s'`. */
-  lockTtl?: Duration
+  lease?: Duration
   /** Longer bodies are not kept; they stream on. Default 1,048,576 (1 MiB). */
   maxBodyBytes?: number
   /** Keep texts of more than 1 KiB compressed (gzip), and send them so to who accepts it. Default true. */
@@ -65,7 +65,7 @@ export interface CacheOptions<Native> {
    * `tp.edge()` may answer from this process before the application sees the request: without your session, limits,
    * guards and logs. Only with `near` and `public`, and without `key`, `scope`, `skip` and tenants. Default false.
    */
-  edge?: boolean
+  beforeFramework?: boolean
   /** Targeted fields (RFC 9213) that go before Cache-Control with `'auto'`. Default `['CDN-Cache-Control']`. */
   targeted?: readonly string[]
   /** Names the mount in events. Default `'cache'`. */

@@ -1,6 +1,6 @@
 /** Answers made of an entry: whole, not modified, or a range. */
-import type { Entry } from '../../caching/entry.ts'
-import type { Exchange, Headers, Reply } from '../../http/exchange.ts'
+import type { CacheEntry } from '../../caching/entry.ts'
+import type { Exchange, HeaderFields, Reply } from '../../http/exchange.ts'
 import { acceptsCoding, isSameRange, isUnchanged, sliceOf } from './conditional.ts'
 import { dateOf } from './policy.ts'
 import { decoded, storedIn, isDecodable } from './stored.ts'
@@ -18,11 +18,11 @@ export const isConditional = (x: Asked): boolean =>
   CONDITIONS.some((name) => x.header(name) !== undefined)
 
 /** How old an entry is, in whole seconds (RFC 9111, 4.2.3). */
-export const ageOf = ({ storedAt, initialAge }: Entry, now: number): number =>
+export const ageOf = ({ storedAt, initialAge }: CacheEntry, now: number): number =>
   Math.max(0, Math.floor((now - storedAt + initialAge) / 1000))
 
 /** May the entry be sent to this client, decoded here if need be? */
-export function isAcceptable(entry: Entry, x: Asked): boolean {
+export function isAcceptable(entry: CacheEntry, x: Asked): boolean {
   const { coding } = storedIn(entry)
   return (
     coding === undefined ||
@@ -32,7 +32,11 @@ export function isAcceptable(entry: Entry, x: Asked): boolean {
 }
 
 /** @param added fields of the cache's own: Cache-Status and, for what was stored before, Age */
-export function replyFrom(entry: Entry, x: Asked, added: Headers): Reply | Promise<Reply> {
+export function replyFrom(
+  entry: CacheEntry,
+  x: Asked,
+  added: HeaderFields,
+): Reply | Promise<Reply> {
   const stored = storedIn(entry)
   const { status, coding, packed, etag } = stored
   const headers: Record<string, string | readonly string[]> = {}
@@ -57,7 +61,7 @@ export function replyFrom(entry: Entry, x: Asked, added: Headers): Reply | Promi
 }
 
 function whole(
-  entry: Entry,
+  entry: CacheEntry,
   x: Asked,
   headers: Record<string, string | readonly string[]>,
 ): Reply | Promise<Reply> {

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import { brotliDecompress, gunzip, gzip, gzipSync, inflate } from 'node:zlib'
 import { promisify } from 'node:util'
-import type { Entry } from '../../caching/entry.ts'
+import type { CacheEntry } from '../../caching/entry.ts'
 import { dateOf, fieldOf, storedFields, type Candidate } from './policy.ts'
 
 export type Field = [name: string, value: string | readonly string[]]
@@ -31,8 +31,8 @@ export interface Marker {
   readonly marker: readonly string[]
 }
 
-export const storedIn = (entry: Entry): Stored => entry.extra as Stored
-export const markerIn = (entry: Entry | undefined): readonly string[] | undefined =>
+export const storedIn = (entry: CacheEntry): Stored => entry.extra as Stored
+export const markerIn = (entry: CacheEntry | undefined): readonly string[] | undefined =>
   (entry?.extra as Marker | undefined)?.marker
 
 const TEXT =
@@ -69,12 +69,12 @@ export function storedOf(
 }
 
 /** The entry with its body compressed, where that is worth it; at once for small ones. */
-export function packed(entry: Entry): Entry | Promise<Entry> {
+export function packed(entry: CacheEntry): CacheEntry | Promise<CacheEntry> {
   const stored = storedIn(entry)
   const type = String(stored.fields.find(([name]) => name === 'content-type')?.[1] ?? '')
   if (stored.coding !== undefined || entry.body.length <= PACK_FROM || !TEXT.test(type))
     return entry
-  const withBody = (body: Buffer): Entry =>
+  const withBody = (body: Buffer): CacheEntry =>
     body.length < entry.body.length * 0.9
       ? { ...entry, body, extra: { ...stored, packed: true } satisfies Stored }
       : entry

@@ -1,6 +1,6 @@
 /** Where the entry for a request stands. Worked out once for each URL: hashing costs more than all else in a hit. */
-import { BoundedMap } from '../../caching/bounded.ts'
-import type { Place } from '../../caching/place.ts'
+import { BoundedMap } from '../../caching/bounded-map.ts'
+import type { EntryKeys } from '../../caching/entry-keys.ts'
 import type { Exchange } from '../../http/exchange.ts'
 import type { Subject } from '../../store/keys.ts'
 import { identityOf, type Identity } from './keys.ts'
@@ -9,7 +9,7 @@ import type { QueryOptions } from './options.ts'
 /** What a request asks for, and the place of its entry, or of the entry that says how it varies. */
 export interface Target {
   readonly identity: Identity
-  readonly base: Place
+  readonly base: EntryKeys
 }
 
 /** What an application says of a request. */
@@ -20,7 +20,7 @@ export interface Own {
 }
 
 /** Where an entry of that name stands. */
-export type PlaceOf = (hash: string, readable: string, tenant: string | undefined) => Place
+export type PlaceOf = (hash: string, readable: string, tenant: string | undefined) => EntryKeys
 
 const REMEMBERED = 1_000
 const LONGEST = 512

@@ -1,8 +1,8 @@
 /** One request's way to an entry: what is looked for, and looking. */
-import type { Entry } from '../../caching/entry.ts'
-import type { Flight } from '../../caching/flights.ts'
-import type { Found, Place } from '../../caching/place.ts'
-import { missingFrom } from '../../caching/validity.ts'
+import type { CacheEntry } from '../../caching/entry.ts'
+import type { Flight } from '../../caching/single-flight.ts'
+import type { LookupResult, EntryKeys } from '../../caching/entry-keys.ts'
+import { tagsMissingFrom } from '../../caching/validity.ts'
 import type { Exchange } from '../../http/exchange.ts'
 import type { Subject } from '../../store/keys.ts'
 import type { CacheEngine } from './engine.ts'
@@ -17,10 +17,10 @@ export class Visit<Native> {
   readonly x: Exchange<Native>
   readonly mount: Mount<Native>
   readonly engine: CacheEngine
-  readonly base: Place
+  readonly base: EntryKeys
   readonly identity: Identity
   /** Where the entry for this request stands, as far as that is known. */
-  place: Place
+  place: EntryKeys
   /** Fields of the record: what this entry is invalidated by. */
   tags: readonly string[]
   /** Names our attempt to make the entry, while the lease is or may be ours; '': it is not. */
@@ -58,7 +58,7 @@ export class Visit<Native> {
     this.tags = [...new Set([...this.tags, ...tags.map(tagField)])]
   }
 
-  #variant(names: readonly string[]): Place {
+  #variant(names: readonly string[]): EntryKeys {
     const { entry, ledger } = this.base
     const variant = `${entry}${variantOf(names, this.header)}`
     return { entry: variant, lease: `${variant}:lease`, ledger }
@@ -71,7 +71,7 @@ export class Visit<Native> {
    * @param after what an earlier lookup found: if its entry is still there, it has to be made anew
    * @throws TP_UNAVAILABLE
    */
-  async look(after?: Found): Promise<Found> {
+  async look(after?: LookupResult): Promise<LookupResult> {
     const { engine, mount, x, place } = this
     const { shelf } = engine
     if (mount.near > 0 && !after) {
@@ -79,12 +79,12 @@ export class Visit<Native> {
       if (near) return near
     }
     const isWanted =
-      mount.lockWait > 0 && x.method === 'GET' && !x.isAgain && !engine.passes(place.entry)
+      mount.wait > 0 && x.method === 'GET' && !x.isBackground && !engine.passes(place.entry)
     this.under = shelf.flights.get(place.entry)
     this.token = isWanted && (after || !this.under) ? shelf.leases.token(place.lease) : ''
-    const found = await shelf.look(place, {
+    const found = await shelf.lookup(place, {
       token: this.token,
-      leaseMs: mount.lockTtl,
+      leaseMs: mount.lease,
       tags: this.tags,
       invalid: after?.entry && after.entry.freshUntil > after.now ? after.entry : undefined,
       budget: x.budget,
@@ -104,7 +104,7 @@ export class Visit<Native> {
   }
 
   /** Give a lease back that is not needed after all. */
-  abandon(looking: Promise<Found>): void {
+  abandon(looking: Promise<LookupResult>): void {
     looking.then(
       () => this.giveBack(),
       () => this.giveBack(),
@@ -122,7 +122,7 @@ export class Visit<Native> {
    * May an entry that another request has just made answer this one? It must not be older than any
    * invalidation that came before this request did.
    */
-  async mayShare(entry: Entry, found: Found | undefined): Promise<boolean> {
+  async mayShare(entry: CacheEntry, found: LookupResult | undefined): Promise<boolean> {
     const { vary, variant } = storedIn(entry)
     if (vary.length > 0 && variantOf(vary, this.header) !== variant) return false
     if (!isAcceptable(entry, this.x) || this.base.ledger.owes(entry)) return false
@@ -131,7 +131,7 @@ export class Visit<Native> {
     const isYounger =
       entry.sequence >= snapshot.sequence && (snapshot.nonce ?? entry.nonce) === entry.nonce
     if (isYounger) return this.now < entry.freshUntil
-    if (missingFrom(snapshot, entry.tags).length > 0) {
+    if (tagsMissingFrom(snapshot, entry.tags).length > 0) {
       try {
         snapshot = await this.base.ledger.read(entry.tags, this.x.budget)
       } catch (error) {

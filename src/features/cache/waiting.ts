@@ -1,17 +1,17 @@
 /** Waiting for whoever makes a response already, in this process or another. */
-import type { Entry } from '../../caching/entry.ts'
-import type { Flight } from '../../caching/flights.ts'
-import type { Found } from '../../caching/place.ts'
-import type { Shelf } from '../../caching/shelf.ts'
+import type { CacheEntry } from '../../caching/entry.ts'
+import type { Flight } from '../../caching/single-flight.ts'
+import type { LookupResult } from '../../caching/entry-keys.ts'
+import type { CacheStore } from '../../caching/cache-store.ts'
 import { worthOf } from './engine.ts'
 import { isAcceptable } from './reply.ts'
 import type { Visit } from './visit.ts'
 
 /** What comes of waiting: somebody else's answer, or the turn of the request's own handler. */
 export type Turn =
-  | { readonly shared: Pick<Found, 'entry' | 'validUntil' | 'now'> }
+  | { readonly shared: Pick<LookupResult, 'entry' | 'validUntil' | 'now'> }
   | {
-      readonly found: Found | undefined
+      readonly found: LookupResult | undefined
       /** Whoever waits for this request; undefined: nobody, and nobody shall. */
       readonly flight: Flight | undefined
     }
@@ -19,19 +19,19 @@ export type Turn =
 /** Wait for whoever makes the response already, if anybody may wait for anybody here. */
 export async function turnOf<Native>(
   visit: Visit<Native>,
-  found: Found | undefined,
+  found: LookupResult | undefined,
 ): Promise<Turn> {
   const { x, engine, mount, base } = visit
   const { flights } = engine.shelf
   const { entry } = visit.place
-  if (x.method === 'HEAD' || mount.lockWait === 0 || engine.passes(entry))
+  if (x.method === 'HEAD' || mount.wait === 0 || engine.passes(entry))
     return { found, flight: undefined }
   const current = flights.get(entry)
   // It may have ended while the lookup was on its way: that saw no entry, and asked for no lease.
   const under = current ?? visit.under
   const mayJoin = under && (found ? !under.alone : under.alone && under.epoch === base.ledger.epoch)
   if (mayJoin && found?.lease !== 'ours') {
-    const landed = await within(engine.shelf, under.landing, mount.lockWait)
+    const landed = await within(engine.shelf, under.landing, mount.wait)
     const share = await shareOf(visit, landed, found)
     if (share || current) return share ?? { found, flight: undefined }
     visit.under = undefined
@@ -53,12 +53,12 @@ export async function turnOf<Native>(
 /** Wait for another process, on behalf of all that wait here. */
 async function afterOthers<Native>(
   visit: Visit<Native>,
-  found: Found,
+  found: LookupResult,
   flight: Flight,
 ): Promise<Turn> {
   const { engine, x } = visit
   const { entry } = visit.place
-  let landed: { entry: Entry | undefined } | undefined
+  let landed: { entry: CacheEntry | undefined } | undefined
   const over = flight.landing.then(
     (entry) => void (landed = { entry }),
     () => void (landed = { entry: undefined }),
@@ -84,8 +84,8 @@ async function afterOthers<Native>(
 /** A landed entry as this request's answer, or undefined. */
 async function shareOf<Native>(
   visit: Visit<Native>,
-  entry: Entry | undefined,
-  found: Found | undefined,
+  entry: CacheEntry | undefined,
+  found: LookupResult | undefined,
 ): Promise<Turn | undefined> {
   if (!entry || !(await visit.mayShare(entry, found))) return undefined
   return { shared: { entry, validUntil: Infinity, now: visit.now } }
@@ -93,10 +93,10 @@ async function shareOf<Native>(
 
 /** What a promise comes to; undefined when that takes longer than `ms`. */
 async function within(
-  { store }: Shelf,
-  landing: Promise<Entry | undefined>,
+  { store }: CacheStore,
+  landing: Promise<CacheEntry | undefined>,
   ms: number,
-): Promise<Entry | undefined> {
+): Promise<CacheEntry | undefined> {
   const over = new AbortController()
   const late = store.sleep(ms, over.signal).then(
     () => undefined,
@@ -112,14 +112,14 @@ async function within(
 /** Gives what there is after another process's turn, or the lease, or what was there before. */
 async function elsewhere<Native>(
   visit: Visit<Native>,
-  first: Found,
+  first: LookupResult,
   over: Promise<undefined>,
   isOver: () => boolean,
-): Promise<Found> {
+): Promise<LookupResult> {
   const { engine, mount, place } = visit
   const { leases } = engine.shelf
   // Patience is this process's own: a store's clock that is turned by hand would never end it.
-  const until = performance.now() + mount.lockWait
+  const until = performance.now() + mount.wait
   let found = first
   for (let pause = 25; ; pause = Math.min(pause * 2, 250)) {
     const left = until - performance.now()

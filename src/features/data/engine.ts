@@ -1,14 +1,14 @@
 /** Values on the shelf: reading, writing, and loading once for all who ask. */
-import { encode, lifeOf, type Entry } from '../../caching/entry.ts'
-import type { Flight } from '../../caching/flights.ts'
-import type { Origin } from '../../caching/ledger.ts'
+import { encodeEntry, entryTtl, type CacheEntry } from '../../caching/entry.ts'
+import type { Flight } from '../../caching/single-flight.ts'
+import type { LogPosition } from '../../caching/invalidation-log.ts'
 import { digest } from '../../caching/names.ts'
-import type { Found, Place } from '../../caching/place.ts'
-import type { Shelf } from '../../caching/shelf.ts'
-import { put } from '../../caching/slot.ts'
+import type { LookupResult, EntryKeys } from '../../caching/entry-keys.ts'
+import type { CacheStore } from '../../caching/cache-store.ts'
+import { writeEntry } from '../../caching/entry-operations.ts'
 import { isUnavailable } from '../../errors.ts'
-import { part } from '../../store/keys.ts'
-import type { Ground } from '../ground.ts'
+import { keyPart } from '../../store/keys.ts'
+import type { ExtensionContext } from '../../extension.ts'
 import { made } from './made.ts'
 import type { Keeping, Loading, Settings } from './settings.ts'
 import { mayShare } from './share.ts'
@@ -16,12 +16,12 @@ import { read, write, type Written } from './value.ts'
 import { isFresh, isSpare, isStale } from './worth.ts'
 
 export class DataEngine {
-  readonly #ground: Ground
-  readonly #shelf: Shelf
+  readonly #context: ExtensionContext
+  readonly #shelf: CacheStore
   readonly #settings: Settings
 
-  constructor(ground: Ground, shelf: Shelf, settings: Settings) {
-    this.#ground = ground
+  constructor(context: ExtensionContext, shelf: CacheStore, settings: Settings) {
+    this.#context = context
     this.#shelf = shelf
     this.#settings = settings
   }
@@ -32,15 +32,15 @@ export class DataEngine {
     return space === '' ? key : `${space}:${key}`
   }
 
-  place(key: string, tenant: string | undefined): Place {
-    const { keys } = this.#ground
+  place(key: string, tenant: string | undefined): EntryKeys {
+    const { keys } = this.#context
     const { space } = this.#settings
     const entry = keys.key(
       'data',
       keys.tag(digest([space, key]), tenant),
-      part(this.name(key), 150),
+      keyPart(this.name(key), 150),
     )
-    return { entry, lease: `${entry}:lease`, ledger: this.#shelf.ledger(tenant) }
+    return { entry, lease: `${entry}:lease`, ledger: this.#shelf.invalidationLog(tenant) }
   }
 
   /** What every value of a namespace with a near cache can be dropped by, in all processes. */
@@ -48,29 +48,34 @@ export class DataEngine {
     return this.#settings.near > 0 ? [`u:${digest(['data', this.#settings.space, key])}`] : []
   }
 
-  async find(key: string, tenant: string | undefined, token = '', leaseMs = 0): Promise<Found> {
+  async find(
+    key: string,
+    tenant: string | undefined,
+    token = '',
+    leaseMs = 0,
+  ): Promise<LookupResult> {
     const place = this.place(key, tenant)
     const near = this.#settings.near > 0 ? this.#shelf.near(this.#settings.near) : undefined
     const kept = near?.look(place)
     if (kept) return kept
     const wish = { token, leaseMs, tags: this.#own(key) }
-    let found = await this.#shelf.look(place, wish)
+    let found = await this.#shelf.lookup(place, wish)
     // Invalidated while it was fresh, by what Redis was not asked for: it gave no lease.
     if (token !== '' && found.entry && found.lease === 'none' && !isFresh(found))
-      found = await this.#shelf.look(place, { ...wish, invalid: found.entry })
+      found = await this.#shelf.lookup(place, { ...wish, invalid: found.entry })
     if (near && isFresh(found)) near.keep(place, found)
     return found
   }
 
   /** The value that was found; undefined if there is none that may be used. */
-  async valueOf(found: Found): Promise<unknown> {
+  async valueOf(found: LookupResult): Promise<unknown> {
     if (isFresh(found)) return await this.#read(found.entry!)
     // A counter is plain text.
     const text = found.other?.toString('latin1') ?? ''
     return /^-?\d+$/.test(text) ? Number(text) : undefined
   }
 
-  async #read({ extra, body }: Entry): Promise<unknown> {
+  async #read({ extra, body }: CacheEntry): Promise<unknown> {
     return await read(extra as Written, body, this.#settings.serializer)
   }
 
@@ -89,16 +94,16 @@ export class DataEngine {
     const tags = [...this.#own(key), ...keeping.tags]
     const entry = made(this.name(key), wrote, { ...keeping, tags }, origin, store.now(), 0)
     const args = [
-      encode(entry),
-      lifeOf(entry),
+      encodeEntry(entry),
+      entryTtl(entry),
       leases.channel,
       leases.message(place.lease, 'passed'),
     ]
-    await store.run(put, [place.entry, place.lease], args)
+    await store.run(writeEntry, [place.entry, place.lease], args)
   }
 
   /** Where the record stands as a value is written; other processes forget what they hold of it. */
-  async #origin(key: string, { ledger }: Place, { ttl }: Keeping): Promise<Origin> {
+  async #origin(key: string, { ledger }: EntryKeys, { ttl }: Keeping): Promise<LogPosition> {
     const renewed = ledger.isDue(ttl) ? await ledger.open(ttl) : undefined
     const own = this.#own(key)
     if (own.length > 0) return await ledger.invalidate(own, 'hard')
@@ -111,7 +116,7 @@ export class DataEngine {
     const place = this.place(key, tenant)
     const { leases, store } = this.#shelf
     const deleting = store.run(
-      put,
+      writeEntry,
       [place.entry, place.lease],
       ['', 0, leases.channel, leases.message(place.lease, 'passed')],
     )
@@ -133,10 +138,10 @@ export class DataEngine {
     const place = this.place(key, tenant)
     const { flights, leases, store } = this.#shelf
     const token = leases.token(place.lease)
-    let found: Found | undefined
+    let found: LookupResult | undefined
     try {
       // Also where it is loaded here already: if that was overtaken by a delete, the lease is free.
-      found = await this.find(key, tenant, token, loading.lockTtl)
+      found = await this.find(key, tenant, token, loading.lease)
     } catch (error) {
       this.#without(error)
     }
@@ -156,7 +161,7 @@ export class DataEngine {
     if (mayJoin && found?.lease !== 'ours') {
       const landed = await Promise.race([
         flight.landing,
-        store.sleep(loading.lockWait, undefined, true).then(() => undefined),
+        store.sleep(loading.wait, undefined, true).then(() => undefined),
       ])
       if (landed && (await this.#mayShare(landed, found, place)))
         return (await this.#read(landed)) as Value
@@ -176,17 +181,17 @@ export class DataEngine {
     key: string,
     tenant: string | undefined,
     token: string,
-    { lockWait, lockTtl }: Loading<never>,
-  ): Promise<Found | undefined> {
+    { wait, lease: leaseMs }: Loading<never>,
+  ): Promise<LookupResult | undefined> {
     const { leases } = this.#shelf
     const { lease } = this.place(key, tenant)
-    const until = performance.now() + lockWait
-    let found: Found | undefined
+    const until = performance.now() + wait
+    let found: LookupResult | undefined
     for (let pause = 25; performance.now() < until; pause = Math.min(pause * 2, 250)) {
       const left = until - performance.now()
       const outcome = await leases.wait(lease, Math.min(left, pause * (0.5 + Math.random())))
       try {
-        found = await this.find(key, tenant, token, lockTtl)
+        found = await this.find(key, tenant, token, leaseMs)
       } catch (error) {
         this.#without(error)
         return found
@@ -201,13 +206,13 @@ export class DataEngine {
     key: string,
     load: () => Promise<Value> | Value,
     loading: Loading<Value>,
-    place: Place,
-    found: Found | undefined,
+    place: EntryKeys,
+    found: LookupResult | undefined,
     token: string,
   ): Promise<Value> {
     const { flights, store } = this.#shelf
     const flight = flights.begin(place.entry, place.ledger.epoch, found === undefined)
-    const began = store.steady()
+    const began = store.monotonic()
     try {
       const origin = found && (await this.#originOf(place, found))
       const value = await load()
@@ -219,7 +224,7 @@ export class DataEngine {
       }
       const wrote = await write(value, this.#settings.packFrom, this.#settings.serializer)
       const keeping = { ...loading, tags: [...this.#own(key), ...tags] }
-      const cost = Math.round(store.steady() - began)
+      const cost = Math.round(store.monotonic() - began)
       const from = origin ?? { nonce: '', sequence: 0 }
       const entry = made(this.name(key), wrote, keeping, from, store.now(), cost)
       flight.land(entry)
@@ -242,19 +247,22 @@ export class DataEngine {
     }
   }
 
-  #keep(place: Place, entry: Entry, token: string, flight: Flight): void {
+  #keep(place: EntryKeys, entry: CacheEntry, token: string, flight: Flight): void {
     this.#shelf
-      .keep(place, entry, { token, guarded: true })
+      .write(place, entry, { token, guarded: true })
       .catch((error: unknown) => this.#report(error))
       .finally(() => flight.end())
   }
 
   /** A lookup that was not answered may have taken the lease. */
-  #give({ lease }: Place, found: Found | undefined, token: string): void {
+  #give({ lease }: EntryKeys, found: LookupResult | undefined, token: string): void {
     if (!found || found.lease === 'ours') this.#shelf.leases.giveBack(lease, token)
   }
 
-  async #originOf({ ledger }: Place, { snapshot }: Found): Promise<Origin | undefined> {
+  async #originOf(
+    { ledger }: EntryKeys,
+    { snapshot }: LookupResult,
+  ): Promise<LogPosition | undefined> {
     const { nonce, sequence } = snapshot
     if (nonce !== undefined) return { nonce, sequence }
     try {
@@ -265,7 +273,11 @@ export class DataEngine {
     }
   }
 
-  async #mayShare(entry: Entry, found: Found | undefined, place: Place): Promise<boolean> {
+  async #mayShare(
+    entry: CacheEntry,
+    found: LookupResult | undefined,
+    place: EntryKeys,
+  ): Promise<boolean> {
     try {
       return await mayShare(entry, found, place, this.#shelf.store.now())
     } catch (error) {
@@ -277,7 +289,7 @@ export class DataEngine {
   #without(error: unknown): void {
     if (!isUnavailable(error)) throw error
     const { reason, uncertain } = error
-    this.#ground.events.emit('unavailable', {
+    this.#context.events.emit('unavailable', {
       feature: 'data',
       name: this.#settings.space,
       reason,
@@ -287,6 +299,6 @@ export class DataEngine {
   }
 
   #report(error: unknown): void {
-    this.#ground.events.emit('error', { feature: 'data', name: this.#settings.space, error })
+    this.#context.events.emit('error', { feature: 'data', name: this.#settings.space, error })
   }
 }

@@ -1,13 +1,20 @@
 /** `tp.data`: plain values over the machinery of the response cache. */
-import { callback, check, isFunction, optionError, text, type Kind } from '../../check.ts'
+import {
+  callback,
+  validateOptions,
+  isFunction,
+  optionError,
+  nonEmptyString,
+  type Validator,
+} from '../../validate.ts'
 import { tagField } from '../../caching/names.ts'
-import type { Shelf } from '../../caching/shelf.ts'
-import { count, expire, unlink } from '../../caching/slot.ts'
-import { duration, durations, type Duration } from '../../duration.ts'
+import { cacheStoreOf, type CacheStore } from '../../caching/cache-store.ts'
+import { incrementCounter, expireEntry, unlinkKeys } from '../../caching/entry-operations.ts'
+import { durationOption, durationValidator, type Duration } from '../../duration.ts'
 import { TurnpikeError } from '../../errors.ts'
-import { matches } from '../../store/glob.ts'
-import { part } from '../../store/keys.ts'
-import type { Ground } from '../ground.ts'
+import { matchesGlob } from '../../store/glob.ts'
+import { keyPart } from '../../store/keys.ts'
+import type { ExtensionContext } from '../../extension.ts'
 import { hash } from './canonical.ts'
 import { DataEngine } from './engine.ts'
 import {
@@ -24,39 +31,41 @@ import {
 import type { Loading, Settings } from './settings.ts'
 import { isFresh } from './worth.ts'
 import type {
-  Data,
+  DataCache,
   FetchOptions,
   NamespaceOptions,
   SetOptions,
-  Whose,
+  TenantOption,
   WrapOptions,
 } from './options.ts'
 
-/** @param open gives the ground and the shelf; it is not asked before a value is used */
-export function data<Native>(open: () => { ground: Ground<Native>; shelf: Shelf }): Data {
-  return space(open, '', {}, ttlFromEnvironment)
+/** Creates the data cache of an instance. Its store is opened when a value is used first. */
+export function createData(context: ExtensionContext): { api: { data: DataCache } } {
+  return { api: { data: space(context, '', {}, ttlFromEnvironment) } }
 }
 
 function space(
-  open: () => { ground: Ground; shelf: Shelf },
+  context: ExtensionContext,
   name: string,
   options: NamespaceOptions,
   ttlOf: () => number,
-): Data {
+): DataCache {
   const where = name === '' ? 'tp.data' : `tp.data.namespace('${name}')`
-  let made: { ground: Ground; shelf: Shelf; engine: DataEngine; settings: Settings } | undefined
+  let made:
+    | { context: ExtensionContext; shelf: CacheStore; engine: DataEngine; settings: Settings }
+    | undefined
   const opened = (): NonNullable<typeof made> => {
     if (made) return made
-    const { ground, shelf } = open()
+    const shelf = cacheStoreOf(context)
     const { compress = 1024, near = false, serializer } = options
     const settings: Settings = {
       space: name,
-      ttl: options.ttl === undefined ? ttlOf() : duration(options.ttl, where, 'ttl'),
+      ttl: options.ttl === undefined ? ttlOf() : durationOption(options.ttl, where, 'ttl'),
       packFrom: compress === false ? Infinity : compress,
       serializer,
       near: typeof near === 'object' ? near.maxBytes : near ? NEAR_BYTES : 0,
     }
-    return (made = { ground, shelf, settings, engine: new DataEngine(ground, shelf, settings) })
+    return (made = { context, shelf, settings, engine: new DataEngine(context, shelf, settings) })
   }
 
   /** Checks the call: a key is a text, and where there are tenants somebody's. */
@@ -64,13 +73,13 @@ function space(
     method: string,
     key: unknown,
     given: object,
-    kinds: Record<string, Kind>,
+    kinds: Record<string, Validator>,
   ): NonNullable<typeof made> {
-    check(`${where}.${method}()`, given, kinds)
+    validateOptions(`${where}.${method}()`, given, kinds)
     if (typeof key !== 'string' || key === '')
-      throw optionError(`${where}.${method}()`, 'key', key, text.expected)
+      throw optionError(`${where}.${method}()`, 'key', key, nonEmptyString.expected)
     const all = opened()
-    if (all.ground.tenant && (given as Whose).tenant === undefined) {
+    if (all.context.hasTenants && (given as TenantOption).tenant === undefined) {
       throw new TurnpikeError(
         'TP_KEY',
         `${where}.${method}(): the application has tenants: say whose value this is ({ tenant }).`,
@@ -80,7 +89,7 @@ function space(
   }
 
   const ttlIn = (method: string, ttl: Duration | undefined): number =>
-    ttl === undefined ? opened().settings.ttl : duration(ttl, `${where}.${method}()`, 'ttl')
+    ttl === undefined ? opened().settings.ttl : durationOption(ttl, `${where}.${method}()`, 'ttl')
 
   function loadingOf<Value>(options: FetchOptions<Value>): Loading<Value> {
     const {
@@ -88,17 +97,17 @@ function space(
       tags = [],
       staleWhileRevalidate = 0,
       staleIfError = 0,
-      lockWait = '2s',
-      lockTtl = '10s',
+      wait = '2s',
+      lease = '10s',
     } = options
     const ms = (value: Duration, option: string): number =>
-      duration(value, `${where}.getOrFetch()`, option, 0)
+      durationOption(value, `${where}.getOrFetch()`, option, 0)
     return {
       ttl: ttlIn('getOrFetch', ttl),
       staleFor: ms(staleWhileRevalidate, 'staleWhileRevalidate'),
       errorFor: ms(staleIfError, 'staleIfError'),
-      lockWait: ms(lockWait, 'lockWait'),
-      lockTtl: duration(lockTtl, `${where}.getOrFetch()`, 'lockTtl'),
+      wait: ms(wait, 'wait'),
+      lease: durationOption(lease, `${where}.getOrFetch()`, 'lease'),
       tagsOf: (value) => (typeof tags === 'function' ? tags(value) : tags).map(tagField),
     }
   }
@@ -118,7 +127,7 @@ function space(
     )
   }
 
-  async function get<Value>(key: string, given: Whose = {}): Promise<Value | undefined> {
+  async function get<Value>(key: string, given: TenantOption = {}): Promise<Value | undefined> {
     const { engine } = begin('get', key, given, WHOSE)
     return (await engine.valueOf(await engine.find(key, given.tenant))) as Value | undefined
   }
@@ -128,15 +137,15 @@ function space(
     glob: string,
     tenant: string | undefined,
   ): AsyncGenerator<[stored: string, key: string]> {
-    const { ground, shelf } = opened()
+    const { context, shelf } = opened()
     const whole = name === '' ? glob : `${name}:${glob}`
     const readable = whole
       .split(/([*?]+)/)
-      .map((piece, i) => (i % 2 === 1 || piece === '' ? piece : part(piece, Infinity)))
+      .map((piece, i) => (i % 2 === 1 || piece === '' ? piece : keyPart(piece, Infinity)))
       .join('')
-    const pattern = ground.keys.key(
+    const pattern = context.keys.key(
       'data',
-      tenant === undefined ? '*' : `${part(tenant, 32)}=*`,
+      tenant === undefined ? '*' : `${keyPart(tenant, 32)}=*`,
       readable.replaceAll('?', '*'),
     )
     const seen = new Set<string>()
@@ -146,7 +155,7 @@ function space(
           tenant === undefined &&
           stored.slice(stored.indexOf('{'), stored.indexOf('}')).includes('=')
         const key = readableIn(stored)
-        if (isTheirs || seen.has(stored) || key === undefined || !matches(whole, key)) continue
+        if (isTheirs || seen.has(stored) || key === undefined || !matchesGlob(whole, key)) continue
         seen.add(stored)
         yield [stored, name === '' ? key : key.slice(name.length + 1)]
       }
@@ -165,7 +174,7 @@ function space(
       return isFresh(one) || one.other !== undefined
     },
     async increment(key, amount = 1, given = {}) {
-      const { engine, shelf } = begin('increment', key, given, { ...WHOSE, ttl: durations })
+      const { engine, shelf } = begin('increment', key, given, { ...WHOSE, ttl: durationValidator })
       if (!Number.isSafeInteger(amount))
         throw new TurnpikeError(
           'TP_VALUE',
@@ -173,7 +182,7 @@ function space(
         )
       const { entry, lease } = engine.place(key, given.tenant)
       return await shelf.store.run(
-        count,
+        incrementCounter,
         [entry, lease],
         [amount, Math.ceil(ttlIn('increment', given.ttl))],
       )
@@ -183,9 +192,9 @@ function space(
       const { entry, ledger } = engine.place(key, given.tenant)
       const ms = Math.ceil(ttlIn('expire', ttl))
       if (ledger.isDue(ms)) await ledger.open(ms)
-      return (await shelf.store.run(expire, [entry], [ms])) === 1
+      return (await shelf.store.run(expireEntry, [entry], [ms])) === 1
     },
-    async getMany<Value>(keys: readonly string[], given: Whose = {}) {
+    async getMany<Value>(keys: readonly string[], given: TenantOption = {}) {
       return await Promise.all(keys.map((key) => get<Value>(key, given)))
     },
     async setMany(values, given = {}) {
@@ -201,7 +210,7 @@ function space(
       fn: (...args: Args) => Promise<Value> | Value,
       given: WrapOptions<Args, Value> = {},
     ) {
-      check(`${where}.wrap()`, given, WRAP)
+      validateOptions(`${where}.wrap()`, given, WRAP)
       const { name = fn.name, key, tags, tenant, ...rest } = given
       if (!key && !name)
         throw optionError(
@@ -225,29 +234,30 @@ function space(
       }
     },
     namespace(sub, own = {}) {
-      if (!text.accepts(sub)) throw optionError(`${where}.namespace()`, 'name', sub, text.expected)
-      check(`${where}.namespace('${sub}')`, own, SPACE)
-      return space(open, name === '' ? sub : `${name}:${sub}`, { ...options, ...own }, ttlOf)
+      if (!nonEmptyString.accepts(sub))
+        throw optionError(`${where}.namespace()`, 'name', sub, nonEmptyString.expected)
+      validateOptions(`${where}.namespace('${sub}')`, own, SPACE)
+      return space(context, name === '' ? sub : `${name}:${sub}`, { ...options, ...own }, ttlOf)
     },
     async invalidate(given) {
-      check(`${where}.invalidate()`, given, { ...WHOSE, tags: texts })
+      validateOptions(`${where}.invalidate()`, given, { ...WHOSE, tags: texts })
       const { shelf } = begin(
         'invalidate',
         'tags',
         { ...(given.tenant !== undefined && { tenant: given.tenant }) },
         WHOSE,
       )
-      await shelf.ledger(given.tenant).invalidate(given.tags.map(tagField), 'hard')
+      await shelf.invalidationLog(given.tenant).invalidate(given.tags.map(tagField), 'hard')
     },
     async invalidatePattern(glob, { dryRun = false, ...given } = {}) {
       const { engine, shelf } = begin('invalidatePattern', glob, given, WHOSE)
       if (glob.includes('\n'))
         throw optionError(`${where}.invalidatePattern()`, 'glob', glob, "a pattern like 'user:*'")
       // What is being loaded now is hit, too; and what cannot be found by its key.
-      if (!dryRun) await shelf.ledger(given.tenant).invalidate([engine.name(glob)], 'glob')
+      if (!dryRun) await shelf.invalidationLog(given.tenant).invalidate([engine.name(glob)], 'glob')
       let total = 0
       for await (const [stored] of found(glob, given.tenant)) {
-        if (!dryRun) await shelf.store.run(unlink, [stored, `${stored}:lease`], [])
+        if (!dryRun) await shelf.store.run(unlinkKeys, [stored, `${stored}:lease`], [])
         total++
       }
       return total

@@ -2,49 +2,49 @@
 import {
   boolean,
   callback,
-  either,
+  anyOf,
   isFunction,
   isObject,
-  text,
-  whole,
-  type Kind,
-} from '../../check.ts'
-import { durations } from '../../duration.ts'
+  nonEmptyString,
+  integer,
+  type Validator,
+} from '../../validate.ts'
+import { durationValidator } from '../../duration.ts'
 
-export const texts: Kind = {
+export const texts: Validator = {
   expected: 'a list of texts',
   accepts: (value) =>
     Array.isArray(value) && value.every((each) => typeof each === 'string' && each !== ''),
 }
-const anyText: Kind = { expected: 'a text', accepts: (value) => typeof value === 'string' }
-export const WHOSE: Record<string, Kind> = { tenant: anyText }
-export const SET: Record<string, Kind> = { ...WHOSE, ttl: durations, tags: texts }
-export const FETCH: Record<string, Kind> = {
+const anyText: Validator = { expected: 'a text', accepts: (value) => typeof value === 'string' }
+export const WHOSE: Record<string, Validator> = { tenant: anyText }
+export const SET: Record<string, Validator> = { ...WHOSE, ttl: durationValidator, tags: texts }
+export const FETCH: Record<string, Validator> = {
   ...WHOSE,
-  ttl: durations,
-  tags: either(texts, callback),
-  staleWhileRevalidate: durations,
-  staleIfError: durations,
-  lockWait: durations,
-  lockTtl: durations,
+  ttl: durationValidator,
+  tags: anyOf(texts, callback),
+  staleWhileRevalidate: durationValidator,
+  staleIfError: durationValidator,
+  wait: durationValidator,
+  lease: durationValidator,
 }
-export const WRAP: Record<string, Kind> = {
+export const WRAP: Record<string, Validator> = {
   ...FETCH,
-  tenant: either(anyText, callback),
-  name: text,
+  tenant: anyOf(anyText, callback),
+  name: nonEmptyString,
   key: callback,
 }
-export const SPACE: Record<string, Kind> = {
-  ttl: durations,
-  compress: either(whole(0), { expected: 'false', accepts: (value) => value === false }),
+export const SPACE: Record<string, Validator> = {
+  ttl: durationValidator,
+  compress: anyOf(integer(0), { expected: 'false', accepts: (value) => value === false }),
   serializer: {
     expected: '{ serialize, deserialize }',
     accepts: (value: unknown) =>
       isObject(value) && isFunction(value['serialize']) && isFunction(value['deserialize']),
   },
-  near: either(boolean, {
+  near: anyOf(boolean, {
     expected: '{ maxBytes }',
-    accepts: (value) => isObject(value) && whole(1).accepts(value['maxBytes']),
+    accepts: (value) => isObject(value) && integer(1).accepts(value['maxBytes']),
   }),
 }
 export const NEAR_BYTES: number = 32 * 1024 * 1024

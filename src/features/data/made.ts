@@ -1,6 +1,6 @@
 /** A value as the entry that it is kept in. */
-import type { Entry } from '../../caching/entry.ts'
-import type { Origin } from '../../caching/ledger.ts'
+import type { CacheEntry } from '../../caching/entry.ts'
+import type { LogPosition } from '../../caching/invalidation-log.ts'
 import type { Keeping } from './settings.ts'
 import type { Written } from './value.ts'
 
@@ -9,10 +9,10 @@ export function made(
   name: string,
   { written, body }: { written: Written; body: Buffer },
   { ttl, tags, staleFor, errorFor }: Keeping,
-  origin: Origin,
+  origin: LogPosition,
   storedAt: number,
   cost: number,
-): Entry {
+): CacheEntry {
   const freshUntil = storedAt + ttl
   return {
     ...origin,

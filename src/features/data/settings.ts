@@ -1,12 +1,12 @@
 /** What a namespace and a call settle. */
-import type { Serializer } from './value.ts'
+import type { DataSerializer } from './value.ts'
 
 /** What a namespace settles for its values. Times in ms, sizes in bytes. */
 export interface Settings {
   readonly space: string
   readonly ttl: number
   readonly packFrom: number
-  readonly serializer: Serializer | undefined
+  readonly serializer: DataSerializer | undefined
   /** Bytes of the cache in this process; 0: none. */
   readonly near: number
 }
@@ -21,7 +21,7 @@ export interface Keeping {
 
 /** How a value is loaded. */
 export interface Loading<Value> extends Omit<Keeping, 'tags'> {
-  readonly lockWait: number
-  readonly lockTtl: number
+  readonly wait: number
+  readonly lease: number
   tagsOf(value: Value): readonly string[]
 }

@@ -1,10 +1,10 @@
-/** Values as entries hold them: bytes as bytes, text as text, everything else by a serializer. */
+/** Values as entries hold them: bytes, text, everything else by a serializer. */
 import { gunzip, gzip } from 'node:zlib'
 import { promisify } from 'node:util'
 import { TurnpikeError } from '../../errors.ts'
 
 /** Turns values into text or bytes, and back. */
-export interface Serializer {
+export interface DataSerializer {
   serialize(value: unknown): string | Buffer
   deserialize(bytes: Buffer): unknown
 }
@@ -15,7 +15,7 @@ export interface Written {
   readonly packed: boolean
 }
 
-const json: Serializer = {
+const json: DataSerializer = {
   serialize: (value) => JSON.stringify(value),
   deserialize: (bytes) => JSON.parse(bytes.toString('utf8')) as unknown,
 }
@@ -27,7 +27,7 @@ const unpack = promisify<Buffer, Buffer>(gunzip)
 export async function write(
   value: unknown,
   packFrom: number,
-  serializer: Serializer = json,
+  serializer: DataSerializer = json,
 ): Promise<{ written: Written; body: Buffer }> {
   const kind =
     Buffer.isBuffer(value) || value instanceof Uint8Array
@@ -52,7 +52,7 @@ export async function write(
 export async function read(
   { kind, packed }: Written,
   body: Buffer,
-  serializer: Serializer = json,
+  serializer: DataSerializer = json,
 ): Promise<unknown> {
   const bytes = packed ? await unpack(body) : body
   if (kind === 'bytes') return Buffer.from(bytes)

@@ -1,7 +1,8 @@
 /** `tp.health()`: is the process alive, is it ready, and how is Redis? */
-import { boolean, callback, check, either, text } from '../../check.ts'
-import { duration, durations, type Duration } from '../../duration.ts'
-import { pass, type Exchange, type Feature, type Reply } from '../../http/exchange.ts'
+import { boolean, callback, validateOptions, anyOf, nonEmptyString } from '../../validate.ts'
+import { durationOption, durationValidator, type Duration } from '../../duration.ts'
+import { passThrough, type Exchange, type Feature, type Reply } from '../../http/exchange.ts'
+import type { ExtensionContext } from '../../extension.ts'
 import type { Store, StoreStatus } from '../../store/store.ts'
 
 /** Options of `tp.health()`. */
@@ -17,7 +18,7 @@ export interface HealthOptions<Native> {
 }
 
 /** The body of the answer; the details are there when Redis could be asked. */
-export interface Health {
+export interface HealthReport {
   /** `degraded`: Redis is away, and requests are answered by their failure rules. `error`: it was never there. */
   status: 'healthy' | 'degraded' | 'error'
   connected: boolean
@@ -34,26 +35,49 @@ export interface Health {
   warnings?: string[]
 }
 
+/** The health checks of an instance. */
+export interface HealthApi<Native, Middleware> {
+  /** Answers `/live`, `/ready` and the state of Redis. */
+  health(options?: HealthOptions<Native>): Middleware
+}
+
+/**
+ * Creates the health checks of an instance.
+ * @param statusOf returns the status of its stores
+ * @param hitRate returns the hit rate of its response cache, undefined before the first request
+ */
+export function createHealth<Native, Middleware>(
+  context: ExtensionContext<Native, Middleware>,
+  statusOf: () => StoreStatus,
+  hitRate: () => number | undefined,
+): { api: HealthApi<Native, Middleware> } {
+  return {
+    api: {
+      health: (options) => context.mount(healthFeature(context.store, statusOf, hitRate, options)),
+    },
+  }
+}
+
 /** The health check as a feature: `/live`, `/ready`, and the details on any other path. */
-export function health<Native>(
+function healthFeature<Native>(
   store: Store,
   statusOf: () => StoreStatus,
+  hitRate: () => number | undefined,
   options: HealthOptions<Native> = {},
-  hitRate: () => number | undefined = () => undefined,
 ): Feature<Native> {
   const where = 'tp.health()'
-  check(where, options, {
-    path: text,
-    details: either(boolean, callback),
-    cacheFor: durations,
+  validateOptions(where, options, {
+    path: nonEmptyString,
+    details: anyOf(boolean, callback),
+    cacheFor: durationValidator,
     strict: boolean,
   })
   const { path, details = true, strict = false } = options
-  const cacheFor = duration(options.cacheFor ?? '5s', where, 'cacheFor', 0)
-  let held: { until: number; details: Promise<Partial<Health>> } | undefined
+  const cacheFor = durationOption(options.cacheFor ?? '5s', where, 'cacheFor', 0)
+  let held: { until: number; details: Promise<Partial<HealthReport>> } | undefined
 
   /** Redis is asked once for all callers. */
-  function detailsOf(): Promise<Partial<Health>> {
+  function detailsOf(): Promise<Partial<HealthReport>> {
     const now = performance.now()
     if (!held || held.until <= now) {
       const details = measure(store)
@@ -68,7 +92,7 @@ export function health<Native>(
     // A server that froze a moment ago still looks connected: what counts is that it answers.
     const found = status.status === 'ok' ? await detailsOf().catch(() => undefined) : undefined
     const ok = found !== undefined
-    const body: Health = {
+    const body: HealthReport = {
       status: ok ? 'healthy' : status.status === 'down' ? 'error' : 'degraded',
       connected: ok,
     }
@@ -82,9 +106,9 @@ export function health<Native>(
     return json(strict && !ok ? 503 : 200, body)
   }
 
-  async function handle(x: Exchange<Native>): Promise<{ reply: Reply } | typeof pass> {
+  async function handle(x: Exchange<Native>): Promise<{ reply: Reply } | typeof passThrough> {
     const target = x.url.split('?', 1)[0]!.replace(/\/$/, '')
-    if (path !== undefined && target !== path && !target.startsWith(`${path}/`)) return pass
+    if (path !== undefined && target !== path && !target.startsWith(`${path}/`)) return passThrough
     if (target.endsWith('/live')) return { reply: json(200, { status: 'alive' }) }
     if (!target.endsWith('/ready')) return { reply: await report(x) }
     const { status } = statusOf()
@@ -95,7 +119,7 @@ export function health<Native>(
   return { name: 'health', handle }
 }
 
-async function measure(store: Store): Promise<Partial<Health>> {
+async function measure(store: Store): Promise<Partial<HealthReport>> {
   const sent = performance.now()
   const info = await store.info()
   const latency = Math.round((performance.now() - sent) * 100) / 100

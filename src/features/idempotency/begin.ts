@@ -1,17 +1,17 @@
-import { operation, type Operation, type Reply } from '../../store/store.ts'
+import { operation, type Operation, type OperationReply } from '../../store/store.ts'
 import lua from './begin.lua'
 import { PRELUDE, PRINT, recordAt, type Record, type Terms } from './record.ts'
 
 const NONE = Buffer.alloc(0)
 
 /** Looks a request up by its key, or claims it. One that comes late must not. See begin.lua. */
-export function beginOf({ lease, ttl, onCrash }: Terms): Operation<number | Reply[]> {
+export function beginOf({ lease, ttl, onCrash }: Terms): Operation<number | OperationReply[]> {
   const isConflict = onCrash === 'conflict'
   const terms = `local LEASE, KEPT, CONFLICT = ${lease.toFixed(0)}, ${ttl.toFixed(0)}, ${isConflict}`
   return operation({
     name: 'idempotency.begin',
     lua: `${PRELUDE}\n${terms}\n${lua}`,
-    punctual: true,
+    refuseLate: true,
     buffers: true,
     memory(database, [key], [claim, channel], now) {
       const known = recordAt(database, key!, now)

@@ -1,12 +1,12 @@
 /** Idempotent requests without HTTP: keys and fingerprints in, attempts and answers out. */
 import { randomBytes } from 'node:crypto'
 import { isUnavailable } from '../../errors.ts'
-import type { Events } from '../../events.ts'
-import type { Budget } from '../../store/budget.ts'
-import type { Operation, Reply } from '../../store/store.ts'
-import type { Ground } from '../ground.ts'
-import { Alarms, persist } from '../lease.ts'
-import { Turns, type Attempt as Try } from '../turns.ts'
+import type { EventMap } from '../../events.ts'
+import type { RequestBudget } from '../../store/request-budget.ts'
+import type { Operation, OperationReply } from '../../store/store.ts'
+import type { ExtensionContext } from '../../extension.ts'
+import { SharedTimers, retryWrite } from '../lease.ts'
+import { Waiters, type AcquireAttempt as Try } from '../waiters.ts'
 import { unpacked, type Answer } from './answer.ts'
 import { beginOf } from './begin.ts'
 import { completeOf } from './complete.ts'
@@ -21,7 +21,7 @@ export interface EngineOptions {
   ttl: number
   lease: number
   /** How long a running request is renewed at most. */
-  longest: number
+  maxLease: number
   onCrash: 'rerun' | 'conflict'
 }
 
@@ -41,7 +41,7 @@ export interface BeginOptions {
   /** How long to wait for the answer of a request that is running, in ms. */
   wait: number
   signal: AbortSignal | undefined
-  budget: Budget
+  budget: RequestBudget
 }
 
 const WORDS = {
@@ -52,22 +52,22 @@ const WORDS = {
 } as const
 
 export class IdempotencyEngine {
-  readonly ground: Ground
+  readonly context: ExtensionContext
   readonly options: EngineOptions
-  readonly alarms: Alarms
+  readonly alarms: SharedTimers
   readonly #process = randomBytes(12).toString('base64url')
-  readonly #turns: Turns
-  readonly #begin: Operation<number | Reply[]>
+  readonly #turns: Waiters
+  readonly #begin: Operation<number | OperationReply[]>
   readonly complete: Operation<number>
   #count = 0
 
-  constructor(ground: Ground, options: EngineOptions) {
-    this.ground = ground
+  constructor(context: ExtensionContext, options: EngineOptions) {
+    this.context = context
     this.options = options
-    this.alarms = new Alarms(ground.store)
+    this.alarms = new SharedTimers(context.store)
     this.#begin = beginOf(options)
     this.complete = completeOf(options)
-    this.#turns = new Turns(ground.store, `${this.#process}.`)
+    this.#turns = new Waiters(context.store, `${this.#process}.`)
   }
 
   /**
@@ -81,7 +81,7 @@ export class IdempotencyEngine {
     { wait, signal, budget }: BeginOptions,
   ): Promise<Outcome> {
     const owner = `${this.#process}.${(++this.#count).toString(36)}`
-    const key = this.ground.keys.key('idempotency', tag)
+    const key = this.context.keys.key('idempotency', tag)
     const claim = { tag, key, owner, text: `${fingerprint}${owner}`, since: 0, budget }
     // The wait was promised; only the first question is on the request's budget.
     return this.#ask(claim, undefined, budget).then(
@@ -98,24 +98,24 @@ export class IdempotencyEngine {
   #ask(
     claim: Claim,
     channel: string | undefined,
-    budget?: Budget,
-  ): Promise<number | readonly Reply[]> {
-    const { store } = this.ground
+    budget?: RequestBudget,
+  ): Promise<number | readonly OperationReply[]> {
+    const { store } = this.context
     const { key, text } = claim
-    claim.since = store.steady()
+    claim.since = store.monotonic()
     return store.run(this.#begin, [key], channel === undefined ? [text] : [text, channel], budget)
   }
 
   /** Wait for the answer of a request that is running, or for its end. */
   async #wait(claim: Claim, wait: number, signal: AbortSignal | undefined): Promise<Outcome> {
     const { tag, owner } = claim
-    const channel = this.ground.keys.channel('idempotency', tag)
+    const channel = this.context.keys.channel('idempotency', tag)
     const attempt = async (): Promise<Try<Outcome>> => {
       const outcome = this.#read(await this.#ask(claim, channel), claim)
       return outcome.kind === 'running' ? { waitMs: outcome.leftMs } : { got: outcome, more: true }
     }
     try {
-      const tried = await this.#turns.take(channel, owner, { wait, signal, fair: true }, attempt)
+      const tried = await this.#turns.acquire(channel, owner, { wait, signal, fair: true }, attempt)
       const running: Running = { kind: 'running', leftMs: 'more' in tried ? 0 : tried.waitMs }
       return this.#told('more' in tried ? tried.got : running, tag)
     } catch (error) {
@@ -130,12 +130,12 @@ export class IdempotencyEngine {
   }
 
   #giveUp({ key, text }: Claim, error: unknown): never {
-    const { store, events } = this.ground
+    const { store, events } = this.context
     const { name, lease } = this.options
     if (isUnavailable(error) && error.uncertain) {
       // The reply may have been lost, not the claim: the next attempt shall not find it running.
-      const until = store.steady() + lease
-      void persist(() => store.run(release, [key], [text]), {
+      const until = store.monotonic() + lease
+      void retryWrite(() => store.run(release, [key], [text]), {
         store,
         events,
         feature: 'idempotency',
@@ -146,13 +146,13 @@ export class IdempotencyEngine {
     throw error
   }
 
-  tell(what: Events['idempotency']['what'], subject: string, attempt: number | undefined): void {
-    const { events } = this.ground
-    if (events.hears('idempotency'))
-      events.emit('idempotency', { name: this.options.name, what, attempt, subject })
+  tell(what: EventMap['idempotency']['type'], subject: string, attempt: number | undefined): void {
+    const { events } = this.context
+    if (events.hasListeners('idempotency'))
+      events.emit('idempotency', { name: this.options.name, type: what, attempt, subject })
   }
 
-  #read(reply: number | readonly Reply[], claim: Claim): Outcome {
+  #read(reply: number | readonly OperationReply[], claim: Claim): Outcome {
     if (typeof reply === 'number')
       return { kind: 'run', run: new Run(this, claim, reply, 1, undefined) }
     const [kind, first, attempt] = reply as [number, number | Buffer, number]
@@ -187,11 +187,11 @@ export interface Claim {
   /** When it was asked for, by `store.steady()`. */
   since: number
   /** What the request may wait for Redis. */
-  readonly budget: Budget
+  readonly budget: RequestBudget
 }
 
 /** What the steps of earlier attempts came to, by name. */
-function stepsOf(reply: readonly Reply[]): ReadonlyMap<string, Buffer> | undefined {
+function stepsOf(reply: readonly OperationReply[]): ReadonlyMap<string, Buffer> | undefined {
   if (reply.length <= 3) return undefined
   const steps = new Map<string, Buffer>()
   for (let i = 3; i + 1 < reply.length; i += 2) steps.set(String(reply[i]), reply[i + 1] as Buffer)

@@ -1,17 +1,17 @@
 /** `tp.idempotency()` as a feature: a request in, a Plan out. */
 import { isUnavailable, TurnpikeError } from '../../errors.ts'
 import {
-  pass,
+  passThrough,
   type Exchange,
   type Feature,
   type Plan,
   type Reply,
-  type Sent,
+  type SentResponse,
 } from '../../http/exchange.ts'
-import { after } from '../../http/after.ts'
+import { andThen } from '../../http/and-then.ts'
 import { isPromise } from '../../http/adapter.ts'
-import { bodyOf, isThere, requestOf } from '../../http/request-body.ts'
-import { isEarly } from '../early.ts'
+import { peekBody, isBodyAvailable, nodeRequestOf } from '../../http/request-body.ts'
+import { isRequestOnly } from '../request-only.ts'
 import type { IdempotencyEngine, Outcome } from './engine.ts'
 import { problems, replay, storedFields } from './fields.ts'
 import { digestOf, fingerprintOf } from './fingerprint.ts'
@@ -33,7 +33,6 @@ interface Early {
 export function idempotencyFeature<Native>(
   engine: IdempotencyEngine,
   options: IdempotencyOptions<Native> & { wait: number },
-  tenantOf: ((native: Native) => string | Promise<string>) | undefined,
 ): Feature<Native, Early> {
   const {
     wait,
@@ -55,7 +54,7 @@ export function idempotencyFeature<Native>(
   )
   const fieldsOf = storedFields(options.headers ?? [])
   const tell = problems(docsUrl, header)
-  const { ground } = engine
+  const { context } = engine
   const { name } = engine.options
 
   /** Whose key, on which route. */
@@ -63,13 +62,13 @@ export function idempotencyFeature<Native>(
     if (!scope) {
       const who = ownerOf(x)
       if (who[0] === 'address') {
-        ground.events.warn(
+        context.events.warn(
           'tp.idempotency() knows no user, Authorization or X-API-Key of some requests and tells their keys apart by address, which strangers may share: give it a scope.',
         )
       }
       return tagFor(x, key, who)
     }
-    return after(scope(x.native), (own) => {
+    return andThen(scope(x.native), (own) => {
       if (
         own === undefined ||
         own === null ||
@@ -94,37 +93,37 @@ export function idempotencyFeature<Native>(
   ): string | Promise<string> {
     // Neither Redis nor an event shows who used which key.
     const digest = digestOf(JSON.stringify([...who, x.method, x.route ?? pathOf(x), key]))
-    if (!tenantOf) return ground.keys.tag([name, digest])
-    return after(tenantOf(x.native), (tenant) => ground.keys.tag([name, digest], tenant))
+    if (!context.hasTenants) return context.keys.tag([name, digest])
+    return andThen(context.tenantOf(x.native), (tenant) => context.keys.tag([name, digest], tenant))
   }
 
   function fingerprintFor(x: Exchange<Native>): string | Promise<string> {
     if (typeof fingerprint === 'function')
-      return after(fingerprint(x.native), (own) => digestOf(`own${own}`))
-    return after(bodyOf(x.native, maxRequestBytes), (body) => {
+      return andThen(fingerprint(x.native), (own) => digestOf(`own${own}`))
+    return andThen(peekBody(x.native, maxRequestBytes), (body) => {
       if (body.kind === 'unseen') {
-        ground.events.warn(
+        context.events.warn(
           'tp.idempotency() comes after somebody who reads the body and leaves nothing on the request, so it cannot compare bodies: mount it earlier, or give it a fingerprint.',
         )
       }
-      const length = requestOf(x.native).headers['content-length'] ?? 'unknown'
+      const length = nodeRequestOf(x.native).headers['content-length'] ?? 'unknown'
       return fingerprintOf(x.url, body.kind === 'raw' ? { ...body, length } : body, fingerprint)
     })
   }
 
   function handle(x: Exchange<Native>, early?: Early): Promise<Plan> | Plan {
     if (early) return planned(x, early.begun, early.key)
-    if (!methods.has(x.method)) return pass
+    if (!methods.has(x.method)) return passThrough
     if (!skip) return handleKey(x)
-    return after(skip(x.native), (skipped) => (skipped ? pass : handleKey(x)))
+    return andThen(skip(x.native), (skipped) => (skipped ? passThrough : handleKey(x)))
   }
 
   function handleKey(x: Exchange<Native>): Promise<Plan> | Plan {
     const { key, malformed } = keyOf(x, header.toLowerCase())
     if (malformed !== undefined) return answer(x, tell.malformed(x, malformed))
-    if (key === undefined) return required ? answer(x, tell.missing(x)) : pass
-    return after(tagOf(x, key), (tag) =>
-      after(fingerprintFor(x), (print) => planned(x, begin(x, tag, print), key)),
+    if (key === undefined) return required ? answer(x, tell.missing(x)) : passThrough
+    return andThen(tagOf(x, key), (tag) =>
+      andThen(fingerprintFor(x), (print) => planned(x, begin(x, tag, print), key)),
     )
   }
 
@@ -140,7 +139,7 @@ export function idempotencyFeature<Native>(
 
   /** Claim the key before those ran who stand before us, where nothing of theirs counts. */
   function prepare(x: Exchange<Native>): Early | undefined {
-    if (!methods.has(x.method) || !isThere(x.native)) return undefined
+    if (!methods.has(x.method) || !isBodyAvailable(x.native)) return undefined
     const { key } = keyOf(x, header.toLowerCase())
     if (key === undefined) return undefined
     try {
@@ -165,14 +164,14 @@ export function idempotencyFeature<Native>(
 
   function withoutKey(x: Exchange<Native>, error: unknown): Plan {
     if (!isUnavailable(error)) throw error
-    ground.events.emit('unavailable', {
+    context.events.emit('unavailable', {
       feature: 'idempotency',
       name,
       reason: error.reason,
       uncertain: error.uncertain,
       rule: fail,
     })
-    return fail === 'open' ? pass : answer(x, tell.away(x))
+    return fail === 'open' ? passThrough : answer(x, tell.away(x))
   }
 
   function replyTo(x: Exchange<Native>, outcome: Exclude<Outcome, { kind: 'run' }>): Reply {
@@ -185,25 +184,25 @@ export function idempotencyFeature<Native>(
   }
 
   const report = (error: unknown): void =>
-    ground.events.emit('error', { feature: 'idempotency', name, error })
+    context.events.emit('error', { feature: 'idempotency', name, error })
 
   function planOf(x: Exchange<Native>, run: Run, key: string): Plan {
-    let sent: Sent | undefined
+    let sent: SentResponse | undefined
     let isFailed = false
     const release = (): void => void run.release().catch(report)
     return {
-      expose: { idempotency: new Attempt(key, run) },
-      body: {
+      state: { idempotency: new Attempt(key, run) },
+      capture: {
         limit: maxBodyBytes,
-        gone: true,
-        then: (whole) => void (sent = whole),
-        thrown() {
+        evenIfAborted: true,
+        onComplete: (whole) => void (sent = whole),
+        onError() {
           isFailed = true
           // The client may be gone, and nothing more be sent.
           release()
         },
       },
-      seal(status) {
+      beforeEnd(status) {
         const final = sent?.status ?? status
         if (isFailed || !isStored(final)) return run.release()
         return run.complete({
@@ -212,12 +211,16 @@ export function idempotencyFeature<Native>(
           body: sent?.body,
         })
       },
-      unreached: release,
+      onAbort: release,
     }
   }
 
   const isPrepared =
-    scope !== undefined && isEarly(scope) && !skip && !tenantOf && typeof fingerprint === 'string'
+    scope !== undefined &&
+    isRequestOnly(scope) &&
+    !skip &&
+    !context.hasTenants &&
+    typeof fingerprint === 'string'
   return { name: 'idempotency', handle, ...(isPrepared && { prepare, discard }) }
 }
 
@@ -254,7 +257,7 @@ function ignore(): void {}
 
 /** What we answer ourselves: nobody will read the rest of the request. */
 function answer<Native>({ native }: Exchange<Native>, reply: Reply): Plan {
-  const req = requestOf(native)
+  const req = nodeRequestOf(native)
   if (!req.complete) req.resume()
   return { reply }
 }

@@ -1,6 +1,6 @@
 /** What clients are told about keys, and which header fields of an answer are stored. */
-import type { Exchange, Headers, Reply } from '../../http/exchange.ts'
-import { problem, type Problem } from '../../http/problem.ts'
+import type { Exchange, HeaderFields, Reply } from '../../http/exchange.ts'
+import { problemReply, type ProblemDetails } from '../../http/problem.ts'
 import type { Answer } from './answer.ts'
 
 /** Fields that describe the answer itself. */
@@ -37,10 +37,10 @@ export const NEVER: readonly string[] = [
 /** Gives the fields of an answer that are stored. @param more names, in any case */
 export function storedFields(
   more: readonly string[],
-): (headers: Headers, method: string) => Headers {
+): (headers: HeaderFields, method: string) => HeaderFields {
   const allowed = new Set([...USUAL, ...more.map((name) => name.toLowerCase())])
   return (headers, method) => {
-    const kept: Headers = {}
+    const kept: HeaderFields = {}
     for (const field in headers) {
       const name = field.toLowerCase()
       // Of HEAD, the length is all there is of the body.
@@ -71,9 +71,14 @@ export function problems(
   away(x: Exchange): Reply
 } {
   const type = docsUrl === undefined ? {} : { type: docsUrl }
-  const link: Headers = docsUrl === undefined ? {} : { Link: `<${docsUrl}>; rel="describedby"` }
-  const tell = (x: Exchange, what: Omit<Problem, 'type'>, headers: Headers = {}): Reply => {
-    const reply = problem({ ...type, ...what } as Problem, x)
+  const link: HeaderFields =
+    docsUrl === undefined ? {} : { Link: `<${docsUrl}>; rel="describedby"` }
+  const tell = (
+    x: Exchange,
+    what: Omit<ProblemDetails, 'type'>,
+    headers: HeaderFields = {},
+  ): Reply => {
+    const reply = problemReply({ ...type, ...what } as ProblemDetails, x)
     return { ...reply, headers: { ...reply.headers, ...link, ...headers } }
   }
   return {

@@ -2,17 +2,17 @@
 import {
   boolean,
   callback,
-  check,
-  either,
+  validateOptions,
+  anyOf,
   identifier,
   optionError,
-  whole,
-  word,
-  type Kind,
-} from '../../check.ts'
-import { duration, durations } from '../../duration.ts'
+  integer,
+  oneOf,
+  type Validator,
+} from '../../validate.ts'
+import { durationOption, durationValidator } from '../../duration.ts'
 import type { Feature } from '../../http/exchange.ts'
-import type { Ground } from '../ground.ts'
+import type { ExtensionContext } from '../../extension.ts'
 import { IdempotencyEngine } from './engine.ts'
 import { idempotencyFeature } from './feature.ts'
 import { NEVER } from './fields.ts'
@@ -20,27 +20,27 @@ import type { IdempotencyOptions } from './options.ts'
 
 const NAME = /^[!#$%&'*+.^_`|~\w-]+$/
 const isName = (value: unknown): boolean => typeof value === 'string' && NAME.test(value)
-const names = (expected: string): Kind => ({
+const names = (expected: string): Validator => ({
   expected,
   accepts: (value) => Array.isArray(value) && value.every(isName),
 })
 
-const KINDS: Record<string, Kind> = {
-  ttl: durations,
-  lease: durations,
-  longest: durations,
-  wait: durations,
+const KINDS: Record<string, Validator> = {
+  ttl: durationValidator,
+  lease: durationValidator,
+  maxLease: durationValidator,
+  wait: durationValidator,
   required: boolean,
   methods: names("a list of methods, like ['POST', 'PATCH']"),
   header: { expected: "a header's name", accepts: isName },
   scope: callback,
-  fingerprint: either(word('body', 'json'), callback),
+  fingerprint: anyOf(oneOf('body', 'json'), callback),
   store: callback,
   headers: names("a list of header fields' names"),
-  maxBodyBytes: whole(0),
-  maxRequestBytes: whole(0),
-  onCrash: word('rerun', 'conflict'),
-  fail: word('closed', 'open'),
+  maxBodyBytes: integer(0),
+  maxRequestBytes: integer(0),
+  onCrash: oneOf('rerun', 'conflict'),
+  fail: oneOf('closed', 'open'),
   docsUrl: {
     expected: 'a URL',
     accepts: (value) => typeof value === 'string' && URL.canParse(value) && !/[<>\s]/.test(value),
@@ -52,13 +52,31 @@ const KINDS: Record<string, Kind> = {
 /** A lease that a slow reply outlasts is none. */
 const SHORTEST = 50
 
-/** `tp.idempotency()`: the feature to mount. */
-export function idempotency<Native>(
-  ground: Ground<Native>,
+/** Idempotency of an instance. */
+export interface IdempotencyApi<Native, Middleware> {
+  /**
+   * A repeated request has one effect and one answer, by the client's Idempotency-Key
+   * (draft-ietf-httpapi-idempotency-key-header-07). The handler finds `req.idempotency` (Koa: `ctx.state.idempotency`).
+   * @throws TP_OPTION for an option that cannot be used
+   */
+  idempotency(options?: IdempotencyOptions<Native>): Middleware
+}
+
+/** Creates the idempotency of an instance. */
+export function createIdempotency<Native, Middleware>(
+  context: ExtensionContext<Native, Middleware>,
+): { api: IdempotencyApi<Native, Middleware> } {
+  return {
+    api: { idempotency: (options) => context.mount(createIdempotencyFeature(context, options)) },
+  }
+}
+
+function createIdempotencyFeature<Native>(
+  context: ExtensionContext<Native>,
   options: IdempotencyOptions<Native> = {},
 ): Feature<Native> {
   const where = 'tp.idempotency()'
-  check(where, options, KINDS)
+  validateOptions(where, options, KINDS)
   const { name = 'default', onCrash = 'rerun', headers = [] } = options
   const never = headers.find((field) => NEVER.includes(field.toLowerCase()))
   if (never)
@@ -68,14 +86,14 @@ export function idempotency<Native>(
       never,
       `fields of the answer itself; ${never} belongs to one connection or one visit`,
     )
-  const lease = duration(options.lease ?? '30s', where, 'lease', SHORTEST)
-  const engine = new IdempotencyEngine(ground, {
+  const lease = durationOption(options.lease ?? '30s', where, 'lease', SHORTEST)
+  const engine = new IdempotencyEngine(context, {
     name,
     onCrash,
     lease,
-    ttl: Math.max(lease, duration(options.ttl ?? '24h', where, 'ttl', SHORTEST)),
-    longest: duration(options.longest ?? lease * 10, where, 'longest', SHORTEST),
+    ttl: Math.max(lease, durationOption(options.ttl ?? '24h', where, 'ttl', SHORTEST)),
+    maxLease: durationOption(options.maxLease ?? lease * 10, where, 'maxLease', SHORTEST),
   })
-  const wait = duration(options.wait ?? 0, where, 'wait', 0)
-  return idempotencyFeature(engine, { ...options, wait }, ground.tenant)
+  const wait = durationOption(options.wait ?? 0, where, 'wait', 0)
+  return idempotencyFeature(engine, { ...options, wait })
 }

@@ -2,8 +2,8 @@
 import { createHash } from 'node:crypto'
 import { parseItem } from 'structured-headers'
 import type { Exchange } from '../../http/exchange.ts'
-import { subjectOf } from '../../http/ip.ts'
-import { requestOf } from '../../http/request-body.ts'
+import { addressSubject } from '../../http/client-address.ts'
+import { nodeRequestOf } from '../../http/request-body.ts'
 
 /** `malformed` says why. */
 export type Key = { key: string; malformed?: undefined } | { key?: undefined; malformed?: string }
@@ -40,7 +40,7 @@ function quoted(value: string): string | undefined {
 }
 
 function timesSent(native: unknown, header: string): number {
-  const { rawHeaders } = requestOf(native)
+  const { rawHeaders } = nodeRequestOf(native)
   let times = 0
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const name = rawHeaders[i]!
@@ -69,7 +69,7 @@ export function ownerOf<Native>(
   if (authorization) return ['authorization', digest(authorization)]
   const apiKey = x.header('x-api-key')
   if (apiKey) return ['api-key', digest(apiKey)]
-  return ['address', subjectOf(x.ip)]
+  return ['address', addressSubject(x.ip)]
 }
 
 /** Secrets do not stand in keys. */

@@ -1,5 +1,5 @@
 import type { Duration } from '../../duration.ts'
-import type { Given } from '../subject.ts'
+import type { KeyValue } from '../subject.ts'
 
 /** What a step is told. */
 export interface StepContext {
@@ -44,7 +44,7 @@ export interface IdempotencyOptions<Native> {
   /** How long a crashed process keeps a request from being run again; renewed at a third of it while the handler runs. Default `'30s'`. */
   lease?: Duration
   /** How long a handler may run at most before its lease is renewed no more. Default ten leases. */
-  longest?: Duration
+  maxLease?: Duration
   /** How long a repeated request waits for the answer of one that is running. Default 0: it is answered 409 at once. */
   wait?: Duration
   /** Refuse requests without a key. Default false: they pass, unprotected. */
@@ -58,7 +58,7 @@ export interface IdempotencyOptions<Native> {
    * `req.user.id`, `ctx.state.user.id`), else the Authorization header, else X-API-Key, else the address.
    * With one of `tp.key`'s that needs only the request, a `tp.pipeline()` asks for the key along with all else.
    */
-  scope?: (native: Native) => Given | Promise<Given>
+  scope?: (native: Native) => KeyValue | Promise<KeyValue>
   /**
    * What makes two requests with one key the same request. `'body'`: path, query and the body's bytes, or,
    * after a body parser, what it made of them; `'json'`: the body as JSON in canonical form, wherever the

@@ -1,5 +1,5 @@
 /** A request with its key, as the in-process engine keeps it; the fields are explained in begin.lua. */
-import type { Arg, Database } from '../../store/store.ts'
+import type { OperationArgument, MemoryDatabase } from '../../store/store.ts'
 import whole from '../whole.lua'
 import lua from './record.lua'
 
@@ -33,21 +33,21 @@ export interface Record {
 }
 
 /** The record under `key`, if it is still kept. */
-export function recordAt(database: Database, key: string, now: number): Record | undefined {
+export function recordAt(database: MemoryDatabase, key: string, now: number): Record | undefined {
   const record = database.get<Record>(key)
   return record && record.ends > now ? record : undefined
 }
 
 /** The running request under `key`, if it is this claim's. */
 export function ownAt(
-  database: Database,
+  database: MemoryDatabase,
   key: string,
-  claim: Arg | undefined,
+  claim: OperationArgument | undefined,
   now: number,
 ): Record | undefined {
   const record = recordAt(database, key, now)
   return record?.state === 'p' && record.claim === claim ? record : undefined
 }
 
-export const bytes = (arg: Arg | undefined): Buffer =>
+export const bytes = (arg: OperationArgument | undefined): Buffer =>
   Buffer.isBuffer(arg) ? Buffer.from(arg) : Buffer.from(String(arg))

@@ -6,7 +6,7 @@ import lua from './renew.lua'
 export const renew: Operation<number> = operation({
   name: 'idempotency.renew',
   lua: `${PRELUDE}\n${lua}`,
-  punctual: true,
+  refuseLate: true,
   memory(database, [key], [claim, lease, time], now) {
     const record = ownAt(database, key!, claim, now)
     if (!record) return 0

@@ -1,7 +1,7 @@
 /** One attempt at a request. */
 import { isUnavailable, TurnpikeError } from '../../errors.ts'
-import type { Budget } from '../../store/budget.ts'
-import { Lease, persist, type Persistence } from '../lease.ts'
+import type { RequestBudget } from '../../store/request-budget.ts'
+import { Lease, retryWrite, type RetryWriteOptions } from '../lease.ts'
 import { packed, type Answer } from './answer.ts'
 import type { Claim, IdempotencyEngine } from './engine.ts'
 import type { StepContext } from './options.ts'
@@ -28,7 +28,7 @@ export class Run {
     attempt: number,
     before: ReadonlyMap<string, Buffer> | undefined,
   ) {
-    const { lease, longest } = engine.options
+    const { lease, maxLease } = engine.options
     this.#engine = engine
     this.#claim = claim
     this.#before = before
@@ -38,7 +38,7 @@ export class Run {
       alarms: engine.alarms,
       since: claim.since,
       ttl: lease,
-      longest,
+      maxLease,
       renew: () => this.#renew(),
       // Whoever completes it learns the rest.
       lost: nothing,
@@ -89,7 +89,7 @@ export class Run {
     name: string,
     work: (context: StepContext) => Promise<Result> | Result,
   ): Promise<Result> {
-    const { store } = this.#engine.ground
+    const { store } = this.#engine.context
     const { token, attempt } = this
     const { key, text } = this.#claim
     const known = this.#before?.get(name)
@@ -103,17 +103,18 @@ export class Run {
     } catch (error) {
       if (!isUnavailable(error)) throw error
       // The effect has happened: go on, and write it down as soon as that is possible.
-      void persist(write, this.#persistence())
+      void retryWrite(write, this.#persistence())
     }
     return result
   }
 
   #complete(answer: Answer): Promise<void> {
-    const { complete, ground } = this.#engine
-    const { store } = ground
+    const { complete, context } = this.#engine
+    const { store } = context
     const { key, text, budget } = this.#claim
     const args = [text, packed(answer)]
-    const write = (within?: Budget): Promise<number> => store.run(complete, [key], args, within)
+    const write = (within?: RequestBudget): Promise<number> =>
+      store.run(complete, [key], args, within)
     const wasLost = this.lease.isLost
     this.lease.end()
     return write(budget).then(
@@ -126,7 +127,7 @@ export class Run {
         // Nobody can say whether another attempt has begun.
         if (wasLost) throw this.#lost()
         this.#tell('pending')
-        void persist(() => write(), this.#persistence()).then((written) => {
+        void retryWrite(() => write(), this.#persistence()).then((written) => {
           if (written === undefined) this.#tell('unstored')
           else this.#tell(written === 1 ? 'stored' : 'lost')
         })
@@ -135,35 +136,36 @@ export class Run {
   }
 
   async #renew(): Promise<boolean> {
-    const { ground, options } = this.#engine
+    const { context, options } = this.#engine
     const { key, text } = this.#claim
-    return (await ground.store.run(renew, [key], [text, options.lease, options.ttl])) === 1
+    return (await context.store.run(renew, [key], [text, options.lease, options.ttl])) === 1
   }
 
   async #release(isUnfinished: boolean): Promise<void> {
-    const { store } = this.#engine.ground
+    const { store } = this.#engine.context
     const { key, text, budget } = this.#claim
     const args = isUnfinished ? [text, '1'] : [text]
-    const write = (within?: Budget): Promise<number> => store.run(release, [key], args, within)
+    const write = (within?: RequestBudget): Promise<number> =>
+      store.run(release, [key], args, within)
     this.lease.end()
     try {
       await write(budget)
     } catch (error) {
       if (!isUnavailable(error)) throw error
-      void persist(() => write(), this.#persistence())
+      void retryWrite(() => write(), this.#persistence())
     }
     this.#tell('released')
   }
 
-  #persistence(): Persistence {
-    const { store, events } = this.#engine.ground
+  #persistence(): RetryWriteOptions {
+    const { store, events } = this.#engine.context
     const { name } = this.#engine.options
     return {
       store,
       events,
       feature: 'idempotency',
       name,
-      until: store.steady() + Math.max(0, this.lease.left),
+      until: store.monotonic() + Math.max(0, this.lease.left),
     }
   }
 

@@ -1,6 +1,6 @@
 import { operation, type Operation } from '../../store/store.ts'
-import { lineOf, lineUp, stepOut } from '../line-up.ts'
-import line from '../line.lua'
+import { queueOf, enqueue, leaveQueue } from '../wait-queue.ts'
+import line from '../wait-queue.lua'
 import whole from '../whole.lua'
 import lua from './acquire.lua'
 import type { Locked } from './record.ts'
@@ -12,7 +12,7 @@ const WEEK = 604_800_000
 export const acquire: Operation<[number, number]> = operation({
   name: 'lock.acquire',
   lua: `${whole}\n${line}\n${lua}`,
-  punctual: true,
+  refuseLate: true,
   memory(database, [lock, fence, places], args, now) {
     const [owner, lease, patience] = [String(args[0]), Number(args[1]), Number(args[2])]
     const held = database.get<Locked>(lock!)
@@ -21,14 +21,14 @@ export const acquire: Operation<[number, number]> = operation({
       database.set(lock!, { ...held, until: now + lease } satisfies Locked, lease)
       return [1, held.token]
     }
-    if (patience > 0 && lineUp(database, places!, owner, patience, now) > 0 && left <= 0) {
-      return [0, Math.max(1, lineOf(database, places!, now)[0]!.sign - now)]
+    if (patience > 0 && enqueue(database, places!, owner, patience, now) > 0 && left <= 0) {
+      return [0, Math.max(1, queueOf(database, places!, now)[0]!.sign - now)]
     }
     if (left > 0) return [0, left]
     const token = Math.max((database.get<number>(fence!) ?? 0) + 1, now * 1000)
     database.set(fence!, token, WEEK)
     database.set(lock!, { owner, token, until: now + lease } satisfies Locked, lease)
-    if (patience > 0) stepOut(database, places!, owner, now)
+    if (patience > 0) leaveQueue(database, places!, owner, now)
     return [1, token]
   },
 })

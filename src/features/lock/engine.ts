@@ -1,11 +1,11 @@
 /** Locks without HTTP. */
 import { randomBytes } from 'node:crypto'
 import { isUnavailable, StoreUnavailable } from '../../errors.ts'
-import type { Events } from '../../events.ts'
-import type { Budget } from '../../store/budget.ts'
-import type { Ground } from '../ground.ts'
-import { Alarms, Lease, persist } from '../lease.ts'
-import { PATIENCE, Turns, type Attempt } from '../turns.ts'
+import type { EventMap } from '../../events.ts'
+import type { RequestBudget } from '../../store/request-budget.ts'
+import type { ExtensionContext } from '../../extension.ts'
+import { SharedTimers, Lease, retryWrite } from '../lease.ts'
+import { QUEUE_PLACE_TTL, Waiters, type AcquireAttempt } from '../waiters.ts'
 import { acquire } from './acquire.ts'
 import { extend } from './extend.ts'
 import { release } from './release.ts'
@@ -21,7 +21,7 @@ export interface Asking {
   fair: boolean
   waitReplicas: number
   signal?: AbortSignal | undefined
-  budget?: Budget | undefined
+  budget?: RequestBudget | undefined
 }
 
 /** A lock that is held: its lease is renewed until it is released or lost. */
@@ -45,20 +45,20 @@ export interface Busy {
 const REPLICATION = 50
 
 export class LockEngine {
-  readonly #ground: Ground
+  readonly #context: ExtensionContext
   /** The first part of keys: what is locked by another feature is another lock. */
   readonly #space: string
   readonly #process = randomBytes(12).toString('base64url')
-  readonly #turns: Turns
-  readonly #alarms: Alarms
+  readonly #turns: Waiters
+  readonly #alarms: SharedTimers
   readonly #held = new Set<Held>()
   #count = 0
 
-  constructor(ground: Ground, space: string) {
-    this.#ground = ground
+  constructor(context: ExtensionContext, space: string) {
+    this.#context = context
     this.#space = space
-    this.#turns = new Turns(ground.store, `${this.#process}.`)
-    this.#alarms = new Alarms(ground.store)
+    this.#turns = new Waiters(context.store, `${this.#process}.`)
+    this.#alarms = new SharedTimers(context.store)
   }
 
   /**
@@ -66,17 +66,22 @@ export class LockEngine {
    * @throws TP_UNAVAILABLE when Redis cannot answer: nobody may think that it has the lock
    */
   async acquire(tag: string, asking: Asking): Promise<Held | Busy> {
-    const { store, keys } = this.#ground
+    const { store, keys } = this.#context
     const owner = `${this.#process}.${(++this.#count).toString(36)}`
     const channel = keys.channel(this.#space, tag)
     const names = this.#namesOf(tag)
     const [lock, , places, signs] = names
     const { ttl, fair, budget, name } = asking
-    const began = store.steady()
+    const began = store.monotonic()
 
-    const attempt = async (): Promise<Attempt<Held>> => {
-      const since = store.steady()
-      const [ok, value] = await store.run(acquire, names, [owner, ttl, fair ? PATIENCE : 0], budget)
+    const attempt = async (): Promise<AcquireAttempt<Held>> => {
+      const since = store.monotonic()
+      const [ok, value] = await store.run(
+        acquire,
+        names,
+        [owner, ttl, fair ? QUEUE_PLACE_TTL : 0],
+        budget,
+      )
       if (ok === 0) return { waitMs: value }
       if (asking.waitReplicas > 0) await this.#replicated(asking)
       return { got: this.#hold(tag, owner, value, since, asking), more: false }
@@ -88,9 +93,9 @@ export class LockEngine {
         ttl,
       )
     }
-    let outcome: Attempt<Held>
+    let outcome: AcquireAttempt<Held>
     try {
-      outcome = await this.#turns.take(
+      outcome = await this.#turns.acquire(
         channel,
         owner,
         { signal: asking.signal, ...asking },
@@ -101,13 +106,13 @@ export class LockEngine {
       if (fair || (isUnavailable(error) && error.uncertain)) leave()
       throw error
     }
-    const waitedMs = store.steady() - began
+    const waitedMs = store.monotonic() - began
     if (outcome.got) {
-      this.#tell({ name, what: 'acquired', subject: tag, token: outcome.got.token, waitedMs })
+      this.#tell({ name, type: 'acquired', subject: tag, token: outcome.got.token, waitedMs })
       return outcome.got
     }
     if (fair) leave()
-    this.#tell({ name, what: 'refused', subject: tag, token: undefined, waitedMs })
+    this.#tell({ name, type: 'refused', subject: tag, token: undefined, waitedMs })
     return { waitMs: outcome.waitMs }
   }
 
@@ -123,7 +128,7 @@ export class LockEngine {
     since: number,
     { name, ttl, fair }: Asking,
   ): Held {
-    const { store, keys } = this.#ground
+    const { store, keys } = this.#context
     const [lock, , places, signs] = this.#namesOf(tag)
     const channel = keys.channel(this.#space, tag)
     const lease = new Lease({
@@ -133,7 +138,7 @@ export class LockEngine {
       renew: async () => (await store.run(extend, [lock], [owner, ttl])) === 1,
       lost: () => {
         this.#held.delete(held)
-        this.#tell({ name, what: 'lost', subject: tag, token, waitedMs: 0 })
+        this.#tell({ name, type: 'lost', subject: tag, token, waitedMs: 0 })
       },
     })
     let ending: Promise<boolean> | undefined
@@ -150,7 +155,7 @@ export class LockEngine {
           this.#inBackground(write, name, ttl)
           return false
         } finally {
-          if (!fair) this.#turns.poke(channel)
+          if (!fair) this.#turns.wake(channel)
         }
       })()
       return ending
@@ -167,7 +172,7 @@ export class LockEngine {
 
   /** @throws TP_UNAVAILABLE when a failover now could lose the lock */
   async #replicated({ waitReplicas, budget }: Asking): Promise<void> {
-    const { store } = this.#ground
+    const { store } = this.#context
     const count = await store.run(replicas, [], [waitReplicas, REPLICATION], budget)
     if (count < waitReplicas)
       throw new StoreUnavailable(
@@ -178,17 +183,17 @@ export class LockEngine {
   }
 
   #inBackground(write: () => Promise<number>, name: string, ttl: number): void {
-    const { store, events } = this.#ground
-    void persist(write, { store, events, feature: 'lock', name, until: store.steady() + ttl })
+    const { store, events } = this.#context
+    void retryWrite(write, { store, events, feature: 'lock', name, until: store.monotonic() + ttl })
   }
 
-  #tell(event: Omit<Events['lock'], 'feature'>): void {
-    const { events } = this.#ground
-    if (events.hears('lock')) events.emit('lock', { feature: 'lock', ...event })
+  #tell(event: Omit<EventMap['lock'], 'feature'>): void {
+    const { events } = this.#context
+    if (events.hasListeners('lock')) events.emit('lock', { feature: 'lock', ...event })
   }
 
   #namesOf(tag: string): [string, string, string, string] {
-    const { keys } = this.#ground
+    const { keys } = this.#context
     const of = (sub?: string): string => keys.key(this.#space, tag, sub)
     return [of(), of('token'), of('line'), of('signs')]
   }

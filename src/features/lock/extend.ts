@@ -1,5 +1,5 @@
 import { operation, type Operation } from '../../store/store.ts'
-import line from '../line.lua'
+import line from '../wait-queue.lua'
 import whole from '../whole.lua'
 import lua from './extend.lua'
 import type { Locked } from './record.ts'
@@ -8,7 +8,7 @@ import type { Locked } from './record.ts'
 export const extend: Operation<number> = operation({
   name: 'lock.extend',
   lua: `${whole}\n${line}\n${lua}`,
-  punctual: true,
+  refuseLate: true,
   memory(database, [lock], [owner, lease], now) {
     const held = database.get<Locked>(lock!)
     if (held?.owner !== owner || held!.until <= now) return 0

@@ -1,8 +1,8 @@
 /** `tp.exclusive()`: one request at a time per resource. */
 import { isUnavailable } from '../../errors.ts'
-import { pass, type Exchange, type Feature, type Plan } from '../../http/exchange.ts'
-import { problem } from '../../http/problem.ts'
-import type { Ground } from '../ground.ts'
+import { passThrough, type Exchange, type Feature, type Plan } from '../../http/exchange.ts'
+import { problemReply } from '../../http/problem.ts'
+import type { ExtensionContext } from '../../extension.ts'
 import type { Busy, Held, LockEngine } from './engine.ts'
 import { lockOf } from './lock.ts'
 
@@ -17,7 +17,7 @@ export interface Excluding<Native> {
 }
 
 export function exclusiveFeature<Native>(
-  ground: Ground<Native>,
+  context: ExtensionContext<Native>,
   engine: LockEngine,
   { name, ttl, wait, fair, fail, tagOf }: Excluding<Native>,
 ): Feature<Native> {
@@ -30,28 +30,28 @@ export function exclusiveFeature<Native>(
       outcome = await engine.acquire(tag, { name, ttl, wait, fair, waitReplicas: 0, budget })
     } catch (error) {
       if (!isUnavailable(error)) throw error
-      ground.events.emit('unavailable', {
+      context.events.emit('unavailable', {
         feature: 'lock',
         name,
         reason: error.reason,
         uncertain: error.uncertain,
         rule: fail,
       })
-      return fail === 'open' ? pass : { reply: away(x) }
+      return fail === 'open' ? passThrough : { reply: away(x) }
     }
     if (outcome.token === undefined) return { reply: locked(x, outcome.waitMs) }
     const held = outcome
     const release = (): void => {
       held
         .release()
-        .catch((error: unknown) => ground.events.emit('error', { feature: 'lock', name, error }))
+        .catch((error: unknown) => context.events.emit('error', { feature: 'lock', name, error }))
     }
     return {
-      expose: { lock: lockOf([[name, held]]) },
+      state: { lock: lockOf([[name, held]]) },
       // The handler has ended its answer, whether or not the client is still there to see it.
-      seal: async () => release(),
-      unreached: release,
-      end({ finished }) {
+      beforeEnd: async () => release(),
+      onAbort: release,
+      onFinish({ finished }) {
         if (finished) release()
         // The client has gone, and the handler may still be at work: the lease runs out by itself.
         else held.lease.lapse()
@@ -61,15 +61,15 @@ export function exclusiveFeature<Native>(
   return { name: 'exclusive', handle }
 }
 
-const locked = (x: Exchange, waitMs: number): ReturnType<typeof problem> => {
+const locked = (x: Exchange, waitMs: number): ReturnType<typeof problemReply> => {
   const seconds = Math.max(1, Math.ceil(waitMs / 1000))
   const detail = `Another request is at work on this resource. Try again in ${seconds} s at the latest.`
-  const reply = problem({ title: 'Locked', status: 423, detail }, x)
+  const reply = problemReply({ title: 'Locked', status: 423, detail }, x)
   return { ...reply, headers: { ...reply.headers, 'Retry-After': String(seconds) } }
 }
 
-const away = (x: Exchange): ReturnType<typeof problem> => {
+const away = (x: Exchange): ReturnType<typeof problemReply> => {
   const detail = 'The resource could not be locked, so nothing was done. Try again shortly.'
-  const reply = problem({ title: 'Service Unavailable', status: 503, detail }, x)
+  const reply = problemReply({ title: 'Service Unavailable', status: 503, detail }, x)
   return { ...reply, headers: { ...reply.headers, 'Retry-After': '2' } }
 }

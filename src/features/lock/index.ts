@@ -2,25 +2,31 @@
 import {
   boolean,
   callback,
-  check,
-  either,
+  validateOptions,
+  anyOf,
   identifier,
   isFunction,
   optionError,
-  text,
-  whole,
-  word,
-} from '../../check.ts'
-import { duration, durations, type Duration } from '../../duration.ts'
+  nonEmptyString,
+  integer,
+  oneOf,
+} from '../../validate.ts'
+import { durationOption, durationValidator, type Duration } from '../../duration.ts'
 import { TurnpikeError } from '../../errors.ts'
-import type { Feature } from '../../http/exchange.ts'
-import type { Ground } from '../ground.ts'
-import { tagOf, tenantOf } from '../subject.ts'
+import type { ExtensionContext } from '../../extension.ts'
+import { subjectTag, requireTenant } from '../subject.ts'
 import { LockEngine, type Asking, type Held } from './engine.ts'
 import { exclusiveFeature } from './feature.ts'
 import { locked, lockOf, lost } from './lock.ts'
-import type { ExclusiveOptions, Lock, LockOptions, Locks, Once, OnceOptions } from './options.ts'
-import type { TenantLocks } from './tenant.ts'
+import type {
+  ExclusiveOptions,
+  HeldLock,
+  LockOptions,
+  LockFunction,
+  OnceResult,
+  OnceOptions,
+} from './options.ts'
+import { locksOf, type TenantLocks } from './tenant.ts'
 
 const ABORT = {
   expected: 'an AbortSignal',
@@ -28,25 +34,25 @@ const ABORT = {
 }
 const TENANT = { expected: 'a text', accepts: (value: unknown) => typeof value === 'string' }
 const LOCK = {
-  ttl: durations,
-  wait: durations,
+  lease: durationValidator,
+  wait: durationValidator,
   signal: ABORT,
   fair: boolean,
-  waitReplicas: whole(0, 100),
+  waitReplicas: integer(0, 100),
   tenant: TENANT,
 }
 const EXCLUSIVE = {
-  key: either(text, callback),
-  ttl: durations,
-  wait: durations,
+  key: anyOf(nonEmptyString, callback),
+  lease: durationValidator,
+  wait: durationValidator,
   fair: boolean,
-  fail: word('closed', 'open'),
+  fail: oneOf('closed', 'open'),
   name: identifier,
 }
 
 const DEFAULT_TTL = '30s'
 /** A lease that a slow reply outlasts is none. */
-export const SHORTEST = 50
+export const SHORTEST_LEASE = 50
 
 /** The locks of an instance. */
 export interface Locking<Native, Middleware> extends TenantLocks {
@@ -58,42 +64,44 @@ export interface Locking<Native, Middleware> extends TenantLocks {
   exclusive(options: ExclusiveOptions<Native>): Middleware
 }
 
-/** @param open gives the ground; it is not asked before something is locked */
-export function locking<Native, Middleware>(
-  open: () => Ground<Native>,
-  mount: (feature: Feature<Native>) => Middleware,
-): { locks: Locking<Native, Middleware>; close(): Promise<void> } {
-  let engines: { ground: Ground<Native>; locks: LockEngine; runs: LockEngine } | undefined
+/** Creates the locks of an instance. Their store is opened when something is locked first. */
+export function createLocking<Native, Middleware>(
+  context: ExtensionContext<Native, Middleware>,
+): { api: Locking<Native, Middleware>; forTenant(tenant: string): TenantLocks } {
+  let engines:
+    | { context: ExtensionContext<Native>; locks: LockEngine; runs: LockEngine }
+    | undefined
   const opened = (): NonNullable<typeof engines> => {
     if (engines) return engines
-    const ground = open()
     engines = {
-      ground,
-      locks: new LockEngine(ground, 'lock'),
-      runs: new LockEngine(ground, 'once'),
+      context,
+      locks: new LockEngine(context, 'lock'),
+      runs: new LockEngine(context, 'once'),
     }
+    const { locks, runs } = engines
+    context.onClose(async () => void (await Promise.all([locks.close(), runs.close()])))
     return engines
   }
 
   async function acquire(
     given: string | readonly string[],
     options: LockOptions = {},
-  ): Promise<Lock> {
+  ): Promise<HeldLock> {
     const where = 'tp.lock()'
     const names = namesOf(given, where)
-    const { ground, locks } = opened()
-    check(where, options, LOCK)
+    const { context, locks } = opened()
+    validateOptions(where, options, LOCK)
     const { fair = false, waitReplicas = 0, signal, tenant } = options
-    if (waitReplicas > 0 && ground.store.cluster)
+    if (waitReplicas > 0 && context.store.cluster)
       throw optionError(where, 'waitReplicas', waitReplicas, 'left out on a Cluster')
-    const ttl = duration(options.ttl ?? DEFAULT_TTL, where, 'ttl', SHORTEST)
-    const wait = duration(options.wait ?? 0, where, 'wait', 0)
-    const until = ground.store.steady() + wait
-    const owner = tenantOf(ground, tenant, where)
+    const ttl = durationOption(options.lease ?? DEFAULT_TTL, where, 'lease', SHORTEST_LEASE)
+    const wait = durationOption(options.wait ?? 0, where, 'wait', 0)
+    const until = context.store.monotonic() + wait
+    const owner = requireTenant(context, tenant, where)
     const held: (readonly [string, Held])[] = []
     try {
       for (const name of names) {
-        const left = Math.max(0, until - ground.store.steady())
+        const left = Math.max(0, until - context.store.monotonic())
         const asking: Asking = {
           name,
           ttl,
@@ -102,7 +110,7 @@ export function locking<Native, Middleware>(
           waitReplicas,
           signal,
         }
-        const outcome = await locks.acquire(ground.keys.tag(name, owner), asking)
+        const outcome = await locks.acquire(context.keys.tag(name, owner), asking)
         if (outcome.token === undefined) throw locked(name, outcome.waitMs)
         held.push([name, outcome])
       }
@@ -113,11 +121,11 @@ export function locking<Native, Middleware>(
     return lockOf(held)
   }
 
-  const lock: Locks = Object.assign(
+  const lock: LockFunction = Object.assign(
     async <Result>(
       names: string | readonly string[],
       options: LockOptions,
-      work: (signal: AbortSignal, holding: Lock) => Promise<Result> | Result,
+      work: (signal: AbortSignal, holding: HeldLock) => Promise<Result> | Result,
     ): Promise<Result> => {
       if (!isFunction(work))
         throw optionError('tp.lock()', 'work', work, 'a function, after the name and the options')
@@ -138,14 +146,14 @@ export function locking<Native, Middleware>(
     ttl: Duration,
     work: (signal: AbortSignal) => Promise<Result> | Result,
     options: OnceOptions = {},
-  ): Promise<Once<Result>> {
+  ): Promise<OnceResult<Result>> {
     const where = 'tp.once()'
-    if (!text.accepts(key)) throw optionError(where, 'key', key, text.expected)
-    check(where, options, { lease: durations, tenant: TENANT })
-    const rest = duration(ttl, where, 'ttl', SHORTEST)
-    const lease = duration(options.lease ?? DEFAULT_TTL, where, 'lease', SHORTEST)
-    const { ground, runs } = opened()
-    const tag = ground.keys.tag(key, tenantOf(ground, options.tenant, where))
+    if (!nonEmptyString.accepts(key)) throw optionError(where, 'key', key, nonEmptyString.expected)
+    validateOptions(where, options, { lease: durationValidator, tenant: TENANT })
+    const rest = durationOption(ttl, where, 'ttl', SHORTEST_LEASE)
+    const lease = durationOption(options.lease ?? DEFAULT_TTL, where, 'lease', SHORTEST_LEASE)
+    const { context, runs } = opened()
+    const tag = context.keys.tag(key, requireTenant(context, options.tenant, where))
     const held = await runs.acquire(tag, {
       name: key,
       ttl: lease,
@@ -167,38 +175,40 @@ export function locking<Native, Middleware>(
 
   function exclusive(options: ExclusiveOptions<Native>): Middleware {
     const where = 'tp.exclusive()'
-    check(where, options, EXCLUSIVE)
+    validateOptions(where, options, EXCLUSIVE)
     const { key, fair = false, fail = 'closed' } = options
     if (!key) throw optionError(where, 'key', key, EXCLUSIVE.key.expected)
     const fallback = typeof key === 'string' && identifier.accepts(key) ? key : 'exclusive'
-    const { ground, locks } = opened()
-    return mount(
-      exclusiveFeature(ground, locks, {
+    const { context, locks } = opened()
+    return context.mount(
+      exclusiveFeature(context, locks, {
         name: options.name ?? fallback,
-        ttl: duration(options.ttl ?? DEFAULT_TTL, where, 'ttl', SHORTEST),
-        wait: duration(options.wait ?? 0, where, 'wait', 0),
+        ttl: durationOption(options.lease ?? DEFAULT_TTL, where, 'lease', SHORTEST_LEASE),
+        wait: durationOption(options.wait ?? 0, where, 'wait', 0),
         fair,
         fail,
         async tagOf(native) {
           const subject = typeof key === 'string' ? key : await key(native)
-          return tagOf(ground.keys, subject, await ground.tenant?.(native), where)
+          return subjectTag(context.keys, subject, await context.tenantOf(native), where)
         },
       }),
     )
   }
 
   return {
-    locks: { lock, once, exclusive },
-    async close() {
-      await Promise.all([engines?.locks.close(), engines?.runs.close()])
-    },
+    api: { lock, once, exclusive },
+    forTenant: (tenant) => locksOf({ lock, once }, tenant),
   }
 }
 
 /** In the order in which everybody takes them; each once. */
 function namesOf(given: string | readonly string[], where: string): string[] {
   const names = typeof given === 'string' ? [given] : given
-  if (!Array.isArray(names) || names.length === 0 || !names.every((name) => text.accepts(name))) {
+  if (
+    !Array.isArray(names) ||
+    names.length === 0 ||
+    !names.every((name) => nonEmptyString.accepts(name))
+  ) {
     throw new TurnpikeError(
       'TP_KEY',
       `${where}: the name must be a text that is not empty, or a list of such texts.`,
@@ -206,5 +216,3 @@ function namesOf(given: string | readonly string[], where: string): string[] {
   }
   return [...new Set(names as string[])].sort()
 }
-
-export { locksOf } from './tenant.ts'

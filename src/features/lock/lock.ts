@@ -1,10 +1,10 @@
 /** A lock as people use it. */
 import { TurnpikeError } from '../../errors.ts'
 import type { Held } from './engine.ts'
-import type { Lock } from './options.ts'
+import type { HeldLock } from './options.ts'
 
 /** One lock of several that are held, by name in sorted order. */
-export function lockOf(held: readonly (readonly [name: string, held: Held])[]): Lock {
+export function lockOf(held: readonly (readonly [name: string, held: Held])[]): HeldLock {
   const [[, first]] = held as [readonly [string, Held]]
   const isLost = (): boolean => held.some(([, { lease }]) => lease.isLost)
   let signal: AbortSignal | undefined

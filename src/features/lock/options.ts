@@ -4,7 +4,7 @@ import type { Subject } from '../../store/keys.ts'
 /** Options of `tp.lock()` and `tp.lock.acquire()`. */
 export interface LockOptions {
   /** How long the lock outlives its holder's crash: the lease, renewed at a third of it. At least 50 ms. Default `'30s'`. */
-  ttl?: Duration
+  lease?: Duration
   /** How long to wait for a lock that somebody has. Default 0: not at all. */
   wait?: Duration
   /** Ends the wait with its reason. */
@@ -18,7 +18,7 @@ export interface LockOptions {
 }
 
 /** A lock that is held. It is renewed until `release()`. */
-export interface Lock extends AsyncDisposable {
+export interface HeldLock extends AsyncDisposable {
   /** Greater than the token of everybody who had this lock before: for the resource to check. Of several names, the first one's in sorted order. */
   readonly token: number
   /** The tokens of several names. */
@@ -34,10 +34,10 @@ export interface Lock extends AsyncDisposable {
 }
 
 /** What `tp.lock()` hands to the work, besides the signal. */
-export type Holding = Pick<Lock, 'token' | 'tokens' | 'lost' | 'throwIfLost'>
+export type LockHolding = Pick<HeldLock, 'token' | 'tokens' | 'lost' | 'throwIfLost'>
 
 /** `tp.lock()`: one holder at a time, over all processes. */
-export interface Locks {
+export interface LockFunction {
   /**
    * Do some work while holding a lock, or several (taken in sorted order, so that nobody deadlocks).
    * @throws TP_LOCKED when somebody else has it for longer than `wait`
@@ -47,17 +47,17 @@ export interface Locks {
   <Result>(
     names: string | readonly string[],
     options: LockOptions,
-    work: (signal: AbortSignal, holding: Holding) => Promise<Result> | Result,
+    work: (signal: AbortSignal, holding: LockHolding) => Promise<Result> | Result,
   ): Promise<Result>
   /**
    * Take a lock, or several, and hold it until `release()`.
    * @throws TP_LOCKED, TP_UNAVAILABLE
    */
-  acquire(names: string | readonly string[], options?: LockOptions): Promise<Lock>
+  acquire(names: string | readonly string[], options?: LockOptions): Promise<HeldLock>
 }
 
 /** What `tp.once()` came to. */
-export type Once<Result> = { ran: true; value: Result } | { ran: false; value?: undefined }
+export type OnceResult<Result> = { ran: true; value: Result } | { ran: false; value?: undefined }
 
 /** `tp.once()`. */
 export interface OnceOptions {
@@ -76,7 +76,7 @@ export interface ExclusiveOptions<Native> {
         native: Native,
       ) => Subject | number | undefined | null | Promise<Subject | number | undefined | null>)
   /** The lease, renewed while the handler runs. Default `'30s'`. */
-  ttl?: Duration
+  lease?: Duration
   /** How long a request waits for its turn. Default 0: it is answered 423 at once. */
   wait?: Duration
   /** Serve those who wait in order of arrival, over all processes. Default false. */

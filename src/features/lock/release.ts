@@ -1,6 +1,6 @@
 import { operation, type Operation } from '../../store/store.ts'
-import { callNext, stepOut } from '../line-up.ts'
-import line from '../line.lua'
+import { notifyNext, leaveQueue } from '../wait-queue.ts'
+import line from '../wait-queue.lua'
 import whole from '../whole.lua'
 import type { Locked } from './record.ts'
 import lua from './release.lua'
@@ -13,9 +13,9 @@ export const release: Operation<number> = operation({
     const held = database.get<Locked>(lock!)
     const left = (held?.until ?? 0) - now
     const isMine = held?.owner === owner
-    stepOut(database, places!, String(owner), now)
+    leaveQueue(database, places!, String(owner), now)
     if (isMine) database.delete(lock!)
-    if (isMine || left <= 0) callNext(database, places!, String(owner), String(channel), now)
+    if (isMine || left <= 0) notifyNext(database, places!, String(owner), String(channel), now)
     return isMine && left > 0 ? 1 : 0
   },
 })

@@ -1,5 +1,5 @@
 import { operation, type Operation } from '../../store/store.ts'
-import line from '../line.lua'
+import line from '../wait-queue.lua'
 import whole from '../whole.lua'
 import type { Locked } from './record.ts'
 import lua from './settle.lua'

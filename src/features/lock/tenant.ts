@@ -1,11 +1,11 @@
 /** The locks of one tenant. */
 import type { Duration } from '../../duration.ts'
-import type { LockOptions, Locks, Once, OnceOptions } from './options.ts'
+import type { LockOptions, LockFunction, OnceResult, OnceOptions } from './options.ts'
 
 /** What of locks is there outside a request. */
 export interface TenantLocks {
   /** One holder at a time, over all processes: `tp.lock(name, options, work)` and `tp.lock.acquire(name, options)`. */
-  readonly lock: Locks
+  readonly lock: LockFunction
   /**
    * Do some work unless it was done within the last `ttl`, by whichever process; who comes meanwhile is
    * answered `{ ran: false }` at once. Work that fails, or whose process dies, may be done again.
@@ -17,7 +17,7 @@ export interface TenantLocks {
     ttl: Duration,
     work: (signal: AbortSignal) => Promise<Result> | Result,
     options?: OnceOptions,
-  ): Promise<Once<Result>>
+  ): Promise<OnceResult<Result>>
 }
 
 /** `lock` and `once` of an instance, with each name meant as the tenant's own. */

@@ -1,5 +1,5 @@
-import { tightestOf, type Decision, type PolicyState, type Source } from './decision.ts'
-import type { Engine } from './engine.ts'
+import { tightestOf, type Decision, type PolicyState, type DecisionSource } from './decision.ts'
+import type { RateLimitEngine } from './engine.ts'
 import { checked, type Policy } from './policy.ts'
 
 /** What one request or call asks of one policy. */
@@ -18,7 +18,7 @@ export interface Charge {
 /** A decision that remembers how to take itself back. */
 export class LimitDecision implements Decision {
   readonly allowed: boolean
-  readonly source: Source
+  readonly source: DecisionSource
   readonly subject: string
   readonly policies: readonly PolicyState[]
   readonly tightest: PolicyState | undefined
@@ -27,16 +27,16 @@ export class LimitDecision implements Decision {
   readonly retryAfterMs: number | undefined
   readonly at: number
   cost: number
-  readonly #engine: Engine
+  readonly #engine: RateLimitEngine
   #charges: readonly Charge[]
   /** What each server decided by its own clock, where several did. */
   readonly #parts: readonly LimitDecision[]
 
   /** @param parts the decisions of which this one is made */
   constructor(
-    engine: Engine,
+    engine: RateLimitEngine,
     charges: readonly Charge[],
-    source: Source,
+    source: DecisionSource,
     allowed: boolean,
     policies: readonly PolicyState[],
     at: number,
@@ -100,9 +100,9 @@ function retryOf(tightest: PolicyState | undefined): number | undefined {
 
 /** Reads the reply of take.lua: allowed, now, then five numbers for each policy. */
 export function decisionOf(
-  engine: Engine,
+  engine: RateLimitEngine,
   charges: readonly Charge[],
-  source: Source,
+  source: DecisionSource,
   reply: readonly number[],
 ): LimitDecision {
   const policies: PolicyState[] = []
@@ -126,7 +126,7 @@ export function decisionOf(
 
 /** The decisions of several slots as one, in the order of the charges. */
 export function unitedOf(
-  engine: Engine,
+  engine: RateLimitEngine,
   charges: readonly Charge[],
   decisions: readonly LimitDecision[],
 ): LimitDecision {

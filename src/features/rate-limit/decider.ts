@@ -1,14 +1,14 @@
 /** What each request is charged, worked out from a mount's options. */
 import type { Exchange } from '../../http/exchange.ts'
-import { subjectOf } from '../../http/ip.ts'
-import type { Ground } from '../ground.ts'
+import { addressSubject } from '../../http/client-address.ts'
+import type { ExtensionContext } from '../../extension.ts'
 import type { Charge } from './charge.ts'
 import type { Decision } from './decision.ts'
-import type { Engine } from './engine.ts'
+import type { RateLimitEngine } from './engine.ts'
 import { needsOnlyRequest, type Decider } from './feature.ts'
-import type { Key, RateLimitOptions } from './options.ts'
+import type { KeyFunction, RateLimitOptions } from './options.ts'
 import { checked, type Policy } from './policy.ts'
-import { tagOf } from '../subject.ts'
+import { subjectTag } from '../subject.ts'
 
 /** A charge but for its subject. */
 export type Constant = Omit<Charge, 'tag'>
@@ -32,8 +32,8 @@ export function constantsOf(
 
 /** Works out what each request is charged. */
 export function deciderOf<Native>(
-  ground: Ground<Native>,
-  engine: Engine,
+  context: ExtensionContext<Native>,
+  engine: RateLimitEngine,
   policies: readonly Policy<Native>[],
   constants: readonly Constant[] | undefined,
   options: RateLimitOptions<Native>,
@@ -42,16 +42,16 @@ export function deciderOf<Native>(
   const { key: shared, cost = 1, ipv6Subnet } = options
   const sharing = policies.some(({ key }) => !key)
   const several = policies.some(({ key }) => key)
-  const ofMount = (x: Exchange<Native>): ReturnType<Key<Native>> =>
-    shared ? shared(x.native) : subjectOf(x.ip, ipv6Subnet)
+  const ofMount = (x: Exchange<Native>): ReturnType<KeyFunction<Native>> =>
+    shared ? shared(x.native) : addressSubject(x.ip, ipv6Subnet)
 
   /** Where only the subject varies, nothing has to be awaited: a pipeline's commands leave in one tick. */
   function decide(x: Exchange<Native>): Promise<Decision> {
-    if (!constants || several || ground.tenant) return workedOut(x)
+    if (!constants || several || context.hasTenants) return workedOut(x)
     const given = ofMount(x)
     if (given instanceof Promise)
-      return given.then((subject) => charge(x, tagOf(ground.keys, subject, undefined, where)))
-    return charge(x, tagOf(ground.keys, given, undefined, where))
+      return given.then((subject) => charge(x, subjectTag(context.keys, subject, undefined, where)))
+    return charge(x, subjectTag(context.keys, given, undefined, where))
   }
 
   function charge(x: Exchange<Native>, tag: string): Promise<Decision> {
@@ -64,11 +64,11 @@ export function deciderOf<Native>(
   async function workedOut(x: Exchange<Native>): Promise<Decision> {
     const given = sharing ? ofMount(x) : undefined
     const keys = policies.map(({ key }) => (key ? key(x.native) : given))
-    const [tenant, ...subjects] = await Promise.all([ground.tenant?.(x.native), ...keys])
+    const [tenant, ...subjects] = await Promise.all([context.tenantOf(x.native), ...keys])
     const charges = await Promise.all(
       policies.map(async (policy, i): Promise<Charge> => ({
         policy: policy as Policy<never>,
-        tag: tagOf(ground.keys, subjects[i], tenant, where),
+        tag: subjectTag(context.keys, subjects[i], tenant, where),
         ...(await amountsOf(x.native, policy)),
       })),
     )
@@ -88,8 +88,8 @@ export function deciderOf<Native>(
   }
 
   return {
-    early: needsOnlyRequest(options) && !ground.tenant && !several,
-    now: () => ground.store.now(),
+    early: needsOnlyRequest(options) && !context.hasTenants && !several,
+    now: () => context.store.now(),
     inBackground: (write) => engine.inBackground(write),
     decide,
   }

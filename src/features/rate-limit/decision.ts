@@ -1,5 +1,5 @@
 /** Where a decision was made. */
-export type Source =
+export type DecisionSource =
   /** In the store. */
   | 'store'
   /** In this process, while Redis was away. */
@@ -33,7 +33,7 @@ export interface PolicyState {
 /** What was decided, and what may be done about it afterwards. */
 export interface Decision {
   readonly allowed: boolean
-  readonly source: Source
+  readonly source: DecisionSource
   /** The escaped subject that was counted, as it stands in the key. */
   readonly subject: string
   readonly policies: readonly PolicyState[]

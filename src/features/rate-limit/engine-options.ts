@@ -1,11 +1,11 @@
-import { optionError } from '../../check.ts'
-import type { Fail, RateLimitOptions } from './options.ts'
+import { optionError } from '../../validate.ts'
+import type { FailureRule, RateLimitOptions } from './options.ts'
 
 /** What an engine goes by, defaults filled in. */
-export interface EngineOptions {
+export interface RateLimitEngineOptions {
   feature: 'rateLimit' | 'loginGuard' | 'limiter'
   name: string
-  fail: Fail
+  fail: FailureRule
   /** After `fail: 'local'` when the floor itself cannot count. */
   thenFail: 'open' | 'closed'
   countDenied: boolean
@@ -16,14 +16,14 @@ export interface EngineOptions {
 
 /** The engine's options out of a mount's. */
 export function engineOptions(
-  feature: EngineOptions['feature'],
+  feature: RateLimitEngineOptions['feature'],
   name: string,
   where: string,
   options: Pick<
     RateLimitOptions<never>,
     'fail' | 'countDenied' | 'overrides' | 'denyCache' | 'shadow'
   >,
-): EngineOptions {
+): RateLimitEngineOptions {
   const {
     fail = 'local',
     countDenied = false,

@@ -1,41 +1,45 @@
 /** The rate limiter without HTTP: charges in, decisions out. */
 import { isUnavailable, TurnpikeError } from '../../errors.ts'
-import type { Emitter } from '../../events.ts'
-import type { Budget } from '../../store/budget.ts'
-import { isAcrossSlots, mindingSlots, type Operation, type Store } from '../../store/store.ts'
-import type { Ground } from '../ground.ts'
+import type { EventBus } from '../../events.ts'
+import type { RequestBudget } from '../../store/request-budget.ts'
+import { isCrossSlotError, retryWhenSplit, type Operation, type Store } from '../../store/store.ts'
+import type { ExtensionContext } from '../../extension.ts'
 import { decisionOf, LimitDecision, unitedOf } from './charge.ts'
 import type { Charge } from './charge.ts'
 import { DenyCache } from './deny-cache.ts'
-import type { Decision, Source } from './decision.ts'
-import type { EngineOptions } from './engine-options.ts'
+import type { Decision, DecisionSource } from './decision.ts'
+import type { RateLimitEngineOptions } from './engine-options.ts'
 import { reset } from './reset.ts'
 import { argumentsOf, ofOneSubject, written, type Verb } from './question.ts'
 import { numbersOf, take } from './take.ts'
 
 /** Counts the charges of one mount against its policies, by one script call for each slot. */
-export class Engine {
-  readonly options: EngineOptions
-  readonly #ground: Ground
+export class RateLimitEngine {
+  readonly options: RateLimitEngineOptions
+  readonly #context: ExtensionContext
   readonly #denied: DenyCache | undefined
   readonly #constants: readonly Omit<Charge, 'tag'>[] | undefined
   /** The script for charges as `#constants` has them. */
   readonly #written: Operation<Buffer> | undefined
 
   /** @param constants what every charge is but for its subject, where that is known beforehand */
-  constructor(ground: Ground, options: EngineOptions, constants?: readonly Omit<Charge, 'tag'>[]) {
-    this.#ground = ground
+  constructor(
+    context: ExtensionContext,
+    options: RateLimitEngineOptions,
+    constants?: readonly Omit<Charge, 'tag'>[],
+  ) {
+    this.#context = context
     this.options = options
     this.#constants = constants
     this.#written = constants && written(this.#verb, constants, options.overrides)
     if (options.denyCache > 0) {
       this.#denied = new DenyCache(options.denyCache)
-      ground.store.subscribe(this.#channel, (tag) => this.#denied!.forget(tag))
+      context.store.subscribe(this.#channel, (tag) => this.#denied!.forget(tag))
     }
   }
 
-  get events(): Emitter {
-    return this.#ground.events
+  get events(): EventBus {
+    return this.#context.events
   }
 
   get #verb(): 'c' | 'd' {
@@ -43,18 +47,18 @@ export class Engine {
   }
 
   get #channel(): string {
-    return this.#ground.keys.channel('limit', 'reset')
+    return this.#context.keys.channel('limit', 'reset')
   }
 
   /** Charge, all or nothing. Never rejects because Redis is away: then the failure rule decides. */
-  consume(charges: readonly Charge[], budget?: Budget): Promise<LimitDecision> {
-    const { store } = this.#ground
+  consume(charges: readonly Charge[], budget?: RequestBudget): Promise<LimitDecision> {
+    const { store } = this.#context
     const alone = ofOneSubject(charges)
     if (this.#denied || (store.isSplit && !alone)) return this.#considered(charges, budget)
     const decided = (numbers: readonly number[]): LimitDecision =>
       this.report(decisionOf(this, charges, 'store', numbers))
     const failed = async (error: unknown): Promise<LimitDecision> =>
-      isAcrossSlots(error)
+      isCrossSlotError(error)
         ? this.#considered(charges, budget)
         : this.report(await this.withoutStore(error, charges))
     if (!this.#written || !alone || !this.#areConstant(charges)) {
@@ -79,23 +83,23 @@ export class Engine {
   }
 
   /** As consume, where memory may know the answer, or several slots have to agree. */
-  async #considered(charges: readonly Charge[], budget?: Budget): Promise<LimitDecision> {
-    const remembered = this.#denied?.find(charges, this.#ground.store.now())
+  async #considered(charges: readonly Charge[], budget?: RequestBudget): Promise<LimitDecision> {
+    const remembered = this.#denied?.find(charges, this.#context.store.now())
     if (remembered)
       return this.report(new LimitDecision(this, charges, 'deny-cache', false, remembered, 0))
     let decision: LimitDecision
     try {
-      decision = await mindingSlots(() => this.#decide(this.#verb, charges, budget))
+      decision = await retryWhenSplit(() => this.#decide(this.#verb, charges, budget))
     } catch (error) {
       decision = await this.withoutStore(error, charges)
     }
-    if (!decision.allowed) this.#denied?.remember(charges, decision, this.#ground.store.now())
+    if (!decision.allowed) this.#denied?.remember(charges, decision, this.#context.store.now())
     return this.report(decision)
   }
 
   /** What a consume would be answered; nothing is written. @throws TP_UNAVAILABLE */
   async peek(charges: readonly Charge[]): Promise<LimitDecision> {
-    const { source, allowed, policies } = await mindingSlots(() => this.#decide('p', charges))
+    const { source, allowed, policies } = await retryWhenSplit(() => this.#decide('p', charges))
     // At 0, so that it cannot be refunded: nothing was charged.
     return new LimitDecision(this, charges, source, allowed, policies, 0)
   }
@@ -104,21 +108,21 @@ export class Engine {
   async adjust(
     verb: 'f' | 'r',
     charges: readonly Charge[],
-    source: Source,
+    source: DecisionSource,
     at: number,
-    budget?: Budget,
+    budget?: RequestBudget,
   ): Promise<void> {
-    const store = source === 'local' ? this.#floor : this.#ground.store
+    const store = source === 'local' ? this.#floor : this.#context.store
     await this.#each(charges, (group) => this.#run(store, verb, group, at, budget))
   }
 
   /** Forget everything counted for these charges, here and in other processes' deny caches. @throws TP_UNAVAILABLE */
-  async reset(charges: readonly Charge[], budget?: Budget): Promise<boolean> {
+  async reset(charges: readonly Charge[], budget?: RequestBudget): Promise<boolean> {
     const forgotten = await Promise.all(
       bySubject(charges).map(([tag, group]) => {
         const keys = group.map((charge) => this.#key(charge))
         void this.#floor.run(reset, keys, ['', '']).catch(() => {})
-        return this.#ground.store.run(reset, keys, [this.#channel, tag], budget)
+        return this.#context.store.run(reset, keys, [this.#channel, tag], budget)
       }),
     )
     return forgotten.some((count) => count > 0)
@@ -127,17 +131,21 @@ export class Engine {
   /** Refuse everything for `ms`. @throws TP_UNAVAILABLE */
   async block(charges: readonly Charge[], ms: number): Promise<void> {
     const blocks = charges.map((charge) => ({ ...charge, cost: ms }))
-    await this.#each(blocks, (group) => this.#run(this.#ground.store, 'b', group, 0))
+    await this.#each(blocks, (group) => this.#run(this.#context.store, 'b', group, 0))
   }
 
-  async #decide(verb: Verb, charges: readonly Charge[], budget?: Budget): Promise<LimitDecision> {
+  async #decide(
+    verb: Verb,
+    charges: readonly Charge[],
+    budget?: RequestBudget,
+  ): Promise<LimitDecision> {
     const groups = this.#groups(charges)
     if (groups.length === 1) {
       return decisionOf(
         this,
         charges,
         'store',
-        await this.#run(this.#ground.store, verb, charges, 0, budget),
+        await this.#run(this.#context.store, verb, charges, 0, budget),
       )
     }
     const settled = await Promise.allSettled(
@@ -146,7 +154,7 @@ export class Engine {
           this,
           group,
           'store',
-          await this.#run(this.#ground.store, verb, group, 0, budget),
+          await this.#run(this.#context.store, verb, group, 0, budget),
         ),
       ),
     )
@@ -163,7 +171,7 @@ export class Engine {
   async withoutStore(error: unknown, charges: readonly Charge[]): Promise<LimitDecision> {
     if (!isUnavailable(error)) throw error
     const { feature, name, fail, thenFail } = this.options
-    if (this.events.hears('unavailable')) {
+    if (this.events.hasListeners('unavailable')) {
       const { reason, uncertain } = error
       this.events.emit('unavailable', { feature, name, reason, uncertain, rule: fail })
     }
@@ -181,7 +189,7 @@ export class Engine {
 
   /** What one of several processes admits. */
   #partOf({ policy, limit, ...charge }: Charge): Charge {
-    const { instances } = this.#ground
+    const { instances } = this.#context
     const burst = policy.burst && Math.ceil(policy.burst / instances)
     return {
       ...charge,
@@ -191,7 +199,7 @@ export class Engine {
   }
 
   get #floor(): Store {
-    const { evicting, refusing } = this.#ground.floor
+    const { evicting, refusing } = this.#context.fallback
     return this.options.thenFail === 'closed' ? refusing : evicting
   }
 
@@ -201,7 +209,7 @@ export class Engine {
     verb: Verb,
     charges: readonly Charge[],
     at: number,
-    budget?: Budget,
+    budget?: RequestBudget,
   ): Promise<number[]> {
     const tags = this.#tags(charges)
     const keys = this.#keys(charges, tags)
@@ -225,12 +233,12 @@ export class Engine {
   #keys(charges: readonly Charge[], tags: readonly string[]): string[] {
     const keys: string[] = []
     for (const charge of charges) keys.push(this.#key(charge))
-    for (const tag of tags) keys.push(this.#ground.keys.key('limits', tag))
+    for (const tag of tags) keys.push(this.#context.keys.key('limits', tag))
     return keys
   }
 
   #key({ policy, tag, sub }: Charge): string {
-    return this.#ground.keys.key(
+    return this.#context.keys.key(
       'limit',
       tag,
       sub === undefined ? policy.sub : `${policy.sub}:${sub}`,
@@ -242,18 +250,18 @@ export class Engine {
     charges: readonly Charge[],
     call: (group: readonly Charge[]) => Promise<Result>,
   ): Promise<Result[]> {
-    return mindingSlots(() => Promise.all(this.#groups(charges).map(call)))
+    return retryWhenSplit(() => Promise.all(this.#groups(charges).map(call)))
   }
 
   /** Where a script's keys must share a slot, one group for each subject. Elsewhere one for all. */
   #groups(charges: readonly Charge[]): (readonly Charge[])[] {
-    if (!this.#ground.store.isSplit || ofOneSubject(charges)) return [charges]
+    if (!this.#context.store.isSplit || ofOneSubject(charges)) return [charges]
     return bySubject(charges).map(([, group]) => group)
   }
 
   /** Tells whoever listens, and gives the decision back. */
   report<Made extends Decision>(decision: Made): Made {
-    if (!this.events.hears('decision')) return decision
+    if (!this.events.hasListeners('decision')) return decision
     const { allowed, source, subject, tightest, limit, remaining, retryAfterMs } = decision
     const { feature, name } = this.options
     const shadow = this.options.shadow && !allowed

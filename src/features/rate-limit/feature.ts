@@ -1,17 +1,17 @@
 /** Rate limiting as a feature: a request in, a Plan out. */
 import {
-  pass,
+  passThrough,
   type Exchange,
   type Feature,
-  type Headers,
+  type HeaderFields,
   type Plan,
   type Reply,
 } from '../../http/exchange.ts'
-import { problem } from '../../http/problem.ts'
+import { problemReply } from '../../http/problem.ts'
 import type { Decision } from './decision.ts'
 import { fieldWriter, seconds } from './fields.ts'
-import { isEarly } from '../early.ts'
-import type { RateLimitOptions, Refusal } from './options.ts'
+import { isRequestOnly } from '../request-only.ts'
+import type { RateLimitOptions, RefusalReply } from './options.ts'
 
 /** Decides on requests: the engine, with what was worked out for this one. */
 export interface Decider<Native> {
@@ -45,17 +45,17 @@ export function rateLimitFeature<Native>(
   const silent = shadow || (!(options.headers ?? true) && !options.legacyHeaders)
 
   // Only the old headers tell the time.
-  const headersOf = (decision: Decision): Headers =>
+  const headersOf = (decision: Decision): HeaderFields =>
     fields(decision, options.legacyHeaders ? decider.now() : 0)
 
   function planOf(x: Exchange<Native>, decision: Decision): Plan | Promise<Plan> {
     if (!decision.allowed && !shadow) return answerOf(x, decision)
-    const expose = { rateLimit: decision }
-    if (!refunds) return silent ? { expose } : { expose, head: () => headersOf(decision) }
+    const state = { rateLimit: decision }
+    if (!refunds) return silent ? { state } : { state, headers: () => headersOf(decision) }
     return {
-      expose,
-      ...(!silent && { head: () => headersOf(decision) }),
-      end: ({ status, finished }) => {
+      state,
+      ...(!silent && { headers: () => headersOf(decision) }),
+      onFinish: ({ status, finished }) => {
         if (finished && (status < 400 ? skipSuccessful : skipFailed))
           decider.inBackground(decision.refund())
       },
@@ -92,12 +92,12 @@ export function rateLimitFeature<Native>(
     x: Exchange<Native>,
     skips: NonNullable<typeof skip>,
   ): Promise<Plan> {
-    return (await skips(x.native)) ? pass : planOf(x, await decider.decide(x))
+    return (await skips(x.native)) ? passThrough : planOf(x, await decider.decide(x))
   }
 
   return {
     name: 'rateLimit',
-    onAgain: 'skip',
+    onBackground: 'skip',
     ...(decider.early && {
       prepare(x) {
         try {
@@ -126,10 +126,10 @@ export const needsOnlyRequest = ({
   [{ key, cost, limit, window }, ...policies].every(
     (each) =>
       [each.cost, each.limit, each.window].every((value) => typeof value !== 'function') &&
-      (!each.key || isEarly(each.key)),
+      (!each.key || isRequestOnly(each.key)),
   )
 
-function retryAfter({ retryAfterMs, source }: Decision): Headers {
+function retryAfter({ retryAfterMs, source }: Decision): HeaderFields {
   if (source === 'closed') return { 'Retry-After': '2' }
   return retryAfterMs === undefined
     ? {}
@@ -137,11 +137,11 @@ function retryAfter({ retryAfterMs, source }: Decision): Headers {
 }
 
 /** What a refused client is told: 429 (RFC 6585) or, while nothing can be counted, 503. */
-export function refuse(x: Exchange, decision: Decision, headers: Headers = {}): Plan {
+export function refuse(x: Exchange, decision: Decision, headers: HeaderFields = {}): Plan {
   const { source, policies, retryAfterMs } = decision
   const reply =
     source === 'closed'
-      ? problem(
+      ? problemReply(
           {
             title: 'Service Unavailable',
             status: 503,
@@ -149,7 +149,7 @@ export function refuse(x: Exchange, decision: Decision, headers: Headers = {}): 
           },
           x,
         )
-      : problem(
+      : problemReply(
           {
             type: 'https://iana.org/assignments/http-problem-types#quota-exceeded',
             title: 'Too Many Requests',
@@ -168,7 +168,7 @@ export function refuse(x: Exchange, decision: Decision, headers: Headers = {}): 
 }
 
 /** An answer of the application's own. */
-function custom(refusal: Refusal, { source }: Decision, own: Headers): Reply {
+function custom(refusal: RefusalReply, { source }: Decision, own: HeaderFields): Reply {
   const { status = source === 'closed' ? 503 : 429, headers, body = '' } = refusal
   const plain = typeof body === 'string' || Buffer.isBuffer(body)
   const type = plain ? 'text/plain; charset=utf-8' : 'application/json; charset=utf-8'

@@ -1,7 +1,7 @@
 /** RateLimit header fields: draft-ietf-httpapi-ratelimit-headers-11, as RFC 9651 structured fields. */
 import { createHmac } from 'node:crypto'
 import { serializeByteSequence, serializeString } from 'structured-headers'
-import type { Headers } from '../../http/exchange.ts'
+import type { HeaderFields } from '../../http/exchange.ts'
 import type { Decision, PolicyState } from './decision.ts'
 
 export interface FieldOptions {
@@ -21,7 +21,7 @@ export function fieldWriter({
   standard,
   legacy,
   partitionKey,
-}: FieldOptions): (decision: Decision, now: number) => Headers {
+}: FieldOptions): (decision: Decision, now: number) => HeaderFields {
   const names = new Map<string, string>()
   /** The last item of each policy: most have one for ever. */
   const items = new Map<string, { limit: number; windowMs: number; text: string }>()

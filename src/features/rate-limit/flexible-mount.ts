@@ -1,18 +1,18 @@
 /** A limiter of rate-limiter-flexible in the place of our engine: `tp.rateLimit({ limiter })`. */
-import { optionError } from '../../check.ts'
-import { duration } from '../../duration.ts'
+import { optionError } from '../../validate.ts'
+import { durationOption } from '../../duration.ts'
 import type { Feature } from '../../http/exchange.ts'
-import { subjectOf } from '../../http/ip.ts'
-import type { Ground } from '../ground.ts'
+import { addressSubject } from '../../http/client-address.ts'
+import type { ExtensionContext } from '../../extension.ts'
 import type { Decision } from './decision.ts'
-import { Engine } from './engine.ts'
+import { RateLimitEngine } from './engine.ts'
 import { engineOptions } from './engine-options.ts'
 import { rateLimitFeature, type Decider } from './feature.ts'
 import { FlexibleEngine, type Counted } from './flexible.ts'
 import { isDecision, type ConsumeOptions, type Limiter, type Subjects } from './limiter.ts'
 import type { RateLimitOptions } from './options.ts'
 import { checked, policiesOf } from './policy.ts'
-import { tagOf, tenantOf, type Given } from '../subject.ts'
+import { subjectTag, requireTenant, type KeyValue } from '../subject.ts'
 
 /** How long a foreign limiter may take, in ms: it has no deadline of its own. */
 const FOREIGN_DEADLINE = 100
@@ -34,7 +34,7 @@ const OWN = [
 
 /** A limiter of rate-limiter-flexible in the place of our engine. */
 export function foreign<Native>(
-  ground: Ground<Native>,
+  context: ExtensionContext<Native>,
   options: RateLimitOptions<Native>,
   where: string,
 ): { feature: Feature<Native>; limiter: Limiter } {
@@ -54,14 +54,14 @@ export function foreign<Native>(
     { policies: theirs.policies },
     options.name ?? theirs.policies.map((each) => each.name).join('_'),
   )
-  const engine = new Engine(ground, engineOptions('rateLimit', name, where, options))
+  const engine = new RateLimitEngine(context, engineOptions('rateLimit', name, where, options))
 
   /**
    * A plain text stays as it is, so that the application's other calls of the limiter, and its lists
    * of keys, mean the same; nothing else can take the form of one.
    */
-  function counted(given: Given, tenant: string | undefined): Counted {
-    const subject = tagOf(ground.keys, given, tenant, where)
+  function counted(given: KeyValue, tenant: string | undefined): Counted {
+    const subject = subjectTag(context.keys, given, tenant, where)
     const plain = typeof given === 'object' || tenant !== undefined ? '' : String(given)
     return { subject, key: /^[^~][^]{0,199}$/.test(plain) ? plain : `~${subject}` }
   }
@@ -83,20 +83,20 @@ export function foreign<Native>(
 
   const decider: Decider<Native> = {
     early: false,
-    now: () => ground.store.now(),
+    now: () => context.store.now(),
     inBackground: (write) => engine.inBackground(write),
     async decide(x) {
-      const given = key ? await key(x.native) : subjectOf(x.ip, ipv6Subnet)
+      const given = key ? await key(x.native) : addressSubject(x.ip, ipv6Subnet)
       const amount = checked('cost', typeof cost === 'function' ? await cost(x.native) : cost, name)
-      return await consume(counted(given, await ground.tenant?.(x.native)), amount)
+      return await consume(counted(given, await context.tenantOf(x.native)), amount)
     },
   }
 
   type Call = number | ConsumeOptions | undefined
   const who = (subject: Subjects, how: Call | { tenant?: string }): Counted =>
     counted(
-      subject as Given,
-      tenantOf(ground, typeof how === 'object' ? how.tenant : undefined, where),
+      subject as KeyValue,
+      requireTenant(context, typeof how === 'object' ? how.tenant : undefined, where),
     )
   const amountOf = (how: Call): number =>
     checked('cost', (typeof how === 'object' ? how.cost : how) ?? 1, name)
@@ -109,7 +109,7 @@ export function foreign<Native>(
       isDecision(what) ? await what.refund() : await theirs.refund(who(what, how), amountOf(how)),
     reset: async (subject, how) => await theirs.reset(who(subject, how)),
     block: async (subject, time, how) =>
-      await theirs.block(who(subject, how), duration(time, `${where}.block()`, 'time')),
+      await theirs.block(who(subject, how), durationOption(time, `${where}.block()`, 'time')),
   }
   return { feature: rateLimitFeature(decider, options), limiter: api }
 }

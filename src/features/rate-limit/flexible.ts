@@ -1,7 +1,7 @@
 /** An existing rate-limiter-flexible instance behind our headers, answers and engine. */
-import { optionError } from '../../check.ts'
+import { optionError } from '../../validate.ts'
 import { StoreUnavailable, TurnpikeError } from '../../errors.ts'
-import { classify, discreet } from '../../store/remedy.ts'
+import { classify, discreet } from '../../store/diagnose.ts'
 import { tightestOf, type Decision, type PolicyState } from './decision.ts'
 import {
   behind,
@@ -148,7 +148,7 @@ export class FlexibleEngine {
   async #ask(call: () => Promise<unknown>): Promise<{ answer: unknown; refused: boolean }> {
     let timer: NodeJS.Timeout | undefined
     const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(new StoreUnavailable('deadline', true)), this.#deadline)
+      timer = setTimeout(() => reject(new StoreUnavailable('timeout', true)), this.#deadline)
     })
     try {
       return { answer: await Promise.race([call(), late]), refused: false }

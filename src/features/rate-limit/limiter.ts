@@ -1,14 +1,14 @@
 /** A limiter as people call it: by subject, inside or outside a request. */
-import { check, whole } from '../../check.ts'
-import { duration, durations, type Duration } from '../../duration.ts'
+import { validateOptions, integer } from '../../validate.ts'
+import { durationOption, durationValidator, type Duration } from '../../duration.ts'
 import { StoreUnavailable, TurnpikeError } from '../../errors.ts'
 import type { Subject } from '../../store/keys.ts'
-import type { Ground } from '../ground.ts'
+import type { ExtensionContext } from '../../extension.ts'
 import type { Charge } from './charge.ts'
 import type { Decision } from './decision.ts'
-import type { Engine } from './engine.ts'
+import type { RateLimitEngine } from './engine.ts'
 import { checked, MOST, type Policy } from './policy.ts'
-import { tagOf, tenantOf } from '../subject.ts'
+import { subjectTag, requireTenant } from '../subject.ts'
 
 /** How much, and for whom. */
 export interface ConsumeOptions {
@@ -20,9 +20,9 @@ export interface ConsumeOptions {
   tenant?: string
 }
 
-export interface WaitOptions extends ConsumeOptions {
+export interface LimiterWaitOptions extends ConsumeOptions {
   /** How long to wait at most. Default `'30s'`. */
-  timeout?: Duration
+  wait?: Duration
   /** Ends the wait with its reason. */
   signal?: AbortSignal
 }
@@ -65,14 +65,14 @@ export interface Limiter {
 export interface WaitingLimiter extends Limiter {
   /**
    * Consume as soon as the policies admit it. Waiters of a subject are served in order, in each process.
-   * @throws TP_LIMITED when that would be after `timeout`, or never
+   * @throws TP_LIMITED when that would be after `wait`, or never
    * @throws TP_UNAVAILABLE when Redis is away and the rule is `fail: 'closed'`
    */
-  wait(subject: Subjects, options?: number | WaitOptions): Promise<Decision>
+  wait(subject: Subjects, options?: number | LimiterWaitOptions): Promise<Decision>
 }
 
 const CONSUME = {
-  cost: whole(0, MOST),
+  cost: integer(0, MOST),
   limits: {
     expected: 'an object of limits by policy name',
     accepts: (value: unknown) => typeof value === 'object',
@@ -81,14 +81,14 @@ const CONSUME = {
 }
 const WAIT = {
   ...CONSUME,
-  timeout: durations,
+  wait: durationValidator,
   signal: { expected: 'an AbortSignal', accepts: (value: unknown) => value instanceof AbortSignal },
 }
 
 /** Makes the limiter of an engine. */
 export function limiter(
-  ground: Ground,
-  engine: Engine,
+  context: ExtensionContext,
+  engine: RateLimitEngine,
   policies: readonly Policy<never>[],
   where: string,
 ): WaitingLimiter {
@@ -101,13 +101,13 @@ export function limiter(
       limits = {},
       tenant,
     } = typeof options === 'number' ? { cost: options } : options
-    tenantOf(ground, tenant, where, ', or use tp.forTenant(id)')
+    requireTenant(context, tenant, where, ', or use tp.forTenant(id)')
     return policies.map((policy) => {
       const own =
         typeof subject === 'string' || Array.isArray(subject)
           ? (subject as Subject)
           : (subject as Record<string, Subject>)?.[policy.name]
-      const tag = tagOf(ground.keys, own, tenant, where)
+      const tag = subjectTag(context.keys, own, tenant, where)
       const limit = limits[policy.name] ?? policy.limit ?? (counts ? undefined : 0)
       const window = policy.window ?? (counts ? undefined : 1)
       if (limit === undefined || window === undefined) {
@@ -126,11 +126,14 @@ export function limiter(
     })
   }
 
-  async function wait(subject: Subjects, given: number | WaitOptions = {}): Promise<Decision> {
+  async function wait(
+    subject: Subjects,
+    given: number | LimiterWaitOptions = {},
+  ): Promise<Decision> {
     const options = typeof given === 'number' ? { cost: given } : given
-    check(`${where}.wait()`, options, WAIT)
-    const { timeout = '30s', signal } = options
-    const until = ground.store.now() + duration(timeout, where, 'timeout', 0)
+    validateOptions(`${where}.wait()`, options, WAIT)
+    const { wait: longest = '30s', signal } = options
+    const until = context.store.now() + durationOption(longest, where, 'wait', 0)
     const charges = chargesOf(subject, options)
     const queue = charges.map(({ tag }) => tag).join('\n')
     const before = queues.get(queue)
@@ -154,25 +157,25 @@ export function limiter(
       if (decision.allowed) return decision
       if (decision.source === 'closed') throw new StoreUnavailable('not-ready', false)
       const { retryAfterMs } = decision
-      if (retryAfterMs === undefined || ground.store.now() + retryAfterMs > until) {
+      if (retryAfterMs === undefined || context.store.now() + retryAfterMs > until) {
         throw new TurnpikeError(
           'TP_LIMITED',
-          `${where}: not admitted within the timeout${retryAfterMs === undefined ? ', nor ever: the cost is above the limit' : ''}.`,
+          `${where}: not admitted within its waiting time${retryAfterMs === undefined ? ', nor ever: the cost is above the limit' : ''}.`,
           { status: 429 },
         )
       }
-      await ground.store.sleep(retryAfterMs, signal)
+      await context.store.sleep(retryAfterMs, signal)
     }
   }
 
   return {
     limiterName: engine.options.name,
     async consume(subject, options = {}) {
-      if (typeof options === 'object') check(`${where}.consume()`, options, CONSUME)
+      if (typeof options === 'object') validateOptions(`${where}.consume()`, options, CONSUME)
       return await engine.consume(chargesOf(subject, options))
     },
     async peek(subject, options = {}) {
-      if (typeof options === 'object') check(`${where}.peek()`, options, CONSUME)
+      if (typeof options === 'object') validateOptions(`${where}.peek()`, options, CONSUME)
       return await engine.peek(chargesOf(subject, options))
     },
     async refund(what, options = {}) {
@@ -182,7 +185,7 @@ export function limiter(
     reset: async (subject, options = {}) =>
       await engine.reset(chargesOf(subject, { ...options, cost: 0 }, false)),
     async block(subject, time, options = {}) {
-      const ms = duration(time, `${where}.block()`, 'time')
+      const ms = durationOption(time, `${where}.block()`, 'time')
       await engine.block(chargesOf(subject, { ...options, cost: 0 }, false), ms)
     },
     wait,

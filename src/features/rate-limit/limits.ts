@@ -1,20 +1,20 @@
 /** `tp.limits`: limits of single subjects, stored in Redis and read by the limiter's own script. */
-import { check, isObject, optionError, whole } from '../../check.ts'
-import { duration, durations, type Duration } from '../../duration.ts'
+import { validateOptions, isObject, optionError, integer } from '../../validate.ts'
+import { durationOption, durationValidator, type Duration } from '../../duration.ts'
 import type { Subject } from '../../store/keys.ts'
-import type { Ground } from '../ground.ts'
-import { getLimits, setLimits } from './overrides.ts'
+import type { ExtensionContext } from '../../extension.ts'
+import { getOverrides, setOverrides } from './overrides.ts'
 import { MOST } from './policy.ts'
 import { reset } from './reset.ts'
-import { tagOf } from '../subject.ts'
+import { subjectTag } from '../subject.ts'
 
-export interface LimitsOptions {
+export interface OverrideOptions {
   /** Whose subject, where the application has tenants. */
   tenant?: string
 }
 
 /** Limits of single subjects. They come before a policy's own limit, be it a number or a function. */
-export interface Limits {
+export interface LimitOverrides {
   /**
    * Set the limits of a subject by policy name, in place of all earlier ones. They apply from the next request on.
    * @param options.ttl how long; default: until half a year to a year after the last use
@@ -24,55 +24,59 @@ export interface Limits {
   set(
     subject: Subject,
     limits: Record<string, number>,
-    options?: LimitsOptions & { ttl?: Duration },
+    options?: OverrideOptions & { ttl?: Duration },
   ): Promise<void>
   /** The limits of a subject, `{}` where it has none of its own. @throws TP_UNAVAILABLE */
-  get(subject: Subject, options?: LimitsOptions): Promise<Record<string, number>>
+  get(subject: Subject, options?: OverrideOptions): Promise<Record<string, number>>
   /** Take a subject's limits away; true if it had any. @throws TP_UNAVAILABLE */
-  delete(subject: Subject, options?: LimitsOptions): Promise<boolean>
+  delete(subject: Subject, options?: OverrideOptions): Promise<boolean>
 }
 
 const YEAR = 365 * 86_400_000
 
-export function limits(ground: Ground): Limits {
+export function createOverrides(context: ExtensionContext): LimitOverrides {
   const tag = (subject: Subject, tenant: string | undefined): string =>
-    tagOf(ground.keys, subject, tenant, 'tp.limits')
-  const key = (own: string): string => ground.keys.key('limits', own)
+    subjectTag(context.keys, subject, tenant, 'tp.limits')
+  const key = (own: string): string => context.keys.key('limits', own)
   /** Refusals remembered under the old limits are void. */
   const announce = (own: string): Promise<number> =>
-    ground.store.run(reset, [], [ground.keys.channel('limit', 'reset'), own])
+    context.store.run(reset, [], [context.keys.channel('limit', 'reset'), own])
 
   return {
     async set(subject, given, options = {}) {
       const where = 'tp.limits.set()'
-      check(where, options, {
-        ttl: durations,
+      validateOptions(where, options, {
+        ttl: durationValidator,
         tenant: { expected: 'a text', accepts: (value) => typeof value === 'string' },
       })
       if (!isObject(given) || Object.keys(given).length === 0) {
         throw optionError(where, 'limits', given, 'an object like { minute: 600 }')
       }
-      const amount = whole(0, MOST)
+      const amount = integer(0, MOST)
       for (const [policy, limit] of Object.entries(given)) {
         if (!amount.accepts(limit))
-          throw optionError(where, policy, limit, amount.expected, amount.meant?.(limit))
+          throw optionError(where, policy, limit, amount.expected, amount.suggest?.(limit))
       }
       const own = tag(subject, options.tenant)
-      const ttl = options.ttl === undefined ? YEAR : duration(options.ttl, where, 'ttl')
+      const ttl = options.ttl === undefined ? YEAR : durationOption(options.ttl, where, 'ttl')
       const renewal = options.ttl === undefined ? YEAR : 0
-      await ground.store.run(setLimits, [key(own)], [ttl, renewal, ...Object.entries(given).flat()])
+      await context.store.run(
+        setOverrides,
+        [key(own)],
+        [ttl, renewal, ...Object.entries(given).flat()],
+      )
       await announce(own)
     },
     async get(subject, { tenant } = {}) {
-      const [, ...pairs] = await ground.store.run(getLimits, [key(tag(subject, tenant))], [])
+      const [, ...pairs] = await context.store.run(getOverrides, [key(tag(subject, tenant))], [])
       return Object.fromEntries(
         pairs.flatMap((name, i) => (i % 2 === 0 ? [[name, Number(pairs[i + 1])]] : [])),
       )
     },
     async delete(subject, { tenant } = {}) {
       const own = tag(subject, tenant)
-      const [left] = await ground.store.run(getLimits, [key(own)], [])
-      await ground.store.run(setLimits, [key(own)], [0, 0])
+      const [left] = await context.store.run(getOverrides, [key(own)], [])
+      await context.store.run(setOverrides, [key(own)], [0, 0])
       await announce(own)
       return left !== '-2'
     },

@@ -1,14 +1,21 @@
 /** `tp.loginGuard()`: brute force and credential stuffing, slowed down before the handler runs. */
 import { createHash } from 'node:crypto'
-import { callback, check, identifier, optionError, whole, word } from '../../check.ts'
-import { duration, durations, type Duration } from '../../duration.ts'
+import {
+  callback,
+  validateOptions,
+  identifier,
+  optionError,
+  integer,
+  oneOf,
+} from '../../validate.ts'
+import { durationOption, durationValidator, type Duration } from '../../duration.ts'
 import type { Exchange, Feature, Plan } from '../../http/exchange.ts'
-import { subjectOf } from '../../http/ip.ts'
-import type { Budget } from '../../store/budget.ts'
-import type { Ground } from '../ground.ts'
+import { addressSubject } from '../../http/client-address.ts'
+import type { RequestBudget } from '../../store/request-budget.ts'
+import type { ExtensionContext } from '../../extension.ts'
 import type { Charge, LimitDecision } from './charge.ts'
 import { addresses, recall } from './addresses.ts'
-import { Engine } from './engine.ts'
+import { RateLimitEngine } from './engine.ts'
 import { refuse } from './feature.ts'
 import { MOST, policiesOf } from './policy.ts'
 
@@ -53,16 +60,16 @@ export interface LoginGuard {
 
 const KINDS = {
   key: callback,
-  limit: whole(1, MOST),
-  window: durations,
-  addressLimit: whole(1, MOST),
-  blockFor: durations,
-  blockMax: durations,
+  limit: integer(1, MOST),
+  window: durationValidator,
+  addressLimit: integer(1, MOST),
+  blockFor: durationValidator,
+  blockMax: durationValidator,
   outcome: callback,
   normalize: callback,
-  fail: word('local', 'open', 'closed'),
+  fail: oneOf('local', 'open', 'closed'),
   name: identifier,
-  ipv6Subnet: whole(1, 128),
+  ipv6Subnet: integer(1, 128),
 }
 
 const DAY = 86_400_000
@@ -75,12 +82,12 @@ const normal = (identity: string): string => identity.normalize('NFKC').trim().t
  * (identity, address) and to the address, in one script: a hundred parallel guesses run the handler
  * `limit` times. Both keys stand in the address's slot.
  */
-export function loginGuard<Native>(
-  ground: Ground<Native>,
+export function createLoginGuard<Native>(
+  context: ExtensionContext<Native>,
   options: LoginGuardOptions<Native>,
 ): { feature: Feature<Native, never>; guard: LoginGuard } {
   const where = 'tp.loginGuard()'
-  check(where, options, KINDS)
+  validateOptions(where, options, KINDS)
   const {
     key,
     limit = 5,
@@ -102,8 +109,8 @@ export function loginGuard<Native>(
     outcome = (_native: Native, status: number) => status >= 200 && status < 300,
     normalize = normal,
   } = options
-  const blockMax = options.blockMax ?? Math.max(DAY, duration(blockFor, where, 'blockFor'))
-  const length = duration(window, where, 'window')
+  const blockMax = options.blockMax ?? Math.max(DAY, durationOption(blockFor, where, 'blockFor'))
+  const length = durationOption(window, where, 'window')
   const { policies } = policiesOf<never>(
     where,
     {
@@ -115,7 +122,7 @@ export function loginGuard<Native>(
     name,
   )
   const [pair, address] = policies
-  const engine = new Engine(ground, {
+  const engine = new RateLimitEngine(context, {
     feature: 'loginGuard',
     name,
     fail,
@@ -125,7 +132,7 @@ export function loginGuard<Native>(
     denyCache: 0,
     shadow: false,
   })
-  const remembered = length + duration(blockMax, where, 'blockMax')
+  const remembered = length + durationOption(blockMax, where, 'blockMax')
 
   /** Identities are hashed: neither Redis nor a log shows who tried. */
   const digest = (identity: unknown): string => {
@@ -149,26 +156,26 @@ export function loginGuard<Native>(
     cost: 1,
   })
   const index = (identity: string, tenant: string | undefined): string =>
-    ground.keys.key('login', ground.keys.tag([name, identity], tenant))
+    context.keys.key('login', context.keys.tag([name, identity], tenant))
 
   async function handle(x: Exchange<Native>): Promise<Plan> {
     const identity = digest(await key(x.native))
-    const tenant = await ground.tenant?.(x.native)
-    const from = subjectOf(x.ip, ipv6Subnet)
-    const tag = ground.keys.tag(from, tenant)
+    const tenant = await context.tenantOf(x.native)
+    const from = addressSubject(x.ip, ipv6Subnet)
+    const tag = context.keys.tag(from, tenant)
     const charges = [onPair(tag, identity), onAddress(tag)]
     const deciding = engine.consume(charges, x.budget)
     // In the same tick: which addresses reset() has to look at.
-    if (!ground.store.unavailable()) {
+    if (!context.store.unavailable()) {
       engine.inBackground(
-        ground.store.run(addresses, [index(identity, tenant)], [from, remembered], x.budget),
+        context.store.run(addresses, [index(identity, tenant)], [from, remembered], x.budget),
       )
     }
     const decision = await deciding
     if (!decision.allowed) return refuse(x, decision)
     return {
-      seal: async (status) => {
-        if (!options.outcome && status >= 300 && status < 400) ground.events.warn(REDIRECTED)
+      beforeEnd: async (status) => {
+        if (!options.outcome && status >= 300 && status < 400) context.events.warn(REDIRECTED)
         if (outcome(x.native, status)) await forgive(charges, decision, x.budget)
       },
     }
@@ -178,7 +185,7 @@ export function loginGuard<Native>(
   async function forgive(
     [onThePair, onTheAddress]: Charge[],
     { source, at }: LimitDecision,
-    budget: Budget,
+    budget: RequestBudget,
   ): Promise<void> {
     if (at === 0) return
     const cleared = [
@@ -190,16 +197,16 @@ export function loginGuard<Native>(
   }
 
   return {
-    feature: { name: 'loginGuard', onAgain: 'skip', handle },
+    feature: { name: 'loginGuard', onBackground: 'skip', handle },
     guard: {
       async reset(identity, { address: only, tenant } = {}) {
         const id = digest(identity)
         const from =
           only === undefined
-            ? await ground.store.run(recall, [index(id, tenant)], [])
-            : [subjectOf(only, ipv6Subnet)]
+            ? await context.store.run(recall, [index(id, tenant)], [])
+            : [addressSubject(only, ipv6Subnet)]
         const cleared = await Promise.all(
-          from.map((each) => engine.reset([onPair(ground.keys.tag(each, tenant), id)])),
+          from.map((each) => engine.reset([onPair(context.keys.tag(each, tenant), id)])),
         )
         return cleared.includes(true)
       },

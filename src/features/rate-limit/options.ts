@@ -4,10 +4,10 @@ import type { Decision } from './decision.ts'
 import type { FlexibleLimiter } from './flexible-members.ts'
 
 /** A value, or a function of the request that gives it, now or later. */
-export type Value<Native, Type> = Type | ((native: Native) => Type | Promise<Type>)
+export type ValueOrFunction<Native, Type> = Type | ((native: Native) => Type | Promise<Type>)
 
 /** What a request is counted by. Undefined, null or an empty list is an error (TP_KEY), never a bucket that strangers share. */
-export type Key<Native> = (
+export type KeyFunction<Native> = (
   native: Native,
 ) => Subject | number | undefined | null | Promise<Subject | number | undefined | null>
 
@@ -15,10 +15,10 @@ export type Key<Native> = (
  * How uses are counted. Per 60 s at limit 100 the worst admitted within any 60 s is:
  * `'sliding-window'` 100, `'gcra'` limit + burst − 1, `'fixed-window'` 200 around a boundary.
  */
-export type Algorithm = 'sliding-window' | 'gcra' | 'fixed-window'
+export type RateLimitAlgorithm = 'sliding-window' | 'gcra' | 'fixed-window'
 
 /** What is done when Redis cannot answer. */
-export type Fail =
+export type FailureRule =
   /** Count in this process, with limit / instances; let pass only when that is impossible too. */
   | 'local'
   /** Let every request pass. */
@@ -34,27 +34,27 @@ export interface PolicyOptions<Native> {
    */
   name?: string
   /** How many uses (or how much `cost`) the window admits: a whole number; 0 admits nothing. */
-  limit: Value<Native, number>
+  limit: ValueOrFunction<Native, number>
   /** The window: a duration, or `'month'` for calendar months (with `'fixed-window'`). */
-  window: Value<Native, Duration> | 'month'
+  window: ValueOrFunction<Native, Duration> | 'month'
   /** Default `'sliding-window'`; with `'month'` or a `timeZone`, `'fixed-window'`. */
-  algorithm?: Algorithm
+  algorithm?: RateLimitAlgorithm
   /** With `'gcra'`: how many may come at once. Default: `limit`. */
   burst?: number
   /** With `'fixed-window'` and window `'1d'` or `'month'`: where the day or month begins, as an IANA name. Default `'UTC'`. */
   timeZone?: string
   /** What one request costs; overrides the mount's `cost` for this policy. */
-  cost?: Value<Native, number>
+  cost?: ValueOrFunction<Native, number>
   /** After a refusal by this policy, refuse everything for so long. Default: not at all. */
   blockFor?: Duration
   /** Each further block is twice as long, up to this. Default: `blockFor`, so that blocks do not grow. */
   blockMax?: Duration
   /** What this policy counts by, where it is not the mount's `key`. */
-  key?: Key<Native>
+  key?: KeyFunction<Native>
 }
 
 /** An answer in place of the 429. A `body` that is an object is sent as JSON. */
-export interface Refusal {
+export interface RefusalReply {
   /** Default 429; 503 where nothing could be counted and the rule is `fail: 'closed'`. */
   status?: number
   headers?: Record<string, string>
@@ -66,9 +66,9 @@ export interface RateLimitOptions<Native> extends Partial<PolicyOptions<Native>>
   /** Several limits at once, all or nothing: a request that one refuses drains none. */
   policies?: readonly PolicyOptions<Native>[]
   /** What requests are counted by. Default: `tp.key.ip()`. */
-  key?: Key<Native>
+  key?: KeyFunction<Native>
   /** What one request costs: a whole number; 0 looks without counting. Default 1. */
-  cost?: Value<Native, number>
+  cost?: ValueOrFunction<Native, number>
   /** Requests for which it is true are not counted and not limited. */
   skip?: (native: Native) => boolean | Promise<boolean>
   /** Give the charge back when the response's status is below 400. Default false. */
@@ -78,7 +78,7 @@ export interface RateLimitOptions<Native> extends Partial<PolicyOptions<Native>>
   /** Charge refused requests too, so that hammering keeps the limit shut. Default false. */
   countDenied?: boolean
   /** What to do when Redis cannot answer. Default `'local'`. */
-  fail?: Fail
+  fail?: FailureRule
   /** Decide and report (events, `req.rateLimit`), but never refuse and send no headers: for trying a limit in production. Default false. */
   shadow?: boolean
   /** The network size by which IPv6 addresses are grouped, in bits. Default 56. */
@@ -92,7 +92,7 @@ export interface RateLimitOptions<Native> extends Partial<PolicyOptions<Native>>
   /** Called for every refusal, before the answer; its result is not awaited and cannot change it. */
   onLimited?: (native: Native, decision: Decision) => void
   /** The answer to a refused request. Default: 429 with problem+json (RFC 9457). */
-  reply?: (native: Native, decision: Decision) => Refusal | Promise<Refusal>
+  reply?: (native: Native, decision: Decision) => RefusalReply | Promise<RefusalReply>
   /** Answer repeated refusals of a key from process memory until its retry time. `true`: up to 10,000 keys. Default false. */
   denyCache?: boolean | { maxKeys: number }
   /** Look up limits stored with `tp.limits.set()`, within the same script. Default true. */

@@ -1,20 +1,26 @@
 import {
   callback,
-  check,
-  either,
+  validateOptions,
+  anyOf,
   identifier,
   isFunction,
   optionError,
-  text,
-  whole,
-  word,
-} from '../../check.ts'
-import type { Kind } from '../../check.ts'
-import { duration, DURATION, durations, meant, milliseconds } from '../../duration.ts'
+  nonEmptyString,
+  integer,
+  oneOf,
+} from '../../validate.ts'
+import type { Validator } from '../../validate.ts'
+import {
+  durationOption,
+  DURATION_FORMAT,
+  durationValidator,
+  suggestDuration,
+  parseDuration,
+} from '../../duration.ts'
 import { TurnpikeError } from '../../errors.ts'
-import { part } from '../../store/keys.ts'
+import { keyPart } from '../../store/keys.ts'
 import { calendar, type Calendar } from './calendar.ts'
-import type { Algorithm, PolicyOptions, Value } from './options.ts'
+import type { RateLimitAlgorithm, PolicyOptions, ValueOrFunction } from './options.ts'
 
 /** A policy ready for use: options checked, constants worked out. */
 export interface Policy<Native> {
@@ -26,7 +32,7 @@ export interface Policy<Native> {
   readonly window: number | undefined
   readonly limitOf: ((native: Native) => unknown) | undefined
   readonly windowOf: ((native: Native) => unknown) | undefined
-  readonly costOf: Value<Native, number> | undefined
+  readonly costOf: ValueOrFunction<Native, number> | undefined
   readonly burst: number | undefined
   readonly calendar: Calendar | undefined
   readonly block: number
@@ -41,30 +47,32 @@ export const MOST: number = 1e12
 export const LONGEST: number = 366 * 86_400_000
 const LETTERS = { 'sliding-window': 's', gcra: 'g', 'fixed-window': 'f' } as const
 
-const limits = either(whole(0, MOST), callback)
+const limits = anyOf(integer(0, MOST), callback)
 /** A window that is no function. */
-export const FIXED_WINDOW: Kind = {
-  expected: `${DURATION}, or 'month'`,
-  accepts: (value) => value === 'month' || milliseconds(value) !== undefined,
-  meant,
+export const FIXED_WINDOW: Validator = {
+  expected: `${DURATION_FORMAT}, or 'month'`,
+  accepts: (value) => value === 'month' || parseDuration(value) !== undefined,
+  suggest: suggestDuration,
 }
-const windows: Kind = {
-  expected: `${DURATION}, 'month', or a function`,
-  accepts: (value) => value === 'month' || isFunction(value) || milliseconds(value) !== undefined,
-  meant: (value) =>
-    typeof value === 'string' && /^(a |one |1 ?)?months?$/i.test(value) ? "'month'" : meant(value),
+const windows: Validator = {
+  expected: `${DURATION_FORMAT}, 'month', or a function`,
+  accepts: (value) => value === 'month' || isFunction(value) || parseDuration(value) !== undefined,
+  suggest: (value) =>
+    typeof value === 'string' && /^(a |one |1 ?)?months?$/i.test(value)
+      ? "'month'"
+      : suggestDuration(value),
 }
 
-export const POLICY: Record<string, Kind> = {
+export const POLICY: Record<string, Validator> = {
   name: identifier,
   limit: limits,
   window: windows,
-  algorithm: word('sliding-window', 'gcra', 'fixed-window'),
-  burst: whole(1, MOST),
-  timeZone: text,
+  algorithm: oneOf('sliding-window', 'gcra', 'fixed-window'),
+  burst: integer(1, MOST),
+  timeZone: nonEmptyString,
   cost: limits,
-  blockFor: durations,
-  blockMax: durations,
+  blockFor: durationValidator,
+  blockMax: durationValidator,
   key: callback,
 }
 
@@ -96,7 +104,7 @@ export function policiesOf<Native>(
   }
   const drafts = list.map((policy: PolicyOptions<Native>, i) => {
     const at = options.policies ? `${where}: policies[${i}]` : where
-    if (options.policies) check(at, policy, POLICY)
+    if (options.policies) validateOptions(at, policy, POLICY)
     const own = options.policies ? policy.name : undefined
     return {
       at,
@@ -138,9 +146,10 @@ function policyOf<Native>(
   } = options
   if (burst !== undefined && algorithm !== 'gcra')
     throw optionError(where, 'burst', burst, "left out, except with algorithm: 'gcra'")
-  const block = options.blockFor === undefined ? 0 : duration(options.blockFor, where, 'blockFor')
+  const block =
+    options.blockFor === undefined ? 0 : durationOption(options.blockFor, where, 'blockFor')
   const blockMax =
-    options.blockMax === undefined ? block : duration(options.blockMax, where, 'blockMax')
+    options.blockMax === undefined ? block : durationOption(options.blockMax, where, 'blockMax')
   if (blockMax < block) throw optionError(where, 'blockMax', options.blockMax, 'at least blockFor')
   const calendarWindow = calendarOf(where, window, algorithm, timeZone)
   const fixed = window === 'month' ? 0 : isFunction(window) ? undefined : windowMs(where, window)
@@ -157,12 +166,12 @@ function policyOf<Native>(
     block,
     blockMax,
     key,
-    sub: part(`${limiter}.${name}.${LETTERS[algorithm]}`),
+    sub: keyPart(`${limiter}.${name}.${LETTERS[algorithm]}`),
   }
 }
 
 function windowMs(where: string, window: unknown): number {
-  const ms = duration(window, where, 'window')
+  const ms = durationOption(window, where, 'window')
   if (ms > LONGEST) throw optionError(where, 'window', window, 'at most 366 days')
   return ms
 }
@@ -170,7 +179,7 @@ function windowMs(where: string, window: unknown): number {
 function calendarOf(
   where: string,
   window: unknown,
-  algorithm: Algorithm,
+  algorithm: RateLimitAlgorithm,
   timeZone: string | undefined,
 ): Calendar | undefined {
   if (window !== 'month' && timeZone === undefined) return undefined
@@ -182,7 +191,7 @@ function calendarOf(
       "'fixed-window' where the window is 'month' or there is a timeZone",
     )
   }
-  if (window !== 'month' && milliseconds(window) !== 86_400_000) {
+  if (window !== 'month' && parseDuration(window) !== 86_400_000) {
     throw optionError(where, 'timeZone', timeZone, "left out, except with window: '1d' or 'month'")
   }
   try {
@@ -194,13 +203,13 @@ function calendarOf(
 
 /** A limit, window or cost that a function gave for a request. @throws TP_VALUE */
 export function checked(what: 'limit' | 'window' | 'cost', value: unknown, policy: string): number {
-  const ms = what === 'window' ? milliseconds(value) : undefined
+  const ms = what === 'window' ? parseDuration(value) : undefined
   const usable =
     what === 'window'
       ? ms !== undefined && ms >= 1 && ms <= LONGEST
       : Number.isInteger(value) && (value as number) >= 0 && (value as number) <= MOST
   if (usable) return ms ?? (value as number)
-  const expected = what === 'window' ? DURATION : `a whole number from 0 to ${MOST}`
+  const expected = what === 'window' ? DURATION_FORMAT : `a whole number from 0 to ${MOST}`
   throw new TurnpikeError(
     'TP_VALUE',
     `The ${what} of policy '${policy}' must be ${expected}; it came out as ${String(value)} (${typeof value}).`,

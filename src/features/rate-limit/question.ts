@@ -1,5 +1,5 @@
 /** What `take` is asked: charges, as arguments or written into a script of their own. */
-import type { Arg, Operation } from '../../store/store.ts'
+import type { OperationArgument, Operation } from '../../store/store.ts'
 import type { Charge } from './charge.ts'
 import type { Policy } from './policy.ts'
 import { takeOf } from './take.ts'
@@ -27,8 +27,8 @@ export function argumentsOf(
   tags: readonly string[],
   at: number,
   now: number,
-): Arg[] {
-  const args: Arg[] = [verb, charges.length, at]
+): OperationArgument[] {
+  const args: OperationArgument[] = [verb, charges.length, at]
   for (const { policy, tag, limit, window, cost } of charges) {
     const { letter, name, burst, calendar, block, blockMax } = policy
     const period = calendar?.(now)

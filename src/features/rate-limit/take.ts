@@ -1,6 +1,11 @@
 import { admitting, type Constant } from './admit.ts'
-import { operation, type Arg, type Database, type Operation } from '../../store/store.ts'
-import type { Limits } from './overrides.ts'
+import {
+  operation,
+  type OperationArgument,
+  type MemoryDatabase,
+  type Operation,
+} from '../../store/store.ts'
+import type { StoredOverrides } from './overrides.ts'
 import head from './take-head.lua'
 import log from './take-log.lua'
 import look from './take-look.lua'
@@ -63,18 +68,18 @@ function live(block: Block, window: number, now: number): Block {
   return over || until - now > length + memory ? NO_BLOCK : block
 }
 
-function ownLimit(own: Limits | undefined, name: string): number | undefined {
+function ownLimit(own: StoredOverrides | undefined, name: string): number | undefined {
   const value = own?.fields.get(name)
   if (value === undefined || !/^\d{1,13}$/.test(value)) return undefined
   return Number(value) <= HIGHEST_LIMIT ? Number(value) : undefined
 }
 
-function renew(database: Database, key: string, own: Limits, now: number): void {
+function renew(database: MemoryDatabase, key: string, own: StoredOverrides, now: number): void {
   if (own.renewal === 0 || own.until - now >= own.renewal / 2) return
   database.set(key, { ...own, until: now + own.renewal }, own.renewal)
 }
 
-function save(database: Database, key: string, seen: Seen): void {
+function save(database: MemoryDatabase, key: string, seen: Seen): void {
   const { asked, usage, block } = seen
   const { state, life } = usage.keep()
   const memory = block.strikes > 0 ? Math.max(asked.window, block.length) + 1 : 0
@@ -85,15 +90,15 @@ function save(database: Database, key: string, seen: Seen): void {
 }
 
 function memory(
-  database: Database,
+  database: MemoryDatabase,
   keys: readonly string[],
-  args: readonly Arg[],
+  args: readonly OperationArgument[],
   now: number,
 ): Buffer {
   const [verb, n, at] = [String(args[0]), Number(args[1]), Number(args[2])]
   const judged = verb === 'c' || verb === 'd' || verb === 'p'
   const ownKeys = keys.slice(n)
-  const owns = ownKeys.map((key) => database.get<Limits>(key))
+  const owns = ownKeys.map((key) => database.get<StoredOverrides>(key))
   const policies: Seen[] = []
   let allowed = true
 

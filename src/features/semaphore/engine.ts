@@ -1,11 +1,11 @@
 /** Semaphores without HTTP. */
 import { randomBytes } from 'node:crypto'
 import { isUnavailable } from '../../errors.ts'
-import type { Events } from '../../events.ts'
-import type { Budget } from '../../store/budget.ts'
-import type { Ground } from '../ground.ts'
-import { Alarms, Lease, persist } from '../lease.ts'
-import { PATIENCE, Turns, type Attempt } from '../turns.ts'
+import type { EventMap } from '../../events.ts'
+import type { RequestBudget } from '../../store/request-budget.ts'
+import type { ExtensionContext } from '../../extension.ts'
+import { SharedTimers, Lease, retryWrite } from '../lease.ts'
+import { QUEUE_PLACE_TTL, Waiters, type AcquireAttempt } from '../waiters.ts'
 import { count } from './count.ts'
 import { enter } from './enter.ts'
 import { extend } from './extend.ts'
@@ -21,7 +21,7 @@ export interface Asking {
   wait: number
   fair: boolean
   signal?: AbortSignal | undefined
-  budget?: Budget | undefined
+  budget?: RequestBudget | undefined
 }
 
 /** A place that is held: its lease is renewed until it is given back or lost. */
@@ -38,20 +38,20 @@ export interface Full {
 }
 
 export class SemaphoreEngine {
-  readonly #ground: Ground
+  readonly #context: ExtensionContext
   /** The first part of keys. */
   readonly #space: string
   readonly #process = randomBytes(12).toString('base64url')
-  readonly #turns: Turns
-  readonly #alarms: Alarms
+  readonly #turns: Waiters
+  readonly #alarms: SharedTimers
   readonly #inside = new Set<Inside>()
   #count = 0
 
-  constructor(ground: Ground, space: string) {
-    this.#ground = ground
+  constructor(context: ExtensionContext, space: string) {
+    this.#context = context
     this.#space = space
-    this.#turns = new Turns(ground.store, `${this.#process}.`)
-    this.#alarms = new Alarms(ground.store)
+    this.#turns = new Waiters(context.store, `${this.#process}.`)
+    this.#alarms = new SharedTimers(context.store)
   }
 
   /**
@@ -59,20 +59,20 @@ export class SemaphoreEngine {
    * @throws TP_UNAVAILABLE when Redis cannot answer: nobody may think that it is inside
    */
   async enter(tag: string, asking: Asking): Promise<Inside | Full> {
-    const { store, keys } = this.#ground
+    const { store, keys } = this.#context
     const owner = `${this.#process}.${(++this.#count).toString(36)}`
     const channel = keys.channel(this.#space, tag)
     const names = this.#namesOf(tag)
     const { ttl, fair, budget, name } = asking
-    const began = store.steady()
+    const began = store.monotonic()
 
-    const attempt = async (): Promise<Attempt<Inside>> => {
+    const attempt = async (): Promise<AcquireAttempt<Inside>> => {
       const limit = await asking.limit()
-      const since = store.steady()
+      const since = store.monotonic()
       const [ok, value] = await store.run(
         enter,
         names,
-        [owner, limit, ttl, fair ? PATIENCE : 0],
+        [owner, limit, ttl, fair ? QUEUE_PLACE_TTL : 0],
         budget,
       )
       if (ok === 0) return { waitMs: value }
@@ -80,9 +80,9 @@ export class SemaphoreEngine {
     }
     const goAway = (): void =>
       this.#inBackground(() => store.run(leave, names, [owner, channel]), name, ttl)
-    let outcome: Attempt<Inside>
+    let outcome: AcquireAttempt<Inside>
     try {
-      outcome = await this.#turns.take(
+      outcome = await this.#turns.acquire(
         channel,
         owner,
         { signal: asking.signal, ...asking },
@@ -94,7 +94,7 @@ export class SemaphoreEngine {
       throw error
     }
     const what = outcome.got ? 'acquired' : 'refused'
-    this.#tell({ name, what, subject: tag, waitedMs: store.steady() - began })
+    this.#tell({ name, type: what, subject: tag, waitedMs: store.monotonic() - began })
     if (outcome.got) return outcome.got
     if (fair) goAway()
     return { waitMs: outcome.waitMs }
@@ -102,7 +102,7 @@ export class SemaphoreEngine {
 
   /** How many are inside, over all processes. @throws TP_UNAVAILABLE when Redis cannot answer */
   async count(tag: string): Promise<number> {
-    return await this.#ground.store.run(count, [this.#namesOf(tag)[0]], [])
+    return await this.#context.store.run(count, [this.#namesOf(tag)[0]], [])
   }
 
   /** Give back what this process holds. */
@@ -111,7 +111,7 @@ export class SemaphoreEngine {
   }
 
   #hold(tag: string, owner: string, since: number, { name, ttl, fair }: Asking): Inside {
-    const { store, keys } = this.#ground
+    const { store, keys } = this.#context
     const names = this.#namesOf(tag)
     const channel = keys.channel(this.#space, tag)
     const lease = new Lease({
@@ -121,7 +121,7 @@ export class SemaphoreEngine {
       renew: async () => (await store.run(extend, [names[0]], [owner, ttl])) === 1,
       lost: () => {
         this.#inside.delete(inside)
-        this.#tell({ name, what: 'lost', subject: tag, waitedMs: 0 })
+        this.#tell({ name, type: 'lost', subject: tag, waitedMs: 0 })
       },
     })
     const write = (): Promise<number> => store.run(leave, names, [owner, channel])
@@ -136,7 +136,7 @@ export class SemaphoreEngine {
         this.#inBackground(write, name, ttl)
         return false
       } finally {
-        if (!fair) this.#turns.poke(channel)
+        if (!fair) this.#turns.wake(channel)
       }
     }
     let ending: Promise<boolean> | undefined
@@ -146,18 +146,24 @@ export class SemaphoreEngine {
   }
 
   #inBackground(write: () => Promise<number>, name: string, ttl: number): void {
-    const { store, events } = this.#ground
-    void persist(write, { store, events, feature: 'semaphore', name, until: store.steady() + ttl })
+    const { store, events } = this.#context
+    void retryWrite(write, {
+      store,
+      events,
+      feature: 'semaphore',
+      name,
+      until: store.monotonic() + ttl,
+    })
   }
 
-  #tell(event: Omit<Events['lock'], 'feature' | 'token'>): void {
-    const { events } = this.#ground
-    if (events.hears('lock'))
+  #tell(event: Omit<EventMap['lock'], 'feature' | 'token'>): void {
+    const { events } = this.#context
+    if (events.hasListeners('lock'))
       events.emit('lock', { feature: 'semaphore', token: undefined, ...event })
   }
 
   #namesOf(tag: string): [string, string, string] {
-    const { keys } = this.#ground
+    const { keys } = this.#context
     const of = (sub?: string): string => keys.key(this.#space, tag, sub)
     return [of(), of('line'), of('signs')]
   }

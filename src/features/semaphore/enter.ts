@@ -1,6 +1,6 @@
 import { operation, type Operation } from '../../store/store.ts'
-import { lineUp, stepOut } from '../line-up.ts'
-import line from '../line.lua'
+import { enqueue, leaveQueue } from '../wait-queue.ts'
+import line from '../wait-queue.lua'
 import whole from '../whole.lua'
 import lua from './enter.lua'
 import { keepPlaces, placesOf } from './places.ts'
@@ -9,19 +9,19 @@ import { keepPlaces, placesOf } from './places.ts'
 export const enter: Operation<[number, number]> = operation({
   name: 'semaphore.enter',
   lua: `${whole}\n${line}\n${lua}`,
-  punctual: true,
+  refuseLate: true,
   memory(database, [key, queue], args, now) {
     const owner = String(args[0])
     const [limit, lease, patience] = args.slice(1).map(Number) as [number, number, number]
     const places = new Map([...placesOf(database, key!)].filter(([, until]) => until > now))
     keepPlaces(database, key!, places, now)
     if (!places.has(owner)) {
-      const before = patience > 0 ? lineUp(database, queue!, owner, patience, now) : 0
+      const before = patience > 0 ? enqueue(database, queue!, owner, patience, now) : 0
       if (places.size + before >= limit) {
         const first = Math.min(...places.values())
         return [0, places.size > 0 ? first - now : patience > 0 ? patience : lease]
       }
-      if (patience > 0) stepOut(database, queue!, owner, now)
+      if (patience > 0) leaveQueue(database, queue!, owner, now)
     }
     places.set(owner, now + lease)
     keepPlaces(database, key!, places, now)

@@ -1,5 +1,5 @@
 import { operation, type Operation } from '../../store/store.ts'
-import line from '../line.lua'
+import line from '../wait-queue.lua'
 import whole from '../whole.lua'
 import lua from './extend.lua'
 import { keepPlaces, placesOf } from './places.ts'
@@ -8,7 +8,7 @@ import { keepPlaces, placesOf } from './places.ts'
 export const extend: Operation<number> = operation({
   name: 'semaphore.extend',
   lua: `${whole}\n${line}\n${lua}`,
-  punctual: true,
+  refuseLate: true,
   memory(database, [key], [owner, lease], now) {
     const places = placesOf(database, key!)
     if ((places.get(String(owner)) ?? 0) <= now) return 0

@@ -1,8 +1,14 @@
 /** `tp.concurrency()`: a limited number of requests in flight. */
 import { isUnavailable } from '../../errors.ts'
-import { pass, type Exchange, type Feature, type Plan, type Reply } from '../../http/exchange.ts'
-import { problem } from '../../http/problem.ts'
-import type { Ground } from '../ground.ts'
+import {
+  passThrough,
+  type Exchange,
+  type Feature,
+  type Plan,
+  type Reply,
+} from '../../http/exchange.ts'
+import { problemReply } from '../../http/problem.ts'
+import type { ExtensionContext } from '../../extension.ts'
 import type { Full, Inside, SemaphoreEngine } from './engine.ts'
 
 export interface Limiting<Native> {
@@ -17,7 +23,7 @@ export interface Limiting<Native> {
 }
 
 export function concurrencyFeature<Native>(
-  ground: Ground<Native>,
+  context: ExtensionContext<Native>,
   engine: SemaphoreEngine,
   { name, ttl, wait, fair, status, fail, limitOf, tagOf }: Limiting<Native>,
 ): Feature<Native> {
@@ -37,24 +43,24 @@ export function concurrencyFeature<Native>(
       })
     } catch (error) {
       if (!isUnavailable(error)) throw error
-      ground.events.emit('unavailable', {
+      context.events.emit('unavailable', {
         feature: 'semaphore',
         name,
         reason: error.reason,
         uncertain: error.uncertain,
         rule: fail,
       })
-      return fail === 'open' ? pass : { reply: away(x) }
+      return fail === 'open' ? passThrough : { reply: away(x) }
     }
     if (outcome.lease === undefined) return { reply: full(x, status, outcome.waitMs) }
     const inside = outcome
     return {
-      expose: { place: { signal: inside.lease.signal } },
-      end: () => {
+      state: { place: { signal: inside.lease.signal } },
+      onFinish: () => {
         inside
           .release()
           .catch((error: unknown) =>
-            ground.events.emit('error', { feature: 'semaphore', name, error }),
+            context.events.emit('error', { feature: 'semaphore', name, error }),
           )
       },
     }
@@ -66,13 +72,13 @@ function full(x: Exchange, status: 429 | 503, waitMs: number): Reply {
   const seconds = Math.max(1, Math.ceil(waitMs / 1000))
   const title = status === 429 ? 'Too Many Requests' : 'Service Unavailable'
   const detail = `Too many requests are in flight. Try again in ${seconds} s.`
-  const reply = problem({ title, status, detail }, x)
+  const reply = problemReply({ title, status, detail }, x)
   return { ...reply, headers: { ...reply.headers, 'Retry-After': String(seconds) } }
 }
 
 function away(x: Exchange): Reply {
   const detail =
     'The requests in flight could not be counted, so nothing was done. Try again shortly.'
-  const reply = problem({ title: 'Service Unavailable', status: 503, detail }, x)
+  const reply = problemReply({ title: 'Service Unavailable', status: 503, detail }, x)
   return { ...reply, headers: { ...reply.headers, 'Retry-After': '2' } }
 }

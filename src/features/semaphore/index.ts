@@ -2,47 +2,51 @@
 import {
   boolean,
   callback,
-  check,
-  either,
+  validateOptions,
+  anyOf,
   identifier,
   isFunction,
   optionError,
-  text,
-  whole,
-  word,
-} from '../../check.ts'
-import { duration, durations } from '../../duration.ts'
+  nonEmptyString,
+  integer,
+  oneOf,
+} from '../../validate.ts'
+import { durationOption, durationValidator } from '../../duration.ts'
 import { TurnpikeError } from '../../errors.ts'
-import type { Feature } from '../../http/exchange.ts'
-import type { Ground } from '../ground.ts'
-import { tagOf, tenantOf } from '../subject.ts'
+import type { ExtensionContext } from '../../extension.ts'
+import { subjectTag, requireTenant } from '../subject.ts'
 import { SemaphoreEngine } from './engine.ts'
 import { concurrencyFeature } from './feature.ts'
 import type {
   ConcurrencyOptions,
-  Place,
-  PlaceOptions,
+  Permit,
+  PermitOptions,
   Semaphore,
   SemaphoreOptions,
 } from './options.ts'
 
 const MOST = 1_000_000
-const LIMIT = whole(0, MOST)
+const LIMIT = integer(0, MOST)
 const ABORT = {
   expected: 'an AbortSignal',
   accepts: (value: unknown) => value instanceof AbortSignal,
 }
 const TENANT = { expected: 'a text', accepts: (value: unknown) => typeof value === 'string' }
-const SEMAPHORE = { limit: either(LIMIT, callback), ttl: durations, fair: boolean, tenant: TENANT }
-const PLACE = { wait: durations, signal: ABORT }
+const SEMAPHORE = {
+  limit: anyOf(LIMIT, callback),
+  lease: durationValidator,
+  fair: boolean,
+  tenant: TENANT,
+}
+const PLACE = { wait: durationValidator, signal: ABORT }
 const CONCURRENCY = {
-  limit: either(LIMIT, callback),
+  limit: anyOf(LIMIT, callback),
   key: callback,
-  ttl: durations,
-  wait: durations,
+  lease: durationValidator,
+  wait: durationValidator,
   fair: boolean,
   status: { expected: '429 or 503', accepts: (value: unknown) => value === 429 || value === 503 },
-  fail: word('closed', 'open'),
+  fail: oneOf('closed', 'open'),
   name: identifier,
 }
 
@@ -66,37 +70,41 @@ export interface Semaphores<Native, Middleware> {
 
 type Work<Result> = (signal: AbortSignal) => Promise<Result> | Result
 
-/** @param open gives the ground; it is not asked before it is needed */
-export function semaphores<Native, Middleware>(
-  open: () => Ground<Native>,
-  mount: (feature: Feature<Native>) => Middleware,
-): { semaphores: Semaphores<Native, Middleware>; close(): Promise<void> } {
+/** Creates the semaphores of an instance. Their store is opened when a permit is asked for first. */
+export function createSemaphores<Native, Middleware>(
+  context: ExtensionContext<Native, Middleware>,
+): {
+  api: Semaphores<Native, Middleware>
+  forTenant(tenant: string): Pick<Semaphores<Native, Middleware>, 'semaphore'>
+} {
   let engines:
-    | { ground: Ground<Native>; engine: SemaphoreEngine; requests: SemaphoreEngine }
+    | { context: ExtensionContext<Native>; engine: SemaphoreEngine; requests: SemaphoreEngine }
     | undefined
   const opened = (): NonNullable<typeof engines> => {
     if (engines) return engines
-    const ground = open()
-    const of = (space: string): SemaphoreEngine => new SemaphoreEngine(ground, space)
-    engines = { ground, engine: of('semaphore'), requests: of('concurrency') }
+    const of = (space: string): SemaphoreEngine => new SemaphoreEngine(context, space)
+    engines = { context, engine: of('semaphore'), requests: of('concurrency') }
+    const { engine, requests } = engines
+    context.onClose(async () => void (await Promise.all([engine.close(), requests.close()])))
     return engines
   }
 
   function semaphore(name: string, options: SemaphoreOptions): Semaphore {
     const where = `tp.semaphore('${name}')`
-    if (!text.accepts(name)) throw optionError('tp.semaphore()', 'name', name, text.expected)
-    check(where, options, SEMAPHORE)
+    if (!nonEmptyString.accepts(name))
+      throw optionError('tp.semaphore()', 'name', name, nonEmptyString.expected)
+    validateOptions(where, options, SEMAPHORE)
     const { limit, fair = false, tenant } = options
     if (limit === undefined) throw optionError(where, 'limit', limit, SEMAPHORE.limit.expected)
-    const ttl = duration(options.ttl ?? DEFAULT_TTL, where, 'ttl', SHORTEST)
-    const { ground, engine } = opened()
-    const tag = ground.keys.tag(name, tenantOf(ground, tenant, where))
+    const ttl = durationOption(options.lease ?? DEFAULT_TTL, where, 'lease', SHORTEST)
+    const { context, engine } = opened()
+    const tag = context.keys.tag(name, requireTenant(context, tenant, where))
     const limitNow = async (): Promise<number> =>
       checked(typeof limit === 'function' ? await limit() : limit, where)
 
-    async function acquire(asked: PlaceOptions = {}): Promise<Place> {
-      check(`${where}.acquire()`, asked, PLACE)
-      const wait = duration(asked.wait ?? 0, where, 'wait', 0)
+    async function acquire(asked: PermitOptions = {}): Promise<Permit> {
+      validateOptions(`${where}.acquire()`, asked, PLACE)
+      const wait = durationOption(asked.wait ?? 0, where, 'wait', 0)
       const outcome = await engine.enter(tag, {
         name,
         ttl,
@@ -107,7 +115,7 @@ export function semaphores<Native, Middleware>(
       })
       if (outcome.lease === undefined) {
         throw new TurnpikeError(
-          'TP_FULL',
+          'TP_SEMAPHORE_FULL',
           `The semaphore ${name} has no free place; the earliest lease ends in ${outcome.waitMs} ms unless it is renewed.`,
           { status: 503 },
         )
@@ -128,7 +136,7 @@ export function semaphores<Native, Middleware>(
     }
 
     async function using<Result>(
-      first: PlaceOptions | Work<Result>,
+      first: PermitOptions | Work<Result>,
       second?: Work<Result>,
     ): Promise<Result> {
       const [asked, work] = isFunction(first) ? [{}, first] : [first, second]
@@ -152,23 +160,23 @@ export function semaphores<Native, Middleware>(
 
   function concurrency(options: ConcurrencyOptions<Native>): Middleware {
     const where = 'tp.concurrency()'
-    check(where, options, CONCURRENCY)
+    validateOptions(where, options, CONCURRENCY)
     const { limit, key, fair = false, fail = 'closed', name = 'default' } = options
     if (limit === undefined) throw optionError(where, 'limit', limit, CONCURRENCY.limit.expected)
-    const { ground, requests } = opened()
-    return mount(
-      concurrencyFeature(ground, requests, {
+    const { context, requests } = opened()
+    return context.mount(
+      concurrencyFeature(context, requests, {
         name,
-        ttl: duration(options.ttl ?? DEFAULT_TTL, where, 'ttl', SHORTEST),
-        wait: duration(options.wait ?? 0, where, 'wait', 0),
+        ttl: durationOption(options.lease ?? DEFAULT_TTL, where, 'lease', SHORTEST),
+        wait: durationOption(options.wait ?? 0, where, 'wait', 0),
         fair,
         fail,
         status: options.status ?? (key ? 429 : 503),
         limitOf: async (native) =>
           checked(typeof limit === 'function' ? await limit(native) : limit, where),
         async tagOf(native) {
-          const tenant = await ground.tenant?.(native)
-          if (!key) return ground.keys.tag(name, tenant)
+          const tenant = await context.tenantOf(native)
+          if (!key) return context.keys.tag(name, tenant)
           const subject = await key(native)
           // Another mount's subjects are others.
           const whole = Array.isArray(subject)
@@ -176,17 +184,17 @@ export function semaphores<Native, Middleware>(
             : typeof subject === 'string' || typeof subject === 'number'
               ? [name, String(subject)]
               : subject
-          return tagOf(ground.keys, whole, tenant, where)
+          return subjectTag(context.keys, whole, tenant, where)
         },
       }),
     )
   }
 
   return {
-    semaphores: { semaphore, concurrency },
-    async close() {
-      await Promise.all([engines?.engine.close(), engines?.requests.close()])
-    },
+    api: { semaphore, concurrency },
+    forTenant: (tenant) => ({
+      semaphore: (name, options) => semaphore(name, { ...options, tenant }),
+    }),
   }
 }
 

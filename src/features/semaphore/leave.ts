@@ -1,6 +1,6 @@
 import { operation, type Operation } from '../../store/store.ts'
-import { callNext, stepOut } from '../line-up.ts'
-import line from '../line.lua'
+import { notifyNext, leaveQueue } from '../wait-queue.ts'
+import line from '../wait-queue.lua'
 import whole from '../whole.lua'
 import lua from './leave.lua'
 import { keepPlaces, placesOf } from './places.ts'
@@ -14,8 +14,8 @@ export const leave: Operation<number> = operation({
     const wasIn = (places.get(String(owner)) ?? 0) > now
     places.delete(String(owner))
     keepPlaces(database, key!, places, now)
-    stepOut(database, queue!, String(owner), now)
-    callNext(database, queue!, String(owner), String(channel), now)
+    leaveQueue(database, queue!, String(owner), now)
+    notifyNext(database, queue!, String(owner), String(channel), now)
     return wasIn ? 1 : 0
   },
 })

@@ -6,7 +6,7 @@ export interface SemaphoreOptions {
   /** How many may be inside at once, over all processes. A function is asked each time: a lower limit holds for whoever comes next. */
   limit: number | (() => number | Promise<number>)
   /** How long a place outlives its holder's crash: the lease, renewed at a third of it. At least 50 ms. Default `'30s'`. */
-  ttl?: Duration
+  lease?: Duration
   /** Serve those who wait in order of arrival, over all processes. Default false. */
   fair?: boolean
   /** Whose semaphore, where the application has tenants. */
@@ -14,7 +14,7 @@ export interface SemaphoreOptions {
 }
 
 /** How a place is asked for. */
-export interface PlaceOptions {
+export interface PermitOptions {
   /** How long to wait for a place. Default 0: not at all. */
   wait?: Duration
   /** Ends the wait with its reason. */
@@ -22,7 +22,7 @@ export interface PlaceOptions {
 }
 
 /** A place inside. It is renewed until `release()`. */
-export interface Place extends AsyncDisposable {
+export interface Permit extends AsyncDisposable {
   /** Fires when the lease is lost. */
   readonly signal: AbortSignal
   /** Is the lease lost? Measured now, on a clock that never jumps. */
@@ -35,17 +35,17 @@ export interface Place extends AsyncDisposable {
 export interface Semaphore {
   /**
    * Take a place and hold it until `release()`.
-   * @throws TP_FULL when there is none within `wait`
+   * @throws TP_SEMAPHORE_FULL when there is none within `wait`
    * @throws TP_UNAVAILABLE when Redis cannot answer
    */
-  acquire(options?: PlaceOptions): Promise<Place>
+  acquire(options?: PermitOptions): Promise<Permit>
   /**
    * Do some work inside.
-   * @throws TP_FULL, TP_UNAVAILABLE: the work is not begun
+   * @throws TP_SEMAPHORE_FULL, TP_UNAVAILABLE: the work is not begun
    * @throws TP_LOCK_LOST when the lease was lost before the work was done
    */
   using<Result>(
-    options: PlaceOptions,
+    options: PermitOptions,
     work: (signal: AbortSignal) => Promise<Result> | Result,
   ): Promise<Result>
   using<Result>(work: (signal: AbortSignal) => Promise<Result> | Result): Promise<Result>
@@ -62,7 +62,7 @@ export interface ConcurrencyOptions<Native> {
     native: Native,
   ) => Subject | number | undefined | null | Promise<Subject | number | undefined | null>
   /** How long a crashed process keeps its places. Default `'30s'`. */
-  ttl?: Duration
+  lease?: Duration
   /** How long a request waits for a place before it is refused. Default 0. */
   wait?: Duration
   /** Serve those who wait in order of arrival, over all processes. Default false. */

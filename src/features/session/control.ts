@@ -1,10 +1,10 @@
 /** `tp.sessions`: who is logged in, and where; and ending that. */
-import { check, optionError, whole } from '../../check.ts'
+import { validateOptions, optionError, integer } from '../../validate.ts'
 import { TurnpikeError } from '../../errors.ts'
-import type { Ground } from '../ground.ts'
+import type { ExtensionContext } from '../../extension.ts'
 import { bar } from './bar.ts'
 import { destroy } from './destroy.ts'
-import type { Engine } from './engine.ts'
+import type { SessionEngine } from './engine.ts'
 import { handleOf, placeAt, placeOf, placeOfHandle, tagOf, type Place } from './id.ts'
 import { load } from './load.ts'
 import { page } from './page.ts'
@@ -61,22 +61,25 @@ const REMEMBERED = 400 * DAY
 const text = { expected: 'a text', accepts: (value: unknown) => typeof value === 'string' }
 
 /** @param engines of all mounts of this instance */
-export function sessionControl(ground: () => Ground, engines: readonly Engine[]): SessionControl {
+export function sessionControl(
+  context: ExtensionContext,
+  engines: readonly SessionEngine[],
+): SessionControl {
   const where = 'tp.sessions'
 
   /** The places that hold a user's sessions: one for each secret that is still valid. */
   function homesOf(
     user: string | number,
     tenant: string | undefined,
-  ): { home: Place; engine: Engine }[] {
+  ): { home: Place; engine: SessionEngine }[] {
     if (typeof user !== 'number' && (typeof user !== 'string' || user === ''))
       throw optionError(where, 'user', user, 'a text or a number')
     tenanted(tenant)
-    const homes = new Map<string, { home: Place; engine: Engine }>()
+    const homes = new Map<string, { home: Place; engine: SessionEngine }>()
     for (const engine of engines) {
       for (const secret of engine.options.secrets) {
         const tag = tagOf(String(user), secret)
-        homes.set(tag, { home: placeAt(ground().keys, tag, '', '', tenant), engine })
+        homes.set(tag, { home: placeAt(context.keys, tag, '', '', tenant), engine })
       }
     }
     if (homes.size === 0)
@@ -88,7 +91,7 @@ export function sessionControl(ground: () => Ground, engines: readonly Engine[])
   }
 
   function tenanted(tenant: string | undefined): void {
-    if (tenant === undefined && ground().tenant)
+    if (tenant === undefined && context.hasTenants)
       throw new TurnpikeError(
         'TP_KEY',
         `${where}: the application has tenants: say whose user this is ({ tenant }).`,
@@ -103,17 +106,17 @@ export function sessionControl(ground: () => Ground, engines: readonly Engine[])
         session,
         'a handle of tp.sessions.list(), or a session id',
       )
-    return placeOfHandle(ground().keys, session, tenant) ?? placeOf(ground().keys, session, tenant)
+    return placeOfHandle(context.keys, session, tenant) ?? placeOf(context.keys, session, tenant)
   }
 
   async function pageOf(
-    { home, engine }: { home: Place; engine: Engine },
+    { home, engine }: { home: Place; engine: SessionEngine },
     tenant: string | undefined,
     first: number,
     count: number,
     current: string | undefined,
   ): Promise<{ total: number; sessions: UserSession[] }> {
-    const { store, keys } = ground()
+    const { store, keys } = context
     const [total, ...pairs] = await store.run(page, [home.index], [first, count])
     const members: [string, number][] = []
     for (let i = 0; i + 1 < pairs.length; i += 2)
@@ -155,11 +158,11 @@ export function sessionControl(ground: () => Ground, engines: readonly Engine[])
 
   return {
     async list(user, options = {}) {
-      check(`${where}.list()`, options, {
+      validateOptions(`${where}.list()`, options, {
         tenant: text,
         current: text,
-        offset: whole(0),
-        limit: whole(1, 100_000),
+        offset: integer(0),
+        limit: integer(1, 100_000),
       })
       const { tenant, offset = 0, limit = 1000 } = options
       const current =
@@ -184,7 +187,7 @@ export function sessionControl(ground: () => Ground, engines: readonly Engine[])
     async revoke(session, options = {}) {
       tenanted(options.tenant)
       const place = placeNamed(session, options.tenant)
-      const ended = await ground().store.run(
+      const ended = await context.store.run(
         destroy,
         [place.session, place.index],
         [place.member, 0],
@@ -193,9 +196,9 @@ export function sessionControl(ground: () => Ground, engines: readonly Engine[])
     },
 
     async revokeAll(user, options = {}) {
-      check(`${where}.revokeAll()`, options, { tenant: text, except: text })
+      validateOptions(`${where}.revokeAll()`, options, { tenant: text, except: text })
       const { tenant, except } = options
-      const { store, keys } = ground()
+      const { store, keys } = context
       const exempt = except === undefined ? '' : placeNamed(except, tenant).member
       let removed = 0
       for (const { home } of homesOf(user, tenant)) {
@@ -217,10 +220,10 @@ export function sessionControl(ground: () => Ground, engines: readonly Engine[])
     },
 
     async count(user, options = {}) {
-      check(`${where}.count()`, options, { tenant: text })
+      validateOptions(`${where}.count()`, options, { tenant: text })
       const counts = await Promise.all(
         homesOf(user, options.tenant).map(({ home }) =>
-          ground().store.run(page, [home.index], [0, 0]),
+          context.store.run(page, [home.index], [0, 0]),
         ),
       )
       return counts.reduce<number>((sum, [count]) => sum + Number(count), 0)

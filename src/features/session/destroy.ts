@@ -6,7 +6,7 @@ import lua from './destroy.lua'
 /** Ends a session, at once or after a grace. Keys, arguments and reply: see destroy.lua. */
 export const destroy: Operation<number> = operation({
   name: 'session.destroy',
-  punctual: true,
+  refuseLate: true,
   lua,
   memory(database, [session, index], [member, grace], now) {
     leave(database, index!, [String(member)], now)

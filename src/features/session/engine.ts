@@ -1,17 +1,17 @@
 /** Sessions without HTTP: ids in, data out. */
 import { TurnpikeError } from '../../errors.ts'
-import type { Budget } from '../../store/budget.ts'
-import type { Ground } from '../ground.ts'
+import type { RequestBudget } from '../../store/request-budget.ts'
+import type { ExtensionContext } from '../../extension.ts'
 import type { Cipher } from './cipher.ts'
 import type { CookieData } from './cookie.ts'
 import { handleOf, newId, placeOf, tagOf, type Place, type Secret } from './id.ts'
 import { merged, type Data, type OnConflict } from './merge.ts'
 import { PlainVault } from './plain-vault.ts'
 import type { Meta, Stored } from './record.ts'
-import type { Serializer } from './serializer.ts'
+import type { SessionSerializer } from './serializer.ts'
 import { BlobVault, corrupt, type Fresh, type Outcome, type Vault } from './vault.ts'
 
-export interface EngineOptions {
+export interface SessionEngineOptions {
   /** Names the sessions in events. */
   name: string
   /** The first signs new cookies and tags. */
@@ -20,7 +20,7 @@ export interface EngineOptions {
   ttl: number
   touchAfter: number | undefined
   absolute: number
-  serializer: Serializer
+  serializer: SessionSerializer
   maxBytes: number
   cipher: Cipher | undefined
   onConflict: OnConflict
@@ -50,18 +50,18 @@ export interface Change {
 const MOST_CONFLICTS = 16
 
 /** The sessions of one mount. */
-export class Engine {
-  readonly options: EngineOptions
-  readonly ground: Ground
+export class SessionEngine {
+  readonly options: SessionEngineOptions
+  readonly context: ExtensionContext
   readonly blobs: BlobVault
   readonly #vault: Vault
   /** connect-redis's values, which are read but not written. */
   readonly #legacy: PlainVault | undefined
 
-  constructor(ground: Ground, options: EngineOptions) {
-    const { store } = ground
+  constructor(context: ExtensionContext, options: SessionEngineOptions) {
+    const { store } = context
     const { ttl, legacyPrefix, format } = options
-    this.ground = ground
+    this.context = context
     this.options = options
     this.blobs = new BlobVault(store, options)
     const isPlain = format === 'connect-redis'
@@ -70,10 +70,10 @@ export class Engine {
       this.#legacy = new PlainVault(store, legacyPrefix, ttl)
   }
 
-  readonly now = (): number => this.ground.store.now()
+  readonly now = (): number => this.context.store.now()
 
   place(id: string, tenant: string | undefined): Place {
-    return placeOf(this.ground.keys, id, tenant)
+    return placeOf(this.context.keys, id, tenant)
   }
 
   /** An id of a user's, or of nobody's. */
@@ -85,7 +85,7 @@ export class Engine {
    * Read a session. Undefined for one that is not there, or cannot be read where that begins a new one.
    * @throws TP_UNAVAILABLE; TP_SESSION_CORRUPT with `onCorrupt: 'error'`
    */
-  load(place: Place, budget?: Budget): Promise<Loaded | undefined> {
+  load(place: Place, budget?: RequestBudget): Promise<Loaded | undefined> {
     const found = this.#vault.load(place, budget)
     const legacy = this.#legacy?.load(place, budget)
     // Looked at only where there is no session of ours.
@@ -98,7 +98,7 @@ export class Engine {
   }
 
   /** Nothing can be read there. Whether something is there delays nobody, but where that is an error. */
-  #missing(place: Place, budget: Budget | undefined): Promise<undefined> | undefined {
+  #missing(place: Place, budget: RequestBudget | undefined): Promise<undefined> | undefined {
     if (this.#vault !== this.blobs) return undefined
     const isStrict = this.options.onCorrupt === 'error'
     const verified = this.blobs
@@ -133,7 +133,7 @@ export class Engine {
     place: Place,
     change: Change,
     replaced?: Stored,
-    budget?: Budget,
+    budget?: RequestBudget,
   ): Promise<Stored | undefined> {
     const outcome = await this.#vault.create(place, this.#fresh(change), replaced, budget)
     if (outcome === 'full') {
@@ -154,7 +154,7 @@ export class Engine {
     place: Place,
     stored: Stored,
     change: Change,
-    budget?: Budget,
+    budget?: RequestBudget,
   ): Promise<Loaded | undefined> {
     const { serializer, onConflict } = this.options
     let [base, wanted] = [stored, change]
@@ -174,7 +174,7 @@ export class Engine {
         onConflict === 'merge'
           ? merged(began, change.data, now, serializer)
           : onConflict(began, change.data, now)
-      wanted = { ...change, data: both, text: serializer.stringify(both) }
+      wanted = { ...change, data: both, text: serializer.serialize(both) }
       this.tell('merged', place)
     }
     throw conflict()
@@ -196,7 +196,7 @@ export class Engine {
   }
 
   /** End a session. @throws TP_UNAVAILABLE */
-  async destroy(place: Place, grace = 0, budget?: Budget): Promise<void> {
+  async destroy(place: Place, grace = 0, budget?: RequestBudget): Promise<void> {
     await Promise.all([
       this.#vault.destroy(place, grace, budget),
       this.#legacy?.destroy(place, 0, budget),
@@ -206,7 +206,7 @@ export class Engine {
   /** For a write that nobody waits for: its failure is reported. */
   inBackground(write: Promise<unknown>): void {
     write.catch((error: unknown) =>
-      this.ground.events.emit('error', { feature: 'session', name: this.options.name, error }),
+      this.context.events.emit('error', { feature: 'session', name: this.options.name, error }),
     )
   }
 
@@ -214,16 +214,20 @@ export class Engine {
     what: 'login' | 'logout' | 'merged' | 'dropped' | 'corrupt' | 'two-cookies',
     place: Place | undefined,
   ): void {
-    const { events } = this.ground
-    if (events.hears('session'))
-      events.emit('session', { name: this.options.name, what, handle: place && handleOf(place) })
+    const { events } = this.context
+    if (events.hasListeners('session'))
+      events.emit('session', {
+        name: this.options.name,
+        type: what,
+        handle: place && handleOf(place),
+      })
   }
 
   async #store(
     place: Place,
     base: Stored,
     wanted: Change,
-    budget: Budget | undefined,
+    budget: RequestBudget | undefined,
   ): Promise<Outcome> {
     const fresh = this.#fresh(wanted)
     if (!base.foreign || !this.#legacy) return await this.#vault.update(place, base, fresh, budget)
@@ -247,7 +251,7 @@ export class Engine {
   #parse({ data }: Stored): Data {
     let parsed: unknown
     try {
-      parsed = this.options.serializer.parse(data)
+      parsed = this.options.serializer.deserialize(data)
     } catch (error) {
       throw corrupt(error)
     }

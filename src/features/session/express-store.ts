@@ -1,7 +1,7 @@
 /** The same sessions as a Store for express-session. */
 import { EventEmitter } from 'node:events'
 import { SessionCookie, type CookieData } from './cookie.ts'
-import type { Change, Engine } from './engine.ts'
+import type { Change, SessionEngine } from './engine.ts'
 import { put, type Data } from './merge.ts'
 import type { Stored } from './record.ts'
 
@@ -90,11 +90,11 @@ const storeOf = (req: Request): SessionStore => req.sessionStore as SessionStore
 export class SessionStore extends EventEmitter {
   /** express-session puts its own here. */
   declare generate: (req: Request) => void
-  readonly #engine: Engine
+  readonly #engine: SessionEngine
   /** What a session's data was when it was read or written: what its next save is based on. */
   readonly #known = new WeakMap<object, { stored: Stored; data: Data }>()
 
-  constructor(engine: Engine) {
+  constructor(engine: SessionEngine) {
     super()
     this.#engine = engine
   }
@@ -180,7 +180,7 @@ export class SessionStore extends EventEmitter {
     const { cookie: _old, ...who } = known?.stored.meta ?? {}
     const change: Change = {
       data,
-      text: serializer.stringify(data),
+      text: serializer.serialize(data),
       meta: { ...who, cookie },
       cookie,
       ttl,

@@ -1,17 +1,17 @@
 /** Sessions as a feature: a request in, a Plan out. */
 import { isUnavailable } from '../../errors.ts'
-import { cookieValues, plainValue, setCookie } from '../../http/cookies.ts'
+import { cookieValues, decodeCookieValue, serializeCookie } from '../../http/cookies.ts'
 import {
-  pass,
+  passThrough,
   type Exchange,
   type Feature,
-  type Headers,
+  type HeaderFields,
   type Plan,
   type Reply,
 } from '../../http/exchange.ts'
-import { problem } from '../../http/problem.ts'
+import { problemReply } from '../../http/problem.ts'
 import type { CookieSettings } from './cookie.ts'
-import type { Engine, Loaded } from './engine.ts'
+import type { SessionEngine, Loaded } from './engine.ts'
 import { Memo, verified } from './id.ts'
 import type { Session } from './session.ts'
 import type { Visitor, VisitOptions } from './keeper.ts'
@@ -26,7 +26,7 @@ export interface Mount<Native> extends Omit<VisitOptions, 'tenant' | 'cookie' | 
   lazy: boolean
   skip: ((native: Native) => boolean | Promise<boolean>) | undefined
   fail: 'closed' | 'open'
-  tenant: ((native: Native) => string | Promise<string>) | undefined
+  tenant: ((native: Native) => Promise<string | undefined>) | undefined
   /** `req.sessionStore`. */
   store: object
   warn(message: string): void
@@ -46,7 +46,7 @@ const REMEMBERED = 5_000
 
 /** Sessions as a feature. */
 export function sessionFeature<Native>(
-  engine: Engine,
+  engine: SessionEngine,
   mount: Mount<Native>,
 ): Feature<Native, Early> {
   const { lazy, skip, tenant, fail, store, warn } = mount
@@ -85,7 +85,7 @@ export function sessionFeature<Native>(
     const key = whose === undefined ? value : `${whose}\n${value}`
     const known = memo.get(key)
     if (known) return known
-    const plain = plainValue(value)
+    const plain = decodeCookieValue(value)
     const found = plain === undefined ? undefined : verified(plain, secrets)
     if (!found) return undefined
     const sent: Sent = { place: engine.place(found.id, whose), stale: found.secret > 0 }
@@ -114,7 +114,7 @@ export function sessionFeature<Native>(
   }
 
   function handle(x: Exchange<Native>, before: Early | undefined): Promise<Plan> | Plan {
-    if ((x.native as { session?: unknown }).session) return pass
+    if ((x.native as { session?: unknown }).session) return passThrough
     return skip || tenant ? considered(x, skip, tenant) : planOf(x, waysOf(x), before)
   }
 
@@ -123,9 +123,9 @@ export function sessionFeature<Native>(
     skips: typeof skip,
     tenantOf: typeof tenant,
   ): Promise<Plan> {
-    if (await skips?.(x.native)) return pass
+    if (await skips?.(x.native)) return passThrough
     const ways = waysOf(x)
-    if (!isBelow(x.url, ways.cookie.path)) return pass
+    if (!isBelow(x.url, ways.cookie.path)) return passThrough
     const whose = await tenantOf?.(x.native)
     return planOf(x, whose === undefined ? ways : { ...ways, tenant: whose }, undefined)
   }
@@ -136,11 +136,11 @@ export function sessionFeature<Native>(
     before: Early | undefined,
   ): Promise<Plan> | Plan {
     const { cookie } = ways
-    if (!isBelow(x.url, cookie.path)) return pass
+    if (!isBelow(x.url, cookie.path)) return passThrough
     const name = nameFor(mount, x, cookie)
     if (lazy) return lazily(x, name, async () => begin(x, ways, early(x, ways)))
     const taken = (visit: Visit): Plan => ({
-      own: namesOf(visit),
+      assign: namesOf(visit),
       ...partsOf(x, name, () => visit),
     })
     const begun = begin(x, ways, before ?? early(x, ways))
@@ -180,18 +180,18 @@ export function sessionFeature<Native>(
       })
       return beginning
     }
-    return { own: { getSession }, ...partsOf(x, name, () => visit) }
+    return { assign: { getSession }, ...partsOf(x, name, () => visit) }
   }
 
   /** How a session takes part in the response. */
   function partsOf(x: Exchange<Native>, name: string, visitOf: () => Visit | undefined): Passing {
     return {
-      head: () => fieldOf(x, name, visitOf()),
-      seal: () => visitOf()?.seal(),
+      headers: () => fieldOf(x, name, visitOf()),
+      beforeEnd: () => visitOf()?.seal(),
     }
   }
 
-  function fieldOf(x: Exchange<Native>, name: string, visit: Visit | undefined): Headers {
+  function fieldOf(x: Exchange<Native>, name: string, visit: Visit | undefined): HeaderFields {
     const value = visit?.cookie()
     if (visit === undefined || value === undefined) return {}
     const { cookie } = visit.session
@@ -207,7 +207,7 @@ export function sessionFeature<Native>(
       warn(
         `The session cookie ${name} goes out without Secure, since the request did not come over HTTPS. Behind a proxy that ends TLS, tell the framework: app.set('trust proxy', 1); new Koa({ proxy: true, maxIpsCount: 1 }).`,
       )
-    const field = setCookie(
+    const field = serializeCookie(
       name,
       value,
       value === '' ? { ...cookie.data, expires: new Date(0) } : cookie.data,
@@ -221,10 +221,10 @@ export function sessionFeature<Native>(
     report(error, fail)
     if (fail === 'open') {
       const visit = new Visit(engine, x as Visitor, { ...ways, tenant: undefined })
-      return { own: namesOf(visit) }
+      return { assign: namesOf(visit) }
     }
     const detail = 'The session could not be loaded. Try again shortly.'
-    const reply = problem({ title: 'Service Unavailable', status: 503, detail }, x)
+    const reply = problemReply({ title: 'Service Unavailable', status: 503, detail }, x)
     return { reply: { ...reply, headers: { ...reply.headers, 'Retry-After': '2' } } }
   }
 
@@ -232,8 +232,8 @@ export function sessionFeature<Native>(
     { reason, uncertain }: { reason: string; uncertain: boolean },
     rule: string,
   ): void {
-    const { events } = engine.ground
-    if (events.hears('unavailable'))
+    const { events } = engine.context
+    if (events.hasListeners('unavailable'))
       events.emit('unavailable', {
         feature: 'session',
         name: engine.options.name,
@@ -246,7 +246,7 @@ export function sessionFeature<Native>(
   const isEarly = !lazy && !skip && !tenant && fixed !== undefined
   return {
     name: 'session',
-    onAgain: 'skip',
+    onBackground: 'skip',
     ...(isEarly && {
       prepare(x) {
         if ((x.native as { session?: unknown }).session) return undefined

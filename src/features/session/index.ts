@@ -3,23 +3,22 @@ import type { Store as ExpressStore } from 'express-session'
 import {
   boolean,
   callback,
-  check,
-  either,
+  validateOptions,
+  anyOf,
   isFunction,
   isObject,
   optionError,
-  text,
-  whole,
-  word,
-  type Kind,
-} from '../../check.ts'
-import { duration, durations } from '../../duration.ts'
-import type { Feature } from '../../http/exchange.ts'
-import type { Ground } from '../ground.ts'
+  nonEmptyString,
+  integer,
+  oneOf,
+  type Validator,
+} from '../../validate.ts'
+import { durationOption, durationValidator } from '../../duration.ts'
+import type { ExtensionContext } from '../../extension.ts'
 import { Cipher } from './cipher.ts'
 import { sessionControl, type SessionControl } from './control.ts'
 import type { CookieSettings } from './cookie.ts'
-import { Engine } from './engine.ts'
+import { SessionEngine } from './engine.ts'
 import { SessionStore } from './express-store.ts'
 import { sessionFeature } from './feature.ts'
 import type { Secret } from './id.ts'
@@ -37,7 +36,7 @@ export { asNodeRedis } from './node-redis.ts'
 const isSecret = (value: unknown): boolean =>
   (typeof value === 'string' || Buffer.isBuffer(value)) && value.length > 0
 
-const secretKind = (least: number): Kind => ({
+const secretKind = (least: number): Validator => ({
   expected:
     least > 1
       ? `a text or Buffer of at least ${least} characters, or a list of them`
@@ -48,60 +47,60 @@ const secretKind = (least: number): Kind => ({
   },
 })
 
-const STORAGE: Record<string, Kind> = {
-  ttl: durations,
-  touchAfter: durations,
-  absoluteTimeout: durations,
-  serializer: either(word('json', 'rich'), {
-    expected: '{ stringify, parse }',
+const STORAGE: Record<string, Validator> = {
+  ttl: durationValidator,
+  touchAfter: durationValidator,
+  absoluteTimeout: durationValidator,
+  serializer: anyOf(oneOf('json', 'rich'), {
+    expected: '{ serialize, deserialize }',
     accepts: (value) =>
-      isObject(value) && isFunction(value['stringify']) && isFunction(value['parse']),
+      isObject(value) && isFunction(value['serialize']) && isFunction(value['deserialize']),
   }),
-  maxBytes: whole(1),
+  maxBytes: integer(1),
   encrypt: secretKind(32),
-  onConflict: either(word('merge', 'last-write-wins', 'reject'), callback),
-  onCorrupt: word('new', 'error'),
+  onConflict: anyOf(oneOf('merge', 'last-write-wins', 'reject'), callback),
+  onCorrupt: oneOf('new', 'error'),
   legacyPrefix: { expected: 'a text', accepts: (value) => typeof value === 'string' },
-  format: word('turnpike', 'connect-redis'),
+  format: oneOf('turnpike', 'connect-redis'),
 }
 
 /** RFC 6265, 4.1.1: a cookie's name is a token. */
-const token: Kind = {
+const token: Validator = {
   expected: "a cookie's name: letters, digits and !#$%&'*+-.^_`|~",
   accepts: (value) => typeof value === 'string' && /^[\w!#$%&'*+.^`|~-]+$/.test(value),
 }
 
-const MOUNT: Record<string, Kind> = {
+const MOUNT: Record<string, Validator> = {
   ...STORAGE,
   secret: secretKind(1),
   name: token,
-  cookie: either({ expected: 'an object', accepts: isObject }, callback),
+  cookie: anyOf({ expected: 'an object', accepts: isObject }, callback),
   proxy: boolean,
   rolling: boolean,
   resave: boolean,
   saveUninitialized: boolean,
-  unset: word('keep', 'destroy'),
+  unset: oneOf('keep', 'destroy'),
   genid: callback,
-  maxPerUser: whole(1),
-  onOverflow: word('evict-oldest', 'deny'),
-  grace: durations,
+  maxPerUser: integer(1),
+  onOverflow: oneOf('evict-oldest', 'deny'),
+  grace: durationValidator,
   lazy: boolean,
   skip: callback,
-  fail: word('closed', 'open'),
+  fail: oneOf('closed', 'open'),
 }
 
-const COOKIE: Record<string, Kind> = {
-  maxAge: either(durations, { expected: 'null', accepts: (value) => value === null }),
+const COOKIE: Record<string, Validator> = {
+  maxAge: anyOf(durationValidator, { expected: 'null', accepts: (value) => value === null }),
   expires: { expected: 'a Date', accepts: (value) => value === null || value instanceof Date },
   httpOnly: boolean,
-  secure: either(boolean, word('auto')),
-  sameSite: either(boolean, word('lax', 'strict', 'none')),
-  domain: text,
+  secure: anyOf(boolean, oneOf('auto')),
+  sameSite: anyOf(boolean, oneOf('lax', 'strict', 'none')),
+  domain: nonEmptyString,
   path: {
     expected: "a path that begins with '/'",
     accepts: (value) => typeof value === 'string' && value.startsWith('/'),
   },
-  priority: word('low', 'medium', 'high'),
+  priority: oneOf('low', 'medium', 'high'),
   partitioned: boolean,
 }
 
@@ -124,14 +123,11 @@ export interface SessionEntry<Native, Middleware> {
   require(permission?: string, options?: RequireOptions<Native>): Middleware
 }
 
-/** The sessions over one store. @param groundOf called when the first of them is made */
-export function sessions<Native, Middleware>(
-  groundOf: () => Ground<Native>,
-  mount: (feature: Feature<Native, never>) => Middleware,
-): Sessions<Native, Middleware> {
-  const engines: Engine[] = []
-  let made: Ground<Native> | undefined
-  const ground = (): Ground => (made ??= groundOf())
+/** Creates the sessions of an instance. */
+export function createSessions<Native, Middleware>(
+  context: ExtensionContext<Native, Middleware>,
+): { api: Sessions<Native, Middleware> } {
+  const engines: SessionEngine[] = []
 
   function session(options: SessionOptions<Native>): Middleware {
     const where = 'tp.session()'
@@ -142,7 +138,7 @@ export function sessions<Native, Middleware>(
         options['store'],
         'left out: sessions are kept in the store of this instance. With express-session itself, use session({ store: tp.sessionStore() })',
       )
-    check(where, options, MOUNT)
+    validateOptions(where, options, MOUNT)
     if (options.secret === undefined)
       throw optionError(
         where,
@@ -151,7 +147,7 @@ export function sessions<Native, Middleware>(
         'a text that only your servers know, or a list of them',
       )
     const secrets = listOf(options.secret)
-    const engine = engineOf(ground(), where, options, {
+    const engine = engineOf(context, where, options, {
       name: options.name ?? 'sid',
       secrets,
       maxPerUser: options.maxPerUser ?? 0,
@@ -170,7 +166,7 @@ export function sessions<Native, Middleware>(
       resave = false,
     } = options
     const { saveUninitialized = false, unset = 'keep', fail = 'closed' } = options
-    const { events, tenant } = groundOf()
+    const { events, hasTenants } = context
     const feature = sessionFeature<Native>(engine, {
       name,
       proxy,
@@ -181,36 +177,36 @@ export function sessions<Native, Middleware>(
       saveUninitialized,
       unset,
       fail,
-      tenant,
+      tenant: hasTenants ? (native) => context.tenantOf(native) : undefined,
       genid,
       cookie:
         typeof cookie === 'function'
           ? (native) => cookieOf(where, cookie(native))
           : cookieOf(where, cookie),
-      grace: duration(grace, where, 'grace', 0),
+      grace: durationOption(grace, where, 'grace', 0),
       store: new SessionStore(engine),
       warn: (message) => events.warn(message),
     })
-    return mount(feature as unknown as Feature<Native, never>)
+    return context.mount(feature)
   }
 
-  return {
+  const api: Sessions<Native, Middleware> = {
     session: Object.assign(session, {
       require: (permission?: string, options?: RequireOptions<Native>) =>
-        mount(requireFeature(permission, options)),
+        context.mount(requireFeature(permission, options)),
     }),
-    sessions: sessionControl(ground, engines),
+    sessions: sessionControl(context, engines),
     sessionStore(options = {}) {
       const where = 'tp.sessionStore()'
-      check(where, options, STORAGE)
-      if (ground().tenant)
+      validateOptions(where, options, STORAGE)
+      if (context.hasTenants)
         throw optionError(
           where,
           'tenant',
           'of turnpike()',
           'left out: a Store does not see the request, and cannot tell whose session it is. Use tp.session()',
         )
-      const engine = engineOf(ground(), where, options, {
+      const engine = engineOf(context, where, options, {
         name: 'sessionStore',
         secrets: [],
         maxPerUser: 0,
@@ -219,11 +215,17 @@ export function sessions<Native, Middleware>(
       return new SessionStore(engine) as unknown as ExpressStore
     },
   }
+  return { api }
 }
 
-type Own = Pick<Engine['options'], 'name' | 'secrets' | 'maxPerUser' | 'onOverflow'>
+type Own = Pick<SessionEngine['options'], 'name' | 'secrets' | 'maxPerUser' | 'onOverflow'>
 
-function engineOf(ground: Ground, where: string, options: SessionStorageOptions, own: Own): Engine {
+function engineOf(
+  context: ExtensionContext,
+  where: string,
+  options: SessionStorageOptions,
+  own: Own,
+): SessionEngine {
   const {
     ttl = '24h',
     touchAfter,
@@ -250,12 +252,13 @@ function engineOf(ground: Ground, where: string, options: SessionStorageOptions,
         )
     }
   }
-  return new Engine(ground, {
+  return new SessionEngine(context, {
     ...own,
-    ttl: duration(ttl, where, 'ttl'),
-    touchAfter: touchAfter === undefined ? undefined : duration(touchAfter, where, 'touchAfter', 0),
+    ttl: durationOption(ttl, where, 'ttl'),
+    touchAfter:
+      touchAfter === undefined ? undefined : durationOption(touchAfter, where, 'touchAfter', 0),
     absolute:
-      absoluteTimeout === undefined ? 0 : duration(absoluteTimeout, where, 'absoluteTimeout'),
+      absoluteTimeout === undefined ? 0 : durationOption(absoluteTimeout, where, 'absoluteTimeout'),
     serializer: serializerOf(serializer),
     maxBytes,
     cipher: encrypt === undefined ? undefined : new Cipher(listOf(encrypt)),
@@ -271,11 +274,11 @@ const listOf = (given: Secret | readonly Secret[]): readonly Secret[] =>
 
 /** A cookie's settings with their defaults, in milliseconds. */
 function cookieOf(where: string, options: SessionCookieOptions): CookieSettings {
-  check(`${where}: cookie`, options, COOKIE)
+  validateOptions(`${where}: cookie`, options, COOKIE)
   const { maxAge, ...rest } = options
   const life =
     maxAge === undefined || maxAge === null
       ? {}
-      : { maxAge: duration(maxAge, where, 'cookie.maxAge') }
+      : { maxAge: durationOption(maxAge, where, 'cookie.maxAge') }
   return { httpOnly: true, path: '/', sameSite: 'lax', secure: 'auto', ...rest, ...life }
 }

@@ -1,7 +1,7 @@
 /** Stores one request's session, and knows how it is stored. */
-import type { Budget } from '../../store/budget.ts'
+import type { RequestBudget } from '../../store/request-budget.ts'
 import { SessionCookie, type CookieSettings } from './cookie.ts'
-import type { Change, Engine } from './engine.ts'
+import type { Change, SessionEngine } from './engine.ts'
 import type { Place } from './id.ts'
 import { Ledger } from './ledger.ts'
 import type { Data } from './merge.ts'
@@ -12,7 +12,7 @@ import { refill, Session } from './session.ts'
 export interface Visitor {
   readonly native: object
   readonly ip: string
-  readonly budget: Budget
+  readonly budget: RequestBudget
   header(name: string): string | undefined
 }
 
@@ -37,17 +37,17 @@ const REHOMING = 60_000
 
 export class Keeper {
   readonly ledger: Ledger = new Ledger()
-  readonly #engine: Engine
+  readonly #engine: SessionEngine
   readonly #visitor: Visitor
   readonly #options: VisitOptions
 
-  constructor(engine: Engine, visitor: Visitor, options: VisitOptions) {
+  constructor(engine: SessionEngine, visitor: Visitor, options: VisitOptions) {
     this.#engine = engine
     this.#visitor = visitor
     this.#options = options
   }
 
-  get budget(): Budget {
+  get budget(): RequestBudget {
     return this.#visitor.budget
   }
 
@@ -65,7 +65,7 @@ export class Keeper {
   }
 
   text(data: object): string {
-    return this.#engine.options.serializer.stringify(data)
+    return this.#engine.options.serializer.serialize(data)
   }
 
   /** Milliseconds that the session is to live. */

@@ -1,5 +1,5 @@
 /** The in-process twin of a sorted set of sessions by their expiry. */
-import type { Database } from '../../store/store.ts'
+import type { MemoryDatabase } from '../../store/store.ts'
 
 interface Index {
   readonly scores: ReadonlyMap<string, number>
@@ -9,7 +9,7 @@ interface Index {
 
 /** Put a session into its user's index for `life` ms. */
 export function enter(
-  database: Database,
+  database: MemoryDatabase,
   key: string,
   member: string,
   life: number,
@@ -22,7 +22,7 @@ export function enter(
 
 /** Take sessions out of an index. */
 export function leave(
-  database: Database,
+  database: MemoryDatabase,
   key: string,
   members: readonly string[],
   now: number,
@@ -36,13 +36,13 @@ export function leave(
 }
 
 /** Members and scores in the order of Redis: by score, then by their bytes. */
-export function ordered(database: Database, key: string): [member: string, score: number][] {
+export function ordered(database: MemoryDatabase, key: string): [member: string, score: number][] {
   const scores = database.get<Index>(key)?.scores ?? new Map<string, number>()
   return [...scores].sort(([a, one], [b, other]) => one - other || (a < b ? -1 : 1))
 }
 
 /** How long an index lasts, ms; 0 if there is none. */
-export const lifeOf = (database: Database, key: string, now: number): number =>
+export const lifeOf = (database: MemoryDatabase, key: string, now: number): number =>
   Math.max(0, (database.get<Index>(key)?.until ?? 0) - now)
 
 /** What not-before says: the moment (-1: nothing), and who is exempt. */
@@ -51,7 +51,7 @@ export function barIn(text: string | undefined): { at: number; exempt: string } 
   return { at: Number(at), exempt }
 }
 
-export const barOf = (database: Database, key: string): { at: number; exempt: string } =>
+export const barOf = (database: MemoryDatabase, key: string): { at: number; exempt: string } =>
   barIn(database.get<string>(key))
 
 /** The twins keep a session as Redis does, and when it ends. */

@@ -1,5 +1,5 @@
 /** Two requests have changed one session: a three-way merge of its top-level keys. */
-import type { Serializer } from './serializer.ts'
+import type { SessionSerializer } from './serializer.ts'
 
 export type Data = Record<string, unknown>
 
@@ -15,7 +15,7 @@ export type OnConflict =
   | ((base: Data, mine: Data, theirs: Data) => Data)
 
 /** What to store, given all three. */
-export function merged(base: Data, mine: Data, theirs: Data, serializer: Serializer): Data {
+export function merged(base: Data, mine: Data, theirs: Data, serializer: SessionSerializer): Data {
   const changed = (key: string): boolean =>
     textOf(base, key, serializer) !== textOf(mine, key, serializer)
   const result: Data = { ...theirs }
@@ -27,8 +27,8 @@ export function merged(base: Data, mine: Data, theirs: Data, serializer: Seriali
   return result
 }
 
-const textOf = (data: Data, key: string, serializer: Serializer): string | undefined =>
-  Object.hasOwn(data, key) ? serializer.stringify([data[key]]) : undefined
+const textOf = (data: Data, key: string, serializer: SessionSerializer): string | undefined =>
+  Object.hasOwn(data, key) ? serializer.serialize([data[key]]) : undefined
 
 /** Set a key that may be called `__proto__`: it is data like any other. */
 export function put(target: object, key: string, value: unknown): void {

@@ -2,7 +2,7 @@ import type { Duration } from '../../duration.ts'
 import type { CookieSettings } from './cookie.ts'
 import type { Secret } from './id.ts'
 import type { OnConflict } from './merge.ts'
-import type { Serializer } from './serializer.ts'
+import type { SessionSerializer } from './serializer.ts'
 
 /** Settings of the session's cookie, by the names of express-session. */
 export interface SessionCookieOptions extends Omit<CookieSettings, 'maxAge'> {
@@ -22,7 +22,7 @@ export interface SessionStorageOptions {
    * How data becomes text. `'json'`: dates become texts, and the rest is as JSON has it. `'rich'` keeps Date, Map, Set and
    * BigInt too. Default `'json'`.
    */
-  serializer?: 'json' | 'rich' | Serializer
+  serializer?: 'json' | 'rich' | SessionSerializer
   /** The largest a session's data may be, in bytes of its text; beyond it the save fails with TP_SESSION_SIZE. Default 65,536. */
   maxBytes?: number
   /**

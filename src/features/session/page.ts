@@ -1,9 +1,9 @@
-import { operation, type Operation, type Reply } from '../../store/store.ts'
+import { operation, type Operation, type OperationReply } from '../../store/store.ts'
 import { ordered } from './members.ts'
 import lua from './page.lua'
 
 /** A page of a user's living sessions. Keys, arguments and reply: see page.lua. */
-export const page: Operation<Reply[]> = operation<Reply[]>({
+export const page: Operation<OperationReply[]> = operation<OperationReply[]>({
   name: 'session.page',
   lua,
   memory(database, [index], [first, count], now) {

@@ -1,9 +1,9 @@
-import { operation, type Operation, type Reply } from '../../store/store.ts'
+import { operation, type Operation, type OperationReply } from '../../store/store.ts'
 import type { Kept } from './members.ts'
 import lua from './plain-load.lua'
 
 /** Reads a value in connect-redis's form, and how long it lasts. Keys and reply: see plain-load.lua. */
-export const plainLoad: Operation<Reply[]> = operation<Reply[]>({
+export const plainLoad: Operation<OperationReply[]> = operation<OperationReply[]>({
   name: 'session.plainLoad',
   lua,
   memory(database, [session], _args, now) {
@@ -27,7 +27,7 @@ export const plainTouch: Operation<number> = operation({
 /** Removes a value in connect-redis's form. Replies 1, or 0 if it was not there. */
 export const plainDestroy: Operation<number> = operation({
   name: 'session.plainDestroy',
-  punctual: true,
+  refuseLate: true,
   command: 'UNLINK',
   memory: (database, [session]) => (database.delete(session!) ? 1 : 0),
 })

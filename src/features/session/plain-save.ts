@@ -1,14 +1,14 @@
 import { createHash } from 'node:crypto'
-import { operation, type Operation, type Reply } from '../../store/store.ts'
+import { operation, type Operation, type OperationReply } from '../../store/store.ts'
 import type { Kept } from './members.ts'
 import lua from './plain-save.lua'
 
 export const sha1 = (text: string): string => createHash('sha1').update(text).digest('hex')
 
 /** Stores a value in connect-redis's form: compare-and-set. Keys, arguments and reply: see plain-save.lua. */
-export const plainSave: Operation<Reply[]> = operation<Reply[]>({
+export const plainSave: Operation<OperationReply[]> = operation<OperationReply[]>({
   name: 'session.plainSave',
-  punctual: true,
+  refuseLate: true,
   lua,
   memory(database, [session], [base, ttl, value], now) {
     if (base !== '') {

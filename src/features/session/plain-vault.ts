@@ -1,5 +1,5 @@
 /** Sessions as connect-redis keeps them: JSON with the cookie in it, under `<prefix><id>`. */
-import type { Budget } from '../../store/budget.ts'
+import type { RequestBudget } from '../../store/request-budget.ts'
 import type { Store } from '../../store/store.ts'
 import type { CookieData } from './cookie.ts'
 import type { Place } from './id.ts'
@@ -20,7 +20,7 @@ export class PlainVault implements Vault {
     this.#ttl = ttl
   }
 
-  async load(place: Place, budget?: Budget): Promise<Stored | undefined> {
+  async load(place: Place, budget?: RequestBudget): Promise<Stored | undefined> {
     const reply = await this.#store.run(plainLoad, [this.#key(place)], [], budget)
     return reply.length === 0 ? undefined : this.#read(String(reply[0]), Number(reply[1]))
   }
@@ -29,20 +29,20 @@ export class PlainVault implements Vault {
     place: Place,
     fresh: Fresh,
     _replaced: Stored | undefined,
-    budget?: Budget,
+    budget?: RequestBudget,
   ): Promise<Outcome> {
     return this.#save(place, '', fresh, budget)
   }
 
-  update(place: Place, stored: Stored, fresh: Fresh, budget?: Budget): Promise<Outcome> {
+  update(place: Place, stored: Stored, fresh: Fresh, budget?: RequestBudget): Promise<Outcome> {
     return this.#save(place, sha1(stored.version), fresh, budget)
   }
 
-  async touch(place: Place, _stored: Stored, ttl: number, budget?: Budget): Promise<void> {
+  async touch(place: Place, _stored: Stored, ttl: number, budget?: RequestBudget): Promise<void> {
     await this.#store.run(plainTouch, [this.#key(place)], [Math.ceil(ttl)], budget)
   }
 
-  async destroy(place: Place, _grace: number, budget?: Budget): Promise<boolean> {
+  async destroy(place: Place, _grace: number, budget?: RequestBudget): Promise<boolean> {
     return (await this.#store.run(plainDestroy, [this.#key(place)], [], budget)) === 1
   }
 
@@ -50,7 +50,7 @@ export class PlainVault implements Vault {
     place: Place,
     base: string,
     { data, cookie, ttl }: Fresh,
-    budget: Budget | undefined,
+    budget: RequestBudget | undefined,
   ): Promise<Outcome> {
     const rest = data.slice(1)
     const text = `{"cookie":${JSON.stringify(cookie)}${rest === '}' ? '' : ','}${rest}`

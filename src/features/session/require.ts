@@ -1,7 +1,7 @@
 /** `tp.session.require()`: routes that need a user, or a permission. */
-import { callback, check, optionError } from '../../check.ts'
-import { pass, type Exchange, type Feature, type Plan } from '../../http/exchange.ts'
-import { problem } from '../../http/problem.ts'
+import { callback, validateOptions, optionError } from '../../validate.ts'
+import { passThrough, type Exchange, type Feature, type Plan } from '../../http/exchange.ts'
+import { problemReply } from '../../http/problem.ts'
 import type { RequireOptions } from './options.ts'
 
 interface Known {
@@ -18,7 +18,7 @@ export function requireFeature<Native>(
   const where = 'tp.session.require()'
   if (permission !== undefined && typeof permission !== 'string')
     throw optionError(where, 'permission', permission, 'a text')
-  check(where, options, { user: callback, permissions: callback })
+  validateOptions(where, options, { user: callback, permissions: callback })
   const { user = userOf, permissions = permissionsOf } = options
 
   async function handle(x: Exchange<Native>): Promise<Plan> {
@@ -26,7 +26,8 @@ export function requireFeature<Native>(
     if (who === undefined || who === null || who === false) {
       return refuse(x, 401, 'Unauthorized', 'Log in first.')
     }
-    if (permission === undefined || (await permissions(x.native))?.includes(permission)) return pass
+    if (permission === undefined || (await permissions(x.native))?.includes(permission))
+      return passThrough
     return refuse(x, 403, 'Forbidden', `This needs the permission '${permission}'.`)
   }
 
@@ -34,7 +35,7 @@ export function requireFeature<Native>(
 }
 
 const refuse = (x: Exchange, status: number, title: string, detail: string): Plan => ({
-  reply: problem({ title, status, detail }, x),
+  reply: problemReply({ title, status, detail }, x),
 })
 
 function userOf(native: unknown): unknown {

@@ -1,4 +1,4 @@
-import { operation, type Operation, type Reply } from '../../store/store.ts'
+import { operation, type Operation, type OperationReply } from '../../store/store.ts'
 import { barOf, enter, leave, ordered, type Kept } from './members.ts'
 import { FIRST_VERSION, headed, headerOf, versionAfter } from './record.ts'
 import lua from './save.lua'
@@ -9,9 +9,9 @@ const MOST_SWEPT = 100
  * Stores a new session, or the next version of one that is there: compare-and-set, and an update
  * never creates. Keys, arguments and reply: see save.lua.
  */
-export const save: Operation<Reply[]> = operation<Reply[]>({
+export const save: Operation<OperationReply[]> = operation<OperationReply[]>({
   name: 'session.save',
-  punctual: true,
+  refuseLate: true,
   lua,
   memory(database, keys, args, now) {
     const [session, index, bar] = keys as [string, string, string]
@@ -22,7 +22,7 @@ export const save: Operation<Reply[]> = operation<Reply[]>({
     const kept = database.get<Kept>(session)
     const header = kept && headerOf(kept.blob)
     const barred = isOwned ? barOf(database, bar) : { at: -1, exempt: '' }
-    const end = (): Reply[] => {
+    const end = (): OperationReply[] => {
       database.delete(session)
       leave(database, index, [member], now)
       return ['gone']

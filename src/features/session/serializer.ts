@@ -1,16 +1,16 @@
 /** How a session's data becomes text and data again. */
 
 /** Writes and reads sessions. */
-export interface Serializer {
+export interface SessionSerializer {
   /** Must give the same text for the same data: it is how changes are noticed. */
-  stringify(data: object): string
-  parse(text: string): unknown
+  serialize(data: object): string
+  deserialize(text: string): unknown
 }
 
 /** JSON as it is: what `JSON.stringify` forgets (functions, undefined) or changes (dates) is forgotten and changed. */
-const json: Serializer = {
-  stringify: (data) => JSON.stringify(data),
-  parse: (text) => JSON.parse(text) as unknown,
+const json: SessionSerializer = {
+  serialize: (data) => JSON.stringify(data),
+  deserialize: (text) => JSON.parse(text) as unknown,
 }
 
 const MARK = '$turnpike'
@@ -18,9 +18,9 @@ const MARK = '$turnpike'
 type Marked = { [MARK]: string; value: unknown }
 
 /** JSON that also keeps Date, Map, Set and BigInt. */
-const rich: Serializer = {
-  stringify: (data) => JSON.stringify(data, mark),
-  parse: (text) => JSON.parse(text, revive) as unknown,
+const rich: SessionSerializer = {
+  serialize: (data) => JSON.stringify(data, mark),
+  deserialize: (text) => JSON.parse(text, revive) as unknown,
 }
 
 /** `toJSON` has run before a replacer is asked: what was there is looked up. */
@@ -60,5 +60,5 @@ function revive(this: Record<string, unknown>, key: string, value: unknown): unk
 }
 
 /** The serializer that an option names. */
-export const serializerOf = (given: 'json' | 'rich' | Serializer): Serializer =>
+export const serializerOf = (given: 'json' | 'rich' | SessionSerializer): SessionSerializer =>
   given === 'json' ? json : given === 'rich' ? rich : given

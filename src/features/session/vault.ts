@@ -1,6 +1,6 @@
 /** Where sessions are kept: as blobs of our own, or as connect-redis keeps them. */
 import { TurnpikeError } from '../../errors.ts'
-import type { Budget } from '../../store/budget.ts'
+import type { RequestBudget } from '../../store/request-budget.ts'
 import type { Store } from '../../store/store.ts'
 import type { Cipher } from './cipher.ts'
 import type { CookieData } from './cookie.ts'
@@ -28,18 +28,18 @@ export type Outcome = { stored: Stored } | { conflict: Stored } | 'gone' | 'full
 
 export interface Vault {
   /** @throws TP_SESSION_CORRUPT for a value that cannot be read */
-  load(place: Place, budget?: Budget): Promise<Stored | undefined>
+  load(place: Place, budget?: RequestBudget): Promise<Stored | undefined>
   /** @param replaced the session that this one goes on with under another id */
   create(
     place: Place,
     fresh: Fresh,
     replaced: Stored | undefined,
-    budget?: Budget,
+    budget?: RequestBudget,
   ): Promise<Outcome>
-  update(place: Place, stored: Stored, fresh: Fresh, budget?: Budget): Promise<Outcome>
-  touch(place: Place, stored: Stored, ttl: number, budget?: Budget): Promise<void>
+  update(place: Place, stored: Stored, fresh: Fresh, budget?: RequestBudget): Promise<Outcome>
+  touch(place: Place, stored: Stored, ttl: number, budget?: RequestBudget): Promise<void>
   /** @param grace ms for which requests under way may still use it */
-  destroy(place: Place, grace: number, budget?: Budget): Promise<boolean>
+  destroy(place: Place, grace: number, budget?: RequestBudget): Promise<boolean>
 }
 
 export interface BlobOptions {
@@ -63,7 +63,7 @@ export class BlobVault implements Vault {
     this.#options = options
   }
 
-  load(place: Place, budget?: Budget): Promise<Stored | undefined> {
+  load(place: Place, budget?: RequestBudget): Promise<Stored | undefined> {
     return this.#store.run(load, [place.session, place.bar], [], budget).then(([blob, barred]) => {
       if (typeof blob !== 'string') return undefined
       const stored = this.read(blob, place.member)
@@ -86,7 +86,7 @@ export class BlobVault implements Vault {
   }
 
   /** Reading takes a value of another type for none. @throws TP_SESSION_CORRUPT if there is one */
-  async verify(place: Place, budget?: Budget): Promise<void> {
+  async verify(place: Place, budget?: RequestBudget): Promise<void> {
     const type = await this.#store.run(kind, [place.session], [], budget)
     if (type !== 'none' && type !== 'string') throw corrupt(new Error(`it is a ${type}`))
   }
@@ -95,7 +95,7 @@ export class BlobVault implements Vault {
     place: Place,
     fresh: Fresh,
     replaced: Stored | undefined,
-    budget?: Budget,
+    budget?: RequestBudget,
   ): Promise<Outcome> {
     const times = replaced
       ? [replaced.created, replaced.until].map((ms) => String(ms).padStart(13, '0')).join('')
@@ -103,11 +103,11 @@ export class BlobVault implements Vault {
     return this.#save(place, '', fresh, times, budget)
   }
 
-  update(place: Place, stored: Stored, fresh: Fresh, budget?: Budget): Promise<Outcome> {
+  update(place: Place, stored: Stored, fresh: Fresh, budget?: RequestBudget): Promise<Outcome> {
     return this.#save(place, stored.version, fresh, '', budget)
   }
 
-  async touch(place: Place, _stored: Stored, ttl: number, budget?: Budget): Promise<void> {
+  async touch(place: Place, _stored: Stored, ttl: number, budget?: RequestBudget): Promise<void> {
     await this.#store.run(
       touch,
       [place.session, place.index],
@@ -116,7 +116,7 @@ export class BlobVault implements Vault {
     )
   }
 
-  async destroy(place: Place, grace: number, budget?: Budget): Promise<boolean> {
+  async destroy(place: Place, grace: number, budget?: RequestBudget): Promise<boolean> {
     return (
       (await this.#store.run(
         destroy,
@@ -132,7 +132,7 @@ export class BlobVault implements Vault {
     base: string,
     fresh: Fresh,
     times: string,
-    budget: Budget | undefined,
+    budget: RequestBudget | undefined,
   ): Promise<Outcome> {
     const { session, index, bar, member } = place
     const { cipher, absolute, maxPerUser, onOverflow } = this.#options

@@ -1,5 +1,5 @@
 /** One request's session: what it was, what became of it, and what has to be sent and stored. */
-import type { Engine, Loaded } from './engine.ts'
+import type { SessionEngine, Loaded } from './engine.ts'
 import { signed, type Place } from './id.ts'
 import { dataOf, Keeper, type Visitor, type VisitOptions } from './keeper.ts'
 import type { SessionCookie } from './cookie.ts'
@@ -19,7 +19,7 @@ export interface Sent {
 }
 
 export class Visit implements Host {
-  readonly #engine: Engine
+  readonly #engine: SessionEngine
   readonly #options: VisitOptions
   readonly #names: Names
   readonly #keeper: Keeper
@@ -34,7 +34,7 @@ export class Visit implements Host {
   #loggedOut = false
 
   constructor(
-    engine: Engine,
+    engine: SessionEngine,
     visitor: Visitor,
     options: VisitOptions,
     sent?: Sent,

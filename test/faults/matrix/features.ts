@@ -360,8 +360,8 @@ function admitting(
   }
 }
 
-const lock = admitting('lock', (tp, ttl) => tp.exclusive({ key: 'it', ttl }), 423)
-const semaphore = admitting('semaphore', (tp, ttl) => tp.concurrency({ limit: 1, ttl }), 503)
+const lock = admitting('lock', (tp, ttl) => tp.exclusive({ key: 'it', lease: ttl }), 423)
+const semaphore = admitting('semaphore', (tp, ttl) => tp.concurrency({ limit: 1, lease: ttl }), 503)
 
 export const features: readonly Feature[] = [
   limiter,

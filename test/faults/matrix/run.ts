@@ -48,8 +48,8 @@ function makeBed(
   const kit = (): AnyKit =>
     site.kit({
       redis: redis(),
-      deadline: DEADLINE,
-      budget: BUDGET,
+      commandTimeout: DEADLINE,
+      requestBudget: BUDGET,
       prefix: `f${features.indexOf(feature)}`,
     })
   const tp = kit()

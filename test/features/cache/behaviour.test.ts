@@ -16,7 +16,7 @@ describe.each(engines)('the cache on the $name engine', ({ open, server: redis }
         store: opened.store,
         prefix: opened.prefix,
         // A loaded test machine is slow: what is tested here is not the budget.
-        budget: '9s',
+        requestBudget: '9s',
         ...(tenant && { tenant }),
       }
       return { ...(await start({ options, handler, ...setup })), ...opened }
@@ -419,7 +419,7 @@ describe.each(engines)('the cache on the $name engine', ({ open, server: redis }
       })
       await get()
       const outcomes: string[] = []
-      tp.on('cache', ({ outcome }) => outcomes.push(outcome))
+      tp.on('cache', ({ type: outcome }) => outcomes.push(outcome))
       await expect
         .poll(async () => {
           await get()

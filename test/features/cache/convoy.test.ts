@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
-import { readRecord } from '../../../src/caching/record.ts'
-import { look } from '../../../src/caching/slot.ts'
+import { readLog } from '../../../src/caching/invalidation-operations.ts'
+import { lookupEntry } from '../../../src/caching/entry-operations.ts'
 import { startRedis, testStore, type RedisServer } from '../../../src/testing.ts'
-import type { Arg, Operation, Reply } from '../../../src/store/store.ts'
+import type { OperationArgument, Operation, OperationReply } from '../../../src/store/store.ts'
 import { signal, type Answer } from '../../frameworks/harness.ts'
 import { startFaultProxy } from '../../support/fault-proxy.ts'
 import { until } from '../../support/until.ts'
@@ -20,9 +20,9 @@ afterAll(() => redis.stop())
 const prefixes = (function* () {
   for (let i = 0; ; i++) yield `convoy${i}`
 })()
-const patience = { deadline: '5s', budget: '9s' } as const
+const patience = { commandTimeout: '5s', requestBudget: '9s' } as const
 /** Nobody is let go because of the time. */
-const cache = { ttl: '10m', lockWait: '5m', lockTtl: '5m' } as const
+const cache = { ttl: '10m', wait: '5m', lease: '5m' } as const
 
 /** Answers that are not kept, each of them only when so many requests are in the handler together. */
 function together(many: number): Handler & { calls: number } {
@@ -85,9 +85,14 @@ describe.each(kinds)('$name', ({ start }) => {
     const run = store.run.bind(store)
     let rest = signal()
     let looked = 0
-    store.run = (async (operation: Operation, keys: string[], args: Arg[], ...more: any[]) => {
-      const reply = (await (run as any)(operation, keys, args, ...more)) as Reply[]
-      if (operation.name !== look.name || args[2] !== '') return reply
+    store.run = (async (
+      operation: Operation,
+      keys: string[],
+      args: OperationArgument[],
+      ...more: any[]
+    ) => {
+      const reply = (await (run as any)(operation, keys, args, ...more)) as OperationReply[]
+      if (operation.name !== lookupEntry.name || args[2] !== '') return reply
       if (++looked === 20) setImmediate(() => rest.resolve())
       if (reply[1] === 1) await rest.promise
       return reply
@@ -112,9 +117,14 @@ describe.each(kinds)('$name', ({ start }) => {
       const run = store.run.bind(store)
       const [looked, over] = [signal(), signal()]
       let late = 0
-      store.run = (async (operation: Operation, keys: string[], args: Arg[], ...more: any[]) => {
-        const reply = (await (run as any)(operation, keys, args, ...more)) as Reply[]
-        if (operation.name !== look.name || args[0] !== '' || late === 20) return reply
+      store.run = (async (
+        operation: Operation,
+        keys: string[],
+        args: OperationArgument[],
+        ...more: any[]
+      ) => {
+        const reply = (await (run as any)(operation, keys, args, ...more)) as OperationReply[]
+        if (operation.name !== lookupEntry.name || args[0] !== '' || late === 20) return reply
         if (++late === 20) looked.resolve()
         await over.promise
         return reply
@@ -199,9 +209,14 @@ describe.each(kinds)('$name', ({ start }) => {
           const value = target[name]
           return typeof value === 'function' ? value.bind(target) : value
         }
-        return async (operation: Operation, keys: string[], args: Arg[], ...more: any[]) => {
+        return async (
+          operation: Operation,
+          keys: string[],
+          args: OperationArgument[],
+          ...more: any[]
+        ) => {
           const reply = await (target.run as any)(operation, keys, args, ...more)
-          if (operation.name === readRecord.name && args.includes('t:late')) {
+          if (operation.name === readLog.name && args.includes('t:late')) {
             asked.resolve()
             await goOn.promise
           }

@@ -1,11 +1,24 @@
 import { isDeepStrictEqual } from 'node:util'
 import fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { beat, fieldsOf, invalidate, openRecord, pruneRecord } from '../../../src/caching/record.ts'
-import { count, expire, fill, look, put, release } from '../../../src/caching/slot.ts'
-import { handClock } from '../../../src/clock.ts'
+import {
+  announcePosition,
+  logFieldsFor,
+  appendInvalidation,
+  openLog,
+  pruneLog,
+} from '../../../src/caching/invalidation-operations.ts'
+import {
+  incrementCounter,
+  expireEntry,
+  fillEntry,
+  lookupEntry,
+  writeEntry,
+  releaseFillLease,
+} from '../../../src/caching/entry-operations.ts'
+import { manualClock } from '../../../src/clock.ts'
 import { MemoryStore } from '../../../src/store/memory.ts'
-import type { Arg, Operation, Reply } from '../../../src/store/store.ts'
+import type { OperationArgument, Operation, OperationReply } from '../../../src/store/store.ts'
 import { startTestRedis, type TestRedis } from '../../support/redis.ts'
 
 // The scripts of the cache and their twins are driven through the same random calls, and every reply
@@ -25,7 +38,7 @@ afterAll(() => redis?.stop())
 interface Step {
   operation: Operation
   keys: string[]
-  args: Arg[]
+  args: OperationArgument[]
   turn: number
 }
 
@@ -96,13 +109,18 @@ const sequence = fc.array(step, { minLength: 3, maxLength: 25, size: 'max' })
 type Steps = typeof sequence extends fc.Arbitrary<infer Value> ? Value : never
 
 /** Plays a sequence on the twins, under keys of its own. */
-function play(steps: Steps, id: string): { calls: Step[]; replies: Reply[] } {
+function play(steps: Steps, id: string): { calls: Step[]; replies: OperationReply[] } {
   let now = START
-  const store = new MemoryStore({ clock: { ...handClock(START), now: () => now } })
+  const store = new MemoryStore({ clock: { ...manualClock(START), now: () => now } })
   const [inv, base] = [`{${id}}inv`, `{${id}}e`]
   const calls: Step[] = []
-  const replies: Reply[] = []
-  const run = (operation: Operation<any>, keys: string[], args: Arg[], turn: number): void => {
+  const replies: OperationReply[] = []
+  const run = (
+    operation: Operation<any>,
+    keys: string[],
+    args: OperationArgument[],
+    turn: number,
+  ): void => {
     now += turn
     calls.push({ operation, keys, args, turn })
     replies.push(operation.memory(store, keys, args, now))
@@ -114,34 +132,39 @@ function play(steps: Steps, id: string): { calls: Step[]; replies: Reply[] } {
     const at = now + each.turn
     switch (each.kind) {
       case 'open':
-        run(openRecord, [inv], [`n${nonce++}`, each.life, 100_000], each.turn)
+        run(openLog, [inv], [`n${nonce++}`, each.life, 100_000], each.turn)
         break
       case 'invalidate':
         run(
-          invalidate,
+          appendInvalidation,
           [inv],
           [`n${nonce++}`, 100_000, each.cap, each.mode, 'c', ...each.names],
           each.turn,
         )
         break
       case 'glob':
-        run(invalidate, [inv], [`n${nonce++}`, 100_000, 100, 'glob', 'c', each.glob], each.turn)
+        run(
+          appendInvalidation,
+          [inv],
+          [`n${nonce++}`, 100_000, 100, 'glob', 'c', each.glob],
+          each.turn,
+        )
         break
       case 'prune':
-        run(pruneRecord, [inv], ['0', 1000, each.margin], each.turn)
+        run(pruneLog, [inv], ['0', 1000, each.margin], each.turn)
         break
       case 'beat':
-        run(beat, [inv], ['c', 'id'], each.turn)
+        run(announcePosition, [inv], ['c', 'id'], each.turn)
         break
       case 'look':
         run(
-          look,
+          lookupEntry,
           each.joint ? [key, lease, inv] : [key, lease],
           [
             each.token,
             10_000,
             each.known ? `["n0",${START + each.known},` : '',
-            ...(each.joint ? fieldsOf(each.sought) : []),
+            ...(each.joint ? logFieldsFor(each.sought) : []),
           ],
           each.turn,
         )
@@ -153,7 +176,7 @@ function play(steps: Steps, id: string): { calls: Step[]; replies: Reply[] } {
         const keys = each.variant ? [key, lease, base, `${base}:ages`] : [key, lease]
         const more = each.variant ? ['marker', each.variant, 2] : []
         run(
-          fill,
+          fillEntry,
           keys,
           [each.token, each.guarded ? '1' : '', body, each.life, 'c', 'm', ...more],
           each.turn,
@@ -161,28 +184,28 @@ function play(steps: Steps, id: string): { calls: Step[]; replies: Reply[] } {
         break
       }
       case 'release':
-        run(release, [lease], [each.token, 'c', 'm', each.pause], each.turn)
+        run(releaseFillLease, [lease], [each.token, 'c', 'm', each.pause], each.turn)
         break
       case 'put':
         run(
-          put,
+          writeEntry,
           [key, lease],
           [each.remove ? '' : `TPC1${at + 5_000}put`, each.life, 'c', 'm'],
           each.turn,
         )
         break
       case 'count':
-        run(count, [`${base}:n`, `${base}:n:lease`], [each.amount, 3_600_000], each.turn)
+        run(incrementCounter, [`${base}:n`, `${base}:n:lease`], [each.amount, 3_600_000], each.turn)
         break
       case 'expire':
-        run(expire, [each.counter ? `${base}:n` : key], [each.life], each.turn)
-        run(look, [each.counter ? `${base}:n` : key, lease], ['', 0, ''], 0)
+        run(expireEntry, [each.counter ? `${base}:n` : key], [each.life], each.turn)
+        run(lookupEntry, [each.counter ? `${base}:n` : key, lease], ['', 0, ''], 0)
     }
   }
   return { calls, replies }
 }
 
-async function scripts(sequences: readonly (readonly Step[])[]): Promise<Reply[][]> {
+async function scripts(sequences: readonly (readonly Step[])[]): Promise<OperationReply[][]> {
   const pipeline = redis.client.pipeline()
   for (const calls of sequences) {
     let now = START
@@ -197,29 +220,29 @@ async function scripts(sequences: readonly (readonly Step[])[]): Promise<Reply[]
     calls.map(() => {
       const [error, reply] = results[next++]!
       if (error) throw error
-      return reply as Reply
+      return reply as OperationReply
     }),
   )
 }
 
 /** Bytes as text, so that both engines' replies look alike. */
-const plain = (reply: Reply): unknown => {
+const plain = (reply: OperationReply): unknown => {
   if (Buffer.isBuffer(reply)) return reply.toString()
   return Array.isArray(reply) ? reply.map(plain) : reply
 }
 
 test(`${SEQUENCES} random sequences: the scripts in Redis and their twins reply alike`, async () => {
   for (const { lua } of [
-    beat,
-    invalidate,
-    openRecord,
-    pruneRecord,
-    count,
-    expire,
-    fill,
-    look,
-    put,
-    release,
+    announcePosition,
+    appendInvalidation,
+    openLog,
+    pruneLog,
+    incrementCounter,
+    expireEntry,
+    fillEntry,
+    lookupEntry,
+    writeEntry,
+    releaseFillLease,
   ])
     await redis.client.script('LOAD', lua)
   const sequences = fc.sample(sequence, { seed: SEED, numRuns: SEQUENCES })

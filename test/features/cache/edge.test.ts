@@ -1,4 +1,4 @@
-/** `tp.edge()`: hits before the framework, for what is public, and for nothing else. */
+/** `tp.cacheListener()`: hits before the framework, for what is public, and for nothing else. */
 import { gzipSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
 import { turnpike } from '../../../src/node.ts'
@@ -15,7 +15,7 @@ import {
 } from './support.ts'
 
 const AT_EDGE = /^turnpike; hit; ttl=\d+; detail=edge$/
-const PUBLIC = { ttl: '1m', near: true, public: true, edge: true } as const
+const PUBLIC = { ttl: '1m', near: true, public: true, beforeFramework: true } as const
 
 /** An application behind the edge that counts what reaches it, and what reaches its handler. */
 async function behind(
@@ -174,8 +174,10 @@ describe.each(kinds)('$name', (kind) => {
     ])
   })
 
-  test('without `edge: true` every request reaches the application', async () => {
-    const { get, seen, tp } = await behind(kind, undefined, { cache: { ...PUBLIC, edge: false } })
+  test('without `beforeFramework: true` every request reaches the application', async () => {
+    const { get, seen, tp } = await behind(kind, undefined, {
+      cache: { ...PUBLIC, beforeFramework: false },
+    })
     await until('it is served from the process', async () => {
       await get()
       return tp.cache.stats().near > 2
@@ -213,8 +215,10 @@ test('it is refused where somebody would have to be asked first', () => {
     { near: true, public: true, key: () => 'a' },
     { near: true, public: true, skip: () => false },
   ])
-    expect(() => tp.cache({ ttl: '1m', edge: true, ...options })).toThrow(/edge/)
+    expect(() => tp.cache({ ttl: '1m', beforeFramework: true, ...options })).toThrow(
+      /beforeFramework/,
+    )
   const tenanted = turnpike({ store: testStore(), tenant: () => 'a' })
-  expect(() => tenanted.cache({ ...PUBLIC })).toThrow(/edge/)
-  expect(() => tp.edge({} as never)).toThrow(/app\.callback/)
+  expect(() => tenanted.cache({ ...PUBLIC })).toThrow(/beforeFramework/)
+  expect(() => tp.cacheListener({} as never)).toThrow(/app\.callback/)
 })

@@ -11,7 +11,7 @@ describe.each(bothEngines())('the cache on the $name engine', ({ open, server: r
       const opened = open()
       const { store, prefix } = opened
       const cache = { ttl: '2h', tags: ['thing'] } as const
-      const app = await start({ options: { store, prefix, budget: '9s' }, handler, cache })
+      const app = await start({ options: { store, prefix, requestBudget: '9s' }, handler, cache })
       const record = `${prefix}:inv:{record}`
       const memory = store as any
       let saved: [unknown, string] | undefined

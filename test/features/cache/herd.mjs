@@ -3,11 +3,11 @@ import { createServer } from 'node:http'
 import { once } from 'node:events'
 import { turnpike } from 'turnpike/node'
 
-const [url, delay, lockTtl] = process.argv.slice(2)
-const tp = turnpike({ redis: url, deadline: '2s', budget: '4s' })
+const [url, delay, lease] = process.argv.slice(2)
+const tp = turnpike({ redis: url, commandTimeout: '2s', requestBudget: '4s' })
 await tp.ready()
 let calls = 0
-const cache = tp.cache({ ttl: '1m', lockWait: '5s', lockTtl })
+const cache = tp.cache({ ttl: '1m', wait: '5s', lease: lease })
 const server = createServer((req, res) => {
   cache(req, res, () => {
     calls++

@@ -116,7 +116,7 @@ async function play(steps: readonly Step[], engine: EngineUnderTest): Promise<vo
     send(200, String(value))
   })
   const { tp, get } = await kinds.at(-1)!.start({
-    options: { store, prefix: own, budget: '9s' },
+    options: { store, prefix: own, requestBudget: '9s' },
     handler,
     cache: {
       ttl: TTL,

@@ -16,7 +16,7 @@ describe.each(engines)('the cache on the $name engine', ({ open, server: redis }
     describe.each([false, true])('compression outside: %s', (compressed) => {
       async function app(handler: Handler, rest: Omit<Setup, 'handler' | 'options'> = {}) {
         const opened = open()
-        const options = { store: opened.store, prefix: opened.prefix, budget: '9s' } as const
+        const options = { store: opened.store, prefix: opened.prefix, requestBudget: '9s' } as const
         return { ...(await start({ options, handler, compressed, ...rest })), ...opened }
       }
 
@@ -445,7 +445,7 @@ describe.each(engines)('the cache on the $name engine', ({ open, server: redis }
         })
         const other = await app(uncacheable, {
           // Nobody is let go because of the time.
-          cache: { ttl: '1m', lockWait: '5m', lockTtl: '5m' },
+          cache: { ttl: '1m', wait: '5m', lease: '5m' },
           outer: () => void (++arrived === 20 && all.resolve()),
         })
         await Promise.all(Array.from({ length: 20 }, () => other.get()))

@@ -87,7 +87,7 @@ describe('coherence', () => {
     const child = fork(new URL('near-reader.mjs', import.meta.url), [redis.url, String(things)])
     onTestFinished(() => void child.kill('SIGKILL'))
     await once(child, 'message')
-    const tp = turnpike({ redis: redis.url, deadline: '2s', budget: '4s' })
+    const tp = turnpike({ redis: redis.url, commandTimeout: '2s', requestBudget: '4s' })
     const truth = new Redis(redis.url)
     const now = (): number => Number(process.hrtime.bigint()) / 1e6
     /** When each value of each thing was acknowledged. */

@@ -6,7 +6,7 @@ import { Redis } from 'ioredis'
 import { turnpike } from 'turnpike/node'
 
 const [url, near, ms] = process.argv.slice(2)
-const tp = turnpike({ redis: url, deadline: '2s', budget: '4s' })
+const tp = turnpike({ redis: url, commandTimeout: '2s', requestBudget: '4s' })
 await tp.ready()
 const truth = new Redis(url)
 const cache = tp.cache({ ttl: '1m', near: near === 'near', tags: (req) => [req.url] })

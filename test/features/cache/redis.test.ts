@@ -98,7 +98,7 @@ describe('between processes', () => {
     first.kill('SIGKILL')
     const { calls, good, ms } = await asked
     expect([calls, good]).toEqual([1, true])
-    // Within its lease of 1 s, and so within lockWait.
+    // Within its lease of 1 s, and so within `wait`.
     expect(ms).toBeLessThan(5000)
     await redis.send('FLUSHALL')
   })
@@ -112,8 +112,8 @@ describe.each(kinds)('$name', ({ start }) => {
       options: {
         redis: proxy.url,
         prefix: prefix(),
-        deadline: '2s',
-        budget: '4s',
+        commandTimeout: '2s',
+        requestBudget: '4s',
       },
       handler,
     })
@@ -134,8 +134,8 @@ describe.each(kinds)('$name', ({ start }) => {
         store: undefined as never,
         redis: proxy.url,
         prefix: 'other',
-        deadline: '2s',
-        budget: '4s',
+        commandTimeout: '2s',
+        requestBudget: '4s',
       },
       handler: ({ send }) => {
         before = [...proxy.traffic.commands]
@@ -163,7 +163,7 @@ describe.each(kinds)('$name', ({ start }) => {
       send(200, String(handler.calls))
     })
     const { get, tp } = await start({
-      options: { redis: proxy.url, prefix: prefix(), deadline: '2s', budget: '4s' },
+      options: { redis: proxy.url, prefix: prefix(), commandTimeout: '2s', requestBudget: '4s' },
       cache: { ttl: '1m', tags: ['early'] },
       handler,
     })
@@ -284,7 +284,7 @@ test('14: the resident set does not grow with what streams through', async () =>
     import { get, createServer } from 'node:http'
     import { Readable } from 'node:stream'
     import { turnpike } from 'turnpike/node'
-    const tp = turnpike({ redis: process.env.URL, deadline: '2s', budget: '4s' })
+    const tp = turnpike({ redis: process.env.URL, commandTimeout: '2s', requestBudget: '4s' })
     await tp.ready()
     const cache = tp.cache({ ttl: '1m', maxBodyBytes: 1_048_576 })
     function* pieces() {
@@ -328,7 +328,12 @@ function collectGarbage(): void {
 
 test('invalidating a tag takes the same one script for 1, 1,000 and 100,000 entries', async () => {
   const { turnpike } = await import('../../../src/node.ts')
-  const tp = turnpike({ redis: redis.url, prefix: 'many', deadline: '5s', budget: '5s' })
+  const tp = turnpike({
+    redis: redis.url,
+    prefix: 'many',
+    commandTimeout: '5s',
+    requestBudget: '5s',
+  })
   await tp.ready()
   await tp.data.set('sample', 'x'.repeat(100), { tags: ['t'] })
   const ran: number[][] = []

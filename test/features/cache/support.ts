@@ -43,7 +43,7 @@ export interface Setup {
   /** Runs before everything else. */
   outer?: (tools: Tools) => void
   trustProxy?: boolean
-  /** `tp.edge()` stands before the framework. */
+  /** `tp.cacheListener()` stands before the framework. */
   edge?: boolean
 }
 
@@ -66,7 +66,7 @@ const mounted = (tp: AnyKit, { cache = { ttl: '1m', jitter: 0 } }: Setup): any[]
   typeof cache === 'function' ? cache(tp) : [tp.cache({ jitter: 0, ...cache })]
 
 async function running(tp: AnyKit, listener: any, errors: any[], edge = false): Promise<App> {
-  const server = createServer(edge ? tp.edge(listener) : listener).listen(0, '127.0.0.1')
+  const server = createServer(edge ? tp.cacheListener(listener) : listener).listen(0, '127.0.0.1')
   await once(server, 'listening')
   onTestFinished(() => {
     server.closeAllConnections()

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest'
-import { fill, look } from '../../../src/caching/slot.ts'
+import { fillEntry, lookupEntry } from '../../../src/caching/entry-operations.ts'
 import type { Data } from '../../../src/index.ts'
 import { turnpike } from '../../../src/node.ts'
-import type { Arg, Operation } from '../../../src/store/store.ts'
+import type { OperationArgument, Operation } from '../../../src/store/store.ts'
 import { testStore } from '../../../src/testing.ts'
 import { signal } from '../../frameworks/harness.ts'
 import { bothEngines } from '../../support/engines.ts'
@@ -292,10 +292,15 @@ test('a value that is loaded before a lookup from its time is replied to is not 
   const run = store.run.bind(store)
   const [looked, loaded, over] = [signal(), signal(), signal()]
   let [late, kept] = [0, false]
-  store.run = (async (operation: Operation, keys: string[], args: Arg[], ...more: any[]) => {
+  store.run = (async (
+    operation: Operation,
+    keys: string[],
+    args: OperationArgument[],
+    ...more: any[]
+  ) => {
     const reply = await (run as any)(operation, keys, args, ...more)
-    if (operation.name === fill.name) kept = true
-    if (operation.name !== look.name || reply[1] !== 2 || late === 10) return reply
+    if (operation.name === fillEntry.name) kept = true
+    if (operation.name !== lookupEntry.name || reply[1] !== 2 || late === 10) return reply
     if (++late === 10) looked.resolve()
     await over.promise
     return reply

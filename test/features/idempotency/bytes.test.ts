@@ -76,10 +76,10 @@ const OPTIONS = {
   methods: ['POST', 'HEAD'],
   headers: ['X-Own'],
   lease: '5s',
-  longest: '10s',
+  maxLease: '10s',
 } as const
 type Setup = { store: any; prefix: string; what: string; runs: { count: number }; fail?: boolean }
-const kitOf = ({ store, prefix }: Setup): object => ({ store, prefix, budget: '5s' })
+const kitOf = ({ store, prefix }: Setup): object => ({ store, prefix, requestBudget: '5s' })
 const failing = ({ runs, fail }: Setup): boolean => ++runs.count === 1 && fail === true
 
 const servers: Record<string, (setup: Setup) => any> = {

@@ -67,7 +67,7 @@ describe.each(Object.keys(frameworks))('%s', (name) => {
       await tp.close()
     })
     const events: string[] = []
-    tp.on('idempotency', ({ what }) => events.push(what))
+    tp.on('idempotency', ({ type: what }) => events.push(what))
     await tp.ready()
     const target = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`
     const post = async (key: string) => {
@@ -93,7 +93,12 @@ describe.each(Object.keys(frameworks))('%s', (name) => {
       atHandler = proxy.traffic.roundTrips
       return 'ok'
     }
-    const { post } = await shop(proxy.url, count, {}, { deadline: '10s', budget: '10s' })
+    const { post } = await shop(
+      proxy.url,
+      count,
+      {},
+      { commandTimeout: '10s', requestBudget: '10s' },
+    )
     await post('warm')
     await post('warm')
     proxy.forget()

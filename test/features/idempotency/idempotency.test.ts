@@ -18,13 +18,13 @@ describe.each(engines)('idempotency on the $name engine', ({ open, server }) => 
       const events: string[] = []
       let runs = 0
       const app = start({
-        options: { store: opened.store, prefix: opened.prefix, budget: '5s' },
+        options: { store: opened.store, prefix: opened.prefix, requestBudget: '5s' },
         mount: (tp) => [
           tp.idempotency({ scope: (native: any) => native.headers['x-user'] ?? 'me', ...options }),
         ],
         handle: handle ? (native) => handle(native, ++runs) : () => [201, { order: ++runs }],
       })
-      app.tp.on('idempotency', ({ what }: { what: string }) => events.push(what))
+      app.tp.on('idempotency', ({ type: what }: { type: string }) => events.push(what))
       const post = (
         key: string | undefined,
         body: object | string = { item: 1 },
@@ -238,7 +238,7 @@ describe.each(engines)('idempotency on the $name engine', ({ open, server }) => 
     test('must hold 3: its lease expires while the first still runs: its completion is refused and not sent as success', async () => {
       let go = (): void => {}
       const { post, runs, advance, events } = shop(
-        { lease: '10s', longest: '1s' },
+        { lease: '10s', maxLease: '1s' },
         async (_native, run) => {
           if (run === 1) await new Promise<void>((resolve) => (go = resolve))
           return [200, `answer ${run}`]
@@ -261,7 +261,7 @@ describe.each(engines)('idempotency on the $name engine', ({ open, server }) => 
     test("onCrash 'conflict': what was interrupted is not run again", async () => {
       let go = (): void => {}
       const { post, runs, advance } = shop(
-        { lease: '10s', longest: '1s', onCrash: 'conflict' },
+        { lease: '10s', maxLease: '1s', onCrash: 'conflict' },
         async () => {
           await new Promise<void>((resolve) => (go = resolve))
           return [200, 'late']
@@ -328,7 +328,7 @@ describe.each(engines)('idempotency on the $name engine', ({ open, server }) => 
       test.each(['before', 'after'] as const)('the body parser may stand %s', async (where) => {
         const opened = open()
         const app = start({
-          options: { store: opened.store, prefix: opened.prefix, budget: '5s' },
+          options: { store: opened.store, prefix: opened.prefix, requestBudget: '5s' },
           mount: (tp) => {
             const idempotency = tp.idempotency({ scope: () => 'me' })
             return where === 'before'

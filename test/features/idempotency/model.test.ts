@@ -1,12 +1,12 @@
 /** Random lives of requests under one key, against what a reader of docs/idempotency.md would expect. */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import type { Ground } from '../../../src/features/ground.ts'
+import { CONTEXT } from '../../../src/extension.ts'
 import { IdempotencyEngine, type Outcome } from '../../../src/features/idempotency/engine.ts'
 import type { Run } from '../../../src/features/idempotency/run.ts'
 import { PRINT } from '../../../src/features/idempotency/record.ts'
-import { foundation } from '../../../src/foundation.ts'
-import { Budget } from '../../../src/store/budget.ts'
+import { turnpike } from '../../../src/node.ts'
+import { RequestBudget } from '../../../src/store/request-budget.ts'
 import { testStore } from '../../../src/testing.ts'
 
 const LEASE = 30_000
@@ -96,12 +96,12 @@ test('any order of requests, answers, failures, crashes and waits: one at work, 
       fc.array(step, { minLength: 5, maxLength: 40, size: 'max' }),
       async (steps) => {
         const store = testStore()
-        const ground = foundation({ store }).ground('idempotency') as Ground
-        const engine = new IdempotencyEngine(ground, {
+        const context = turnpike({ store })[CONTEXT]('idempotency')
+        const engine = new IdempotencyEngine(context, {
           name: 'model',
           ttl: TTL,
           lease: LEASE,
-          longest: Number.MAX_SAFE_INTEGER,
+          maxLease: Number.MAX_SAFE_INTEGER,
           onCrash: 'rerun',
         })
         const model = new Model()
@@ -116,7 +116,7 @@ test('any order of requests, answers, failures, crashes and waits: one at work, 
             const outcome = await engine.begin('tag', print, {
               wait: 0,
               signal: undefined,
-              budget: new Budget(1000),
+              budget: new RequestBudget(1000),
             })
             seen.set(outcome.kind, (seen.get(outcome.kind) ?? 0) + 1)
             expect(outcome.kind).toBe(expected)

@@ -11,7 +11,7 @@ describe.each(bothEngines())('idempotency in a pipeline, on the $name engine', (
       const events: string[] = []
       const stuck = new Set<string>()
       const { tp, post } = start({
-        options: { store, prefix, budget: '5s' },
+        options: { store, prefix, requestBudget: '5s' },
         mount: (tp) => [
           tp.pipeline(
             tp.rateLimit({ limit: 1, window: '1h', key: tp.key.header('x-client') }),
@@ -24,7 +24,7 @@ describe.each(bothEngines())('idempotency in a pipeline, on the $name engine', (
           return [201, { attempt, recovered }]
         },
       })
-      tp.on('idempotency', ({ what }: { what: string }) => events.push(what))
+      tp.on('idempotency', ({ type: what }: { type: string }) => events.push(what))
       const ask = (client: string, key: string, user = 'ada') =>
         post('/', { 'X-Client': client, 'X-Api-Key': user, 'Idempotency-Key': key })
       return { ask, events, stuck, advance }

@@ -6,7 +6,7 @@ import { Redis } from 'ioredis'
 import { turnpike } from 'turnpike/express'
 
 const [url, bank, lease, wait] = process.argv.slice(2)
-const tp = turnpike({ redis: url, deadline: '2s', budget: '2s' })
+const tp = turnpike({ redis: url, commandTimeout: '2s', requestBudget: '2s' })
 const effects = new Redis(bank)
 effects.defineCommand('charge', {
   numberOfKeys: 0,

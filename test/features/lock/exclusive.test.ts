@@ -21,7 +21,7 @@ describe.each(engines)('exclusive on the $name engine', ({ open }) => {
       let inside = 0
       let most = 0
       const app = start({
-        options: { store: opened.store, prefix: opened.prefix, budget: '5s' },
+        options: { store: opened.store, prefix: opened.prefix, requestBudget: '5s' },
         mount: (tp) => [tp.exclusive({ key: 'inventory', ...options })],
         async handle(native) {
           most = Math.max(most, ++inside)

@@ -4,7 +4,7 @@ import { Redis } from 'ioredis'
 import { turnpike } from 'turnpike/node'
 
 const [url, effects, kind, count, ms] = process.argv.slice(2)
-const tp = turnpike({ redis: url, deadline: '5s', budget: '5s' })
+const tp = turnpike({ redis: url, commandTimeout: '5s', requestBudget: '5s' })
 const resource = new Redis(effects)
 resource.defineCommand('goIn', {
   numberOfKeys: 0,
@@ -21,11 +21,12 @@ const visit = async (token) => {
   await new Promise((resolve) => setTimeout(resolve, Math.random() * 4))
   await resource.decr('inside')
 }
-const semaphore = kind === 'semaphore' ? tp.semaphore('seven', { limit: 7, ttl: '20s' }) : undefined
+const semaphore =
+  kind === 'semaphore' ? tp.semaphore('seven', { limit: 7, lease: '20s' }) : undefined
 const work = semaphore
   ? () => semaphore.using({ wait: '60s' }, () => visit(''))
   : () =>
-      tp.lock('one', { ttl: '20s', wait: '60s', fair: kind === 'fair' }, (_signal, { token }) =>
+      tp.lock('one', { lease: '20s', wait: '60s', fair: kind === 'fair' }, (_signal, { token }) =>
         visit(String(token)),
       )
 

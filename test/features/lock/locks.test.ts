@@ -31,7 +31,7 @@ describe.each(engines)('locks on the $name engine', ({ open, server }) => {
     const opened = open()
     const tp = turnpike({ store: opened.store, prefix: opened.prefix })
     const events: string[] = []
-    tp.on('lock', ({ what }) => events.push(what))
+    tp.on('lock', ({ type: what }) => events.push(what))
     return {
       ...opened,
       tp,
@@ -101,8 +101,8 @@ describe.each(engines)('locks on the $name engine', ({ open, server }) => {
 
   test('a wait ends after `wait`, or with its signal', async () => {
     const { tp, advance, store } = kit()
-    await tp.lock.acquire('a', { ttl: '1h' })
-    const began = store.steady()
+    await tp.lock.acquire('a', { lease: '1h' })
+    const began = store.monotonic()
     const waiting = tp.lock.acquire('a', { wait: '5s' }).then(
       () => 'taken',
       ({ code }) => code as string,
@@ -114,7 +114,7 @@ describe.each(engines)('locks on the $name engine', ({ open, server }) => {
       return outcome
     })
     expect(outcome).toBe('TP_LOCKED')
-    expect(store.steady() - began).toBeGreaterThanOrEqual(5000)
+    expect(store.monotonic() - began).toBeGreaterThanOrEqual(5000)
     const stop = new AbortController()
     const stopped = expect(
       tp.lock.acquire('a', { wait: '5s', signal: stop.signal }),
@@ -130,7 +130,7 @@ describe.each(engines)('locks on the $name engine', ({ open, server }) => {
 
   test('a crashed holder’s lock is free after its lease; a live one’s is renewed', async () => {
     const { tp, other, advance, store } = kit()
-    const held = await tp.lock.acquire('a', { ttl: '9s' })
+    const held = await tp.lock.acquire('a', { lease: '9s' })
     for (let i = 0; i < 10; i++) {
       await renewed({ store, advance }, '3s')
     }
@@ -198,7 +198,7 @@ describe.each(engines)('locks on the $name engine', ({ open, server }) => {
     const database = fakeDatabase()
     let stale = 0
     let aborted = false
-    const blocked = tp.lock('a', { ttl: '10s' }, async (signal, holding) => {
+    const blocked = tp.lock('a', { lease: '10s' }, async (signal, holding) => {
       stale = holding.token
       // Everything stands still here, and time goes on: no renewal can have happened.
       await advance('11s')
@@ -215,9 +215,9 @@ describe.each(engines)('locks on the $name engine', ({ open, server }) => {
 
   test('must hold 2: release after expiry never frees the new owner', async () => {
     const { tp, other, advance } = kit()
-    const old = await tp.lock.acquire('a', { ttl: '10s' })
+    const old = await tp.lock.acquire('a', { lease: '10s' })
     await advance('11s')
-    const current = await other.lock.acquire('a', { ttl: '10s' })
+    const current = await other.lock.acquire('a', { lease: '10s' })
     expect(await old.release()).toBe(false)
     await expect(tp.lock.acquire('a')).rejects.toMatchObject({ code: 'TP_LOCKED' })
     expect(current.lost).toBe(false)
@@ -227,7 +227,7 @@ describe.each(engines)('locks on the $name engine', ({ open, server }) => {
   test('must hold 3: renewal in flight during release: no resurrection, no unhandled rejection', async () => {
     const { tp, other, advance } = kit()
     for (let i = 0; i < 20; i++) {
-      const held = await tp.lock.acquire('a', { ttl: '9s' })
+      const held = await tp.lock.acquire('a', { lease: '9s' })
       // Both are sent in one go, in either order.
       const [released] =
         i % 2
@@ -235,7 +235,7 @@ describe.each(engines)('locks on the $name engine', ({ open, server }) => {
           : (await Promise.all([advance('3s'), held.release()])).toReversed()
       expect(released).toBe(true)
       expect(held.lost).toBe(false)
-      const next = await other.lock.acquire('a', { ttl: '9s' })
+      const next = await other.lock.acquire('a', { lease: '9s' })
       await next.release()
     }
   })
@@ -244,7 +244,7 @@ describe.each(engines)('locks on the $name engine', ({ open, server }) => {
     const { tp, other, advance } = kit()
     const now = Date.now
     onTestFinished(() => void (Date.now = now))
-    const first = await tp.lock.acquire('a', { ttl: '10s' })
+    const first = await tp.lock.acquire('a', { lease: '10s' })
     Date.now = () => now() + 3_600_000
     expect(first.lost).toBe(false)
     await expect(other.lock.acquire('a')).rejects.toMatchObject({ code: 'TP_LOCKED' })
@@ -282,8 +282,10 @@ describe.each(engines)('locks on the $name engine', ({ open, server }) => {
     const { tp } = kit()
     await expect(tp.lock.acquire('')).rejects.toMatchObject({ code: 'TP_KEY' })
     await expect(tp.lock.acquire([])).rejects.toMatchObject({ code: 'TP_KEY' })
-    await expect(tp.lock.acquire('a', { tl: '1s' } as object)).rejects.toThrow('Did you mean ttl?')
-    await expect(tp.lock.acquire('a', { ttl: 10 })).rejects.toMatchObject({ code: 'TP_OPTION' })
+    await expect(tp.lock.acquire('a', { leas: '1s' } as object)).rejects.toThrow(
+      'Did you mean lease?',
+    )
+    await expect(tp.lock.acquire('a', { lease: 10 })).rejects.toMatchObject({ code: 'TP_OPTION' })
     await expect((tp.lock as any)('a', () => 1)).rejects.toMatchObject({ code: 'TP_OPTION' })
     expect(() => (tp.exclusive as any)({})).toThrow(expect.objectContaining({ code: 'TP_OPTION' }))
   })
@@ -307,7 +309,9 @@ describe.each(['in-process', 'Redis'])('on the %s engine in real time', (kind) =
   test('must hold 6: 1,000 waiters with lost messages: progress, no stampede', async () => {
     const redis = kind === 'Redis' ? await startRedis() : undefined
     onTestFinished(() => redis?.stop())
-    const real = redis ? openStore({ source: redis.url, deadline: 5000 }).store : new MemoryStore()
+    const real = redis
+      ? openStore({ source: redis.url, commandTimeout: 5000 }).store
+      : new MemoryStore()
     const { store, count } = deaf(real)
     // Each instance stands for a process.
     const kits = Array.from({ length: 4 }, () => turnpike({ store, prefix: 'p' }))
@@ -315,7 +319,7 @@ describe.each(['in-process', 'Redis'])('on the %s engine in real time', (kind) =
     const began = performance.now()
     await Promise.all(
       Array.from({ length: 1000 }, (_, i) =>
-        kits[i % 4]!.lock('a', { wait: '2m', ttl: '1m' }, async () => {
+        kits[i % 4]!.lock('a', { wait: '2m', lease: '1m' }, async () => {
           expect(++inside).toBe(1)
           await tick()
           inside--
@@ -333,7 +337,7 @@ test('must hold 5: Redis restarted while held: loss reported within the lease', 
   await using redis = await startRedis()
   await using tp = turnpike({ redis: redis.url })
   await tp.ready()
-  const held = await tp.lock.acquire('a', { ttl: '1500ms' })
+  const held = await tp.lock.acquire('a', { lease: '1500ms' })
   const taken = performance.now()
   let at = 0
   held.signal.addEventListener('abort', () => (at = performance.now() - taken))
@@ -350,7 +354,7 @@ test('Redis frozen while held: the signal fires when the lease may be over, not 
   await using redis = await startRedis()
   await using tp = turnpike({ redis: redis.url })
   await tp.ready()
-  const held = await tp.lock.acquire('a', { ttl: '800ms' })
+  const held = await tp.lock.acquire('a', { lease: '800ms' })
   const taken = performance.now()
   redis.freeze()
   await new Promise((resolve) => held.signal.addEventListener('abort', resolve))
@@ -389,7 +393,7 @@ test('a lock whose reply was lost does not stay behind', async () => {
   await Promise.all([tp.ready(), other.ready()])
   await tp.lock('warm', {}, () => {})
   proxy.set({ mode: 'stallDown' })
-  await expect(tp.lock.acquire('a', { ttl: '1m' })).rejects.toMatchObject({
+  await expect(tp.lock.acquire('a', { lease: '1m' })).rejects.toMatchObject({
     code: 'TP_UNAVAILABLE',
   })
   proxy.set({ mode: 'ok' })
@@ -402,7 +406,7 @@ test('waitReplicas: a lock that no replica has does not count', async () => {
   await using replica = await startRedis({
     args: ['--replicaof', '127.0.0.1', String(master.port)],
   })
-  await using tp = turnpike({ redis: master.url, deadline: '2s' })
+  await using tp = turnpike({ redis: master.url, commandTimeout: '2s' })
   await tp.ready()
   await until(
     'the replica follows',

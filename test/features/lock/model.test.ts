@@ -1,9 +1,9 @@
 /** Random lives of a lock over several processes, against a model: never two holders, tokens grow. */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import type { Ground } from '../../../src/features/ground.ts'
+import { CONTEXT } from '../../../src/extension.ts'
 import { LockEngine, type Held } from '../../../src/features/lock/engine.ts'
-import { foundation } from '../../../src/foundation.ts'
+import { turnpike } from '../../../src/node.ts'
 import { testStore } from '../../../src/testing.ts'
 
 const TTL = 30_000
@@ -44,8 +44,8 @@ test('any order of acquiring, releasing, settling, crashes and waits: one holder
       fc.array(step, { minLength: 5, maxLength: 40, size: 'max' }),
       async (steps) => {
         const store = testStore()
-        const ground = foundation({ store }).ground('lock') as Ground
-        const engines = Array.from({ length: 3 }, () => new LockEngine(ground, 'lock'))
+        const context = turnpike({ store })[CONTEXT]('lock')
+        const engines = Array.from({ length: 3 }, () => new LockEngine(context, 'lock'))
         const holders: Holder[] = []
         let now = 0
         let token = 0

@@ -1,7 +1,7 @@
 /** A script with its questions written out answers as the one that reads them from ARGV. */
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { setLimits } from '../../../src/features/rate-limit/overrides.ts'
+import { setOverrides } from '../../../src/features/rate-limit/overrides.ts'
 import type { Constant } from '../../../src/features/rate-limit/admit.ts'
 import { numbersOf, take, takeOf } from '../../../src/features/rate-limit/take.ts'
 import { startTestRedis, type TestRedis } from '../../support/redis.ts'
@@ -55,7 +55,7 @@ describe.each([memoryEngine(), redisEngine(() => redis)])('in the $name engine',
           `{${id}}:own`,
         ]
         const own = ['3600000', '0', policies[0]!.name, '2']
-        if (hasOwn) await engine.run(setLimits, [`{${id}}:own`], own, START)
+        if (hasOwn) await engine.run(setOverrides, [`{${id}}:own`], own, START)
         let now = START
         for (const step of steps) {
           now += step

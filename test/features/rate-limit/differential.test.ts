@@ -1,12 +1,12 @@
 import { isDeepStrictEqual } from 'node:util'
 import fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { handClock } from '../../../src/clock.ts'
-import { getLimits, setLimits } from '../../../src/features/rate-limit/overrides.ts'
+import { manualClock } from '../../../src/clock.ts'
+import { getOverrides, setOverrides } from '../../../src/features/rate-limit/overrides.ts'
 import { reset } from '../../../src/features/rate-limit/reset.ts'
 import { numbersOf } from '../../../src/features/rate-limit/take.ts'
 import { MemoryStore } from '../../../src/store/memory.ts'
-import type { Operation, Reply } from '../../../src/store/store.ts'
+import type { Operation, OperationReply } from '../../../src/store/store.ts'
 import { startTestRedis, type TestRedis } from '../../support/redis.ts'
 import { enduring, outcome, takeArgs, type TestPolicy, type Verb } from './support.ts'
 
@@ -21,7 +21,7 @@ let redis: TestRedis
 beforeAll(async () => {
   console.log(`differential test of rate limiting: SEED=${SEED}`)
   redis = await startTestRedis()
-  for (const { lua } of [enduring, reset, setLimits, getLimits])
+  for (const { lua } of [enduring, reset, setOverrides, getOverrides])
     await redis.client.script('LOAD', lua)
 })
 afterAll(() => redis?.stop())
@@ -135,12 +135,15 @@ type Sequence = typeof sequence extends fc.Arbitrary<infer Value> ? Value : neve
 type Call = typeof call extends fc.Arbitrary<infer Value> ? Value : never
 
 /** Plays a random sequence on the twins, under keys of its own. Gives the calls and their replies. */
-function play({ subjects, steps }: Sequence, id: string): { calls: Step[]; replies: Reply[] } {
-  const store = new MemoryStore({ clock: handClock(START) })
+function play(
+  { subjects, steps }: Sequence,
+  id: string,
+): { calls: Step[]; replies: OperationReply[] } {
+  const store = new MemoryStore({ clock: manualClock(START) })
   const states = subjects.map((_, i) => `${id}:${i}`)
   const hashes = [`${id}:own1`, `${id}:own2`]
   const calls: Step[] = []
-  const replies: Reply[] = []
+  const replies: OperationReply[] = []
   const times: number[] = []
   let told = { reset: 0, retry: 0 }
   let now = START
@@ -197,18 +200,18 @@ function play({ subjects, steps }: Sequence, id: string): { calls: Step[]; repli
       run(reset, keys, ['news', 'm'], far)
     } else if (what.kind === 'setLimits') {
       const { limits, renewal, hash } = what.value
-      run(setLimits, [hashes[hash]!], [TTL, renewal, ...limits.flat()], far)
+      run(setOverrides, [hashes[hash]!], [TTL, renewal, ...limits.flat()], far)
     } else {
-      run(getLimits, [hashes[what.value]!], [], far)
+      run(getOverrides, [hashes[what.value]!], [], far)
     }
   }
   return { calls, replies }
 }
 
 /** The twins' replies when keys expire as the clock is turned, as they do in production. */
-function expiring(calls: readonly Step[]): Reply[] {
+function expiring(calls: readonly Step[]): OperationReply[] {
   let now = START
-  const store = new MemoryStore({ clock: { ...handClock(), now: () => now } })
+  const store = new MemoryStore({ clock: { ...manualClock(), now: () => now } })
   return calls.map(({ operation, keys, args, turn }) => {
     now += turn
     return operation.memory(store, keys, args, now)
@@ -216,7 +219,7 @@ function expiring(calls: readonly Step[]): Reply[] {
 }
 
 /** In Redis, keys do not expire as the clock is turned: a reply must not depend on it. */
-async function scripts(sequences: readonly (readonly Step[])[]): Promise<Reply[][]> {
+async function scripts(sequences: readonly (readonly Step[])[]): Promise<OperationReply[][]> {
   const pipeline = redis.client.pipeline()
   for (const calls of sequences) {
     let now = START
@@ -232,15 +235,15 @@ async function scripts(sequences: readonly (readonly Step[])[]): Promise<Reply[]
     calls.map(() => {
       const [error, reply] = results[next++]!
       if (error) throw error
-      return reply as Reply
+      return reply as OperationReply
     }),
   )
 }
 
 /** The time left runs by Redis's clock, not by the test's: compare only whether there is any. */
-function comparable(calls: readonly Step[], replies: readonly Reply[]): Reply[] {
+function comparable(calls: readonly Step[], replies: readonly OperationReply[]): OperationReply[] {
   return replies.map((reply, i) => {
-    if (calls[i]!.operation !== getLimits) return reply
+    if (calls[i]!.operation !== getOverrides) return reply
     const [left, ...fields] = reply as string[]
     return [left === '-2' ? 'none' : 'some', ...fields]
   })

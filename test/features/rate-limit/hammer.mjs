@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { turnpike } from 'turnpike/express'
 
 const [url, window] = process.argv.slice(2)
-const tp = turnpike({ redis: url, deadline: '2s', budget: '2s' })
+const tp = turnpike({ redis: url, commandTimeout: '2s', requestBudget: '2s' })
 const limiter = tp.limiter('hammer', { limit: 50, window: Number(window), fail: 'closed' })
 await tp.ready()
 await limiter.peek('key')

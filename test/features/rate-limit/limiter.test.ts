@@ -25,24 +25,24 @@ describe.each(engines)('on the $name engine', ({ open }) => {
       })
       await limiter.consume('user1')
       expect((await limiter.consume('user1')).allowed).toBe(false)
-      await tp.limits.set('user1', { minute: 3 })
-      expect(await tp.limits.get('user1')).toEqual({ minute: 3 })
+      await tp.overrides.set('user1', { minute: 3 })
+      expect(await tp.overrides.get('user1')).toEqual({ minute: 3 })
       const decision = await limiter.consume('user1')
       expect(decision.policies.map(({ limit, remaining }) => [limit, remaining])).toEqual([
         [3, 1],
         [10, 8],
       ])
       expect((await limiter.consume('user2')).limit).toBe(1)
-      expect(await tp.limits.delete('user1')).toBe(true)
-      expect(await tp.limits.delete('user1')).toBe(false)
-      expect(await tp.limits.get('user1')).toEqual({})
+      expect(await tp.overrides.delete('user1')).toBe(true)
+      expect(await tp.overrides.delete('user1')).toBe(false)
+      expect(await tp.overrides.get('user1')).toEqual({})
       expect((await limiter.consume('user1')).allowed).toBe(false)
     })
 
     test('may shut a subject out, and may be for a time', async () => {
       const { tp } = kit()
       const limiter = tp.limiter('api', { name: 'm', limit: 5, window: '1m' } as never)
-      await tp.limits.set('user', { api: 0 }, { ttl: '1h' })
+      await tp.overrides.set('user', { api: 0 }, { ttl: '1h' })
       const decision = await limiter.consume('user')
       expect(decision).toMatchObject({ allowed: false, retryAfterMs: undefined, limit: 0 })
     })
@@ -155,7 +155,7 @@ describe.each(engines)('on the $name engine', ({ open }) => {
       const limiter = tp.limiter('outgoing', { limit: 1, window: '10s' })
       const order: number[] = []
       const waits = [1, 2, 3].map((i) =>
-        limiter.wait('api', { timeout: '1m' }).then(() => order.push(i)),
+        limiter.wait('api', { wait: '1m' }).then(() => order.push(i)),
       )
       await waits[0]
       for (let i = 0; i < 40 && order.length < 3; i++)
@@ -168,20 +168,20 @@ describe.each(engines)('on the $name engine', ({ open }) => {
       const { tp } = kit()
       const limiter = tp.limiter('outgoing', { limit: 1, window: '1h' })
       await limiter.wait('api')
-      await expect(limiter.wait('api', { timeout: '10s' })).rejects.toMatchObject({
+      await expect(limiter.wait('api', { wait: '10s' })).rejects.toMatchObject({
         code: 'TP_LIMITED',
         status: 429,
       })
-      await expect(limiter.wait('api', { cost: 2, timeout: '9h' })).rejects.toMatchObject({
+      await expect(limiter.wait('api', { cost: 2, wait: '9h' })).rejects.toMatchObject({
         code: 'TP_LIMITED',
       })
       const control = new AbortController()
-      const waiting = limiter.wait('api', { timeout: '2h', signal: control.signal })
+      const waiting = limiter.wait('api', { wait: '2h', signal: control.signal })
       control.abort(new Error('enough'))
       await expect(waiting).rejects.toThrow('enough')
-      await expect(limiter.wait('api', { timout: '1s' } as never)).rejects.toMatchObject({
+      await expect(limiter.wait('api', { wiat: '1s' } as never)).rejects.toMatchObject({
         code: 'TP_OPTION',
-        suggestion: 'timeout',
+        suggestion: 'wait',
       })
     })
   })

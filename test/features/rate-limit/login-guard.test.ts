@@ -155,7 +155,7 @@ describe('while the store is away', () => {
       const store = testStore()
       store.fail()
       const app = start({
-        options: { store, floorKeys: 4 },
+        options: { store, fallbackMaxKeys: 4 },
         mount: (tp) => [tp.loginGuard({ key: (native: any) => native.headers['x-email'] })],
         handle: () => [401, 'no'],
       })

@@ -319,7 +319,7 @@ test('must hold 3: one slot for all keys of a subject', async () => {
   })
   for (const id of ['}', '', '}x', '{', 'a:b']) {
     await limiter.consume(id)
-    await tp.limits.set(id, { '1m': 3 })
+    await tp.overrides.set(id, { '1m': 3 })
     const keys = (await redis.send('KEYS', 'p:*'))
       .split('\r\n')
       .filter((line) => line.startsWith('p:'))

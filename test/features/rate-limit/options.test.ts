@@ -97,11 +97,11 @@ describe('a bad option is told when the middleware is made: which, what, what wa
   })
 
   test('stored limits must be whole numbers', async () => {
-    await expect(tp().limits.set('a', { minute: 'lots' } as never)).rejects.toMatchObject({
+    await expect(tp().overrides.set('a', { minute: 'lots' } as never)).rejects.toMatchObject({
       code: 'TP_OPTION',
       option: 'minute',
     })
-    await expect(tp().limits.set('a', {})).rejects.toMatchObject({
+    await expect(tp().overrides.set('a', {})).rejects.toMatchObject({
       code: 'TP_OPTION',
       option: 'limits',
     })

@@ -1,7 +1,7 @@
 import calculateSlot from 'cluster-key-slot'
 import { describe, expect, test, vi } from 'vitest'
 import { turnpike } from '../../../src/express.ts'
-import type { Arg, Operation, Reply } from '../../../src/store/store.ts'
+import type { OperationArgument, Operation, OperationReply } from '../../../src/store/store.ts'
 import { testStore } from '../../../src/testing.ts'
 import { TestStore } from '../../../src/testing/test-store.ts'
 import { apps } from '../../support/apps.ts'
@@ -99,8 +99,8 @@ class SlottedStore extends TestStore {
   calls = 0
   onRun = (): void => {}
 
-  override run<Result extends Reply>(
-    ...args: [Operation<Result>, readonly string[], readonly Arg[]]
+  override run<Result extends OperationReply>(
+    ...args: [Operation<Result>, readonly string[], readonly OperationArgument[]]
   ): Promise<Result> {
     this.calls++
     const slots = new Set(args[1].map((key) => calculateSlot(key)))

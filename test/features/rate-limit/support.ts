@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto'
 import type { Redis } from 'ioredis'
-import { handClock, type HandClock } from '../../../src/clock.ts'
+import { manualClock, type ManualClock } from '../../../src/clock.ts'
 import { numbersOf, take } from '../../../src/features/rate-limit/take.ts'
 import { MemoryStore } from '../../../src/store/memory.ts'
-import type { Operation, Reply } from '../../../src/store/store.ts'
+import type { Operation, OperationReply } from '../../../src/store/store.ts'
 import type { TestRedis } from '../../support/redis.ts'
 
 /** Where the scripts say how long a state lives. */
@@ -74,7 +74,7 @@ export function outcome(bytes: Buffer): Outcome {
 /** An engine at a time of the test's choosing. */
 export interface Engine {
   name: string
-  run<Result extends Reply>(
+  run<Result extends OperationReply>(
     operation: Operation<Result>,
     keys: readonly string[],
     args: readonly string[],
@@ -84,13 +84,13 @@ export interface Engine {
 
 /** The twins over the in-process engine, whose keys expire by the same clock. */
 export function memoryEngine(): Engine & { store: MemoryStore } {
-  const clock: HandClock = handClock(0)
+  const clock: ManualClock = manualClock(0)
   const store = new MemoryStore({ clock })
   return {
     name: 'in-process',
     store,
     async run(operation, keys, args, now) {
-      await clock.turn(now - clock.now())
+      await clock.advance(now - clock.now())
       return operation.memory(store, keys, args, now)
     },
   }
@@ -100,7 +100,7 @@ export function memoryEngine(): Engine & { store: MemoryStore } {
  * `take`, but its keys outlive the test: Redis's clock goes on while the test's stands still, and
  * a reply must not depend on a key having expired.
  */
-function outliving<Result extends Reply>(taking: Operation<Result>): Operation<Result> {
+function outliving<Result extends OperationReply>(taking: Operation<Result>): Operation<Result> {
   const lua = taking.lua.replaceAll(PX, (px) => `${px} + 1e9`)
   return { ...taking, lua, sha: createHash('sha1').update(lua).digest('hex') }
 }
@@ -111,7 +111,7 @@ export const enduring: Operation<Buffer> = outliving(take)
 export function redisEngine(redis: () => TestRedis): Engine {
   return {
     name: 'Redis',
-    run: <Result extends Reply>(
+    run: <Result extends OperationReply>(
       operation: Operation<Result>,
       keys: readonly string[],
       args: readonly string[],
@@ -124,7 +124,7 @@ export function redisEngine(redis: () => TestRedis): Engine {
 }
 
 /** EVALSHA, or EVAL where the script is not known yet. */
-export async function evaluate<Result extends Reply>(
+export async function evaluate<Result extends OperationReply>(
   client: Redis,
   operation: Operation<Result>,
   keys: readonly string[],

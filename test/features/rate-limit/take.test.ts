@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { getLimits, setLimits } from '../../../src/features/rate-limit/overrides.ts'
+import { getOverrides, setOverrides } from '../../../src/features/rate-limit/overrides.ts'
 import { reset } from '../../../src/features/rate-limit/reset.ts'
 import { numbersOf, take, takeOf } from '../../../src/features/rate-limit/take.ts'
 import { startTestRedis, type TestRedis } from '../../support/redis.ts'
@@ -389,7 +389,7 @@ describe.each(engines)('take in the $name engine', (engine) => {
     const [mine, ours] = [`own:${subjects++}`, `own:${subjects++}`]
     const s = subject([mine, ours])
     const set = (key: string, ...pairs: string[]): Promise<number> =>
-      engine.run(setLimits, [key], [`${HOUR}`, '0', ...pairs], s.now)
+      engine.run(setOverrides, [key], [`${HOUR}`, '0', ...pairs], s.now)
     const limits = async (): Promise<number[]> => {
       const base = { limit: 10, window: MINUTE, cost: 0 }
       const { policies } = await s.take('c', [
@@ -410,7 +410,7 @@ describe.each(engines)('take in the $name engine', (engine) => {
       expect(await limits()).toEqual([10, 10, 7, 10])
     }
     expect(await set(mine)).toBe(0)
-    expect(await engine.run(getLimits, [mine], [], s.now)).toEqual(['-2'])
+    expect(await engine.run(getOverrides, [mine], [], s.now)).toEqual(['-2'])
     expect(await exists(mine)).toBe(false)
   })
 
@@ -418,13 +418,13 @@ describe.each(engines)('take in the $name engine', (engine) => {
     const key = `own:${subjects++}`
     expect(
       await engine.run(
-        setLimits,
+        setOverrides,
         [key],
         [`${HOUR}`, `${HOUR}`, 'minute', '600', '__proto__', '1'],
         START,
       ),
     ).toBe(2)
-    const [left, ...fields] = await engine.run(getLimits, [key], [], START)
+    const [left, ...fields] = await engine.run(getOverrides, [key], [], START)
     expect(Number(left)).toBeGreaterThan(HOUR - MINUTE)
     expect(Number(left)).toBeLessThanOrEqual(HOUR)
     expect(fields).toEqual(['minute', '600', '__proto__', '1'])
@@ -554,14 +554,14 @@ describe('keys in Redis live as long as they are needed', () => {
           [...takeArgs('p', [{ ...DEFAULT, limit: 1, own: 1 }]), ''],
         ),
       )
-    await evaluate(redis.client, setLimits, [own], ['600', '600', 'default', '5', ''])
+    await evaluate(redis.client, setOverrides, [own], ['600', '600', 'default', '5', ''])
     await use()
     expect(await redis.client.pttl(own)).toBeLessThanOrEqual(600)
     await sleep(350)
     expect(await redis.client.pttl(own)).toBeLessThan(300)
     expect((await use())[2]).toBe(5)
     expect(await redis.client.pttl(own)).toBeGreaterThan(500)
-    await evaluate(redis.client, setLimits, [own], ['60000', '0', 'default', '5', ''])
+    await evaluate(redis.client, setOverrides, [own], ['60000', '0', 'default', '5', ''])
     await use()
     near(await redis.client.pttl(own), MINUTE)
   })

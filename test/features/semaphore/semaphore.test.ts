@@ -30,7 +30,7 @@ describe.each(engines)('semaphores on the $name engine', ({ open }) => {
     const all = Promise.all(
       Array.from({ length: 300 }, (_, i) =>
         (i % 2 ? tp : other)
-          .semaphore('s', { limit: 7, ttl: '1h' })
+          .semaphore('s', { limit: 7, lease: '1h' })
           .using({ wait: '1h' }, async () => {
             most = Math.max(most, ++inside)
             // However slow the machine is: the first ones stay until all places are taken.
@@ -50,14 +50,17 @@ describe.each(engines)('semaphores on the $name engine', ({ open }) => {
 
   test('must hold 7: a crashed holder’s place is free after its lease; double release is harmless', async () => {
     const { tp, other, advance } = kit()
-    const semaphore = tp.semaphore('s', { limit: 2, ttl: '10s' })
+    const semaphore = tp.semaphore('s', { limit: 2, lease: '10s' })
     const [one, two] = [await semaphore.acquire(), await semaphore.acquire()]
-    await expect(semaphore.acquire()).rejects.toMatchObject({ code: 'TP_FULL', status: 503 })
+    await expect(semaphore.acquire()).rejects.toMatchObject({
+      code: 'TP_SEMAPHORE_FULL',
+      status: 503,
+    })
     expect(await one.release()).toBe(true)
     expect(await one.release()).toBe(true)
     expect(await semaphore.count()).toBe(1)
-    const three = await other.semaphore('s', { limit: 2, ttl: '10s' }).acquire()
-    await expect(semaphore.acquire()).rejects.toMatchObject({ code: 'TP_FULL' })
+    const three = await other.semaphore('s', { limit: 2, lease: '10s' }).acquire()
+    await expect(semaphore.acquire()).rejects.toMatchObject({ code: 'TP_SEMAPHORE_FULL' })
     // All of them stand still for longer than their leases, as a crash would have it.
     await advance('11s')
     expect([two.lost, three.lost]).toEqual([true, true])
@@ -71,7 +74,7 @@ describe.each(engines)('semaphores on the $name engine', ({ open }) => {
 
   test('a place is renewed while it is held', async () => {
     const { tp, advance, store } = kit()
-    const semaphore = tp.semaphore('s', { limit: 1, ttl: '9s' })
+    const semaphore = tp.semaphore('s', { limit: 1, lease: '9s' })
     const place = await semaphore.acquire()
     for (let i = 0; i < 8; i++) {
       await renewed({ store, advance }, '3s')
@@ -87,7 +90,7 @@ describe.each(engines)('semaphores on the $name engine', ({ open }) => {
     const places = [await semaphore.acquire(), await semaphore.acquire(), await semaphore.acquire()]
     limit = 2
     await places[0]!.release()
-    await expect(semaphore.acquire()).rejects.toMatchObject({ code: 'TP_FULL' })
+    await expect(semaphore.acquire()).rejects.toMatchObject({ code: 'TP_SEMAPHORE_FULL' })
     await places[1]!.release()
     await (await semaphore.acquire()).release()
     limit = 1.5
@@ -118,7 +121,7 @@ describe.each(engines)('semaphores on the $name engine', ({ open }) => {
       const opened = open()
       const gates: (() => void)[] = []
       const app = start({
-        options: { store: opened.store, prefix: opened.prefix, budget: '5s' },
+        options: { store: opened.store, prefix: opened.prefix, requestBudget: '5s' },
         mount: (tp) => [tp.concurrency({ limit: 2, ...options })],
         async handle(native) {
           if (native.headers['x-fast'] !== undefined) return [200, 'fast']
@@ -132,7 +135,7 @@ describe.each(engines)('semaphores on the $name engine', ({ open }) => {
     }
 
     test('more than the limit are refused with Retry-After; finish, error and abort make room', async () => {
-      const { app, gates } = shop({ ttl: '20s' })
+      const { app, gates } = shop({ lease: '20s' })
       const fast = { 'x-fast': '1' }
       const two = [
         app.post('/').then(({ status }) => status),

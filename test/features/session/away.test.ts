@@ -8,7 +8,7 @@ import type { Operation } from '../../../src/store/store.ts'
 import { turnpike as forExpress } from '../../../src/express.ts'
 import { cookiesOf, pause, site } from './support.ts'
 
-const kit = { deadline: 100, budget: 150 }
+const kit = { commandTimeout: 100, requestBudget: 150 }
 
 async function apart(kind: (typeof apps)[number], session: object = {}) {
   const redis = await startRedis()
@@ -199,7 +199,7 @@ describe.each(apps)('$name', (kind) => {
       kind,
       { store: undefined as never, prefix: 'p' },
       {
-        kit: { store: undefined, redis: proxy.url, deadline: 1000 },
+        kit: { store: undefined, redis: proxy.url, commandTimeout: 1000 },
         mount: (tp, options) =>
           tp.pipeline(
             tp.session(options),

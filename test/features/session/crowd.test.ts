@@ -22,7 +22,7 @@ test(
   { timeout: 120_000 },
   async () => {
     await using redis = await startRedis()
-    await using tp = turnpike({ redis: redis.url, deadline: '1s' })
+    await using tp = turnpike({ redis: redis.url, commandTimeout: '1s' })
     tp.session({ secret: SECRET })
     await tp.ready()
     const tag = tagOf('ada', SECRET)

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { handClock } from '../../../src/clock.ts'
+import { manualClock } from '../../../src/clock.ts'
 import { bar } from '../../../src/features/session/bar.ts'
 import { destroy } from '../../../src/features/session/destroy.ts'
 import { load } from '../../../src/features/session/load.ts'
@@ -12,7 +12,12 @@ import { save } from '../../../src/features/session/save.ts'
 import { sweep } from '../../../src/features/session/sweep.ts'
 import { touch } from '../../../src/features/session/touch.ts'
 import { MemoryStore } from '../../../src/store/memory.ts'
-import { operation, type Arg, type Operation, type Reply } from '../../../src/store/store.ts'
+import {
+  operation,
+  type OperationArgument,
+  type Operation,
+  type OperationReply,
+} from '../../../src/store/store.ts'
 import { startTestRedis, type TestRedis } from '../../support/redis.ts'
 
 // The scripts and their twins are driven through the same random calls, and every reply is compared.
@@ -131,7 +136,7 @@ type Call =
 interface Sent {
   operation: Operation
   keys: string[]
-  args: Arg[]
+  args: OperationArgument[]
 }
 
 /** The call as it is sent, by what the twins hold now. */
@@ -197,21 +202,21 @@ function sent(call: Call, id: string, held: MemoryStore): Sent {
   }
 }
 
-async function onRedis({ operation, keys, args }: Sent, now: number): Promise<Reply> {
+async function onRedis({ operation, keys, args }: Sent, now: number): Promise<OperationReply> {
   const { client } = redis
   if (operation.command !== undefined)
-    return (await client.call(operation.command, ...keys, ...args.map(String))) as Reply
+    return (await client.call(operation.command, ...keys, ...args.map(String))) as OperationReply
   return (await client.eval(
     operation.lua,
     keys.length,
     ...keys,
     ...args.map(String),
     `=${now}`,
-  )) as Reply
+  )) as OperationReply
 }
 
 /** Times to live that Redis tells are a few real ms shorter: half seconds leave room. */
-const rounded = ({ operation }: Sent, reply: Reply): Reply =>
+const rounded = ({ operation }: Sent, reply: OperationReply): OperationReply =>
   operation === (plainLoad as Operation) && Array.isArray(reply) && reply.length > 1
     ? [reply[0]!, Math.floor(Number(reply[1]) / 1000)]
     : reply
@@ -227,12 +232,12 @@ test(
         fc.array(step, { minLength: 5, maxLength: 25, size: 'max' }),
         async (steps) => {
           const prefix = `{${++id}}`
-          const clock = handClock(START)
+          const clock = manualClock(START)
           const held = new MemoryStore({ clock })
           const trace: unknown[] = []
           for (const { turn, call } of steps) {
             if (turn > 0) {
-              await clock.turn(turn)
+              await clock.advance(turn)
               await onRedis({ operation: age, keys: [], args: [prefix, turn] }, clock.now())
             }
             const each = sent(call, prefix, held)

@@ -67,7 +67,7 @@ describe.each(engines)('on the $name engine', (engine) => {
         })
         expect(text).toBe('{}')
       }
-      const event = { name: 'sid', what: 'two-cookies', handle: undefined }
+      const event = { name: 'sid', type: 'two-cookies', handle: undefined }
       expect(events).toEqual([event, event])
       // The same one twice, or one beside a forged one, is one.
       expect(
@@ -167,8 +167,8 @@ describe.each(engines)('on the $name engine', (engine) => {
       const { id } = await someone.json('/id')
       await someone.get('/logout')
       expect(events).toEqual([
-        { name: 'sid', what: 'login', handle },
-        { name: 'sid', what: 'logout', handle },
+        { name: 'sid', type: 'login', handle },
+        { name: 'sid', type: 'logout', handle },
       ])
       expect(JSON.stringify(events)).not.toContain(id.slice(8))
     })
@@ -306,7 +306,7 @@ describe.each(engines)('on the $name engine', (engine) => {
         const events: any[] = []
         app.tp.on('session', (event: any) => events.push(event))
         expect(await someone.json('/')).toEqual({})
-        expect(events.map(({ what }) => what)).toEqual(['corrupt'])
+        expect(events.map(({ type }) => type)).toEqual(['corrupt'])
         const strict = start({ session: { onCorrupt: 'error' } }, opened)
         strict.someone.jar.set('sid', someone.cookie()!)
         expect((await strict.someone.get('/')).status).toBe(500)
@@ -327,7 +327,7 @@ describe.each(engines)('on the $name engine', (engine) => {
         key!,
       )
       const events: any[] = []
-      app.tp.on('session', (event: any) => events.push(event.what))
+      app.tp.on('session', (event: any) => events.push(event.type))
       expect(await someone.json('/')).toEqual({})
       // Nobody waits for it to be noticed.
       await expect.poll(() => events).toEqual(['corrupt'])

@@ -12,9 +12,9 @@ import {
   tagOf,
   verified,
 } from '../../../src/features/session/id.ts'
-import { keySpace } from '../../../src/store/keys.ts'
+import { createKeySpace } from '../../../src/store/keys.ts'
 
-const keys = keySpace('tp')
+const keys = createKeySpace('tp')
 
 test('an id is a tag and 192 random bits; after a login the tag is the user’s', () => {
   const ids = new Set(Array.from({ length: 1000 }, () => newId()))

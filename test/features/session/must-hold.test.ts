@@ -94,7 +94,7 @@ describe.each(engines)('sessions on the $name engine', (engine) => {
       ).toBe(200)
       door.open()
       expect((await slow).status).toBe(200)
-      expect(events.map(({ what }) => what)).toEqual(['logout', 'dropped'])
+      expect(events.map(({ type }) => type)).toEqual(['logout', 'dropped'])
       expect(await someone.json('/')).toEqual({})
       if (server()) expect(await keys()).toEqual([])
     })

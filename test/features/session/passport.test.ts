@@ -34,7 +34,7 @@ describe.each(engines)('on the $name engine', ({ open }) => {
   describe.each(frameworks)('%s', (_name, framework) => {
     test.each(mounts)('must hold 11: passport-local over %s', async (_mount, mount) => {
       const { store, prefix } = open()
-      const tp = turnpike({ store, prefix, budget: '10s' })
+      const tp = turnpike({ store, prefix, requestBudget: '10s' })
       const passport = new Passport()
       passport.use(
         new Strategy((username, password, done) =>

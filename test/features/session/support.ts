@@ -1,7 +1,7 @@
 /** A browser and an application with sessions, in any framework. */
 import type { Response } from 'supertest'
 import type { App, AppKind } from '../../support/apps.ts'
-import { duration } from '../../../src/duration.ts'
+import { durationOption } from '../../../src/duration.ts'
 import type { EngineUnderTest, Opened } from '../../support/engines.ts'
 
 export const SECRET = 'a secret of the tests'
@@ -159,7 +159,7 @@ export function ageing({ open, server }: EngineUnderTest): () => Opened {
           AGE,
           '0',
           opened.prefix,
-          String(duration(time, 'advance()', 'time')),
+          String(durationOption(time, 'advance()', 'time')),
         )
       },
     }

@@ -1,0 +1,80 @@
+/** Assembles the built-in features over one instance context. The only file that knows them all. */
+import { durationOption } from './duration.ts'
+import { redisFromEnvironment } from './environment.ts'
+import { CONTEXT } from './extension.ts'
+import { createCaching } from './features/cache/index.ts'
+import { createData } from './features/data/index.ts'
+import { createHealth } from './features/health/index.ts'
+import { createIdempotency } from './features/idempotency/index.ts'
+import { createLocking } from './features/lock/index.ts'
+import { createRateLimiting } from './features/rate-limit/index.ts'
+import { createSemaphores } from './features/semaphore/index.ts'
+import { createSessions } from './features/session/index.ts'
+import { createCacheListener } from './http/cache-listener.ts'
+import { createInstanceContext } from './instance-context.ts'
+import type { AdapterFactory, Turnpike, TurnpikeFactory, TurnpikeOptions } from './turnpike.ts'
+import { optionError } from './validate.ts'
+
+/** Returns `turnpike()` for a framework. */
+export function createFactory<Native, Middleware extends object>(
+  framework: AdapterFactory<Native, Middleware>,
+): TurnpikeFactory<Native, Middleware> {
+  const turnpike = (options?: TurnpikeOptions<Native>): Turnpike<Native, Middleware> =>
+    createTurnpike(framework, options)
+  const fromEnv: TurnpikeFactory<Native, Middleware>['fromEnv'] = (options) => {
+    const redis = redisFromEnvironment()
+    return turnpike(redis ? { redis, ...options } : options)
+  }
+  return Object.assign(turnpike, { fromEnv })
+}
+
+function createTurnpike<Native, Middleware extends object>(
+  framework: AdapterFactory<Native, Middleware>,
+  options: TurnpikeOptions<Native> = {},
+): Turnpike<Native, Middleware> {
+  const { adapter, close, contextFor, events, stores } = createInstanceContext(framework, options)
+  const rateLimiting = createRateLimiting(contextFor('rateLimit'))
+  const caching = createCaching(contextFor('cache'))
+  const locking = createLocking(contextFor('lock'))
+  const semaphores = createSemaphores(contextFor('lock'))
+  const status = (): ReturnType<typeof stores.status> => stores.status()
+
+  return {
+    [CONTEXT]: contextFor,
+    ...rateLimiting.api,
+    ...createSessions(contextFor('session')).api,
+    ...caching.api,
+    ...createData(contextFor('cache')).api,
+    ...createIdempotency(contextFor('idempotency')).api,
+    ...locking.api,
+    ...semaphores.api,
+    ...createHealth(contextFor('rateLimit'), status, caching.hitRate).api,
+    pipeline: (...members) => adapter.pipeline(members),
+    forTenant(id) {
+      if (typeof id !== 'string') throw optionError('tp.forTenant()', 'id', id, 'a string')
+      return {
+        ...rateLimiting.forTenant(id),
+        ...locking.forTenant(id),
+        ...semaphores.forTenant(id),
+      }
+    },
+    cacheListener(app) {
+      if (typeof app !== 'function')
+        throw optionError(
+          'tp.cacheListener()',
+          'app',
+          app,
+          'a function (req, res). For Koa pass app.callback()',
+        )
+      return createCacheListener(app, caching.answerEarly)
+    },
+    on: (name, listener) => events.on(name, listener),
+    async ready(timeout = '10s') {
+      const ms = durationOption(timeout, 'tp.ready()', 'timeout')
+      await Promise.all(stores.all().map((each) => each.ready(ms)))
+    },
+    status,
+    close,
+    [Symbol.asyncDispose]: close,
+  }
+}

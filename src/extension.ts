@@ -1,0 +1,95 @@
+/**
+ * The seam between an instance and what it offers. Built-in features and extensions get the same
+ * context; `turnpike/extension` makes it public. See docs/extensions.md.
+ */
+import { TurnpikeError } from './errors.ts'
+import type { EventBus } from './events.ts'
+import type { Exchange, Feature } from './http/exchange.ts'
+import type { Identity } from './http/identity.ts'
+import type { KeySpace } from './store/keys.ts'
+import type { Store } from './store/store.ts'
+import { identifier, isFunction, isObject, optionError } from './validate.ts'
+
+/**
+ * Where an instance keeps its contexts. A registry symbol: the ESM and the CommonJS copy of the
+ * package recognise each other's instances. The number is the version of the seam.
+ */
+export const CONTEXT: unique symbol = Symbol.for('turnpike.context@1') as never
+
+/** What an instance shares with one of its features or extensions. */
+export interface ExtensionContext<Native = any, Middleware = any> {
+  /** The name that the context was asked for by, for example `'cache'`. */
+  readonly name: string
+  /** The engine for this name's data: `stores` and `databases` of `turnpike()` choose it. Opened at first use. */
+  readonly store: Store
+  /** Builds this name's keys. Those of an extension begin with `<prefix>:<name>:`. */
+  readonly keys: KeySpace
+  /** Reports events to `tp.on()` and `node:diagnostics_channel`. */
+  readonly events: EventBus
+  /**
+   * Bounded in-process engines that stand in while Redis is away. When full, `evicting` drops its
+   * oldest keys and `refusing` rejects new ones.
+   */
+  readonly fallback: { readonly evicting: Store; readonly refusing: Store }
+  /** Number of processes that share the limits. While Redis is away, each admits its part. */
+  readonly instances: number
+  /** True if the application has tenants: every call must then name one. */
+  readonly hasTenants: boolean
+  /** Returns the request's exchange, always the same one. */
+  exchange(native: Native): Exchange<Native>
+  /** Returns who sends the request: user, session, API key. */
+  identityOf(native: Native): Identity
+  /**
+   * Resolves with the request's tenant, or undefined if the application has none.
+   * @throws TP_KEY if `tenant` of `turnpike()` returned no string
+   */
+  tenantOf(native: Native): Promise<string | undefined>
+  /** Returns the same context with keys that belong to one tenant. */
+  forTenant(tenant: string): ExtensionContext<Native, Middleware>
+  /** Returns a middleware of the instance's framework that runs the feature. */
+  mount(feature: Feature<Native, any>): Middleware
+  /** Runs `close` when the instance is closed, before its connections end. The last registered runs first. */
+  onClose(close: () => Promise<void>): void
+  /** Warns once if two mounts derive the same name and therefore share their state. */
+  claimName(name: string, given: boolean): void
+  /** Returns what `create` returned when it was first called for this part of the context. */
+  once<Part>(part: string, create: () => Part): Part
+}
+
+/** What `turnpike()` returns, as extensions see it. */
+export interface Instance<Native = any, Middleware = any> {
+  readonly [CONTEXT]: (name: string) => ExtensionContext<Native, Middleware>
+}
+
+/**
+ * Creates an extension, once for each instance and name.
+ *
+ * @param tp the instance that `turnpike()` returned
+ * @param name names the extension in keys, events and the options `stores` and `databases`
+ * @param create builds the extension's API over its context
+ * @returns what `create` returned, also when called again
+ * @throws TP_OPTION if `tp` is no instance, or the name cannot stand in keys
+ * @example
+ * const greetings = (tp) => extension(tp, 'greetings', ({ store, keys }) => ({ ... }))
+ */
+export function extension<Native, Middleware, Api>(
+  tp: Instance<Native, Middleware>,
+  name: string,
+  create: (context: ExtensionContext<Native, Middleware>) => Api,
+): Api {
+  const where = 'extension()'
+  if (!identifier.accepts(name))
+    throw optionError(where, 'name', name, identifier.expected, identifier.suggest?.(name))
+  if (!isFunction(create)) throw optionError(where, 'create', create, 'a function')
+  const contextFor = (isObject(tp) || isFunction(tp) ? tp : {})[CONTEXT as never] as
+    | Instance<Native, Middleware>[typeof CONTEXT]
+    | undefined
+  if (contextFor === undefined) {
+    throw new TurnpikeError(
+      'TP_OPTION',
+      `${where}: the first argument must be an instance that turnpike() returned. Both must come from the same major version of the package.`,
+    )
+  }
+  const context = contextFor(name)
+  return context.once('extension', () => create(context))
+}

@@ -1,0 +1,98 @@
+/** The same request once more, through the whole application, for nobody: to refresh what is kept. */
+import { IncomingMessage, ServerResponse, type Server } from 'node:http'
+import type { Socket } from 'node:net'
+import { Duplex } from 'node:stream'
+
+const made = new WeakSet<IncomingMessage>()
+/** A handler that never ends must not be kept for ever. */
+const PATIENCE = 60_000
+
+/** Was this request made here? */
+export function isBackgroundRequest(req: IncomingMessage): boolean {
+  return made.has(req)
+}
+
+/** A connection to nobody. */
+class Nobody extends Duplex {
+  override _read(): void {}
+  override _write(_chunk: unknown, _encoding: string, done: () => void): void {
+    done()
+  }
+  setTimeout(): this {
+    return this
+  }
+  setNoDelay(): this {
+    return this
+  }
+  setKeepAlive(): this {
+    return this
+  }
+}
+
+/**
+ * Hand a request to the server that `req` came through.
+ *
+ * @param url the target, as the client sent it
+ * @param fields request headers to be changed or, where undefined, left out
+ * @returns when it is over; undefined where there is no such server, as under HTTP/2
+ */
+export function sendBackgroundRequest(
+  req: IncomingMessage,
+  url: string,
+  fields: Record<string, string | undefined>,
+): Promise<void> | undefined {
+  const { server, remoteAddress, remotePort, encrypted } = req.socket as Socket & {
+    server?: Server
+    encrypted?: boolean
+  }
+  if (server === undefined || req.httpVersionMajor > 1) return undefined
+  return dispatchRequest(
+    server,
+    url,
+    { ...req.headers, ...fields },
+    { server, remoteAddress, remotePort, encrypted },
+  )
+}
+
+/** Hand a GET request to a server. */
+export function dispatchRequest(
+  server: Server,
+  url: string,
+  headers: Record<string, string | string[] | undefined>,
+  connection: object = {},
+): Promise<void> {
+  const nobody = Object.assign(new Nobody(), connection) as unknown as Socket
+  const req = new IncomingMessage(nobody)
+  Object.assign(req, {
+    method: 'GET',
+    url,
+    httpVersion: '1.1',
+    httpVersionMajor: 1,
+    httpVersionMinor: 1,
+    complete: true,
+  })
+  made.add(req)
+  for (const [name, value] of Object.entries(headers)) {
+    if (value === undefined) continue
+    req.headers[name] = value
+    for (const each of [value].flat()) req.rawHeaders.push(name, each)
+  }
+  req.push(null)
+  const res = new ServerResponse(req)
+  res.assignSocket(nobody)
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => nobody.destroy(), PATIENCE).unref()
+    res.once('close', () => {
+      clearTimeout(timer)
+      resolve()
+    })
+    // What node's own server does when an answer has been sent.
+    res.once('finish', () => {
+      res.detachSocket(nobody)
+      nobody.destroy()
+      Object.assign(res, { destroyed: true, _closed: true })
+      process.nextTick(() => res.emit('close'))
+    })
+    server.emit('request', req, res)
+  })
+}

@@ -1,0 +1,85 @@
+/** Answers some requests before the framework gets them. */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { isBackgroundRequest } from './background-request.ts'
+import { sendReply } from './send-reply.ts'
+import type { Exchange, Plan } from './exchange.ts'
+import { hasOneHost } from './request.ts'
+import { isOver } from './response.ts'
+
+/** What `http.createServer()` takes. */
+export type NodeListener = (req: IncomingMessage, res: ServerResponse) => void
+
+const arrived = Symbol('turnpike.wire')
+type Arrived = IncomingMessage & { [arrived]?: string }
+
+/** How a request looked when it came to the edge; undefined where it did not. */
+export const listenerKeyOf = (req: IncomingMessage): string | undefined => (req as Arrived)[arrived]
+
+const LONGEST = 1_024
+
+/**
+ * Everything by which a framework may tell a request's target, host and scheme; undefined for a
+ * request that is none of the edge's business.
+ */
+function wireOf(req: IncomingMessage): string | undefined {
+  const { method, url = '', headers, socket } = req
+  if (method !== 'GET' && method !== 'HEAD') return undefined
+  const { host } = headers
+  const isPlain = url.startsWith('/') && url.length <= LONGEST && req.httpVersionMajor === 1
+  if (!isPlain || host === undefined || !hasOneHost(req) || isBackgroundRequest(req))
+    return undefined
+  // Credentials are the application's, and so is a body.
+  if (headers.authorization !== undefined || headers.expect !== undefined) return undefined
+  if (headers['content-length'] !== undefined || headers['transfer-encoding'] !== undefined)
+    return undefined
+  const scheme = (socket as { encrypted?: boolean }).encrypted === true ? 'https' : 'http'
+  const forwarded = headers['x-forwarded-host']
+  const proto = headers['x-forwarded-proto']
+  const direct = `${scheme}://${host}${url}`
+  if (forwarded === undefined && proto === undefined) return direct
+  // Whether these are believed depends on who says so.
+  return JSON.stringify([direct, forwarded, proto, socket.remoteAddress])
+}
+
+class Asked implements Pick<Exchange, 'method' | 'header'> {
+  readonly #req: IncomingMessage
+
+  constructor(req: IncomingMessage) {
+    this.#req = req
+  }
+  get method(): string {
+    return this.#req.method!
+  }
+  header(name: string): string | undefined {
+    const value = this.#req.headers[name]
+    return Array.isArray(value) ? value.join(', ') : value
+  }
+}
+
+/** @param find gives an answer to a request that arrived like this, or undefined */
+export function createCacheListener(
+  app: NodeListener,
+  find: (
+    wire: string,
+    asked: Pick<Exchange, 'method' | 'header'>,
+  ) => Plan | Promise<Plan> | undefined,
+): NodeListener {
+  function send(req: IncomingMessage, res: ServerResponse, { reply }: Plan): void {
+    if (reply === undefined) app(req, res)
+    else sendReply(res, reply, () => res.destroy())
+  }
+
+  return function edge(req, res) {
+    const wire = wireOf(req)
+    const plan = wire === undefined ? undefined : find(wire, new Asked(req))
+    if (plan === undefined) {
+      if (wire !== undefined) (req as Arrived)[arrived] = wire
+      app(req, res)
+    } else if (plan instanceof Promise) {
+      plan.then(
+        (plan) => isOver(res) || send(req, res, plan),
+        () => app(req, res),
+      )
+    } else send(req, res, plan)
+  }
+}

@@ -1,0 +1,156 @@
+import type { HeaderFields } from './exchange.ts'
+
+/** A field as node keeps it. */
+export type FieldValue = number | string | readonly string[]
+/** Fields as `res.getHeaders()` gives them: their names in lower case. */
+export type NodeHeaders = Record<string, FieldValue | undefined>
+
+/** Fields of which each member of a stack may have something to say (RFC 9110, 5.6.1). */
+const lists: ReadonlySet<string> = new Set([
+  'cache-status',
+  'ratelimit',
+  'ratelimit-policy',
+  'vary',
+])
+
+/** May several members of a stack add to this field? @param name in lower case */
+export const isListField = (name: string): boolean => name === 'set-cookie' || lists.has(name)
+
+/** Fields that belong to one connection or one moment, not to the response. */
+const fleeting: ReadonlySet<string> = new Set([
+  'connection',
+  'date',
+  'keep-alive',
+  'transfer-encoding',
+])
+
+/**
+ * What a field holds once `added` stands beside what is there: `Set-Cookie` and lists grow, without
+ * repeating themselves; every other field is replaced.
+ *
+ * @param name in lower case
+ */
+export function mergeField(
+  name: string,
+  present: FieldValue | undefined,
+  added: string | readonly string[],
+): string | string[] {
+  if (name === 'set-cookie') return union(values(present), values(added))
+  if (!lists.has(name)) return typeof added === 'string' ? added : [...added]
+  if (present === undefined && typeof added === 'string') return added
+  const members = name === 'vary' ? varyMembers : values
+  const all = union(members(present), members(added))
+  return name === 'vary' && all.includes('*') ? '*' : all.join(', ')
+}
+
+function values(value: FieldValue | undefined): string[] {
+  if (value === undefined) return []
+  return typeof value === 'object' ? [...value] : [String(value)]
+}
+
+function varyMembers(value: FieldValue | undefined): string[] {
+  return values(value).flatMap((line) => line.split(',').map((name) => name.trim()))
+}
+
+/** Field names differ in case only, cookies and list members in everything. */
+function union(present: string[], added: string[]): string[] {
+  const all = [...present]
+  for (const one of added) {
+    const known = all.some((other) => other === one || (isToken(one) && sameName(other, one)))
+    if (!known) all.push(one)
+  }
+  return all
+}
+
+function isToken(text: string): boolean {
+  return /^[\w-]+$/.test(text)
+}
+
+function sameName(one: string, other: string): boolean {
+  return one.toLowerCase() === other.toLowerCase()
+}
+
+/** The fields that `after` has and `before` had not, or not so; of cookies, only the new ones. */
+export function addedFields(before: NodeHeaders, after: NodeHeaders): HeaderFields {
+  const changed: HeaderFields = {}
+  for (const name in after) {
+    const value = after[name]
+    const old = before[name]
+    if (value === undefined || value === old || fleeting.has(name)) continue
+    if (name === 'set-cookie') {
+      const known = values(old)
+      const cookies = values(value).filter((cookie) => !known.includes(cookie))
+      if (cookies.length > 0) changed[name] = cookies
+    } else if (!same(old, value)) {
+      changed[name] = typeof value === 'object' ? value : String(value)
+    }
+  }
+  return changed
+}
+
+function same(one: FieldValue | undefined, other: FieldValue): boolean {
+  if (typeof one !== 'object' || typeof other !== 'object') return one === other
+  return one.length === other.length && one.every((value, index) => value === other[index])
+}
+
+/** A copy that later changes do not reach: node and `cookies` add to lists in place. */
+export function cloneFields(fields: NodeHeaders): NodeHeaders {
+  for (const name in fields) {
+    const value = fields[name]
+    if (typeof value === 'object') fields[name] = [...value]
+  }
+  return fields
+}
+
+/** Has the answer no body by its nature (RFC 9110, 6.4.1)? */
+export function isBodiless(method: string | undefined, status: number): boolean {
+  return method === 'HEAD' || status === 204 || status === 304 || status < 200
+}
+
+/**
+ * Would the client rather have `text/plain` than JSON (RFC 9110, 12.5.1)? No preference, or an even
+ * one, means JSON.
+ */
+export function prefersText(accept: string | undefined): boolean {
+  if (accept === undefined) return false
+  const ranges = accept.toLowerCase()
+  if (!ranges.includes('text/')) return false
+  const quality = new Map(ranges.split(',').map(range))
+  const any = quality.get('*/*') ?? 0
+  const text = quality.get('text/plain') ?? quality.get('text/*') ?? any
+  const application = quality.get('application/*') ?? any
+  const json = quality.get('application/json') ?? application
+  const problem = quality.get('application/problem+json') ?? application
+  return text > Math.max(json, problem)
+}
+
+function range(text: string): [type: string, quality: number] {
+  const [type = '', ...parameters] = text.split(';').map((part) => part.trim())
+  const weight = parameters.find((parameter) => parameter.startsWith('q='))
+  const quality = weight === undefined ? 1 : Number(weight.slice(2))
+  return [type, quality >= 0 && quality <= 1 ? quality : 0]
+}
+
+/**
+ * The arguments of `res.writeHead`: a reason, or none, and fields as an object, as a flat list of
+ * names and values or as a list of pairs. In a list, a name that comes again adds a value.
+ */
+export function parseWriteHeadArguments([, second, third]: readonly unknown[]): {
+  reason: string | undefined
+  fields: [name: string, value: string | string[]][]
+} {
+  const reason = typeof second === 'string' ? second : undefined
+  const given = reason === undefined ? (second ?? third ?? {}) : (third ?? {})
+  if (!Array.isArray(given)) return { reason, fields: Object.entries(given) }
+  const flat: unknown[] = Array.isArray(given[0]) ? given.flat(1) : given
+  if (flat.length % 2 !== 0) throw new TypeError('writeHead: a field has no value')
+  const fields = new Map<string, [string, string | string[]]>()
+  for (let index = 0; index < flat.length; index += 2) {
+    const name = String(flat[index])
+    const value = flat[index + 1] as string | string[]
+    const known = fields.get(name.toLowerCase())
+    if (known === undefined) fields.set(name.toLowerCase(), [name, value])
+    else known[1] = [known[1], value].flat()
+  }
+  return { reason, fields: [...fields.values()] }
+}

@@ -1,0 +1,242 @@
+/** What an instance consists of: validated options, stores, keys, events and one context for each feature. */
+import {
+  boolean,
+  callback,
+  validateOptions,
+  anyOf,
+  isObject,
+  closestMatch,
+  identifier,
+  integer,
+  oneOf,
+  type Validator,
+} from './validate.ts'
+import { systemClock } from './clock.ts'
+import { durationOption, durationValidator } from './duration.ts'
+import { TurnpikeError } from './errors.ts'
+import { EventBus } from './events.ts'
+import type { ExtensionContext } from './extension.ts'
+import type { FrameworkAdapter } from './http/adapter.ts'
+import { createKeySpace, type KeySpace } from './store/keys.ts'
+import { MemoryStore } from './store/memory.ts'
+import { isClient, prefixOf, type RedisSource } from './store/redis.ts'
+import { AREAS, isBuiltInArea, Stores } from './store/stores.ts'
+import type { AdapterFactory, TurnpikeOptions } from './turnpike.ts'
+import type { Exchange, Feature } from './http/exchange.ts'
+import type { Identity } from './http/identity.ts'
+import type { Store } from './store/store.ts'
+
+/** Options by area. Extensions add names of their own, but a near miss of a known name is a typing error. */
+const byArea = (expected: string, accepts: (value: unknown) => boolean): Validator => {
+  const misspelled = (area: string): string | undefined =>
+    AREAS.includes(area) ? undefined : closestMatch(area, AREAS)
+  return {
+    expected: `an object of ${expected} by area (${AREAS.join(', ')}, or the name of an extension)`,
+    accepts: (value) =>
+      isObject(value) &&
+      Object.entries(value).every(
+        ([area, each]) =>
+          identifier.accepts(area) && misspelled(area) === undefined && accepts(each),
+      ),
+    suggest: (value) =>
+      isObject(value) ? Object.keys(value).map(misspelled).find(Boolean) : undefined,
+  }
+}
+
+const OPTIONS: Record<string, Validator> = {
+  redis: {
+    expected: "a URL, ioredis options, an ioredis client, or 'memory'",
+    accepts: (value) => value !== null,
+  },
+  store: {
+    expected: 'a store, like testStore()',
+    accepts: (value) => isObject(value) && 'run' in value,
+  },
+  prefix: {
+    expected: "up to 32 letters, digits, '_', '.', ':' or '-'",
+    accepts: (value) => typeof value === 'string' && /^[\w.:-]{1,32}$/.test(value),
+  },
+  version: anyOf(integer(0), { expected: 'a text', accepts: (value) => typeof value === 'string' }),
+  tenant: callback,
+  layout: oneOf('prefix', 'databases'),
+  databases: byArea('database numbers', integer(0, 15_000).accepts),
+  stores: byArea('{ redis }', (value) => isObject(value) && 'redis' in value),
+  reuse: boolean,
+  commandTimeout: durationValidator,
+  requestBudget: durationValidator,
+  maxInFlight: integer(1),
+  instances: integer(1),
+  fallbackMaxKeys: integer(1),
+}
+
+/** The parts of one instance. */
+export interface InstanceContext<Native, Middleware> {
+  readonly events: EventBus
+  readonly stores: Stores
+  readonly adapter: FrameworkAdapter<Native, Middleware>
+  /** Returns the context of a feature or extension, one for each name. */
+  contextFor(name: string): ExtensionContext<Native, Middleware>
+  /** Closes what contexts registered, then the connections. */
+  close(): Promise<void>
+}
+
+/**
+ * Validates the options and creates the parts of an instance. No connection is opened yet.
+ * @throws TP_OPTION, TP_NO_REDIS
+ */
+export function createInstanceContext<Native, Middleware>(
+  framework: AdapterFactory<Native, Middleware>,
+  options: TurnpikeOptions<Native>,
+): InstanceContext<Native, Middleware> {
+  const where = 'turnpike()'
+  validateOptions(where, options, OPTIONS)
+  const { redis, store, prefix = 'tp', version, tenant, reuse = false } = options
+  const { layout = 'prefix', databases, stores: own = {} } = options
+  const { commandTimeout = 100, requestBudget = 150, maxInFlight = 5000 } = options
+  const { instances = 1, fallbackMaxKeys: maxKeys = 50_000 } = options
+  const events = new EventBus()
+  const stores = new Stores({
+    redis,
+    store,
+    databases,
+    layout,
+    stores: own,
+    reuse,
+    maxInFlight,
+    events,
+    commandTimeout: durationOption(commandTimeout, where, 'commandTimeout'),
+  })
+  const adapter = framework({
+    budgetMs: durationOption(requestBudget, where, 'requestBudget'),
+    warn: (message) => events.warn(message),
+  })
+  const clock = store ?? systemClock()
+  const shared: Shared<Native, Middleware> = {
+    stores,
+    events,
+    adapter,
+    instances,
+    tenant,
+    fallback: {
+      evicting: new MemoryStore({ clock, maxKeys }),
+      refusing: new MemoryStore({ clock, maxKeys, whenFull: 'refuse' }),
+    },
+    closers: [],
+    claimName: createClaims(events),
+    keysOf: (name) => {
+      const start = `${outerPrefix(own[name]?.redis ?? redis, reuse)}${prefix}`
+      return createKeySpace(start, version, isBuiltInArea(name) ? undefined : name)
+    },
+  }
+  // Connect at start: mistakes in the configuration are reported before the first request.
+  stores.for('rateLimit')
+  const contexts = new Map<string, ExtensionContext<Native, Middleware>>()
+  return {
+    events,
+    stores,
+    adapter,
+    contextFor(name) {
+      const context = contexts.get(name) ?? new Context(shared, name)
+      contexts.set(name, context)
+      return context
+    },
+    async close() {
+      // Last in, first out. The fallback stays open: requests in progress are limited to the end.
+      for (const close of shared.closers.splice(0).reverse()) await Promise.allSettled([close()])
+      await Promise.all(stores.all().map((each) => each.close()))
+    },
+  }
+}
+
+/** What all contexts of an instance share. */
+interface Shared<Native, Middleware> {
+  readonly stores: Stores
+  readonly events: EventBus
+  readonly adapter: FrameworkAdapter<Native, Middleware>
+  readonly instances: number
+  readonly tenant: TurnpikeOptions<Native>['tenant']
+  readonly fallback: { readonly evicting: Store; readonly refusing: Store }
+  readonly closers: (() => Promise<void>)[]
+  claimName(name: string, given: boolean): void
+  keysOf(name: string): KeySpace
+}
+
+class Context<Native, Middleware> implements ExtensionContext<Native, Middleware> {
+  readonly name: string
+  readonly keys: KeySpace
+  readonly #shared: Shared<Native, Middleware>
+  readonly #isOneTenants: boolean
+  #store: Store | undefined
+  readonly #parts = new Map<string, unknown>()
+
+  constructor(shared: Shared<Native, Middleware>, name: string, keys?: KeySpace) {
+    this.#shared = shared
+    this.name = name
+    this.keys = keys ?? shared.keysOf(name)
+    this.#isOneTenants = keys !== undefined
+  }
+  get store(): Store {
+    return (this.#store ??= this.#shared.stores.for(this.name))
+  }
+  get events(): EventBus {
+    return this.#shared.events
+  }
+  get fallback(): Shared<Native, Middleware>['fallback'] {
+    return this.#shared.fallback
+  }
+  get instances(): number {
+    return this.#shared.instances
+  }
+  get hasTenants(): boolean {
+    return this.#shared.tenant !== undefined && !this.#isOneTenants
+  }
+  exchange(native: Native): Exchange<Native> {
+    return this.#shared.adapter.exchange(native)
+  }
+  identityOf(native: Native): Identity {
+    return this.#shared.adapter.exchange(native).identity
+  }
+  async tenantOf(native: Native): Promise<string | undefined> {
+    if (!this.hasTenants) return undefined
+    const tenant: unknown = await this.#shared.tenant!(native)
+    if (typeof tenant === 'string') return tenant
+    // Requests without a tenant must not share data: they belong to different clients.
+    throw new TurnpikeError(
+      'TP_KEY',
+      'turnpike(): `tenant` returned no string for this request. Refuse requests without a tenant before they reach turnpike.',
+    )
+  }
+  forTenant(tenant: string): ExtensionContext<Native, Middleware> {
+    const keys: KeySpace = { ...this.keys, tag: (subject) => this.keys.tag(subject, tenant) }
+    return new Context(this.#shared, this.name, keys)
+  }
+  mount(feature: Feature<Native, any>): Middleware {
+    return this.#shared.adapter.mount(feature)
+  }
+  onClose(close: () => Promise<void>): void {
+    this.#shared.closers.push(close)
+  }
+  claimName(name: string, given: boolean): void {
+    this.#shared.claimName(name, given)
+  }
+  once<Part>(part: string, create: () => Part): Part {
+    if (!this.#parts.has(part)) this.#parts.set(part, create())
+    return this.#parts.get(part) as Part
+  }
+}
+
+/** The `keyPrefix` of the client that was handed in comes before ours; a reused client adds it itself. */
+const outerPrefix = (redis: RedisSource | 'memory' | undefined, reuse: boolean): string =>
+  redis === undefined || redis === 'memory' || (reuse && isClient(redis)) ? '' : prefixOf(redis)
+
+function createClaims(events: EventBus): ExtensionContext['claimName'] {
+  const derived = new Set<string>()
+  return (name, given) => {
+    if (given) return
+    if (derived.has(name))
+      events.warn(
+        `Two rate limits are both ${name}, and so they share their counts: give each a name of its own.`,
+      )
+    derived.add(name)
+  }
+}

@@ -3,28 +3,24 @@
  * `turnpike/koa` or `turnpike/node`.
  */
 export { OptionError } from './validate.ts'
-export type { Clock, ManualClock as HandClock } from './clock.ts'
+export type { Clock, ManualClock } from './clock.ts'
 export type { Duration } from './duration.ts'
 export { isUnavailable, StoreUnavailable, TurnpikeError } from './errors.ts'
 export type { ErrorCode, ErrorDetails, UnavailableReason } from './errors.ts'
-export type { EventName, EventMap as Events, TurnpikeListener as Listener } from './events.ts'
-export type { ResponseCache as Cache, CacheControl, Caching } from './features/cache/index.ts'
+export type { EventName, EventMap, TurnpikeListener as Listener } from './events.ts'
+export type { ResponseCache, CacheControl, Caching } from './features/cache/index.ts'
 export type { CacheStats } from './features/cache/engine.ts'
 export type { CacheOptions, InvalidateOptions, QueryOptions } from './features/cache/options.ts'
 export type {
-  DataCache as Data,
+  DataCache,
   FetchOptions,
   NamespaceOptions,
   SetOptions,
   WrapOptions,
 } from './features/data/options.ts'
 export type { DataSerializer } from './features/data/value.ts'
-export type { HealthReport as Health, HealthOptions } from './features/health/index.ts'
-export type {
-  Decision,
-  PolicyState,
-  DecisionSource as Source,
-} from './features/rate-limit/decision.ts'
+export type { HealthReport, HealthOptions } from './features/health/index.ts'
+export type { Decision, PolicyState, DecisionSource } from './features/rate-limit/decision.ts'
 export type { FlexibleLimiter } from './features/rate-limit/flexible-members.ts'
 export type { KeyHelpers } from './features/rate-limit/keys.ts'
 export type {
@@ -32,22 +28,19 @@ export type {
   Limiter,
   Subjects,
   WaitingLimiter,
-  LimiterWaitOptions as WaitOptions,
+  LimiterWaitOptions,
 } from './features/rate-limit/limiter.ts'
-export type {
-  LimitOverrides as Limits,
-  OverrideOptions as LimitsOptions,
-} from './features/rate-limit/limits.ts'
+export type { LimitOverrides, OverrideOptions } from './features/rate-limit/limits.ts'
 export type { LoginGuard, LoginGuardOptions } from './features/rate-limit/login-guard.ts'
 export type {
-  RateLimitAlgorithm as Algorithm,
-  FailureRule as Fail,
-  KeyFunction as Key,
+  RateLimitAlgorithm,
+  FailureRule,
+  KeyFunction,
   LimiterOptions,
   PolicyOptions,
   RateLimitOptions,
-  RefusalReply as Refusal,
-  ValueOrFunction as Value,
+  RefusalReply,
+  ValueOrFunction,
 } from './features/rate-limit/options.ts'
 export type { SessionControl, UserSession } from './features/session/control.ts'
 export { asNodeRedis } from './features/session/index.ts'
@@ -68,21 +61,21 @@ export type {
 } from './features/idempotency/options.ts'
 export type {
   ExclusiveOptions,
-  LockHolding as Holding,
-  HeldLock as Lock,
+  LockHolding,
+  HeldLock,
   LockOptions,
-  LockFunction as Locks,
-  OnceResult as Once,
+  LockFunction,
+  OnceResult,
   OnceOptions,
 } from './features/lock/options.ts'
 export type {
   ConcurrencyOptions,
-  Permit as Place,
-  PermitOptions as PlaceOptions,
+  Permit,
+  PermitOptions,
   Semaphore,
   SemaphoreOptions,
 } from './features/semaphore/options.ts'
-export type { TenantScope as TenantKit, Turnpike, TurnpikeOptions } from './turnpike.ts'
+export type { TenantScope, Turnpike, TurnpikeOptions } from './turnpike.ts'
 export type { Subject } from './store/keys.ts'
 export type { RedisSource } from './store/redis.ts'
 export type { Store, StoreStatus } from './store/store.ts'

@@ -3,7 +3,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import express, { type ErrorRequestHandler, type Express } from 'express'
 import type { Request, RequestHandler } from 'express'
-import type { Events, Limiter, Turnpike } from 'turnpike/express'
+import type { EventMap, Limiter, Turnpike } from 'turnpike/express'
 import { commands, type LimitRow } from './commands.ts'
 import { orders } from './orders.ts'
 import { page, state } from './page.ts'
@@ -100,7 +100,7 @@ export function createShop(
   app.use(orders(tp, databaseMs))
   app.use('/health', tp.health({ cacheFor: '1s' }))
 
-  const recent: Events['decision'][] = []
+  const recent: EventMap['decision'][] = []
   tp.on('decision', (decision) => {
     recent.unshift(decision)
     recent.length = Math.min(recent.length, 8)

@@ -1,13 +1,13 @@
 /** The shop's front page: what to try, and what the caller has left. */
 import { createHash } from 'node:crypto'
-import type { Events, StoreStatus } from 'turnpike/express'
+import type { EventMap, StoreStatus } from 'turnpike/express'
 import type { Command, LimitRow } from './commands.ts'
 
 export interface State {
   status: StoreStatus
   /** Undefined while nobody can say. */
   limits: LimitRow[] | undefined
-  recent: readonly Events['decision'][]
+  recent: readonly EventMap['decision'][]
 }
 
 const ENTITIES: Record<string, string> = {
@@ -140,7 +140,7 @@ function limitRow({ title, most, remaining, retryAfterMs }: LimitRow): string {
   </tr>`
 }
 
-function decisionRow({ name, policy, allowed, remaining, source }: Events['decision']): string {
+function decisionRow({ name, policy, allowed, remaining, source }: EventMap['decision']): string {
   const what = policy === undefined || policy === name ? name : `${name}, ${policy}`
   const verdict = allowed ? 'passed' : 'refused'
   const left = remaining === undefined ? '' : `${remaining} left`

@@ -1,5 +1,5 @@
 /** Where entries are kept: one lookup in one round trip, leases, fills. For the response cache and `tp.data`. */
-import type { RequestBudget } from '../store/request-budget.ts'
+import type { RequestBudget } from '../request-budget.ts'
 import type { KeySpace } from '../store/keys.ts'
 import type { EventBus } from '../events.ts'
 import type { ExtensionContext } from '../extension.ts'

@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { isUnavailable } from '../errors.ts'
 import type { EventBus } from '../events.ts'
-import type { RequestBudget } from '../store/request-budget.ts'
+import type { RequestBudget } from '../request-budget.ts'
 import type { KeySpace } from '../store/keys.ts'
 import type { Store } from '../store/store.ts'
 import type { CacheEntry } from './entry.ts'

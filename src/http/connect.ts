@@ -12,7 +12,7 @@ import { problemReply } from './problem.ts'
 import { isOver, onBody, onEnd, onHead, onSeal } from './response.ts'
 import { withdraw } from './seal.ts'
 import { Identity } from './identity.ts'
-import { RequestBudget } from '../store/request-budget.ts'
+import { RequestBudget } from '../request-budget.ts'
 
 export type Next = (error?: any) => void
 /** A middleware of Express, Connect or node:http. */

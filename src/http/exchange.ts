@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream'
 import type { Identity } from './identity.ts'
-import type { RequestBudget } from '../store/request-budget.ts'
+import type { RequestBudget } from '../request-budget.ts'
 
 /** Header fields by name. A list is sent as several fields. */
 export type HeaderFields = Record<string, string | readonly string[]>

@@ -13,7 +13,7 @@ import { Prepared, stepsOf, type Step } from './pipeline.ts'
 import * as response from './response.ts'
 import { withdraw } from './seal.ts'
 import { Identity } from './identity.ts'
-import { RequestBudget } from '../store/request-budget.ts'
+import { RequestBudget } from '../request-budget.ts'
 
 type Onward = () => Promise<unknown>
 /** Carry a feature out. */

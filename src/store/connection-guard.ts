@@ -1,5 +1,5 @@
 import { isUnavailable, StoreUnavailable, type UnavailableReason } from '../errors.ts'
-import type { RequestBudget } from './request-budget.ts'
+import type { RequestBudget } from '../request-budget.ts'
 import { CircuitBreaker } from './circuit-breaker.ts'
 import { PendingReplies } from './pending-replies.ts'
 import { Latency } from './latency.ts'

@@ -1,7 +1,7 @@
 /** The Redis engine: operations as scripts, behind the guard. */
 import { systemClock, type Clock } from '../clock.ts'
 import { StoreUnavailable } from '../errors.ts'
-import type { RequestBudget } from './request-budget.ts'
+import type { RequestBudget } from '../request-budget.ts'
 import { Cork } from './cork.ts'
 import type { ConnectionGuard } from './connection-guard.ts'
 import { evicts, parseInfo } from './info.ts'

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { StoreUnavailable } from '../errors.ts'
-import type { RequestBudget } from './request-budget.ts'
+import type { RequestBudget } from '../request-budget.ts'
 import prelude from './prelude.lua'
 
 /** What a script takes: text, an integer or bytes. */

@@ -1,6 +1,6 @@
 /** One attempt at a request. */
 import { isUnavailable, TurnpikeError } from '../../errors.ts'
-import type { RequestBudget } from '../../store/request-budget.ts'
+import type { RequestBudget } from '../../request-budget.ts'
 import { Lease, retryWrite, type RetryWriteOptions } from '../lease.ts'
 import { packed, type Answer } from './answer.ts'
 import type { Claim, IdempotencyEngine } from './engine.ts'

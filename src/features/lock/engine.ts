@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { isUnavailable, StoreUnavailable } from '../../errors.ts'
 import type { EventMap } from '../../events.ts'
-import type { RequestBudget } from '../../store/request-budget.ts'
+import type { RequestBudget } from '../../request-budget.ts'
 import type { ExtensionContext } from '../../extension.ts'
 import { SharedTimers, Lease, retryWrite } from '../lease.ts'
 import { QUEUE_PLACE_TTL, Waiters, type AcquireAttempt } from '../waiters.ts'

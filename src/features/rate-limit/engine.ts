@@ -1,7 +1,7 @@
 /** The rate limiter without HTTP: charges in, decisions out. */
 import { isUnavailable, TurnpikeError } from '../../errors.ts'
 import type { EventBus } from '../../events.ts'
-import type { RequestBudget } from '../../store/request-budget.ts'
+import type { RequestBudget } from '../../request-budget.ts'
 import { isCrossSlotError, retryWhenSplit, type Operation, type Store } from '../../store/store.ts'
 import type { ExtensionContext } from '../../extension.ts'
 import { decisionOf, LimitDecision, unitedOf } from './charge.ts'

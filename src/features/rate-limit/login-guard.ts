@@ -11,7 +11,7 @@ import {
 import { durationOption, durationValidator, type Duration } from '../../duration.ts'
 import type { Exchange, Feature, Plan } from '../../http/exchange.ts'
 import { addressSubject } from '../../http/client-address.ts'
-import type { RequestBudget } from '../../store/request-budget.ts'
+import type { RequestBudget } from '../../request-budget.ts'
 import type { ExtensionContext } from '../../extension.ts'
 import type { Charge, LimitDecision } from './charge.ts'
 import { addresses, recall } from './addresses.ts'

@@ -1,6 +1,6 @@
 /** Sessions without HTTP: ids in, data out. */
 import { TurnpikeError } from '../../errors.ts'
-import type { RequestBudget } from '../../store/request-budget.ts'
+import type { RequestBudget } from '../../request-budget.ts'
 import type { ExtensionContext } from '../../extension.ts'
 import type { Cipher } from './cipher.ts'
 import type { CookieData } from './cookie.ts'

@@ -1,5 +1,5 @@
 /** Stores one request's session, and knows how it is stored. */
-import type { RequestBudget } from '../../store/request-budget.ts'
+import type { RequestBudget } from '../../request-budget.ts'
 import { SessionCookie, type CookieSettings } from './cookie.ts'
 import type { Change, SessionEngine } from './engine.ts'
 import type { Place } from './id.ts'

@@ -1,5 +1,5 @@
 /** Sessions as connect-redis keeps them: JSON with the cookie in it, under `<prefix><id>`. */
-import type { RequestBudget } from '../../store/request-budget.ts'
+import type { RequestBudget } from '../../request-budget.ts'
 import type { Store } from '../../store/store.ts'
 import type { CookieData } from './cookie.ts'
 import type { Place } from './id.ts'

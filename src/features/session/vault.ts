@@ -1,6 +1,6 @@
 /** Where sessions are kept: as blobs of our own, or as connect-redis keeps them. */
 import { TurnpikeError } from '../../errors.ts'
-import type { RequestBudget } from '../../store/request-budget.ts'
+import type { RequestBudget } from '../../request-budget.ts'
 import type { Store } from '../../store/store.ts'
 import type { Cipher } from './cipher.ts'
 import type { CookieData } from './cookie.ts'

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { fillEntry, lookupEntry } from '../../../src/caching/entry-operations.ts'
-import type { Data } from '../../../src/index.ts'
+import type { DataCache } from '../../../src/index.ts'
 import { turnpike } from '../../../src/node.ts'
 import type { OperationArgument, Operation } from '../../../src/store/store.ts'
 import { testStore } from '../../../src/testing.ts'
@@ -241,8 +241,8 @@ describe.each(bothEngines())('tp.data on the $name engine', ({ open, server }) =
   test('hot values are kept in this process, and forgotten when another one writes them', async () => {
     const { make, advance } = kit()
     const [a, b] = [make(), make()].map((tp) => tp.data.namespace('hot', { near: true })) as [
-      Data,
-      Data,
+      DataCache,
+      DataCache,
     ]
     await a.set('k', 1)
     // The first look tells the process to listen.

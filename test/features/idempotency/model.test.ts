@@ -6,7 +6,7 @@ import { IdempotencyEngine, type Outcome } from '../../../src/features/idempoten
 import type { Run } from '../../../src/features/idempotency/run.ts'
 import { PRINT } from '../../../src/features/idempotency/record.ts'
 import { turnpike } from '../../../src/node.ts'
-import { RequestBudget } from '../../../src/store/request-budget.ts'
+import { RequestBudget } from '../../../src/request-budget.ts'
 import { testStore } from '../../../src/testing.ts'
 
 const LEASE = 30_000

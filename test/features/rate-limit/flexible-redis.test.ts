@@ -22,7 +22,12 @@ import {
   test,
   vi,
 } from 'vitest'
-import { turnpike, type Events, type Fail, type FlexibleLimiter } from '../../../src/express.ts'
+import {
+  turnpike,
+  type EventMap,
+  type FailureRule,
+  type FlexibleLimiter,
+} from '../../../src/express.ts'
 import { turnpike as koaTurnpike } from '../../../src/koa.ts'
 import { startRedis, testStore, type RedisServer } from '../../../src/testing.ts'
 
@@ -60,13 +65,13 @@ const over = (
 
 interface Options {
   limiter: FlexibleLimiter
-  fail?: Fail
+  fail?: FailureRule
   skipFailed?: boolean
 }
 
 function app(options: Options, framework = 'Express 5') {
-  const unavailable: Events['unavailable'][] = []
-  const errors: Events['error'][] = []
+  const unavailable: EventMap['unavailable'][] = []
+  const errors: EventMap['error'][] = []
   if (framework === 'Koa 3') {
     const tp = koaTurnpike({ store: testStore() })
     tp.on('unavailable', (event) => unavailable.push(event))

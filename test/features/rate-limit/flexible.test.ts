@@ -11,7 +11,12 @@ import {
 import { parseList } from 'structured-headers'
 import request from 'supertest'
 import { describe, expect, expectTypeOf, test, vi } from 'vitest'
-import { turnpike, type Events, type FlexibleLimiter, type Limiter } from '../../../src/express.ts'
+import {
+  turnpike,
+  type EventMap,
+  type FlexibleLimiter,
+  type Limiter,
+} from '../../../src/express.ts'
 import { turnpike as koaTurnpike } from '../../../src/koa.ts'
 import { testStore } from '../../../src/testing.ts'
 
@@ -94,7 +99,7 @@ describe.each(Object.keys(frameworks) as (keyof typeof frameworks)[])(
 
     test('in shadow: every request passes, without headers, and is reported', async () => {
       const { get, tp } = app({ limiter: memory(1, 60), shadow: true }, framework)
-      const decisions: Events['decision'][] = []
+      const decisions: EventMap['decision'][] = []
       tp.on('decision', (decision) => decisions.push(decision))
       await get()
       const { status, headers, text } = await get()

@@ -1,5 +1,5 @@
 import type { Duration } from '../../duration.ts'
-import type { KeyValue } from '../subject.ts'
+import type { KeyValue } from '../../store/subject.ts'
 
 /** What a step is told. */
 export interface StepContext {

@@ -1,6 +1,6 @@
 /** A request with its key, as the in-process engine keeps it; the fields are explained in begin.lua. */
 import type { OperationArgument, MemoryDatabase } from '../../store/store.ts'
-import whole from '../whole.lua'
+import whole from '../../store/whole.lua'
 import lua from './record.lua'
 
 /** What stands in front of the scripts that change a record. */

@@ -1,7 +1,7 @@
 import { operation, type Operation } from '../../store/store.ts'
 import { queueOf, enqueue, leaveQueue } from '../wait-queue.ts'
 import line from '../wait-queue.lua'
-import whole from '../whole.lua'
+import whole from '../../store/whole.lua'
 import lua from './acquire.lua'
 import type { Locked } from './record.ts'
 

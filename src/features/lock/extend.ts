@@ -1,6 +1,6 @@
 import { operation, type Operation } from '../../store/store.ts'
 import line from '../wait-queue.lua'
-import whole from '../whole.lua'
+import whole from '../../store/whole.lua'
 import lua from './extend.lua'
 import type { Locked } from './record.ts'
 

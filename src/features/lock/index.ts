@@ -14,7 +14,7 @@ import {
 import { durationOption, durationValidator, type Duration } from '../../duration.ts'
 import { TurnpikeError } from '../../errors.ts'
 import type { ExtensionContext } from '../../extension.ts'
-import { subjectTag, requireTenant } from '../subject.ts'
+import { subjectTag, requireTenant } from '../../store/subject.ts'
 import { LockEngine, type Asking, type Held } from './engine.ts'
 import { exclusiveFeature } from './feature.ts'
 import { locked, lockOf, lost } from './lock.ts'

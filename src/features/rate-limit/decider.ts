@@ -8,7 +8,7 @@ import type { RateLimitEngine } from './engine.ts'
 import { needsOnlyRequest, type Decider } from './feature.ts'
 import type { KeyFunction, RateLimitOptions } from './options.ts'
 import { checked, type Policy } from './policy.ts'
-import { subjectTag } from '../subject.ts'
+import { subjectTag } from '../../store/subject.ts'
 
 /** A charge but for its subject. */
 export type Constant = Omit<Charge, 'tag'>

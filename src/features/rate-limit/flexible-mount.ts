@@ -12,7 +12,7 @@ import { FlexibleEngine, type Counted } from './flexible.ts'
 import { isDecision, type ConsumeOptions, type Limiter, type Subjects } from './limiter.ts'
 import type { RateLimitOptions } from './options.ts'
 import { checked, policiesOf } from './policy.ts'
-import { subjectTag, requireTenant, type KeyValue } from '../subject.ts'
+import { subjectTag, requireTenant, type KeyValue } from '../../store/subject.ts'
 
 /** How long a foreign limiter may take, in ms: it has no deadline of its own. */
 const FOREIGN_DEADLINE = 100

@@ -7,7 +7,7 @@ import { addressSubject } from '../../http/client-address.ts'
 import type { Subject } from '../../store/keys.ts'
 import { requestOnly, isRequestOnly } from '../request-only.ts'
 import type { KeyFunction } from './options.ts'
-import type { KeyValue } from '../subject.ts'
+import type { KeyValue } from '../../store/subject.ts'
 
 /** The ready-made keys of `tp.key`. */
 export interface KeyHelpers<Native> {

@@ -8,7 +8,7 @@ import type { Charge } from './charge.ts'
 import type { Decision } from './decision.ts'
 import type { RateLimitEngine } from './engine.ts'
 import { checked, MOST, type Policy } from './policy.ts'
-import { subjectTag, requireTenant } from '../subject.ts'
+import { subjectTag, requireTenant } from '../../store/subject.ts'
 
 /** How much, and for whom. */
 export interface ConsumeOptions {

@@ -6,7 +6,7 @@ import type { ExtensionContext } from '../../extension.ts'
 import { getOverrides, setOverrides } from './overrides.ts'
 import { MOST } from './policy.ts'
 import { reset } from './reset.ts'
-import { subjectTag } from '../subject.ts'
+import { subjectTag } from '../../store/subject.ts'
 
 export interface OverrideOptions {
   /** Whose subject, where the application has tenants. */

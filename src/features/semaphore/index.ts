@@ -14,7 +14,7 @@ import {
 import { durationOption, durationValidator } from '../../duration.ts'
 import { TurnpikeError } from '../../errors.ts'
 import type { ExtensionContext } from '../../extension.ts'
-import { subjectTag, requireTenant } from '../subject.ts'
+import { subjectTag, requireTenant } from '../../store/subject.ts'
 import { SemaphoreEngine } from './engine.ts'
 import { concurrencyFeature } from './feature.ts'
 import type {

@@ -1,9 +1,8 @@
 /** What users name a resource by, as the content of a key's hash tag. */
 import { TurnpikeError } from '../errors.ts'
-import type { KeySpace, Subject } from '../store/keys.ts'
-import type { ExtensionContext } from '../extension.ts'
+import type { KeySpace, Subject } from './keys.ts'
 
-/** What a `key` may give. */
+/** What a `key` may return. */
 export type KeyValue = Subject | number | undefined | null
 
 /** The tag of what a `key` gave. @throws TP_KEY when that is no name */
@@ -28,12 +27,13 @@ export function subjectTag(
 }
 
 /**
- * Whose data a call means.
+ * Returns whose data a call means.
+ * @param context says whether the application has tenants
  * @param instead another way to say it, where there is one
  * @throws TP_KEY where the application has tenants and none is named
  */
 export function requireTenant(
-  context: Pick<ExtensionContext, 'hasTenants'>,
+  context: { readonly hasTenants: boolean },
   tenant: string | undefined,
   where: string,
   instead = '',

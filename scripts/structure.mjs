@@ -25,6 +25,7 @@ const LAYERS = [
       'errors.ts',
       'events.ts',
       'lua.d.ts',
+      'name-claims.ts',
       'request-budget.ts',
       'validate.ts',
     ],

@@ -6,6 +6,7 @@ import { TurnpikeError } from './errors.ts'
 import type { EventBus } from './events.ts'
 import type { Exchange, Feature } from './http/exchange.ts'
 import type { Identity } from './http/identity.ts'
+import type { NameClaim } from './name-claims.ts'
 import type { KeySpace } from './store/keys.ts'
 import type { Store } from './store/store.ts'
 import { identifier, isFunction, isObject, optionError } from './validate.ts'
@@ -50,8 +51,12 @@ export interface ExtensionContext<Native = any, Middleware = any> {
   mount(feature: Feature<Native, any>): Middleware
   /** Runs `close` when the instance is closed, before its connections end. The last registered runs first. */
   onClose(close: () => Promise<void>): void
-  /** Warns once if two mounts derive the same name and therefore share their state. */
-  claimName(name: string, given: boolean): void
+  /**
+   * Claims a name for something that keeps state under it. Things of one kind may share a name if
+   * their settings are equal. Reports a shared name that the application did not choose.
+   * @throws TP_OPTION if the name is taken with other settings, and an application chose it
+   */
+  claimName(claim: NameClaim): void
   /** Returns what `create` returned when it was first called for this part of the context. */
   once<Part>(part: string, create: () => Part): Part
 }

@@ -17,6 +17,7 @@ import { TurnpikeError } from './errors.ts'
 import { EventBus } from './events.ts'
 import type { ExtensionContext } from './extension.ts'
 import type { FrameworkAdapter } from './http/adapter.ts'
+import { NameClaims, type NameClaim } from './name-claims.ts'
 import { createKeySpace, type KeySpace } from './store/keys.ts'
 import { MemoryStore } from './store/memory.ts'
 import { isClient, prefixOf, type RedisSource } from './store/redis.ts'
@@ -122,7 +123,7 @@ export function createInstanceContext<Native, Middleware>(
       refusing: new MemoryStore({ clock, maxKeys, whenFull: 'refuse' }),
     },
     closers: [],
-    claimName: createClaims(events),
+    claims: new NameClaims(events),
     keysOf: (name) => {
       const start = `${outerPrefix(own[name]?.redis ?? redis, reuse)}${prefix}`
       return createKeySpace(start, version, isBuiltInArea(name) ? undefined : name)
@@ -157,7 +158,7 @@ interface Shared<Native, Middleware> {
   readonly tenant: TurnpikeOptions<Native>['tenant']
   readonly fallback: { readonly evicting: Store; readonly refusing: Store }
   readonly closers: (() => Promise<void>)[]
-  claimName(name: string, given: boolean): void
+  readonly claims: NameClaims
   keysOf(name: string): KeySpace
 }
 
@@ -166,6 +167,8 @@ class Context<Native, Middleware> implements ExtensionContext<Native, Middleware
   readonly keys: KeySpace
   readonly #shared: Shared<Native, Middleware>
   readonly #isOneTenants: boolean
+  /** Tenants have keys of their own, so one name may have other settings for each. */
+  readonly #claims: NameClaims
   #store: Store | undefined
   readonly #parts = new Map<string, unknown>()
 
@@ -174,6 +177,7 @@ class Context<Native, Middleware> implements ExtensionContext<Native, Middleware
     this.name = name
     this.keys = keys ?? shared.keysOf(name)
     this.#isOneTenants = keys !== undefined
+    this.#claims = keys === undefined ? shared.claims : new NameClaims(shared.events)
   }
   get store(): Store {
     return (this.#store ??= this.#shared.stores.for(this.name))
@@ -216,8 +220,8 @@ class Context<Native, Middleware> implements ExtensionContext<Native, Middleware
   onClose(close: () => Promise<void>): void {
     this.#shared.closers.push(close)
   }
-  claimName(name: string, given: boolean): void {
-    this.#shared.claimName(name, given)
+  claimName(claim: NameClaim): void {
+    this.#claims.claim(claim)
   }
   once<Part>(part: string, create: () => Part): Part {
     if (!this.#parts.has(part)) this.#parts.set(part, create())
@@ -228,15 +232,3 @@ class Context<Native, Middleware> implements ExtensionContext<Native, Middleware
 /** The `keyPrefix` of the client that was handed in comes before ours; a reused client adds it itself. */
 const outerPrefix = (redis: RedisSource | 'memory' | undefined, reuse: boolean): string =>
   redis === undefined || redis === 'memory' || (reuse && isClient(redis)) ? '' : prefixOf(redis)
-
-function createClaims(events: EventBus): ExtensionContext['claimName'] {
-  const derived = new Set<string>()
-  return (name, given) => {
-    if (given) return
-    if (derived.has(name))
-      events.warn(
-        `Two rate limits are both ${name}, and so they share their counts: give each a name of its own.`,
-      )
-    derived.add(name)
-  }
-}

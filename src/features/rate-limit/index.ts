@@ -25,7 +25,7 @@ import { createOverrides, type LimitOverrides } from './limits.ts'
 import { createLoginGuard, type LoginGuard, type LoginGuardOptions } from './login-guard.ts'
 import { limiter, type Limiter, type WaitingLimiter } from './limiter.ts'
 import type { LimiterOptions, RateLimitOptions } from './options.ts'
-import { FIXED_WINDOW, MOST, POLICY, policiesOf, type Policy } from './policy.ts'
+import { FIXED_WINDOW, MOST, POLICY, policiesOf, sharedSettings, type Policy } from './policy.ts'
 
 const MOUNT: Record<string, Validator> = {
   ...POLICY,
@@ -120,7 +120,13 @@ function createRateLimit<Native>(
   if (options.limiter) return foreign(context, options, where)
   const { name, policies } = policiesOf(where, options, options.name)
   warnOfMilliseconds(context, where, options)
-  context.claimName(name, options.name !== undefined)
+  context.claimName({
+    where,
+    kind: 'rate limit',
+    name,
+    isExplicit: options.name !== undefined,
+    settings: sharedSettings(policies),
+  })
   const plain = policies as readonly Policy<never>[]
   const constants = constantsOf(plain, options.cost)
   const engine = new RateLimitEngine(
@@ -147,6 +153,13 @@ function createNamedLimiter(
   validateOptions(where, options, CALL)
   const { policies } = policiesOf<never>(where, options, name)
   warnOfMilliseconds(context, where, options)
+  context.claimName({
+    where,
+    kind: 'rate limit',
+    name,
+    isExplicit: true,
+    settings: sharedSettings(policies),
+  })
   const engine = new RateLimitEngine(
     context,
     engineOptions('limiter', name, where, options),

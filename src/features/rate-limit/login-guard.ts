@@ -17,7 +17,7 @@ import type { Charge, LimitDecision } from './charge.ts'
 import { addresses, recall } from './addresses.ts'
 import { RateLimitEngine } from './engine.ts'
 import { refuse } from './feature.ts'
-import { MOST, policiesOf } from './policy.ts'
+import { MOST, policiesOf, sharedSettings } from './policy.ts'
 
 /** Options of `tp.loginGuard()`. */
 export interface LoginGuardOptions<Native> {
@@ -122,6 +122,13 @@ export function createLoginGuard<Native>(
     name,
   )
   const [pair, address] = policies
+  context.claimName({
+    where,
+    kind: 'login guard',
+    name,
+    isExplicit: options.name !== undefined,
+    settings: sharedSettings(policies),
+  })
   const engine = new RateLimitEngine(context, {
     feature: 'loginGuard',
     name,

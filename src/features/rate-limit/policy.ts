@@ -35,6 +35,7 @@ export interface Policy<Native> {
   readonly costOf: ValueOrFunction<Native, number> | undefined
   readonly burst: number | undefined
   readonly calendar: Calendar | undefined
+  readonly timeZone: string | undefined
   readonly block: number
   readonly blockMax: number
   readonly key: PolicyOptions<Native>['key']
@@ -125,6 +126,23 @@ export function policiesOf<Native>(
   }
 }
 
+/** Returns the settings that all limits of one name must agree on, because they share counts. */
+export function sharedSettings(policies: readonly Policy<never>[]): Record<string, unknown> {
+  return Object.fromEntries(
+    policies.flatMap((policy) => {
+      const { name, limit, limitOf, window, windowOf, letter, burst, timeZone } = policy
+      const of = policies.length === 1 ? '' : ` of policy ${name}`
+      return [
+        [`limit${of}`, limit ?? limitOf],
+        [`window${of}`, window ?? windowOf],
+        [`algorithm${of}`, letter],
+        [`burst${of}`, burst],
+        [`timeZone${of}`, timeZone],
+      ]
+    }),
+  )
+}
+
 /** A stand-in for a name: the value as it was written, the same in every process. */
 const described = (value: unknown): string => {
   if (isFunction(value)) return 'fn'
@@ -163,6 +181,7 @@ function policyOf<Native>(
     costOf: cost,
     burst,
     calendar: calendarWindow,
+    timeZone,
     block,
     blockMax,
     key,

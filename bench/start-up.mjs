@@ -40,7 +40,7 @@ export function measureStartUp(folder, nodes) {
 export function measurePackage(folder) {
   const dist = path.join(folder, 'dist')
   return Object.entries({ ESM: '.mjs', CommonJS: '.cjs' }).map(([format, ending]) => {
-    const files = readdirSync(dist).filter((file) => file.endsWith(ending))
+    const files = readdirSync(dist, { recursive: true }).filter((file) => file.endsWith(ending))
     const texts = files.map((file) => readFileSync(path.join(dist, file)))
     const sum = (figure) => texts.reduce((total, each) => total + figure(each), 0)
     return {

@@ -40,6 +40,12 @@ export type ErrorCode =
   /** A session that is to be reloaded is gone: it has expired, or somebody logged out. */
   | 'TP_SESSION_GONE'
 
+/**
+ * Where every code has a section. `require.resolve()` finds it in an application, and
+ * `npx turnpike explain <code>` prints the section.
+ */
+const HELP_PAGE = 'turnpike/docs/errors.md'
+
 export interface ErrorDetails {
   /** HTTP status for an error handler. Default 500. */
   status?: number
@@ -68,7 +74,7 @@ export class TurnpikeError extends Error {
     this.code = code
     this.status = status
     this.expose = expose ?? status < 500
-    this.help = `docs/errors.md#${code.toLowerCase()}`
+    this.help = `${HELP_PAGE}#${code.toLowerCase()}`
   }
 }
 

@@ -4,7 +4,17 @@
  */
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { cp, lstat, mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises'
+import {
+  cp,
+  lstat,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rm,
+  symlink,
+  writeFile,
+} from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { promisify } from 'node:util'
@@ -19,6 +29,7 @@ const entries = [
   'turnpike/koa',
   'turnpike/node',
   'turnpike/testing',
+  'turnpike/extension',
 ]
 const passed = [200, 200, 429]
 
@@ -46,14 +57,68 @@ describe('the tarball', () => {
     const { stdout } = await run(folder, 'tar', ['-tzf', tarball])
     const files = stdout.trim().split('\n')
     const wanted = ['package.json', 'README.md', 'LICENSE', 'CHANGELOG.md', 'SECURITY.md']
-    const allowed = new RegExp(`^package/(dist/|docs/|(${wanted.join('|')})$)`)
+    const allowed = new RegExp(
+      `^package/(dist/|docs/.*\\.md$|src/.*\\.(ts|lua)$|(${wanted.join('|')})$)`,
+    )
     expect(files.filter((file) => !allowed.test(file))).toEqual([])
     expect(files).toEqual(expect.arrayContaining(wanted.map((file) => `package/${file}`)))
-    for (const name of ['index', 'express', 'koa', 'node', 'testing']) {
+    for (const name of ['index', 'express', 'koa', 'node', 'testing', 'extension']) {
       for (const kind of ['mjs', 'cjs', 'd.mts', 'd.cts']) {
         expect(files).toContain(`package/dist/${name}.${kind}`)
       }
     }
+  })
+
+  it('holds JavaScript that a person can read', async () => {
+    const dist = path.join(bare, 'node_modules/turnpike/dist')
+    for (const file of await readdir(dist, { recursive: true })) {
+      if (!/\.[cm]js$/.test(file)) continue
+      const lines = (await readFile(path.join(dist, file), 'utf8')).split('\n')
+      const code = lines.filter((line) => !/^(import|export|\/\/)/.test(line))
+      const longest = code.toSorted((a, b) => b.length - a.length)[0]!
+      expect(longest.length, `${file}: ${longest}`).toBeLessThan(600)
+    }
+  })
+})
+
+describe('an error', () => {
+  const source = `
+    try {
+      require('turnpike/node').turnpike({ redis: 'memory' }).rateLimit({ limit: 1, window: '1 m' })
+    } catch ({ help, stack }) {
+      console.log(JSON.stringify({ help, stack }))
+    }`
+  const thrown = async (...flags: string[]): Promise<{ help: string; stack: string }> =>
+    JSON.parse((await run(bare, process.execPath, [...flags, '-e', source])).stdout)
+
+  it('names a section of a page that the application can resolve', async () => {
+    const { help } = await thrown()
+    const [page, anchor] = help.split('#')
+    const { stdout } = await run(bare, process.execPath, ['-p', `require.resolve('${page}')`])
+    const text = await readFile(stdout.trim(), 'utf8')
+    expect(text).toContain(`\n## ${anchor!.toUpperCase()}\n`)
+  })
+
+  it('is explained by npx turnpike explain', async () => {
+    const { stdout, stderr } = await run(bare, 'npx', ['turnpike', 'explain', 'TP_OPTION'])
+    expect(stdout).toMatch(/^## TP_OPTION\n\n[A-Z].*\n/)
+    expect(stdout.match(/^## /gm)).toHaveLength(1)
+    expect(stderr).toBe('')
+  })
+
+  it('has a stack trace of the source under --enable-source-maps', async () => {
+    const { stack } = await thrown('--enable-source-maps')
+    const frames = [...stack.matchAll(/at (?:\S+\.)?(\w+) .*?([^(]+):(\d+):\d+\)/g)]
+    const own = frames.filter(([, , file]) => file!.includes('/node_modules/turnpike/'))
+    expect(own.length).toBeGreaterThan(1)
+    for (const [, name, file, line] of own) {
+      expect(file).toMatch(/\/turnpike\/src\/.*\.ts$/)
+      const lines = (await readFile(file!, 'utf8')).split('\n')
+      expect(lines.length, `${name} at ${file}`).toBeGreaterThanOrEqual(Number(line))
+    }
+    const [, , file, line] = own[0]!
+    const at = (await readFile(file!, 'utf8')).split('\n')[Number(line) - 1]
+    expect(at).toContain('new OptionError(')
   })
 })
 

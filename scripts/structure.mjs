@@ -46,7 +46,7 @@ const PACKAGES = {
   'express-session': { only: /^features\/session\//, types: true },
   ioredis: { only: /^store\// },
   'ipaddr.js': { only: /^http\// },
-  koa: { only: /^(http\/)?koa\.ts$/, types: true },
+  koa: { only: /^(koa|http\/koa(-exchange)?)\.ts$/, types: true },
   'structured-headers': { only: /^(http|features)\// },
 }
 

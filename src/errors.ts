@@ -19,7 +19,7 @@ export type ErrorCode =
   | 'TP_UNAVAILABLE'
   /** Redis refused a command: wrong type, no permission, a script's mistake. */
   | 'TP_COMMAND'
-  /** `limiter.wait()` cannot be admitted before its `timeout`. */
+  /** A limit refuses a request, or `limiter.wait()` cannot be admitted before its `wait`. */
   | 'TP_LIMITED'
   /** A lock is held by somebody else for longer than `wait`. */
   | 'TP_LOCKED'
@@ -51,6 +51,8 @@ export interface ErrorDetails {
   status?: number
   /** May the message be shown to a client? Default: `status < 500`. */
   expose?: boolean
+  /** Header fields of the response (Koa and Express's default error handler send them). */
+  headers?: Readonly<Record<string, string | readonly string[]>>
   cause?: unknown
 }
 
@@ -64,17 +66,20 @@ export class TurnpikeError extends Error {
   readonly expose: boolean
   /** Where the remedy is written down. */
   readonly help: string
+  /** Header fields of the response, for example Retry-After. Koa and Express's default error handler send them. */
+  declare readonly headers?: Readonly<Record<string, string | readonly string[]>>
 
   constructor(
     code: ErrorCode,
     message: string,
-    { status = 500, expose, cause }: ErrorDetails = {},
+    { status = 500, expose, headers, cause }: ErrorDetails = {},
   ) {
     super(message, cause === undefined ? undefined : { cause })
     this.code = code
     this.status = status
     this.expose = expose ?? status < 500
     this.help = `${HELP_PAGE}#${code.toLowerCase()}`
+    if (headers !== undefined) this.headers = headers
   }
 }
 

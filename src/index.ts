@@ -39,7 +39,6 @@ export type {
   LimiterOptions,
   PolicyOptions,
   RateLimitOptions,
-  RefusalReply,
   ValueOrFunction,
 } from './features/rate-limit/options.ts'
 export type { SessionControl, UserSession } from './features/session/control.ts'
@@ -76,6 +75,7 @@ export type {
   SemaphoreOptions,
 } from './features/semaphore/options.ts'
 export type { TenantScope, Turnpike, TurnpikeOptions } from './turnpike.ts'
+export type { Refusal, RefusalReply, ReplyFunction } from './http/refusal.ts'
 export type { Subject } from './store/keys.ts'
 export type { RedisSource } from './store/redis.ts'
 export type { Store, StoreStatus } from './store/store.ts'

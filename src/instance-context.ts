@@ -63,6 +63,7 @@ const OPTIONS: Record<string, Validator> = {
   databases: byArea('database numbers', integer(0, 15_000).accepts),
   stores: byArea('{ redis }', (value) => isObject(value) && 'redis' in value),
   reuse: boolean,
+  refusals: oneOf('reply', 'next'),
   commandTimeout: durationValidator,
   requestBudget: durationValidator,
   maxInFlight: integer(1),
@@ -91,7 +92,7 @@ export function createInstanceContext<Native, Middleware>(
 ): InstanceContext<Native, Middleware> {
   const where = 'turnpike()'
   validateOptions(where, options, OPTIONS)
-  const { redis, store, prefix = 'tp', version, tenant, reuse = false } = options
+  const { redis, store, prefix = 'tp', version, tenant, reuse = false, refusals } = options
   const { layout = 'prefix', databases, stores: own = {} } = options
   const { commandTimeout = 100, requestBudget = 150, maxInFlight = 5000 } = options
   const { instances = 1, fallbackMaxKeys: maxKeys = 50_000 } = options
@@ -110,6 +111,7 @@ export function createInstanceContext<Native, Middleware>(
   const adapter = framework({
     budgetMs: durationOption(requestBudget, where, 'requestBudget'),
     warn: (message) => events.warn(message),
+    refusals,
   })
   const clock = store ?? systemClock()
   const shared: Shared<Native, Middleware> = {

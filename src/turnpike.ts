@@ -11,7 +11,7 @@ import type { TenantLocks } from './features/lock/tenant.ts'
 import type { RateLimiting, RateLimitScope } from './features/rate-limit/index.ts'
 import type { Semaphores } from './features/semaphore/index.ts'
 import type { Sessions } from './features/session/index.ts'
-import type { FrameworkAdapter } from './http/adapter.ts'
+import type { AdapterOptions, FrameworkAdapter } from './http/adapter.ts'
 import type { NodeListener } from './http/cache-listener.ts'
 import type { RedisSource } from './store/redis.ts'
 import type { Store, StoreStatus } from './store/store.ts'
@@ -41,6 +41,14 @@ export interface TurnpikeOptions<Native> {
   stores?: { readonly [area in Area]?: { redis: RedisSource | 'memory' } }
   /** Use the ioredis client that was handed in itself, with its options, not a hardened duplicate of it. Default false. */
   reuse?: boolean
+  /**
+   * Who answers a request that a feature refuses (429, 503, ...). `'reply'`: turnpike, with
+   * problem+json (RFC 9457). `'next'`: the application's error handler, which gets an error with
+   * `status`, `code`, `expose`, `headers` and `refusal`. A mount with a `reply` of its own replies
+   * in both cases.
+   * @default 'reply'
+   */
+  refusals?: 'reply' | 'next'
   /** Within which each call to Redis is answered, one way or the other. Default `'100ms'`. */
   commandTimeout?: Duration
   /** What one request may wait for Redis over all its features. Default `'150ms'`. */
@@ -95,10 +103,9 @@ export interface Turnpike<Native, Middleware>
 }
 
 /** What an entry hands in: its framework. @param adapter made for one instance */
-export type AdapterFactory<Native, Middleware> = (options: {
-  budgetMs: number
-  warn(message: string): void
-}) => FrameworkAdapter<Native, Middleware>
+export type AdapterFactory<Native, Middleware> = (
+  options: AdapterOptions,
+) => FrameworkAdapter<Native, Middleware>
 
 /** What an entry of the package offers: `turnpike()` for one framework. */
 export interface TurnpikeFactory<Native, Middleware> {

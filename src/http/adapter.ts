@@ -18,6 +18,27 @@ export interface AdapterOptions {
   budgetMs: number
   /** Receives, once, what is wrong with the application's proxy settings. */
   warn(message: string): void
+  /** Who answers a refused request: turnpike, or the application's error handler. @default 'reply' */
+  refusals?: 'reply' | 'next' | undefined
+}
+
+/** What the exchanges of one instance share. */
+export interface ExchangeSettings {
+  readonly budgetMs: number
+  /** Warns once for each kind of misconfiguration, whatever values it was seen with. */
+  warnOnce(kind: string, message: string): void
+}
+
+export function exchangeSettings({ budgetMs, warn }: AdapterOptions): ExchangeSettings {
+  const warned = new Set<string>()
+  return {
+    budgetMs,
+    warnOnce(kind, message) {
+      if (warned.has(kind)) return
+      warned.add(kind)
+      warn(message)
+    },
+  }
 }
 
 type AnyFeature = Feature<any, any>
@@ -63,13 +84,4 @@ export function pipelineMembers<Middleware>(
 /** The feature that a middleware carries out, if it is one of ours. */
 export function featureOf(middleware: unknown): AnyFeature | undefined {
   return typeof middleware === 'function' ? mountedFeatureOf(middleware)?.feature : undefined
-}
-
-export function isPromise<Value>(value: Promise<Value> | Value): value is Promise<Value> {
-  return typeof (value as Promise<Value> | null | undefined)?.then === 'function'
-}
-
-/** A reason that no framework takes for "no error". */
-export function rejectionReason(error: unknown): unknown {
-  return error || new Error('A promise was rejected without a reason')
 }

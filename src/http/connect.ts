@@ -1,18 +1,24 @@
+/** The adapter for Express 4 and 5, Connect and node:http. */
 import { STATUS_CODES, type IncomingMessage, type ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
-import { isPromise, markMiddleware, markPipeline, rejectionReason } from './adapter.ts'
-import type { FrameworkAdapter, AdapterOptions } from './adapter.ts'
-import type { Exchange, Feature, Plan } from './exchange.ts'
-import { sendBackgroundRequest, isBackgroundRequest } from './background-request.ts'
-import { sendReply } from './send-reply.ts'
-import { listenerKeyOf } from './cache-listener.ts'
-import { hostOf, maskHeaders } from './request.ts'
+import {
+  exchangeSettings,
+  markMiddleware,
+  markPipeline,
+  type AdapterOptions,
+  type FrameworkAdapter,
+} from './adapter.ts'
+import { ConnectExchange, type ExpressRequest } from './connect-exchange.ts'
+import type { Exchange, Feature, Plan, RefusalPlan, Reply } from './exchange.ts'
+import { applyToHandshake, failHandshake, isResponse, onHandshakeEnd } from './handshake.ts'
 import { Prepared, stepsOf, type Step } from './pipeline.ts'
 import { problemReply } from './problem.ts'
+import { isPromise, rejectionReason } from './promises.ts'
+import { defaultReply, RefusalError, refusalHeaders, refusalReply } from './refusal.ts'
+import { maskHeaders } from './request.ts'
 import { isOver, onBody, onEnd, onHead, onSeal } from './response.ts'
 import { withdraw } from './seal.ts'
-import { Identity } from './identity.ts'
-import { RequestBudget } from '../request-budget.ts'
+import { sendReply } from './send-reply.ts'
 
 export type Next = (error?: any) => void
 /** A middleware of Express, Connect or node:http. */
@@ -22,17 +28,7 @@ export type ConnectMiddleware<Req = IncomingMessage, Res = ServerResponse> = (
   next: Next,
 ) => void
 
-/** What Connect and Express add to node's request. */
-interface Framework {
-  originalUrl?: string
-  baseUrl?: string
-  route?: { path?: string | RegExp | (string | RegExp)[] }
-  ip?: string
-  secure?: boolean
-  app?: { get?(setting: string): unknown }
-}
-
-/** Carry a feature out. `stop` is called when it answers or fails, so that nobody after it is asked. */
+/** Runs a feature. `stop` is called when it answers or fails, so that no member after it gets a turn. */
 type Run = (
   req: IncomingMessage,
   res: ServerResponse,
@@ -41,108 +37,23 @@ type Run = (
   stop: () => void,
 ) => void
 
-type Trust = (address: string, hop: number) => boolean
+type Refusals = AdapterOptions['refusals']
 
-/** The adapter for Express 4 and 5, Connect and node:http. */
+/** Creates the adapter of one instance. */
 export function connectAdapter<
   Req extends IncomingMessage = IncomingMessage,
   Res extends ServerResponse = ServerResponse,
->({ budgetMs, warn }: AdapterOptions): FrameworkAdapter<Req, ConnectMiddleware<Req, Res>> {
+>(options: AdapterOptions): FrameworkAdapter<Req, ConnectMiddleware<Req, Res>> {
   type Middleware = ConnectMiddleware<Req, Res>
+  const settings = exchangeSettings(options)
+  const { refusals } = options
   // On the requests themselves: a WeakMap with an entry for each costs the garbage collector far more.
   const kept = Symbol('turnpike.exchange')
-  type Kept = { [kept]?: ConnectExchange }
-  const believers = new WeakMap<Trust, boolean>()
-  let warned = false
-
-  /** Does the application believe any address that a client writes into X-Forwarded-For? */
-  function believesAnybody(trust: unknown): boolean {
-    if (typeof trust !== 'function') return false
-    const known = believers.get(trust as Trust)
-    if (known !== undefined) return known
-    const believes = (trust as Trust)('192.0.2.1', 99)
-    believers.set(trust as Trust, believes)
-    return believes
-  }
-
-  class ConnectExchange implements Exchange<Req> {
-    readonly native: Req
-    #ip: string | undefined
-    #budget: RequestBudget | undefined
-    #identity: Identity | undefined
-
-    constructor(req: Req) {
-      this.native = req
-    }
-    get method(): string {
-      return this.native.method ?? 'GET'
-    }
-    get url(): string {
-      return (this.native as Framework).originalUrl ?? this.native.url ?? '/'
-    }
-    get ip(): string {
-      return (this.#ip ??= this.#address() ?? '')
-    }
-    get secure(): boolean {
-      const { native } = this
-      if ((native.socket as { encrypted?: boolean }).encrypted === true) return true
-      // Nothing forwarded: then Express, too, goes by the socket, but takes a long way to it.
-      const isToldOf =
-        native.headers['x-forwarded-proto'] !== undefined || Object.hasOwn(native, 'secure')
-      return isToldOf && (native as Framework).secure === true
-    }
-    get host(): string | undefined {
-      if (this.native.headers['x-forwarded-host'] === undefined) return hostOf(this.native, false)
-      const { app } = this.native as Framework
-      const trust = app?.get?.('trust proxy fn')
-      const { remoteAddress = '' } = this.native.socket
-      return hostOf(this.native, typeof trust === 'function' && (trust as Trust)(remoteAddress, 0))
-    }
-    get isBackground(): boolean {
-      return isBackgroundRequest(this.native)
-    }
-    get listenerKey(): string | undefined {
-      return listenerKeyOf(this.native)
-    }
-    get route(): string | undefined {
-      const { baseUrl = '', route } = this.native as Framework
-      return `${baseUrl}${String(route?.path ?? '')}` || undefined
-    }
-    get identity(): Identity {
-      return (this.#identity ??= new Identity(this))
-    }
-    get budget(): RequestBudget {
-      return (this.#budget ??= new RequestBudget(budgetMs))
-    }
-    header(name: string): string | undefined {
-      const value = this.native.headers[name]
-      return Array.isArray(value) ? value.join(', ') : value
-    }
-    sendInBackground(fields: Record<string, string | undefined>): Promise<void> | undefined {
-      return sendBackgroundRequest(this.native, this.url, fields)
-    }
-
-    #address(): string | undefined {
-      const { remoteAddress } = this.native.socket
-      const isForwarded = this.native.headers['x-forwarded-for'] !== undefined
-      // Nothing forwarded: then Express, too, takes the socket's address, but goes a long way to it.
-      if (!isForwarded && !Object.hasOwn(this.native, 'ip')) return remoteAddress
-      const { ip, app } = this.native as Framework
-      if (app?.get === undefined) return remoteAddress
-      if (!isForwarded || !believesAnybody(app.get('trust proxy fn'))) return ip
-      if (!warned) {
-        warned = true
-        warn(
-          "'trust proxy' is true, so any client can make up its address: the socket's address is used instead. Write: app.set('trust proxy', 1)  // the number of proxies in front",
-        )
-      }
-      return remoteAddress
-    }
-  }
+  type Kept = { [kept]?: ConnectExchange<Req> }
 
   function exchange(req: Req): Exchange<Req> {
     let x = (req as Kept)[kept]
-    if (x === undefined) (req as Kept)[kept] = x = new ConnectExchange(req)
+    if (x === undefined) (req as Kept)[kept] = x = new ConnectExchange(req, settings)
     return x
   }
 
@@ -160,9 +71,9 @@ export function connectAdapter<
       } catch (error) {
         return raise(error)
       }
-      if (!isPromise(plan)) return carryOut(x, res, plan, next, stop, raise)
+      if (!isPromise(plan)) return carryOut(x, res, plan, next, stop, raise, refusals)
       plan.then((plan) => {
-        if (!isOver(res)) return carryOut(x, res, plan, next, stop, raise)
+        if (!isOver(res)) return carryOut(x, res, plan, next, stop, raise, refusals)
         stop()
         leave(res, plan)
       }, raise)
@@ -183,7 +94,7 @@ export function connectAdapter<
 
 function nothing(): void {}
 
-/** Do what a feature wants done, then go on. */
+/** Carries out a plan, then calls `next` unless the request has been answered. */
 function carryOut(
   x: Exchange<IncomingMessage>,
   res: ServerResponse,
@@ -191,48 +102,86 @@ function carryOut(
   next: Next,
   stop: () => void,
   raise: (error: unknown) => void,
+  refusals: Refusals,
 ): void {
   try {
-    if (plan.reply !== undefined) {
+    if (!isResponse(res)) {
+      if (plan.refusal !== undefined) {
+        stop()
+        return fail(x, res, next, new RefusalError(plan.refusal))
+      }
+      applyToHandshake(x.native, res, plan)
+    } else if (plan.reply !== undefined) {
       stop()
       return sendReply(res, plan.reply, raise)
+    } else if (plan.refusal !== undefined) {
+      stop()
+      return refuse(x, res, plan, next, refusals)
+    } else {
+      const { state, assign, headers, capture } = plan
+      const { beforeEnd, onFinish, requestHeaders, responseHelpers } = plan
+      if (requestHeaders !== undefined) maskHeaders(x.native, requestHeaders)
+      if (responseHelpers !== undefined) Object.assign(res, responseHelpers)
+      if (state !== undefined) Object.assign(x.native, state)
+      if (assign !== undefined) Object.assign(x.native, assign)
+      if (headers !== undefined) onHead(res, headers)
+      if (capture !== undefined) onBody(res, capture)
+      if (beforeEnd !== undefined)
+        onSeal(res, beforeEnd, (error) => failBeforeEnd(x, res, next, error))
+      if (onFinish !== undefined) onEnd(res, onFinish)
     }
-    const {
-      state: expose,
-      assign: own,
-      headers: head,
-      capture: body,
-      beforeEnd: seal,
-      onFinish: end,
-      requestHeaders: request,
-      responseHelpers: tools,
-    } = plan
-    if (request !== undefined) maskHeaders(x.native, request)
-    if (tools !== undefined) Object.assign(res, tools)
-    if (expose !== undefined) Object.assign(x.native, expose)
-    if (own !== undefined) Object.assign(x.native, own)
-    if (head !== undefined) onHead(res, head)
-    if (body !== undefined) onBody(res, body)
-    if (seal !== undefined) onSeal(res, seal, (error) => refuse(x, res, next, error))
-    if (end !== undefined) onEnd(res, end)
   } catch (error) {
     return raise(error)
   }
   next()
 }
 
-/** The request was over before the feature had made its plan. */
+/** Runs what a plan holds for a request that was over before the feature had made its plan. */
 function leave(res: ServerResponse, plan: Plan): void {
-  if (plan.reply === undefined) {
+  if (plan.reply !== undefined) {
+    if (plan.reply.body instanceof Readable) plan.reply.body.destroy()
+  } else if (plan.refusal === undefined) {
     if (plan.onAbort !== undefined) onEnd(res, plan.onAbort)
     if (plan.onFinish !== undefined) onEnd(res, plan.onFinish)
-  } else if (plan.reply.body instanceof Readable) {
-    plan.reply.body.destroy()
   }
 }
 
-/** A seal has failed: if nothing was sent, the request fails as if the handler had. */
-function refuse(x: Exchange<IncomingMessage>, res: ServerResponse, next: Next, error: unknown) {
+/** Turns a request away: with a reply, or through the application's error handler. */
+function refuse(
+  x: Exchange<IncomingMessage>,
+  res: ServerResponse,
+  { refusal, replyWith }: RefusalPlan,
+  next: Next,
+  refusals: Refusals,
+): void {
+  if (refusals === 'next' && replyWith === undefined && hasErrorPath(x.native, next)) {
+    // Error handlers remove and replace header fields: these are set after they have run.
+    onHead(res, () => refusalHeaders(refusal))
+    return next(new RefusalError(refusal))
+  }
+  const raise = (error: unknown): void => fail(x, res, next, error)
+  const send = (reply: Reply): void => {
+    // The application's `reply` may have answered itself.
+    if (res.headersSent || isOver(res)) return
+    try {
+      sendReply(res, reply, raise)
+    } catch (error) {
+      withdraw(res)
+      raise(error)
+    }
+  }
+  const reply = refusalReply(x, refusal, replyWith)
+  if (isPromise(reply)) reply.then(send, raise)
+  else send(reply)
+}
+
+/** Fails a request whose work before the end failed. If nothing was sent, it fails as if the handler had. */
+function failBeforeEnd(
+  x: Exchange<IncomingMessage>,
+  res: ServerResponse,
+  next: Next,
+  error: unknown,
+): void {
   if (!res.headersSent) {
     withdraw(res)
     fail(x, res, next, error)
@@ -242,24 +191,29 @@ function refuse(x: Exchange<IncomingMessage>, res: ServerResponse, next: Next, e
 }
 
 function fail(x: Exchange<IncomingMessage>, res: ServerResponse, next: Next, error: unknown): void {
-  if (hasErrorPath(x.native, next)) return next(rejectionReason(error))
-  if (res.headersSent) {
-    res.destroy()
-    return
-  }
-  const { status, expose, message } = (error ?? {}) as Record<string, unknown>
+  const reason = rejectionReason(error)
+  if (!isResponse(res)) return failHandshake(x.native, res, next, reason, errorReply(x, reason))
+  if (hasErrorPath(x.native, next)) return next(reason)
+  if (res.headersSent) res.destroy()
+  else sendReply(res, errorReply(x, reason), nothing)
+}
+
+/** Returns the reply to a request that failed where no error handler is. */
+function errorReply(x: Exchange, error: unknown): Reply {
+  const { refusal, status, expose, message } = error as Partial<RefusalError>
+  if (refusal !== undefined) return defaultReply(x, refusal)
   const code = Number(status) >= 400 && Number(status) < 600 ? Number(status) : 500
   const title = STATUS_CODES[code] ?? 'Error'
   const detail = expose === true ? { detail: String(message) } : {}
-  sendReply(res, problemReply({ title, status: code, ...detail }, x), nothing)
+  return problemReply({ title, status: code, ...detail }, x)
 }
 
 /**
- * Does somebody handle what is given to `next`? A callback without parameters in node:http does not:
- * it would take the error for "go on". Connect and Express, whose `next` tracers wrap, always do.
+ * Returns whether an error that is given to `next` is handled. A callback without parameters in
+ * node:http would take it for "go on". Connect and Express, whose `next` tracers wrap, handle it always.
  */
 function hasErrorPath(req: IncomingMessage, next: Next): boolean {
-  return next.length > 0 || (req as Framework).originalUrl !== undefined
+  return next.length > 0 || (req as ExpressRequest).originalUrl !== undefined
 }
 
 /** Run a pipeline's members one after the other. */
@@ -278,8 +232,11 @@ function walk<Req extends IncomingMessage, Res extends ServerResponse>(
     return raise(error)
   }
   const stop = (): void => prepared.discard()
-  // Others answer without telling us.
-  if (steps.some(({ ours }) => ours === undefined)) onEnd(res, stop)
+  // Other members answer without telling us.
+  if (steps.some(({ ours }) => ours === undefined)) {
+    if (isResponse(res)) onEnd(res, stop)
+    else onHandshakeEnd(req, stop)
+  }
   let turn = 0
   const advance = (index: number): void => {
     const step = steps[index]

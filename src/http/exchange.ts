@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream'
 import type { Identity } from './identity.ts'
+import type { Refusal, ReplyFunction } from './refusal.ts'
 import type { RequestBudget } from '../request-budget.ts'
 
 /** Header fields by name. A list is sent as several fields. */
@@ -95,46 +96,62 @@ export interface ResponseEnd {
   finished: boolean
 }
 
-/** What a feature wants done: answer now, or let the request pass and take part in the response. */
-export type Plan =
-  | { reply: Reply }
-  | {
-      reply?: undefined
-      /** Names to hang on `req`, or on `ctx.state`. */
-      state?: Record<string, unknown>
-      /** Names to hang on `req`, or on `ctx` itself, where applications assign to them. */
-      assign?: Record<string, unknown>
-      /**
-       * Fields set when the head is sent, so that no error handler can wipe them: the innermost
-       * feature's first, so that the outermost has the last word. `Set-Cookie` and list fields append.
-       * Must change nothing: a capture further out asks for it, too.
-       */
-      headers?: () => HeaderFields
-      /**
-       * The whole response as it was at our place, if it ended well and stayed within a limit.
-       */
-      capture?: BodyCapture
-      /** Request headers as everybody further inside is to see them; undefined hides one. */
-      requestHeaders?: Record<string, string | undefined>
-      /** Names to hang on `res`, or on `ctx` itself: what a handler may call. */
-      responseHelpers?: Record<string, unknown>
-      /**
-       * Work to be done before the client can see the end of the response, all features' side by
-       * side; if it fails, so does the request. Not called if the handler never ends the response.
-       * Undefined where there is nothing to wait for.
-       */
-      beforeEnd?: (
-        status: number,
-        field: (name: string) => string | undefined,
-      ) => Promise<void> | undefined
-      /** It is over, however it ended; also when the client was gone before the handler's turn. */
-      onFinish?: (onFinish: ResponseEnd) => void
-      /** It is over, and nobody further inside got a turn: the client had gone before. */
-      onAbort?: () => void
-    }
+/** Answers the request now. */
+export interface ReplyPlan {
+  reply: Reply
+  refusal?: undefined
+}
+
+/** Turns the request away. `refusals` of the instance decides who replies. */
+export interface RefusalPlan {
+  reply?: undefined
+  refusal: Refusal
+  /** The application's own reply. It replies even with `refusals: 'next'`: it was set for this mount. */
+  replyWith?: ReplyFunction<any, any> | undefined
+}
+
+/** Lets the request pass, and takes part in the response. */
+export interface PassPlan {
+  reply?: undefined
+  refusal?: undefined
+  /** Names to hang on `req`, or on `ctx.state`. */
+  state?: Record<string, unknown>
+  /** Names to hang on `req`, or on `ctx` itself, where applications assign to them. */
+  assign?: Record<string, unknown>
+  /**
+   * Fields set when the head is sent, so that no error handler can wipe them: the innermost
+   * feature's first, so that the outermost has the last word. `Set-Cookie` and list fields append.
+   * Must change nothing: a capture further out asks for it, too.
+   */
+  headers?: () => HeaderFields
+  /**
+   * The whole response as it was at our place, if it ended well and stayed within a limit.
+   */
+  capture?: BodyCapture
+  /** Request headers as everybody further inside is to see them; undefined hides one. */
+  requestHeaders?: Record<string, string | undefined>
+  /** Names to hang on `res`, or on `ctx` itself: what a handler may call. */
+  responseHelpers?: Record<string, unknown>
+  /**
+   * Work to be done before the client can see the end of the response, all features' side by
+   * side; if it fails, so does the request. Not called if the handler never ends the response.
+   * Undefined where there is nothing to wait for.
+   */
+  beforeEnd?: (
+    status: number,
+    field: (name: string) => string | undefined,
+  ) => Promise<void> | undefined
+  /** It is over, however it ended; also when the client was gone before the handler's turn. */
+  onFinish?: (onFinish: ResponseEnd) => void
+  /** It is over, and nobody further inside got a turn: the client had gone before. */
+  onAbort?: () => void
+}
+
+/** What a feature does with a request. */
+export type Plan = ReplyPlan | RefusalPlan | PassPlan
 
 /** The plan of a feature that has nothing to do. */
-export const passThrough: Plan = Object.freeze({})
+export const passThrough: PassPlan = Object.freeze({})
 
 /**
  * A capability, written once for every framework: it reads an Exchange, gives back a Plan and

@@ -1,106 +1,49 @@
+/** The adapter for Koa 2 and 3. */
 import { Readable } from 'node:stream'
 import type { Context, Middleware as KoaMiddleware } from 'koa'
-import { isPromise, markMiddleware, markPipeline } from './adapter.ts'
-import type { FrameworkAdapter, AdapterOptions } from './adapter.ts'
-import type { Exchange, Feature, Plan, Reply } from './exchange.ts'
-import { sendBackgroundRequest, isBackgroundRequest } from './background-request.ts'
-import { listenerKeyOf } from './cache-listener.ts'
+import {
+  exchangeSettings,
+  markMiddleware,
+  markPipeline,
+  type AdapterOptions,
+  type FrameworkAdapter,
+} from './adapter.ts'
+import { isBackgroundRequest } from './background-request.ts'
+import type { Exchange, Feature, Plan, RefusalPlan, Reply } from './exchange.ts'
 import { isBodiless } from './headers.ts'
-import { hostOf, maskHeaders } from './request.ts'
 import type { Tap } from './joint.ts'
 import { capture, isStreaming } from './koa-body.ts'
+import { KoaExchange } from './koa-exchange.ts'
 import { Prepared, stepsOf, type Step } from './pipeline.ts'
+import { isPromise } from './promises.ts'
+import { RefusalError, refusalHeaders, refusalReply } from './refusal.ts'
+import { maskHeaders } from './request.ts'
 import * as response from './response.ts'
 import { withdraw } from './seal.ts'
-import { Identity } from './identity.ts'
-import { RequestBudget } from '../request-budget.ts'
 
 type Onward = () => Promise<unknown>
 /** Carry a feature out. */
 type Run = (ctx: Context, next: Onward, early: unknown) => Promise<unknown> | void
 
-/** The adapter for Koa 2 and 3. */
-export function koaAdapter({
-  budgetMs,
-  warn,
-}: AdapterOptions): FrameworkAdapter<Context, KoaMiddleware> {
+/** Creates the adapter of one instance. */
+export function koaAdapter(options: AdapterOptions): FrameworkAdapter<Context, KoaMiddleware> {
+  const settings = exchangeSettings(options)
+  const { refusals } = options
   const kept = Symbol('turnpike.exchange')
-  let warned = false
-
-  class KoaExchange implements Exchange<Context> {
-    readonly native: Context
-    #ip: string | undefined
-    #budget: RequestBudget | undefined
-    #identity: Identity | undefined
-
-    constructor(ctx: Context) {
-      this.native = ctx
-    }
-    get method(): string {
-      return this.native.method
-    }
-    get url(): string {
-      return this.native.originalUrl
-    }
-    get ip(): string {
-      return (this.#ip ??= this.#address() ?? '')
-    }
-    get secure(): boolean {
-      return this.native.secure
-    }
-    get host(): string | undefined {
-      return hostOf(this.native.req, this.native.app.proxy)
-    }
-    get isBackground(): boolean {
-      return isBackgroundRequest(this.native.req)
-    }
-    get listenerKey(): string | undefined {
-      return listenerKeyOf(this.native.req)
-    }
-    get route(): string | undefined {
-      const { _matchedRoute: route, routerPath } = this.native as Context & Routed
-      return route === undefined ? routerPath : String(route)
-    }
-    get identity(): Identity {
-      return (this.#identity ??= new Identity(this))
-    }
-    get budget(): RequestBudget {
-      return (this.#budget ??= new RequestBudget(budgetMs))
-    }
-    header(name: string): string | undefined {
-      const value = this.native.req.headers[name]
-      return Array.isArray(value) ? value.join(', ') : value
-    }
-    sendInBackground(fields: Record<string, string | undefined>): Promise<void> | undefined {
-      return sendBackgroundRequest(this.native.req, this.url, fields)
-    }
-
-    #address(): string | undefined {
-      const { app, req, ip } = this.native
-      const isForwarded = req.headers[app.proxyIpHeader.toLowerCase()] !== undefined
-      if (!app.proxy || app.maxIpsCount > 0 || !isForwarded) return ip
-      if (!warned) {
-        warned = true
-        warn(
-          "app.proxy is true without maxIpsCount, so any client can make up its address: the socket's address is used instead. Write: new Koa({ proxy: true, maxIpsCount: 1 })  // the number of proxies in front",
-        )
-      }
-      return req.socket.remoteAddress
-    }
-  }
 
   function exchange(ctx: Context): Exchange<Context> {
     const slot = ctx as Context & { [kept]?: KoaExchange }
-    return (slot[kept] ??= new KoaExchange(ctx))
+    return (slot[kept] ??= new KoaExchange(ctx, settings))
   }
 
   function mount<Early>(feature: Feature<Context, Early>): KoaMiddleware {
     const run: Run = (ctx, next, early) => {
       if (feature.onBackground === 'skip' && isBackgroundRequest(ctx.req)) return next()
-      const plan = feature.handle(exchange(ctx), early as Early | undefined)
-      if (!isPromise(plan)) return carryOut(ctx, plan, next)
+      const x = exchange(ctx)
+      const plan = feature.handle(x, early as Early | undefined)
+      if (!isPromise(plan)) return carryOut(x, plan, next, refusals)
       return plan.then((plan) =>
-        response.isOver(ctx.res) ? leave(ctx, plan) : carryOut(ctx, plan, next),
+        response.isOver(ctx.res) ? leave(ctx, plan) : carryOut(x, plan, next, refusals),
       )
     }
     const middleware: KoaMiddleware = (ctx, next) => run(ctx, next, undefined)
@@ -117,40 +60,54 @@ export function koaAdapter({
   return { exchange, mount, pipeline }
 }
 
-/** What routers leave on a context. */
-interface Routed {
-  _matchedRoute?: string | RegExp
-  routerPath?: string
-}
-
 const unwound = Symbol('turnpike.unwound')
 /** Set when an error has passed the seals' place: it goes before any failure of theirs. */
 type Unwound = { [unwound]?: boolean }
 
-/** Do what a feature wants done, and go on. */
-function carryOut(ctx: Context, plan: Plan, next: Onward): Promise<unknown> | void {
+/** Carries out a plan, then calls `next` unless the request has been answered. */
+function carryOut(
+  x: Exchange<Context>,
+  plan: Plan,
+  next: Onward,
+  refusals: AdapterOptions['refusals'],
+): Promise<unknown> | void {
+  const ctx = x.native
   if (plan.reply !== undefined) return answer(ctx, plan.reply)
-  const {
-    state: expose,
-    assign: own,
-    headers: head,
-    capture: body,
-    beforeEnd: seal,
-    onFinish: end,
-    requestHeaders: request,
-    responseHelpers: tools,
-  } = plan
+  if (plan.refusal !== undefined) return refuse(x, plan, refusals)
+  const { state, assign, headers, capture } = plan
+  const { beforeEnd, onFinish, requestHeaders, responseHelpers } = plan
   const { res } = ctx
-  const unmask = request && maskHeaders(ctx.req, request)
-  if (tools !== undefined) Object.assign(ctx, tools)
-  if (expose !== undefined) Object.assign(ctx.state, expose)
-  if (own !== undefined) Object.assign(ctx, own)
-  if (head !== undefined) response.onHead(res, head)
-  const tap = body && response.onBody(res, body)
+  const unmask = requestHeaders && maskHeaders(ctx.req, requestHeaders)
+  if (responseHelpers !== undefined) Object.assign(ctx, responseHelpers)
+  if (state !== undefined) Object.assign(ctx.state, state)
+  if (assign !== undefined) Object.assign(ctx, assign)
+  if (headers !== undefined) response.onHead(res, headers)
+  const tap = capture && response.onBody(res, capture)
   const isSealer =
-    seal !== undefined && response.onSeal(res, seal, (error, send) => refuse(ctx, error, send))
-  if (end !== undefined) response.onEnd(res, end)
+    beforeEnd !== undefined &&
+    response.onSeal(res, beforeEnd, (error, send) => failBeforeEnd(ctx, error, send))
+  if (onFinish !== undefined) response.onEnd(res, onFinish)
   return tap === undefined && !isSealer ? next() : around(ctx, next, tap, isSealer, unmask)
+}
+
+/** Turns a request away: with a reply, or through the application's error handler. */
+function refuse(
+  x: Exchange<Context>,
+  { refusal, replyWith }: RefusalPlan,
+  refusals: AdapterOptions['refusals'],
+): Promise<void> | void {
+  const ctx = x.native
+  if (refusals === 'next' && replyWith === undefined) {
+    // Koa's error handler removes every header field: these are set after it has run.
+    response.onHead(ctx.res, () => refusalHeaders(refusal))
+    throw new RefusalError(refusal)
+  }
+  const send = (reply: Reply): void => {
+    // The application's `reply` may have answered itself.
+    if (!ctx.headerSent && !response.isOver(ctx.res) && ctx.respond !== false) answer(ctx, reply)
+  }
+  const reply = refusalReply(x, refusal, replyWith)
+  return isPromise(reply) ? reply.then(send) : send(reply)
 }
 
 /** Take part on the way out of the onion: `isSealer` does the seals of everybody further inside. */
@@ -198,16 +155,16 @@ function rescue(ctx: Context, tap: Tap | undefined, error: unknown): boolean {
 
 /** The request was over before the feature had made its plan. */
 function leave(ctx: Context, plan: Plan): void {
-  if (plan.reply === undefined) {
+  if (plan.reply !== undefined) {
+    if (plan.reply.body instanceof Readable) plan.reply.body.destroy()
+  } else if (plan.refusal === undefined) {
     if (plan.onAbort !== undefined) response.onEnd(ctx.res, plan.onAbort)
     if (plan.onFinish !== undefined) response.onEnd(ctx.res, plan.onFinish)
-  } else if (plan.reply.body instanceof Readable) {
-    plan.reply.body.destroy()
   }
 }
 
 /** A seal has failed when Koa had left the response to a stream or to somebody else. */
-function refuse(ctx: Context, error: unknown, send: () => void): void {
+function failBeforeEnd(ctx: Context, error: unknown, send: () => void): void {
   if ((ctx as Unwound)[unwound] === true && !ctx.headerSent) {
     ctx.app.emit('error', error, ctx)
     send()
@@ -228,6 +185,8 @@ function answer(ctx: Context, { status, headers = {}, body }: Reply): void {
   ctx.body = (isUnwanted ? undefined : body) ?? (isEmpty ? null : '')
   // An empty body makes Koa forget the status and the fields that describe a body.
   ctx.status = status
+  // Koa gives the empty string a Content-Type.
+  if (body === undefined || body === '') ctx.remove('Content-Type')
   response.addFields(ctx.res, headers)
 }
 

@@ -1,4 +1,5 @@
-import { isPromise, pipelineMembers, mountedFeatureOf, type MountedFeature } from './adapter.ts'
+import { pipelineMembers, mountedFeatureOf, type MountedFeature } from './adapter.ts'
+import { isPromise } from './promises.ts'
 import { TurnpikeError } from '../errors.ts'
 
 /** A member of a pipeline: a middleware, and what is known of it if it is one of ours. */

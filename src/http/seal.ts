@@ -1,5 +1,5 @@
 import { ServerResponse } from 'node:http'
-import { rejectionReason } from './adapter.ts'
+import { rejectionReason } from './promises.ts'
 import { SHORT } from './capture.ts'
 import { pass, type Joint, type Refuse } from './joint.ts'
 

@@ -51,6 +51,7 @@ export interface Setup {
   onError?: (error: any, tools: Tools) => void
   trustProxy?: unknown
   budgetMs?: number
+  refusals?: 'reply' | 'next'
 }
 
 export interface Running {
@@ -139,12 +140,12 @@ function express(name: string, module: string): Framework {
   return {
     name,
     kind: 'express',
-    start({ stack, handler = hello, onError, trustProxy, budgetMs = 100 }) {
+    start({ stack, handler = hello, onError, trustProxy, budgetMs = 100, refusals }) {
       const app = require(module)()
       if (trustProxy !== undefined) app.set('trust proxy', trustProxy)
       const warnings: string[] = []
       const errors: any[] = []
-      const adapter = connectAdapter({ budgetMs, warn: (text) => warnings.push(text) })
+      const adapter = connectAdapter({ budgetMs, refusals, warn: (text) => warnings.push(text) })
       for (const middleware of connectStack(stack, adapter)) app.use(middleware)
       app.use((req: any, res: any, next: any) => {
         void Promise.resolve(handler(connectTools(req, res))).catch(next)
@@ -160,10 +161,16 @@ function express(name: string, module: string): Framework {
   }
 }
 
-function startNode({ stack, handler = hello, onError, budgetMs = 100 }: Setup): Promise<Running> {
+function startNode({
+  stack,
+  handler = hello,
+  onError,
+  budgetMs = 100,
+  refusals,
+}: Setup): Promise<Running> {
   const warnings: string[] = []
   const errors: any[] = []
-  const adapter = connectAdapter({ budgetMs, warn: (text) => warnings.push(text) })
+  const adapter = connectAdapter({ budgetMs, refusals, warn: (text) => warnings.push(text) })
   const middlewares = connectStack(stack, adapter)
   const listener = (req: IncomingMessage, res: ServerResponse): void => {
     const tools = connectTools(req, res)
@@ -227,13 +234,13 @@ function koa(name: string, module: string): Framework {
   return {
     name,
     kind: 'koa',
-    start({ stack, handler = hello, onError, trustProxy, budgetMs = 100 }) {
+    start({ stack, handler = hello, onError, trustProxy, budgetMs = 100, refusals }) {
       const Koa = require(module)
       const app = new Koa(typeof trustProxy === 'object' ? trustProxy : { proxy: trustProxy })
       const warnings: string[] = []
       const errors: any[] = []
       app.on('error', (error: any) => errors.push(error))
-      const adapter = koaAdapter({ budgetMs, warn: (text) => warnings.push(text) })
+      const adapter = koaAdapter({ budgetMs, refusals, warn: (text) => warnings.push(text) })
       if (onError !== undefined) {
         app.use(async (ctx: Context, next: () => Promise<void>) => {
           try {

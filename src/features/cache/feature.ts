@@ -2,7 +2,13 @@
 import type { Flight } from '../../caching/single-flight.ts'
 import type { LogPosition } from '../../caching/invalidation-log.ts'
 import type { LookupResult } from '../../caching/entry-keys.ts'
-import { passThrough, type Exchange, type Feature, type Plan } from '../../http/exchange.ts'
+import {
+  passThrough,
+  type Exchange,
+  type Feature,
+  type PassPlan,
+  type Plan,
+} from '../../http/exchange.ts'
 import { isSomebodys, obstacle } from './admission.ts'
 import { directivesOf } from './directives.ts'
 import { deadlines, worthOf, type Outcome } from './engine.ts'
@@ -25,7 +31,7 @@ type Shared = Pick<LookupResult, 'entry' | 'validUntil' | 'now'> & { lease?: Loo
 
 const SAFE = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE'])
 const isGet = ({ method }: Exchange): boolean => method === 'GET' || method === 'HEAD'
-const status = (text: string): Plan => ({
+const status = (text: string): PassPlan => ({
   headers: () => ({ 'Cache-Status': `turnpike; ${text}` }),
 })
 

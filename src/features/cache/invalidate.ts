@@ -1,11 +1,9 @@
 /** Invalidation after a request has changed something. */
-import type { Exchange, Plan } from '../../http/exchange.ts'
+import type { Exchange, PassPlan } from '../../http/exchange.ts'
 import type { CacheEngine } from './engine.ts'
 import { tagField } from '../../caching/names.ts'
 import { purgeTag, urlTags } from './keys.ts'
 import type { InvalidateOptions } from './options.ts'
-
-type Passing = Exclude<Plan, { reply: NonNullable<Plan['reply']> }>
 
 /**
  * Invalidates the target of a request that succeeded, what its Location and Content-Location name on
@@ -15,7 +13,7 @@ export function invalidateAfter<Native>(
   engine: CacheEngine,
   options: InvalidateOptions<Native>,
   x: Exchange<Native>,
-): Passing {
+): PassPlan {
   const { tags = [], purge = [], soft = false, when = succeeded, fail = 'closed' } = options
 
   async function seal(status: number, field: (name: string) => string | undefined): Promise<void> {

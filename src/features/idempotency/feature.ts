@@ -8,8 +8,7 @@ import {
   type Reply,
   type SentResponse,
 } from '../../http/exchange.ts'
-import { andThen } from '../../http/and-then.ts'
-import { isPromise } from '../../http/adapter.ts'
+import { andThen, isPromise } from '../../http/promises.ts'
 import { peekBody, isBodyAvailable, nodeRequestOf } from '../../http/request-body.ts'
 import { isRequestOnly } from '../request-only.ts'
 import type { IdempotencyEngine, Outcome } from './engine.ts'

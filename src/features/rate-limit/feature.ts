@@ -8,10 +8,11 @@ import {
   type Reply,
 } from '../../http/exchange.ts'
 import { problemReply } from '../../http/problem.ts'
+import type { RefusalReply } from '../../http/refusal.ts'
 import type { Decision } from './decision.ts'
 import { fieldWriter, seconds } from './fields.ts'
 import { isRequestOnly } from '../request-only.ts'
-import type { RateLimitOptions, RefusalReply } from './options.ts'
+import type { RateLimitOptions } from './options.ts'
 
 /** Decides on requests: the engine, with what was worked out for this one. */
 export interface Decider<Native> {

@@ -1,4 +1,5 @@
 import type { Duration } from '../../duration.ts'
+import type { RefusalReply } from '../../http/refusal.ts'
 import type { Subject } from '../../store/keys.ts'
 import type { Decision } from './decision.ts'
 import type { FlexibleLimiter } from './flexible-members.ts'
@@ -51,14 +52,6 @@ export interface PolicyOptions<Native> {
   blockMax?: Duration
   /** What this policy counts by, where it is not the mount's `key`. */
   key?: KeyFunction<Native>
-}
-
-/** An answer in place of the 429. A `body` that is an object is sent as JSON. */
-export interface RefusalReply {
-  /** Default 429; 503 where nothing could be counted and the rule is `fail: 'closed'`. */
-  status?: number
-  headers?: Record<string, string>
-  body?: string | Buffer | object
 }
 
 /** Options of `tp.rateLimit()`: one policy in the short form, or several in `policies`. */

@@ -6,8 +6,8 @@ import {
   type Exchange,
   type Feature,
   type HeaderFields,
+  type PassPlan,
   type Plan,
-  type Reply,
 } from '../../http/exchange.ts'
 import { problemReply } from '../../http/problem.ts'
 import type { CookieSettings } from './cookie.ts'
@@ -31,9 +31,6 @@ export interface Mount<Native> extends Omit<VisitOptions, 'tenant' | 'cookie' | 
   store: object
   warn(message: string): void
 }
-
-/** A Plan that lets the request pass. */
-type Passing = Exclude<Plan, { reply: Reply }>
 
 /** What is known before the feature's turn. */
 interface Early {
@@ -169,7 +166,7 @@ export function sessionFeature<Native>(
     sessionStore: store,
   })
 
-  function lazily(x: Exchange<Native>, name: string, begin: () => Promise<Visit>): Passing {
+  function lazily(x: Exchange<Native>, name: string, begin: () => Promise<Visit>): PassPlan {
     let visit: Visit | undefined
     let beginning: Promise<Session> | undefined
     const getSession = (): Promise<Session> => {
@@ -184,7 +181,7 @@ export function sessionFeature<Native>(
   }
 
   /** How a session takes part in the response. */
-  function partsOf(x: Exchange<Native>, name: string, visitOf: () => Visit | undefined): Passing {
+  function partsOf(x: Exchange<Native>, name: string, visitOf: () => Visit | undefined): PassPlan {
     return {
       headers: () => fieldOf(x, name, visitOf()),
       beforeEnd: () => visitOf()?.seal(),

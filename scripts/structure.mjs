@@ -25,6 +25,7 @@ const LAYERS = [
       'errors.ts',
       'events.ts',
       'lua.d.ts',
+      'permissions.ts',
       'name-claims.ts',
       'request-budget.ts',
       'validate.ts',
@@ -174,10 +175,10 @@ function* badImports() {
   }
 }
 
-/** Engines and operations: the logic of a feature. */
+/** Engines and operations: the logic of a feature or an extension. */
 function isEngine(file, imports) {
   return (
-    file.startsWith('features/') &&
+    /^(features|extensions)\//.test(file) &&
     (path.posix.basename(file) === 'engine.ts' ||
       imports.some(({ target }) => target.endsWith('.lua')))
   )

@@ -21,6 +21,10 @@ export type ErrorCode =
   | 'TP_COMMAND'
   /** A limit refuses a request, or `limiter.wait()` cannot be admitted before its `wait`. */
   | 'TP_LIMITED'
+  /** A request has no credentials, or none that are valid. */
+  | 'TP_UNAUTHENTICATED'
+  /** The caller does not have the permission that a request needs. */
+  | 'TP_FORBIDDEN'
   /** A lock is held by somebody else for longer than `wait`. */
   | 'TP_LOCKED'
   /** A lock or a semaphore's place was lost while it was held. */

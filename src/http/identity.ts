@@ -1,6 +1,19 @@
 /** Who sends a request, as sessions, authentication middlewares and header fields tell it. */
 import type { Exchange } from './exchange.ts'
 
+/** A key that an extension has verified, for example `apiKeys()`. */
+export interface VerifiedKey {
+  /** Digest of the key. It is no secret. */
+  readonly digest: string
+  /** Whoever verified it. It recognises its own keys by this. */
+  readonly by: object
+  /** What is known of the key. */
+  readonly record: unknown
+}
+
+/** A registry symbol: several instances, and both copies of the package, see one request's key. */
+const VERIFIED_KEY: unique symbol = Symbol.for('turnpike.verifiedKey') as never
+
 type Id = string | number | undefined | null
 
 /** What sessions, passport and Koa's authentication middlewares leave on a request. */
@@ -8,6 +21,7 @@ interface Authenticated {
   session?: { userId?: Id } | null
   user?: { id?: Id } | null
   state?: { user?: { id?: Id } | null }
+  [VERIFIED_KEY]?: VerifiedKey
 }
 
 /** Who sends a request. Read at the time of the question: authentication may happen in between. */
@@ -51,8 +65,20 @@ export class Identity {
     return this.#x.header('authorization') || undefined
   }
 
-  /** The X-API-Key field. It is a secret: hash it before it becomes part of a key. */
+  /** The API key that was verified for this request, in whatever field it came. */
+  get verifiedKey(): VerifiedKey | undefined {
+    return this.#native[VERIFIED_KEY]
+  }
+
+  set verifiedKey(key: VerifiedKey) {
+    this.#native[VERIFIED_KEY] = key
+  }
+
+  /**
+   * The API key: the digest of the one that was verified, else the X-API-Key field. The field is a
+   * secret: hash it before it becomes part of a key.
+   */
   get apiKey(): string | undefined {
-    return this.#x.header('x-api-key') || undefined
+    return this.verifiedKey?.digest ?? (this.#x.header('x-api-key') || undefined)
   }
 }

@@ -66,20 +66,14 @@ const KNOWN = [
   'Asking is exported by',
   'canonical is exported by',
   'Constant is exported by',
-  'enter is exported by',
   'extend is exported by',
   'features/idempotency/record.ts exports Record',
   'Identity is exported by',
   'keyOf is exported by',
-  'leave is exported by',
-  'Mount is exported by',
   'Outcome is exported by',
   'packed is exported by',
   'release is exported by',
-  'Stored is exported by',
   'storedFields is exported by',
-  'unpacked is exported by',
-  'Visit is exported by',
 ]
 
 const sources = readdirSync(path.join(root, 'src'), { recursive: true })

@@ -41,7 +41,7 @@ export type {
   RateLimitOptions,
   ValueOrFunction,
 } from './features/rate-limit/options.ts'
-export type { SessionControl, UserSession } from './features/session/control.ts'
+export type { SessionControl, UserSession } from './features/session/session-control.ts'
 export { asNodeRedis } from './features/session/index.ts'
 export type { SessionEntry } from './features/session/index.ts'
 export type { IoredisLike, NodeRedis } from './features/session/node-redis.ts'

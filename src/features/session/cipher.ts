@@ -1,12 +1,12 @@
-/** Encryption at rest: AES-256-GCM, with keys that can be rotated. */
+/** Encryption at rest: AES-256-GCM with key rotation. */
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto'
-import type { Secret } from './id.ts'
+import type { Secret } from './session-id.ts'
 
 const ALGORITHM = 'aes-256-gcm'
-const NONCE = 12
-const TAG = 16
+const NONCE_BYTES = 12
+const AUTH_TAG_BYTES = 16
 
-/** Encrypts with the first key and decrypts with any. */
+/** Encrypts with the first key, decrypts with any. */
 export class Cipher {
   readonly #keys: readonly Buffer[]
 
@@ -16,27 +16,26 @@ export class Cipher {
     )
   }
 
-  /** @param place what the text belongs to: moved elsewhere, it cannot be decrypted */
-  encrypt(text: string, place: string): string {
-    const nonce = randomBytes(NONCE)
-    const cipher = createCipheriv(ALGORITHM, this.#keys[0]!, nonce).setAAD(Buffer.from(place))
+  /** @param context what the text belongs to. Under another context it cannot be decrypted */
+  encrypt(text: string, context: string): string {
+    const nonce = randomBytes(NONCE_BYTES)
+    const cipher = createCipheriv(ALGORITHM, this.#keys[0]!, nonce).setAAD(Buffer.from(context))
     const body = Buffer.concat([cipher.update(text, 'utf8'), cipher.final()])
     return Buffer.concat([nonce, cipher.getAuthTag(), body]).toString('base64url')
   }
 
   /** @throws Error if no key fits */
-  decrypt(text: string, place: string): string {
+  decrypt(text: string, context: string): string {
     const bytes = Buffer.from(text, 'base64url')
-    let failure: unknown = new Error('there is no key')
+    const nonce = bytes.subarray(0, NONCE_BYTES)
+    const authTag = bytes.subarray(NONCE_BYTES, NONCE_BYTES + AUTH_TAG_BYTES)
+    const body = bytes.subarray(NONCE_BYTES + AUTH_TAG_BYTES)
+    let failure: unknown = new Error('There is no key.')
     for (const key of this.#keys) {
       try {
-        const decipher = createDecipheriv(ALGORITHM, key, bytes.subarray(0, NONCE), {
-          authTagLength: TAG,
-        })
-        decipher.setAAD(Buffer.from(place)).setAuthTag(bytes.subarray(NONCE, NONCE + TAG))
-        return (
-          decipher.update(bytes.subarray(NONCE + TAG), undefined, 'utf8') + decipher.final('utf8')
-        )
+        const decipher = createDecipheriv(ALGORITHM, key, nonce, { authTagLength: AUTH_TAG_BYTES })
+        decipher.setAAD(Buffer.from(context)).setAuthTag(authTag)
+        return decipher.update(body, undefined, 'utf8') + decipher.final('utf8')
       } catch (error) {
         failure = error
       }

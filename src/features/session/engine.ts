@@ -1,30 +1,46 @@
-/** Sessions without HTTP: ids in, data out. */
+/** Sessions without HTTP: IDs in, data out. */
 import { TurnpikeError } from '../../errors.ts'
-import type { RequestBudget } from '../../request-budget.ts'
 import type { ExtensionContext } from '../../extension.ts'
+import type { RequestBudget } from '../../request-budget.ts'
 import type { Cipher } from './cipher.ts'
-import type { CookieData } from './cookie.ts'
-import { handleOf, newId, placeOf, tagOf, type Place, type Secret } from './id.ts'
-import { merged, type Data, type OnConflict } from './merge.ts'
-import { PlainVault } from './plain-vault.ts'
-import type { Meta, Stored } from './record.ts'
+import { ConnectRedisStorage } from './connect-redis-storage.ts'
+import { merge, type OnConflict, type SessionValues } from './merge.ts'
+import type { SessionMeta, StoredSession } from './record.ts'
 import type { SessionSerializer } from './serializer.ts'
-import { BlobVault, corrupt, type Fresh, type Outcome, type Vault } from './vault.ts'
+import type { CookieData } from './session-cookie.ts'
+import {
+  createSessionId,
+  handleOf,
+  keysOfId,
+  userTag,
+  type Secret,
+  type SessionKeys,
+} from './session-id.ts'
+import {
+  corruptError,
+  RecordStorage,
+  type SaveResult,
+  type SessionStorage,
+  type SessionWrite,
+} from './session-storage.ts'
 
 export interface SessionEngineOptions {
   /** Names the sessions in events. */
   name: string
-  /** The first signs new cookies and tags. */
+  /** The first creates the tags of new sessions. */
   secrets: readonly Secret[]
-  /** All times in ms; an absolute timeout of 0: none. */
+  /** ms */
   ttl: number
+  /** ms; undefined: a tenth of the session's time to live. */
   touchAfter: number | undefined
+  /** ms, 0: unlimited. */
   absolute: number
   serializer: SessionSerializer
   maxBytes: number
   cipher: Cipher | undefined
   onConflict: OnConflict
   onCorrupt: 'new' | 'error'
+  /** 0: unlimited. */
   maxPerUser: number
   onOverflow: 'evict-oldest' | 'deny'
   legacyPrefix: string | undefined
@@ -32,236 +48,239 @@ export interface SessionEngineOptions {
 }
 
 /** A session that was read, and its data. */
-export interface Loaded {
-  readonly stored: Stored
-  readonly data: Data
+export interface LoadedSession {
+  readonly stored: StoredSession
+  readonly data: SessionValues
 }
 
 /** What a request wants to store. */
-export interface Change {
-  data: Data
+export interface SessionChange {
+  data: SessionValues
   /** `data` as the serializer wrote it. */
   text: string
-  meta: Meta
+  meta: SessionMeta
   cookie: CookieData
+  /** ms */
   ttl: number
 }
 
-const MOST_CONFLICTS = 16
+/** What `tp.on('session')` reports. */
+type SessionEventType = 'login' | 'logout' | 'merged' | 'dropped' | 'corrupt' | 'two-cookies'
+
+const MAX_CONFLICTS = 16
 
 /** The sessions of one mount. */
 export class SessionEngine {
   readonly options: SessionEngineOptions
   readonly context: ExtensionContext
-  readonly blobs: BlobVault
-  readonly #vault: Vault
-  /** connect-redis's values, which are read but not written. */
-  readonly #legacy: PlainVault | undefined
+  readonly records: RecordStorage
+  readonly #storage: SessionStorage
+  /** connect-redis's values, which are read and removed, but not written. */
+  readonly #legacy: ConnectRedisStorage | undefined
 
   constructor(context: ExtensionContext, options: SessionEngineOptions) {
     const { store } = context
     const { ttl, legacyPrefix, format } = options
     this.context = context
     this.options = options
-    this.blobs = new BlobVault(store, options)
-    const isPlain = format === 'connect-redis'
-    this.#vault = isPlain ? new PlainVault(store, legacyPrefix ?? 'sess:', ttl) : this.blobs
-    if (!isPlain && legacyPrefix !== undefined)
-      this.#legacy = new PlainVault(store, legacyPrefix, ttl)
+    this.records = new RecordStorage(store, options)
+    const isShared = format === 'connect-redis'
+    this.#storage = isShared
+      ? new ConnectRedisStorage(store, legacyPrefix ?? 'sess:', ttl)
+      : this.records
+    if (!isShared && legacyPrefix !== undefined)
+      this.#legacy = new ConnectRedisStorage(store, legacyPrefix, ttl)
   }
 
   readonly now = (): number => this.context.store.now()
 
-  place(id: string, tenant: string | undefined): Place {
-    return placeOf(this.context.keys, id, tenant)
+  keysOf(id: string, tenant: string | undefined): SessionKeys {
+    return keysOfId(this.context.keys, id, tenant)
   }
 
-  /** An id of a user's, or of nobody's. */
-  idFor(user?: string): string {
-    return newId(user === undefined ? undefined : tagOf(user, this.options.secrets[0]!))
+  /** Creates an ID for a user's session, or for an anonymous one. */
+  createId(user?: string): string {
+    return createSessionId(user === undefined ? undefined : userTag(user, this.options.secrets[0]!))
   }
 
   /**
-   * Read a session. Undefined for one that is not there, or cannot be read where that begins a new one.
+   * Loads a session. Undefined if there is none, or if it cannot be read and `onCorrupt` is `'new'`.
    * @throws TP_UNAVAILABLE; TP_SESSION_CORRUPT with `onCorrupt: 'error'`
    */
-  load(place: Place, budget?: RequestBudget): Promise<Loaded | undefined> {
-    const found = this.#vault.load(place, budget)
-    const legacy = this.#legacy?.load(place, budget)
-    // Looked at only where there is no session of ours.
+  load(keys: SessionKeys, budget?: RequestBudget): Promise<LoadedSession | undefined> {
+    const own = this.#storage.load(keys, budget)
+    const legacy = this.#legacy?.load(keys, budget)
+    // It is awaited only if there is no session of our own. Until then a rejection must not count as unhandled.
     legacy?.catch(() => {})
-    const stored = legacy === undefined ? found : found.then((ours) => ours ?? legacy)
-    return stored.then(
-      (stored) => (stored ? this.#open(place, stored) : this.#missing(place, budget)),
-      (error: unknown) => this.#unreadable(place, error),
+    const found = legacy === undefined ? own : own.then((stored) => stored ?? legacy)
+    return found.then(
+      (stored) => (stored ? this.#parse(keys, stored) : this.#missing(keys, budget)),
+      (error: unknown) => this.#unreadable(keys, error),
     )
   }
 
-  /** Nothing can be read there. Whether something is there delays nobody, but where that is an error. */
-  #missing(place: Place, budget: RequestBudget | undefined): Promise<undefined> | undefined {
-    if (this.#vault !== this.blobs) return undefined
+  /** Looks for a value of another type. Only `onCorrupt: 'error'` waits for the answer. */
+  #missing(keys: SessionKeys, budget: RequestBudget | undefined): Promise<undefined> | undefined {
+    if (this.#storage !== this.records) return undefined
     const isStrict = this.options.onCorrupt === 'error'
-    const verified = this.blobs
-      .verify(place, isStrict ? budget : undefined)
+    const verified = this.records
+      .verify(keys, isStrict ? budget : undefined)
       .then(() => undefined)
-      .catch((error: unknown) => this.#unreadable(place, error))
+      .catch((error: unknown) => this.#unreadable(keys, error))
     if (isStrict) return verified
-    this.inBackground(verified)
+    this.runInBackground(verified)
     return undefined
   }
 
-  #open(place: Place, stored: Stored): Loaded | undefined {
+  #parse(keys: SessionKeys, stored: StoredSession): LoadedSession | undefined {
     try {
-      return { stored, data: this.#parse(stored) }
+      return { stored, data: this.#deserialize(stored) }
     } catch (error) {
-      return this.#unreadable(place, error)
+      return this.#unreadable(keys, error)
     }
   }
 
-  #unreadable(place: Place, error: unknown): undefined {
+  #unreadable(keys: SessionKeys, error: unknown): undefined {
     if ((error as { code?: unknown }).code !== 'TP_SESSION_CORRUPT') throw error
-    this.tell('corrupt', place)
+    this.report('corrupt', keys)
     if (this.options.onCorrupt === 'error') throw error
     return undefined
   }
 
   /**
-   * Store a new session.
+   * Stores a new session. Undefined if the user's sessions were revoked meanwhile.
    * @throws TP_SESSION_LIMIT, TP_SESSION_SIZE, TP_UNAVAILABLE
    */
   async create(
-    place: Place,
-    change: Change,
-    replaced?: Stored,
+    keys: SessionKeys,
+    change: SessionChange,
+    replaced?: StoredSession,
     budget?: RequestBudget,
-  ): Promise<Stored | undefined> {
-    const outcome = await this.#vault.create(place, this.#fresh(change), replaced, budget)
-    if (outcome === 'full') {
+  ): Promise<StoredSession | undefined> {
+    const result = await this.#storage.create(keys, this.#write(change), replaced, budget)
+    if (result === 'full') {
       throw new TurnpikeError(
         'TP_SESSION_LIMIT',
-        'The user has as many sessions as one may have.',
+        'The user already has the maximum number of sessions.',
         { status: 409 },
       )
     }
-    return typeof outcome === 'object' && 'stored' in outcome ? outcome.stored : undefined
+    return typeof result === 'object' && 'stored' in result ? result.stored : undefined
   }
 
   /**
-   * Store the next version of a session, whoever else has changed it meanwhile. Undefined if it is gone.
+   * Stores the next version of a session, and resolves conflicts with other requests. Undefined if
+   * the session no longer exists.
    * @throws TP_SESSION_CONFLICT, TP_SESSION_SIZE, TP_UNAVAILABLE
    */
   async update(
-    place: Place,
-    stored: Stored,
-    change: Change,
+    keys: SessionKeys,
+    stored: StoredSession,
+    change: SessionChange,
     budget?: RequestBudget,
-  ): Promise<Loaded | undefined> {
+  ): Promise<LoadedSession | undefined> {
     const { serializer, onConflict } = this.options
     let [base, wanted] = [stored, change]
-    for (let attempt = 0; attempt < MOST_CONFLICTS; attempt++) {
-      const outcome = await this.#store(place, base, wanted, budget)
-      if (outcome === 'gone' || outcome === 'full') {
-        this.tell('dropped', place)
+    for (let attempt = 0; attempt < MAX_CONFLICTS; attempt++) {
+      const result = await this.#save(keys, base, wanted, budget)
+      if (result === 'gone' || result === 'full') {
+        this.report('dropped', keys)
         return undefined
       }
-      if ('stored' in outcome) return { stored: outcome.stored, data: wanted.data }
-      if (onConflict === 'reject') throw conflict()
-      const theirs = outcome.conflict
+      if ('stored' in result) return { stored: result.stored, data: wanted.data }
+      if (onConflict === 'reject') throw conflictError()
+      const theirs = result.conflict
       base = theirs
       if (onConflict === 'last-write-wins') continue
-      const [began, now] = [this.#parse(stored), this.#parse(theirs)]
+      const [before, now] = [this.#deserialize(stored), this.#deserialize(theirs)]
       const both =
         onConflict === 'merge'
-          ? merged(began, change.data, now, serializer)
-          : onConflict(began, change.data, now)
+          ? merge(before, change.data, now, serializer)
+          : onConflict(before, change.data, now)
       wanted = { ...change, data: both, text: serializer.serialize(both) }
-      this.tell('merged', place)
+      this.report('merged', keys)
     }
-    throw conflict()
+    throw conflictError()
   }
 
-  gone(): TurnpikeError {
+  /** Creates the error for a session that no longer exists. */
+  goneError(): TurnpikeError {
     return new TurnpikeError(
       'TP_SESSION_GONE',
-      'The session is not there any more: it has expired, or has been destroyed.',
+      'The session no longer exists: it has expired or was destroyed.',
     )
   }
 
-  /** Renew a session's time to live, if enough of it has passed. Nobody waits for it. */
-  touch(place: Place, stored: Stored, ttl: number): void {
+  /** Renews a session's time to live in the background, if enough of it has passed. */
+  touch(keys: SessionKeys, stored: StoredSession, ttl: number): void {
     const { touchAfter = ttl / 10 } = this.options
     if (ttl <= 0 || this.now() - stored.touched < touchAfter) return
-    const vault = stored.foreign ? (this.#legacy ?? this.#vault) : this.#vault
-    this.inBackground(vault.touch(place, stored, ttl))
+    const storage =
+      stored.form === 'connect-redis' ? (this.#legacy ?? this.#storage) : this.#storage
+    this.runInBackground(storage.touch(keys, ttl))
   }
 
-  /** End a session. @throws TP_UNAVAILABLE */
-  async destroy(place: Place, grace = 0, budget?: RequestBudget): Promise<void> {
+  /** Ends a session. @throws TP_UNAVAILABLE */
+  async destroy(keys: SessionKeys, grace = 0, budget?: RequestBudget): Promise<void> {
     await Promise.all([
-      this.#vault.destroy(place, grace, budget),
-      this.#legacy?.destroy(place, 0, budget),
+      this.#storage.destroy(keys, grace, budget),
+      this.#legacy?.destroy(keys, 0, budget),
     ])
   }
 
-  /** For a write that nobody waits for: its failure is reported. */
-  inBackground(write: Promise<unknown>): void {
+  /** Reports the failure of a write that no request waits for. */
+  runInBackground(write: Promise<unknown>): void {
     write.catch((error: unknown) =>
       this.context.events.emit('error', { feature: 'session', name: this.options.name, error }),
     )
   }
 
-  tell(
-    what: 'login' | 'logout' | 'merged' | 'dropped' | 'corrupt' | 'two-cookies',
-    place: Place | undefined,
-  ): void {
+  report(type: SessionEventType, keys: SessionKeys | undefined): void {
     const { events } = this.context
     if (events.hasListeners('session'))
-      events.emit('session', {
-        name: this.options.name,
-        type: what,
-        handle: place && handleOf(place),
-      })
+      events.emit('session', { name: this.options.name, type, handle: keys && handleOf(keys) })
   }
 
-  async #store(
-    place: Place,
-    base: Stored,
-    wanted: Change,
+  async #save(
+    keys: SessionKeys,
+    base: StoredSession,
+    change: SessionChange,
     budget: RequestBudget | undefined,
-  ): Promise<Outcome> {
-    const fresh = this.#fresh(wanted)
-    if (!base.foreign || !this.#legacy) return await this.#vault.update(place, base, fresh, budget)
-    // Whoever removes connect-redis's value has the right to write ours: a logout has removed it, too.
-    if (await this.#legacy.destroy(place, 0, budget))
-      return await this.#vault.create(place, fresh, undefined, budget)
-    const theirs = await this.#vault.load(place, budget)
+  ): Promise<SaveResult> {
+    const write = this.#write(change)
+    if (base.form === 'turnpike' || !this.#legacy)
+      return await this.#storage.update(keys, base, write, budget)
+    // Only the request that removes connect-redis's value writes the new one. Otherwise a save would undo a logout.
+    if (await this.#legacy.destroy(keys, 0, budget))
+      return await this.#storage.create(keys, write, undefined, budget)
+    const theirs = await this.#storage.load(keys, budget)
     return theirs ? { conflict: theirs } : 'gone'
   }
 
-  #fresh({ text, meta, cookie, ttl }: Change): Fresh {
+  #write({ text, meta, cookie, ttl }: SessionChange): SessionWrite {
     const { maxBytes } = this.options
     const bytes = Buffer.byteLength(text)
     if (bytes <= maxBytes) return { data: text, meta, cookie, ttl }
     throw new TurnpikeError(
       'TP_SESSION_SIZE',
-      `A session of ${bytes} bytes is more than maxBytes (${maxBytes}) allows; what was stored before is kept.`,
+      `The session has ${bytes} bytes, more than maxBytes (${maxBytes}). The stored value is unchanged.`,
     )
   }
 
-  #parse({ data }: Stored): Data {
+  #deserialize({ data }: StoredSession): SessionValues {
     let parsed: unknown
     try {
       parsed = this.options.serializer.deserialize(data)
     } catch (error) {
-      throw corrupt(error)
+      throw corruptError(error)
     }
     if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed))
-      throw corrupt(new Error('it is no object'))
-    return parsed as Data
+      throw corruptError(new Error('It is not an object.'))
+    return parsed as SessionValues
   }
 }
 
-const conflict = (): TurnpikeError =>
+const conflictError = (): TurnpikeError =>
   new TurnpikeError('TP_SESSION_CONFLICT', 'Another request has changed the session meanwhile.', {
     status: 409,
   })

@@ -1,13 +1,12 @@
-/** The same sessions as a Store for express-session. */
+/** A `Store` for express-session over the same engine. */
 import { EventEmitter } from 'node:events'
-import { SessionCookie, type CookieData } from './cookie.ts'
-import type { Change, SessionEngine } from './engine.ts'
-import { put, type Data } from './merge.ts'
-import type { Stored } from './record.ts'
+import type { LoadedSession, SessionChange, SessionEngine } from './engine.ts'
+import { setOwn, type SessionValues } from './merge.ts'
+import { SessionCookie, type CookieData } from './session-cookie.ts'
 
 type Callback<Value = void> = (error?: unknown, value?: Value) => void
 
-/** A session as express-session hands it over, and as it wants it back. */
+/** A session as express-session hands it to a store, and expects it back. */
 export interface PlainSession {
   cookie: CookieData | { toJSON(): CookieData }
   [key: string]: unknown
@@ -19,18 +18,18 @@ interface Request {
   sessionStore?: unknown
 }
 
-/** The session that express-session works with: its methods go by the request's store. */
+/** The session that express-session works with. Its methods use the store of its request. */
 class StoreSession {
   declare readonly id: string
   declare readonly req: Request
   declare cookie: SessionCookie
 
-  constructor(req: Request, cookie: SessionCookie, data: Data) {
+  constructor(req: Request, cookie: SessionCookie, values: SessionValues) {
     Object.defineProperty(this, 'req', { value: req })
     Object.defineProperty(this, 'id', { value: req.sessionID })
     this.cookie = cookie
-    for (const key of Object.keys(data))
-      if (key !== 'cookie' && !METHODS.has(key)) put(this, key, data[key])
+    for (const key of Object.keys(values))
+      if (key !== 'cookie' && !MEMBERS.has(key)) setOwn(this, key, values[key])
   }
 
   touch(): this {
@@ -70,7 +69,7 @@ class StoreSession {
   }
 }
 
-const METHODS: ReadonlySet<string> = new Set([
+const MEMBERS: ReadonlySet<string> = new Set([
   'id',
   'req',
   'touch',
@@ -84,15 +83,15 @@ const METHODS: ReadonlySet<string> = new Set([
 const storeOf = (req: Request): SessionStore => req.sessionStore as SessionStore
 
 /**
- * A Store as express-session's README wants it: all that is required and recommended. The optional
- * `all`, `length` and `clear` are not there: ids are stored only as hashes, and nothing is ever scanned.
+ * A Store with everything that express-session's README requires and recommends. The optional `all`,
+ * `length` and `clear` are absent: only hashes of IDs are stored, and nothing is scanned.
  */
 export class SessionStore extends EventEmitter {
-  /** express-session puts its own here. */
+  /** express-session assigns it. */
   declare generate: (req: Request) => void
   readonly #engine: SessionEngine
-  /** What a session's data was when it was read or written: what its next save is based on. */
-  readonly #known = new WeakMap<object, { stored: Stored; data: Data }>()
+  /** What a session was when it was read or written: its next save is based on that. */
+  readonly #loaded = new WeakMap<object, LoadedSession>()
 
   constructor(engine: SessionEngine) {
     super()
@@ -108,18 +107,14 @@ export class SessionStore extends EventEmitter {
   }
 
   destroy(id: string, callback?: Callback): void {
-    settle(this.#engine.destroy(this.#engine.place(id, undefined)), callback)
+    settle(this.#engine.destroy(this.#engine.keysOf(id, undefined)), callback)
   }
 
-  /** Renews the time to live if enough of it has passed, and holds nobody up. */
+  /** Renews the time to live in the background, if it is due. */
   touch(id: string, session: PlainSession, callback?: Callback): void {
-    const known = this.#known.get(session)
-    if (known)
-      this.#engine.touch(
-        this.#engine.place(id, undefined),
-        known.stored,
-        this.#ttl(cookieOf(session)),
-      )
+    const loaded = this.#loaded.get(session)
+    const keys = this.#engine.keysOf(id, undefined)
+    if (loaded) this.#engine.touch(keys, loaded.stored, this.#ttl(cookieOf(session)))
     if (callback) process.nextTick(callback)
   }
 
@@ -140,15 +135,15 @@ export class SessionStore extends EventEmitter {
   createSession(req: Request, session: PlainSession): object {
     const cookie = new SessionCookie({}, this.#engine.now)
     cookie.restore(cookieOf(session))
-    const made = new StoreSession(req, cookie, session)
-    const known = this.#known.get(session)
-    if (known) this.#known.set(made, known)
-    req.session = made
-    return made
+    const created = new StoreSession(req, cookie, session)
+    const loaded = this.#loaded.get(session)
+    if (loaded) this.#loaded.set(created, loaded)
+    req.session = created
+    return created
   }
 
   async #get(id: string): Promise<PlainSession | null> {
-    const loaded = await this.#engine.load(this.#engine.place(id, undefined))
+    const loaded = await this.#engine.load(this.#engine.keysOf(id, undefined))
     if (!loaded) return null
     const { stored, data } = loaded
     const cookie = stored.meta.cookie ?? {
@@ -158,44 +153,44 @@ export class SessionStore extends EventEmitter {
       path: '/',
     }
     const { originalMaxAge } = cookie
-    // The stored date is that of the last save; touches have moved the end since.
+    // The stored date is that of the last save. Touches have moved the end since.
     const expires =
       originalMaxAge === null
         ? cookie.expires
         : new Date(stored.touched + originalMaxAge).toISOString()
     const session: PlainSession = { cookie: { ...cookie, expires } }
-    for (const key of Object.keys(data)) if (key !== 'cookie') put(session, key, data[key])
-    this.#known.set(session, loaded)
+    for (const key of Object.keys(data)) if (key !== 'cookie') setOwn(session, key, data[key])
+    this.#loaded.set(session, loaded)
     return session
   }
 
   async #set(id: string, session: PlainSession): Promise<void> {
     const { serializer } = this.#engine.options
-    const place = this.#engine.place(id, undefined)
+    const keys = this.#engine.keysOf(id, undefined)
     const cookie = cookieOf(session)
     const ttl = this.#ttl(cookie)
-    if (ttl <= 0) return await this.#engine.destroy(place)
+    if (ttl <= 0) return await this.#engine.destroy(keys)
     const { cookie: _, ...data } = session
-    const known = this.#known.get(session)
-    const { cookie: _old, ...who } = known?.stored.meta ?? {}
-    const change: Change = {
+    const loaded = this.#loaded.get(session)
+    const { cookie: _old, ...owner } = loaded?.stored.meta ?? {}
+    const change: SessionChange = {
       data,
       text: serializer.serialize(data),
-      meta: { ...who, cookie },
+      meta: { ...owner, cookie },
       cookie,
       ttl,
     }
-    if (!known) {
-      const stored = await this.#engine.create(place, change)
-      if (stored) this.#known.set(session, { stored, data })
+    if (!loaded) {
+      const stored = await this.#engine.create(keys, change)
+      if (stored) this.#loaded.set(session, { stored, data })
       return
     }
-    const updated = await this.#engine.update(place, known.stored, change)
+    const updated = await this.#engine.update(keys, loaded.stored, change)
     if (!updated) return
-    this.#known.set(session, updated)
+    this.#loaded.set(session, updated)
     if (updated.stored.data === change.text) return
     for (const key of Object.keys(data)) if (!Object.hasOwn(updated.data, key)) delete session[key]
-    for (const key of Object.keys(updated.data)) put(session, key, updated.data[key])
+    for (const key of Object.keys(updated.data)) setOwn(session, key, updated.data[key])
   }
 
   #ttl({ expires }: CookieData): number {
@@ -206,7 +201,7 @@ export class SessionStore extends EventEmitter {
 const cookieOf = ({ cookie }: PlainSession): CookieData =>
   'toJSON' in cookie ? cookie.toJSON() : cookie
 
-/** Tell a callback; an error without one is nobody's to handle, and surfaces. */
+/** Reports a result to a callback. An error without a callback surfaces, as it would from any callback API. */
 function settle<Value>(work: Promise<Value>, callback: Callback<Value> | undefined): void {
   work.then(
     (value) => callback && process.nextTick(callback, null, value),

@@ -1,125 +1,49 @@
 /** Sessions: `tp.session()`, `tp.sessions`, `tp.sessionStore()`. */
 import type { Store as ExpressStore } from 'express-session'
-import {
-  boolean,
-  callback,
-  validateOptions,
-  anyOf,
-  isFunction,
-  isObject,
-  optionError,
-  nonEmptyString,
-  integer,
-  oneOf,
-  type Validator,
-} from '../../validate.ts'
-import { durationOption, durationValidator } from '../../duration.ts'
+import { durationOption } from '../../duration.ts'
 import type { ExtensionContext } from '../../extension.ts'
-import { Cipher } from './cipher.ts'
-import { sessionControl, type SessionControl } from './control.ts'
-import type { CookieSettings } from './cookie.ts'
+import { isObject, optionError, validateOptions } from '../../validate.ts'
 import { SessionEngine } from './engine.ts'
 import { SessionStore } from './express-store.ts'
-import { sessionFeature } from './feature.ts'
-import type { Secret } from './id.ts'
-import type {
-  RequireOptions,
-  SessionCookieOptions,
-  SessionOptions,
-  SessionStorageOptions,
-} from './options.ts'
-import { requireFeature } from './require.ts'
-import { serializerOf } from './serializer.ts'
+import { SessionFeature } from './feature.ts'
+import type { RequireOptions, SessionOptions, SessionStorageOptions } from './options.ts'
+import { requireFeature } from './require-feature.ts'
+import { SessionDirectory, type SessionControl } from './session-control.ts'
+import {
+  cookieSettings,
+  sessionEngineOptions,
+  listOf,
+  MOUNT_OPTIONS,
+  STORAGE_OPTIONS,
+} from './settings.ts'
 
 export { asNodeRedis } from './node-redis.ts'
 
-const isSecret = (value: unknown): boolean =>
-  (typeof value === 'string' || Buffer.isBuffer(value)) && value.length > 0
-
-const secretKind = (least: number): Validator => ({
-  expected:
-    least > 1
-      ? `a text or Buffer of at least ${least} characters, or a list of them`
-      : 'a text, a Buffer, or a list of them',
-  accepts: (value) => {
-    const all: unknown[] = Array.isArray(value) ? value : [value]
-    return all.length > 0 && all.every((each) => isSecret(each) && (each as string).length >= least)
-  },
-})
-
-const STORAGE: Record<string, Validator> = {
-  ttl: durationValidator,
-  touchAfter: durationValidator,
-  absoluteTimeout: durationValidator,
-  serializer: anyOf(oneOf('json', 'rich'), {
-    expected: '{ serialize, deserialize }',
-    accepts: (value) =>
-      isObject(value) && isFunction(value['serialize']) && isFunction(value['deserialize']),
-  }),
-  maxBytes: integer(1),
-  encrypt: secretKind(32),
-  onConflict: anyOf(oneOf('merge', 'last-write-wins', 'reject'), callback),
-  onCorrupt: oneOf('new', 'error'),
-  legacyPrefix: { expected: 'a text', accepts: (value) => typeof value === 'string' },
-  format: oneOf('turnpike', 'connect-redis'),
-}
-
-/** RFC 6265, 4.1.1: a cookie's name is a token. */
-const token: Validator = {
-  expected: "a cookie's name: letters, digits and !#$%&'*+-.^_`|~",
-  accepts: (value) => typeof value === 'string' && /^[\w!#$%&'*+.^`|~-]+$/.test(value),
-}
-
-const MOUNT: Record<string, Validator> = {
-  ...STORAGE,
-  secret: secretKind(1),
-  name: token,
-  cookie: anyOf({ expected: 'an object', accepts: isObject }, callback),
-  proxy: boolean,
-  rolling: boolean,
-  resave: boolean,
-  saveUninitialized: boolean,
-  unset: oneOf('keep', 'destroy'),
-  genid: callback,
-  maxPerUser: integer(1),
-  onOverflow: oneOf('evict-oldest', 'deny'),
-  grace: durationValidator,
-  lazy: boolean,
-  skip: callback,
-  fail: oneOf('closed', 'open'),
-}
-
-const COOKIE: Record<string, Validator> = {
-  maxAge: anyOf(durationValidator, { expected: 'null', accepts: (value) => value === null }),
-  expires: { expected: 'a Date', accepts: (value) => value === null || value instanceof Date },
-  httpOnly: boolean,
-  secure: anyOf(boolean, oneOf('auto')),
-  sameSite: anyOf(boolean, oneOf('lax', 'strict', 'none')),
-  domain: nonEmptyString,
-  path: {
-    expected: "a path that begins with '/'",
-    accepts: (value) => typeof value === 'string' && value.startsWith('/'),
-  },
-  priority: oneOf('low', 'medium', 'high'),
-  partitioned: boolean,
-}
-
-/** The sessions of one instance, as the kit offers them. */
+/** The sessions of one instance. */
 export interface Sessions<Native, Middleware> {
-  /** See `Turnpike.session`. */
+  /** See `SessionEntry`. */
   session: SessionEntry<Native, Middleware>
+  /** The sessions of users, outside a request: who is logged in, and where. */
   sessions: SessionControl
+  /**
+   * Creates a `Store` for express-session over the same engine.
+   * @throws TP_OPTION for an option that cannot be used, or if the application has tenants
+   * @example
+   * app.use(session({ secret, resave: false, saveUninitialized: false, store: tp.sessionStore() }))
+   */
   sessionStore(options?: SessionStorageOptions): ExpressStore
 }
 
-/** `tp.session`: makes the middleware. */
+/** `tp.session`: creates the middleware. */
 export interface SessionEntry<Native, Middleware> {
   /**
-   * Loads `req.session` (on Koa `ctx.session`), as express-session documents it, with `login()` and `logout()`.
+   * Creates a middleware that loads `req.session` (on Koa `ctx.session`), as express-session documents it.
    * @throws TP_OPTION for an option that cannot be used
+   * @example
+   * app.use(tp.session({ secret: process.env.SECRET, ttl: '7d' }))
    */
   (options: SessionOptions<Native>): Middleware
-  /** Lets only requests pass whose session has a user, and the permission: 401 and 403 with problem+json. */
+  /** Creates a middleware that lets a request pass only if its session has a user, and the permission. Otherwise it responds with 401 or 403. */
   require(permission?: string, options?: RequireOptions<Native>): Middleware
 }
 
@@ -130,64 +54,9 @@ export function createSessions<Native, Middleware>(
   const engines: SessionEngine[] = []
 
   function session(options: SessionOptions<Native>): Middleware {
-    const where = 'tp.session()'
-    if (isObject(options) && 'store' in options)
-      throw optionError(
-        where,
-        'store',
-        options['store'],
-        'left out: sessions are kept in the store of this instance. With express-session itself, use session({ store: tp.sessionStore() })',
-      )
-    validateOptions(where, options, MOUNT)
-    if (options.secret === undefined)
-      throw optionError(
-        where,
-        'secret',
-        undefined,
-        'a text that only your servers know, or a list of them',
-      )
-    const secrets = listOf(options.secret)
-    const engine = engineOf(context, where, options, {
-      name: options.name ?? 'sid',
-      secrets,
-      maxPerUser: options.maxPerUser ?? 0,
-      onOverflow: options.onOverflow ?? 'evict-oldest',
-    })
+    const engine = createMountEngine(context, options)
     if (engine.options.format === 'turnpike') engines.push(engine)
-    const {
-      cookie = {},
-      grace = '10s',
-      name,
-      proxy,
-      skip,
-      genid,
-      lazy = false,
-      rolling = false,
-      resave = false,
-    } = options
-    const { saveUninitialized = false, unset = 'keep', fail = 'closed' } = options
-    const { events, hasTenants } = context
-    const feature = sessionFeature<Native>(engine, {
-      name,
-      proxy,
-      skip,
-      lazy,
-      rolling,
-      resave,
-      saveUninitialized,
-      unset,
-      fail,
-      tenant: hasTenants ? (native) => context.tenantOf(native) : undefined,
-      genid,
-      cookie:
-        typeof cookie === 'function'
-          ? (native) => cookieOf(where, cookie(native))
-          : cookieOf(where, cookie),
-      grace: durationOption(grace, where, 'grace', 0),
-      store: new SessionStore(engine),
-      warn: (message) => events.warn(message),
-    })
-    return context.mount(feature)
+    return context.mount(createFeature(context, engine, options))
   }
 
   const api: Sessions<Native, Middleware> = {
@@ -195,90 +64,102 @@ export function createSessions<Native, Middleware>(
       require: (permission?: string, options?: RequireOptions<Native>) =>
         context.mount(requireFeature(permission, options)),
     }),
-    sessions: sessionControl(context, engines),
+    sessions: new SessionDirectory(context, engines),
     sessionStore(options = {}) {
       const where = 'tp.sessionStore()'
-      validateOptions(where, options, STORAGE)
+      validateOptions(where, options, STORAGE_OPTIONS)
       if (context.hasTenants)
         throw optionError(
           where,
           'tenant',
           'of turnpike()',
-          'left out: a Store does not see the request, and cannot tell whose session it is. Use tp.session()',
+          'absent: a Store does not see the request, so it cannot know the tenant. Use tp.session()',
         )
-      const engine = engineOf(context, where, options, {
+      const mount = {
         name: 'sessionStore',
         secrets: [],
         maxPerUser: 0,
         onOverflow: 'evict-oldest',
-      })
+      } as const
+      const engine = new SessionEngine(context, sessionEngineOptions(where, options, mount))
       return new SessionStore(engine) as unknown as ExpressStore
     },
   }
   return { api }
 }
 
-type Own = Pick<SessionEngine['options'], 'name' | 'secrets' | 'maxPerUser' | 'onOverflow'>
+const SESSION = 'tp.session()'
 
-function engineOf(
+/** Creates the engine of a mount. @throws TP_OPTION */
+function createMountEngine<Native>(
   context: ExtensionContext,
-  where: string,
-  options: SessionStorageOptions,
-  own: Own,
+  options: SessionOptions<Native>,
 ): SessionEngine {
-  const {
-    ttl = '24h',
-    touchAfter,
-    absoluteTimeout,
-    serializer = 'json',
-    maxBytes = 65_536,
-    encrypt,
-  } = options
-  const { onConflict = 'merge', onCorrupt = 'new', legacyPrefix, format = 'turnpike' } = options
-  if (format === 'connect-redis') {
-    const left: Record<string, unknown> = {
-      encrypt,
-      absoluteTimeout,
-      maxPerUser: own.maxPerUser || undefined,
-      serializer: serializer === 'json' ? undefined : serializer,
-    }
-    for (const [option, value] of Object.entries(left)) {
-      if (value !== undefined)
-        throw optionError(
-          where,
-          option,
-          value,
-          "left out with format: 'connect-redis', whose values have no place for it",
-        )
-    }
-  }
-  return new SessionEngine(context, {
-    ...own,
-    ttl: durationOption(ttl, where, 'ttl'),
-    touchAfter:
-      touchAfter === undefined ? undefined : durationOption(touchAfter, where, 'touchAfter', 0),
-    absolute:
-      absoluteTimeout === undefined ? 0 : durationOption(absoluteTimeout, where, 'absoluteTimeout'),
-    serializer: serializerOf(serializer),
-    maxBytes,
-    cipher: encrypt === undefined ? undefined : new Cipher(listOf(encrypt)),
-    onConflict,
-    onCorrupt,
-    legacyPrefix,
-    format,
-  })
+  if (isObject(options) && 'store' in options)
+    throw optionError(
+      SESSION,
+      'store',
+      options['store'],
+      'absent: sessions are in the store of this instance. With express-session itself, use session({ store: tp.sessionStore() })',
+    )
+  validateOptions(SESSION, options, MOUNT_OPTIONS)
+  const { secret, name = 'sid', maxPerUser = 0, onOverflow = 'evict-oldest' } = options
+  if (secret === undefined)
+    throw optionError(
+      SESSION,
+      'secret',
+      undefined,
+      'a string that only your servers know, or a list of them',
+    )
+  return new SessionEngine(
+    context,
+    sessionEngineOptions(SESSION, options, {
+      name,
+      secrets: listOf(secret),
+      maxPerUser,
+      onOverflow,
+    }),
+  )
 }
 
-const listOf = (given: Secret | readonly Secret[]): readonly Secret[] =>
-  typeof given === 'string' || Buffer.isBuffer(given) ? [given] : given
-
-/** A cookie's settings with their defaults, in milliseconds. */
-function cookieOf(where: string, options: SessionCookieOptions): CookieSettings {
-  validateOptions(`${where}: cookie`, options, COOKIE)
-  const { maxAge, ...rest } = options
-  const life =
-    maxAge === undefined || maxAge === null
-      ? {}
-      : { maxAge: durationOption(maxAge, where, 'cookie.maxAge') }
-  return { httpOnly: true, path: '/', sameSite: 'lax', secure: 'auto', ...rest, ...life }
+/** Creates the feature of a mount. The options must be validated already. */
+function createFeature<Native>(
+  context: ExtensionContext<Native>,
+  engine: SessionEngine,
+  options: SessionOptions<Native>,
+): SessionFeature<Native> {
+  const {
+    name,
+    proxy,
+    skip,
+    genid,
+    cookie = {},
+    grace = '10s',
+    lazy = false,
+    rolling = false,
+    resave = false,
+    saveUninitialized = false,
+    unset = 'keep',
+    fail = 'closed',
+  } = options
+  return new SessionFeature<Native>(engine, {
+    name,
+    proxy,
+    skip,
+    genid,
+    lazy,
+    rolling,
+    resave,
+    saveUninitialized,
+    unset,
+    fail,
+    tenant: context.hasTenants ? (native) => context.tenantOf(native) : undefined,
+    cookie:
+      typeof cookie === 'function'
+        ? (native) => cookieSettings(SESSION, cookie(native))
+        : cookieSettings(SESSION, cookie),
+    grace: durationOption(grace, SESSION, 'grace', 0),
+    store: new SessionStore(engine),
+    warn: (message) => context.events.warn(message),
+  })
 }

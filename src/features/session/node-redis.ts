@@ -1,6 +1,6 @@
-/** An ioredis client in the clothes of node-redis 5, as far as connect-redis goes by them. */
+/** An ioredis client with the interface of node-redis 5, as far as connect-redis uses it. */
 
-/** What is needed of an ioredis client or Cluster. */
+/** The part of an ioredis client or Cluster that `asNodeRedis` uses. */
 export interface IoredisLike {
   get(key: string): Promise<string | null>
   set(key: string, value: string, ...options: any[]): Promise<unknown>
@@ -12,7 +12,7 @@ export interface IoredisLike {
   nodes?(role: 'master'): Pick<IoredisLike, 'scan'>[]
 }
 
-/** When a value ends: as node-redis 5 says it, and as node-redis 4 did. */
+/** Options of SET: `expiration` is of node-redis 5, `EX` and `PX` are of node-redis 4. */
 interface SetOptions {
   expiration?: 'KEEPTTL' | { type: 'EX' | 'PX' | 'EXAT' | 'PXAT' | 'KEEPTTL'; value?: number }
   condition?: 'NX' | 'XX'
@@ -30,17 +30,17 @@ export interface NodeRedis {
   scanIterator(options?: { MATCH?: string; COUNT?: number }): AsyncGenerator<any>
 }
 
-/** How many commands are sent side by side. */
-const ABREAST = 500
+/** Number of commands that are sent at once. */
+const CONCURRENCY = 500
 
 /**
- * Lets connect-redis 9 and 10, which take only node-redis, run over an ioredis client or Cluster:
+ * Adapts an ioredis client or Cluster for connect-redis 9 and 10, which accept only node-redis.
+ * Several keys become several commands, so that they may be in different slots of a Cluster.
  *
- *     new RedisStore({ client: asNodeRedis(ioredis) })
- *
- * Several keys become several commands, so that a Cluster's slots do not matter.
- * @param options `scan: 'keys'` gives `scanIterator` in the form of node-redis 4, which connect-redis 8 wants; connect-redis 8
- *   takes ioredis as it is, too. Default `'pages'`
+ * @param options `scan: 'keys'` makes `scanIterator` yield keys as node-redis 4 does, for connect-redis 8.
+ *   Default: `'pages'`
+ * @example
+ * const store = new RedisStore({ client: asNodeRedis(new Redis(url)) })
  */
 export function asNodeRedis(
   client: IoredisLike,
@@ -53,8 +53,8 @@ export function asNodeRedis(
     command: (key: string) => Promise<Value>,
   ): Promise<Value[]> {
     const all: Value[] = []
-    for (let i = 0; i < keys.length; i += ABREAST)
-      all.push(...(await Promise.all(keys.slice(i, i + ABREAST).map(command))))
+    for (let i = 0; i < keys.length; i += CONCURRENCY)
+      all.push(...(await Promise.all(keys.slice(i, i + CONCURRENCY).map(command))))
     return all
   }
 

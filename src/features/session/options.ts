@@ -1,96 +1,167 @@
+/** Options of `tp.session()`, `tp.sessionStore()` and `tp.session.require()`. */
 import type { Duration } from '../../duration.ts'
-import type { CookieSettings } from './cookie.ts'
-import type { Secret } from './id.ts'
 import type { OnConflict } from './merge.ts'
 import type { SessionSerializer } from './serializer.ts'
+import type { CookieSettings } from './session-cookie.ts'
+import type { Secret } from './session-id.ts'
 
-/** Settings of the session's cookie, by the names of express-session. */
+/** Attributes of the session's cookie, by the names of express-session. */
 export interface SessionCookieOptions extends Omit<CookieSettings, 'maxAge'> {
-  /** How long the browser keeps it; it then is also how long the session lives unused. Default: until the browser is closed. */
+  /**
+   * Lifetime of the cookie in the browser, and of an unused session.
+   * @default null: the cookie ends with the browser session, and the session after `ttl`
+   */
   maxAge?: Duration | null
 }
 
-/** How sessions are kept: what `tp.session()` and `tp.sessionStore()` share. */
+/** How sessions are stored. `tp.session()` and `tp.sessionStore()` share these options. */
 export interface SessionStorageOptions {
-  /** How long a session lives after its last use, where its cookie has no `maxAge`. Default `'24h'`. */
+  /**
+   * Lifetime of an unused session whose cookie has no `maxAge`.
+   * @default '24h'
+   */
   ttl?: Duration
-  /** A use renews the time to live only when so much of it has passed. Default: a tenth of it. */
+  /**
+   * Age of the last renewal after which a request renews the session's time to live.
+   * @default a tenth of the time to live
+   */
   touchAfter?: Duration
-  /** A session ends so long after it began, or after its login, however much it is used. Default: never. */
+  /**
+   * Lifetime of a session since it began, or since the login, however much it is used.
+   * @default unlimited
+   */
   absoluteTimeout?: Duration
   /**
-   * How data becomes text. `'json'`: dates become texts, and the rest is as JSON has it. `'rich'` keeps Date, Map, Set and
-   * BigInt too. Default `'json'`.
+   * Serializer of the data. `'json'` is plain JSON: a Date becomes a string. `'rich'` also preserves
+   * Date, Map, Set and BigInt.
+   * @default 'json'
    */
   serializer?: 'json' | 'rich' | SessionSerializer
-  /** The largest a session's data may be, in bytes of its text; beyond it the save fails with TP_SESSION_SIZE. Default 65,536. */
+  /**
+   * Maximum size of the serialized data in bytes. A larger session is not saved (TP_SESSION_SIZE).
+   * @default 65,536
+   */
   maxBytes?: number
   /**
-   * Encrypt what is stored with AES-256-GCM. A list rotates: the first key encrypts, all decrypt. At least 32 characters
-   * or bytes each, random. Values that were stored in the clear can still be read. Default: not encrypted.
+   * Key for AES-256-GCM, at least 32 random characters or bytes. Of a list the first key encrypts,
+   * and all decrypt. Values that were stored in plaintext can still be read.
+   * @default not encrypted
    */
   encrypt?: Secret | readonly Secret[]
-  /** What is done when two requests have changed one session at once. Default `'merge'`. */
+  /**
+   * Resolution of a conflict between two requests that have changed one session.
+   * @default 'merge'
+   */
   onConflict?: OnConflict
-  /** What is done with a stored value that cannot be read: begin a new session, or fail with TP_SESSION_CORRUPT. Default `'new'`. */
+  /**
+   * Reaction to a stored value that cannot be read: a new session, or the error TP_SESSION_CORRUPT.
+   * @default 'new'
+   */
   onCorrupt?: 'new' | 'error'
-  /** Also read sessions that connect-redis wrote under this prefix, such as `'sess:'`; each is upgraded when it is next saved. */
+  /**
+   * Key prefix of sessions that connect-redis wrote, usually `'sess:'`. They are read too, and are
+   * stored in turnpike's form when they are next saved.
+   * @default none
+   */
   legacyPrefix?: string
   /**
-   * `'connect-redis'` reads and writes connect-redis's own values under `legacyPrefix` (default `'sess:'`), for fleets in
-   * which both run. Without index, encryption and absolute timeout. Default `'turnpike'`.
+   * Form of the stored values. `'connect-redis'` reads and writes connect-redis's own values under
+   * `legacyPrefix` (default `'sess:'`), for servers that run side by side with connect-redis. In this
+   * form there is no user index, encryption or absolute timeout.
+   * @default 'turnpike'
    */
   format?: 'turnpike' | 'connect-redis'
 }
 
-/** Options of `tp.session()`. Those of express-session mean what its README says. */
+/** Options of `tp.session()`. Those that express-session has mean what its README says. */
 export interface SessionOptions<Native> extends SessionStorageOptions {
-  /** Signs the cookie. A list rotates: the first signs, all verify, and what an older one signed is signed anew. */
+  /**
+   * Secret that signs the cookie. Of a list the first secret signs, and all verify. A cookie that an
+   * older secret signed is signed again.
+   */
   secret: Secret | readonly Secret[]
   /**
-   * The cookie's name. Default: `'__Host-sid'` where the request came over HTTPS (and the cookie has no domain and no
-   * other path than `/`), and `'sid'` elsewhere.
+   * Name of the cookie.
+   * @default '__Host-sid' over HTTPS if the cookie has no domain and the path '/', otherwise 'sid'
    */
   name?: string
   /**
-   * The cookie's attributes, or a function of the request that gives them.
-   * Default: HttpOnly, `path: '/'`, `sameSite: 'lax'`, and `secure: 'auto'`: Secure where the request came over HTTPS.
+   * Attributes of the cookie, or a function of the request that returns them.
+   * @default { httpOnly: true, path: '/', sameSite: 'lax', secure: 'auto' }
    */
   cookie?: SessionCookieOptions | ((native: Native) => SessionCookieOptions)
-  /** Is the request secure where a proxy says so in X-Forwarded-Proto? Default: as the framework's own proxy setting says. */
+  /**
+   * Whether X-Forwarded-Proto decides if a request is secure.
+   * @default the framework's own proxy setting decides
+   */
   proxy?: boolean
-  /** Send the cookie with every response, so that its `maxAge` begins anew. Default false. */
+  /**
+   * Sends the cookie with every response, so that its `maxAge` starts again.
+   * @default false
+   */
   rolling?: boolean
-  /** Store sessions that were not changed. Default false (express-session: true, deprecated). */
+  /**
+   * Stores sessions that did not change.
+   * @default false (express-session: true, deprecated)
+   */
   resave?: boolean
-  /** Store new sessions that nothing was put into. Default false (express-session: true, deprecated). */
+  /**
+   * Stores new sessions that hold no data.
+   * @default false (express-session: true, deprecated)
+   */
   saveUninitialized?: boolean
-  /** What `req.session = null` means: nothing is saved, or the session is destroyed. Default `'keep'`. */
+  /**
+   * Meaning of `req.session = null`: `'keep'` saves nothing, `'destroy'` destroys the session.
+   * @default 'keep'
+   */
   unset?: 'keep' | 'destroy'
-  /** Makes the ids of sessions that nobody is logged in to. Must be unguessable. Default: 240 random bits. */
+  /**
+   * Generator of IDs for anonymous sessions. They must be unguessable.
+   * @default 240 random bits
+   */
   genid?: (native: Native) => string
-  /** How many sessions a user may have at once. Default: any number. */
+  /**
+   * Maximum number of sessions of one user.
+   * @default unlimited
+   */
   maxPerUser?: number
-  /** At a login beyond `maxPerUser`: end the session that would end first, or refuse the login with TP_SESSION_LIMIT. Default `'evict-oldest'`. */
+  /**
+   * Reaction to a login beyond `maxPerUser`: the user's session that expires first ends, or the login
+   * is refused (TP_SESSION_LIMIT).
+   * @default 'evict-oldest'
+   */
   onOverflow?: 'evict-oldest' | 'deny'
-  /** How long the id from before a login still works, without a user, for requests under way. Default `'10s'`. */
+  /**
+   * Time for which the ID from before a login remains valid, without a user, for requests in progress.
+   * @default '10s'
+   */
   grace?: Duration
-  /** Load no session by itself: `await req.getSession()` (on Koa `ctx.getSession()`) does, and then `req.session` is there. Default false. */
+  /**
+   * Loads the session only when `await req.getSession()` (on Koa `ctx.getSession()`) asks for it.
+   * @default false
+   */
   lazy?: boolean
-  /** Requests for which it is true have no session. */
+  /** Returns true for requests that have no session. */
   skip?: (native: Native) => boolean | Promise<boolean>
   /**
-   * What to do with a request whose session cannot be loaded because Redis is away: `'closed'` answers 503 with
-   * Retry-After, `'open'` lets it pass with an empty session that is not saved. Default `'closed'`.
+   * Reaction to a session that cannot be loaded because Redis is unavailable. `'closed'` responds with
+   * 503 and Retry-After. `'open'` continues with an empty session that is not saved.
+   * @default 'closed'
    */
   fail?: 'closed' | 'open'
 }
 
-/** What `tp.session.require()` goes by. */
+/** Options of `tp.session.require()`. */
 export interface RequireOptions<Native> {
-  /** Who is logged in. Default: `session.userId`, else `req.user` (passport) or `ctx.state.user`. */
+  /**
+   * Returns who is logged in.
+   * @default `session.userId`, otherwise `req.user` (passport) or `ctx.state.user`
+   */
   user?: (native: Native) => unknown
-  /** What the user may do. Default: the list `session.permissions`, else `permissions` of the user. */
+  /**
+   * Returns what the user may do.
+   * @default the list `session.permissions`, otherwise `permissions` of the user
+   */
   permissions?: (
     native: Native,
   ) => readonly string[] | undefined | Promise<readonly string[] | undefined>

@@ -1,93 +1,103 @@
-/** One session as it stands in the store: a header of fixed width, who and where, and the data. */
-import type { CookieData } from './cookie.ts'
+/** A session as it is stored: a header of fixed width, metadata, and the data. */
+import type { CookieData } from './session-cookie.ts'
 
-/** What is kept beside the data; nothing of it costs a byte where it is not there. */
-export interface Meta {
-  /** Whose session it is. */
+/** What is stored beside the data. An absent member costs no byte. */
+export interface SessionMeta {
+  /** ID of the user that the session belongs to. */
   user?: string
-  /** The address and the user agent at login. */
+  /** The client's address at login. */
   ip?: string
+  /** The client's user agent at login. */
   agent?: string
-  /** The session's cookie, where it is not the mount's. */
+  /** The session's cookie, if it differs from the mount's settings. */
   cookie?: CookieData
 }
 
-/** A session that was read. */
-export interface Stored {
+/** In which form a session is stored: as a record of this file, or as connect-redis stores it. */
+export type StoredForm = 'turnpike' | 'connect-redis'
+
+/** A session that was read from the store. */
+export interface StoredSession {
   /** The data as the serializer wrote it, without the cookie. */
   readonly data: string
-  readonly meta: Meta
-  /** What an update must still find: our version, or the whole text of a value that connect-redis wrote. */
+  readonly meta: SessionMeta
+  /** What an update must still find: the record's version, or connect-redis's whole value. */
   readonly version: string
-  /** Milliseconds since the epoch by the store's clock; 0 where the value does not say. */
+  /** ms since the epoch by the store's clock; 0 if the value does not say. */
   readonly created: number
-  /** When it ends however often it is touched; 0: never. */
-  readonly until: number
+  /** When it ends even if it is used; 0: never. */
+  readonly endsAt: number
   /** When its time to live was last renewed. */
   readonly touched: number
-  /** Written by connect-redis, under its own key. */
-  readonly foreign: boolean
+  readonly form: StoredForm
 }
 
-/** The width of the header. Its fields, with the scripts' positions counted from 1:
- *  1      'J': JSON in the clear, 'E': encrypted
- *  2      'u': a user's, '-': nobody's
- *  3-8    version
- *  9-21   created, ms
- *  22-34  absolute expiry, ms, 0: none
- *  35-47  touched, ms */
-export const HEADER = 47
-const SHAPE = /^[JE][u-]\d{45}$/
+/**
+ * The length of the header. Its fields, by the positions that the scripts use (from 1):
+ *
+ *     1      'J': plaintext, 'E': encrypted
+ *     2      'u': belongs to a user, '-': anonymous
+ *     3-8    version
+ *     9-21   created, ms
+ *     22-34  absolute expiry, ms, 0: none
+ *     35-47  touched, ms
+ */
+export const HEADER_LENGTH = 47
+const HEADER_PATTERN = /^[JE][u-]\d{45}$/
 
-export interface Header {
-  readonly encrypted: boolean
-  readonly owned: boolean
+export interface RecordHeader {
+  readonly isEncrypted: boolean
+  readonly isOwned: boolean
   readonly version: string
   readonly created: number
-  readonly until: number
+  readonly endsAt: number
   readonly touched: number
 }
 
-/** The header of a blob, or undefined if that is none of ours. */
-export function headerOf(blob: string): Header | undefined {
-  if (!SHAPE.test(blob.slice(0, HEADER))) return undefined
+/** Parses the header of a record. Undefined if the text has none. */
+export function parseHeader(text: string): RecordHeader | undefined {
+  if (!HEADER_PATTERN.test(text.slice(0, HEADER_LENGTH))) return undefined
   return {
-    encrypted: blob[0] === 'E',
-    owned: blob[1] === 'u',
-    version: blob.slice(2, 8),
-    created: Number(blob.slice(8, 21)),
-    until: Number(blob.slice(21, 34)),
-    touched: Number(blob.slice(34, 47)),
+    isEncrypted: text[0] === 'E',
+    isOwned: text[1] === 'u',
+    version: text.slice(2, 8),
+    created: Number(text.slice(8, 21)),
+    endsAt: Number(text.slice(21, 34)),
+    touched: Number(text.slice(34, 47)),
   }
 }
 
-const padded = (ms: number): string => String(ms).padStart(13, '0')
+const timestamp = (ms: number): string => String(ms).padStart(13, '0')
 
-/** A header, as the scripts write it. @param kind its first two characters */
-export const headed = (
+/** Formats a header as the scripts do. @param kind its first two characters */
+export const formatHeader = (
   kind: string,
   version: string,
   created: number,
-  until: number,
+  endsAt: number,
   touched: number,
-): string => `${kind}${version}${padded(created)}${padded(until)}${padded(touched)}`
+): string => `${kind}${version}${timestamp(created)}${timestamp(endsAt)}${timestamp(touched)}`
+
+/** Formats the times of a session that continues under another ID, as save.lua takes them. */
+export const formatTimes = ({ created, endsAt }: StoredSession): string =>
+  timestamp(created) + timestamp(endsAt)
 
 export const FIRST_VERSION = '000001'
 
-/** The version after `version`. */
-export const versionAfter = (version: string): string =>
+/** Returns the version after `version`. */
+export const nextVersion = (version: string): string =>
   String((Number(version) + 1) % 1_000_000).padStart(6, '0')
 
-/** Who and where, a line feed (which JSON never holds), and the data. */
-export function packed({ user, ip, agent, cookie }: Meta, data: string): string {
+/** Writes metadata and data as one text. A line feed, which JSON never contains, separates them. */
+export function pack({ user, ip, agent, cookie }: SessionMeta, data: string): string {
   if (user === undefined && cookie === undefined) return `\n${data}`
   return `${JSON.stringify({ u: user, i: ip, a: agent, c: cookie })}\n${data}`
 }
 
-/** @throws SyntaxError for what `packed` never made */
-export function unpacked(text: string): { meta: Meta; data: string } {
+/** Reads what `pack` wrote. @throws SyntaxError for any other text */
+export function unpack(text: string): { meta: SessionMeta; data: string } {
   const end = text.indexOf('\n')
-  if (end < 0) throw new SyntaxError('a session without its first line')
+  if (end < 0) throw new SyntaxError('The first line is missing.')
   const data = text.slice(end + 1)
   if (end === 0) return { meta: {}, data }
   const { u, i, a, c } = JSON.parse(text.slice(0, end)) as Record<string, never>

@@ -1,13 +1,13 @@
-/** How a session's data becomes text and data again. */
+/** Serializers for the data of sessions. */
 
-/** Writes and reads sessions. */
+/** Serializes the data of sessions. */
 export interface SessionSerializer {
-  /** Must give the same text for the same data: it is how changes are noticed. */
+  /** Must return the same string for the same data. Otherwise unchanged sessions are stored again. */
   serialize(data: object): string
   deserialize(text: string): unknown
 }
 
-/** JSON as it is: what `JSON.stringify` forgets (functions, undefined) or changes (dates) is forgotten and changed. */
+/** Plain JSON: functions and undefined are lost, a Date becomes a string. */
 const json: SessionSerializer = {
   serialize: (data) => JSON.stringify(data),
   deserialize: (text) => JSON.parse(text) as unknown,
@@ -17,13 +17,13 @@ const MARK = '$turnpike'
 
 type Marked = { [MARK]: string; value: unknown }
 
-/** JSON that also keeps Date, Map, Set and BigInt. */
+/** JSON that also preserves Date, Map, Set and BigInt. */
 const rich: SessionSerializer = {
   serialize: (data) => JSON.stringify(data, mark),
   deserialize: (text) => JSON.parse(text, revive) as unknown,
 }
 
-/** `toJSON` has run before a replacer is asked: what was there is looked up. */
+/** JSON.stringify calls `toJSON` before the replacer. The original value is still on the holder. */
 function mark(this: Record<string, unknown>, key: string, plain: unknown): unknown {
   const value = this[key]
   const as = (kind: string, value: unknown): Marked => ({ [MARK]: kind, value })
@@ -31,7 +31,7 @@ function mark(this: Record<string, unknown>, key: string, plain: unknown): unkno
   if (value instanceof Map) return as('map', [...value])
   if (value instanceof Set) return as('set', [...value])
   if (typeof value === 'bigint') return as('bigint', String(value))
-  // What looks like ours and is not is wrapped, so that it comes back as it was.
+  // Data that looks like a marker is wrapped. Otherwise it would be revived as something else.
   const isLookalike =
     typeof plain === 'object' &&
     plain !== null &&
@@ -59,6 +59,6 @@ function revive(this: Record<string, unknown>, key: string, value: unknown): unk
   return kind === 'object' ? inner : value
 }
 
-/** The serializer that an option names. */
+/** Returns the serializer that the option names. */
 export const serializerOf = (given: 'json' | 'rich' | SessionSerializer): SessionSerializer =>
   given === 'json' ? json : given === 'rich' ? rich : given

@@ -1,32 +1,32 @@
 /** `req.session`: the data of a session, and the methods that express-session documents. */
-import type { SessionCookie } from './cookie.ts'
-import { put, type Data } from './merge.ts'
+import { setOwn, type SessionValues } from './merge.ts'
+import type { SessionCookie } from './session-cookie.ts'
 
-/** What stands behind a session's methods. */
-export interface Host {
+/** Carries out the methods of a session. */
+export interface SessionHost {
   save(session: Session): Promise<void>
   reload(session: Session): Promise<void>
   regenerate(session: Session): Promise<void>
   destroy(session: Session): Promise<void>
   login(session: Session, user: string | number, data: object): Promise<void>
   logout(session: Session): Promise<void>
-  /** A failure that nobody was told of: the request must fail of it. */
-  unheard(error: unknown): void
+  /** Receives a failure that no callback was given for. The request must fail with it. */
+  onUnhandled(error: unknown): void
 }
 
 type Callback = (error?: unknown) => void
 
-/** A session. Its own properties are the data; everything else stands on the prototype. */
+/** A session. Its own properties are its data; everything else is on the prototype. */
 export class Session {
-  readonly #host: Host
+  readonly #host: SessionHost
   readonly #cookie: SessionCookie
   #id: string
 
-  constructor(host: Host, id: string, cookie: SessionCookie, data?: Data) {
+  constructor(host: SessionHost, id: string, cookie: SessionCookie, values?: SessionValues) {
     this.#host = host
     this.#id = id
     this.#cookie = cookie
-    if (data !== undefined) fill(this, data)
+    if (values !== undefined) assignValues(this, values)
   }
 
   get id(): string {
@@ -37,11 +37,11 @@ export class Session {
     return this.#cookie
   }
 
-  set cookie(given: { maxAge?: number | null | undefined }) {
-    Object.assign(this.#cookie, given)
+  set cookie(settings: { maxAge?: number | null | undefined }) {
+    Object.assign(this.#cookie, settings)
   }
 
-  /** Begin the time of the cookie anew. */
+  /** Restarts the lifetime of the cookie. */
   touch(): this {
     this.#cookie.renew()
     return this
@@ -52,41 +52,41 @@ export class Session {
   }
 
   save(callback?: Callback): this | Promise<void> {
-    return this.#call(this.#host.save(this), callback)
+    return this.#settle(this.#host.save(this), callback)
   }
 
   reload(callback?: Callback): this | Promise<void> {
-    return this.#call(this.#host.reload(this), callback)
+    return this.#settle(this.#host.reload(this), callback)
   }
 
   regenerate(callback?: Callback): this | Promise<void> {
-    return this.#call(this.#host.regenerate(this), callback)
+    return this.#settle(this.#host.regenerate(this), callback)
   }
 
   destroy(callback?: Callback): this | Promise<void> {
-    return this.#call(this.#host.destroy(this), callback)
+    return this.#settle(this.#host.destroy(this), callback)
   }
 
   login(user: string | number, data: object = {}): Promise<void> {
-    return this.#call(this.#host.login(this, user, data)) as Promise<void>
+    return this.#settle(this.#host.login(this, user, data)) as Promise<void>
   }
 
   logout(): Promise<void> {
-    return this.#call(this.#host.logout(this)) as Promise<void>
+    return this.#settle(this.#host.logout(this)) as Promise<void>
   }
 
-  /** It goes on under another id. */
+  /** Gives the session another ID. */
   static rename(session: Session, id: string): void {
     session.#id = id
   }
 
-  /** With a callback as express-session does it, and without one a promise. */
-  #call(work: Promise<void>, callback?: Callback): this | Promise<void> {
+  /** With a callback it works as in express-session. Without one it returns a promise. */
+  #settle(work: Promise<void>, callback?: Callback): this | Promise<void> {
     if (typeof callback !== 'function') {
-      work.catch((error: unknown) => this.#host.unheard(error))
+      work.catch((error: unknown) => this.#host.onUnhandled(error))
       return work
     }
-    // What a callback throws is not a failure of the work: it surfaces as it would from any callback.
+    // In a tick of its own: an error that the callback throws must not become a rejection of `work`.
     work.then(
       () => process.nextTick(callback),
       (error: unknown) => process.nextTick(callback, error),
@@ -95,18 +95,22 @@ export class Session {
   }
 }
 
-/** Names that data cannot take: the methods. `constructor` is data like any other. */
-const RESERVED: ReadonlySet<string> = new Set(
+/** Names that data cannot have: those of the members. `constructor` is data like any other name. */
+const MEMBERS: ReadonlySet<string> = new Set(
   Object.getOwnPropertyNames(Session.prototype).filter((name) => name !== 'constructor'),
 )
 
-/** Put data into a session. What comes as `__proto__` stays data. */
-export function fill(session: Session, data: Data): void {
-  for (const key of Object.keys(data)) if (!RESERVED.has(key)) put(session, key, data[key])
+/** Returns the data of a session, or of an object that took its place. */
+export const valuesOf = (session: object): SessionValues =>
+  Object.fromEntries(Object.entries(session))
+
+/** Adds data to a session. */
+function assignValues(session: Session, values: SessionValues): void {
+  for (const key of Object.keys(values)) if (!MEMBERS.has(key)) setOwn(session, key, values[key])
 }
 
-/** Replace a session's data. */
-export function refill(session: Session, data: Data): void {
-  for (const key of Object.keys(session)) delete (session as unknown as Data)[key]
-  fill(session, data)
+/** Replaces the data of a session. */
+export function replaceValues(session: Session, values: SessionValues): void {
+  for (const key of Object.keys(session)) delete (session as unknown as SessionValues)[key]
+  assignValues(session, values)
 }

@@ -2,15 +2,20 @@ import { isDeepStrictEqual } from 'node:util'
 import fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { manualClock } from '../../../src/clock.ts'
-import { bar } from '../../../src/features/session/bar.ts'
-import { destroy } from '../../../src/features/session/destroy.ts'
-import { load } from '../../../src/features/session/load.ts'
-import { page } from '../../../src/features/session/page.ts'
-import { plainDestroy, plainLoad, plainTouch } from '../../../src/features/session/plain-load.ts'
-import { plainSave, sha1 } from '../../../src/features/session/plain-save.ts'
-import { save } from '../../../src/features/session/save.ts'
-import { sweep } from '../../../src/features/session/sweep.ts'
-import { touch } from '../../../src/features/session/touch.ts'
+import { revokeBefore } from '../../../src/features/session/operations/revoke-before.ts'
+import { destroySession } from '../../../src/features/session/operations/destroy.ts'
+import { loadSessions } from '../../../src/features/session/operations/load.ts'
+import { listSessions } from '../../../src/features/session/operations/list.ts'
+import {
+  connectRedisDestroy,
+  connectRedisLoad,
+  connectRedisSave,
+  connectRedisTouch,
+  sha1,
+} from '../../../src/features/session/operations/connect-redis.ts'
+import { saveSession } from '../../../src/features/session/operations/save.ts'
+import { sweepRevoked } from '../../../src/features/session/operations/sweep.ts'
+import { touchSession } from '../../../src/features/session/operations/touch.ts'
 import { MemoryStore } from '../../../src/store/memory.ts'
 import {
   operation,
@@ -20,17 +25,13 @@ import {
 } from '../../../src/store/store.ts'
 import { startTestRedis, type TestRedis } from '../../support/redis.ts'
 
-// The scripts and their twins are driven through the same random calls, and every reply is compared.
+// Runs the same random calls on the scripts and on their twins, and compares every reply.
 // SEED=<number> repeats a run.
 const SEED = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31))
 const SEQUENCES = Number(process.env.SEQUENCES ?? 600)
 const START = Date.UTC(2026, 0, 31)
-const MEMBERS = ['a', 'b', 'c'].map((letter) => letter.repeat(22))
+const DIGESTS = ['a', 'b', 'c'].map((letter) => letter.repeat(22))
 
-/**
- * Redis expires keys by its own clock, which no test can turn: a key whose time has come by the hand-driven
- * clock is removed in front of each script, by what the script itself was told. Times are kept in a hash.
- */
 let redis: TestRedis
 beforeAll(async () => {
   console.log(`differential test of sessions: SEED=${SEED}`)
@@ -38,22 +39,22 @@ beforeAll(async () => {
 })
 afterAll(() => redis?.stop())
 
-/** Turns Redis's keys older by `ms`, as the twins' clock turns. */
+/** Shortens the time to live of Redis's keys by as much as the twins' clock advances. Redis's own clock cannot be set. */
 const age: Operation<number> = operation({
   name: 'age',
   lua: `
 for _, key in ipairs(redis.call('KEYS', ARGV[1] .. '*')) do
   local left = redis.call('PTTL', key)
-  -- A real millisecond or two pass between the steps of the test: what is due within them is due.
+  -- A few real milliseconds pass between the steps: a key that expires within them has expired.
   if left - tonumber(ARGV[2]) <= 0 then redis.call('DEL', key) else redis.call('PEXPIRE', key, left - tonumber(ARGV[2])) end
 end
 return 1`,
   memory: () => 1,
 })
 
-const member = fc.constantFrom(...MEMBERS)
-// Half seconds, where the clock turns by whole ones: no sum of turns ends at the edge of a time to live, where
-// the twins and Redis, whose own milliseconds pass too, must part.
+const digest = fc.constantFrom(...DIGESTS)
+// Half seconds, while the clock advances by whole seconds. No key expires exactly at a step, where the
+// milliseconds that pass for Redis would decide.
 const ttl = fc.constantFrom(10_500, 60_500, 3_600_500)
 const version = fc.oneof(
   { weight: 5, arbitrary: fc.constant('current') },
@@ -67,62 +68,62 @@ const step = fc.record({
       weight: 8,
       arbitrary: fc.record({
         kind: fc.constant('save' as const),
-        member,
+        digest,
         ttl,
         version: fc.option(version, { nil: '' }),
         absolute: fc.constantFrom(0, 0, 25_500),
         owner: fc.constantFrom('J-', 'Ju', 'Ju', 'Eu'),
-        most: fc.constantFrom(0, 0, 1, 2),
+        limit: fc.constantFrom(0, 0, 1, 2),
         overflow: fc.constantFrom('evict', 'deny'),
         payload: fc.constantFrom('\n{}', '{"u":"ä"}\n{"a":1}'),
         moved: fc.boolean(),
       }),
     },
-    { weight: 3, arbitrary: fc.record({ kind: fc.constant('load' as const), member }) },
-    { weight: 3, arbitrary: fc.record({ kind: fc.constant('touch' as const), member, ttl }) },
+    { weight: 3, arbitrary: fc.record({ kind: fc.constant('load' as const), digest }) },
+    { weight: 3, arbitrary: fc.record({ kind: fc.constant('touch' as const), digest, ttl }) },
     {
       weight: 2,
       arbitrary: fc.record({
         kind: fc.constant('destroy' as const),
-        member,
+        digest,
         grace: fc.constantFrom(0, 5500),
       }),
     },
     {
       weight: 2,
       arbitrary: fc.record({
-        kind: fc.constant('bar' as const),
-        exempt: fc.constantFrom('', ...MEMBERS),
+        kind: fc.constant('revokeBefore' as const),
+        exempt: fc.constantFrom('', ...DIGESTS),
       }),
     },
     {
       weight: 2,
       arbitrary: fc.record({
         kind: fc.constant('sweep' as const),
-        first: fc.nat({ max: 2 }),
+        offset: fc.nat({ max: 2 }),
         count: fc.constantFrom(1, 2, 10),
       }),
     },
     {
       weight: 3,
       arbitrary: fc.record({
-        kind: fc.constant('page' as const),
-        first: fc.nat({ max: 2 }),
+        kind: fc.constant('list' as const),
+        offset: fc.nat({ max: 2 }),
         count: fc.constantFrom(0, 1, 10),
       }),
     },
     {
       weight: 2,
       arbitrary: fc.record({
-        kind: fc.constant('plainSave' as const),
+        kind: fc.constant('connectRedisSave' as const),
         base: fc.constantFrom('', 'current', 'other'),
         ttl,
         value: fc.constantFrom('{"a":1}', '{"ä":2}'),
       }),
     },
-    { weight: 1, arbitrary: fc.record({ kind: fc.constant('plainLoad' as const) }) },
-    { weight: 1, arbitrary: fc.record({ kind: fc.constant('plainTouch' as const), ttl }) },
-    { weight: 1, arbitrary: fc.record({ kind: fc.constant('plainDestroy' as const) }) },
+    { weight: 1, arbitrary: fc.record({ kind: fc.constant('connectRedisLoad' as const) }) },
+    { weight: 1, arbitrary: fc.record({ kind: fc.constant('connectRedisTouch' as const), ttl }) },
+    { weight: 1, arbitrary: fc.record({ kind: fc.constant('connectRedisDestroy' as const) }) },
   ),
 })
 
@@ -133,59 +134,71 @@ type Call =
       : never
     : never
 
-interface Sent {
+interface SentOperation {
   operation: Operation
   keys: string[]
   args: OperationArgument[]
 }
 
-/** The call as it is sent, by what the twins hold now. */
-function sent(call: Call, id: string, held: MemoryStore): Sent {
+/** Returns the operation of a call, with versions as the twins store them now. */
+function operationOf(call: Call, id: string, memory: MemoryStore): SentOperation {
   const key = (of: string): string => `${id}:s:${of}`
-  const [index, notBefore, plain] = [`${id}:index`, `${id}:bar`, `${id}:plain`]
+  const [index, revoked, connectRedis] = [
+    `${id}:index`,
+    `${id}:revoke-before`,
+    `${id}:connect-redis`,
+  ]
   switch (call.kind) {
     case 'save': {
-      const now = (held.get<{ blob: string }>(key(call.member))?.blob ?? '').slice(2, 8)
+      const now = (memory.get<{ text: string }>(key(call.digest))?.text ?? '').slice(2, 8)
       const base = call.version === 'current' ? now : (call.version ?? '')
       const times =
         base === '' && call.moved ? String(START + 1000).padStart(13, '0') + '0'.repeat(13) : ''
       return {
-        operation: save,
-        keys: [key(call.member), index, notBefore],
+        operation: saveSession,
+        keys: [key(call.digest), index, revoked],
         args: [
           base,
           call.ttl,
           call.absolute,
           call.owner,
           call.payload,
-          call.member,
-          call.most,
+          call.digest,
+          call.limit,
           call.overflow,
           times,
         ],
       }
     }
     case 'load':
-      return { operation: load, keys: [key(call.member), notBefore, key('none')], args: [] }
+      return { operation: loadSessions, keys: [key(call.digest), revoked, key('none')], args: [] }
     case 'touch':
-      return { operation: touch, keys: [key(call.member), index], args: [call.ttl, call.member] }
+      return {
+        operation: touchSession,
+        keys: [key(call.digest), index],
+        args: [call.ttl, call.digest],
+      }
     case 'destroy':
       return {
-        operation: destroy,
-        keys: [key(call.member), index],
-        args: [call.member, call.grace],
+        operation: destroySession,
+        keys: [key(call.digest), index],
+        args: [call.digest, call.grace],
       }
-    case 'bar':
-      return { operation: bar, keys: [notBefore, index], args: [call.exempt, 7_200_500] }
+    case 'revokeBefore':
+      return { operation: revokeBefore, keys: [revoked, index], args: [call.exempt, 7_200_500] }
     case 'sweep':
-      return { operation: sweep, keys: [index, notBefore, key('')], args: [call.first, call.count] }
-    case 'page':
-      return { operation: page, keys: [index], args: [call.first, call.count] }
-    case 'plainSave': {
-      const value = held.get<{ blob: string }>(plain)?.blob ?? ''
       return {
-        operation: plainSave,
-        keys: [plain],
+        operation: sweepRevoked,
+        keys: [index, revoked, key('')],
+        args: [call.offset, call.count],
+      }
+    case 'list':
+      return { operation: listSessions, keys: [index], args: [call.offset, call.count] }
+    case 'connectRedisSave': {
+      const value = memory.get<{ text: string }>(connectRedis)?.text ?? ''
+      return {
+        operation: connectRedisSave,
+        keys: [connectRedis],
         args: [
           call.base === '' ? '' : sha1(call.base === 'current' ? value : 'other'),
           call.ttl,
@@ -193,16 +206,19 @@ function sent(call: Call, id: string, held: MemoryStore): Sent {
         ],
       }
     }
-    case 'plainLoad':
-      return { operation: plainLoad, keys: [plain], args: [] }
-    case 'plainTouch':
-      return { operation: plainTouch, keys: [plain], args: [call.ttl] }
+    case 'connectRedisLoad':
+      return { operation: connectRedisLoad, keys: [connectRedis], args: [] }
+    case 'connectRedisTouch':
+      return { operation: connectRedisTouch, keys: [connectRedis], args: [call.ttl] }
     default:
-      return { operation: plainDestroy, keys: [plain], args: [] }
+      return { operation: connectRedisDestroy, keys: [connectRedis], args: [] }
   }
 }
 
-async function onRedis({ operation, keys, args }: Sent, now: number): Promise<OperationReply> {
+async function onRedis(
+  { operation, keys, args }: SentOperation,
+  now: number,
+): Promise<OperationReply> {
   const { client } = redis
   if (operation.command !== undefined)
     return (await client.call(operation.command, ...keys, ...args.map(String))) as OperationReply
@@ -215,14 +231,14 @@ async function onRedis({ operation, keys, args }: Sent, now: number): Promise<Op
   )) as OperationReply
 }
 
-/** Times to live that Redis tells are a few real ms shorter: half seconds leave room. */
-const rounded = ({ operation }: Sent, reply: OperationReply): OperationReply =>
-  operation === (plainLoad as Operation) && Array.isArray(reply) && reply.length > 1
+/** Redis's times to live are a few real ms shorter: compares whole seconds. */
+const rounded = ({ operation }: SentOperation, reply: OperationReply): OperationReply =>
+  operation === (connectRedisLoad as Operation) && Array.isArray(reply) && reply.length > 1
     ? [reply[0]!, Math.floor(Number(reply[1]) / 1000)]
     : reply
 
 test(
-  `${SEQUENCES} random sequences: scripts and twins give the same replies`,
+  `${SEQUENCES} random sequences: scripts and twins reply alike`,
   { timeout: 120_000 },
   async () => {
     let id = 0
@@ -233,17 +249,17 @@ test(
         async (steps) => {
           const prefix = `{${++id}}`
           const clock = manualClock(START)
-          const held = new MemoryStore({ clock })
+          const memory = new MemoryStore({ clock })
           const trace: unknown[] = []
           for (const { turn, call } of steps) {
             if (turn > 0) {
               await clock.advance(turn)
               await onRedis({ operation: age, keys: [], args: [prefix, turn] }, clock.now())
             }
-            const each = sent(call, prefix, held)
+            const each = operationOf(call, prefix, memory)
             const twin = rounded(
               each,
-              each.operation.memory(held, each.keys, each.args, clock.now()),
+              each.operation.memory(memory, each.keys, each.args, clock.now()),
             )
             const script = rounded(each, await onRedis(each, clock.now()))
             trace.push({
@@ -266,6 +282,6 @@ test(
     for (const outcome of ['saved', 'gone', 'conflict', 'full'])
       expect(seen).toContain(`session.save ${outcome}`)
     for (const outcome of ['saved', 'gone', 'conflict'])
-      expect(seen).toContain(`session.plainSave ${outcome}`)
+      expect(seen).toContain(`session.connectRedisSave ${outcome}`)
   },
 )

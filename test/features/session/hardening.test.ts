@@ -298,10 +298,10 @@ describe.each(engines)('on the $name engine', (engine) => {
           const [key] = await keysOf(redis, `${prefix}:session:`)
           await redis.send('SET', key!, value, 'PX', '60000')
         } else {
-          const { load } = await import('../../../src/features/session/load.ts')
+          const { loadSessions } = await import('../../../src/features/session/operations/load.ts')
           const run = opened.store.run.bind(opened.store)
           opened.store.run = async (operation: any, ...rest: any[]) =>
-            operation === load ? [value, null] : (run as any)(operation, ...rest)
+            operation === loadSessions ? [value, null] : (run as any)(operation, ...rest)
         }
         const events: any[] = []
         app.tp.on('session', (event: any) => events.push(event))

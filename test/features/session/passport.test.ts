@@ -1,4 +1,4 @@
-/** Must hold 11: passport-local logs in and out over `tp.session()` and over `tp.sessionStore()`. */
+/** passport-local logs in and out over `tp.session()` and over `tp.sessionStore()`. */
 import express from 'express'
 import express4 from 'express4'
 import expressSession from 'express-session'
@@ -32,7 +32,7 @@ const mounts = [
 
 describe.each(engines)('on the $name engine', ({ open }) => {
   describe.each(frameworks)('%s', (_name, framework) => {
-    test.each(mounts)('must hold 11: passport-local over %s', async (_mount, mount) => {
+    test.each(mounts)('passport-local over %s', async (_mount, mount) => {
       const { store, prefix } = open()
       const tp = turnpike({ store, prefix, requestBudget: '10s' })
       const passport = new Passport()

@@ -1,4 +1,4 @@
-/** Must hold 12: whatever a response looks like, the session is saved before the client can see its end. */
+/** Whatever a response looks like, the session is saved before the client can see its end. */
 import { Readable } from 'node:stream'
 import request from 'supertest'
 import { describe, expect, test } from 'vitest'
@@ -98,7 +98,7 @@ describe.each(engines)('on the $name engine', ({ open }) => {
     }
 
     test.each(shapes)(
-      'must hold 12: $name: the session is saved first, and the cookie is there',
+      '$name: the session is saved first, and the cookie is there',
       async ({ method = 'get', status, text, write, koa }) => {
         const change = (native: any): void => void (native.session.changed = true)
         const terminal = isKoa
@@ -122,7 +122,7 @@ describe.each(engines)('on the $name engine', ({ open }) => {
       },
     )
 
-    test('must hold 12: one whose handler throws', async () => {
+    test('one whose handler throws', async () => {
       const { app, saved } = slow(
         isKoa
           ? (ctx: any) => {

@@ -69,7 +69,6 @@ const KNOWN = [
   'extend is exported by',
   'features/idempotency/record.ts exports Record',
   'Identity is exported by',
-  'keyOf is exported by',
   'Outcome is exported by',
   'packed is exported by',
   'release is exported by',

@@ -1,91 +1,98 @@
 import { StoreUnavailable } from '../errors.ts'
 
 export interface CircuitBreakerOptions {
-  /** Resolves when the server answers. */
+  /** Resolves if the server answers. Called in the background while the breaker is open. */
   probe(): Promise<void>
   onChange(state: 'open' | 'closed', reason: string | undefined): void
-  /** Failures in a row, or half of all calls within `window` but at least so many, that open it. Default 5. */
-  trip?: number
-  /** Milliseconds over which the share of failures is taken. Default 1000. */
+  /**
+   * Number of consecutive failures that open the breaker. The same number within `window` opens it
+   * too if at least half of the calls failed.
+   * @default 5
+   */
+  threshold?: number
+  /** Period over which the share of failures is measured, in ms. @default 1000 */
   window?: number
-  /** Milliseconds before the first probe. Doubles up to `longest`. Default 250. */
-  pause?: number
-  /** The longest pause between probes, in ms. Default 1000. */
-  longest?: number
+  /** Pause before the first probe, in ms. Doubles with each probe that fails. @default 250 */
+  probeAfter?: number
+  /** Longest pause between probes, in ms. @default 1000 */
+  maxProbeInterval?: number
 }
 
-/** Counts good and bad calls; open, it probes in the background until one answers. */
+/** Counts successes and failures. While open, it probes in the background until a probe succeeds. */
 export class CircuitBreaker {
   state: 'closed' | 'open' | 'half-open' = 'closed'
-  /** What the last failure said. */
+  /** Message of the last failure. */
   reason: string | undefined
-  /** One error for all calls while it is open: making one with its stack for each would cost more than the call. */
+  /** Shared by all calls that an open breaker refuses: a stack trace for each would cost more than the call. */
   refusal: StoreUnavailable = new StoreUnavailable('breaker-open', false)
   readonly #options: Required<CircuitBreakerOptions>
-  #since = -Infinity
-  #good = 0
-  #bad = 0
-  #row = 0
-  #probes = 0
+  #windowStart = -Infinity
+  #successes = 0
+  #failures = 0
+  #consecutiveFailures = 0
+  #failedProbes = 0
   #timer: NodeJS.Timeout | undefined
-  #closed = false
+  #isClosed = false
 
   constructor({
-    trip = 5,
+    threshold = 5,
     window = 1000,
-    pause = 250,
-    longest = 1000,
+    probeAfter = 250,
+    maxProbeInterval = 1000,
     ...rest
   }: CircuitBreakerOptions) {
-    this.#options = { trip, window, pause, longest, ...rest }
+    this.#options = { threshold, window, probeAfter, maxProbeInterval, ...rest }
   }
 
   recordSuccess(): void {
-    this.#good++
-    this.#row = 0
+    this.#successes++
+    this.#consecutiveFailures = 0
   }
 
   recordFailure(reason: string): void {
     this.reason = reason
     const now = performance.now()
-    if (now - this.#since > this.#options.window) {
-      this.#since = now
-      this.#good = this.#bad = 0
+    if (now - this.#windowStart > this.#options.window) {
+      this.#windowStart = now
+      this.#successes = this.#failures = 0
     }
-    this.#bad++
-    this.#row++
-    const { trip } = this.#options
-    if (this.state !== 'closed' || this.#closed) return
-    if (this.#row >= trip || (this.#bad >= trip && this.#bad >= this.#good)) this.#open()
+    this.#failures++
+    this.#consecutiveFailures++
+    if (this.state !== 'closed' || this.#isClosed) return
+    const { threshold } = this.#options
+    const isMajority = this.#failures >= threshold && this.#failures >= this.#successes
+    if (this.#consecutiveFailures >= threshold || isMajority) this.#open()
   }
 
-  /** The connection is back: probe now. */
-  hurry(): void {
+  /** Probes at once: the connection is back. */
+  probeNow(): void {
     if (this.state !== 'open') return
     clearTimeout(this.#timer)
-    // Should this probe fail, the next one does not wait as long as after a long outage.
-    this.#probes = 0
+    // If this probe fails, the next one must not wait as long as after a long outage.
+    this.#failedProbes = 0
     void this.#probe()
   }
 
+  /** Ends the probes. */
   close(): void {
-    this.#closed = true
+    this.#isClosed = true
     clearTimeout(this.#timer)
   }
 
   #open(): void {
     this.state = 'open'
-    this.#probes = 0
+    this.#failedProbes = 0
     this.refusal = new StoreUnavailable('breaker-open', false, new Error(this.reason))
     this.#options.onChange('open', this.reason)
-    this.#schedule()
+    this.#scheduleProbe()
   }
 
-  #schedule(): void {
-    if (this.#closed) return
-    const { pause, longest } = this.#options
-    const ms = Math.min(pause * 2 ** this.#probes++, longest) * (0.5 + Math.random() / 2)
-    this.#timer = setTimeout(() => void this.#probe(), ms)
+  #scheduleProbe(): void {
+    if (this.#isClosed) return
+    const { probeAfter, maxProbeInterval } = this.#options
+    const pause = Math.min(probeAfter * 2 ** this.#failedProbes++, maxProbeInterval)
+    // Jitter keeps many processes from probing at the same moment.
+    this.#timer = setTimeout(() => void this.#probe(), pause * (0.5 + Math.random() / 2))
     this.#timer.unref()
   }
 
@@ -93,13 +100,14 @@ export class CircuitBreaker {
     this.state = 'half-open'
     try {
       await this.#options.probe()
-      this.state = 'closed'
-      this.reason = undefined
-      this.#row = this.#good = this.#bad = 0
-      this.#options.onChange('closed', undefined)
     } catch {
       this.state = 'open'
-      this.#schedule()
+      this.#scheduleProbe()
+      return
     }
+    this.state = 'closed'
+    this.reason = undefined
+    this.#consecutiveFailures = this.#successes = this.#failures = 0
+    this.#options.onChange('closed', undefined)
   }
 }

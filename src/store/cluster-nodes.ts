@@ -1,42 +1,44 @@
-/** The masters of a Cluster, each with a guard and a clock of its own: one that is dead does not shut the others. */
+/** The masters of a Cluster, each with a guard and a clock: one that fails does not affect the others. */
 import type { StoreUnavailable } from '../errors.ts'
 import { ConnectionGuard, type GuardedClient, type GuardOptions } from './connection-guard.ts'
-import { keyOf, unref, type ClusterClient, type NodeClient } from './redis.ts'
-import { explained } from './diagnose.ts'
+import { toCallerError } from './diagnose.ts'
+import { unrefSocket } from './ioredis-patches.ts'
+import { HANDSHAKE_TIMEOUT } from './maintain-connection.ts'
+import { nodeName, type ClusterClient, type NodeClient } from './redis.ts'
 import { ServerClock } from './server-clock.ts'
 import { slotOf } from './slot.ts'
-import { GREETING } from './maintain-connection.ts'
 
-/** How a command gets to its server. */
+/** The guard and the clock of one server. */
 export interface ServerRoute {
   readonly guard: ConnectionGuard
   readonly clock: ServerClock
 }
 
-/** A connection that owes an answer for so many ms is replaced. */
-const HUNG_AFTER = 300
+/** After so many ms without the reply that is due, a connection is replaced. */
+const HANG_TIMEOUT = 300
 
-/** A guard and a clock for a server. @param commands asks it */
-export function routeThrough(
+/** Returns the guard and the clock of a server. @param commands asks that server */
+export function createRoute(
   client: GuardedClient,
-  options: Omit<GuardOptions, 'probe' | 'explain' | 'hungAfter'>,
+  options: Omit<GuardOptions, 'probe' | 'explain' | 'hangTimeout'>,
   commands: { ping(): Promise<unknown>; time(): Promise<(string | number)[]> },
 ): ServerRoute {
   const guard = new ConnectionGuard(client, {
     ...options,
-    hungAfter: HUNG_AFTER,
+    hangTimeout: HANG_TIMEOUT,
     probe: () => commands.ping(),
     explain(error, name) {
-      const told = explained(error, name)
-      if ((told as StoreUnavailable).reason === 'late') void clock.learn()
+      const told = toCallerError(error, name)
+      if ((told as StoreUnavailable).reason === 'late') void clock.measure()
       return told
     },
   })
-  const clock = new ServerClock(() => guard.run('time', () => commands.time()))
+  const readTime = { name: 'time', send: () => commands.time() }
+  const clock = new ServerClock(() => guard.run(readTime))
   return { guard, clock }
 }
 
-/** The connection to one node, whichever it is at the moment: ioredis makes a new one each time. */
+/** The connection to one node. ioredis creates a new client each time; this one stays. */
 export class NodeConnection implements GuardedClient {
   client: NodeClient | undefined
   readonly #listeners = new Set<() => void>()
@@ -53,7 +55,7 @@ export class NodeConnection implements GuardedClient {
     this.#listeners.delete(listener)
   }
 
-  ready(): void {
+  emitReady(): void {
     for (const listener of this.#listeners) listener()
   }
 
@@ -64,151 +66,147 @@ export class NodeConnection implements GuardedClient {
 
 /** One master. */
 export interface ClusterNode extends ServerRoute {
-  readonly link: NodeConnection
+  readonly connection: NodeConnection
 }
 
-type NodeGuard = Omit<GuardOptions, 'probe' | 'explain' | 'hungAfter' | 'onBreaker'> & {
+type NodeGuardOptions = Omit<GuardOptions, 'probe' | 'explain' | 'hangTimeout' | 'onBreaker'> & {
   onBreaker(state: 'open' | 'closed', reason: string | undefined, node?: string): void
 }
 
 export interface ClusterNodesOptions {
-  guard: NodeGuard
-  /** Is the client somebody else's? Then its sockets are their business. */
+  guard: NodeGuardOptions
+  /** True if the client was handed in: its sockets stay as they are. */
   reuse: boolean
-  /** A node's connection was lost. */
+  /** The connection to a node was lost. */
   onLost(node: string): void
 }
 
-/** How often the map of slots is asked for: while all is well, and at first and at most while a node is lost. In ms. */
-const [USUALLY, AT_FIRST, AT_MOST] = [5000, 50, 500]
+/** Pauses between refreshes of the slots, in ms: while all nodes are well, and the first and longest while one is lost. */
+const REFRESH_INTERVAL = 5000
+const FIRST_RETRY = 50
+const MAX_RETRY = 500
 
-/** Looks after the connections to a Cluster's masters, and finds the one for a key. */
+/** Maintains the connections to a Cluster's masters and finds the one for a key. */
 export class ClusterNodes {
   readonly #cluster: ClusterClient
   readonly #options: ClusterNodesOptions
   readonly #nodes = new Map<string, ClusterNode>()
-  /** The connections that are watched, and how that ends. */
+  /** The clients that are watched, and how to stop watching each. */
   readonly #watched = new Map<NodeClient, () => void>()
-  #timer: NodeJS.Timeout | undefined
-  #pause = AT_FIRST
-  #closed = false
+  #refreshTimer: NodeJS.Timeout | undefined
+  #retryAfter = FIRST_RETRY
+  #isClosed = false
 
   constructor(cluster: ClusterClient, options: ClusterNodesOptions) {
     this.#cluster = cluster
     this.#options = options
     cluster.on('+node', this.#adopt)
-    cluster.on('refresh', this.#take)
-    cluster.on('ready', this.#take)
-    this.#take()
+    cluster.on('refresh', this.#update)
+    cluster.on('ready', this.#update)
+    this.#update()
   }
 
-  /** The way to the master of these keys, or to any where there are none; undefined before the map is known. */
-  to(keys: readonly string[]): ServerRoute | undefined {
+  /** Returns the route to the master of these keys, to any master without keys; undefined before the slots are known. */
+  routeTo(keys: readonly string[]): ServerRoute | undefined {
     if (keys.length === 0) return this.any()
     const owner = this.#cluster.slots[slotOf(keys[0]!)]?.[0]
-    return owner === undefined ? undefined : this.#node(owner)
+    return owner === undefined ? undefined : this.#nodeNamed(owner)
   }
 
-  /** The way to a master that is well, if there is one. */
+  /** Returns a master, one that is well if there is one. */
   any(): ClusterNode | undefined {
     let any: ClusterNode | undefined
     for (const node of this.#nodes.values()) {
       any ??= node
-      if (node.link.status === 'ready' && !node.guard.refusal()) return node
+      if (node.connection.status === 'ready' && !node.guard.refusal()) return node
     }
     return any
   }
 
-  /** The way to this node. */
-  of(client: NodeClient): ServerRoute {
-    return this.#node(keyOf(client))
+  /** Returns the route to the node of this client. */
+  routeOf(client: NodeClient): ServerRoute {
+    return this.#nodeNamed(nodeName(client))
   }
 
-  /** What is wrong with the worst of the masters; undefined: nothing. */
-  trouble(): { breaker: 'closed' | 'open' | 'half-open'; reason: string } | undefined {
-    const bad = [...this.#nodes].filter(
-      ([, { guard, link }]) => guard.breaker !== 'closed' || link.status !== 'ready',
+  /** Returns what is wrong with the master in the worst state; undefined if all are well. */
+  problem(): { breaker: 'closed' | 'open' | 'half-open'; reason: string } | undefined {
+    const unwell = [...this.#nodes].filter(
+      ([, { guard, connection }]) => guard.breaker !== 'closed' || connection.status !== 'ready',
     )
-    const [key, node] = bad.find(([, { guard }]) => guard.breaker !== 'closed') ?? bad[0] ?? []
-    if (!node) return undefined
-    const reason = node.guard.lastError ?? `the connection is ${node.link.status}`
-    return { breaker: node.guard.breaker, reason: `${key}: ${reason}` }
+    const worst = unwell.find(([, { guard }]) => guard.breaker !== 'closed') ?? unwell[0]
+    if (!worst) return undefined
+    const [name, { guard, connection }] = worst
+    const reason = guard.lastError ?? `the connection is ${connection.status}`
+    return { breaker: guard.breaker, reason: `${name}: ${reason}` }
   }
 
-  /** Are all masters connected and answering, as far as the map is known? */
+  /** True if all masters that are known are connected and reply. */
   get areWell(): boolean {
-    return this.#nodes.size > 0 && this.trouble() === undefined
+    return this.#nodes.size > 0 && this.problem() === undefined
   }
 
   async close(): Promise<void> {
-    this.#closed = true
-    clearTimeout(this.#timer)
+    this.#isClosed = true
+    clearTimeout(this.#refreshTimer)
     this.#cluster.off('+node', this.#adopt)
-    this.#cluster.off('refresh', this.#take)
-    this.#cluster.off('ready', this.#take)
-    for (const leave of this.#watched.values()) leave()
+    this.#cluster.off('refresh', this.#update)
+    this.#cluster.off('ready', this.#update)
+    for (const unwatch of this.#watched.values()) unwatch()
     await Promise.all([...this.#nodes.values()].map(({ guard }) => guard.close()))
   }
 
-  #node(key: string): ClusterNode {
-    const known = this.#nodes.get(key)
+  #nodeNamed(name: string): ClusterNode {
+    const known = this.#nodes.get(name)
     if (known) return known
-    const { guard: options } = this.#options
-    const link = new NodeConnection()
-    const onBreaker: NodeGuard['onBreaker'] = (state, reason) =>
-      options.onBreaker(state, reason, key)
-    const commands = { ping: () => link.client!.ping(), time: () => link.client!.time() }
-    const node = { link, ...routeThrough(link, { ...options, onBreaker }, commands) }
-    this.#nodes.set(key, node)
+    const { guard } = this.#options
+    const connection = new NodeConnection()
+    const onBreaker: NodeGuardOptions['onBreaker'] = (state, reason) =>
+      guard.onBreaker(state, reason, name)
+    const commands = {
+      ping: () => connection.client!.ping(),
+      time: () => connection.client!.time(),
+    }
+    const node = { connection, ...createRoute(connection, { ...guard, onBreaker }, commands) }
+    this.#nodes.set(name, node)
     return node
   }
 
-  /** The map of slots was learned anew: connect to who is in it, forget who is not. */
-  readonly #take = (): void => {
-    // Before that ioredis asks one of them how the Cluster is, and takes one that is connecting for a dead one.
+  /** Connects to the masters in the new map of slots and forgets the others. */
+  readonly #update = (): void => {
+    // Until it is ready, ioredis asks one node for the Cluster's state and takes a connecting one for dead.
     if (this.#cluster.status !== 'ready') return
     const owners = new Set(this.#cluster.slots.map(([owner]) => owner))
-    for (const [key, { guard }] of this.#nodes) {
-      if (owners.has(key)) continue
-      this.#nodes.delete(key)
+    for (const [name, { guard }] of this.#nodes) {
+      if (owners.has(name)) continue
+      this.#nodes.delete(name)
       void guard.close()
     }
     for (const client of this.#cluster.nodes('master')) this.#adopt(client)
-    if (this.#timer === undefined) this.#lookAgain(USUALLY)
+    if (this.#refreshTimer === undefined) this.#scheduleRefresh(REFRESH_INTERVAL)
   }
 
   readonly #adopt = (client: NodeClient): void => {
     const isReplica = client.options.readOnly === true
-    if (this.#closed || isReplica || this.#cluster.status !== 'ready') return
-    const key = keyOf(client)
-    const node = this.#node(key)
-    if (node.link.client === client) return
-    node.link.client = client
-    if (!this.#watched.has(client)) this.#watch(client, key)
+    if (this.#isClosed || isReplica || this.#cluster.status !== 'ready') return
+    const name = nodeName(client)
+    const { clock, connection } = this.#nodeNamed(name)
+    if (connection.client === client) return
+    connection.client = client
+    clock.disconnected()
+    if (!this.#watched.has(client)) this.#watch(client, name)
     if (client.status === 'wait') client.connect().catch(() => {})
-    else if (client.status === 'ready') node.link.ready()
+    else if (client.status === 'ready') this.#onReady(client, name)
   }
 
-  #watch(client: NodeClient, key: string): void {
-    const current = (): ClusterNode | undefined => {
-      const node = this.#nodes.get(key)
-      return node?.link.client === client ? node : undefined
-    }
+  #watch(client: NodeClient, name: string): void {
     const listeners = {
-      ready: () => {
-        if (!this.#options.reuse) unref(client)
-        current()?.link.ready()
-        void current()?.clock.learn()
-      },
+      ready: () => this.#onReady(client, name),
       connect: () =>
-        setTimeout(() => client.status === 'connect' && client.disconnect(), GREETING).unref(),
-      close: () => {
-        current()?.guard.disconnected()
-        this.#options.onLost(key)
-        // ioredis does not connect to this node again, unless the map of slots still names it.
-        this.#lookAgain(this.#pause)
-        this.#pause = Math.min(this.#pause * 2, AT_MOST)
-      },
+        setTimeout(
+          () => client.status === 'connect' && client.disconnect(),
+          HANDSHAKE_TIMEOUT,
+        ).unref(),
+      close: () => this.#onClose(client, name),
       end: () => this.#watched.get(client)?.(),
     }
     for (const [event, listener] of Object.entries(listeners)) client.on(event, listener)
@@ -218,16 +216,40 @@ export class ClusterNodes {
     })
   }
 
-  #lookAgain(pause: number): void {
-    clearTimeout(this.#timer)
-    if (this.#closed) return
-    this.#timer = setTimeout(() => {
-      this.#timer = undefined
+  /** Returns the node if `client` is its present client. */
+  #nodeOf(client: NodeClient, name: string): ClusterNode | undefined {
+    const node = this.#nodes.get(name)
+    return node?.connection.client === client ? node : undefined
+  }
+
+  #onReady(client: NodeClient, name: string): void {
+    if (!this.#options.reuse) unrefSocket(client)
+    const node = this.#nodeOf(client, name)
+    node?.connection.emitReady()
+    void node?.clock.measure()
+  }
+
+  #onClose(client: NodeClient, name: string): void {
+    const node = this.#nodeOf(client, name)
+    node?.guard.disconnected()
+    node?.clock.disconnected()
+    this.#options.onLost(name)
+    // ioredis connects to this node again only if a new map of slots names it.
+    this.#scheduleRefresh(this.#retryAfter)
+    this.#retryAfter = Math.min(this.#retryAfter * 2, MAX_RETRY)
+  }
+
+  #scheduleRefresh(pause: number): void {
+    clearTimeout(this.#refreshTimer)
+    if (this.#isClosed) return
+    this.#refreshTimer = setTimeout(() => {
+      this.#refreshTimer = undefined
       this.#cluster.refreshSlotsCache(() => {
-        if (this.areWell) this.#pause = AT_FIRST
-        if (this.#timer === undefined) this.#lookAgain(this.areWell ? USUALLY : AT_MOST)
+        if (this.areWell) this.#retryAfter = FIRST_RETRY
+        if (this.#refreshTimer === undefined)
+          this.#scheduleRefresh(this.areWell ? REFRESH_INTERVAL : MAX_RETRY)
       })
     }, pause)
-    this.#timer.unref()
+    this.#refreshTimer.unref()
   }
 }

@@ -1,12 +1,17 @@
-import { isUnavailable, StoreUnavailable, type UnavailableReason } from '../errors.ts'
+import {
+  isUnavailable,
+  StoreUnavailable,
+  TurnpikeError,
+  type UnavailableReason,
+} from '../errors.ts'
 import type { RequestBudget } from '../request-budget.ts'
 import { CircuitBreaker } from './circuit-breaker.ts'
-import { PendingReplies } from './pending-replies.ts'
+import type { Outage } from './diagnose.ts'
 import { Latency } from './latency.ts'
+import { PendingReplies } from './pending-replies.ts'
 import { Readiness } from './readiness.ts'
-import type { Trouble } from './diagnose.ts'
 
-/** What the guard needs of a client: ioredis's Redis and Cluster both have it. */
+/** What the guard needs of a client. ioredis's Redis and Cluster both have it. */
 export interface GuardedClient {
   readonly status: string
   on(event: 'ready', listener: () => void): unknown
@@ -14,56 +19,66 @@ export interface GuardedClient {
   disconnect(reconnect?: boolean): void
 }
 
+/** One call through the guard. */
+export interface GuardedCall<Reply> {
+  /** Names the operation in errors. */
+  readonly name: string
+  /** Sends the command. @param deadline when its caller gives up, by `performance.now()` */
+  send(deadline: number): Promise<Reply>
+  /** Returns another attempt if one can succeed after the error that Redis replied, else undefined. */
+  retry?(error: unknown, deadline: number): Promise<Reply> | undefined
+}
+
 export interface GuardOptions {
-  /** Milliseconds within which each call is answered, one way or the other. */
+  /** Timeout for each call, in ms. */
   commandTimeout: number
-  /** Calls that may wait for an answer at once; further ones are refused. */
+  /** Largest number of calls in progress. Further ones are refused. */
   maxInFlight: number
-  /** A connection that owes an answer for so many ms is replaced. */
-  hungAfter: number
+  /** Time in ms after which a connection without the reply that is due is replaced. */
+  hangTimeout: number
   /** Asks the server whether it is there. */
   probe(): Promise<unknown>
-  /** Which kind of error is this? Undefined: the command itself was wrong. */
-  classify(error: unknown): Trouble | undefined
+  /** Returns what an error means for the connection; undefined if the command itself is wrong. */
+  classify(error: unknown): Outage | undefined
   onBreaker(state: 'open' | 'closed', reason: string | undefined): void
   onReplaced(): void
-  /** What the caller of `name` is told of an error. */
+  /** Returns the error that the caller of `name` gets for one that the client reported. */
   explain(error: unknown, name: string): unknown
-  /** Where latencies are noted, if several guards share that. */
+  /** Where latencies are recorded if several guards share them. */
   latency?: Latency
 }
 
-/** A call that waits for its answer. */
-interface Call {
-  until: number
-  sent: number
-  budget: RequestBudget | undefined
-  /** It got a little more time, because the event loop was blocked. */
-  spared: boolean
+/** A call whose reply has not arrived. */
+interface PendingCall {
+  deadline: number
+  readonly sentAt: number
+  readonly budget: RequestBudget | undefined
+  /** True once the deadline was extended because the event loop was blocked. */
+  wasExtended: boolean
   reject(error: unknown): void
 }
 
-/** How often the calls in flight are looked at, in ms. */
-const SWEEP = 10
+/** Interval at which calls in progress are checked, in ms. */
+const CHECK_INTERVAL = 10
 
 /**
- * Stands between the features and one client: every call ends within its deadline, a sick server is
- * not asked again and again, and a connection that hangs is replaced.
+ * Stands between the features and one client. Every call ends by its deadline, an unavailable server
+ * is not called again and again, and a connection that hangs is replaced.
  *
- * The state machine is Nygard's circuit breaker (Release It!, 2007), with one change: the probes
- * run in the background, so that no request is the guinea pig.
+ * This is the circuit breaker of Nygard (Release It!, 2007), except that it probes in the
+ * background: no request is used as a probe.
  */
 export class ConnectionGuard {
   readonly latency: Latency
   readonly #client: GuardedClient
   readonly #options: GuardOptions
   readonly #breaker: CircuitBreaker
-  readonly #calls = new Set<Call>()
+  readonly #calls = new Set<PendingCall>()
   readonly #readiness: Readiness
-  readonly #debt = new PendingReplies()
-  #sweeper: NodeJS.Timeout | undefined
-  #sweepAt = 0
-  #closed = false
+  readonly #pending = new PendingReplies()
+  #checkTimer: NodeJS.Timeout | undefined
+  #checkDueAt = 0
+  #isClosed = false
 
   constructor(client: GuardedClient, options: GuardOptions) {
     this.#client = client
@@ -85,214 +100,217 @@ export class ConnectionGuard {
     return this.#breaker.reason
   }
 
-  /** The error for a call that is not worth trying, or undefined. */
+  /** Returns the error for a call that would be refused now, or undefined. */
   refusal(): StoreUnavailable | undefined {
-    if (this.#closed) return new StoreUnavailable('closed', false)
+    if (this.#isClosed) return new StoreUnavailable('closed', false)
     if (this.#breaker.state !== 'closed') return this.#breaker.refusal
-    if (this.#calls.size >= this.#options.maxInFlight)
+    if (this.#calls.size + this.#readiness.waiting >= this.#options.maxInFlight)
       return new StoreUnavailable('saturated', false)
     return undefined
   }
 
   /**
-   * Send one command and wait for its answer, at most for the deadline.
-   * @param name what it is called in errors
-   * @param send starts the command
-   * @param recover may give another attempt for an error of the first, within the same deadline
-   * @param began when the caller began to wait, by `performance.now()`
+   * Runs one call within `commandTimeout` and the request's budget.
+   * @param startedAt when the caller began to wait, by `performance.now()`. Default: now
+   * @throws TP_UNAVAILABLE, TP_COMMAND
    */
-  run<Answer>(
-    name: string,
-    send: () => Promise<Answer>,
-    budget?: RequestBudget,
-    recover?: (error: unknown) => Promise<Answer> | undefined,
-    began?: number,
-  ): Promise<Answer> {
+  run<Reply>(call: GuardedCall<Reply>, budget?: RequestBudget, startedAt?: number): Promise<Reply> {
     const refusal = this.refusal()
     if (refusal) return Promise.reject(refusal)
     const now = performance.now()
-    let ms = this.#options.commandTimeout - (now - (began ?? now))
+    let ms = this.#options.commandTimeout - (now - (startedAt ?? now))
     if (budget) {
       const left = budget.left(now)
       if (left <= 0) return Promise.reject(new StoreUnavailable('budget', false))
       if (left < ms) ms = left
     }
-    if (this.#client.status === 'ready') return this.#race(name, send, recover, now, ms, budget)
-    budget?.begin(now)
-    return this.#readiness.wait(ms).then((ready) => {
-      const later = performance.now()
-      budget?.end(later)
-      const left = ms - (later - now)
-      if (ready && left > 0) return this.#race(name, send, recover, later, left, budget)
-      throw this.#failed('not-ready', new Error(`the connection is ${this.#client.status}`))
-    })
+    if (this.#client.status === 'ready') return this.#execute(call, now, now + ms, budget)
+    return this.#executeWhenReady(call, now, now + ms, budget)
   }
 
-  /** Stop taking calls; resolves when those in flight have ended (they do, within the deadline). */
+  /** Refuses further calls. Resolves when those in progress have ended, which they do by their deadlines. */
   async close(): Promise<void> {
-    this.#closed = true
+    this.#isClosed = true
     this.#breaker.close()
     this.#client.off('ready', this.#onReady)
     this.#readiness.wakeAll()
     while (this.#calls.size > 0) await new Promise((resolve) => setTimeout(resolve, 5))
   }
 
-  #race<Answer>(
-    name: string,
-    send: () => Promise<Answer>,
-    recover: ((error: unknown) => Promise<Answer> | undefined) | undefined,
+  /** Records that the connection was refused or lost. */
+  disconnected(): void {
+    this.#readiness.disconnected()
+  }
+
+  async #executeWhenReady<Reply>(
+    call: GuardedCall<Reply>,
     now: number,
-    ms: number,
+    deadline: number,
     budget: RequestBudget | undefined,
-  ): Promise<Answer> {
+  ): Promise<Reply> {
+    budget?.begin(now)
+    const isReady = await this.#readiness.wait(deadline - now)
+    const later = performance.now()
+    budget?.end(later)
+    if (isReady && later < deadline) return await this.#execute(call, later, deadline, budget)
+    throw this.#failure('not-ready', new Error(`the connection is ${this.#client.status}`))
+  }
+
+  #execute<Reply>(
+    call: GuardedCall<Reply>,
+    now: number,
+    deadline: number,
+    budget: RequestBudget | undefined,
+  ): Promise<Reply> {
     return new Promise((resolve, reject) => {
-      const call: Call = { until: now + ms, sent: now, budget, spared: false, reject }
-      const answered = (answer: Answer): void => {
+      const pending: PendingCall = { deadline, sentAt: now, budget, wasExtended: false, reject }
+      // A second attempt may use another connection: only the first one's reply is due on this one.
+      let isFirstAttempt = true
+      const onReply = (reply: Reply): void => {
         const later = performance.now()
-        this.#debt.settle(later)
-        if (!this.#end(call, later)) return
-        this.latency.add(later - call.sent, later)
+        if (isFirstAttempt) this.#pending.received(later)
+        if (!this.#remove(pending, later)) return
+        this.latency.add(later - now, later)
         this.#breaker.recordSuccess()
-        resolve(answer)
+        resolve(reply)
       }
-      const failed = (error: unknown): void => {
+      const onError = (error: unknown): void => {
         const later = performance.now()
-        const infrastructure = this.#options.classify(error)
-        if (infrastructure) this.#debt.writeOff()
-        else this.#debt.settle(later)
-        if (!this.#calls.has(call)) return
-        const again = infrastructure ? undefined : recover?.(error)
-        if (again) return this.#expect(again, later, answered, failed)
-        this.#end(call, later)
-        if (!infrastructure || infrastructure.isWell) this.#breaker.recordSuccess()
-        const told = infrastructure
-          ? infrastructure.isWell
-            ? new StoreUnavailable('error', false, error)
-            : this.#failed('error', error, infrastructure.uncertain, infrastructure.said)
-          : error
-        reject(this.#options.explain(told, name))
+        const outage = this.#options.classify(error)
+        if (isFirstAttempt) {
+          if (outage) this.#pending.abandoned()
+          else this.#pending.received(later)
+        }
+        if (!this.#calls.has(pending)) return
+        const retry = outage ? undefined : call.retry?.(error, pending.deadline)
+        if (retry) {
+          isFirstAttempt = false
+          follow(retry)
+          return
+        }
+        this.#remove(pending, later)
+        reject(this.#explained(error, outage, call.name))
       }
-      this.#calls.add(call)
+      const follow = (attempt: Promise<Reply>): void => void attempt.then(onReply, onError)
+      this.#calls.add(pending)
       budget?.begin(now)
-      if (!this.#sweeper) this.#sweepSoon(now)
+      if (!this.#checkTimer) this.#scheduleCheck(now)
+      this.#pending.sent(now)
       try {
-        this.#expect(send(), now, answered, failed)
+        follow(call.send(deadline))
       } catch (error) {
-        this.#end(call, now)
+        // Nothing was sent: the arguments are wrong.
+        this.#pending.abandoned()
+        this.#remove(pending, now)
         reject(error)
       }
     })
   }
 
-  #expect<Answer>(
-    promise: Promise<Answer>,
-    now: number,
-    answered: (answer: Answer) => void,
-    failed: (error: unknown) => void,
-  ): void {
-    this.#debt.incur(now)
-    promise.then(answered, failed)
-  }
-
-  /** Take a call off the list; false if it had been given up. */
-  #end(call: Call, now: number): boolean {
+  /** Removes a call from those in progress. Returns false if it had timed out. */
+  #remove(call: PendingCall, now: number): boolean {
     if (!this.#calls.delete(call)) return false
     call.budget?.end(now)
     return true
   }
 
-  #failed(
+  /** Returns the error for the caller, and records what it means for the server. */
+  #explained(error: unknown, outage: Outage | undefined, name: string): unknown {
+    // Another guard or the clock has explained and recorded it.
+    if (error instanceof TurnpikeError) return error
+    if (!outage || outage.isServerHealthy) this.#breaker.recordSuccess()
+    if (!outage) return this.#options.explain(error, name)
+    const { uncertain, message } = outage
+    return this.#options.explain(
+      outage.isServerHealthy
+        ? new StoreUnavailable('error', false, error)
+        : this.#failure('error', error, uncertain, message),
+      name,
+    )
+  }
+
+  #failure(
     reason: UnavailableReason,
     cause: unknown,
     uncertain = false,
-    said = (cause as Error).message,
+    message = (cause as Error).message,
   ): StoreUnavailable {
-    this.#breaker.recordFailure(said)
+    this.#breaker.recordFailure(message)
     return new StoreUnavailable(reason, uncertain, cause)
   }
 
   /**
-   * While calls are in flight there is one timer for all of them: a timer a call costs more than the
-   * rest of this class. It is the only thing here that keeps the process alive.
+   * One timer serves all calls in progress: a timer for each would cost more than the rest of this
+   * class. It is the only thing here that keeps the process alive.
    */
-  #sweepSoon(now: number): void {
-    this.#sweepAt = now + SWEEP
-    this.#sweeper = setTimeout(this.#sweep, SWEEP)
+  #scheduleCheck(now: number): void {
+    this.#checkDueAt = now + CHECK_INTERVAL
+    this.#checkTimer = setTimeout(this.#check, CHECK_INTERVAL)
   }
 
-  readonly #sweep = (): void => {
-    this.#sweeper = undefined
+  readonly #check = (): void => {
+    this.#checkTimer = undefined
     if (this.#calls.size === 0) return
     const now = performance.now()
-    // A blocked event loop kept back what was to be sent, too: let it out before judging.
-    if (now - this.#sweepAt > SWEEP) this.#spare(now)
-    this.#sweepSoon(now)
-    for (const call of this.#calls) if (call.until <= now) return this.#expire()
+    // A blocked event loop also delayed what was to be sent. Send it before judging the server.
+    if (now - this.#checkDueAt > CHECK_INTERVAL) this.#extendDeadlines(now)
+    this.#scheduleCheck(now)
+    for (const call of this.#calls) if (call.deadline <= now) return this.#expire()
   }
 
-  /** Whose time ran out while nothing could happen gets a little more, once. */
-  #spare(now: number): void {
+  /** Extends, once, the deadlines that passed while the event loop was blocked. */
+  #extendDeadlines(now: number): void {
     for (const call of this.#calls) {
-      if (call.spared || call.until > now) continue
-      call.spared = true
-      call.until = now + 3 * SWEEP
+      if (call.wasExtended || call.deadline > now) continue
+      call.wasExtended = true
+      call.deadline = now + 3 * CHECK_INTERVAL
     }
   }
 
   /**
-   * After a blocked event loop timers run before the poll phase that holds our answers: look at the
-   * socket once more before calling the server dead.
+   * Rejects calls whose deadline has passed, but reads the socket first. After a blocked event loop
+   * timers run before the poll phase, which may hold the replies.
    */
   #expire(): void {
     setImmediate(() =>
       setImmediate(() => {
         const now = performance.now()
         for (const call of this.#calls) {
-          if (call.until > now) continue
-          this.#end(call, now)
-          call.reject(this.#failed('timeout', new Error('no answer within the deadline'), true))
+          if (call.deadline > now) continue
+          this.#remove(call, now)
+          const cause = new Error('no reply within commandTimeout')
+          call.reject(this.#failure('timeout', cause, true))
         }
-        if (this.#debt.isOverdue(now, this.#options.hungAfter)) this.#replace(now)
+        if (this.#pending.isOverdue(now, this.#options.hangTimeout)) this.#replace(now)
       }),
     )
   }
 
   #replace(now: number): void {
     if (this.#client.status !== 'ready') return
-    this.#debt.forgive(now)
+    this.#pending.restart(now)
     this.#options.onReplaced()
     this.#client.disconnect(true)
   }
 
   async #probe(): Promise<void> {
     const now = performance.now()
-    // While the breaker is open nothing is sent. An answer that is still owed will not come, or only with that
-    // of the next command, and so on for ever: what the connection delivers is out of step.
-    if (this.#debt.isStranded(now, this.#options.commandTimeout)) this.#replace(now)
+    // An open breaker sends nothing. A reply that is still missing will not come, or only with that
+    // of the next command, and so on: the connection has lost the order of replies.
+    if (this.#pending.isStranded(now, this.#options.commandTimeout)) this.#replace(now)
     if (this.#client.status !== 'ready') throw new Error(`the connection is ${this.#client.status}`)
+    const call = { name: 'probe', send: () => this.#options.probe() }
     try {
-      await this.#race(
-        'probe',
-        this.#options.probe,
-        undefined,
-        now,
-        this.#options.commandTimeout,
-        undefined,
-      )
+      await this.#execute(call, now, now + this.#options.commandTimeout, undefined)
     } catch (error) {
-      // A server that answers, and be it "no permission", is there.
+      // A server that replies is there, even if it replies with an error.
       if (isUnavailable(error)) throw error
     }
   }
 
-  /** The connection was refused or lost. */
-  disconnected(): void {
-    this.#readiness.lost()
-  }
-
   readonly #onReady = (): void => {
-    this.#debt.forgive(performance.now())
-    this.#readiness.ready()
-    this.#breaker.hurry()
+    this.#pending.restart(performance.now())
+    this.#readiness.connected()
+    this.#breaker.probeNow()
   }
 }

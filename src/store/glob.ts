@@ -1,22 +1,25 @@
-/** Patterns of names: `*` stands for any run of characters, `?` for one. Everything else is itself. */
-
-/** Does the pattern match the whole of `name`? At worst as many steps as the product of both lengths. */
-export function matchesGlob(glob: string, name: string): boolean {
-  let [g, n, star, resume] = [0, 0, -1, 0]
+/**
+ * Returns true if the pattern matches the whole of `name`. `*` matches any characters, `?` matches
+ * one; every other character matches itself. Takes at most as many steps as the product of both
+ * lengths.
+ */
+export function matchesGlob(pattern: string, name: string): boolean {
+  let [p, n, star, resume] = [0, 0, -1, 0]
   while (n < name.length) {
-    if (glob[g] === '*') {
-      star = g++
+    if (pattern[p] === '*') {
+      star = p++
       resume = n
-    } else if (g < glob.length && (glob[g] === '?' || glob[g] === name[n])) {
-      g++
+    } else if (p < pattern.length && (pattern[p] === '?' || pattern[p] === name[n])) {
+      p++
       n++
     } else if (star >= 0) {
-      g = star + 1
+      // Let the last star match one more character.
+      p = star + 1
       n = ++resume
     } else {
       return false
     }
   }
-  while (glob[g] === '*') g++
-  return g === glob.length
+  while (pattern[p] === '*') p++
+  return p === pattern.length
 }

@@ -1,57 +1,65 @@
 /**
- * The only place where keys are built: `<prefix>:<feature>:{<subject>}[:<sub>...]`.
+ * Builds all keys: `<prefix>:<feature>:{<subject>}[:<sub>...]`. No other file does.
  *
- * The subject stands in a Cluster hash tag, so that all keys of one script share a slot. Whatever
- * a client puts into a part, it cannot leave the tag, nor make two different subjects collide, nor
- * make a key longer than 200 bytes.
+ * The subject is the Cluster hash tag, so that all keys of one script share a hash slot. A part
+ * that a client controls cannot leave the tag, cannot make two subjects equal, and cannot make a
+ * key longer than 200 bytes.
  */
 import { createHash } from 'node:crypto'
 
 const PLAIN = /^[\w.@-]{1,64}$/
-const ODD = /[^\w.@-]/g
-const LONGEST = 64
+const SPECIAL = /[^\w.@-]/g
+const MAX_PART_LENGTH = 64
+const MAX_TENANT_LENGTH = 32
+const MAX_VERSION_LENGTH = 20
 
-const sha256 = (text: string): string => createHash('sha256').update(text).digest('base64url')
+const sha256 = (value: string): string => createHash('sha256').update(value).digest('base64url')
 
-const percent = (char: string): string => `%${char.charCodeAt(0).toString(16).padStart(2, '0')}`
+const percentEncode = (char: string): string =>
+  `%${char.charCodeAt(0).toString(16).padStart(2, '0')}`
 
-const escape = (text: string): string =>
-  Buffer.from(text, 'utf8').toString('latin1').replace(ODD, percent)
+const escape = (value: string): string =>
+  Buffer.from(value, 'utf8').toString('latin1').replace(SPECIAL, percentEncode)
 
 /**
- * One part of a key, as bytes of `[A-Za-z0-9_.@-]`, `%` and `~`: escaped byte by byte, marked when
- * empty, hashed when long. Unicode is not normalised, and lone surrogates (which UTF-8 would fold
- * into one replacement character) stay apart.
+ * Returns a string as one part of a key, in the characters `[A-Za-z0-9_.@-]`, `%` and `~`. It is
+ * escaped byte by byte, marked if empty, and hashed if longer than `maxLength`.
+ *
+ * Unicode is not normalised. Lone surrogates stay different: UTF-8 would turn all of them into one
+ * replacement character.
  */
-export function keyPart(text: string, longest: number = LONGEST): string {
-  if (PLAIN.test(text) && text.length <= longest) return text
-  if (text === '') return '~e'
-  const escaped = text.isWellFormed() ? escape(text) : `~u${escape(JSON.stringify(text))}`
-  return escaped.length <= longest ? escaped : `~h${sha256(JSON.stringify(text))}`
+export function keyPart(value: string, maxLength: number = MAX_PART_LENGTH): string {
+  if (PLAIN.test(value) && value.length <= maxLength) return value
+  if (value === '') return '~e'
+  const escaped = value.isWellFormed() ? escape(value) : `~u${escape(JSON.stringify(value))}`
+  return escaped.length <= maxLength ? escaped : `~h${sha256(JSON.stringify(value))}`
 }
 
-/** What something is counted, cached or locked by: one name, or several that belong together. */
+/** What is counted, cached or locked: one name, or a list of names that is one compound name. */
 export type Subject = string | readonly string[]
 
 /** Builds the keys of one instance. */
 export interface KeySpace {
-  /** The content of the hash tag for `subject`, within `tenant` where there is one. */
+  /** Returns the hash tag's content for `subject`, within `tenant` if given. */
   tag(subject: Subject, tenant?: string): string
-  /** The key of `feature` under `tag`; `sub` must already consist of parts. */
+  /** Returns the key of `feature` under `tag`. `sub` must consist of parts (`keyPart`). */
   key(feature: string, tag: string, sub?: string): string
-  /** A pub/sub channel of `feature`. */
+  /** Returns a pub/sub channel of `feature`. */
   channel(feature: string, name: string): string
 }
 
 /**
- * @param prefix stands before every key; letters, digits and `_.:-`
- * @param version a number or name that makes everything cold when it changes
- * @param name of an extension: stands before its features' names, so that extensions cannot collide
+ * Returns the key space of an instance, or of one of its extensions.
+ *
+ * @param prefix precedes every key; letters, digits and `_.:-`
+ * @param version changes every key when it changes
+ * @param name of an extension; precedes the names of its features, so that extensions cannot collide
  */
 export function createKeySpace(prefix: string, version?: string | number, name?: string): KeySpace {
-  // A version is the operator's own word: the beginning of a hash tells enough of them apart.
   const versioned =
-    version === undefined ? prefix : `${prefix}~${keyPart(String(version), 20).slice(0, 20)}`
+    version === undefined
+      ? prefix
+      : `${prefix}~${keyPart(String(version), MAX_VERSION_LENGTH).slice(0, MAX_VERSION_LENGTH)}`
   const start = name === undefined ? versioned : `${versioned}:${keyPart(name)}`
   return {
     tag(subject, tenant) {
@@ -59,9 +67,9 @@ export function createKeySpace(prefix: string, version?: string | number, name?:
         typeof subject === 'string'
           ? keyPart(subject)
           : subject.map((each) => keyPart(each)).join(':')
-      // '=' is no character of a part: a tenant is never mistaken for the first of several parts.
-      const whole = tenant === undefined ? parts : `${keyPart(tenant, 32)}=${parts}`
-      return whole.length <= LONGEST ? whole : `~t${sha256(whole)}`
+      // No part contains '='. A tenant cannot be mistaken for the first of several parts.
+      const whole = tenant === undefined ? parts : `${keyPart(tenant, MAX_TENANT_LENGTH)}=${parts}`
+      return whole.length <= MAX_PART_LENGTH ? whole : `~t${sha256(whole)}`
     },
     key: (feature, tag, sub) =>
       sub === undefined ? `${start}:${feature}:{${tag}}` : `${start}:${feature}:{${tag}}:${sub}`,

@@ -1,24 +1,27 @@
-/** The last 256 latencies, for a median and a 99th percentile without keeping them all. */
+const SAMPLES = 256
+
+/** Keeps the last 256 latencies and computes their percentiles. */
 export class Latency {
-  readonly #ring = new Float64Array(256)
+  readonly #samples = new Float64Array(SAMPLES)
   #count = 0
-  #last = 0
+  #lastReplyAt = 0
 
-  /** @param now the answer's time by `performance.now()` */
+  /** @param now when the reply arrived, by `performance.now()` */
   add(ms: number, now: number): void {
-    this.#ring[this.#count++ & 255] = ms
-    this.#last = now
+    this.#samples[this.#count++ % SAMPLES] = ms
+    this.#lastReplyAt = now
   }
 
-  /** When the last answer came, in ms since the epoch; undefined before the first. */
+  /** When the last reply arrived, in ms since the epoch; undefined before the first. */
   get lastAt(): number | undefined {
-    return this.#count === 0 ? undefined : Math.round(Date.now() - (performance.now() - this.#last))
+    if (this.#count === 0) return undefined
+    return Math.round(Date.now() - (performance.now() - this.#lastReplyAt))
   }
 
-  /** Both percentiles in ms, rounded to a hundredth; undefined before the first call. */
+  /** Returns the median and the 99th percentile in ms, rounded to hundredths; undefined before the first reply. */
   percentiles(): { p50: number; p99: number } | undefined {
     if (this.#count === 0) return undefined
-    const sorted = this.#ring.slice(0, Math.min(this.#count, 256)).sort()
+    const sorted = this.#samples.slice(0, Math.min(this.#count, SAMPLES)).sort()
     const at = (share: number): number =>
       Math.round(sorted[Math.floor((sorted.length - 1) * share)]! * 100) / 100
     return { p50: at(0.5), p99: at(0.99) }

@@ -1,52 +1,63 @@
-/** What a connection of our own needs besides its options. */
+/** Keeps a connection of our own alive: what it needs besides its options. */
 import type { EventBus } from '../events.ts'
-import { dropWhenOutOfStep, eachConnection } from './protocol-desync.ts'
-import { isCluster, isSecure, unref, unrefRetry, type Client } from './redis.ts'
-import { remedyFor, watchHandshakes } from './diagnose.ts'
-
-/** How long a server may take for its greeting, in ms: one that takes connections but answers nothing would hold one for ever. */
-export const GREETING = 1000
-
-/** How long after its end a connection that nobody ended is begun anew, in ms. */
-const ANEW = 100
+import { detectTlsMismatch, remedyFor } from './diagnose.ts'
+import {
+  dropWhenOutOfStep,
+  onEachConnection,
+  unrefReconnectTimer,
+  unrefSocket,
+} from './ioredis-patches.ts'
+import { isCluster, usesTls, type Client } from './redis.ts'
 
 /**
- * Looks after a connection: its errors are told with their remedy, its idle socket holds up nobody.
- * @param warn tells an operator
- * @param isOver are no connections wanted any more?
+ * How long a server may take from 'connect' to 'ready', in ms. ioredis would wait for ever for one
+ * that accepts connections and does not reply.
  */
-export function tend(
+export const HANDSHAKE_TIMEOUT = 1000
+
+/** Pause before a connection is opened again that ended although nobody closed it, in ms. */
+const REOPEN_AFTER = 100
+
+/**
+ * Maintains a connection until it is closed.
+ * @param warn reports what an operator should fix
+ * @param isClosed returns true if the connection is no longer needed
+ */
+export function maintainConnection(
   client: Client,
   warn: (message: string) => void,
-  isOver: () => boolean,
+  isClosed: () => boolean,
 ): Client {
-  client.on('error', (error: Error) => report(error, warn))
-  client.on('ready', () => unref(client))
-  client.on('reconnecting', () => unrefRetry(client))
-  // ioredis gives up for ever if Sentinel tells of a failover while it is about to connect.
+  client.on('error', (error: Error) => warnOf(error, warn))
+  client.on('ready', () => unrefSocket(client))
+  client.on('reconnecting', () => unrefReconnectTimer(client))
+  // ioredis ends for ever if Sentinel reports a failover while it is about to connect.
   client.on('end', () =>
     setTimeout(() => {
-      if (!isOver() && client.status === 'end') client.connect().catch(() => {})
-    }, ANEW).unref(),
+      if (!isClosed() && client.status === 'end') client.connect().catch(() => {})
+    }, REOPEN_AFTER).unref(),
   )
   client.on('connect', () => {
     if (!isCluster(client)) dropWhenOutOfStep(client)
-    setTimeout(() => client.status === 'connect' && client.disconnect(true), GREETING).unref()
+    setTimeout(
+      () => client.status === 'connect' && client.disconnect(true),
+      HANDSHAKE_TIMEOUT,
+    ).unref()
   })
   if (isCluster(client))
-    eachConnection(client, (node) => node.on('connect', () => dropWhenOutOfStep(node)))
-  watchHandshakes(client, isSecure(client), warn)
+    onEachConnection(client, (node) => node.on('connect', () => dropWhenOutOfStep(node)))
+  detectTlsMismatch(client, usesTls(client), warn)
   return client
 }
 
-/** Tell an operator what is wrong and how to mend it, where that is known. */
-export function report(error: Error, warn: (message: string) => void): void {
-  const known = remedyFor(error)
-  if (known) warn(known)
+/** Warns of an error if its remedy is known. */
+export function warnOf(error: Error, warn: (message: string) => void): void {
+  const remedy = remedyFor(error)
+  if (remedy !== undefined) warn(remedy)
 }
 
-/** Makes events of what guards report. @param store names the store in them */
-export function reportsTo(
+/** Returns the listeners that report a guard's events under the name of its store. */
+export function guardEvents(
   events: EventBus,
   store: string,
 ): {

@@ -12,23 +12,23 @@ import type {
 
 export interface MemoryOptions {
   clock?: Clock
-  /** How many keys it holds at most. Default 100,000. */
+  /** Largest number of keys. @default 100000 */
   maxKeys?: number
-  /** When it is full, does a new key drive out the one longest untouched, or is it refused? Default `'evict'`. */
+  /** What happens to a new key when the store is full: it evicts the key longest untouched, or is refused. @default 'evict' */
   whenFull?: 'evict' | 'refuse'
 }
 
 interface Entry {
   value: unknown
-  until: number
+  expiresAt: number
 }
 
-/** How many entries each write looks at for expired ones: memory shrinks without a timer. */
-const SWEEP = 2
+/** Number of entries that each write checks for expiry. Memory shrinks without a timer. */
+const CHECKED_PER_WRITE = 2
 
 /**
  * The in-process engine: the twins of all operations over one bounded map. It serves development
- * without Redis, unit tests, and the local floor while Redis is away.
+ * without Redis, unit tests, and the local fallback while Redis is away.
  */
 export class MemoryStore implements Store, MemoryDatabase {
   readonly kind = 'memory'
@@ -36,13 +36,14 @@ export class MemoryStore implements Store, MemoryDatabase {
   readonly isSplit: boolean = false
   readonly #clock: Clock
   readonly #maxKeys: number
-  readonly #refuse: boolean
+  readonly #refusesNewKeys: boolean
+  /** In the order of their last write. */
   readonly #entries = new Map<string, Entry>()
   readonly #listeners = new Map<string, Set<(message: string) => void>>()
-  #sweep: Iterator<[string, Entry]> | undefined
-  /** Stands before the entry longest untouched: what it passes is driven out. A new iterator would have to skip the gaps. */
-  #oldest: Iterator<string> | undefined
-  #closed = false
+  #expiryCursor: Iterator<[string, Entry]> | undefined
+  /** Precedes the entry longest untouched. A new iterator would have to skip the gaps that evictions left. */
+  #evictionCursor: Iterator<string> | undefined
+  #isClosed = false
 
   constructor({
     clock = systemClock(),
@@ -51,10 +52,10 @@ export class MemoryStore implements Store, MemoryDatabase {
   }: MemoryOptions = {}) {
     this.#clock = clock
     this.#maxKeys = maxKeys
-    this.#refuse = whenFull === 'refuse'
+    this.#refusesNewKeys = whenFull === 'refuse'
   }
 
-  /** How many keys it holds now, expired ones that were not yet swept included. */
+  /** Number of keys, including expired ones that were not removed yet. */
   get size(): number {
     return this.#entries.size
   }
@@ -76,21 +77,22 @@ export class MemoryStore implements Store, MemoryDatabase {
   get<Value>(key: string): Value | undefined {
     const entry = this.#entries.get(key)
     if (entry === undefined) return undefined
-    if (entry.until > this.#clock.now()) return entry.value as Value
+    if (entry.expiresAt > this.#clock.now()) return entry.value as Value
     this.#entries.delete(key)
     return undefined
   }
 
+  /** @throws TP_UNAVAILABLE if the store is full and refuses new keys */
   set(key: string, value: unknown, ttl: number): void {
     const entries = this.#entries
     if (!entries.delete(key)) {
-      this.#forget()
+      this.#removeExpired()
       if (entries.size >= this.#maxKeys) {
-        if (this.#refuse) throw new StoreUnavailable('saturated', false)
+        if (this.#refusesNewKeys) throw new StoreUnavailable('saturated', false)
         this.#evict()
       }
     }
-    entries.set(key, { value, until: this.#clock.now() + ttl })
+    entries.set(key, { value, expiresAt: this.#clock.now() + ttl })
   }
 
   delete(key: string): boolean {
@@ -98,14 +100,14 @@ export class MemoryStore implements Store, MemoryDatabase {
   }
 
   publish(channel: string, message: string): void {
-    for (const hear of this.#listeners.get(channel) ?? []) hear(message)
+    for (const listener of this.#listeners.get(channel) ?? []) listener(message)
   }
 
-  subscribe(channel: string, hear: (message: string) => void): () => void {
+  subscribe(channel: string, listener: (message: string) => void): () => void {
     const listeners = this.#listeners.get(channel) ?? new Set()
-    this.#listeners.set(channel, listeners.add(hear))
+    this.#listeners.set(channel, listeners.add(listener))
     return () => {
-      listeners.delete(hear)
+      listeners.delete(listener)
       if (listeners.size === 0) this.#listeners.delete(channel)
     }
   }
@@ -115,12 +117,12 @@ export class MemoryStore implements Store, MemoryDatabase {
     if (unavailable) throw unavailable
     const now = this.#clock.now()
     yield [...this.#entries]
-      .filter(([key, { until }]) => until > now && matchesGlob(pattern, key))
+      .filter(([key, { expiresAt }]) => expiresAt > now && matchesGlob(pattern, key))
       .map(([key]) => key)
   }
 
   unavailable(): StoreUnavailable | undefined {
-    return this.#closed ? new StoreUnavailable('not-ready', false) : undefined
+    return this.#isClosed ? new StoreUnavailable('closed', false) : undefined
   }
 
   now(): number {
@@ -141,8 +143,8 @@ export class MemoryStore implements Store, MemoryDatabase {
 
   status(): StoreStatus {
     return {
-      status: this.#closed ? 'down' : 'ok',
-      reason: this.#closed ? 'closed' : undefined,
+      status: this.#isClosed ? 'down' : 'ok',
+      reason: this.#isClosed ? 'closed' : undefined,
       breaker: 'closed',
       topology: 'memory',
       latencyMs: undefined,
@@ -156,27 +158,27 @@ export class MemoryStore implements Store, MemoryDatabase {
   }
 
   close(): Promise<void> {
-    this.#closed = true
+    this.#isClosed = true
     this.#entries.clear()
     this.#listeners.clear()
     return Promise.resolve()
   }
 
-  /** Drop the entry longest untouched. */
+  /** Removes the entry longest untouched. */
   #evict(): void {
-    let next = (this.#oldest ??= this.#entries.keys()).next()
-    if (next.done) next = (this.#oldest = this.#entries.keys()).next()
+    let next = (this.#evictionCursor ??= this.#entries.keys()).next()
+    if (next.done) next = (this.#evictionCursor = this.#entries.keys()).next()
     if (!next.done) this.#entries.delete(next.value)
   }
 
-  /** Look at the next few entries and drop the expired ones. */
-  #forget(): void {
+  /** Checks the next few entries and removes the expired ones. */
+  #removeExpired(): void {
     const now = this.#clock.now()
-    for (let i = 0; i < SWEEP; i++) {
-      const next = (this.#sweep ??= this.#entries.entries()).next()
-      if (next.done) return void (this.#sweep = undefined)
+    for (let i = 0; i < CHECKED_PER_WRITE; i++) {
+      const next = (this.#expiryCursor ??= this.#entries.entries()).next()
+      if (next.done) return void (this.#expiryCursor = undefined)
       const [key, entry] = next.value
-      if (entry.until <= now) this.#entries.delete(key)
+      if (entry.expiresAt <= now) this.#entries.delete(key)
     }
   }
 }

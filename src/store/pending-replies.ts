@@ -1,37 +1,41 @@
-/** The answers that a connection owes: of commands that were sent and not answered, given-up ones included. */
+/**
+ * Counts the commands of one connection to which Redis has not replied yet, including those whose
+ * callers have timed out.
+ */
 export class PendingReplies {
   #count = 0
-  #since = 0
-  #lastSent = 0
+  /** Since when the next reply is due; 0 if none is. */
+  #dueSince = 0
+  #lastSentAt = 0
 
-  /** A command goes out at `now`. */
-  incur(now: number): void {
-    this.#lastSent = now
-    if (this.#count++ === 0) this.#since = now
+  /** Records that a command was sent. */
+  sent(now: number): void {
+    this.#lastSentAt = now
+    if (this.#count++ === 0) this.#dueSince = now
   }
 
-  /** An answer came. If others are still owed, then from now on. */
-  settle(now: number): void {
-    this.#since = --this.#count === 0 ? 0 : now
+  /** Records a reply. Replies come in order: the next one is due from now on. */
+  received(now: number): void {
+    this.#dueSince = --this.#count === 0 ? 0 : now
   }
 
-  /** A command came to nothing, and that says nothing of the others. */
-  writeOff(): void {
-    if (--this.#count === 0) this.#since = 0
+  /** Records that the client gave a command up. This says nothing about the other replies. */
+  abandoned(): void {
+    if (--this.#count === 0) this.#dueSince = 0
   }
 
-  /** Is nothing heard for `ms` although an answer is owed? */
+  /** Returns true if a reply is due and nothing has arrived for `ms`. */
   isOverdue(now: number, ms: number): boolean {
-    return this.#since !== 0 && now - this.#since >= ms
+    return this.#dueSince !== 0 && now - this.#dueSince >= ms
   }
 
-  /** Is an answer still owed, `ms` after the last command? */
+  /** Returns true if a reply is still missing `ms` after the last command. */
   isStranded(now: number, ms: number): boolean {
-    return this.#count > 0 && now - this.#lastSent > ms
+    return this.#count > 0 && now - this.#lastSentAt > ms
   }
 
-  /** It is another connection's from now on. */
-  forgive(now: number): void {
-    if (this.#count > 0) this.#since = now
+  /** Measures the wait for missing replies from `now` on: the connection works, or is a new one. */
+  restart(now: number): void {
+    if (this.#count > 0) this.#dueSince = now
   }
 }

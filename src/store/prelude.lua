@@ -1,20 +1,18 @@
--- Stands in front of every operation's script: `now`, in ms, is Redis's own clock, and `micros` the
--- same in microseconds.
--- ARGV[#ARGV]  ''        the usual case
---              '=<ms>'   a test's clock, in its place
---              '<<ms>'   refuse the command when it arrives after this time (nothing that was given up may run late)
+-- Precedes every operation's script and defines `now`, Redis's clock in ms, and `micros`, the same in
+-- microseconds.
+-- ARGV[#ARGV]  <ms>   deadline: at this time or later the script must not run, since its caller has
+--                     been told that it failed
+--              =<ms>  a test's clock, in place of Redis's
 local now, micros
 do
-  local clock = ARGV[#ARGV]
   local time = redis.call('TIME')
   local ms, us = time[1] * 1000, time[2] + 0
   now, micros = ms + (us - us % 1000) / 1000, ms * 1000 + us
-  if clock ~= '' then
-    local value = tonumber(string.sub(clock, 2))
-    if string.sub(clock, 1, 1) == '=' then
-      now, micros = value, value * 1000
-    elseif now > value then
-      return redis.error_reply('TPLATE the command came after its deadline')
-    end
+  local deadline = tonumber(ARGV[#ARGV])
+  if not deadline then
+    now = tonumber(string.sub(ARGV[#ARGV], 2))
+    micros = now * 1000
+  elseif now >= deadline then
+    return redis.error_reply('TPLATE the command came after its deadline')
   end
 end

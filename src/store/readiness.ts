@@ -1,20 +1,23 @@
 import { StoreUnavailable } from '../errors.ts'
 
-/** Who waits for a connection, and whether that is any use. */
+/** Lets calls wait for a connection, unless it was lost and refused repeatedly. */
 export class Readiness {
   readonly #isReady: () => boolean
   readonly #waiters = new Set<() => void>()
-  #everReady: boolean
-  #failures = 0
+  #wasReady: boolean
+  #failedAttempts = 0
 
   constructor(isReady: () => boolean) {
     this.#isReady = isReady
-    this.#everReady = isReady()
+    this.#wasReady = isReady()
   }
 
-  /** Waits for at most `ms`, and not at all for a server that has gone and refused again and again. */
+  /**
+   * Resolves with true once the connection is ready, with false after `ms`. Resolves with false at
+   * once if the server is gone.
+   */
   wait(ms: number): Promise<boolean> {
-    if (this.#hopeless) return Promise.resolve(false)
+    if (this.#isGone) return Promise.resolve(false)
     return new Promise((resolve) => {
       const wake = (): void => {
         clearTimeout(timer)
@@ -26,32 +29,42 @@ export class Readiness {
     })
   }
 
-  ready(): void {
-    this.#everReady = true
-    this.#failures = 0
+  /** Records that the connection is ready. */
+  connected(): void {
+    this.#wasReady = true
+    this.#failedAttempts = 0
     this.wakeAll()
   }
 
-  /** The connection was refused or lost. */
-  lost(): void {
-    this.#failures++
-    if (this.#hopeless) this.wakeAll()
+  /** Records that the connection was refused or lost. */
+  disconnected(): void {
+    this.#failedAttempts++
+    if (this.#isGone) this.wakeAll()
   }
 
+  /** Number of calls that wait. */
+  get waiting(): number {
+    return this.#waiters.size
+  }
+
+  /** Ends all waiting. */
   wakeAll(): void {
     for (const wake of this.#waiters) wake()
   }
 
-  get #hopeless(): boolean {
-    return this.#everReady && this.#failures >= 2
+  /** Once is a lost connection, twice a server that is not there. */
+  get #isGone(): boolean {
+    return this.#wasReady && this.#failedAttempts >= 2
   }
 }
 
-/** What a promise comes to, if that is within `ms`. @throws TP_UNAVAILABLE if it fails or is late */
-export function soon<Value>(promise: Promise<Value>, ms: number): Promise<Value> {
+/**
+ * Resolves with the value of `promise` if that takes no longer than `ms`.
+ * @throws TP_UNAVAILABLE if it takes longer
+ */
+export function within<Value>(promise: Promise<Value>, ms: number): Promise<Value> {
   return new Promise((resolve, reject) => {
-    const late = (cause?: unknown): void => reject(new StoreUnavailable('not-ready', false, cause))
-    const timer = setTimeout(late, ms)
-    promise.then(resolve, late).finally(() => clearTimeout(timer))
+    const timer = setTimeout(() => reject(new StoreUnavailable('not-ready', false)), ms)
+    promise.then(resolve, reject).finally(() => clearTimeout(timer))
   })
 }

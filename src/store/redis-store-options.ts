@@ -2,22 +2,21 @@ import type { Clock } from '../clock.ts'
 import type { EventBus } from '../events.ts'
 import type { RedisSource } from './redis.ts'
 
-/** What a Redis engine goes by. */
 export interface RedisStoreOptions {
   source: RedisSource
   /** Names the store in events. */
   name: string
-  /** Use another database than the source's. Not on a Cluster. */
+  /** Database in place of the source's. Not on a Cluster. */
   db?: number | undefined
-  /** Use the client that was handed in itself, not a hardened duplicate of it. Default false. */
+  /** Uses the client that was handed in, not a hardened duplicate of it. @default false */
   reuse?: boolean
-  /** Milliseconds within which each call is answered. */
+  /** Timeout for each call, in ms. */
   commandTimeout: number
-  /** Calls that may be in flight at once. */
+  /** Largest number of calls in progress. */
   maxInFlight: number
   events: EventBus
-  /** Drives the scripts' clock in tests. */
+  /** Clock of the scripts, for tests. */
   clock?: Clock | undefined
-  /** Does anything but a cache live here? Then a server that evicts is warned about. Default true. */
+  /** True if more than a cache is stored here: a server that evicts keys is then warned about. @default true */
   lasting?: boolean
 }

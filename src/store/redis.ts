@@ -1,19 +1,25 @@
-/** Redis as ioredis reaches it: the only file that knows ioredis. */
+/** Creates ioredis clients whose commands neither hang nor run twice. Only this file imports ioredis. */
 import type { Cluster, ClusterNode, ClusterOptions, Redis, RedisOptions } from 'ioredis'
 import { TurnpikeError } from '../errors.ts'
+import { selectedDatabase } from './ioredis-patches.ts'
 
-/** Where Redis is: a URL, ioredis options (Sentinel too), the nodes of a Cluster, or your own ioredis client. */
+/**
+ * Where Redis is: a URL, ioredis options (with `sentinels` too), the nodes of a Cluster, or your own
+ * ioredis client.
+ */
 export type RedisSource =
   | string
   | (RedisOptions & { url?: string })
   | { cluster: ClusterNode[]; options?: ClusterOptions }
-  | Redis
-  | Cluster
+  | IoredisClient
+
+/** A client of the package ioredis, of either kind. */
+export type IoredisClient = Redis | Cluster
 
 /** The client behind a store, and the commands that the store sends through it. */
-export type Client = (Redis | Cluster) & Commands
+export type Client = IoredisClient & Commands
 
-/** A Cluster's client, and that to one of its nodes. */
+/** A Cluster's client, and the client of one of its nodes. */
 export type ClusterClient = Cluster & Commands
 export type NodeClient = Redis
 
@@ -29,12 +35,13 @@ interface Commands {
   time(): Promise<(string | number)[]>
 }
 
-const backoff = (attempt: number): number =>
+/** Returns the pause before an attempt to reconnect, in ms: 50 ms, doubling to 1 s, with jitter. */
+const reconnectDelay = (attempt: number): number =>
   Math.min(50 * 2 ** Math.min(attempt - 1, 5), 1000) * (0.5 + Math.random() / 2)
 
 /**
- * With these nothing hangs and nothing runs twice: a command that its caller gave up is neither
- * kept for later (offline queue) nor sent again (autoResend), and nothing is retried unasked.
+ * A command whose caller gave up is neither kept for later (offline queue) nor sent again
+ * (autoResend), and ioredis retries nothing by itself.
  */
 const HARDENED = {
   maxRetriesPerRequest: 0,
@@ -43,13 +50,13 @@ const HARDENED = {
   autoResubscribe: false,
   enableAutoPipelining: false,
   connectTimeout: 1000,
-  // A server that loads its data tells how long that may take; it is asked again all the same.
+  // A server that loads its data says how long that may take. Ask it again earlier.
   maxLoadingRetryTime: 250,
-  // An idle connection that went half-open (a subscription's, above all) is found out within 20 s.
+  // An idle connection that became half-open, above all a subscription's, is detected within 20 s.
   keepAlive: 10_000,
-  // A connection that hangs does not answer the farewell either, and is in the next one's way.
+  // A connection that hangs does not reply to QUIT either, and delays the next one.
   disconnectTimeout: 50,
-  retryStrategy: backoff,
+  retryStrategy: reconnectDelay,
   reconnectOnError: null,
   disableClientInfo: true,
   stringNumbers: false,
@@ -58,75 +65,115 @@ const HARDENED = {
   lazyConnect: false,
 } satisfies RedisOptions
 
-export const isClient = (source: RedisSource): source is Redis | Cluster =>
+/** Returns true for an ioredis client of either kind. */
+export const isClient = (source: RedisSource): source is IoredisClient =>
   typeof source === 'object' && typeof (source as { duplicate?: unknown }).duplicate === 'function'
 
-/** Does this source lead to a Cluster? */
+/** Returns true if the source leads to a Cluster. */
 export const isCluster = (source: RedisSource): source is Cluster | { cluster: ClusterNode[] } =>
   isClient(source) ? source.isCluster : typeof source === 'object' && 'cluster' in source
 
-/** The `keyPrefix` of a source, which becomes part of our own: keys are built in one place. */
+/** Returns the `keyPrefix` of a source. It becomes part of ours: keys are built in one place. */
 export function prefixOf(source: RedisSource): string {
   if (typeof source === 'string') return ''
   const options = isClient(source) || 'cluster' in source ? source.options : source
   return options?.keyPrefix ?? ''
 }
 
-/** A hardened client for `source`. @throws TP_NO_IOREDIS when ioredis is not installed */
-export async function connect(source: RedisSource, db?: number): Promise<Client> {
-  if (isClient(source)) return duplicate(source, db)
-  const ioredis = await import('ioredis').catch((cause) => {
-    throw new TurnpikeError(
-      'TP_NO_IOREDIS',
-      'turnpike needs ioredis to reach Redis: npm install ioredis',
-      { cause },
-    )
-  })
-  const chosen = db === undefined ? {} : { db }
-  if (typeof source === 'string') return connect({ url: source }, db)
-  if ('cluster' in source)
-    return new ioredis.Cluster(source.cluster, hardenCluster(source.options)) as Client
-  const { url, ...own } = source
-  const options = { ...own, ...HARDENED, ...chosen, failoverDetector: 'sentinels' in own }
-  return (
-    url === undefined ? new ioredis.Redis(options) : new ioredis.Redis(within(url, db), options)
-  ) as Client
+/**
+ * Loads ioredis and creates a hardened client for a URL or options.
+ * @param db database in place of the one that the source names
+ * @throws TP_NO_IOREDIS if ioredis is not installed; TP_OPTION if it rejects the options
+ */
+export async function createClient(
+  source: Exclude<RedisSource, IoredisClient>,
+  db?: number,
+): Promise<Client> {
+  const ioredis = await loadIoredis()
+  try {
+    if (typeof source === 'object' && 'cluster' in source)
+      return new ioredis.Cluster(source.cluster, hardenCluster(source.options)) as Client
+    const { url, ...given } = typeof source === 'string' ? { url: source } : source
+    const database = db === undefined ? {} : { db }
+    const options = { ...given, ...HARDENED, ...database, failoverDetector: 'sentinels' in given }
+    return (
+      url === undefined
+        ? new ioredis.Redis(options)
+        : new ioredis.Redis(withoutDatabase(url, db), options)
+    ) as Client
+  } catch (error) {
+    // The error itself may hold the URL with its password.
+    const { message } = error as Error
+    throw new TurnpikeError('TP_OPTION', `turnpike(): ioredis rejects the option redis: ${message}`)
+  }
 }
 
-/** `url` without the database it names, where another one is wanted: ioredis would heed the URL. */
-const within = (url: string, db: number | undefined): string =>
+interface Ioredis {
+  readonly Redis: typeof Redis
+  readonly Cluster: typeof Cluster
+}
+
+async function loadIoredis(): Promise<Ioredis> {
+  let loaded: Partial<Ioredis> & { default?: unknown }
+  try {
+    loaded = await import('ioredis')
+  } catch (cause) {
+    throw new TurnpikeError(
+      'TP_NO_IOREDIS',
+      'turnpike needs ioredis to reach Redis. Install it: npm install ioredis',
+      { cause },
+    )
+  }
+  // Bundlers put the exports of a CommonJS module under `default`.
+  const namespaces = [loaded, loaded.default as Partial<Ioredis> | undefined]
+  const found = namespaces.find((each) => typeof each?.Redis === 'function')
+  if (found?.Cluster) return found as Ioredis
+  throw new TurnpikeError(
+    'TP_NO_IOREDIS',
+    'The module ioredis was loaded but exports no Redis. If a bundler replaces it, mark it as external.',
+  )
+}
+
+/** Returns the URL without its database if another one is wanted: ioredis prefers the URL's. */
+const withoutDatabase = (url: string, db: number | undefined): string =>
   db === undefined
     ? url
     : url.replace(/^(rediss?:\/\/[^/?]*)\/\d*/i, '$1').replace(/([?&])db=\d*&?/, '$1')
 
-/** A hardened duplicate of somebody's client: its address, TLS and credentials, and their copy of ioredis. */
-export function duplicate(client: Redis | Cluster, db?: number): Client {
+/**
+ * Returns a hardened duplicate of a client: with its address, TLS, credentials and database, and of
+ * its own copy of ioredis.
+ * @param db database in place of the client's
+ */
+export function duplicateClient(client: IoredisClient, db?: number): Client {
   if (isCluster(client)) return client.duplicate([], hardenCluster(client.options)) as Client
-  const chosen = db === undefined ? {} : { db }
-  const failoverDetector = Boolean(client.options.sentinels)
-  return client.duplicate({ ...HARDENED, ...chosen, failoverDetector }) as Client
+  return client.duplicate({
+    ...HARDENED,
+    db: db ?? selectedDatabase(client),
+    failoverDetector: Boolean(client.options.sentinels),
+  }) as Client
 }
 
-/** What a Cluster's client must have besides. */
+/** What a Cluster's client needs besides. */
 const HARDENED_CLUSTER = {
   enableOfflineQueue: false,
   // A replica may lack what was just written.
   scaleReads: 'master',
-  // ioredis would send a command again, by itself and later: after a lost connection it may have run already.
+  // ioredis would send a command again later, by itself. After a lost connection it may have run.
   retryDelayOnFailover: 0,
   retryDelayOnClusterDown: 0,
 } satisfies ClusterOptions
 
-function hardenCluster({ redisOptions, ...own }: ClusterOptions = {}): object {
+function hardenCluster({ redisOptions, ...given }: ClusterOptions = {}): object {
   const { retryStrategy, lazyConnect, ...hardened } = HARDENED
   return {
-    ...own,
+    ...given,
     ...HARDENED_CLUSTER,
     lazyConnect,
     enableAutoPipelining: false,
     maxRedirections: 5,
     retryDelayOnTryAgain: 15,
-    // nodes.ts asks for the map of slots, with timers that keep no process alive.
+    // cluster-nodes.ts refreshes the slots, with timers that do not keep the process alive.
     slotsRefreshInterval: 0,
     slotsRefreshTimeout: 500,
     shardedSubscribers: false,
@@ -136,54 +183,52 @@ function hardenCluster({ redisOptions, ...own }: ClusterOptions = {}): object {
   }
 }
 
-/** The options of a client that `reuse: true` keeps although they let commands run late or twice. */
-export function unsafeOptions(client: Redis | Cluster): string[] {
-  // A Cluster's nodes never resend by themselves, and keep nothing for later: the Cluster does.
-  const [options, vital]: [object, object] = isCluster(client)
-    ? [client.options, HARDENED_CLUSTER]
-    : [
-        client.options,
-        {
-          maxRetriesPerRequest: HARDENED.maxRetriesPerRequest,
-          enableOfflineQueue: HARDENED.enableOfflineQueue,
-          autoResendUnfulfilledCommands: HARDENED.autoResendUnfulfilledCommands,
-        },
-      ]
-  const given = new Map(Object.entries(options))
-  return Object.entries(vital).flatMap(([name, safe]) => (given.get(name) === safe ? [] : [name]))
+/** Returns the options with which a reused client lets commands run late or twice. */
+export function unsafeOptions(client: IoredisClient): string[] {
+  const { maxRetriesPerRequest, enableOfflineQueue, autoResendUnfulfilledCommands } = HARDENED
+  // A Cluster's nodes never resend and keep nothing for later by themselves: the Cluster does.
+  const safe: Record<string, unknown> = isCluster(client)
+    ? HARDENED_CLUSTER
+    : { maxRetriesPerRequest, enableOfflineQueue, autoResendUnfulfilledCommands }
+  const given = client.options as Record<string, unknown>
+  return Object.keys(safe).filter((name) => given[name] !== safe[name])
 }
 
-/** How ioredis names a node in the map of slots. */
-export const keyOf = ({ options }: NodeClient): string => `${options.host}:${options.port}`
+/** Returns the name of a node in ioredis's map of slots. */
+export const nodeName = ({ options }: NodeClient): string => `${options.host}:${options.port}`
 
 /**
- * A connection of its own to some master of a Cluster, and when it is lost to another one: for
- * subscriptions, whose messages reach every node. ioredis's own would stay with a node that hangs.
+ * Returns a connection to any master of a Cluster that reconnects to another one when it is lost.
+ * For subscriptions, whose messages reach every node: ioredis's own would stay with a node that
+ * hangs.
  */
-export function toSomeNode(cluster: Cluster): Client {
-  const some = (): Redis | undefined => {
+export function connectToAnyNode(cluster: Cluster): Client {
+  const pickNode = (): Redis | undefined => {
     const nodes = cluster.nodes('master')
-    const well = nodes.filter(({ status }) => status === 'ready')
-    const among = well.length > 0 ? well : nodes
-    return among[Math.floor(Math.random() * among.length)]
+    const ready = nodes.filter(({ status }) => status === 'ready')
+    const candidates = ready.length > 0 ? ready : nodes
+    return candidates[Math.floor(Math.random() * candidates.length)]
   }
-  const elsewhere = (attempt: number): number => {
-    const { host, port } = some()?.options ?? client.options
+  const retryStrategy = (attempt: number): number => {
+    const { host, port } = pickNode()?.options ?? client.options
     Object.assign(client.options, { host, port })
-    return backoff(attempt)
+    return reconnectDelay(attempt)
   }
-  const client = some()!.duplicate({ ...HARDENED, readOnly: false, retryStrategy: elsewhere })
+  const client = pickNode()!.duplicate({ ...HARDENED, readOnly: false, retryStrategy })
   return client as Client
 }
 
-/** The keys that match `pattern`, in batches, on every node. @param run sends one command to one node */
-export async function* keysLike(
+/**
+ * Yields the keys that match `pattern`, in batches, from every master.
+ * @param run sends one command to one node
+ */
+export async function* scanKeys(
   client: Client,
   pattern: string,
-  run: <Answer>(send: () => Promise<Answer>, node: Redis) => Promise<Answer>,
+  run: <Reply>(send: () => Promise<Reply>, node: Redis) => Promise<Reply>,
 ): AsyncGenerator<string[]> {
   const nodes = isCluster(client) ? client.nodes('master') : [client as Redis]
-  // A client that was handed in puts its prefix before keys, but neither before patterns nor off replies.
+  // ioredis puts the keyPrefix of a reused client before keys, but neither before patterns nor off replies.
   const prefix = isCluster(client) ? '' : ((client as Redis).options.keyPrefix ?? '')
   for (const node of nodes) {
     let cursor = '0'
@@ -198,38 +243,29 @@ export async function* keysLike(
   }
 }
 
-/** Where a client writes; undefined on a Cluster, whose nodes have a stream each. */
-export const streamOf = (client: Client): Redis['stream'] | undefined =>
+/** Returns the socket of a client; undefined on a Cluster, whose nodes have one each. */
+export const socketOf = (client: Client): Redis['stream'] | undefined =>
   isCluster(client) ? undefined : (client as Redis).stream
 
-/** Does this client speak TLS? */
-export const isSecure = (client: Client): boolean =>
+/** Returns true if the client uses TLS. */
+export const usesTls = (client: Client): boolean =>
   Boolean(isCluster(client) ? client.options.redisOptions?.tls : (client as Redis).options.tls)
 
-/** Idle sockets do not keep the process alive; calls in flight do, by the guard's timer. */
-export function unref(client: Redis | Cluster): void {
-  const nodes = isCluster(client) ? client.nodes('all') : [client]
-  for (const node of nodes) node.stream?.unref?.()
-}
-
-/** Nor does waiting to reconnect. */
-export function unrefRetry(client: Client): void {
-  const { reconnectTimeout } = client as unknown as { reconnectTimeout?: NodeJS.Timeout | null }
-  reconnectTimeout?.unref?.()
-}
-
-/** What kind of installation a client talks to. */
+/** Returns the kind of installation that a client is connected to. */
 export function topologyOf(client: Client | undefined): 'standalone' | 'sentinel' | 'cluster' {
   if (!client) return 'standalone'
   if (isCluster(client)) return 'cluster'
   return (client as Redis).options.sentinels ? 'sentinel' : 'standalone'
 }
 
-/** Ends a client; `quit()` hangs on a hung server, so it is raced against half a second. */
-export async function end(client: Client): Promise<void> {
+/** How long a server may take to reply to QUIT, in ms. */
+const QUIT_TIMEOUT = 500
+
+/** Ends a client, within half a second: QUIT hangs on a server that hangs. */
+export async function endClient(client: Client): Promise<void> {
   let timer: NodeJS.Timeout | undefined
-  const patience = new Promise<void>((resolve) => (timer = setTimeout(resolve, 500)))
-  if (client.status === 'ready') await Promise.race([client.quit().catch(() => {}), patience])
+  const timeout = new Promise<void>((resolve) => (timer = setTimeout(resolve, QUIT_TIMEOUT)))
+  if (client.status === 'ready') await Promise.race([client.quit().catch(() => {}), timeout])
   clearTimeout(timer)
   client.disconnect()
 }

@@ -1,12 +1,11 @@
-/** Which of a Cluster's 16,384 slots a key is in: CRC16 (XMODEM) of its hash tag, as the Cluster specification has it. */
-
+/** CRC16 (XMODEM) of each byte, as the Redis Cluster specification defines it. */
 const TABLE = new Uint16Array(256).map((_, byte) => {
   let crc = byte << 8
   for (let bit = 0; bit < 8; bit++) crc = crc & 0x8000 ? (crc << 1) ^ 0x1021 : crc << 1
   return crc & 0xffff
 })
 
-/** The slot of a key of ASCII characters, as all of ours are (keys.ts). */
+/** Returns the Cluster hash slot of a key: CRC16 of its hash tag, modulo 16,384. Keys are ASCII (keys.ts). */
 export function slotOf(key: string): number {
   const open = key.indexOf('{')
   const close = open < 0 ? -1 : key.indexOf('}', open + 1)

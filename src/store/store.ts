@@ -3,24 +3,24 @@ import type { StoreUnavailable } from '../errors.ts'
 import type { RequestBudget } from '../request-budget.ts'
 import prelude from './prelude.lua'
 
-/** What a script takes: text, an integer or bytes. */
+/** An argument of an operation: a string, an integer or bytes. */
 export type OperationArgument = string | number | Buffer
-/** What a script answers. Text comes as a string, or as a Buffer where the operation says so. */
+/** A reply of an operation. Strings are Buffers if the operation says so (`buffers`). */
 export type OperationReply = number | string | Buffer | null | OperationReply[]
 
-/** The in-process engine, as a twin sees it: values of any shape under keys that expire. */
+/** The in-process engine as twins see it: values of any type under keys that expire. */
 export interface MemoryDatabase {
-  /** The live value under `key`, or undefined. */
+  /** Returns the value at `key`, or undefined if there is none or it has expired. */
   get<Value>(key: string): Value | undefined
-  /** Put `value` under `key` for `ttl` milliseconds. */
+  /** Sets the value at `key` for `ttl` milliseconds. */
   set(key: string, value: unknown, ttl: number): void
-  /** Forget `key`; true if it was there. */
+  /** Deletes `key`. Returns true if it existed. */
   delete(key: string): boolean
-  /** Tell the subscribers of `channel`. */
+  /** Sends a message to the subscribers of `channel`. */
   publish(channel: string, message: string): void
 }
 
-/** The in-process twin of a script: the same keys, arguments, clock and reply. */
+/** The in-process twin of a script: it takes the same keys, arguments and clock, and returns the same reply. */
 export type MemoryTwin<Result extends OperationReply> = (
   database: MemoryDatabase,
   keys: readonly string[],
@@ -28,68 +28,68 @@ export type MemoryTwin<Result extends OperationReply> = (
   now: number,
 ) => Result
 
-/** One atomic step on the store: a Lua script for Redis, and its twin for the in-process engine. */
+/** One atomic step on the store: a Lua script for Redis and its twin for the in-process engine. */
 export interface Operation<Result extends OperationReply = OperationReply> {
   readonly name: string
-  /** A command of Redis's own, sent as it is: `COMMAND key... argument...`. Undefined for a script. */
+  /** A read command, sent as `COMMAND key... argument...`; undefined for a script. */
   readonly command: string | undefined
-  /** The whole script as it is sent: the clock's prelude, then the operation's own file. Empty for a command. */
+  /** The script as it is sent: the prelude, then the operation's own file; empty for a command. */
   readonly lua: string
-  /** The script's SHA-1, as EVALSHA wants it. */
+  /** SHA-1 of the script, for EVALSHA. */
   readonly sha: string
   readonly memory: MemoryTwin<Result>
-  /** Are texts answered as Buffers? */
+  /** True if strings in the reply are Buffers. */
   readonly buffers: boolean
-  /** Must it never run after its caller gave up? Then Redis itself checks the deadline. */
-  readonly refuseLate: boolean
 }
 
 export interface OperationOptions<Result extends OperationReply> {
   name: string
-  /** The text of the operation's `.lua` file. Its ARGV are followed by one more: the clock's. */
+  /** Content of the operation's `.lua` file. Its ARGV end with one more argument, for the prelude. */
   lua?: string
-  /** In place of a script: one command, which is followed by all keys and then all arguments. It knows no clock. */
+  /** Read command in place of a script. All keys follow it, then all arguments. It has no clock. */
   command?: string
   memory: MemoryTwin<Result>
-  /** Answer texts as Buffers. Default false. */
+  /** Returns strings as Buffers. @default false */
   buffers?: boolean
-  /** Let Redis refuse the command once its deadline has passed. Default false. */
+  /** Has no effect: Redis refuses every script that arrives too late. */
   refuseLate?: boolean
 }
 
-/** Declares an operation: one Lua file or command and one twin, which the contract suite holds to each other. */
+/** Declares an operation: a script or read command, and its twin. The contract tests compare both. */
 export function operation<Result extends OperationReply>({
   name,
   lua: body,
   command,
   memory,
   buffers = false,
-  refuseLate: punctual = false,
 }: OperationOptions<Result>): Operation<Result> {
   const lua = command === undefined ? `${prelude}\n${body}` : ''
   const sha = createHash('sha1').update(lua).digest('hex')
-  return { name, command, lua, sha, memory, buffers, refuseLate: punctual }
+  return { name, command, lua, sha, memory, buffers }
 }
 
-/** What a store can say of itself without asking Redis. */
+/** A store's status, known without calling Redis. */
 export interface StoreStatus {
-  /** `degraded`: the breaker is open or the connection is down, and features answer by their failure rules. `down`: it was never up, or is closed. */
+  /**
+   * `degraded`: the breaker is open or the connection is lost, and features apply their failure
+   * rules. `down`: there was no connection yet, or the store is closed.
+   */
   status: 'ok' | 'degraded' | 'down'
-  /** Why it is not `ok`. */
+  /** Why the status is not `ok`. */
   reason: string | undefined
   breaker: 'closed' | 'open' | 'half-open'
   topology: 'memory' | 'standalone' | 'sentinel' | 'cluster'
-  /** Of the last 256 answered operations, in ms; undefined before the first. */
+  /** Of the last 256 replies, in ms; undefined before the first. */
   latencyMs: { p50: number; p99: number } | undefined
-  /** When Redis last answered, in ms since the epoch. */
+  /** When Redis last replied, in ms since the epoch; undefined before the first reply. */
   lastOkAt: number | undefined
-  /** What an operator should mend, each with its remedy. */
+  /** What an operator should fix, each with its remedy. */
   warnings: string[]
 }
 
 /**
- * Does `work`, which minds `store.isSplit`, and once more where Redis refused its first command
- * because of the slots of its keys: from then on the store is known to be split.
+ * Runs `work`, and once more if Redis refused its first command because the keys have several hash
+ * slots: then `store.isSplit` has become true, and `work` must respect it.
  */
 export async function retryWhenSplit<Result>(work: () => Promise<Result>): Promise<Result> {
   try {
@@ -100,7 +100,7 @@ export async function retryWhenSplit<Result>(work: () => Promise<Result>): Promi
   }
 }
 
-/** Did Redis refuse a command because its keys are in several slots? Then it has done nothing. */
+/** Returns true if Redis refused a command because its keys have several hash slots. It did nothing. */
 export const isCrossSlotError = (error: unknown): boolean =>
   / CROSSSLOT\b/.test(String((error as Partial<Error> | null)?.message))
 
@@ -109,14 +109,18 @@ export interface Store {
   readonly kind: 'redis' | 'memory'
   readonly cluster: boolean
   /**
-   * Must the keys of one `run` share a slot? On a Cluster, and where one address stands for several
-   * servers: that is known once such a server has refused keys of two slots.
+   * True if the keys of one `run` must share a hash slot: on a Cluster, and where one address stands
+   * for several servers. The latter is known once such a server has refused keys of two slots.
    */
   readonly isSplit: boolean
   /**
-   * Carry out one operation. Rejects with `StoreUnavailable` within the deadline when the store
-   * cannot answer, and with `TP_COMMAND` when the command itself was wrong.
-   * @param budget what the request may still spend on the store
+   * Runs one operation. If it is reported as failed, it has either run before that (`uncertain`) or
+   * never runs: Redis refuses it when it arrives too late.
+   *
+   * @param budget what the request may still wait for the store; without one `commandTimeout` alone
+   *   limits the call
+   * @throws TP_UNAVAILABLE within `commandTimeout` if the store cannot reply; TP_COMMAND if the
+   *   command itself is wrong
    */
   run<Result extends OperationReply>(
     operation: Operation<Result>,
@@ -124,26 +128,32 @@ export interface Store {
     args: readonly OperationArgument[],
     budget?: RequestBudget,
   ): Promise<Result>
-  /** The error that `run` would reject with at once, while the breaker is open. */
+  /** Returns the error with which `run` would reject at once, for example while the breaker is open. */
   unavailable(): StoreUnavailable | undefined
-  /** The engine's clock, as well as this process knows it: ms since the epoch. */
+  /** The engine's clock as far as this process knows it, in ms since the epoch. */
   now(): number
-  /** Milliseconds on a clock of this process that never jumps: for measuring, from wherever it began. */
+  /** Milliseconds on a clock of this process that never jumps. Use it to measure durations. */
   monotonic(): number
-  /** Resolves `ms` later on the engine's clock. @param idle does not keep the process alive */
+  /**
+   * Resolves after `ms` on the engine's clock. Rejects with the signal's reason when it is aborted.
+   * @param idle does not keep the process alive
+   */
   sleep(ms: number, signal?: AbortSignal, idle?: boolean): Promise<void>
   /**
-   * Hear what operations publish on `channel`. Gives the function that ends it.
-   * @param lost is called when the connection breaks: from then until the next message, something may have been missed
+   * Subscribes to what operations publish on `channel`. Returns the function that unsubscribes.
+   *
+   * Anyone with access to Redis can publish: `listener` must expect any string. If it throws, the
+   * message is ignored and reported.
+   * @param onGap is called when the connection breaks: messages may be missed until the next one
    */
-  subscribe(channel: string, hear: (message: string) => void, lost?: () => void): () => void
-  /** The keys that a pattern of Redis's matches, in batches and on every node; a key may come twice. */
+  subscribe(channel: string, listener: (message: string) => void, onGap?: () => void): () => void
+  /** Returns the keys that match a Redis pattern, in batches, from every node. A key may come twice. */
   scan(pattern: string): AsyncIterable<string[]>
-  /** Resolves when the store can answer; rejects after `timeout` ms. */
+  /** Resolves when the store can reply. @throws TP_UNAVAILABLE after `timeout` ms */
   ready(timeout?: number): Promise<void>
   status(): StoreStatus
-  /** Redis's INFO as a flat record; an empty one for the in-process engine. Bounded by the deadline. */
+  /** Returns the fields of Redis's INFO, none for the in-process engine. @throws TP_UNAVAILABLE */
   info(): Promise<Record<string, string>>
-  /** Ends the connections, bounded. What is in flight may finish. */
+  /** Refuses further calls, lets those in progress finish within `commandTimeout`, then disconnects. */
   close(): Promise<void>
 }

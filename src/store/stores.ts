@@ -1,9 +1,10 @@
-/** Which store each area of an instance uses: one for all, a database each, or servers of their own. */
-import { optionError } from '../validate.ts'
+/** Chooses the store of each area: one for all, one database each, or servers of their own. */
 import { TurnpikeError } from '../errors.ts'
 import type { EventBus } from '../events.ts'
+import { optionError } from '../validate.ts'
 import { MemoryStore } from './memory.ts'
 import { isClient, isCluster, type RedisSource } from './redis.ts'
+import { validateSource } from './redis-source.ts'
 import { RedisStore } from './redis-store.ts'
 import type { Store, StoreStatus } from './store.ts'
 
@@ -55,19 +56,21 @@ export class Stores {
   /** @throws TP_NO_REDIS in production without Redis; TP_OPTION for databases on a Cluster */
   constructor(options: StoresOptions) {
     this.#options = options
-    this.#source = options.store ? 'memory' : (options.redis ?? fallback(options.events))
-    const { layout, databases, reuse } = options
+    this.#source = options.store ? 'memory' : (options.redis ?? defaultSource(options.events))
+    const { layout, databases, reuse, stores } = options
     const source = this.#source
-    if (source !== 'memory') verify('redis', source)
-    for (const [area, own] of Object.entries(options.stores))
-      if (own !== undefined && own.redis !== 'memory') verify(`stores.${area}.redis`, own.redis)
+    if (source !== 'memory') validateSource('redis', source, reuse)
+    for (const [area, own] of Object.entries(stores)) {
+      if (own !== undefined && own.redis !== 'memory')
+        validateSource(`stores.${area}.redis`, own.redis, reuse)
+    }
     if (layout === 'prefix' && !databases) return
     if (source !== 'memory' && isCluster(source)) {
       throw optionError(
         'turnpike()',
         'databases',
         databases ?? layout,
-        "left out on a Cluster, which has only database 0: use layout: 'prefix'",
+        "omitted on a Cluster, which has only database 0 (use layout: 'prefix')",
       )
     }
     if (reuse)
@@ -75,11 +78,11 @@ export class Stores {
         'turnpike()',
         'reuse',
         true,
-        'left out with databases, which need a connection each',
+        'omitted with databases, which need a connection each',
       )
   }
 
-  /** The store of an area. */
+  /** Returns the store of an area. Opens it at the first call. */
   for(area: Area): Store {
     const { store, stores, layout, databases } = this.#options
     if (store) return store
@@ -90,21 +93,18 @@ export class Stores {
     return this.#open(`database ${db}`, this.#source, db, true)
   }
 
-  /** The stores that were opened, or the one that would be. */
+  /** Returns the open stores. Opens the default one if there is none. */
   all(): Store[] {
     return this.#opened.size > 0 ? [...this.#opened.values()] : [this.for('rateLimit')]
   }
 
-  /** One status for all: the worst. */
+  /** Returns the status of the store in the worst state, with the warnings of all. */
   status(): StoreStatus {
-    const order = { ok: 0, degraded: 1, down: 2 }
-    const [worst, ...others] = this.all()
+    const severity = { ok: 0, degraded: 1, down: 2 }
+    const all = this.all()
       .map((store) => store.status())
-      .toSorted((a, b) => order[b.status] - order[a.status])
-    return {
-      ...worst!,
-      warnings: [...new Set([worst!, ...others].flatMap(({ warnings }) => warnings))],
-    }
+      .toSorted((a, b) => severity[b.status] - severity[a.status])
+    return { ...all[0]!, warnings: [...new Set(all.flatMap(({ warnings }) => warnings))] }
   }
 
   #open(
@@ -115,7 +115,7 @@ export class Stores {
   ): Store {
     const known = this.#opened.get(name)
     if (known) return known
-    const { reuse, commandTimeout: deadline, maxInFlight, events } = this.#options
+    const { reuse, commandTimeout, maxInFlight, events } = this.#options
     const store =
       source === 'memory'
         ? new MemoryStore({ maxKeys: 250_000 })
@@ -124,7 +124,7 @@ export class Stores {
             name,
             db,
             reuse: reuse && isClient(source),
-            commandTimeout: deadline,
+            commandTimeout,
             maxInFlight,
             events,
             lasting,
@@ -134,43 +134,18 @@ export class Stores {
   }
 }
 
-/** Where no Redis was named. */
-function fallback(events: EventBus): RedisSource | 'memory' {
+/** Returns where Redis is if the options do not say it. @throws TP_NO_REDIS in production */
+function defaultSource(events: EventBus): RedisSource | 'memory' {
   const url = process.env['REDIS_URL']
   if (url) return url
   if (process.env['NODE_ENV'] === 'production') {
     throw new TurnpikeError(
       'TP_NO_REDIS',
-      "turnpike(): there is no Redis: set REDIS_URL or the option redis. If one process without Redis is what you want, say redis: 'memory'.",
+      "turnpike(): no Redis is configured. Set REDIS_URL or the option redis. If this process is meant to run without Redis, pass redis: 'memory'.",
     )
   }
   events.warn(
-    "turnpike keeps its data in this process: set REDIS_URL or the option redis to share it, or redis: 'memory' if this is meant.",
+    "turnpike keeps its data in this process. Set REDIS_URL or the option redis to share it with other processes, or pass redis: 'memory' if this is meant.",
   )
   return 'memory'
-}
-
-/** Catches what is no address before ioredis takes it for a host name. The value is not shown: it may hold a password. */
-function verify(option: string, source: unknown): void {
-  const url = typeof source === 'string' ? source : (source as { url?: unknown } | null)?.url
-  if (typeof url === 'string') {
-    if (/^rediss?:\/\/./.test(url) || url.startsWith('/')) return
-    const shown = url.replace(/^.*@/s, '…@').replace(/\?.*$/s, '?…')
-    const hint = /^[\w.-]+(:\d+)?$/.test(url) ? `'redis://${url}'` : undefined
-    throw optionError(
-      'turnpike()',
-      option,
-      shown,
-      "a URL like 'redis://localhost:6379' or 'rediss://…', the path of a socket, ioredis options, an ioredis client, or 'memory'",
-      hint,
-    )
-  }
-  if (typeof source !== 'object' || source === null) {
-    throw optionError(
-      'turnpike()',
-      option,
-      source,
-      "a URL, ioredis options, an ioredis client, or 'memory'",
-    )
-  }
 }

@@ -1,72 +1,85 @@
-import { isCluster, keyOf, type Client } from './redis.ts'
 import { classify } from './diagnose.ts'
+import { isCluster, nodeName, type Client } from './redis.ts'
 
-type Hear = (message: string) => void
+type Listener = (message: string) => void
 
-/** The channels that are listened to, over one connection of their own that is made when it is first needed. */
+export interface SubscriptionsOptions {
+  /** Opens the connection. Called once there is something to subscribe to. */
+  open(): Client
+  /** Redis does not permit to subscribe. */
+  onRefused(error: Error): void
+  /** A listener threw at a message. */
+  onListenerError(error: unknown, channel: string): void
+}
+
+/** The channels that this process subscribes to, over one connection that is opened at first use. */
 export class Subscriptions {
-  readonly #channels = new Map<string, Set<Hear>>()
-  readonly #lost = new Set<() => void>()
-  readonly #open: () => Client
-  readonly #refused: (error: Error) => void
+  readonly #options: SubscriptionsOptions
+  readonly #channels = new Map<string, Set<Listener>>()
+  readonly #gapListeners = new Set<() => void>()
   #client: Client | undefined
 
-  /**
-   * @param open makes the connection, once there is something to listen to
-   * @param refused is told that Redis will not let us listen
-   */
-  constructor(open: () => Client, refused: (error: Error) => void) {
-    this.#open = open
-    this.#refused = refused
+  constructor(options: SubscriptionsOptions) {
+    this.#options = options
   }
 
   get client(): Client | undefined {
     return this.#client
   }
 
-  add(channel: string, hear: Hear, lost?: () => void): () => void {
-    if (lost) this.#lost.add(lost)
+  /** Adds a listener. Returns the function that removes it. */
+  add(channel: string, listener: Listener, onGap?: () => void): () => void {
+    if (onGap) this.#gapListeners.add(onGap)
     const listeners = this.#channels.get(channel) ?? new Set()
-    this.#channels.set(channel, listeners.add(hear))
+    this.#channels.set(channel, listeners.add(listener))
     if (listeners.size === 1 && this.#client?.status === 'ready')
       this.#subscribe(this.#client, [channel])
     return () => {
-      if (lost) this.#lost.delete(lost)
-      if (!listeners.delete(hear) || listeners.size > 0) return
+      if (onGap) this.#gapListeners.delete(onGap)
+      if (!listeners.delete(listener) || listeners.size > 0) return
       this.#channels.delete(channel)
       if (this.#client?.status === 'ready') this.#client.unsubscribe(channel).catch(() => {})
     }
   }
 
-  /** Make the connection, if anybody listens and it is not there. */
+  /** Opens the connection if there are listeners and it is not open yet. */
   connect(): void {
     if (this.#client || this.#channels.size === 0) return
-    const client = this.#open()
+    const client = this.#options.open()
     this.#client = client
     client.on('ready', () => this.#subscribe(client, [...this.#channels.keys()]))
     client.on('close', () => {
-      for (const lost of this.#lost) lost()
+      for (const onGap of this.#gapListeners) onGap()
     })
-    // 'message' would have ioredis throw, where nobody can catch it, at a message that arrived corrupted.
+    // At a corrupt message ioredis would throw for listeners of 'message', where nothing can catch the error.
     client.on('messageBuffer', (channel?: Buffer, message?: Buffer) => {
-      if (!message) return
-      for (const hear of this.#channels.get(String(channel)) ?? []) hear(String(message))
+      if (message) this.#deliver(String(channel), String(message))
     })
     if (client.status === 'ready') this.#subscribe(client, [...this.#channels.keys()])
   }
 
-  /** A node of a Cluster is lost: if it is ours, go to another one. */
+  /** Moves the connection to another node if it leads to the one that was lost. */
   leave(node: string): void {
     const client = this.#client
-    if (client && !isCluster(client) && keyOf(client) === node) client.disconnect(true)
+    if (client && !isCluster(client) && nodeName(client) === node) client.disconnect(true)
   }
 
-  /** A connection that cannot subscribe is dropped, and the next one tries again; not where it is forbidden. */
+  #deliver(channel: string, message: string): void {
+    for (const listener of this.#channels.get(channel) ?? []) {
+      try {
+        listener(message)
+      } catch (error) {
+        this.#options.onListenerError(error, channel)
+      }
+    }
+  }
+
+  /** Replaces a connection that cannot subscribe, so that the next one tries again. */
   #subscribe(client: Client, channels: string[]): void {
     if (channels.length === 0) return
     client.subscribe(...channels).catch((error: Error) => {
       if (classify(error)) client.disconnect(true)
-      else this.#refused(error)
+      else this.#options.onRefused(error)
     })
   }
 }

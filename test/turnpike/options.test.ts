@@ -422,19 +422,19 @@ describe('TLS', () => {
 
   it('a certificate that nobody vouches for is warned of once, with the remedy', async () => {
     expect(await warned(`rediss://localhost:${port}`)).toEqual([
-      expect.stringMatching(/certificate is not trusted: .*tls\.ca.*REDIS_SSL_CA_CERTS/),
+      expect.stringMatching(/certificate is not trusted\. .*tls\.ca.*REDIS_SSL_CA_CERTS/),
     ])
   })
 
   it('TLS against a server that speaks none is warned of once, with the remedy', async () => {
     expect(await warned(`rediss://localhost:${secure.port}`)).toEqual([
-      expect.stringContaining('use redis:// in place of rediss://'),
+      expect.stringContaining('use redis:// instead of rediss://'),
     ])
   })
 
   it('none against a server that speaks TLS is warned of once, with the remedy', async () => {
     expect(await warned(`redis://localhost:${port}`)).toEqual([
-      expect.stringContaining('use rediss:// in place of redis://'),
+      expect.stringContaining('use rediss:// instead of redis://'),
     ])
   })
 })
@@ -601,7 +601,7 @@ describe('databases', () => {
     for (const redis of [cluster, { cluster: [{ host: server.host, port: server.port }] }]) {
       for (const wish of [{ databases: { rateLimit: 2 } }, { layout: 'databases' }]) {
         expect(refusal({ redis, ...wish }).message).toMatch(
-          /databases must be left out on a Cluster/,
+          /databases must be omitted on a Cluster/,
         )
       }
     }

@@ -1,6 +1,6 @@
 /** What servers of other versions say, which the tests' own server may not be. */
 import { expect, test } from 'vitest'
-import { explained } from '../../src/store/diagnose.ts'
+import { toCallerError } from '../../src/store/diagnose.ts'
 
 const reply = (message: string): Error => Object.assign(new Error(message), { name: 'ReplyError' })
 const where = 'script: 104ae65debf45156ded1e8e613705534c8e62c17, on @user_script:1.'
@@ -13,7 +13,7 @@ test.each([
   ],
   ['all', "NOPERM User a has no permissions to run the 'get' command"],
 ])('a permission that is lacking, as %s puts it', (_, message) => {
-  expect(explained(reply(message), 'take')).toMatchObject({
+  expect(toCallerError(reply(message), 'take')).toMatchObject({
     code: 'TP_COMMAND',
     message: expect.stringMatching(/lacks a permission.*docs\/store\.md/),
   })
@@ -23,7 +23,7 @@ test.each([
   ['Redis', `ERR Unknown Redis command called from script ${where}`],
   ['Valkey', `ERR Unknown command called from script ${where}`],
 ])('a command that is renamed, as %s puts it', (_, message) => {
-  expect(explained(reply(message), 'take')).toMatchObject({
+  expect(toCallerError(reply(message), 'take')).toMatchObject({
     code: 'TP_COMMAND',
     message: expect.stringMatching(/renamed or disabled.*docs\/store\.md/),
   })

@@ -59,20 +59,11 @@ const ALLOWED = {
 
 /** How faults begin that are known and being undone. Remove the line of a fault that is gone. */
 const KNOWN = [
-  'a circle: features/idempotency/',
   'a circle: features/rate-limit/',
   'a circle: http/',
   'Asked is exported by',
-  'Asking is exported by',
-  'canonical is exported by',
   'Constant is exported by',
-  'extend is exported by',
-  'features/idempotency/record.ts exports Record',
   'Identity is exported by',
-  'Outcome is exported by',
-  'packed is exported by',
-  'release is exported by',
-  'storedFields is exported by',
 ]
 
 const sources = readdirSync(path.join(root, 'src'), { recursive: true })

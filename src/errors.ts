@@ -25,13 +25,17 @@ export type ErrorCode =
   | 'TP_UNAUTHENTICATED'
   /** The caller does not have the permission that a request needs. */
   | 'TP_FORBIDDEN'
-  /** A lock is held by somebody else for longer than `wait`. */
+  /** Another holder has the lock for longer than `wait`. */
   | 'TP_LOCKED'
-  /** A lock or a semaphore's place was lost while it was held. */
+  /** A lock or a permit was lost while it was held. */
   | 'TP_LOCK_LOST'
-  /** A semaphore has no free place within `wait`. */
+  /** A semaphore has no free permit within `wait`. */
   | 'TP_SEMAPHORE_FULL'
-  /** An idempotent request was taken over by another attempt while it ran. */
+  /** A request needs an idempotency key, or its key cannot be used. */
+  | 'TP_IDEMPOTENCY_KEY'
+  /** A request with an idempotency key cannot run: the key is in use, or the response to it is unknown. */
+  | 'TP_IDEMPOTENCY_CONFLICT'
+  /** Another attempt has taken over an idempotent request that was running. */
   | 'TP_IDEMPOTENCY_LOST'
   /** A session is larger than `maxBytes`, or cannot be written down at all. The old value is kept. */
   | 'TP_SESSION_SIZE'

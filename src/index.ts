@@ -56,16 +56,20 @@ export type { SessionSerializer } from './features/session/serializer.ts'
 export type {
   Idempotency,
   IdempotencyOptions,
+  IdempotencyRefusal,
   StepContext,
 } from './features/idempotency/options.ts'
 export type {
+  AllLocksFunction,
   ExclusiveOptions,
-  LockHolding,
   HeldLock,
-  LockOptions,
+  HeldLocks,
   LockFunction,
-  OnceResult,
+  LockHolding,
+  LockOptions,
+  LocksHolding,
   OnceOptions,
+  OnceResult,
 } from './features/lock/options.ts'
 export type {
   ConcurrencyOptions,

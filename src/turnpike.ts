@@ -7,9 +7,10 @@ import type { DataCache } from './features/data/options.ts'
 import type { HealthApi } from './features/health/index.ts'
 import type { IdempotencyApi } from './features/idempotency/index.ts'
 import type { Locking } from './features/lock/index.ts'
-import type { TenantLocks } from './features/lock/tenant.ts'
+import type { LockScope } from './features/lock/options.ts'
 import type { RateLimiting, RateLimitScope } from './features/rate-limit/index.ts'
 import type { Semaphores } from './features/semaphore/index.ts'
+import type { SemaphoreScope } from './features/semaphore/options.ts'
 import type { Sessions } from './features/session/index.ts'
 import type { AdapterOptions, FrameworkAdapter } from './http/adapter.ts'
 import type { NodeListener } from './http/cache-listener.ts'
@@ -62,8 +63,7 @@ export interface TurnpikeOptions<Native> {
 }
 
 /** What can be done outside a request for one tenant. */
-export interface TenantScope
-  extends RateLimitScope, TenantLocks, Pick<Semaphores<never, never>, 'semaphore'> {}
+export interface TenantScope extends RateLimitScope, LockScope, SemaphoreScope {}
 
 /** One configured instance. It owns the connections, the prefix, the events and their end. */
 export interface Turnpike<Native, Middleware>

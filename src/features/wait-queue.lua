@@ -1,33 +1,33 @@
--- Stands in front of the scripts of locks and semaphores: a line of waiters in order of arrival, over
--- two sorted sets. `places` has who came when, `signs` until when each counts as still there.
--- Those who gave no sign of life leave the line.
-local function sweep(places, signs)
-  for _, gone in ipairs(redis.call('ZRANGEBYSCORE', signs, '-inf', whole(now))) do
-    redis.call('ZREM', places, gone)
-    redis.call('ZREM', signs, gone)
+-- Stands before the scripts of locks and semaphores: a fair queue of waiters, in two sorted sets.
+-- `queue` has each waiter's time of arrival, `alive` the time until which it counts as present.
+-- Removes the waiters that have not asked again in time.
+local function sweep(queue, alive)
+  for _, gone in ipairs(redis.call('ZRANGEBYSCORE', alive, '-inf', whole(now))) do
+    redis.call('ZREM', queue, gone)
+    redis.call('ZREM', alive, gone)
   end
 end
 
--- Takes a place for `owner`, or keeps it. Gives how many stand before it.
-local function line_up(places, signs, owner, patience)
-  sweep(places, signs)
-  if not redis.call('ZSCORE', places, owner) then
-    local last = redis.call('ZRANGE', places, -1, -1, 'WITHSCORES')
-    redis.call('ZADD', places, whole(math.max(micros, (tonumber(last[2]) or 0) + 1)), owner)
+-- Adds `owner` to the queue, or renews its place. Returns the number of waiters before it.
+local function enqueue(queue, alive, owner, ttl)
+  sweep(queue, alive)
+  if not redis.call('ZSCORE', queue, owner) then
+    local last = redis.call('ZRANGE', queue, -1, -1, 'WITHSCORES')
+    redis.call('ZADD', queue, whole(math.max(micros, (tonumber(last[2]) or 0) + 1)), owner)
   end
-  redis.call('ZADD', signs, whole(now + patience), owner)
-  keep(places, patience + 60000)
-  keep(signs, patience + 60000)
-  return redis.call('ZRANK', places, owner)
+  redis.call('ZADD', alive, whole(now + ttl), owner)
+  keep(queue, ttl + 60000)
+  keep(alive, ttl + 60000)
+  return redis.call('ZRANK', queue, owner)
 end
 
-local function step_out(places, signs, owner)
-  redis.call('ZREM', places, owner)
-  redis.call('ZREM', signs, owner)
+local function dequeue(queue, alive, owner)
+  redis.call('ZREM', queue, owner)
+  redis.call('ZREM', alive, owner)
 end
 
--- Says that something is free: who made it so, and whose turn it is, if there is a line.
-local function call_next(places, signs, owner, channel)
-  sweep(places, signs)
-  redis.call('PUBLISH', channel, owner .. '>' .. (redis.call('ZRANGE', places, 0, 0)[1] or ''))
+-- Publishes that a lease is free: the owner that released it, and the first waiter of the queue.
+local function notify(queue, alive, owner, channel)
+  sweep(queue, alive)
+  redis.call('PUBLISH', channel, owner .. '>' .. (redis.call('ZRANGE', queue, 0, 0)[1] or ''))
 end

@@ -1,68 +1,60 @@
-/** The twin of line.lua: a line of waiters in order of arrival. */
+/** In-process twin of wait-queue.lua: a fair queue of waiters. */
 import type { MemoryDatabase } from '../store/store.ts'
 
 interface Place {
   owner: string
-  /** Until when it counts as still there, in ms. */
-  sign: number
+  /** Time until which the waiter counts as present, in ms since the epoch. */
+  aliveUntil: number
 }
 
+/** The key outlives the last place by this, in ms. */
 const SPARE = 60_000
 
-/** The line under `places`, without those who gave no sign of life. */
-export const queueOf = (database: MemoryDatabase, places: string, now: number): readonly Place[] =>
-  (database.get<readonly Place[]>(places) ?? []).filter(({ sign }) => sign > now)
+/** Returns the queue under `key`, without the waiters that have not asked again in time. */
+export const queueOf = (database: MemoryDatabase, key: string, now: number): readonly Place[] =>
+  (database.get<readonly Place[]>(key) ?? []).filter(({ aliveUntil }) => aliveUntil > now)
 
-/** Takes a place for `owner`, or keeps it. Gives how many stand before it. */
+/** Adds `owner` to the queue, or renews its place. Returns the number of waiters before it. */
 export function enqueue(
   database: MemoryDatabase,
-  places: string,
+  key: string,
   owner: string,
-  patience: number,
+  ttl: number,
   now: number,
 ): number {
-  const line = queueOf(database, places, now)
-  const mine: Place = { owner, sign: now + patience }
-  const rank = line.findIndex((place) => place.owner === owner)
-  const next = rank < 0 ? [...line, mine] : line.with(rank, mine)
-  keepLine(database, places, next, now)
-  return rank < 0 ? line.length : rank
+  const queue = queueOf(database, key, now)
+  const mine: Place = { owner, aliveUntil: now + ttl }
+  const rank = queue.findIndex((place) => place.owner === owner)
+  setQueue(database, key, rank < 0 ? [...queue, mine] : queue.with(rank, mine), now)
+  return rank < 0 ? queue.length : rank
 }
 
-export function leaveQueue(
-  database: MemoryDatabase,
-  places: string,
-  owner: string,
-  now: number,
-): void {
-  const line = database.get<readonly Place[]>(places) ?? []
-  keepLine(
-    database,
-    places,
-    line.filter((place) => place.owner !== owner),
-    now,
-  )
+export function dequeue(database: MemoryDatabase, key: string, owner: string, now: number): void {
+  const queue = database.get<readonly Place[]>(key) ?? []
+  const rest = queue.filter((place) => place.owner !== owner)
+  setQueue(database, key, rest, now)
 }
 
-/** Says that something is free: who made it so, and whose turn it is, if there is a line. */
-export function notifyNext(
+/** Publishes that a lease is free: the owner that released it, and the first waiter of the queue. */
+export function notify(
   database: MemoryDatabase,
-  places: string,
+  key: string,
   owner: string,
   channel: string,
   now: number,
 ): void {
-  const line = queueOf(database, places, now)
-  keepLine(database, places, line, now)
-  database.publish(channel, `${owner}>${line[0]?.owner ?? ''}`)
+  const queue = queueOf(database, key, now)
+  setQueue(database, key, queue, now)
+  database.publish(channel, `${owner}>${queue[0]?.owner ?? ''}`)
 }
 
-function keepLine(
+function setQueue(
   database: MemoryDatabase,
-  places: string,
-  line: readonly Place[],
+  key: string,
+  queue: readonly Place[],
   now: number,
 ): void {
-  if (line.length === 0) return void database.delete(places)
-  database.set(places, line, Math.max(1, ...line.map(({ sign }) => sign - now)) + SPARE)
+  if (queue.length === 0) return void database.delete(key)
+  const longest = Math.max(1, ...queue.map(({ aliveUntil }) => aliveUntil - now))
+  database.set(key, queue, longest + SPARE)
 }

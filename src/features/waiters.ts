@@ -1,178 +1,184 @@
-/** How callers wait for what somebody else holds: woken by a message, with a poll behind it. */
+/** Callers that wait for a lease of another holder. A message wakes them; a poll covers lost messages. */
 import { RELEASED } from './lease.ts'
 import type { Store } from '../store/store.ts'
 
-/** What an attempt came to: something, and whether there is more of it; or how long to wait at most. */
-export type AcquireAttempt<Got> = { got: Got; more: boolean } | AcquireRefused
+/** Result of one attempt: what was acquired, and whether more of it is free; or a refusal. */
+export type AcquireAttempt<Acquired> = { acquired: Acquired; more: boolean } | AcquireRefused
 export interface AcquireRefused {
-  got?: undefined
-  /** When to ask again at the latest, in ms: until then nothing ends by itself. */
+  acquired?: undefined
+  /** Time until a lease can end by itself, in ms. */
   waitMs: number
+  /** Time for which the present holder has had it, in ms, where it is known. */
+  heldMs?: number | undefined
 }
 
 export interface WaiterOptions {
-  /** How long to wait at most, in ms; 0: one attempt. */
+  /** Longest wait, in ms. With 0 there is one attempt. */
   wait: number
   /** Ends the wait with its reason. */
   signal: AbortSignal | undefined
-  /** Does Redis keep the order? Then everybody asks for itself; otherwise one asks for all of this process. */
+  /** True if Redis keeps the order of waiters. Each then asks for itself; otherwise one asks for its process. */
   fair: boolean
 }
 
-/** For how long a place in a fair line lasts without a sign of life, in ms. */
+/** Lifetime of a place in a fair queue, in ms. Each attempt renews it. */
 export const QUEUE_PLACE_TTL = 6000
 
-/** The longest pause between polls, in ms: two signs of life may get lost in a fair line. */
+/** Longest pause between polls, in ms. In a fair queue two attempts in a row may be lost. */
 const LONGEST = { fair: QUEUE_PLACE_TTL / 3, unfair: 1000 }
+/** First pause between polls, in ms. */
 const SHORTEST = 100
 
 class Waiter {
   readonly owner: string
-  /** Somebody of this process has just been served the last one there was: wait for news before asking. */
+  /** Another caller of this process has just acquired the last lease: wait for a message before the next attempt. */
   holdOff = false
-  #woken = false
-  #rouse: (() => void) | undefined
+  #isWoken = false
+  #resolve: (() => void) | undefined
 
   constructor(owner: string) {
     this.owner = owner
   }
 
   wake(): void {
-    this.#woken = true
-    this.#rouse?.()
+    this.#isWoken = true
+    this.#resolve?.()
   }
 
-  /** Resolves when it is woken, or after `ms`. */
-  async rest(store: Store, ms?: number): Promise<void> {
-    if (!this.#woken) {
-      const alarm = new AbortController()
+  /** Resolves when `wake` is called, or after `ms`. */
+  async sleep(store: Store, ms?: number): Promise<void> {
+    if (!this.#isWoken) {
+      const timer = new AbortController()
       await new Promise<void>((resolve) => {
-        this.#rouse = resolve
-        if (ms !== undefined) store.sleep(ms, alarm.signal, true).then(resolve, () => {})
+        this.#resolve = resolve
+        if (ms !== undefined) store.sleep(ms, timer.signal, true).then(resolve, () => {})
       })
-      alarm.abort(RELEASED)
+      timer.abort(RELEASED)
     }
-    this.#woken = false
-    this.#rouse = undefined
+    this.#isWoken = false
+    this.#resolve = undefined
   }
 }
 
-interface Line {
-  /** In order of arrival; the first one asks. */
-  queue: Waiter[]
-  /** Those whose order Redis keeps. */
+/** The waiters of one channel. */
+interface Queue {
+  /** In order of arrival. Only the first one asks Redis. */
+  local: Waiter[]
+  /** By owner. Redis keeps their order. */
   fair: Map<string, Waiter>
-  /** Ends the subscription; there is none before anybody has to wait. */
-  cease: (() => void) | undefined
+  /** Ends the subscription. Undefined until a caller has to wait. */
+  unsubscribe: (() => void) | undefined
 }
 
-/** Who waits in this process, for each channel. */
+/** The waiters of this process, by channel. */
 export class Waiters {
   readonly #store: Store
-  readonly #process: string
-  readonly #lines = new Map<string, Line>()
+  readonly #prefix: string
+  readonly #queues = new Map<string, Queue>()
 
-  /** @param process begins the name of every owner of this process */
-  constructor(store: Store, process: string) {
+  /** @param prefix start of the owners that use these waiters */
+  constructor(store: Store, prefix: string) {
     this.#store = store
-    this.#process = process
+    this.#prefix = prefix
   }
 
-  /** Attempt until it succeeds or `wait` is over; gives the last outcome. */
-  async acquire<Got>(
+  /**
+   * Calls `attempt` until it succeeds or `wait` is over.
+   * @returns the result of the last attempt
+   * @throws the signal's reason, and what `attempt` throws
+   */
+  async acquire<Acquired>(
     channel: string,
     owner: string,
     { wait, signal, fair }: WaiterOptions,
-    attempt: () => Promise<AcquireAttempt<Got>>,
-  ): Promise<AcquireAttempt<Got>> {
+    attempt: () => Promise<AcquireAttempt<Acquired>>,
+  ): Promise<AcquireAttempt<Acquired>> {
     signal?.throwIfAborted()
     if (wait <= 0) return await attempt()
-    const line = this.#lineAt(channel)
+    const queue = this.#queueOf(channel)
     const waiter = new Waiter(owner)
-    const alarm = new AbortController()
+    const timer = new AbortController()
     let isOver = false
-    let isWaiting = false
+    let isSubscribed = false
     const end = (): void => {
       isOver = true
       waiter.wake()
     }
-    /** Most callers are served at once: only now is it worth while to listen. */
-    const settleDown = (): void => {
-      isWaiting = true
-      line.cease ??= this.#store.subscribe(channel, (message) => this.#hear(line, message))
-      this.#store.sleep(wait, alarm.signal).then(end, () => {})
+    /** Most callers succeed at once. Only those that wait pay for a subscription. */
+    const subscribe = (): void => {
+      isSubscribed = true
+      queue.unsubscribe ??= this.#store.subscribe(channel, (text) => this.#onMessage(queue, text))
+      this.#store.sleep(wait, timer.signal).then(end, () => {})
       signal?.addEventListener('abort', end)
     }
-    if (fair) line.fair.set(owner, waiter)
-    else line.queue.push(waiter)
+    if (fair) queue.fair.set(owner, waiter)
+    else queue.local.push(waiter)
     let refused: AcquireRefused = { waitMs: 0 }
     let wasLast = false
     try {
       for (let polls = 0; ;) {
-        const isMyTurn = fair || line.queue[0] === waiter
-        if (isMyTurn && !waiter.holdOff) {
-          const outcome = await attempt()
-          if ('more' in outcome) {
-            wasLast = !outcome.more
-            return outcome
+        const isFirst = fair || queue.local[0] === waiter
+        if (isFirst && !waiter.holdOff) {
+          const result = await attempt()
+          if ('more' in result) {
+            wasLast = !result.more
+            return result
           }
-          refused = outcome
+          refused = result
         }
         waiter.holdOff = false
         signal?.throwIfAborted()
-        if (!isWaiting) settleDown()
-        if (!isOver)
-          await waiter.rest(
-            this.#store,
-            isMyTurn ? pauseOf(refused.waitMs, polls++, fair) : undefined,
-          )
+        if (!isSubscribed) subscribe()
+        const pause = isFirst ? pauseOf(refused.waitMs, polls++, fair) : undefined
+        if (!isOver) await waiter.sleep(this.#store, pause)
         signal?.throwIfAborted()
         if (isOver) return refused
       }
     } finally {
-      alarm.abort(RELEASED)
+      timer.abort(RELEASED)
       signal?.removeEventListener('abort', end)
-      this.#leave(channel, line, waiter, wasLast)
+      this.#leave(channel, queue, waiter, wasLast)
     }
   }
 
-  /** Something of this channel became free in this process. */
+  /** Wakes the first local waiter: this process has released a lease. */
   wake(channel: string): void {
-    this.#lines.get(channel)?.queue[0]?.wake()
+    this.#queues.get(channel)?.local[0]?.wake()
   }
 
-  #lineAt(channel: string): Line {
-    const known = this.#lines.get(channel)
+  #queueOf(channel: string): Queue {
+    const known = this.#queues.get(channel)
     if (known) return known
-    const line: Line = { queue: [], fair: new Map(), cease: undefined }
-    this.#lines.set(channel, line)
-    return line
+    const queue: Queue = { local: [], fair: new Map(), unsubscribe: undefined }
+    this.#queues.set(channel, queue)
+    return queue
   }
 
-  #hear(line: Line, message: string): void {
-    const [releaser, next] = message.split('>') as [string, string | undefined]
-    if (message === '*') for (const waiter of line.fair.values()) waiter.wake()
-    line.fair.get(next ?? '')?.wake()
-    // What this process released, it knows already.
-    if (!releaser.startsWith(this.#process)) line.queue[0]?.wake()
+  /** @param text '*', or the owner that released and, after '>', the next one in the fair queue */
+  #onMessage(queue: Queue, text: string): void {
+    const [releaser, next] = text.split('>') as [string, string | undefined]
+    if (text === '*') for (const waiter of queue.fair.values()) waiter.wake()
+    queue.fair.get(next ?? '')?.wake()
+    // wake() has told this process of its own releases.
+    if (!releaser.startsWith(this.#prefix)) queue.local[0]?.wake()
   }
 
-  #leave(channel: string, line: Line, waiter: Waiter, wasLast: boolean): void {
-    line.fair.delete(waiter.owner)
-    const place = line.queue.indexOf(waiter)
-    if (place >= 0) line.queue.splice(place, 1)
-    const [next] = line.queue
-    if (place === 0 && next) {
+  #leave(channel: string, queue: Queue, waiter: Waiter, wasLast: boolean): void {
+    queue.fair.delete(waiter.owner)
+    const position = queue.local.indexOf(waiter)
+    if (position >= 0) queue.local.splice(position, 1)
+    const [next] = queue.local
+    if (position === 0 && next) {
       next.holdOff = wasLast
       next.wake()
     }
-    if (line.queue.length > 0 || line.fair.size > 0) return
-    line.cease?.()
-    this.#lines.delete(channel)
+    if (queue.local.length > 0 || queue.fair.size > 0) return
+    queue.unsubscribe?.()
+    this.#queues.delete(channel)
   }
 }
 
-/** Not before there can be news, soon at first, and never all at once. */
+/** Returns the pause before the next poll: short at first, jittered, and not much past the end of a lease. */
 function pauseOf(waitMs: number, polls: number, fair: boolean): number {
   const longest = fair ? LONGEST.fair : LONGEST.unfair
   const pause = Math.min(SHORTEST * 2 ** Math.min(polls, 10), longest) * (0.5 + Math.random() / 2)

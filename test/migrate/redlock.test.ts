@@ -75,8 +75,8 @@ const lockers = (): Locker[] => {
     },
     {
       name: 'turnpike',
-      acquire: (names) => tp.lock.acquire(names, { lease: '5s' }),
-      using: (names, ttl, work) => tp.lock(names, { lease: ttl }, work),
+      acquire: (names) => tp.lock.all.acquire(names, { lease: '5s' }),
+      using: (names, ttl, work) => tp.lock.all(names, { lease: ttl }, work),
     },
   ]
 }

@@ -1,19 +1,21 @@
--- Looks a request up by its key, and claims it if nobody has, or nobody does any more.
+-- Looks a request up by its key. Claims it if no attempt has claimed it, or if the last one did not end.
 -- KEYS[1]  the record: a hash of
---            f  state, fingerprint of the request (43 characters) and owner, with nothing between them; the state is
---               'p' running, 'r' released after a step, 'c' answered
---            l  end of the record, and unless it is answered: end of the lease, fencing token, attempts; times in ms since the epoch
---            a  the answer: status, a space, headers; a line feed and the body, unless that was too long
---            w  channel of those who wait for the answer, if somebody does
---            k  there are steps
---            =<name>  what a step came to
+--            f  state, fingerprint of the request (43 characters) and owner, without separators; the
+--               state is 'p' running, 'r' released, 'c' completed
+--            l  end of the record; unless it is completed also end of the lease, fencing token and
+--               number of attempts; times in ms since the epoch
+--            a  the stored response: status, a space, headers; a line feed and the body, unless that
+--               was too long
+--            w  channel of the requests that wait for the response, if there are any
+--            k  set if there are steps
+--            =<name>  result of a step
 -- ARGV[1]  fingerprint and owner
--- ARGV[2]  channel to be told on, if it is running; left out: nobody waits
--- LEASE, KEPT and CONFLICT are the mount's: a lease's length and how long a record is kept, in ms, and whether what was
--- interrupted is not run again
--- Reply: token  claimed, for the first time
---        { 1, token, attempt, step, value, ... }  claimed again
---        { 2, answer }  answered
+-- ARGV[2]  channel on which to be notified if it is running; left out by a request that does not wait
+-- LEASE, KEPT and CONFLICT belong to the mount: length of a lease and lifetime of a record, in ms, and
+-- whether an interrupted request is not run again
+-- Reply: token  claimed for the first attempt
+--        { 1, token, attempt, step, result, ... }  claimed for another attempt
+--        { 2, response }  completed
 --        { 3, ms }  running, under a lease of so much more
 --        { 4 }  the key belongs to another request
 --        { 6 }  interrupted
@@ -35,9 +37,9 @@ if r[1] then
     attempt, last = attempts + 1, token
   end
 end
--- Microseconds: tokens grow even if the record was lost; at least one more, so that they do if the clock is set back.
+-- Microseconds: tokens grow even if the record was lost. At least one more: they grow even if the clock is set back.
 local token = math.max(last + 1, micros)
-redis.call('HSET', KEYS[1], 'f', 'p' .. ARGV[1], 'l', running(now + KEPT, now + LEASE, token, attempt))
+redis.call('HSET', KEYS[1], 'f', 'p' .. ARGV[1], 'l', times_field(now + KEPT, now + LEASE, token, attempt))
 keep(KEYS[1], KEPT)
 if attempt == 1 then return token end
 local reply = { 1, token, attempt }

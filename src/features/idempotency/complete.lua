@@ -1,9 +1,9 @@
--- Stores the answer of a request, unless another attempt has taken it over. A record that Redis has lost is made anew.
+-- Stores the response to a request, unless another attempt has taken over. If Redis has lost the record, creates it.
 -- KEYS[1]  the record (see begin.lua)
 -- ARGV[1]  fingerprint and owner
--- ARGV[2]  the answer
--- KEPT is the mount's: how long the answer is kept, in ms
--- Reply: 1; 0: refused
+-- ARGV[2]  the response
+-- KEPT belongs to the mount: lifetime of the response, in ms
+-- Reply: 1; 0: another attempt has taken over
 local r = redis.call('HMGET', KEYS[1], 'f', 'l', 'w', 'k')
 local live = r[1] and times(r[2]) > now
 if live and string.sub(r[1], 2) ~= ARGV[1] then return 0 end

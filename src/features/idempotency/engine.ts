@@ -1,171 +1,161 @@
-/** Idempotent requests without HTTP: keys and fingerprints in, attempts and answers out. */
-import { randomBytes } from 'node:crypto'
+/** Idempotent requests without HTTP: keys and fingerprints in, attempts and stored responses out. */
 import { isUnavailable } from '../../errors.ts'
 import type { EventMap } from '../../events.ts'
 import type { RequestBudget } from '../../request-budget.ts'
 import type { Operation, OperationReply } from '../../store/store.ts'
 import type { ExtensionContext } from '../../extension.ts'
-import { SharedTimers, retryWrite } from '../lease.ts'
-import { Waiters, type AcquireAttempt as Try } from '../waiters.ts'
-import { unpacked, type Answer } from './answer.ts'
-import { beginOf } from './begin.ts'
-import { completeOf } from './complete.ts'
-import { release } from './release.ts'
-import { Run } from './run.ts'
+import { ownerPrefix } from '../lease-owner.ts'
+import { SharedTimers } from '../lease.ts'
+import { retryWrite } from '../retry-write.ts'
+import { Waiters, type AcquireAttempt } from '../waiters.ts'
+import { Attempt, type AttemptContext, type Claim, type EngineOptions } from './attempt.ts'
+import { createBegin, createComplete, releaseKey } from './operations.ts'
+import { parseResponse, type StoredResponse } from './stored-response.ts'
 
-/** Times in ms. */
-export interface EngineOptions {
-  /** As it stands in events. */
-  name: string
-  /** How long answers are kept. */
-  ttl: number
-  lease: number
-  /** How long a running request is renewed at most. */
-  maxLease: number
-  onCrash: 'rerun' | 'conflict'
-}
-
-export type Outcome =
-  | { kind: 'run'; run: Run }
-  | { kind: 'answered'; answer: Answer }
+/** What is known of a request by its key. */
+export type BeginResult =
+  /** Its handler is to run. */
+  | { kind: 'attempt'; attempt: Attempt }
+  /** It was completed. */
+  | { kind: 'completed'; response: StoredResponse }
   | Running
+  /** The key belongs to another request. */
   | { kind: 'mismatch' }
+  /** Its last attempt did not end, and it must not run again. */
   | { kind: 'interrupted' }
 
+/** Another attempt is running. */
 interface Running {
   kind: 'running'
+  /** Time until its lease ends, in ms. */
   leftMs: number
 }
 
 export interface BeginOptions {
-  /** How long to wait for the answer of a request that is running, in ms. */
+  /** Longest wait for the response of a running request, in ms. */
   wait: number
-  signal: AbortSignal | undefined
   budget: RequestBudget
 }
 
-const WORDS = {
-  answered: 'replayed',
+const EVENTS = {
+  completed: 'replayed',
   running: 'running',
   mismatch: 'mismatch',
   interrupted: 'interrupted',
 } as const
 
-export class IdempotencyEngine {
+export class IdempotencyEngine implements AttemptContext {
   readonly context: ExtensionContext
   readonly options: EngineOptions
-  readonly alarms: SharedTimers
-  readonly #process = randomBytes(12).toString('base64url')
-  readonly #turns: Waiters
-  readonly #begin: Operation<number | OperationReply[]>
+  readonly timers: SharedTimers
   readonly complete: Operation<number>
+  readonly #begin: Operation<number | OperationReply[]>
+  readonly #ownerPrefix = ownerPrefix()
+  readonly #waiters: Waiters
   #count = 0
 
   constructor(context: ExtensionContext, options: EngineOptions) {
     this.context = context
     this.options = options
-    this.alarms = new SharedTimers(context.store)
-    this.#begin = beginOf(options)
-    this.complete = completeOf(options)
-    this.#turns = new Waiters(context.store, `${this.#process}.`)
+    this.timers = new SharedTimers(context.store)
+    this.complete = createComplete(options)
+    this.#begin = createBegin(options)
+    this.#waiters = new Waiters(context.store, this.#ownerPrefix)
   }
 
   /**
-   * What is to be done about a request?
+   * Claims the key of a request, or returns what is known of it.
    * @param fingerprint a SHA-256 in base64url
-   * @throws TP_UNAVAILABLE when Redis cannot answer: nothing may be run
+   * @throws TP_UNAVAILABLE if Redis cannot answer: the handler must not run
    */
-  begin(
-    tag: string,
-    fingerprint: string,
-    { wait, signal, budget }: BeginOptions,
-  ): Promise<Outcome> {
-    const owner = `${this.#process}.${(++this.#count).toString(36)}`
+  begin(tag: string, fingerprint: string, { wait, budget }: BeginOptions): Promise<BeginResult> {
+    const owner = `${this.#ownerPrefix}${(++this.#count).toString(36)}`
     const key = this.context.keys.key('idempotency', tag)
-    const claim = { tag, key, owner, text: `${fingerprint}${owner}`, since: 0, budget }
-    // The wait was promised; only the first question is on the request's budget.
+    const claim: Claim = { tag, key, owner, text: `${fingerprint}${owner}`, since: 0, budget }
+    // The application promised the wait. Only the first question is on the request's budget.
     return this.#ask(claim, undefined, budget).then(
       (reply) => {
-        const outcome = this.#read(reply, claim)
+        const outcome = this.#parse(reply, claim)
         return outcome.kind === 'running' && wait > 0
-          ? this.#wait(claim, wait, signal)
-          : this.#told(outcome, tag)
+          ? this.#wait(claim, wait)
+          : this.#report(outcome, tag)
       },
-      (error: unknown) => this.#giveUp(claim, error),
+      (error: unknown) => this.#withdraw(claim, error),
     )
+  }
+
+  emit(type: EventMap['idempotency']['type'], subject: string, attempt: number | undefined): void {
+    const { events } = this.context
+    if (events.hasListeners('idempotency'))
+      events.emit('idempotency', { name: this.options.name, type, attempt, subject })
   }
 
   #ask(
     claim: Claim,
     channel: string | undefined,
     budget?: RequestBudget,
-  ): Promise<number | readonly OperationReply[]> {
+  ): Promise<number | OperationReply[]> {
     const { store } = this.context
     const { key, text } = claim
     claim.since = store.monotonic()
     return store.run(this.#begin, [key], channel === undefined ? [text] : [text, channel], budget)
   }
 
-  /** Wait for the answer of a request that is running, or for its end. */
-  async #wait(claim: Claim, wait: number, signal: AbortSignal | undefined): Promise<Outcome> {
+  /** Waits until the running request has completed or ended. */
+  async #wait(claim: Claim, wait: number): Promise<BeginResult> {
     const { tag, owner } = claim
     const channel = this.context.keys.channel('idempotency', tag)
-    const attempt = async (): Promise<Try<Outcome>> => {
-      const outcome = this.#read(await this.#ask(claim, channel), claim)
-      return outcome.kind === 'running' ? { waitMs: outcome.leftMs } : { got: outcome, more: true }
+    const attempt = async (): Promise<AcquireAttempt<BeginResult>> => {
+      const outcome = this.#parse(await this.#ask(claim, channel), claim)
+      return outcome.kind === 'running'
+        ? { waitMs: outcome.leftMs }
+        : { acquired: outcome, more: true }
     }
     try {
-      const tried = await this.#turns.acquire(channel, owner, { wait, signal, fair: true }, attempt)
-      const running: Running = { kind: 'running', leftMs: 'more' in tried ? 0 : tried.waitMs }
-      return this.#told('more' in tried ? tried.got : running, tag)
+      const options = { wait, signal: undefined, fair: true }
+      const result = await this.#waiters.acquire(channel, owner, options, attempt)
+      const outcome: BeginResult = result.acquired ?? { kind: 'running', leftMs: result.waitMs }
+      return this.#report(outcome, tag)
     } catch (error) {
-      return this.#giveUp(claim, error)
+      return this.#withdraw(claim, error)
     }
   }
 
-  #told(outcome: Outcome, tag: string): Outcome {
-    if (outcome.kind !== 'run') this.tell(WORDS[outcome.kind], tag, undefined)
-    else this.tell(outcome.run.recovered ? 'recovered' : 'first', tag, outcome.run.attempt)
+  #report(outcome: BeginResult, tag: string): BeginResult {
+    if (outcome.kind !== 'attempt') this.emit(EVENTS[outcome.kind], tag, undefined)
+    else {
+      const { recovered, attempt } = outcome.attempt
+      this.emit(recovered ? 'recovered' : 'first', tag, attempt)
+    }
     return outcome
   }
 
-  #giveUp({ key, text }: Claim, error: unknown): never {
+  #withdraw({ key, text }: Claim, error: unknown): never {
     const { store, events } = this.context
     const { name, lease } = this.options
     if (isUnavailable(error) && error.uncertain) {
-      // The reply may have been lost, not the claim: the next attempt shall not find it running.
+      // The reply may be lost, and the key claimed. Without this the client's retry finds it running.
       const until = store.monotonic() + lease
-      void retryWrite(() => store.run(release, [key], [text]), {
-        store,
-        events,
-        feature: 'idempotency',
-        name,
-        until,
-      })
+      const write = (): Promise<number> => store.run(releaseKey, [key], [text])
+      void retryWrite(write, { store, events, feature: 'idempotency', name, until })
     }
     throw error
   }
 
-  tell(what: EventMap['idempotency']['type'], subject: string, attempt: number | undefined): void {
-    const { events } = this.context
-    if (events.hasListeners('idempotency'))
-      events.emit('idempotency', { name: this.options.name, type: what, attempt, subject })
-  }
-
-  #read(reply: number | readonly OperationReply[], claim: Claim): Outcome {
+  /** Reads the reply of begin.lua. */
+  #parse(reply: number | readonly OperationReply[], claim: Claim): BeginResult {
     if (typeof reply === 'number')
-      return { kind: 'run', run: new Run(this, claim, reply, 1, undefined) }
+      return { kind: 'attempt', attempt: new Attempt(this, claim, { token: reply, attempt: 1 }) }
     const [kind, first, attempt] = reply as [number, number | Buffer, number]
     switch (kind) {
-      case 1:
-        return {
-          kind: 'run',
-          run: new Run(this, claim, first as number, attempt, stepsOf(reply)),
-        }
+      case 1: {
+        const grant = { token: first as number, attempt, steps: stepsOf(reply) }
+        return { kind: 'attempt', attempt: new Attempt(this, claim, grant) }
+      }
       case 2: {
-        const answer = unpacked(first)
-        // What cannot be read may not be run again either.
-        return answer ? { kind: 'answered', answer } : { kind: 'interrupted' }
+        const response = parseResponse(first)
+        // A request was completed, even if its response cannot be read. It must not run again.
+        return response ? { kind: 'completed', response } : { kind: 'interrupted' }
       }
       case 3:
         return { kind: 'running', leftMs: first as number }
@@ -177,20 +167,7 @@ export class IdempotencyEngine {
   }
 }
 
-/** What a run needs to know of its claim. */
-export interface Claim {
-  tag: string
-  key: string
-  owner: string
-  /** Fingerprint and owner: whose the record is. */
-  text: string
-  /** When it was asked for, by `store.steady()`. */
-  since: number
-  /** What the request may wait for Redis. */
-  readonly budget: RequestBudget
-}
-
-/** What the steps of earlier attempts came to, by name. */
+/** Returns the results of the steps of earlier attempts, by name. */
 function stepsOf(reply: readonly OperationReply[]): ReadonlyMap<string, Buffer> | undefined {
   if (reply.length <= 3) return undefined
   const steps = new Map<string, Buffer>()

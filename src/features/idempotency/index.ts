@@ -1,42 +1,43 @@
 /** Idempotent requests: `tp.idempotency()`. */
 import {
+  anyOf,
   boolean,
   callback,
-  validateOptions,
-  anyOf,
   identifier,
-  optionError,
   integer,
   oneOf,
+  optionError,
+  validateOptions,
   type Validator,
 } from '../../validate.ts'
 import { durationOption, durationValidator } from '../../duration.ts'
-import type { Feature } from '../../http/exchange.ts'
 import type { ExtensionContext } from '../../extension.ts'
+import type { Feature } from '../../http/exchange.ts'
+import { SHORTEST_LEASE } from '../lease-options.ts'
 import { IdempotencyEngine } from './engine.ts'
-import { idempotencyFeature } from './feature.ts'
-import { NEVER } from './fields.ts'
+import { createIdempotencyFeature } from './feature.ts'
 import type { IdempotencyOptions } from './options.ts'
+import { NEVER_STORED } from './replay.ts'
 
-const NAME = /^[!#$%&'*+.^_`|~\w-]+$/
-const isName = (value: unknown): boolean => typeof value === 'string' && NAME.test(value)
-const names = (expected: string): Validator => ({
+const TOKEN = /^[!#$%&'*+.^_`|~\w-]+$/
+const isToken = (value: unknown): boolean => typeof value === 'string' && TOKEN.test(value)
+const tokens = (expected: string): Validator => ({
   expected,
-  accepts: (value) => Array.isArray(value) && value.every(isName),
+  accepts: (value) => Array.isArray(value) && value.every(isToken),
 })
 
-const KINDS: Record<string, Validator> = {
+const OPTIONS: Record<keyof IdempotencyOptions<never>, Validator> = {
   ttl: durationValidator,
   lease: durationValidator,
   maxLease: durationValidator,
   wait: durationValidator,
   required: boolean,
-  methods: names("a list of methods, like ['POST', 'PATCH']"),
-  header: { expected: "a header's name", accepts: isName },
+  methods: tokens("a list of methods, like ['POST', 'PATCH']"),
+  header: { expected: 'the name of a header field', accepts: isToken },
   scope: callback,
   fingerprint: anyOf(oneOf('body', 'json'), callback),
   store: callback,
-  headers: names("a list of header fields' names"),
+  headers: tokens('a list of names of header fields'),
   maxBodyBytes: integer(0),
   maxRequestBytes: integer(0),
   onCrash: oneOf('rerun', 'conflict'),
@@ -46,18 +47,20 @@ const KINDS: Record<string, Validator> = {
     accepts: (value) => typeof value === 'string' && URL.canParse(value) && !/[<>\s]/.test(value),
   },
   skip: callback,
+  reply: callback,
   name: identifier,
 }
-
-/** A lease that a slow reply outlasts is none. */
-const SHORTEST = 50
 
 /** Idempotency of an instance. */
 export interface IdempotencyApi<Native, Middleware> {
   /**
-   * A repeated request has one effect and one answer, by the client's Idempotency-Key
-   * (draft-ietf-httpapi-idempotency-key-header-07). The handler finds `req.idempotency` (Koa: `ctx.state.idempotency`).
+   * Returns a middleware that gives a repeated request one effect and one response, by the client's
+   * Idempotency-Key (draft-ietf-httpapi-idempotency-key-header-07). The handler finds
+   * `req.idempotency` (Koa: `ctx.state.idempotency`).
+   *
    * @throws TP_OPTION for an option that cannot be used
+   * @example
+   * app.post('/payments', tp.idempotency({ ttl: '24h' }), express.json(), pay)
    */
   idempotency(options?: IdempotencyOptions<Native>): Middleware
 }
@@ -67,33 +70,33 @@ export function createIdempotency<Native, Middleware>(
   context: ExtensionContext<Native, Middleware>,
 ): { api: IdempotencyApi<Native, Middleware> } {
   return {
-    api: { idempotency: (options) => context.mount(createIdempotencyFeature(context, options)) },
+    api: { idempotency: (options) => context.mount(createMount(context, options)) },
   }
 }
 
-function createIdempotencyFeature<Native>(
+function createMount<Native>(
   context: ExtensionContext<Native>,
   options: IdempotencyOptions<Native> = {},
 ): Feature<Native> {
   const where = 'tp.idempotency()'
-  validateOptions(where, options, KINDS)
+  validateOptions(where, options, OPTIONS)
   const { name = 'default', onCrash = 'rerun', headers = [] } = options
-  const never = headers.find((field) => NEVER.includes(field.toLowerCase()))
+  const never = headers.find((field) => NEVER_STORED.includes(field.toLowerCase()))
   if (never)
     throw optionError(
       where,
       'headers',
       never,
-      `fields of the answer itself; ${never} belongs to one connection or one visit`,
+      `fields of the response itself; ${never} belongs to one connection or one visit`,
     )
-  const lease = durationOption(options.lease ?? '30s', where, 'lease', SHORTEST)
+  const lease = durationOption(options.lease ?? '30s', where, 'lease', SHORTEST_LEASE)
   const engine = new IdempotencyEngine(context, {
     name,
     onCrash,
     lease,
-    ttl: Math.max(lease, durationOption(options.ttl ?? '24h', where, 'ttl', SHORTEST)),
-    maxLease: durationOption(options.maxLease ?? lease * 10, where, 'maxLease', SHORTEST),
+    ttl: Math.max(lease, durationOption(options.ttl ?? '24h', where, 'ttl', SHORTEST_LEASE)),
+    maxLease: durationOption(options.maxLease ?? lease * 10, where, 'maxLease', SHORTEST_LEASE),
   })
   const wait = durationOption(options.wait ?? 0, where, 'wait', 0)
-  return idempotencyFeature(engine, { ...options, wait })
+  return createIdempotencyFeature(engine, { ...options, wait })
 }

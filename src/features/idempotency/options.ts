@@ -1,13 +1,14 @@
 import type { Duration } from '../../duration.ts'
+import type { Refusal, ReplyFunction } from '../../http/refusal.ts'
 import type { KeyValue } from '../../store/subject.ts'
 
-/** What a step is told. */
+/** What the work of a step gets. */
 export interface StepContext {
-  /** The same in each attempt, and in no other request or step: hand it on as the idempotency key of the service that is called. */
+  /** Idempotency key for the service that the step calls. It is the same in all attempts, and differs between steps. */
   key: string
-  /** This attempt's fencing token: greater than that of all attempts before. */
+  /** Fencing token of this attempt: greater than those of all earlier attempts. */
   token: number
-  /** 1 for the first. */
+  /** Number of the attempt, from 1. */
   attempt: number
 }
 
@@ -17,19 +18,22 @@ export interface Idempotency {
   readonly key: string
   /** The same for all attempts at this request, and for no other request: for a UNIQUE column. */
   readonly id: string
-  /** This attempt's fencing token: greater than that of all attempts before. */
+  /** Fencing token of this attempt: greater than those of all earlier attempts. */
   readonly token: number
-  /** 1 for the first. */
+  /** Number of the attempt, from 1. */
   readonly attempt: number
-  /** An earlier attempt began and did not end well: its effects may have happened. */
+  /** True if an earlier attempt began and did not complete. Its effects may have happened. */
   readonly recovered: boolean
-  /** Fires when the lease is lost: another attempt may begin. */
+  /** Fires when the lease is lost, and another attempt may begin. Its reason is the error TP_IDEMPOTENCY_LOST. */
   readonly signal: AbortSignal
   /**
-   * Do part of the work, and remember what it came to (as JSON): when the request is run again, the
-   * result is given and `work` is not called. A crash between the effect and its remembering repeats
-   * `work` with the same `key`, which is for the service that is called.
-   * @throws TP_IDEMPOTENCY_LOST when another attempt has taken over
+   * Does part of the work and saves its result as JSON. When the request runs again, it returns the
+   * saved result and does not call `work`. A crash between the effect and the saving calls `work`
+   * again with the same `key`; pass that on to the service that `work` calls.
+   *
+   * @throws TP_IDEMPOTENCY_LOST if another attempt has taken over
+   * @example
+   * const charge = await req.idempotency.step('charge', ({ key }) => stripe.charges.create(order, { idempotencyKey: key }))
    */
   step<Result>(
     name: string,
@@ -37,50 +41,111 @@ export interface Idempotency {
   ): Promise<Result>
 }
 
+/** Why a request was refused, for `reply`. */
+export interface IdempotencyRefusal extends Refusal {
+  readonly reason:
+    | 'missing'
+    | 'malformed'
+    | 'mismatch'
+    | 'running'
+    | 'not-stored'
+    | 'interrupted'
+    | 'unavailable'
+}
+
 /** Options of `tp.idempotency()`. All have defaults. */
 export interface IdempotencyOptions<Native> {
-  /** How long answers are kept and given again. Default `'24h'`. */
+  /**
+   * How long responses are stored and replayed.
+   * @default '24h'
+   */
   ttl?: Duration
-  /** How long a crashed process keeps a request from being run again; renewed at a third of it while the handler runs. Default `'30s'`. */
+  /**
+   * How long a crashed process keeps its request from running again. It is renewed at a third of
+   * this time while the handler runs.
+   * @default '30s'
+   */
   lease?: Duration
-  /** How long a handler may run at most before its lease is renewed no more. Default ten leases. */
+  /**
+   * Longest run of a handler: after it, its lease is not renewed any more.
+   * @default ten leases
+   */
   maxLease?: Duration
-  /** How long a repeated request waits for the answer of one that is running. Default 0: it is answered 409 at once. */
+  /**
+   * How long a repeated request waits for the response of a running one. With 0 it is refused at
+   * once: 409.
+   * @default 0
+   */
   wait?: Duration
-  /** Refuse requests without a key. Default false: they pass, unprotected. */
+  /**
+   * Refuses requests without a key: 400. Otherwise they pass unprotected.
+   * @default false
+   */
   required?: boolean
-  /** Which requests are looked at. Default POST and PATCH. */
+  /**
+   * Methods that are protected.
+   * @default ['POST', 'PATCH']
+   */
   methods?: readonly string[]
-  /** The header that holds the key. Default `'Idempotency-Key'`. */
+  /**
+   * Header field of the key.
+   * @default 'Idempotency-Key'
+   */
   header?: string
   /**
-   * Whose key it is: the same key of two of them is two keys. Default: the user (`req.session.userId`,
-   * `req.user.id`, `ctx.state.user.id`), else the Authorization header, else X-API-Key, else the address.
-   * With one of `tp.key`'s that needs only the request, a `tp.pipeline()` asks for the key along with all else.
+   * Returns whose key it is: the same key of two owners is two keys. With one of `tp.key`'s helpers
+   * that need only the request, a `tp.pipeline()` asks for the key together with its other reads.
+   * @default the user (`req.session.userId`, `req.user.id`, `ctx.state.user.id`), else the
+   * Authorization field, else X-API-Key, else the address
    */
   scope?: (native: Native) => KeyValue | Promise<KeyValue>
   /**
-   * What makes two requests with one key the same request. `'body'`: path, query and the body's bytes, or,
-   * after a body parser, what it made of them; `'json'`: the body as JSON in canonical form, wherever the
-   * parser stands; or a function. Default `'body'`.
+   * What makes two requests with one key the same request. `'body'`: path, query and the bytes of
+   * the body, or the value that a body parser made of it. `'json'`: the body as JSON in canonical
+   * form, wherever the parser stands. A function returns a string to compare.
+   * @default 'body'
    */
   fingerprint?: 'body' | 'json' | ((native: Native) => string | Promise<string>)
-  /** Which answers are stored, by status; after others the key may be used again. Default: all below 500 but 408, 423, 425 and 429. */
+  /**
+   * Returns whether a response is stored, by its status. After other responses the key can be used
+   * again.
+   * @default all below 500, except 408, 423, 425 and 429
+   */
   store?: (status: number) => boolean
-  /** Header fields that are stored besides the usual ones (docs/idempotency.md has the list). */
+  /** Header fields that are stored besides the usual ones (docs/idempotency.md lists them). */
   headers?: readonly string[]
-  /** Longer answers are not kept, only that there was one: a repeated request is answered 409. In bytes. Default 1 MiB. */
+  /**
+   * Longest body of a response that is stored, in bytes. Of longer ones only the status is stored,
+   * and a repeated request is refused: 409.
+   * @default 1048576
+   */
   maxBodyBytes?: number
-  /** How much of a request's body is compared (and held in memory for that); of longer ones also the length. In bytes. Default 1 MiB. */
+  /**
+   * Longest part of a request's body that is held in memory and compared, in bytes. Of longer
+   * bodies the length is compared, too.
+   * @default 1048576
+   */
   maxRequestBytes?: number
-  /** A request whose first attempt never ended: run it again, or refuse (409) because nobody knows what happened. Default `'rerun'`. */
+  /**
+   * What happens to a request whose last attempt did not end. `'rerun'`: it runs again.
+   * `'conflict'`: it is refused (409), because its effect is unknown.
+   * @default 'rerun'
+   */
   onCrash?: 'rerun' | 'conflict'
-  /** When Redis cannot answer: `'closed'` answers 503, `'open'` runs the handler unprotected. Default `'closed'`. */
+  /**
+   * What happens while Redis cannot answer. `'closed'`: 503. `'open'`: the handler runs unprotected.
+   * @default 'closed'
+   */
   fail?: 'closed' | 'open'
-  /** Where your clients can read about keys: a link in the problems that they are told about. */
+  /** Page about keys for your clients. Refusals link to it. */
   docsUrl?: string
-  /** Requests for which it is true pass, unprotected. */
+  /** Returns true for requests that pass unprotected. */
   skip?: (native: Native) => boolean | Promise<boolean>
-  /** Sets this mount's keys apart from another's. Default `'default'`. */
+  /** Phrases refusals. Returns undefined for the default reply, problem+json (RFC 9457). */
+  reply?: ReplyFunction<Native, IdempotencyRefusal>
+  /**
+   * Name of the mount in keys and events. Mounts of one name share their keys.
+   * @default 'default'
+   */
   name?: string
 }

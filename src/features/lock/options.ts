@@ -1,88 +1,185 @@
 import type { Duration } from '../../duration.ts'
+import type { ReplyFunction } from '../../http/refusal.ts'
 import type { Subject } from '../../store/keys.ts'
+import type { KeyValue } from '../../store/subject.ts'
 
 /** Options of `tp.lock()` and `tp.lock.acquire()`. */
 export interface LockOptions {
-  /** How long the lock outlives its holder's crash: the lease, renewed at a third of it. At least 50 ms. Default `'30s'`. */
+  /**
+   * How long the lock outlives a crash of its holder. It is renewed at a third of this time. At
+   * least 50 ms.
+   * @default '30s'
+   */
   lease?: Duration
-  /** How long to wait for a lock that somebody has. Default 0: not at all. */
+  /**
+   * Longest wait for a lock that another holder has.
+   * @default 0
+   */
   wait?: Duration
   /** Ends the wait with its reason. */
   signal?: AbortSignal
-  /** Serve those who wait in order of arrival, over all processes; everybody who takes this lock must say so. Default false. */
+  /**
+   * Order of arrival for all waiters of all processes. Every caller of this lock must use the same
+   * value.
+   * @default false
+   */
   fair?: boolean
-  /** How many replicas must have the lock before it counts: a failover cannot lose it then. Not on a Cluster. Default 0. */
+  /**
+   * Number of replicas that must have the lock before it counts. It narrows the gap in which a
+   * failover loses the lock. Not available on a Cluster.
+   * @default 0
+   */
   waitReplicas?: number
-  /** Whose lock, where the application has tenants. */
+  /** Tenant that the lock belongs to. Required if the application has tenants. */
   tenant?: string
 }
 
-/** A lock that is held. It is renewed until `release()`. */
-export interface HeldLock extends AsyncDisposable {
-  /** Greater than the token of everybody who had this lock before: for the resource to check. Of several names, the first one's in sorted order. */
-  readonly token: number
-  /** The tokens of several names. */
-  readonly tokens: Readonly<Record<string, number>>
-  /** Fires when the lease is lost: renewal failed until its end, or Redis forgot it. */
+/** What a lock and several locks have in common. */
+interface Held extends AsyncDisposable {
+  /** Fires when the lease is lost. Its reason is the error TP_LOCK_LOST. */
   readonly signal: AbortSignal
-  /** Is the lease lost? Measured now, on a clock that never jumps. */
+  /** True if the lease is lost. Measured at the time of the call, on a clock that never jumps. */
   readonly lost: boolean
-  /** Call it before an effect: after a blocked event loop it knows what the signal cannot. @throws TP_LOCK_LOST */
+  /** Call it before an effect. A blocked event loop cannot fire `signal`. @throws TP_LOCK_LOST */
   throwIfLost(): void
-  /** Give the lock back. True if it was still ours. Harmless when repeated; while Redis is away it is tried again until the lease ends. */
+  /**
+   * Releases it. Resolves with true if it was still held. Harmless when repeated. While Redis is
+   * away, the release is repeated in the background until the lease ends.
+   */
   release(): Promise<boolean>
 }
 
-/** What `tp.lock()` hands to the work, besides the signal. */
-export type LockHolding = Pick<HeldLock, 'token' | 'tokens' | 'lost' | 'throwIfLost'>
+/** A lock that is held. It is renewed until `release()`. */
+export interface HeldLock extends Held {
+  /** Fencing token: greater than those of all earlier holders of this lock. */
+  readonly token: number
+}
+
+/** Several locks that are held. They are renewed until `release()`. */
+export interface HeldLocks extends Held {
+  /** Fencing tokens, in the order of the names. */
+  readonly tokens: readonly number[]
+}
+
+/** What `tp.lock()` passes to the work, besides the signal. */
+export type LockHolding = Pick<HeldLock, 'token' | 'lost' | 'throwIfLost'>
+
+/** What `tp.lock.all()` passes to the work, besides the signal. */
+export type LocksHolding = Pick<HeldLocks, 'tokens' | 'lost' | 'throwIfLost'>
 
 /** `tp.lock()`: one holder at a time, over all processes. */
 export interface LockFunction {
   /**
-   * Do some work while holding a lock, or several (taken in sorted order, so that nobody deadlocks).
-   * @throws TP_LOCKED when somebody else has it for longer than `wait`
-   * @throws TP_LOCK_LOST when the lease was lost before the work was done, whatever it came to
-   * @throws TP_UNAVAILABLE when Redis cannot answer: the work is not begun
+   * Does work while holding a lock.
+   *
+   * @param name a string, or a list of strings as one compound name
+   * @throws TP_LOCKED if another holder has it for longer than `wait`
+   * @throws TP_LOCK_LOST if the lease was lost before the work was done, whatever the work did
+   * @throws TP_UNAVAILABLE if Redis cannot answer: the work is not started
+   * @example
+   * await tp.lock(['cart', cartId], { wait: '5s' }, async (signal, { token }) => checkout(cartId, token, signal))
    */
   <Result>(
-    names: string | readonly string[],
+    name: Subject,
     options: LockOptions,
     work: (signal: AbortSignal, holding: LockHolding) => Promise<Result> | Result,
   ): Promise<Result>
   /**
-   * Take a lock, or several, and hold it until `release()`.
+   * Acquires a lock and holds it until `release()`.
+   *
    * @throws TP_LOCKED, TP_UNAVAILABLE
+   * @example
+   * await using lock = await tp.lock.acquire('report')
    */
-  acquire(names: string | readonly string[], options?: LockOptions): Promise<HeldLock>
+  acquire(name: Subject, options?: LockOptions): Promise<HeldLock>
+  /** Several locks at once, all or none. */
+  readonly all: AllLocksFunction
 }
 
-/** What `tp.once()` came to. */
+/** `tp.lock.all()`. All processes take the locks in the same order, so that callers cannot deadlock. */
+export interface AllLocksFunction {
+  /**
+   * Does work while holding several locks.
+   *
+   * @param names each a string, or a list of strings as one compound name
+   * @throws TP_LOCKED, TP_LOCK_LOST, TP_UNAVAILABLE as `tp.lock()`
+   * @example
+   * await tp.lock.all([['account', from], ['account', to]], { wait: '5s' }, () => transfer(from, to))
+   */
+  <Result>(
+    names: readonly Subject[],
+    options: LockOptions,
+    work: (signal: AbortSignal, holding: LocksHolding) => Promise<Result> | Result,
+  ): Promise<Result>
+  /** Acquires several locks and holds them until `release()`. @throws TP_LOCKED, TP_UNAVAILABLE */
+  acquire(names: readonly Subject[], options?: LockOptions): Promise<HeldLocks>
+}
+
+/** What of locks exists outside a request. */
+export interface LockScope {
+  /** One holder at a time, over all processes. */
+  readonly lock: LockFunction
+  /**
+   * Does work unless any process did it within the last `ttl`. Callers during the run get
+   * `{ ran: false }` at once. Work that fails, or whose process dies, may be done again.
+   *
+   * @param ttl time from the end of the run until the next one
+   * @throws TP_LOCK_LOST if the lease was lost before the work was done, whatever the work did
+   * @throws TP_UNAVAILABLE if Redis cannot answer: the work is not started
+   * @example
+   * await tp.once('report:2026-01-31', '1d', () => sendReport())
+   */
+  once<Result>(
+    key: Subject,
+    ttl: Duration,
+    work: (signal: AbortSignal) => Promise<Result> | Result,
+    options?: OnceOptions,
+  ): Promise<OnceResult<Result>>
+}
+
+/** Result of `tp.once()`. */
 export type OnceResult<Result> = { ran: true; value: Result } | { ran: false; value?: undefined }
 
-/** `tp.once()`. */
+/** Options of `tp.once()`. */
 export interface OnceOptions {
-  /** How long a run outlives its process's crash before another may begin. Default `'30s'`. */
+  /**
+   * How long a run outlives a crash of its process before another may begin.
+   * @default '30s'
+   */
   lease?: Duration
-  /** Whose run, where the application has tenants. */
+  /** Tenant that the run belongs to. Required if the application has tenants. */
   tenant?: string
 }
 
 /** Options of `tp.exclusive()`. */
 export interface ExclusiveOptions<Native> {
-  /** The resource: the lock's name, which `tp.lock()` takes as well; or a function of the request. */
-  key:
-    | string
-    | ((
-        native: Native,
-      ) => Subject | number | undefined | null | Promise<Subject | number | undefined | null>)
-  /** The lease, renewed while the handler runs. Default `'30s'`. */
+  /** Name of the lock, as in `tp.lock()`; or a function of the request that returns it. */
+  key: string | ((native: Native) => KeyValue | Promise<KeyValue>)
+  /**
+   * How long the lock outlives a crash of its process. It is renewed while the handler runs.
+   * @default '30s'
+   */
   lease?: Duration
-  /** How long a request waits for its turn. Default 0: it is answered 423 at once. */
+  /**
+   * Longest wait for a lock that another request has. With 0 the request is refused at once: 423.
+   * @default 0
+   */
   wait?: Duration
-  /** Serve those who wait in order of arrival, over all processes. Default false. */
+  /**
+   * Order of arrival for all waiting requests of all processes.
+   * @default false
+   */
   fair?: boolean
-  /** When Redis cannot answer: `'closed'` answers 503, `'open'` lets requests pass side by side. Default `'closed'`. */
+  /**
+   * What happens while Redis cannot answer. `'closed'`: 503. `'open'`: requests pass without a lock.
+   * @default 'closed'
+   */
   fail?: 'closed' | 'open'
-  /** Names the mount in events. Default: the key, or `'exclusive'`. */
+  /** Phrases refusals. Returns undefined for the default reply, problem+json (RFC 9457). */
+  reply?: ReplyFunction<Native>
+  /**
+   * Name of the mount in events.
+   * @default the key, or 'exclusive'
+   */
   name?: string
 }

@@ -1,4 +1,4 @@
--- Counts the places that are taken.
--- KEYS[1]  the places
--- Reply: how many
+-- Counts the permits that are held.
+-- KEYS[1]  the permits
+-- Reply: their number
 return redis.call('ZCOUNT', KEYS[1], '(' .. string.format('%.0f', now), '+inf')

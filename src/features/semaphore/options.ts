@@ -1,76 +1,127 @@
 import type { Duration } from '../../duration.ts'
+import type { ReplyFunction } from '../../http/refusal.ts'
 import type { Subject } from '../../store/keys.ts'
+import type { KeyValue } from '../../store/subject.ts'
 
 /** Options of `tp.semaphore()`. */
 export interface SemaphoreOptions {
-  /** How many may be inside at once, over all processes. A function is asked each time: a lower limit holds for whoever comes next. */
+  /**
+   * Number of permits, over all processes. A function is called for each attempt. A lower limit
+   * applies to the next attempts; permits that are held stay valid.
+   */
   limit: number | (() => number | Promise<number>)
-  /** How long a place outlives its holder's crash: the lease, renewed at a third of it. At least 50 ms. Default `'30s'`. */
+  /**
+   * How long a permit outlives a crash of its holder. It is renewed at a third of this time. At
+   * least 50 ms.
+   * @default '30s'
+   */
   lease?: Duration
-  /** Serve those who wait in order of arrival, over all processes. Default false. */
+  /**
+   * Order of arrival for all waiters of all processes.
+   * @default false
+   */
   fair?: boolean
-  /** Whose semaphore, where the application has tenants. */
+  /** Tenant that the semaphore belongs to. Required if the application has tenants. */
   tenant?: string
 }
 
-/** How a place is asked for. */
+/** How a permit is asked for. */
 export interface PermitOptions {
-  /** How long to wait for a place. Default 0: not at all. */
+  /**
+   * Longest wait for a permit.
+   * @default 0
+   */
   wait?: Duration
   /** Ends the wait with its reason. */
   signal?: AbortSignal
 }
 
-/** A place inside. It is renewed until `release()`. */
+/** A permit that is held. It is renewed until `release()`. */
 export interface Permit extends AsyncDisposable {
-  /** Fires when the lease is lost. */
+  /** Fires when the lease is lost. Its reason is the error TP_LOCK_LOST. */
   readonly signal: AbortSignal
-  /** Is the lease lost? Measured now, on a clock that never jumps. */
+  /** True if the lease is lost. Measured at the time of the call, on a clock that never jumps. */
   readonly lost: boolean
-  /** Give it back. True if it was still ours. Harmless when repeated. */
+  /** Releases it. Resolves with true if it was still held. Harmless when repeated. */
   release(): Promise<boolean>
 }
 
 /** A limited number of holders at a time, over all processes. */
 export interface Semaphore {
   /**
-   * Take a place and hold it until `release()`.
-   * @throws TP_SEMAPHORE_FULL when there is none within `wait`
-   * @throws TP_UNAVAILABLE when Redis cannot answer
+   * Acquires a permit and holds it until `release()`.
+   * @throws TP_SEMAPHORE_FULL if none is free within `wait`
+   * @throws TP_UNAVAILABLE if Redis cannot answer
    */
   acquire(options?: PermitOptions): Promise<Permit>
   /**
-   * Do some work inside.
-   * @throws TP_SEMAPHORE_FULL, TP_UNAVAILABLE: the work is not begun
-   * @throws TP_LOCK_LOST when the lease was lost before the work was done
+   * Does work while holding a permit.
+   * @throws TP_SEMAPHORE_FULL, TP_UNAVAILABLE: the work is not started
+   * @throws TP_LOCK_LOST if the lease was lost before the work was done, whatever the work did
+   * @example
+   * await videos.using({ wait: '5s' }, (signal) => encode(file, { signal }))
    */
   using<Result>(
     options: PermitOptions,
     work: (signal: AbortSignal) => Promise<Result> | Result,
   ): Promise<Result>
   using<Result>(work: (signal: AbortSignal) => Promise<Result> | Result): Promise<Result>
-  /** How many are inside, over all processes. @throws TP_UNAVAILABLE */
+  /** Resolves with the number of permits that are held, over all processes. @throws TP_UNAVAILABLE */
   count(): Promise<number>
+}
+
+/** What of semaphores exists outside a request. */
+export interface SemaphoreScope {
+  /**
+   * Returns a semaphore: at most `limit` holders at a time, over all processes.
+   *
+   * @param name a string, or a list of strings as one compound name
+   * @throws TP_OPTION for an option that cannot be used
+   * @example
+   * const videos = tp.semaphore('videos', { limit: 10 })
+   */
+  semaphore(name: Subject, options: SemaphoreOptions): Semaphore
 }
 
 /** Options of `tp.concurrency()`. */
 export interface ConcurrencyOptions<Native> {
-  /** How many requests may be in flight at once; a value or a function of the request. */
+  /** Number of requests in flight at a time; a value or a function of the request. */
   limit: number | ((native: Native) => number | Promise<number>)
-  /** What they are counted by. Default: all requests of the mount together. */
-  key?: (
-    native: Native,
-  ) => Subject | number | undefined | null | Promise<Subject | number | undefined | null>
-  /** How long a crashed process keeps its places. Default `'30s'`. */
+  /**
+   * Returns what requests are counted by, for example the user.
+   * @default all requests of the mount together
+   */
+  key?: (native: Native) => KeyValue | Promise<KeyValue>
+  /**
+   * How long a permit outlives a crash of its process. It is renewed while the request is in flight.
+   * @default '30s'
+   */
   lease?: Duration
-  /** How long a request waits for a place before it is refused. Default 0. */
+  /**
+   * Longest wait of a request for a permit. With 0 it is refused at once.
+   * @default 0
+   */
   wait?: Duration
-  /** Serve those who wait in order of arrival, over all processes. Default false. */
+  /**
+   * Order of arrival for all waiting requests of all processes.
+   * @default false
+   */
   fair?: boolean
-  /** The status of a refusal. Default: 429 with a `key`, whose owner is to slow down, and 503 without. */
+  /**
+   * Status of a refusal.
+   * @default 429 with a `key`, 503 without
+   */
   status?: 429 | 503
-  /** When Redis cannot answer: `'closed'` answers 503, `'open'` lets requests pass uncounted. Default `'closed'`. */
+  /**
+   * What happens while Redis cannot answer. `'closed'`: 503. `'open'`: requests pass uncounted.
+   * @default 'closed'
+   */
   fail?: 'closed' | 'open'
-  /** Sets this mount's requests apart from another's. Default `'default'`. */
+  /** Phrases refusals. Returns undefined for the default reply, problem+json (RFC 9457). */
+  reply?: ReplyFunction<Native>
+  /**
+   * Name of the mount in keys and events. Mounts with the same name share their permits.
+   * @default 'default'
+   */
   name?: string
 }

@@ -1,21 +1,23 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { beginOf } from '../../../src/features/idempotency/begin.ts'
-import { completeOf } from '../../../src/features/idempotency/complete.ts'
-import { PRINT } from '../../../src/features/idempotency/record.ts'
-import { release } from '../../../src/features/idempotency/release.ts'
-import { remember } from '../../../src/features/idempotency/remember.ts'
-import { renew } from '../../../src/features/idempotency/renew.ts'
+import {
+  createBegin,
+  createComplete,
+  FINGERPRINT_LENGTH,
+  releaseKey,
+  renewKey,
+  saveStep,
+} from '../../../src/features/idempotency/operations.ts'
 import { differential, SEQUENCES, START } from '../../support/differential.ts'
 
 const LEASES = [1, 10, 50, 1000]
 const TIMES = [1000, 60_000]
 const begins = LEASES.flatMap((lease) =>
   TIMES.flatMap((ttl) =>
-    (['rerun', 'conflict'] as const).map((onCrash) => beginOf({ lease, ttl, onCrash })),
+    (['rerun', 'conflict'] as const).map((onCrash) => createBegin({ lease, ttl, onCrash })),
   ),
 )
-const completes = TIMES.map((ttl) => completeOf({ ttl }))
+const completes = TIMES.map((ttl) => createComplete({ ttl }))
 const begin = fc.constantFrom(...begins)
 const complete = fc.constantFrom(...completes)
 
@@ -23,10 +25,12 @@ const step = fc.record({
   operation: fc.oneof(
     { weight: 3, arbitrary: begin },
     { weight: 1, arbitrary: complete },
-    { weight: 5, arbitrary: fc.constantFrom(renew, release, release, remember, remember) },
+    { weight: 5, arbitrary: fc.constantFrom(renewKey, releaseKey, releaseKey, saveStep, saveStep) },
   ),
   owner: fc.constantFrom('a', 'b', 'c'),
-  fingerprint: fc.constantFrom('f', 'f', 'f', 'f', 'g').map((print) => print.repeat(PRINT)),
+  fingerprint: fc
+    .constantFrom('f', 'f', 'f', 'f', 'g')
+    .map((print) => print.repeat(FINGERPRINT_LENGTH)),
   lease: fc.constantFrom(...LEASES),
   ttl: fc.constantFrom(...TIMES),
   name: fc.constantFrom('charge', '__proto__', ''),
@@ -40,7 +44,7 @@ test(
   async () => {
     const tally = await differential({
       name: 'idempotency',
-      operations: [...begins, ...completes, renew, release, remember],
+      operations: [...begins, ...completes, renewKey, releaseKey, saveStep],
       step,
       channel: (id) => `news:${id}`,
       play(steps, id, run) {
@@ -62,9 +66,9 @@ test(
           const call = (...args: (string | number | Buffer)[]): unknown =>
             run({ operation, keys: [key], args, now })
           const claim = fingerprint + owner
-          if (operation === renew) call(claim, lease, ttl)
-          else if (operation === release) call(claim, ...(waits ? ['1'] : []))
-          else if (operation === remember) call(claim, name, value)
+          if (operation === renewKey) call(claim, lease, ttl)
+          else if (operation === releaseKey) call(claim, ...(waits ? ['1'] : []))
+          else if (operation === saveStep) call(claim, name, value)
           else if (completes.some((each) => each === operation)) call(claim, value)
           else if (waits) call(claim, news)
           else call(claim)
@@ -84,9 +88,9 @@ test(
       'complete 1',
       'release 0',
       'release 1',
-      'remember -1',
-      'remember 0',
-      'remember 1',
+      'saveStep -1',
+      'saveStep 0',
+      'saveStep 1',
     ]) {
       expect(tally[`idempotency.${reply}`], reply).toBeGreaterThan(0)
     }

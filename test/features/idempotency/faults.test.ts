@@ -150,7 +150,7 @@ describe.each(Object.keys(frameworks))('%s', (name) => {
     return { redis, ...app }
   }
 
-  test('must hold 8: Redis dies between begin and complete: the client gets its answer, which is stored later', async () => {
+  test('Redis dies between begin and complete: the client gets its answer, which is stored later', async () => {
     let first = true
     const { redis, post, events, runs, tp } = await midway(async (redis) => {
       if (!first) await redis.kill()
@@ -166,7 +166,7 @@ describe.each(Object.keys(frameworks))('%s', (name) => {
     expect(runs()).toBe(2)
   })
 
-  test('must hold 8: it does not come back before the lease ends: the event says so', async () => {
+  test('it does not come back before the lease ends: the event says so', async () => {
     let first = true
     const { post, events } = await midway(async (redis) => {
       if (!first) await redis.kill()
@@ -176,14 +176,14 @@ describe.each(Object.keys(frameworks))('%s', (name) => {
     await until('it is given up', () => events.at(-1) === 'unstored', 6000)
   })
 
-  test('must hold 8: FLUSHALL midway: the answer is stored all the same', async () => {
+  test('FLUSHALL midway: the answer is stored all the same', async () => {
     const { post, runs } = await midway((redis) => redis.send('FLUSHALL'))
     expect((await post('k')).text).toBe('answer')
     expect(await post('k')).toMatchObject({ text: 'answer', replayed: 'true' })
     expect(runs()).toBe(2)
   })
 
-  test('must hold 8: SCRIPT FLUSH at any moment changes nothing', async () => {
+  test('SCRIPT FLUSH at any moment changes nothing', async () => {
     const { redis, post, runs } = await midway((redis) => redis.send('SCRIPT', 'FLUSH'))
     expect((await post('k')).text).toBe('answer')
     await redis.send('SCRIPT', 'FLUSH')

@@ -1,18 +1,18 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import {
-  canonical,
+  canonicalJson,
   fingerprintOf,
-  type Seen,
+  type BodyView,
 } from '../../../src/features/idempotency/fingerprint.ts'
 
-const raw = (text: string): Seen => ({
+const raw = (text: string): BodyView => ({
   kind: 'raw',
   bytes: Buffer.from(text),
   isWhole: true,
   length: String(text.length),
 })
-const parsed = (value: unknown): Seen => ({ kind: 'parsed', value })
+const parsed = (value: unknown): BodyView => ({ kind: 'parsed', value })
 
 test('by bytes: every byte counts; as JSON: only what it says', () => {
   expect(fingerprintOf('/', raw('{"a":1,"b":2}'), 'body')).not.toBe(
@@ -35,7 +35,7 @@ test('bytes never equal what a parser made; another target is another request; a
   )
   expect(fingerprintOf('/a', raw(''), 'body')).not.toBe(fingerprintOf('/b', raw(''), 'body'))
   expect(fingerprintOf('/a', raw('b'), 'body')).not.toBe(fingerprintOf('/ab', raw(''), 'body'))
-  const cut: Seen = { kind: 'raw', bytes: Buffer.from('x'), isWhole: false, length: '10' }
+  const cut: BodyView = { kind: 'raw', bytes: Buffer.from('x'), isWhole: false, length: '10' }
   expect(fingerprintOf('/', cut, 'body')).not.toBe(
     fingerprintOf('/', { ...cut, length: '11' }, 'body'),
   )
@@ -56,10 +56,10 @@ test('any JSON: the order of names does not count, everything else does', () => 
   fc.assert(
     fc.property(fc.jsonValue(), fc.jsonValue(), (one, other) => {
       const value = JSON.parse(JSON.stringify(one)) as unknown
-      expect(canonical(shuffled(value))).toBe(canonical(value))
-      if (canonical(one) === canonical(other))
+      expect(canonicalJson(shuffled(value))).toBe(canonicalJson(value))
+      if (canonicalJson(one) === canonicalJson(other))
         expect(JSON.parse(JSON.stringify(one))).toEqual(JSON.parse(JSON.stringify(other)))
     }),
   )
-  expect(canonical(JSON.parse('{"__proto__":1}'))).not.toBe(canonical({}))
+  expect(canonicalJson(JSON.parse('{"__proto__":1}'))).not.toBe(canonicalJson({}))
 })

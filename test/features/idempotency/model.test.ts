@@ -1,10 +1,10 @@
-/** Random lives of requests under one key, against what a reader of docs/idempotency.md would expect. */
+/** Random sequences of requests under one key, against what docs/idempotency.md says. */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { CONTEXT } from '../../../src/extension.ts'
-import { IdempotencyEngine, type Outcome } from '../../../src/features/idempotency/engine.ts'
-import type { Run } from '../../../src/features/idempotency/run.ts'
-import { PRINT } from '../../../src/features/idempotency/record.ts'
+import { IdempotencyEngine, type BeginResult } from '../../../src/features/idempotency/engine.ts'
+import type { Attempt } from '../../../src/features/idempotency/attempt.ts'
+import { FINGERPRINT_LENGTH } from '../../../src/features/idempotency/operations.ts'
 import { turnpike } from '../../../src/node.ts'
 import { RequestBudget } from '../../../src/request-budget.ts'
 import { testStore } from '../../../src/testing.ts'
@@ -12,43 +12,43 @@ import { testStore } from '../../../src/testing.ts'
 const LEASE = 30_000
 const TTL = 100_000
 
-/** What is known of an attempt. */
-interface Attempt {
-  run: Run
+/** What the model knows of an attempt. */
+interface Known {
+  real: Attempt
   print: string
   number: number
-  /** When its lease ends unless it is renewed, and when it is to be renewed. */
+  /** End of its lease, and time of its next renewal. */
   until: number
   due: number
   alive: boolean
   ended: boolean
 }
 
-/** What is kept under the key. */
+/** What is stored under the key. */
 interface Kept {
   print: string
   ends: number
-  attempt: Attempt
-  answer: string | undefined
+  attempt: Known
+  response: string | undefined
 }
 
 class Model {
   now = 0
   kept: Kept | undefined
-  attempts: Attempt[] = []
+  attempts: Known[] = []
   lastToken = 0
 
   live(): Kept | undefined {
     return this.kept && this.kept.ends > this.now ? this.kept : undefined
   }
 
-  /** What the next request with the key is told. */
-  expected(print: string): Outcome['kind'] {
+  /** What the next request with the key gets. */
+  expected(print: string): BeginResult['kind'] {
     const kept = this.live()
-    if (!kept) return 'run'
+    if (!kept) return 'attempt'
     if (kept.print !== print) return 'mismatch'
-    if (kept.answer !== undefined) return 'answered'
-    return kept.attempt.until > this.now ? 'running' : 'run'
+    if (kept.response !== undefined) return 'completed'
+    return kept.attempt.until > this.now ? 'running' : 'attempt'
   }
 
   turn(ms: number): void {
@@ -56,7 +56,7 @@ class Model {
     for (const attempt of this.attempts) {
       if (!attempt.alive || attempt.ended || this.now < attempt.due) continue
       const kept = this.live()
-      const isOwn = kept?.attempt === attempt && kept.answer === undefined
+      const isOwn = kept?.attempt === attempt && kept.response === undefined
       if (this.now >= attempt.until || !isOwn) {
         attempt.alive = false
       } else {
@@ -89,7 +89,7 @@ const step = fc.oneof(
   },
 )
 
-test('any order of requests, answers, failures, crashes and waits: one at work, one answer, tokens grow', async () => {
+test('any order of requests, responses, failures, crashes and waits: one runs, one response, tokens grow', async () => {
   const seen = new Map<string, number>()
   await fc.assert(
     fc.asyncProperty(
@@ -110,29 +110,28 @@ test('any order of requests, answers, failures, crashes and waits: one at work, 
             model.turn(which)
             await store.advance(which)
           } else if (what === 'begin') {
-            const print = `print ${which}`.padEnd(PRINT, '.')
+            const print = `print ${which}`.padEnd(FINGERPRINT_LENGTH, '.')
             const expected = model.expected(print)
             const before = model.live()
             const outcome = await engine.begin('tag', print, {
               wait: 0,
-              signal: undefined,
               budget: new RequestBudget(1000),
             })
             seen.set(outcome.kind, (seen.get(outcome.kind) ?? 0) + 1)
             expect(outcome.kind).toBe(expected)
             if (outcome.kind === 'running')
               expect(outcome.leftMs).toBe(before!.attempt.until - model.now)
-            if (outcome.kind === 'answered')
-              expect(String(outcome.answer.body)).toBe(before!.answer)
-            if (outcome.kind !== 'run') continue
-            const { run } = outcome
+            if (outcome.kind === 'completed')
+              expect(String(outcome.response.body)).toBe(before!.response)
+            if (outcome.kind !== 'attempt') continue
+            const { attempt: real } = outcome
             const number = (before?.attempt.number ?? 0) + 1
-            expect(run.attempt).toBe(number)
-            // A key that was given back begins anew, by Redis's microseconds; this clock may stand still.
-            expect(run.token).toBeGreaterThanOrEqual(model.lastToken + (before ? 1 : 0))
-            model.lastToken = run.token
-            const attempt: Attempt = {
-              run,
+            expect(real.attempt).toBe(number)
+            // A key that was released begins again, by Redis's microseconds. This clock may stand still.
+            expect(real.token).toBeGreaterThanOrEqual(model.lastToken + (before ? 1 : 0))
+            model.lastToken = real.token
+            const attempt: Known = {
+              real,
               print,
               number,
               until: model.now + LEASE,
@@ -141,7 +140,7 @@ test('any order of requests, answers, failures, crashes and waits: one at work, 
               ended: false,
             }
             model.attempts.push(attempt)
-            model.kept = { print, ends: model.now + TTL, attempt, answer: undefined }
+            model.kept = { print, ends: model.now + TTL, attempt, response: undefined }
           } else {
             const attempt = model.attempts.filter(({ ended }) => !ended)[which]
             if (!attempt) continue
@@ -149,34 +148,34 @@ test('any order of requests, answers, failures, crashes and waits: one at work, 
             const isOwn = kept?.attempt === attempt
             if (what === 'crash') {
               attempt.alive = false
-              attempt.run.lease.end()
+              attempt.real.lease.end()
             } else if (what === 'release') {
               attempt.ended = true
-              await attempt.run.release()
+              await attempt.real.release()
               if (isOwn) model.kept = undefined
             } else {
               attempt.ended = true
-              const answer = `answer ${attempt.run.token}`
-              const done = attempt.run.complete({
+              const response = `response ${attempt.real.token}`
+              const done = attempt.real.complete({
                 status: 201,
                 headers: {},
-                body: Buffer.from(answer),
+                body: Buffer.from(response),
               })
               if (kept && !isOwn) {
                 await expect(done).rejects.toMatchObject({ code: 'TP_IDEMPOTENCY_LOST' })
               } else {
                 await done
                 const { print } = attempt
-                model.kept = { print, ends: model.now + TTL, attempt, answer }
+                model.kept = { print, ends: model.now + TTL, attempt, response }
               }
             }
           }
         }
-        for (const { run } of model.attempts) run.lease.end()
+        for (const { real } of model.attempts) real.lease.end()
       },
     ),
     { numRuns: 300 },
   )
-  for (const kind of ['run', 'running', 'answered', 'mismatch'])
+  for (const kind of ['attempt', 'running', 'completed', 'mismatch'])
     expect(seen.get(kind), kind).toBeGreaterThan(0)
 })

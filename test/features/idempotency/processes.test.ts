@@ -62,7 +62,7 @@ function pay(port: number, key: string, body: object): Promise<Answer> {
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 
-test('must hold 1: 200 parallel first uses over two processes: one handler run, one answer', async () => {
+test('200 parallel first uses over two processes: one handler run, one answer', async () => {
   await using store = await startRedis()
   await using bank = await startRedis()
   const servers = [
@@ -79,7 +79,7 @@ test('must hold 1: 200 parallel first uses over two processes: one handler run, 
   expect(answers.filter(({ replayed }) => !replayed)).toHaveLength(1)
 }, 60_000)
 
-test('must hold 2: SIGKILL after the effect, before completion: the retry sees attempt 2', async () => {
+test('SIGKILL after the effect, before completion: the retry sees attempt 2', async () => {
   await using store = await startRedis()
   await using bank = await startRedis()
   const [doomed, other] = [

@@ -50,6 +50,27 @@ describe.each(engines)('exclusive on the $name engine', ({ open }) => {
       expect(most()).toBe(1)
     })
 
+    test('the application phrases the refusal', async () => {
+      const { app, gates } = shop({
+        reply: (native: any, refusal: any) =>
+          native.headers['x-html'] === undefined
+            ? undefined
+            : { status: 409, headers: { 'X-Own': '1' }, body: { code: refusal.code } },
+      })
+      const first = app.post('/').then((answer) => answer)
+      await vi.waitFor(() => expect(gates).toHaveLength(1))
+      const own = await app.post('/', { 'x-html': '1' })
+      expect([own.status, own.body, own.headers['x-own']]).toEqual([
+        409,
+        { code: 'TP_LOCKED' },
+        '1',
+      ])
+      expect(Number(own.headers['retry-after'])).toBeGreaterThan(0)
+      expect((await app.post('/')).status).toBe(423)
+      gates[0]!()
+      await first
+    })
+
     test('with `wait` requests come one after the other', async () => {
       const { app, gates, most, advance } = shop({ wait: '30s' })
       const all = Array.from({ length: 5 }, () => app.post('/').then(({ status }) => status))

@@ -139,25 +139,52 @@ describe.each(engines)('locks on the $name engine', ({ open, server }) => {
     await held.release()
   })
 
-  test('several names are taken in sorted order, all or none', async () => {
+  test('several locks are acquired all or none, and callers that name them in another order do not deadlock', async () => {
     const { tp, other, advance } = kit()
-    const both = await tp.lock.acquire(['b', 'a', 'b'])
-    expect(Object.keys(both.tokens)).toEqual(['a', 'b'])
-    await expect(other.lock.acquire(['0', 'b'])).rejects.toMatchObject({ code: 'TP_LOCKED' })
+    const both = await tp.lock.all.acquire(['b', 'a', 'b'])
+    const [b, a, again] = both.tokens
+    expect(both.tokens).toHaveLength(3)
+    expect(again).toBe(b)
+    expect(a).toBeLessThanOrEqual(b!)
+    await expect(other.lock.all.acquire(['0', 'b'])).rejects.toMatchObject({ code: 'TP_LOCKED' })
     expect(await tp.lock('0', {}, () => 'free')).toBe('free')
     expect(await both.release()).toBe(true)
-    // Nobody deadlocks.
     const all = Promise.all([
-      tp.lock(['a', 'b'], { wait: '1m' }, () => tick()),
-      other.lock(['b', 'a'], { wait: '1m' }, () => tick()),
+      tp.lock.all(['a', 'b'], { wait: '1m' }, () => tick()),
+      other.lock.all(['b', 'a'], { wait: '1m' }, () => tick()),
     ])
-    // A message may come before anybody listens; the poll behind it runs by this clock.
+    // A message may come before the subscription. The poll behind it runs by this clock.
     let isOver = false
     void all.then(() => (isOver = true))
     await until('both are done', async () => {
       await advance('1s')
       return isOver
     })
+  })
+
+  test('a list is one compound name, for locks, runs and semaphores', async () => {
+    const { tp, other } = kit()
+    const cart = await tp.lock.acquire(['cart', '7'])
+    await expect(other.lock.acquire(['cart', '7'])).rejects.toMatchObject({ code: 'TP_LOCKED' })
+    expect(await other.lock('cart', {}, () => 'free')).toBe('free')
+    expect(await other.lock(['7', 'cart'], {}, () => 'free')).toBe('free')
+    expect(await other.lock('cart:7', {}, () => 'free')).toBe('free')
+    await expect(other.lock.all.acquire(['x', ['cart', '7']])).rejects.toMatchObject({
+      code: 'TP_LOCKED',
+      message: expect.stringContaining('cart:7') as string,
+    })
+    await cart.release()
+
+    expect((await tp.once(['report', '7'], '1h', () => 1)).ran).toBe(true)
+    expect((await other.once(['report', '7'], '1h', () => 1)).ran).toBe(false)
+    expect((await other.once(['report', '8'], '1h', () => 1)).ran).toBe(true)
+
+    const permit = await tp.semaphore(['videos', 'hd'], { limit: 1 }).acquire()
+    await expect(other.semaphore(['videos', 'hd'], { limit: 1 }).acquire()).rejects.toMatchObject({
+      code: 'TP_SEMAPHORE_FULL',
+    })
+    expect(await other.semaphore('videos', { limit: 1 }).using(() => 'free')).toBe('free')
+    await permit.release()
   })
 
   test('fair: who came first is served first, over two instances', async () => {
@@ -193,7 +220,7 @@ describe.each(engines)('locks on the $name engine', ({ open, server }) => {
     expect(await other.once('report', '1d', work)).toEqual({ ran: true, value: 2 })
   })
 
-  test('must hold 1: event loop blocked beyond the lease: signal aborted, the stale token refused by a fake database', async () => {
+  test('event loop blocked beyond the lease: signal aborted, the stale token refused by a fake database', async () => {
     const { tp, other, advance, events } = kit()
     const database = fakeDatabase()
     let stale = 0
@@ -213,7 +240,53 @@ describe.each(engines)('locks on the $name engine', ({ open, server }) => {
     expect(events).toEqual(['acquired', 'lost'])
   })
 
-  test('must hold 2: release after expiry never frees the new owner', async () => {
+  test.each(['obeys its signal', 'fails because of it', 'ignores it', 'returns what it has'])(
+    'work that %s gets the same error when its lease is lost, with its own error as the cause',
+    async (how) => {
+      const { tp, other, advance } = kit()
+      const own = new Error('the query was aborted')
+      let reason: unknown
+      const work = async (signal: AbortSignal): Promise<string> => {
+        // Time passes, and no renewal can happen.
+        await advance('11s')
+        signal.addEventListener('abort', () => {})
+        reason = signal.reason
+        if (how === 'obeys its signal') signal.throwIfAborted()
+        if (how === 'fails because of it') throw own
+        return 'done'
+      }
+      const lease = '10s'
+      for (const run of [
+        () => tp.lock('a', { lease }, work),
+        () => tp.lock.all(['a', 'b'], { lease }, work),
+        () => tp.once('a', '1h', work, { lease }),
+        () => other.semaphore('a', { limit: 1, lease }).using(work),
+      ]) {
+        const error: any = await run().catch((error: unknown) => error)
+        expect(error).toMatchObject({ code: 'TP_LOCK_LOST', status: 503 })
+        expect(error).toBe(reason)
+        expect(error.cause).toBe(how === 'fails because of it' ? own : undefined)
+      }
+    },
+  )
+
+  test('work that fails while its lease is held fails with its own error', async () => {
+    const { tp } = kit()
+    const own = new Error('mine')
+    const work = (): never => {
+      throw own
+    }
+    for (const run of [
+      () => tp.lock('a', {}, work),
+      () => tp.lock.all(['a', 'b'], {}, work),
+      () => tp.once('a', '1h', work),
+      () => tp.semaphore('a', { limit: 1 }).using(work),
+    ])
+      expect(await run().catch((error: unknown) => error)).toBe(own)
+    expect(await tp.lock('a', {}, () => 'free')).toBe('free')
+  })
+
+  test('release after expiry never frees the new owner', async () => {
     const { tp, other, advance } = kit()
     const old = await tp.lock.acquire('a', { lease: '10s' })
     await advance('11s')
@@ -224,7 +297,7 @@ describe.each(engines)('locks on the $name engine', ({ open, server }) => {
     expect(await current.release()).toBe(true)
   })
 
-  test('must hold 3: renewal in flight during release: no resurrection, no unhandled rejection', async () => {
+  test('renewal in flight during release: no resurrection, no unhandled rejection', async () => {
     const { tp, other, advance } = kit()
     for (let i = 0; i < 20; i++) {
       const held = await tp.lock.acquire('a', { lease: '9s' })
@@ -240,7 +313,7 @@ describe.each(engines)('locks on the $name engine', ({ open, server }) => {
     }
   })
 
-  test('must hold 4: the app’s clock off by an hour: no effect', async () => {
+  test('the app’s clock off by an hour: no effect', async () => {
     const { tp, other, advance } = kit()
     const now = Date.now
     onTestFinished(() => void (Date.now = now))
@@ -281,7 +354,10 @@ describe.each(engines)('locks on the $name engine', ({ open, server }) => {
   test('what cannot be used is refused at once', async () => {
     const { tp } = kit()
     await expect(tp.lock.acquire('')).rejects.toMatchObject({ code: 'TP_KEY' })
-    await expect(tp.lock.acquire([])).rejects.toMatchObject({ code: 'TP_KEY' })
+    for (const name of [[], ['cart', ''], ['cart', 7], 7, undefined, null] as never[])
+      await expect(tp.lock.acquire(name)).rejects.toMatchObject({ code: 'TP_KEY' })
+    for (const names of [[], [''], 'ab', undefined] as never[])
+      await expect(tp.lock.all.acquire(names)).rejects.toMatchObject({ code: 'TP_KEY' })
     await expect(tp.lock.acquire('a', { leas: '1s' } as object)).rejects.toThrow(
       'Did you mean lease?',
     )
@@ -306,7 +382,7 @@ function deaf(store: Store): { store: Store; count(): number } {
 }
 
 describe.each(['in-process', 'Redis'])('on the %s engine in real time', (kind) => {
-  test('must hold 6: 1,000 waiters with lost messages: progress, no stampede', async () => {
+  test('1,000 waiters with lost messages: progress, no stampede', async () => {
     const redis = kind === 'Redis' ? await startRedis() : undefined
     onTestFinished(() => redis?.stop())
     const real = redis
@@ -333,7 +409,7 @@ describe.each(['in-process', 'Redis'])('on the %s engine in real time', (kind) =
   }, 120_000)
 })
 
-test('must hold 5: Redis restarted while held: loss reported within the lease', async () => {
+test('Redis restarted while held: loss reported within the lease', async () => {
   await using redis = await startRedis()
   await using tp = turnpike({ redis: redis.url })
   await tp.ready()

@@ -1,15 +1,16 @@
-/** Random lives of a lock over several processes, against a model: never two holders, tokens grow. */
+/** Random sequences of a lock over several processes, against a model: never two holders, tokens grow. */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { CONTEXT } from '../../../src/extension.ts'
-import { LockEngine, type Held } from '../../../src/features/lock/engine.ts'
+import { LockEngine } from '../../../src/features/lock/engine.ts'
+import { HeldLease } from '../../../src/features/lease-engine.ts'
 import { turnpike } from '../../../src/node.ts'
 import { testStore } from '../../../src/testing.ts'
 
 const TTL = 30_000
 
 interface Holder {
-  held: Held
+  held: HeldLease
   until: number
   due: number
   /** Its process renews it. */
@@ -23,7 +24,7 @@ const step = fc.oneof(
   {
     weight: 4,
     arbitrary: fc.record({
-      do: fc.constantFrom('release', 'crash', 'settle'),
+      do: fc.constantFrom('release', 'crash', 'cooldown'),
       which: fc.nat({ max: 3 }),
     }),
   },
@@ -36,7 +37,7 @@ const step = fc.oneof(
   },
 )
 
-test('any order of acquiring, releasing, settling, crashes and waits: one holder at most, tokens grow', async () => {
+test('any order of acquiring, releasing, cooldowns, crashes and waits: one holder at most, tokens grow', async () => {
   const seen = new Map<string, number>()
   const saw = (what: string): void => void seen.set(what, (seen.get(what) ?? 0) + 1)
   await fc.assert(
@@ -46,10 +47,11 @@ test('any order of acquiring, releasing, settling, crashes and waits: one holder
         const store = testStore()
         const context = turnpike({ store })[CONTEXT]('lock')
         const engines = Array.from({ length: 3 }, () => new LockEngine(context, 'lock'))
+        const [locks] = engines as [LockEngine]
         const holders: Holder[] = []
         let now = 0
         let token = 0
-        /** Who has it in the store, or until when nobody may. */
+        /** Its holder in the store, or the end of its cooldown. */
         let owner: { holder: Holder | undefined; until: number } | undefined
         const has = (holder: Holder): boolean => owner?.holder === holder && owner.until > now
         for (const { do: what, which } of steps) {
@@ -73,14 +75,15 @@ test('any order of acquiring, releasing, settling, crashes and waits: one holder
             const isFree = !owner || owner.until <= now
             const outcome = await engines[which]!.acquire('tag', {
               name: 'l',
-              ttl: TTL,
+              lease: TTL,
               wait: 0,
               fair: false,
               waitReplicas: 0,
             })
-            saw(outcome.token === undefined ? 'refused' : 'acquired')
-            expect(outcome.token !== undefined).toBe(isFree)
-            if (outcome.token === undefined) {
+            const isAcquired = outcome instanceof HeldLease
+            saw(isAcquired ? 'acquired' : 'refused')
+            expect(isAcquired).toBe(isFree)
+            if (!isAcquired) {
               expect(outcome.waitMs).toBe(owner!.until - now)
               continue
             }
@@ -100,13 +103,13 @@ test('any order of acquiring, releasing, settling, crashes and waits: one holder
             holder.ended = true
             const isOurs = has(holder)
             saw(`${what} ${isOurs ? 'in time' : 'too late'}`)
-            const isSaid = await (what === 'settle'
-              ? holder.held.settle(5000)
+            const isSaid = await (what === 'cooldown'
+              ? locks.cooldown(holder.held, 'tag', 5000)
               : holder.held.release())
             // A crashed holder does not measure its lease any more; Redis does.
             expect(isSaid).toBe(isOurs && !holder.lost)
             if (isOurs)
-              owner = what === 'settle' ? { holder: undefined, until: now + 5000 } : undefined
+              owner = what === 'cooldown' ? { holder: undefined, until: now + 5000 } : undefined
           }
         }
         for (const { held } of holders) held.lease.end()
@@ -119,7 +122,7 @@ test('any order of acquiring, releasing, settling, crashes and waits: one holder
     'refused',
     'release in time',
     'release too late',
-    'settle in time',
+    'cooldown in time',
   ])
     expect(seen.get(what), what).toBeGreaterThan(0)
 })

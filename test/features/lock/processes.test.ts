@@ -70,7 +70,7 @@ test('8 processes on one lock in fair order: never two holders', async () => {
   expect(stale).toBe(0)
 }, 60_000)
 
-test('must hold 7: a semaphore of 7, 300 parallel over 6 processes: exactly 7 inside at any time', async () => {
+test('a semaphore of 7, 300 parallel over 6 processes: exactly 7 inside at any time', async () => {
   const { entries, most, commands } = await run('semaphore', 6, 50, 0)
   console.log(
     `semaphore of 7, 300 callers in 6 processes: ${(commands / entries).toFixed(1)} scripts each`,

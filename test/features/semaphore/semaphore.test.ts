@@ -22,7 +22,7 @@ describe.each(engines)('semaphores on the $name engine', ({ open }) => {
     return { ...opened, tp, other: turnpike({ store: opened.store, prefix: opened.prefix }) }
   }
 
-  test('must hold 7: 300 parallel, limit 7: exactly 7 inside at any time', async () => {
+  test('300 parallel, limit 7: exactly 7 inside at any time', async () => {
     const { tp, other, advance } = kit()
     let inside = 0
     let most = 0
@@ -48,7 +48,7 @@ describe.each(engines)('semaphores on the $name engine', ({ open }) => {
     expect(most).toBe(7)
   })
 
-  test('must hold 7: a crashed holder’s place is free after its lease; double release is harmless', async () => {
+  test('a crashed holder’s place is free after its lease; double release is harmless', async () => {
     const { tp, other, advance } = kit()
     const semaphore = tp.semaphore('s', { limit: 2, lease: '10s' })
     const [one, two] = [await semaphore.acquire(), await semaphore.acquire()]
@@ -160,6 +160,19 @@ describe.each(engines)('semaphores on the $name engine', ({ open }) => {
       await vi.waitFor(() => expect(gates).toHaveLength(1))
       expect((await app.post('/', { 'x-user': 'a', 'x-fast': '1' })).status).toBe(429)
       expect((await app.post('/', { 'x-user': 'b', 'x-fast': '1' })).status).toBe(200)
+      gates[0]!()
+      expect(await first).toBe(200)
+    })
+
+    test('the application phrases the refusal', async () => {
+      const { app, gates } = shop({
+        limit: 1,
+        reply: (_native: any, { code, status }: any) => ({ body: `${code} ${status}` }),
+      })
+      const first = app.post('/').then(({ status }) => status)
+      await vi.waitFor(() => expect(gates).toHaveLength(1))
+      const refused = await app.post('/', { 'x-fast': '1' })
+      expect([refused.status, refused.text]).toEqual([503, 'TP_SEMAPHORE_FULL 503'])
       gates[0]!()
       expect(await first).toBe(200)
     })

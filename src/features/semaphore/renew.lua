@@ -1,8 +1,8 @@
--- Lengthens the lease of a place that has not ended.
--- KEYS[1]  the places
+-- Renews a permit that its owner still holds.
+-- KEYS[1]  the permits
 -- ARGV[1]  owner
 -- ARGV[2]  lease from now on, ms
--- Reply: 1; 0: the owner has no place, or no more
+-- Reply: 1; 0: the owner does not hold one
 local lease = tonumber(ARGV[2])
 local ends = redis.call('ZSCORE', KEYS[1], ARGV[1])
 if not ends or tonumber(ends) <= now then return 0 end

@@ -1,29 +1,31 @@
-/** A stored answer as one text: its status, a space, its headers as JSON; a line feed and its body, unless that was too long. */
+/**
+ * A stored response as one string: its status, a space, its headers as JSON; a line feed and its
+ * body, unless that was too long.
+ */
 import { isAscii } from 'node:buffer'
 import { validateHeaderName, validateHeaderValue } from 'node:http'
 
-export type AnswerHeaders = Record<string, string | readonly string[]>
+export type StoredHeaders = Record<string, string | readonly string[]>
 
-/** A stored answer. */
-export interface Answer {
+export interface StoredResponse {
   status: number
-  headers: AnswerHeaders
-  /** Undefined: it was too long to keep. */
+  headers: StoredHeaders
+  /** Undefined if it was too long to store. */
   body: Buffer | undefined
 }
 
 const LINE_FEED = 0x0a
 
-/** Text where that says the same: a command that is text altogether is put together at half the cost. */
-export function packed({ status, headers, body }: Answer): string | Buffer {
+/** Serializes a response. ASCII becomes a string: a command of strings costs half of one with bytes. */
+export function serializeResponse({ status, headers, body }: StoredResponse): string | Buffer {
   const head = `${status} ${JSON.stringify(headers)}`
   if (body === undefined) return head
   if (isAscii(body)) return `${head}\n${body.toString('latin1')}`
   return Buffer.concat([Buffer.from(`${head}\n`), body])
 }
 
-/** A stored answer, or undefined if somebody else has written there. */
-export function unpacked(stored: unknown): Answer | undefined {
+/** Returns a stored response; undefined if what is stored is none. */
+export function parseResponse(stored: unknown): StoredResponse | undefined {
   if (!Buffer.isBuffer(stored)) return undefined
   const end = stored.indexOf(LINE_FEED)
   const head = end < 0 ? stored : stored.subarray(0, end)
@@ -38,7 +40,7 @@ export function unpacked(stored: unknown): Answer | undefined {
     }
     return {
       status,
-      headers: headers as AnswerHeaders,
+      headers: headers as StoredHeaders,
       body: end < 0 ? undefined : stored.subarray(end + 1),
     }
   } catch {

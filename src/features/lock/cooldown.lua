@@ -1,8 +1,8 @@
--- Turns a lock that is held into one that nobody holds and nobody gets for a while.
+-- Releases a lock, and lets no owner acquire it for a while.
 -- KEYS[1]  the lock
 -- ARGV[1]  owner
--- ARGV[2]  for how long, ms
--- Reply: 1; 0: it is not this owner's, or no more
+-- ARGV[2]  the while, ms
+-- Reply: 1; 0: the owner does not hold it
 local lock = redis.call('HMGET', KEYS[1], 'owner', 'until')
 if lock[1] ~= ARGV[1] or tonumber(lock[2]) <= now then return 0 end
 redis.call('HSET', KEYS[1], 'owner', '', 'until', whole(now + tonumber(ARGV[2])))

@@ -1,0 +1,120 @@
+/** The client's key, and whose key it is. */
+import { parseItem } from 'structured-headers'
+import { TurnpikeError } from '../../errors.ts'
+import type { ExtensionContext } from '../../extension.ts'
+import { addressSubject } from '../../http/client-address.ts'
+import type { Exchange } from '../../http/exchange.ts'
+import { andThen } from '../../http/promises.ts'
+import { nodeRequestOf } from '../../http/request-body.ts'
+import { digestOf } from './fingerprint.ts'
+import type { IdempotencyOptions } from './options.ts'
+
+/** A key, or why a field contains none. Neither if there is no field. */
+export type ClientKey =
+  | { key: string; malformed?: undefined }
+  | { key?: undefined; malformed?: string }
+
+/** Longest key, in characters. */
+const LONGEST = 255
+/** Key without quotes: visible ASCII without the characters that separate values. */
+const BARE = /^[!#-+\--~]+$/
+
+/**
+ * Returns the key in a header field: a string by RFC 9651 (`"abc"`), as
+ * draft-ietf-httpapi-idempotency-key-header-07 has it, or bare (`abc`), as most clients send it.
+ * Both forms are the same key.
+ *
+ * @param field its name in lower case
+ */
+export function clientKeyOf<Native>(x: Exchange<Native>, field: string): ClientKey {
+  const sent = x.header(field)
+  if (sent === undefined) return {}
+  if (timesSent(x.native, field) > 1) return { malformed: 'it was sent more than once' }
+  const value = sent.trim()
+  if (value === '') return { malformed: 'it is empty' }
+  const key = value.startsWith('"') ? quoted(value) : BARE.test(value) ? value : undefined
+  if (key === undefined)
+    return { malformed: 'it is neither a string in quotes nor a word of visible ASCII' }
+  if (key === '') return { malformed: 'it is empty' }
+  if (key.length > LONGEST) return { malformed: `it is longer than ${LONGEST} characters` }
+  return { key }
+}
+
+function quoted(value: string): string | undefined {
+  try {
+    const [item] = parseItem(value)
+    return typeof item === 'string' ? item : undefined
+  } catch {
+    return undefined
+  }
+}
+
+function timesSent(native: unknown, field: string): number {
+  const { rawHeaders } = nodeRequestOf(native)
+  let times = 0
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i]!
+    if (name.length === field.length && name.toLowerCase() === field) times++
+  }
+  return times
+}
+
+/**
+ * Returns whose key it is, in parts that no two kinds of owner share. The address comes last,
+ * because strangers may share it.
+ */
+function ownerOf({ identity, ip }: Exchange): readonly [kind: string, id: string] {
+  const { userId } = identity
+  if (userId !== undefined) return ['user', String(userId)]
+  const { authorization } = identity
+  if (authorization !== undefined) return ['authorization', digestOf(authorization)]
+  const { apiKey } = identity
+  if (apiKey !== undefined) return ['api-key', digestOf(apiKey)]
+  return ['address', addressSubject(ip)]
+}
+
+/**
+ * Returns the function that finds the tag of a request's record. Neither Redis nor an event shows
+ * whose key it is, or the key.
+ */
+export function createTagOf<Native>(
+  context: ExtensionContext<Native>,
+  name: string,
+  scope: IdempotencyOptions<Native>['scope'],
+): (x: Exchange<Native>, key: string) => string | Promise<string> {
+  function tagOf(
+    x: Exchange<Native>,
+    key: string,
+    owner: readonly string[],
+  ): string | Promise<string> {
+    const target = [x.method, x.route ?? x.url.split('?', 1)[0]!]
+    const digest = digestOf(JSON.stringify([...owner, ...target, key]))
+    if (!context.hasTenants) return context.keys.tag([name, digest])
+    return andThen(context.tenantOf(x.native), (tenant) => context.keys.tag([name, digest], tenant))
+  }
+  if (scope !== undefined)
+    return (x, key) => andThen(scope(x.native), (id) => tagOf(x, key, scopeParts(id)))
+  return (x, key) => {
+    const owner = ownerOf(x)
+    if (owner[0] === 'address')
+      context.events.warn(
+        'tp.idempotency(): some requests have no user, Authorization or X-API-Key. Their keys are told apart by address, which strangers may share. Set `scope`: tp.idempotency({ scope: (req) => req.get("x-customer") })',
+      )
+    return tagOf(x, key, owner)
+  }
+}
+
+/** @throws TP_KEY if `scope` returned nothing that tells clients apart */
+function scopeParts(id: unknown): string[] {
+  const parts: readonly unknown[] = Array.isArray(id) ? id : [id]
+  const isUsable = (part: unknown): boolean =>
+    (typeof part === 'string' && part !== '') || Number.isFinite(part)
+  if (parts.length > 0 && parts.every(isUsable))
+    return Array.isArray(id)
+      ? ['scopes', String(parts.length), ...parts.map(String)]
+      : ['scope', String(id)]
+  throw new TurnpikeError(
+    'TP_KEY',
+    'tp.idempotency(): `scope` returned nothing that tells clients apart. It must return a string that is not empty, a number, or a list of such values. Refuse other requests before this middleware.',
+  )
+}

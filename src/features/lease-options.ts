@@ -1,0 +1,43 @@
+/** Options that locks, semaphores and the middlewares over them share. */
+import { durationOption, durationValidator, type Duration } from '../duration.ts'
+import type { Validator } from '../validate.ts'
+
+export const abortSignal: Validator = {
+  expected: 'an AbortSignal',
+  accepts: (value) => value instanceof AbortSignal,
+}
+
+export const tenantName: Validator = {
+  expected: 'a string',
+  accepts: (value) => typeof value === 'string',
+}
+
+/** Validators of `LeaseTimes`. */
+export const leaseTimes: Readonly<Record<keyof LeaseTimes, Validator>> = {
+  lease: durationValidator,
+  wait: durationValidator,
+}
+
+export interface LeaseTimes {
+  lease?: Duration | undefined
+  wait?: Duration | undefined
+}
+
+const DEFAULT_LEASE = '30s'
+
+/** Shortest lease, in ms. A slow reply outlasts a shorter one. */
+export const SHORTEST_LEASE = 50
+
+/**
+ * Returns the times of a lease, in ms.
+ * @throws TP_OPTION if one cannot be used
+ */
+export function leaseTimesOf(
+  where: string,
+  { lease = DEFAULT_LEASE, wait = 0 }: LeaseTimes,
+): { lease: number; wait: number } {
+  return {
+    lease: durationOption(lease, where, 'lease', SHORTEST_LEASE),
+    wait: durationOption(wait, where, 'wait', 0),
+  }
+}

@@ -1,0 +1,81 @@
+/** `tp.concurrency()`: a limited number of requests in flight. */
+import type { ExtensionContext } from '../../extension.ts'
+import type { Feature } from '../../http/exchange.ts'
+import {
+  anyOf,
+  boolean,
+  callback,
+  identifier,
+  oneOf,
+  optionError,
+  validateOptions,
+} from '../../validate.ts'
+import { leaseTimes, leaseTimesOf } from '../lease-options.ts'
+import { createRequestLease } from '../request-lease.ts'
+import { subjectTag } from '../../store/subject.ts'
+import type { SemaphoreEngine } from './engine.ts'
+import { permitCount, validLimit } from './limit.ts'
+import type { ConcurrencyOptions } from './options.ts'
+import { createPermit } from './semaphore.ts'
+
+const CONCURRENCY = {
+  ...leaseTimes,
+  limit: anyOf(permitCount, callback),
+  key: callback,
+  fair: boolean,
+  status: { expected: '429 or 503', accepts: (value: unknown) => value === 429 || value === 503 },
+  fail: oneOf('closed', 'open'),
+  reply: callback,
+  name: identifier,
+}
+
+/** Creates the feature. @throws TP_OPTION */
+export function createConcurrency<Native>(
+  context: ExtensionContext<Native>,
+  engine: SemaphoreEngine,
+  options: ConcurrencyOptions<Native>,
+): Feature<Native> {
+  const where = 'tp.concurrency()'
+  validateOptions(where, options, CONCURRENCY)
+  const { limit, key, fair = false, fail = 'closed', name = 'default' } = options
+  if (limit === undefined) throw optionError(where, 'limit', limit, CONCURRENCY.limit.expected)
+  const { status = key ? 429 : 503 } = options
+  const times = leaseTimesOf(where, options)
+
+  async function tagOf(native: Native): Promise<string> {
+    const tenant = await context.tenantOf(native)
+    if (!key) return context.keys.tag(name, tenant)
+    const subject = await key(native)
+    subjectTag(context.keys, subject, tenant, where)
+    // The name comes first: subjects of another mount are different subjects.
+    const parts = Array.isArray(subject) ? (subject as string[]) : [String(subject)]
+    return context.keys.tag([name, ...parts], tenant)
+  }
+
+  return createRequestLease(context, {
+    middleware: 'concurrency',
+    feature: 'semaphore',
+    name,
+    wait: times.wait,
+    fail,
+    reply: options.reply,
+    unavailable:
+      'The requests in flight could not be counted, so nothing was done. Try again shortly.',
+    acquire: async (x, budget) =>
+      engine.acquire(await tagOf(x.native), {
+        name,
+        ...times,
+        fair,
+        budget,
+        limit: async () =>
+          validLimit(typeof limit === 'function' ? await limit(x.native) : limit, where),
+      }),
+    refuse: ({ waitMs }) => ({
+      status,
+      code: 'TP_SEMAPHORE_FULL',
+      detail: 'Too many requests are in flight. Try again later.',
+      retryAfterMs: waitMs,
+    }),
+    plan: (held, release) => ({ state: { permit: createPermit(held) }, onFinish: release }),
+  })
+}

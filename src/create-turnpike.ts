@@ -13,7 +13,7 @@ import { createSessions } from './features/session/index.ts'
 import { createCacheListener } from './http/cache-listener.ts'
 import { createInstanceContext } from './instance-context.ts'
 import type { AdapterFactory, Turnpike, TurnpikeFactory, TurnpikeOptions } from './turnpike.ts'
-import { optionError } from './validate.ts'
+import { isFunction, optionError } from './validate.ts'
 
 /** Returns `turnpike()` for a framework. */
 export function createFactory<Native, Middleware extends object>(
@@ -68,7 +68,11 @@ function createTurnpike<Native, Middleware extends object>(
         )
       return createCacheListener(app, caching.answerEarly)
     },
-    on: (name, listener) => events.on(name, listener),
+    on(name, listener) {
+      if (typeof name !== 'string') throw optionError('tp.on()', 'name', name, 'a string')
+      if (!isFunction(listener)) throw optionError('tp.on()', 'listener', listener, 'a function')
+      return events.on(name, listener)
+    },
     async ready(timeout = '10s') {
       const ms = durationOption(timeout, 'tp.ready()', 'timeout')
       await Promise.all(stores.all().map((each) => each.ready(ms)))

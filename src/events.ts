@@ -1,118 +1,147 @@
 import { channel, type Channel } from 'node:diagnostics_channel'
 import { formatWithOptions } from 'node:util'
 
+declare global {
+  namespace TurnpikeExtensions {
+    /**
+     * Events of extensions, by name. A global, because an ESM and a CommonJS copy of the package
+     * have declarations of their own.
+     * @example
+     * declare global {
+     *   namespace TurnpikeExtensions {
+     *     interface Events {
+     *       maintenance: { type: 'closed' | 'opened' }
+     *     }
+     *   }
+     * }
+     */
+    interface Events {}
+  }
+}
+
 /** What `tp.on` reports. No event carries a credential, a cookie or a command's arguments. */
-export interface EventMap {
+export interface EventMap extends TurnpikeExtensions.Events {
   /** A rate limit or login guard decided on a request or call. */
   decision: {
     feature: 'rateLimit' | 'loginGuard' | 'limiter'
     /** The mount's name. */
     name: string
     allowed: boolean
-    /** True where a shadow limit let a request pass that it would have refused. */
+    /** True if a shadow limit let a request pass that it would otherwise have refused. */
     shadow: boolean
-    /** Who decided: Redis (or the in-process engine in its place), the local floor while Redis is away, the deny cache, or the failure rule. */
+    /**
+     * What decided: `store` (Redis, or the in-process engine if there is no Redis), `local` (the
+     * in-process fallback while Redis is away), the deny cache, or the failure rule.
+     */
     source: 'store' | 'local' | 'deny-cache' | 'open' | 'closed'
     /** The policy that refused, or the tightest one. */
     policy: string | undefined
     limit: number | undefined
     remaining: number | undefined
-    /** Milliseconds until the same cost would be admitted; 0 when allowed, undefined when never. */
+    /** Milliseconds until the same cost would be admitted: 0 if allowed, undefined if never. */
     retryAfterMs: number | undefined
-    /** The escaped subject, as it stands in the key. */
+    /** The subject, escaped as in its key. */
     subject: string
   }
-  /** Something noteworthy happened to a session; `handle` is what `tp.sessions.list()` calls it, never its id. */
+  /** A session was created for a user, ended, or could not be stored or read as it was. */
   session: {
     /** The cookie's name. */
     name: string
     type:
       | 'login'
       | 'logout'
-      /** Two requests had changed it at once, and both changes are kept. */
+      /** Two requests changed it at the same time. Both changes are kept. */
       | 'merged'
-      /** It was destroyed while a request worked on it: what that request wanted to save is not saved. */
+      /** It was destroyed while a request used it. The changes of that request are not saved. */
       | 'dropped'
-      /** What is stored cannot be read. */
+      /** Its stored value cannot be read. */
       | 'corrupt'
-      /** The request carried two different cookies, both well signed: neither was believed. */
+      /** The request had two different cookies with valid signatures. Neither was accepted. */
       | 'two-cookies'
+    /** The session's handle in `tp.sessions.list()`. It is not its ID. */
     handle: string | undefined
   }
-  /** A lock or a semaphore's place was asked for, or lost. */
+  /** A lock or permit was acquired, refused or lost. */
   lock: {
     feature: 'lock' | 'semaphore'
     name: string
     type: 'acquired' | 'refused' | 'lost'
-    /** The escaped name, as it stands in the key. */
+    /** The name, escaped as in its key. */
     subject: string
-    /** The fencing token, of a lock that is or was held. */
+    /** The fencing token of a lock that is or was held. */
     token: number | undefined
+    /** Milliseconds that the caller waited. */
     waitedMs: number
   }
-  /** What became of a request with an idempotency key. */
+  /** What happened to a request with an idempotency key. */
   idempotency: {
     /** The mount's name. */
     name: string
     type:
-      /** Nobody had used the key: the handler runs. */
+      /** The key is new. The handler runs. */
       | 'first'
-      /** An earlier attempt did not end: the handler runs again. */
+      /** An earlier attempt did not end. The handler runs again. */
       | 'recovered'
-      /** The stored answer was given again. */
+      /** The stored response was sent again. */
       | 'replayed'
       /** The first request is still running. */
       | 'running'
       /** The key was used for another request. */
       | 'mismatch'
-      /** An earlier attempt did not end, and `onCrash` says 'conflict'. */
+      /** An earlier attempt did not end, and `onCrash` is 'conflict'. */
       | 'interrupted'
-      /** The answer is stored. */
+      /** The response is stored. */
       | 'stored'
       /** The handler failed, and the key may be used again. */
       | 'released'
-      /** The answer was sent, and could not be stored yet: it is tried again until the lease ends. */
+      /** The response was sent but is not stored yet. Storing it is retried until the lease ends. */
       | 'pending'
-      /** It was not stored before the lease ended. */
+      /** The response was not stored before the lease ended. */
       | 'unstored'
-      /** Another attempt has taken over: this one's answer is not sent. */
+      /** Another attempt has taken over. The response of this one is not sent. */
       | 'lost'
+    /** Number of this attempt, from 1. */
     attempt: number | undefined
-    /** The escaped scope, as it stands in the key: a digest. */
+    /** The scope as in its key: a digest. */
     subject: string
   }
-  /** A request came to the response cache. */
+  /** The response cache handled a request. */
   cache: {
     /** The mount's name. */
     name: string
-    /** `near`: a hit in this process. `collapsed`: shared with a request that came at the same time. `bypass`: the cache kept out of it. */
+    /**
+     * `near`: a hit in this process. `collapsed`: shares the response of a concurrent request.
+     * `bypass`: neither read nor stored.
+     */
     type: 'hit' | 'near' | 'stale' | 'collapsed' | 'miss' | 'bypass'
-    /** The entry's key; undefined where none was worked out. */
+    /** The key of the entry, undefined if none was computed. */
     key: string | undefined
   }
-  /** A feature could not use the store and answered by its failure rule. */
+  /** A feature could not use the store and applied its failure rule. */
   unavailable: { feature: string; name: string; reason: string; uncertain: boolean; rule: string }
-  /** The circuit breaker of a connection changed. On a Cluster every node has one: `node` is its address. */
+  /** A circuit breaker opened or closed. On a Cluster each master has one: `node` is its address. */
   breaker: { store: string; state: 'open' | 'closed'; reason: string | undefined; node?: string }
-  /** A connection that owed an answer for too long was replaced. */
+  /** A connection that did not reply was replaced. */
   replaced: { store: string }
-  /** A write that nobody waits for (a refund, say) failed. */
+  /** A write that no request waits for failed, for example a refund. */
   error: { feature: string; name: string; error: unknown }
-  /** Something an operator should mend; each is said once. */
+  /** Something that an operator should fix. Each is reported once. */
   warning: { message: string }
 }
 
 export type EventName = keyof EventMap
 export type TurnpikeListener<Name extends EventName> = (event: EventMap[Name]) => void
 
+/** Events of the package itself. */
+export type BuiltInEventName = Exclude<EventName, keyof TurnpikeExtensions.Events>
+
 /**
  * Every event of the package, with a sentence for documentation and tools. A name of `EventMap`
- * that is missing here does not compile. Extensions elsewhere merge their events into `EventMap`
- * and need no line here.
+ * that is missing here does not compile.
  */
-export const EVENTS: Readonly<Record<EventName, string>> = {
+export const EVENTS: Readonly<Record<BuiltInEventName, string>> = {
   decision: 'A rate limit or login guard decided on a request or call.',
-  session: 'Something noteworthy happened to a session.',
+  session: 'A session was created for a user, ended, or could not be stored or read as it was.',
   lock: 'A lock or permit was acquired, refused or lost.',
   idempotency: 'What happened to a request with an idempotency key.',
   cache: 'The response cache handled a request.',
@@ -123,9 +152,17 @@ export const EVENTS: Readonly<Record<EventName, string>> = {
   warning: 'Something that an operator should fix. Each is reported once.',
 }
 
+/** Distinct warnings of one instance. Messages can contain what a client sent, so they are bounded. */
+const MAX_WARNINGS = 200
+
+/** A subscription of its own, so that one listener can subscribe twice. */
+interface Subscription {
+  readonly listener: TurnpikeListener<never>
+}
+
 /** A typed emitter whose events also go to `node:diagnostics_channel`, as `turnpike:<name>`. */
 export class EventBus {
-  readonly #listeners = new Map<EventName, Set<TurnpikeListener<never>>>()
+  readonly #subscriptions = new Map<EventName, Set<Subscription>>()
   readonly #channels = new Map<EventName, Channel>()
   readonly #warned = new Set<string>()
   readonly #debug: (name: EventName) => boolean
@@ -133,30 +170,33 @@ export class EventBus {
   /** @param debug the value of DEBUG: names and `*`, separated by commas */
   constructor(debug: string = process.env['DEBUG'] ?? '') {
     this.#debug = debugFilter(debug)
-    for (const name of Object.keys(EVENTS) as EventName[]) this.#channelOf(name)
+    for (const name of Object.keys(EVENTS) as BuiltInEventName[]) this.#channelOf(name)
   }
 
   /** Subscribes to an event and returns the function that unsubscribes. */
   on<Name extends EventName>(name: Name, listener: TurnpikeListener<Name>): () => void {
-    const listeners = this.#listeners.get(name) ?? new Set()
-    this.#listeners.set(name, listeners.add(listener))
+    const subscription: Subscription = { listener }
+    const all = this.#subscriptions.get(name) ?? new Set()
+    this.#subscriptions.set(name, all.add(subscription))
     return () => {
-      listeners.delete(listener)
-      if (listeners.size === 0) this.#listeners.delete(name)
+      const current = this.#subscriptions.get(name)
+      current?.delete(subscription)
+      if (current?.size === 0) this.#subscriptions.delete(name)
     }
   }
 
   /** Returns true if anything listens. Ask before you build an event on the request path. */
   hasListeners(name: EventName): boolean {
-    return this.#listeners.has(name) || this.#channelOf(name).hasSubscribers
+    return this.#subscriptions.has(name) || this.#channelOf(name).hasSubscribers
   }
 
+  /** Reports an event to all listeners. An error of a listener surfaces as an uncaught exception. */
   emit<Name extends EventName>(name: Name, event: EventMap[Name]): void {
-    for (const listener of this.#listeners.get(name) ?? []) {
+    for (const { listener } of this.#subscriptions.get(name) ?? []) {
       try {
         ;(listener as TurnpikeListener<Name>)(event)
       } catch (error) {
-        // A listener's error must not change a decision. It surfaces as it would from any emitter.
+        // Throw it later. Thrown here, it would change the decision that is reported.
         process.nextTick(() => {
           throw error
         })
@@ -168,13 +208,15 @@ export class EventBus {
 
   /** Reports something that an operator should fix, once: as an event and as a process warning. */
   warn(message: string): void {
-    if (this.#warned.has(message)) return
+    if (this.#warned.has(message) || this.#warned.size >= MAX_WARNINGS) return
     this.#warned.add(message)
-    this.emit('warning', { message })
-    process.emitWarning(message, { type: 'TurnpikeWarning' })
+    const isLast = this.#warned.size === MAX_WARNINGS
+    const text = isLast ? `${message} This is the last warning: there were too many.` : message
+    this.emit('warning', { message: text })
+    process.emitWarning(text, { type: 'TurnpikeWarning' })
   }
 
-  /** Extensions may bring names that are not in `EVENTS`: their channels are created at first use. */
+  /** Returns the channel of an event. An extension's is created at first use. */
   #channelOf(name: EventName): Channel {
     const known = this.#channels.get(name)
     if (known !== undefined) return known

@@ -9,6 +9,7 @@ import type { Identity } from './http/identity.ts'
 import type { NameClaim } from './name-claims.ts'
 import type { KeySpace } from './store/keys.ts'
 import type { Store } from './store/store.ts'
+import { isBuiltInArea } from './store/areas.ts'
 import { identifier, isFunction, isObject, optionError } from './validate.ts'
 
 /**
@@ -73,7 +74,7 @@ export interface Instance<Native = any, Middleware = any> {
  * @param name names the extension in keys, events and the options `stores` and `databases`
  * @param create builds the extension's API over its context
  * @returns what `create` returned, also when called again
- * @throws TP_OPTION if `tp` is no instance, or the name cannot stand in keys
+ * @throws TP_OPTION if `tp` is no instance, or the name is taken or cannot be part of keys
  * @example
  * const greetings = (tp) => extension(tp, 'greetings', ({ store, keys }) => ({ ... }))
  */
@@ -85,6 +86,9 @@ export function extension<Native, Middleware, Api>(
   const where = 'extension()'
   if (!identifier.accepts(name))
     throw optionError(where, 'name', name, identifier.expected, identifier.suggest?.(name))
+  // Names are looked up in options: one that every object has would always be found.
+  if (isBuiltInArea(name) || name in Object.prototype)
+    throw optionError(where, 'name', name, 'a name that nothing else has')
   if (!isFunction(create)) throw optionError(where, 'create', create, 'a function')
   const contextFor = (isObject(tp) || isFunction(tp) ? tp : {})[CONTEXT as never] as
     | Instance<Native, Middleware>[typeof CONTEXT]
@@ -98,3 +102,48 @@ export function extension<Native, Middleware, Api>(
   const context = contextFor(name)
   return context.once('extension', () => create(context))
 }
+
+export { durationOption, durationValidator, parseDuration, type Duration } from './duration.ts'
+export { isUnavailable, TurnpikeError, type ErrorCode, type ErrorDetails } from './errors.ts'
+export type { EventBus, EventMap, EventName, TurnpikeListener } from './events.ts'
+export { passThrough } from './http/exchange.ts'
+export type {
+  BodyCapture,
+  Exchange,
+  Feature,
+  HeaderFields,
+  Plan,
+  Reply,
+  ResponseEnd,
+  SentHead,
+  SentResponse,
+} from './http/exchange.ts'
+export type { Identity } from './http/identity.ts'
+export { problemReply, type ProblemDetails } from './http/problem.ts'
+export type { RequestBudget } from './request-budget.ts'
+export type { KeySpace, Subject } from './store/keys.ts'
+export { operation } from './store/store.ts'
+export type {
+  MemoryDatabase,
+  MemoryTwin,
+  Operation,
+  OperationArgument,
+  OperationOptions,
+  OperationReply,
+  Store,
+  StoreStatus,
+} from './store/store.ts'
+export { requireTenant, subjectTag, type KeyValue } from './store/subject.ts'
+export {
+  anyOf,
+  boolean,
+  callback,
+  identifier,
+  integer,
+  nonEmptyString,
+  oneOf,
+  optionError,
+  plainObject,
+  validateOptions,
+  type Validator,
+} from './validate.ts'

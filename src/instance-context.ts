@@ -17,14 +17,13 @@ import { TurnpikeError } from './errors.ts'
 import { EventBus } from './events.ts'
 import type { ExtensionContext } from './extension.ts'
 import type { FrameworkAdapter } from './http/adapter.ts'
-import { NameClaims, type NameClaim } from './name-claims.ts'
+import { NameClaims } from './name-claims.ts'
 import { createKeySpace, type KeySpace } from './store/keys.ts'
 import { MemoryStore } from './store/memory.ts'
 import { isClient, prefixOf, type RedisSource } from './store/redis.ts'
-import { AREAS, isBuiltInArea, Stores } from './store/stores.ts'
+import { AREAS, isBuiltInArea } from './store/areas.ts'
+import { Stores } from './store/stores.ts'
 import type { AdapterFactory, TurnpikeOptions } from './turnpike.ts'
-import type { Exchange, Feature } from './http/exchange.ts'
-import type { Identity } from './http/identity.ts'
 import type { Store } from './store/store.ts'
 
 /** Options by area. Extensions add names of their own, but a near miss of a known name is a typing error. */
@@ -134,21 +133,33 @@ export function createInstanceContext<Native, Middleware>(
   // Connect at start: mistakes in the configuration are reported before the first request.
   stores.for('rateLimit')
   const contexts = new Map<string, ExtensionContext<Native, Middleware>>()
+  // One for all calls: a second one must not close the stores under the first.
+  let closing: Promise<void> | undefined
   return {
     events,
     stores,
     adapter,
     contextFor(name) {
-      const context = contexts.get(name) ?? new Context(shared, name)
+      const context = contexts.get(name) ?? createContext(shared, name)
       contexts.set(name, context)
       return context
     },
-    async close() {
-      // Last in, first out. The fallback stays open: requests in progress are limited to the end.
-      for (const close of shared.closers.splice(0).reverse()) await Promise.allSettled([close()])
-      await Promise.all(stores.all().map((each) => each.close()))
-    },
+    close: () => (closing ??= closeAll(shared)),
   }
+}
+
+/** Closes what contexts registered, the last first, and then the stores. */
+async function closeAll({ closers, events, stores }: Shared<any, any>): Promise<void> {
+  for (const { name, close } of closers.splice(0).reverse()) {
+    try {
+      await close()
+    } catch (error) {
+      // The other parts must close all the same.
+      events.emit('error', { feature: name, name: 'close', error })
+    }
+  }
+  // The fallback stays open: requests in progress are limited to the end.
+  await Promise.all(stores.all().map((each) => each.close()))
 }
 
 /** What all contexts of an instance share. */
@@ -159,75 +170,59 @@ interface Shared<Native, Middleware> {
   readonly instances: number
   readonly tenant: TurnpikeOptions<Native>['tenant']
   readonly fallback: { readonly evicting: Store; readonly refusing: Store }
-  readonly closers: (() => Promise<void>)[]
+  readonly closers: { name: string; close: () => Promise<void> }[]
   readonly claims: NameClaims
   keysOf(name: string): KeySpace
 }
 
-class Context<Native, Middleware> implements ExtensionContext<Native, Middleware> {
-  readonly name: string
-  readonly keys: KeySpace
-  readonly #shared: Shared<Native, Middleware>
-  readonly #isOneTenants: boolean
-  /** Tenants have keys of their own, so one name may have other settings for each. */
-  readonly #claims: NameClaims
-  #store: Store | undefined
-  readonly #parts = new Map<string, unknown>()
-
-  constructor(shared: Shared<Native, Middleware>, name: string, keys?: KeySpace) {
-    this.#shared = shared
-    this.name = name
-    this.keys = keys ?? shared.keysOf(name)
-    this.#isOneTenants = keys !== undefined
-    this.#claims = keys === undefined ? shared.claims : new NameClaims(shared.events)
-  }
-  get store(): Store {
-    return (this.#store ??= this.#shared.stores.for(this.name))
-  }
-  get events(): EventBus {
-    return this.#shared.events
-  }
-  get fallback(): Shared<Native, Middleware>['fallback'] {
-    return this.#shared.fallback
-  }
-  get instances(): number {
-    return this.#shared.instances
-  }
-  get hasTenants(): boolean {
-    return this.#shared.tenant !== undefined && !this.#isOneTenants
-  }
-  exchange(native: Native): Exchange<Native> {
-    return this.#shared.adapter.exchange(native)
-  }
-  identityOf(native: Native): Identity {
-    return this.#shared.adapter.exchange(native).identity
-  }
-  async tenantOf(native: Native): Promise<string | undefined> {
-    if (!this.hasTenants) return undefined
-    const tenant: unknown = await this.#shared.tenant!(native)
-    if (typeof tenant === 'string') return tenant
-    // Requests without a tenant must not share data: they belong to different clients.
-    throw new TurnpikeError(
-      'TP_KEY',
-      'turnpike(): `tenant` returned no string for this request. Refuse requests without a tenant before they reach turnpike.',
-    )
-  }
-  forTenant(tenant: string): ExtensionContext<Native, Middleware> {
-    const keys: KeySpace = { ...this.keys, tag: (subject) => this.keys.tag(subject, tenant) }
-    return new Context(this.#shared, this.name, keys)
-  }
-  mount(feature: Feature<Native, any>): Middleware {
-    return this.#shared.adapter.mount(feature)
-  }
-  onClose(close: () => Promise<void>): void {
-    this.#shared.closers.push(close)
-  }
-  claimName(claim: NameClaim): void {
-    this.#claims.claim(claim)
-  }
-  once<Part>(part: string, create: () => Part): Part {
-    if (!this.#parts.has(part)) this.#parts.set(part, create())
-    return this.#parts.get(part) as Part
+/**
+ * Creates the context of a feature or extension. Its methods use no `this`, so that an extension may
+ * take them out of it.
+ * @param own the keys of one tenant
+ */
+function createContext<Native, Middleware>(
+  shared: Shared<Native, Middleware>,
+  name: string,
+  own?: KeySpace,
+): ExtensionContext<Native, Middleware> {
+  const { adapter, closers, events, fallback, instances, stores, tenant } = shared
+  const keys = own ?? shared.keysOf(name)
+  // Tenants have keys of their own, so one name may have other settings for each.
+  const claims = own === undefined ? shared.claims : new NameClaims(events)
+  const hasTenants = tenant !== undefined && own === undefined
+  const parts = new Map<string, unknown>()
+  let store: Store | undefined
+  return {
+    name,
+    get store() {
+      return (store ??= stores.for(name))
+    },
+    keys,
+    events,
+    fallback,
+    instances,
+    hasTenants,
+    exchange: (native) => adapter.exchange(native),
+    identityOf: (native) => adapter.exchange(native).identity,
+    async tenantOf(native) {
+      if (!hasTenants) return undefined
+      const given: unknown = await tenant(native)
+      if (typeof given === 'string') return given
+      // Requests without a tenant must not share data: they belong to different clients.
+      throw new TurnpikeError(
+        'TP_KEY',
+        'turnpike(): `tenant` returned no string for this request. Refuse requests without a tenant before they reach turnpike.',
+      )
+    },
+    forTenant: (id) =>
+      createContext(shared, name, { ...keys, tag: (subject) => keys.tag(subject, id) }),
+    mount: (feature) => adapter.mount(feature),
+    onClose: (close) => void closers.push({ name, close }),
+    claimName: (claim) => claims.claim(claim),
+    once<Part>(part: string, create: () => Part): Part {
+      if (!parts.has(part)) parts.set(part, create())
+      return parts.get(part) as Part
+    },
   }
 }
 

@@ -16,7 +16,7 @@ import type { AdapterOptions, FrameworkAdapter } from './http/adapter.ts'
 import type { NodeListener } from './http/cache-listener.ts'
 import type { RedisSource } from './store/redis.ts'
 import type { Store, StoreStatus } from './store/store.ts'
-import type { Area } from './store/stores.ts'
+import type { Area } from './store/areas.ts'
 
 /** Options of `turnpike()`. All have defaults. */
 export interface TurnpikeOptions<Native> {

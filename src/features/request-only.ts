@@ -1,5 +1,5 @@
 /** Callbacks that need nothing but the request itself. */
-const EARLY = Symbol('turnpike.early')
+const EARLY = Symbol.for('turnpike.early@1')
 
 /** May a pipeline ask for this before its other members ran? */
 export const isRequestOnly = (callback: object): boolean => EARLY in callback

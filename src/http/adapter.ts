@@ -50,8 +50,8 @@ export interface MountedFeature<Run> {
   readonly run: Run
 }
 
-const mounted = Symbol('turnpike.mounted')
-const members = Symbol('turnpike.members')
+const mounted = Symbol.for('turnpike.mounted@1')
+const members = Symbol.for('turnpike.members@1')
 type Marked = { [mounted]?: MountedFeature<unknown>; [members]?: readonly unknown[] }
 
 /** Mark a middleware as ours and name it, so that stack traces say what it is. */

@@ -3,13 +3,13 @@ import { IncomingMessage, ServerResponse, type Server } from 'node:http'
 import type { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 
-const made = new WeakSet<IncomingMessage>()
+const made = Symbol.for('turnpike.background@1')
 /** A handler that never ends must not be kept for ever. */
 const PATIENCE = 60_000
 
 /** Was this request made here? */
 export function isBackgroundRequest(req: IncomingMessage): boolean {
-  return made.has(req)
+  return made in req
 }
 
 /** A connection to nobody. */
@@ -71,7 +71,7 @@ export function dispatchRequest(
     httpVersionMinor: 1,
     complete: true,
   })
-  made.add(req)
+  Object.defineProperty(req, made, { value: true })
   for (const [name, value] of Object.entries(headers)) {
     if (value === undefined) continue
     req.headers[name] = value

@@ -9,7 +9,7 @@ import { isOver } from './response.ts'
 /** What `http.createServer()` takes. */
 export type NodeListener = (req: IncomingMessage, res: ServerResponse) => void
 
-const arrived = Symbol('turnpike.wire')
+const arrived = Symbol.for('turnpike.listener-key@1')
 type Arrived = IncomingMessage & { [arrived]?: string }
 
 /** How a request looked when it came to the edge; undefined where it did not. */

@@ -60,7 +60,7 @@ export function koaAdapter(options: AdapterOptions): FrameworkAdapter<Context, K
   return { exchange, mount, pipeline }
 }
 
-const unwound = Symbol('turnpike.unwound')
+const unwound = Symbol.for('turnpike.unwound@1')
 /** Set when an error has passed the seals' place: it goes before any failure of theirs. */
 type Unwound = { [unwound]?: boolean }
 

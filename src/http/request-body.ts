@@ -10,7 +10,7 @@ export type PeekedBody =
   /** It was read, and nobody has left it on the request. */
   | { kind: 'unseen' }
 
-const kept = Symbol('turnpike.body')
+const kept = Symbol.for('turnpike.body@1')
 type Keeping = IncomingMessage & { [kept]?: Promise<PeekedBody> | PeekedBody }
 
 /** What Koa and body parsers add. */

@@ -17,7 +17,7 @@ import { Joint, deliver, isPending, look, pass, sentTo, setSince } from './joint
 import type { Layer, Methods, Refuse, Seal, Tap } from './joint.ts'
 import { conclude, seal, withdraw } from './seal.ts'
 
-const joined = Symbol('turnpike.response')
+const joined = Symbol.for('turnpike.response@1')
 type Joined = ServerResponse & { [joined]?: Joint }
 
 const shared: Methods & { flushHeaders(this: ServerResponse): void } = {

@@ -2,27 +2,12 @@
 import { TurnpikeError } from '../errors.ts'
 import type { EventBus } from '../events.ts'
 import { optionError } from '../validate.ts'
+import type { Area } from './areas.ts'
 import { MemoryStore } from './memory.ts'
 import { isClient, isCluster, type RedisSource } from './redis.ts'
 import { validateSource } from './redis-source.ts'
 import { RedisStore } from './redis-store.ts'
 import type { Store, StoreStatus } from './store.ts'
-
-/** Areas of built-in features. Their keys begin with `<prefix>:`, those of other areas with `<prefix>:<area>:`. */
-const BUILT_IN = ['session', 'cache', 'rateLimit', 'idempotency', 'lock'] as const
-
-/** Names of areas that the package knows: features, and extensions that come with it. */
-export const AREAS: readonly string[] = [...BUILT_IN, 'realtime', 'queue']
-
-/**
- * A part of an instance that can have a database or a server of its own: a built-in feature, or any
- * extension by its name.
- */
-export type Area = (typeof BUILT_IN)[number] | 'realtime' | 'queue' | (string & {})
-
-/** Returns true for the areas of built-in features. */
-export const isBuiltInArea = (area: string): boolean =>
-  (BUILT_IN as readonly string[]).includes(area)
 
 /** Database of each area with `layout: 'databases'`. Others use database 0. */
 const DATABASES: Record<string, number | undefined> = {

@@ -19,6 +19,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { modulesOf, sourceOf } from '../docs/blocks.ts'
 import { startTestRedis, type TestRedis } from '../support/redis.ts'
 
 const root = path.resolve(import.meta.dirname, '../..')
@@ -195,6 +196,33 @@ describe.each([
       }
     },
     60_000,
+  )
+})
+
+describe('the extension of docs/extensions.md', () => {
+  let redis: TestRedis
+  beforeAll(async () => {
+    redis = await startTestRedis()
+    const block = modulesOf('docs/extensions.md').find(({ name }) => name === 'maintenance.ts')!
+    for (const extension of ['mts', 'cts']) {
+      const file = path.join(full, 'extension', `maintenance.${extension}`)
+      await writeFile(
+        file,
+        sourceOf(block, () => true),
+      )
+    }
+    const tsc = path.join(modules, 'typescript/bin/tsc')
+    expect(await complaints(tsc, 'extension')).toEqual([])
+  }, 60_000)
+  afterAll(() => redis.stop())
+
+  it.each(['in memory', 'over Redis'])(
+    'as ESM and CommonJS, serves instances of both, %s',
+    async (where) => {
+      const env = where === 'over Redis' ? { REDIS_URL: redis.url } : {}
+      const pair = [200, 503, 200]
+      expect(await statuses('out-extension/mixed.mjs', env)).toEqual([pair, pair, pair, pair])
+    },
   )
 })
 

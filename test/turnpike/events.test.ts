@@ -1,8 +1,8 @@
 /** What happens is told to whoever listens, without secrets, and without a say in it. */
 import { channel } from 'node:diagnostics_channel'
 import { inspect } from 'node:util'
-import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
-import type { EventName, EventMap } from '../../src/events.ts'
+import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
+import { EventBus, type EventMap, type EventName } from '../../src/events.ts'
 import { turnpike } from '../../src/node.ts'
 import { startRedis, testStore, type RedisServer } from '../../src/testing.ts'
 import { runScript } from '../support/child.ts'
@@ -100,6 +100,59 @@ describe('decisions', () => {
     other.on('decision', () => heard.push('other'))
     await tp.limiter('several', { limit: 5, window: '1m' }).consume('ann')
     expect(heard).toEqual(['a', 'b'])
+  })
+})
+
+describe('listeners', () => {
+  const uses = async (tp: Pick<AnyKit, 'limiter'>): Promise<void> =>
+    void (await tp.limiter('used', { limit: 50, window: '1m' }).consume('ann'))
+
+  it('that were unsubscribed twice take no other listener with them', async () => {
+    await using tp = turnpike({ store: testStore() })
+    let count = 0
+    const leave = tp.on('decision', () => {})
+    leave()
+    tp.on('decision', () => count++)
+    leave()
+    await uses(tp)
+    expect(count).toBe(1)
+  })
+
+  it('that subscribed twice are called twice, and once after one has left', async () => {
+    await using tp = turnpike({ store: testStore() })
+    let count = 0
+    const listener = (): void => void count++
+    const leave = tp.on('decision', listener)
+    tp.on('decision', listener)
+    await uses(tp)
+    expect(count).toBe(2)
+    leave()
+    await uses(tp)
+    expect(count).toBe(3)
+  })
+
+  it('may unsubscribe while they are called', async () => {
+    await using tp = turnpike({ store: testStore() })
+    const heard: string[] = []
+    const leave = tp.on('decision', () => {
+      heard.push('first')
+      leave()
+    })
+    tp.on('decision', () => heard.push('second'))
+    await uses(tp)
+    await uses(tp)
+    expect(heard).toEqual(['first', 'second', 'second'])
+  })
+
+  it.each([
+    ['a listener', 'decision', undefined, 'listener'],
+    ['a listener that can be called', 'decision', {}, 'listener'],
+    ['a name', undefined, () => {}, 'name'],
+  ])('must have %s', (_what, name, listener, option) => {
+    const tp = turnpike({ store: testStore() })
+    expect(() => tp.on(name as never, listener as never)).toThrow(
+      expect.objectContaining({ code: 'TP_OPTION', option }),
+    )
   })
 })
 
@@ -303,6 +356,23 @@ describe('no secret', () => {
       /args|limit:\{/,
     )
     own.thaw()
+  })
+})
+
+describe('warnings', () => {
+  it('with what a client sent in them are bounded', () => {
+    const events = new EventBus('')
+    const messages: string[] = []
+    const emitted = vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
+    onTestFinished(() => emitted.mockRestore())
+    events.on('warning', ({ message }) => messages.push(message))
+    for (let i = 0; i < 1000; i++) events.warn(`The address ${i} is odd.`)
+    expect(messages).toHaveLength(200)
+    expect(emitted).toHaveBeenCalledTimes(200)
+    expect(messages[198]).toBe('The address 198 is odd.')
+    expect(messages[199]).toBe(
+      'The address 199 is odd. This is the last warning: there were too many.',
+    )
   })
 })
 

@@ -44,7 +44,6 @@ const LAYERS = [
 /** Which files may import a package. One that is missing here is imported by none. */
 const PACKAGES = {
   express: { only: /^express\.ts$/, types: true },
-  'express-session': { only: /^features\/session\//, types: true },
   ioredis: { only: /^store\// },
   'ipaddr.js': { only: /^http\// },
   koa: { only: /^(koa|http\/koa(-exchange)?)\.ts$/, types: true },

@@ -89,7 +89,7 @@ export function connectAdapter<
     return markPipeline(middleware, members)
   }
 
-  return { exchange, mount, pipeline }
+  return { framework: 'connect', exchange, mount, pipeline }
 }
 
 function nothing(): void {}

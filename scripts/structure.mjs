@@ -59,7 +59,6 @@ const ALLOWED = {
 /** How faults begin that are known and being undone. Remove the line of a fault that is gone. */
 const KNOWN = [
   'a circle: features/rate-limit/',
-  'a circle: http/',
   'Asked is exported by',
   'Constant is exported by',
   'Identity is exported by',

@@ -59,7 +59,7 @@ export function koaAdapter(options: AdapterOptions): FrameworkAdapter<Context, K
     return markPipeline(middleware, members)
   }
 
-  return { exchange, mount, pipeline }
+  return { framework: 'koa', exchange, mount, pipeline }
 }
 
 const unwound = Symbol.for('turnpike.unwound@1')

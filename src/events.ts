@@ -31,17 +31,20 @@ export interface EventMap extends TurnpikeExtensions.Events {
     shadow: boolean
     /**
      * What decided: `store` (Redis, or the in-process engine if there is no Redis), `local` (the
-     * in-process fallback while Redis is away), the deny cache, or the failure rule.
+     * in-process fallback while Redis is away), the deny cache, or the failure rule
+     * (`open`, `closed`). `unlimited`: every limit is Infinity, so nothing was counted.
      */
-    source: 'store' | 'local' | 'deny-cache' | 'open' | 'closed'
+    source: 'store' | 'local' | 'deny-cache' | 'open' | 'closed' | 'unlimited'
     /** The policy that refused, or the tightest one. */
     policy: string | undefined
     limit: number | undefined
     remaining: number | undefined
     /** Milliseconds until the same cost would be admitted: 0 if allowed, undefined if never. */
     retryAfterMs: number | undefined
-    /** The subject, escaped as in its key. */
-    subject: string
+    /** The subject, as `limiter.peek()`, `reset()` and `block()` take it. A long string is shown as its digest. */
+    subject: string | readonly string[]
+    /** The tenant, in an application that has tenants. */
+    tenant: string | undefined
   }
   /** A session was created for a user, ended, or could not be stored or read as it was. */
   session: {
@@ -58,8 +61,6 @@ export interface EventMap extends TurnpikeExtensions.Events {
       | 'corrupt'
       /** The request had two different cookies with valid signatures. Neither was accepted. */
       | 'two-cookies'
-      /** Stored data has the name of a member, for example `save`. It is not on the session. */
-      | 'reserved-name'
     /** The session's handle in `tp.sessions.list()`. It is not its ID. */
     handle: string | undefined
   }

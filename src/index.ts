@@ -21,8 +21,8 @@ export type {
 export type { DataSerializer } from './features/data/value.ts'
 export type { HealthReport, HealthOptions } from './features/health/index.ts'
 export type { Decision, PolicyState, DecisionSource } from './features/rate-limit/decision.ts'
-export type { FlexibleLimiter } from './features/rate-limit/flexible-members.ts'
-export type { KeyHelpers } from './features/rate-limit/keys.ts'
+export type { FlexibleLimiter } from './features/rate-limit/flexible/flexible-members.ts'
+export type { KeyHelpers } from './features/rate-limit/key-helpers.ts'
 export type {
   ConsumeOptions,
   Limiter,
@@ -30,13 +30,14 @@ export type {
   WaitingLimiter,
   LimiterWaitOptions,
 } from './features/rate-limit/limiter.ts'
-export type { LimitOverrides, OverrideOptions } from './features/rate-limit/limits.ts'
-export type { LoginGuard, LoginGuardOptions } from './features/rate-limit/login-guard.ts'
+export type { LimitOverrides, OverrideOptions } from './features/rate-limit/limit-overrides.ts'
+export type { LoginGuard, LoginGuardOptions } from './features/rate-limit/login-guard-options.ts'
+export type { RateLimitAlgorithm } from './features/rate-limit/algorithms/index.ts'
 export type {
-  RateLimitAlgorithm,
   FailureRule,
   KeyFunction,
   LimiterOptions,
+  LimitRefusal,
   PolicyOptions,
   RateLimitOptions,
   ValueOrFunction,
@@ -51,16 +52,7 @@ export type {
   SessionOptions,
   SessionStorageOptions,
 } from './features/session/options.ts'
-export type {
-  KoaSessionData,
-  KoaSessionMembers,
-  KoaSessionProperties,
-  RequestSessionData,
-  SessionCookieProperties,
-  SessionMembers,
-  SessionProperties,
-  SessionStoreApi,
-} from './features/session/types.ts'
+export type { AnySession, WithSession } from './features/session/types.ts'
 export type { SessionSerializer } from './features/session/serializer.ts'
 export type {
   Idempotency,

@@ -202,7 +202,6 @@ function createContext<Native, Middleware>(
     fallback,
     instances,
     hasTenants,
-    framework: adapter.framework,
     exchange: (native) => adapter.exchange(native),
     identityOf: (native) => adapter.exchange(native).identity,
     async tenantOf(native) {
@@ -216,7 +215,10 @@ function createContext<Native, Middleware>(
       )
     },
     forTenant: (id) =>
-      createContext(shared, name, { ...keys, tag: (subject) => keys.tag(subject, id) }),
+      createContext(shared, name, {
+        ...keys,
+        tag: (subject, _tenant, isShown) => keys.tag(subject, id, isShown),
+      }),
     mount: (feature) => adapter.mount(feature),
     onClose: (close) => void closers.push({ name, close }),
     claimName: (claim) => claims.claim(claim),

@@ -1,16 +1,12 @@
-/** Checks options when a middleware is created, so that a mistake shows before the first request. */
+/** Options are checked once, when a middleware is made: a typing error should not wait for a request. */
 import { TurnpikeError } from './errors.ts'
 
-/** Reports an option that cannot be used. */
+/** An option that cannot be used: which, what it was, what was expected, and what was probably meant. */
 export class OptionError extends TurnpikeError {
   override readonly name: string = 'OptionError'
-  /** Name of the option. */
   readonly option: string
-  /** The value that was passed. */
   readonly value: unknown
-  /** What the option accepts. */
   readonly expected: string
-  /** What was probably meant, if there is a near match. */
   readonly suggestion: string | undefined
 
   constructor(
@@ -28,11 +24,7 @@ export class OptionError extends TurnpikeError {
   }
 }
 
-/**
- * Returns the error for one option.
- * @param where the call that was given the option, for example `tp.rateLimit()`
- * @param expected completes the sentence "`option` must be ..."
- */
+/** The error for one option of the call `where`, for example `tp.rateLimit()`. */
 export function optionError(
   where: string,
   option: string,
@@ -42,21 +34,32 @@ export function optionError(
 ): OptionError {
   const hint = suggestion === undefined ? '' : ` Did you mean ${suggestion}?`
   return new OptionError(
-    `${where}: ${option} must be ${expected}. It is ${quote(option, value)}.${hint}`,
+    `${where}: ${option} must be ${expected}; it is ${quote(value)}.${hint}`,
     option,
-    withoutSecrets(option, value),
+    value,
     expected,
     suggestion,
   )
 }
 
-/** Decides which values an option accepts. */
+/**
+ * The error for an option that breaks a rule between options.
+ * @param rule the rule as a sentence: which options, and what to do
+ */
+export function optionRuleError(
+  where: string,
+  option: string,
+  value: unknown,
+  rule: string,
+): OptionError {
+  return new OptionError(`${where}: ${rule}`, option, value, rule, undefined)
+}
+
+/** What an option may be. */
 export interface Validator {
-  /** Completes the sentence "The option must be ...". */
   expected: string
-  /** Returns true for a value that the option accepts. */
   accepts(value: unknown): boolean
-  /** Returns what a value that is not accepted was probably meant to be. */
+  /** What was probably meant by a value that is not accepted. */
   suggest?(value: unknown): string | undefined
 }
 
@@ -70,21 +73,17 @@ export const boolean: Validator = {
   accepts: (value) => typeof value === 'boolean',
 }
 export const nonEmptyString: Validator = {
-  expected: 'a non-empty string',
+  expected: 'a text that is not empty',
   accepts: (value) => typeof value === 'string' && value !== '',
-}
-export const anyString: Validator = {
-  expected: 'a string',
-  accepts: (value) => typeof value === 'string',
 }
 export const callback: Validator = { expected: 'a function', accepts: isFunction }
 export const plainObject: Validator = { expected: 'an object', accepts: isObject }
 
-/** Accepts an integer within bounds. */
+/** A whole number within bounds. */
 export function integer(min: number, max: number = Number.MAX_SAFE_INTEGER): Validator {
   const bounds = max === Number.MAX_SAFE_INTEGER ? `${min} or more` : `from ${min} to ${max}`
   return {
-    expected: `an integer, ${bounds}`,
+    expected: `a whole number, ${bounds}`,
     accepts: (value) =>
       Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= max,
     suggest: (value) =>
@@ -94,7 +93,7 @@ export function integer(min: number, max: number = Number.MAX_SAFE_INTEGER): Val
   }
 }
 
-/** Accepts one of a few words. */
+/** One of a few words. */
 export function oneOf(...words: readonly string[]): Validator {
   return {
     expected: words.map((each) => `'${each}'`).join(' or '),
@@ -106,7 +105,7 @@ export function oneOf(...words: readonly string[]): Validator {
   }
 }
 
-/** Accepts a name for keys and headers: up to 40 letters, digits and `_.-`. */
+/** A name that goes into keys and headers: up to 40 characters of letters, digits and `_.-`. */
 export const identifier: Validator = {
   expected: "up to 40 letters, digits, '_', '.' or '-'",
   accepts: (value) => typeof value === 'string' && /^[\w.-]{1,40}$/.test(value),
@@ -122,7 +121,7 @@ export const identifier: Validator = {
   },
 }
 
-/** Options of similar packages, and their names here. */
+/** What the options of other packages are called here. */
 const ELSEWHERE: Record<string, string> = {
   max: 'limit',
   points: 'limit',
@@ -138,7 +137,7 @@ const ELSEWHERE: Record<string, string> = {
   maxAge: 'ttl',
 }
 
-/** Accepts what either of two validators accepts. */
+/** Either of two kinds. */
 export function anyOf(a: Validator, b: Validator): Validator {
   return {
     expected: `${a.expected}, or ${b.expected}`,
@@ -148,10 +147,9 @@ export function anyOf(a: Validator, b: Validator): Validator {
 }
 
 /**
- * Checks an object of options. An option that is undefined counts as omitted.
- * @param where the call that was given the options, for example `tp.rateLimit()`
- * @param kinds the known options, and what each accepts
- * @throws TP_OPTION for the first option that is unknown or not accepted
+ * Checks that `options` is an object whose every property is known and of its kind. An option that
+ * is undefined counts as left out.
+ * @throws TP_OPTION at the first that is not
  */
 export function validateOptions(
   where: string,
@@ -165,12 +163,11 @@ export function validateOptions(
       const known = ELSEWHERE[option]
       const near =
         known !== undefined && known in kinds ? known : closestMatch(option, Object.keys(kinds))
-      const listed = Object.keys(kinds).join(', ')
-      const expected = `one of ${listed}`
+      const expected = `one of ${Object.keys(kinds).join(', ')}`
       throw new OptionError(
-        `${where}: there is no option ${option}. ${near ? `Did you mean ${near}?` : `The options are ${listed}.`}`,
+        `${where}: there is no option ${option}.${near ? ` Did you mean ${near}?` : ` It takes ${expected}.`}`,
         option,
-        withoutSecrets(option, value),
+        value,
         expected,
         near,
       )
@@ -181,19 +178,19 @@ export function validateOptions(
   }
 }
 
-/** Returns the word that `input` most likely misspells, or undefined if none is near. */
+/** The word of `words` that `input` is most likely a slip of, or undefined. */
 export function closestMatch(input: string, words: readonly string[]): string | undefined {
   const lower = input.toLowerCase()
   let best: string | undefined
-  let fewest = Math.max(2, Math.floor(input.length / 3)) + 1
+  let least = Math.max(2, Math.floor(input.length / 3)) + 1
   for (const candidate of words) {
-    const edits = distance(lower, candidate.toLowerCase())
-    if (edits < fewest) [best, fewest] = [candidate, edits]
+    const slips = distance(lower, candidate.toLowerCase())
+    if (slips < least) [best, least] = [candidate, slips]
   }
   return best
 }
 
-/** Returns the Levenshtein distance: the fewest insertions, deletions and substitutions. */
+/** Levenshtein's distance: the fewest insertions, deletions and substitutions. */
 function distance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, i) => i)
   for (let i = 1; i <= a.length; i++) {
@@ -210,45 +207,13 @@ function distance(a: string, b: string): number {
   return row[b.length]!
 }
 
-/** Returns what an error keeps of a value. */
-function withoutSecrets(option: string, value: unknown): unknown {
-  if (SECRET.test(option)) return undefined
-  return typeof value === 'string' ? value.replace(CREDENTIALS, '//***@') : value
-}
-
-/** Names of options whose values are secrets, and so must not appear in messages and logs. */
-const SECRET = /secret|encrypt|password|credential/i
-
-/** The user name and password of a URL. */
-const CREDENTIALS = /\/\/[^/\s]*@/
-
-/** Returns a value as an error message shows it: short, with its type, and without secrets. */
-function quote(option: string, value: unknown): string {
+/** A value as an error message shows it: short, with its type. */
+function quote(value: unknown): string {
   if (value === undefined || value === null) return String(value)
-  switch (typeof value) {
-    case 'string':
-      return SECRET.test(option)
-        ? `a string of ${value.length} characters`
-        : `'${printable(value)}' (a string)`
-    case 'number':
-    case 'boolean':
-    case 'bigint':
-      return `${value} (a ${typeof value})`
-    case 'object': {
-      if (Array.isArray(value)) return 'an array'
-      const name: unknown = Object.getPrototypeOf(value)?.constructor?.name
-      return typeof name === 'string' && name !== 'Object' && name !== ''
-        ? `an object (${name})`
-        : 'an object'
-    }
-    default:
-      return `a ${typeof value}`
-  }
-}
-
-/** Returns a string for one line of a message. */
-function printable(text: string): string {
-  const shown = text.replace(CREDENTIALS, '//***@')
-  const short = shown.length > 60 ? `${shown.slice(0, 57)}...` : shown
-  return JSON.stringify(short).slice(1, -1).replaceAll('\\"', '"')
+  if (typeof value === 'string')
+    return `'${value.length > 60 ? `${value.slice(0, 57)}...` : value}' (a string)`
+  if (typeof value === 'number' || typeof value === 'boolean' || typeof value === 'bigint')
+    return `${value} (a ${typeof value})`
+  if (Array.isArray(value)) return 'an array'
+  return typeof value === 'function' ? 'a function' : 'an object'
 }

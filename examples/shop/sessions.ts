@@ -3,11 +3,9 @@
 import express, { Router } from 'express'
 import type { Request, RequestHandler } from 'express'
 import type { Turnpike } from 'turnpike/express'
-// Types of req.session.
-import 'turnpike/express/session'
 
-declare global {
-  interface TurnpikeSessionData {
+declare module 'express-session' {
+  interface SessionData {
     userId: string
   }
 }
@@ -35,12 +33,12 @@ export function sessions(tp: Turnpike<Request, RequestHandler>): Router {
       res.status(401).type('application/problem+json').send(JSON.stringify(refusal))
       return
     }
-    await tp.session.login(req, String(email))
+    await req.session.login(String(email))
     res.json({ welcome: email })
   })
 
   router.post('/logout', session, async (req, res) => {
-    await tp.session.logout(req)
+    await req.session.logout()
     res.json({ bye: true })
   })
 

@@ -1,11 +1,10 @@
 /** Answers some requests before the framework gets them. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { isBackgroundRequest } from './background-request.ts'
-import { breakOff } from './disguise.ts'
 import { sendReply } from './send-reply.ts'
 import type { Exchange, Plan } from './exchange.ts'
 import { hasOneHost } from './request.ts'
-import { isOver } from './request-end.ts'
+import { isOver } from './response.ts'
 
 /** What `http.createServer()` takes. */
 export type NodeListener = (req: IncomingMessage, res: ServerResponse) => void
@@ -67,7 +66,7 @@ export function createCacheListener(
 ): NodeListener {
   function send(req: IncomingMessage, res: ServerResponse, { reply }: Plan): void {
     if (reply === undefined) app(req, res)
-    else sendReply(req, res, reply, () => breakOff(res))
+    else sendReply(res, reply, () => res.destroy())
   }
 
   return function edge(req, res) {
@@ -78,7 +77,7 @@ export function createCacheListener(
       app(req, res)
     } else if (plan instanceof Promise) {
       plan.then(
-        (plan) => isOver(req, res) || send(req, res, plan),
+        (plan) => isOver(res) || send(req, res, plan),
         () => app(req, res),
       )
     } else send(req, res, plan)

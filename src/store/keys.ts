@@ -21,6 +21,9 @@ const percentEncode = (char: string): string =>
 const escape = (value: string): string =>
   Buffer.from(value, 'utf8').toString('latin1').replace(SPECIAL, percentEncode)
 
+/** A hashed part. A string that looks like one is hashed itself, so that no client can make one. */
+const DIGEST = /^~h[\w-]{43}$/
+
 /**
  * Returns a string as one part of a key, in the characters `[A-Za-z0-9_.@-]`, `%` and `~`. It is
  * escaped byte by byte, marked if empty, and hashed if longer than `maxLength`.
@@ -32,7 +35,16 @@ export function keyPart(value: string, maxLength: number = MAX_PART_LENGTH): str
   if (PLAIN.test(value) && value.length <= maxLength) return value
   if (value === '') return '~e'
   const escaped = value.isWellFormed() ? escape(value) : `~u${escape(JSON.stringify(value))}`
-  return escaped.length <= maxLength ? escaped : `~h${sha256(JSON.stringify(value))}`
+  return escaped.length <= maxLength && !DIGEST.test(value)
+    ? escaped
+    : `~h${sha256(JSON.stringify(value))}`
+}
+
+/** Returns a string as events show it: itself, or its digest if keys contain that. */
+export function shownPart(value: string): string {
+  if (PLAIN.test(value)) return value
+  const part = keyPart(value)
+  return DIGEST.test(part) ? part : value
 }
 
 /** What is counted, cached or locked: one name, or a list of names that is one compound name. */
@@ -40,8 +52,11 @@ export type Subject = string | readonly string[]
 
 /** Builds the keys of one instance. */
 export interface KeySpace {
-  /** Returns the hash tag's content for `subject`, within `tenant` if given. */
-  tag(subject: Subject, tenant?: string): string
+  /**
+   * Returns the hash tag's content for `subject`, within `tenant` if given.
+   * @param isShown true if the subject may come from an event, where a digest stands for a long string
+   */
+  tag(subject: Subject, tenant?: string, isShown?: boolean): string
   /** Returns the key of `feature` under `tag`. `sub` must consist of parts (`keyPart`). */
   key(feature: string, tag: string, sub?: string): string
   /** Returns a pub/sub channel of `feature`. */
@@ -62,11 +77,9 @@ export function createKeySpace(prefix: string, version?: string | number, name?:
       : `${prefix}~${keyPart(String(version), MAX_VERSION_LENGTH).slice(0, MAX_VERSION_LENGTH)}`
   const start = name === undefined ? versioned : `${versioned}:${keyPart(name)}`
   return {
-    tag(subject, tenant) {
-      const parts =
-        typeof subject === 'string'
-          ? keyPart(subject)
-          : subject.map((each) => keyPart(each)).join(':')
+    tag(subject, tenant, isShown = false) {
+      const partOf = (name: string): string => (isShown && DIGEST.test(name) ? name : keyPart(name))
+      const parts = typeof subject === 'string' ? partOf(subject) : subject.map(partOf).join(':')
       // No part contains '='. A tenant cannot be mistaken for the first of several parts.
       const whole = tenant === undefined ? parts : `${keyPart(tenant, MAX_TENANT_LENGTH)}=${parts}`
       return whole.length <= MAX_PART_LENGTH ? whole : `~t${sha256(whole)}`

@@ -1,6 +1,5 @@
 /** Sends operations to Redis: scripts with the deadline after which they must not run, and read commands. */
 import { isUnavailable, StoreUnavailable } from '../errors.ts'
-import type { RequestBudget } from '../request-budget.ts'
 import type { GuardedCall } from './connection-guard.ts'
 import type { Client } from './redis.ts'
 import type { ServerClock } from './server-clock.ts'
@@ -25,7 +24,7 @@ export class ScriptCall implements GuardedCall<unknown> {
   readonly #operation: Operation
   readonly #keys: readonly string[]
   readonly #args: readonly OperationArgument[]
-  readonly #budget: RequestBudget | undefined
+  readonly #request: object | undefined
   #sentArguments: unknown[] = []
   #wasLate = false
 
@@ -35,7 +34,7 @@ export class ScriptCall implements GuardedCall<unknown> {
     operation: Operation,
     keys: readonly string[],
     args: readonly OperationArgument[],
-    budget: RequestBudget | undefined,
+    request: object | undefined,
   ) {
     this.name = operation.name
     this.#context = context
@@ -43,7 +42,7 @@ export class ScriptCall implements GuardedCall<unknown> {
     this.#operation = operation
     this.#keys = keys
     this.#args = args
-    this.#budget = budget
+    this.#request = request
   }
 
   send(deadline: number): Promise<unknown> {
@@ -84,7 +83,7 @@ export class ScriptCall implements GuardedCall<unknown> {
     const time = testTime ? `=${testTime()}` : this.#clock.noLaterThan(deadline)
     const sent = [this.#keys.length, ...this.#keys, ...this.#args, time]
     this.#sentArguments = sent
-    this.#context.hold(this.#budget)
+    this.#context.hold(this.#request)
     return buffers ? client.evalshaBuffer(sha, ...sent) : client.evalsha(sha, ...sent)
   }
 }
@@ -95,26 +94,26 @@ export class ReadCall implements GuardedCall<unknown> {
   readonly #context: CallContext
   readonly #operation: Operation
   readonly #parts: readonly OperationArgument[]
-  readonly #budget: RequestBudget | undefined
+  readonly #request: object | undefined
 
   constructor(
     context: CallContext,
     operation: Operation,
     keys: readonly string[],
     args: readonly OperationArgument[],
-    budget: RequestBudget | undefined,
+    request: object | undefined,
   ) {
     this.name = operation.name
     this.#context = context
     this.#operation = operation
     this.#parts = [...keys, ...args]
-    this.#budget = budget
+    this.#request = request
   }
 
   send(): Promise<unknown> {
     const { client } = this.#context
     const { buffers, command } = this.#operation
-    this.#context.hold(this.#budget)
+    this.#context.hold(this.#request)
     return buffers
       ? client.callBuffer(command!, ...this.#parts)
       : client.call(command!, ...this.#parts)

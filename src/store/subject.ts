@@ -1,29 +1,70 @@
 /** What users name a resource by, as the content of a key's hash tag. */
 import { TurnpikeError } from '../errors.ts'
-import type { KeySpace, Subject } from './keys.ts'
+import { shownPart, type KeySpace, type Subject } from './keys.ts'
 
 /** What a `key` may return. */
 export type KeyValue = Subject | number | undefined | null
 
-/** The tag of what a `key` gave. @throws TP_KEY when that is no name */
+/**
+ * Returns the hash tag of what a `key` returned.
+ * @throws TP_KEY for everything that is no identity: strangers would share it
+ */
 export function subjectTag(
   keys: KeySpace,
-  given: KeyValue,
+  value: KeyValue,
   tenant: string | undefined,
   where: string,
 ): string {
-  if (typeof given === 'number') {
-    if (!Number.isNaN(given)) return keys.tag(String(given), tenant)
-  } else if (
-    typeof given === 'string' ||
-    (Array.isArray(given) && given.length > 0 && given.every((each) => typeof each === 'string'))
-  ) {
-    return keys.tag(given, tenant)
+  return keys.tag(subjectOf(value, where, '`key` returned', RETURN), tenant)
+}
+
+/**
+ * Returns the hash tag of a subject that a caller passed.
+ * @param isShown whether it may come from an event, where a digest stands for a long string
+ * @throws TP_KEY for everything that is no identity
+ */
+export function passedSubjectTag(
+  keys: KeySpace,
+  value: KeyValue,
+  tenant: string | undefined,
+  where: string,
+  isShown = true,
+): string {
+  return keys.tag(subjectOf(value, where, 'the subject is', PASS), tenant, isShown)
+}
+
+/** Returns a subject as events show it. Whoever passes it to a call means the same subject. */
+export function shownSubject(value: Subject | number): Subject {
+  if (typeof value === 'string') return shownPart(value)
+  return typeof value === 'number' ? String(value) : value.map(shownPart)
+}
+
+const IDENTITIES = 'a string, a number, or a list of strings, none of them empty'
+const RETURN = `Return ${IDENTITIES}. To exclude a request, use \`skip\`.`
+const PASS = `Pass ${IDENTITIES}.`
+
+function subjectOf(value: KeyValue, where: string, phrase: string, remedy: string): Subject {
+  if (typeof value === 'string') {
+    if (value !== '') return value
+  } else if (typeof value === 'number') {
+    if (Number.isFinite(value)) return String(value)
+  } else if (Array.isArray(value) && value.length > 0 && value.every(isName)) {
+    return value
   }
-  throw new TurnpikeError(
-    'TP_KEY',
-    `${where}: the key gave nothing to go by: it must give a text, a number or a list of texts, to each client its own. Use skip for requests that are not meant.`,
-  )
+  throw new TurnpikeError('TP_KEY', `${where}: ${phrase} ${described(value)}. ${remedy}`)
+}
+
+const isName = (value: unknown): boolean => typeof value === 'string' && value !== ''
+
+function described(value: unknown): string {
+  if (value === '') return 'an empty string'
+  if (Array.isArray(value))
+    return value.length === 0
+      ? 'an empty list'
+      : 'a list with something else than strings, or an empty one'
+  if (typeof value === 'object' && value !== null) return 'an object'
+  if (typeof value === 'function') return 'a function'
+  return value === undefined || value === null ? `${value}` : `${value as number} (${typeof value})`
 }
 
 /**
@@ -41,6 +82,6 @@ export function requireTenant(
   if (!context.hasTenants || tenant !== undefined) return tenant
   throw new TurnpikeError(
     'TP_KEY',
-    `${where}: the application has tenants: say whose this is ({ tenant })${instead}.`,
+    `${where}: the application has tenants. Name one: { tenant }${instead}.`,
   )
 }

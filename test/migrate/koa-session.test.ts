@@ -21,6 +21,7 @@ const after = (): Koa.Middleware =>
   turnpike({ store: testStore() }).session({
     secret: 'secret',
     name: 'sid',
+    unset: 'destroy',
     cookie: { secure: false },
   })
 
@@ -28,7 +29,7 @@ function appOver(mount: (app: Koa) => Koa.Middleware) {
   const app = new Koa()
   app.use(mount(app))
   app.use((ctx: Context) => {
-    const { session } = ctx
+    const session = ctx.session as any
     if (ctx.path === '/count') session.count = (session.count ?? 0) + 1
     if (ctx.path === '/replace') (ctx as any).session = { other: 1 }
     if (ctx.path === '/end') (ctx as any).session = null

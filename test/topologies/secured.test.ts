@@ -56,7 +56,7 @@ describe('a server that forbids commands', () => {
     ['EVALSHA', /unknown command 'EVALSHA'.*Redis 7\.0/i],
     ['TIME', /unknown command 'TIME'.*Redis 7\.0/i],
     // Redis does not name the command inside a script.
-    ['GETRANGE', /'take'.*renamed or disabled.*docs\/store\.md/],
+    ['GETRANGE', /'applyPolicies'.*renamed or disabled.*docs\/store\.md/],
   ])('is no outage: a renamed %s is told with its remedy', async (command, message) => {
     await using redis = await startRedis({ args: ['--rename-command', command, 'hidden'] })
     const tp = open(redis.url)

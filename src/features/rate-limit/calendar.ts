@@ -1,16 +1,18 @@
-/** Days and months as people in a time zone count them. */
+/** Days and months of a calendar, in a time zone. */
+
 export interface Period {
-  /** Milliseconds since the epoch; the end is exclusive. */
+  /** In ms since the epoch. */
   start: number
+  /** In ms since the epoch, exclusive. */
   end: number
 }
 
-/** Gives the period that holds a moment. */
+/** Returns the period that contains a moment. */
 export type Calendar = (now: number) => Period
 
 /**
- * The calendar days or months of a time zone (an IANA name). A day of a clock change has 23 or 25
- * hours; where midnight is skipped, the day begins with its first moment.
+ * Returns the calendar days or months of a time zone (an IANA name). A day of a clock change has 23
+ * or 25 hours. Where midnight is skipped, the day begins with its first moment.
  * @throws RangeError for a time zone that does not exist
  */
 export function calendar(unit: 'day' | 'month', timeZone: string): Calendar {
@@ -24,8 +26,8 @@ export function calendar(unit: 'day' | 'month', timeZone: string): Calendar {
     minute: 'numeric',
     second: 'numeric',
   })
-  /** The zone's wall clock at `at`, as if it were UTC. */
-  const wall = (at: number): Date => {
+  /** Returns what the zone's clocks show at a moment, as if that were UTC. */
+  const localTime = (at: number): Date => {
     const field: Record<string, number> = {}
     for (const { type, value } of format.formatToParts(at)) field[type] = Number(value)
     return new Date(
@@ -39,21 +41,24 @@ export function calendar(unit: 'day' | 'month', timeZone: string): Calendar {
       ),
     )
   }
-  /** The moment at which the wall clock shows `local` (given as if it were UTC). */
-  const moment = (local: number): number => {
-    const ahead = (at: number): number => wall(at).getTime() - at
-    const guess = local - ahead(local)
-    return local - ahead(guess)
+  /** Returns the moment at which the zone's clocks show `local`, which is written as if it were UTC. */
+  const momentOf = (local: number): number => {
+    const offsetAt = (at: number): number => localTime(at).getTime() - at
+    const guess = local - offsetAt(local)
+    return local - offsetAt(guess)
   }
-  let held: Period = { start: 0, end: 0 }
+  let current: Period = { start: 0, end: 0 }
   return (now) => {
-    if (now >= held.start && now < held.end) return held
-    const local = wall(Math.floor(now / 1000) * 1000)
+    if (now >= current.start && now < current.end) return current
+    const local = localTime(Math.floor(now / 1000) * 1000)
     const [year, month, day] = [local.getUTCFullYear(), local.getUTCMonth(), local.getUTCDate()]
-    held =
+    current =
       unit === 'day'
-        ? { start: moment(Date.UTC(year, month, day)), end: moment(Date.UTC(year, month, day + 1)) }
-        : { start: moment(Date.UTC(year, month)), end: moment(Date.UTC(year, month + 1)) }
-    return held
+        ? {
+            start: momentOf(Date.UTC(year, month, day)),
+            end: momentOf(Date.UTC(year, month, day + 1)),
+          }
+        : { start: momentOf(Date.UTC(year, month)), end: momentOf(Date.UTC(year, month + 1)) }
+    return current
   }
 }

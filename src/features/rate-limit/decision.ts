@@ -1,75 +1,93 @@
+import type { Subject } from '../../store/keys.ts'
+
 /** Where a decision was made. */
 export type DecisionSource =
-  /** In the store. */
+  /** By the store: Redis, or the in-process engine in its place. */
   | 'store'
   /** In this process, while Redis was away. */
   | 'local'
-  /** From the memory of an earlier refusal. */
+  /** From the memory of an earlier refusal (`denyCache`). */
   | 'deny-cache'
   /** By the failure rule, without counting. */
   | 'open'
   | 'closed'
+  /** Without counting, because every limit is `Infinity`. */
+  | 'unlimited'
 
 /** One policy's part in a decision. */
 export interface PolicyState {
+  /** Name of the policy. */
   readonly name: string
-  /** The escaped subject that this policy counts, as it stands in the key. */
-  readonly subject: string
+  /** Subject that this policy counted. A long string is shown as its digest. */
+  readonly subject: Subject
+  /** Limit that was applied, overrides included. `Infinity` for a subject that is not limited. */
   readonly limit: number
-  /** Milliseconds; 0 for calendar months, whose length varies. */
+  /** Window in ms. 0 for calendar months, whose length varies. */
   readonly windowMs: number
-  /** How much is left after this decision. */
+  /** Units left after this decision. */
   readonly remaining: number
-  /** Milliseconds until the oldest counted use leaves the window (draft-11's effective window). */
+  /** Time until the oldest counted use leaves the window, in ms (the effective window of draft 11). */
   readonly resetMs: number
-  /** Milliseconds after which the same cost would be admitted; 0 if it was, -1 if it never will be. */
+  /** Time until the same cost is admitted, in ms. 0 if it was admitted, -1 if it never will be. */
   readonly retryAfterMs: number
-  /** Did this policy refuse? */
+  /** True if this policy refused. */
   readonly violated: boolean
-  /** Did it refuse because the subject is blocked? */
+  /** True if it refused because the subject is blocked. */
   readonly blocked: boolean
 }
 
-/** What was decided, and what may be done about it afterwards. */
+/** What a limit decided, and what can be done about it afterwards. */
 export interface Decision {
+  /** True if the request may pass. */
   readonly allowed: boolean
+  /** Where the decision was made. */
   readonly source: DecisionSource
-  /** The escaped subject that was counted, as it stands in the key. */
-  readonly subject: string
+  /**
+   * Subject that was counted, as calls like `limiter.reset()` take it. A long string is shown as its
+   * digest, which they know.
+   */
+  readonly subject: Subject
+  /** Tenant of the subject. Undefined if the application has no tenants. */
+  readonly tenant: string | undefined
+  /** Each policy's part. Empty if nothing was counted. */
   readonly policies: readonly PolicyState[]
-  /** The policy that refuses longest or, when all admit, has least left; undefined when nothing was counted. */
+  /** The policy that refuses longest. If all admit, the one with the least left. Undefined if nothing was counted. */
   readonly tightest: PolicyState | undefined
-  /** Of the tightest policy. */
+  /** Limit of the tightest policy. */
   readonly limit: number | undefined
-  /** Of the tightest policy. */
+  /** Units left of the tightest policy. */
   readonly remaining: number | undefined
-  /** Milliseconds after which the same cost would be admitted: 0 if it was; undefined: never. */
+  /** Time until the same cost is admitted, in ms. 0 if it was admitted, undefined if it never will be. */
   readonly retryAfterMs: number | undefined
-  /** When it was made, in ms since the epoch on the store's clock; 0 when nothing was counted. */
+  /** Time of the decision by the store's clock, in ms since the epoch. 0 if nothing was counted. */
   readonly at: number
-  /** What was charged: 0 when it was refused, or given back. */
+  /** Units that were charged. 0 if the request was refused, or its charge was given back. */
   readonly cost: number
   /**
-   * Give the charge back. Harmless when repeated, or when nothing was charged.
-   * @throws TP_UNAVAILABLE when the store could not be told
+   * Gives the charge back. Does nothing when repeated, or if nothing was charged.
+   * @throws TP_UNAVAILABLE if the store cannot answer
    */
   refund(): Promise<void>
   /**
-   * Correct the charge to what it really cost: the difference is charged (even beyond the limit) or given back.
-   * @throws TP_VALUE unless `actual` is a whole number
-   * @throws TP_UNAVAILABLE when the store could not be told
+   * Corrects the charge to the actual cost. The difference is charged, also beyond the limit, or given back.
+   * @param actual an integer, 0 or more
+   * @throws TP_VALUE if `actual` is anything else
+   * @throws TP_UNAVAILABLE if the store cannot answer
+   * @example
+   * const tokens = await complete(req.body.prompt)
+   * await req.rateLimit?.settle(tokens)
    */
   settle(actual: number): Promise<void>
 }
 
-/** Which policy should the client mind most? */
+/** Returns the policy that a client should mind most. */
 export function tightestOf(policies: readonly PolicyState[]): PolicyState | undefined {
   let tightest = policies[0]
   for (let i = 1; i < policies.length; i++) {
     const policy = policies[i]!
     if (
-      weight(policy) > weight(tightest!) ||
-      (weight(policy) === weight(tightest!) && policy.remaining < tightest!.remaining)
+      weightOf(policy) > weightOf(tightest!) ||
+      (weightOf(policy) === weightOf(tightest!) && policy.remaining < tightest!.remaining)
     ) {
       tightest = policy
     }
@@ -77,5 +95,5 @@ export function tightestOf(policies: readonly PolicyState[]): PolicyState | unde
   return tightest
 }
 
-const weight = ({ violated, retryAfterMs }: PolicyState): number =>
+const weightOf = ({ violated, retryAfterMs }: PolicyState): number =>
   violated ? (retryAfterMs < 0 ? Infinity : 1 + retryAfterMs) : 0

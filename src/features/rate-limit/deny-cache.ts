@@ -1,35 +1,45 @@
-import type { Charge, LimitDecision } from './charge.ts'
+import type { Charge } from './charge.ts'
 import type { PolicyState } from './decision.ts'
+import type { LimitDecision } from './limit-decision.ts'
 
 interface Refusal {
-  until: number
-  cost: number
-  limits: readonly number[]
-  made: number
-  policies: readonly PolicyState[]
+  readonly until: number
+  readonly cost: number
+  readonly limits: readonly number[]
+  readonly madeAt: number
+  readonly policies: readonly PolicyState[]
+  /** The subjects that it is about. */
+  readonly tags: readonly string[]
 }
 
-/** Refusals that are certain to be repeated, so that a flood of them does not reach Redis. */
+/** Refusals that are certain to be repeated. A flood of such requests does not reach Redis. */
 export class DenyCache {
   readonly #maxKeys: number
   readonly #refusals = new Map<string, Refusal>()
+  /** The refusals of each subject, so that to forget one needs no search. */
+  readonly #idsByTag = new Map<string, Set<string>>()
 
   constructor(maxKeys: number) {
     this.#maxKeys = maxKeys
   }
 
-  /** The policies of a refusal that still stands for these charges, with their times brought up to `now`. */
+  /** Number of refusals it holds. */
+  get size(): number {
+    return this.#refusals.size
+  }
+
+  /** Returns the policies of a refusal that still holds for these charges, with their times as of `now`. */
   find(charges: readonly Charge[], now: number): PolicyState[] | undefined {
     const id = idOf(charges)
     const refusal = this.#refusals.get(id)
     if (!refusal) return undefined
     if (refusal.until <= now) {
-      this.#refusals.delete(id)
+      this.#remove(id, refusal)
       return undefined
     }
-    if (costOf(charges) < refusal.cost) return undefined
+    if (lowestCostOf(charges) < refusal.cost) return undefined
     if (charges.some(({ limit }, i) => limit !== refusal.limits[i])) return undefined
-    const age = Math.max(0, now - refusal.made)
+    const age = Math.max(0, now - refusal.madeAt)
     return refusal.policies.map((policy) => ({
       ...policy,
       resetMs: Math.max(0, policy.resetMs - age),
@@ -43,36 +53,48 @@ export class DenyCache {
     { source, policies, retryAfterMs }: LimitDecision,
     now: number,
   ): void {
-    const cost = costOf(charges)
+    const cost = lowestCostOf(charges)
     if (source !== 'store' || !retryAfterMs || cost === 0) return
     const id = idOf(charges)
-    this.#refusals.delete(id)
-    // Forgetting all at once is cheap, and costs no more than asking Redis again.
-    if (this.#refusals.size >= this.#maxKeys) this.#refusals.clear()
-    this.#refusals.set(id, {
-      until: now + retryAfterMs,
-      cost,
-      limits: charges.map(({ limit }) => limit),
-      made: now,
-      policies,
-    })
+    const earlier = this.#refusals.get(id)
+    if (earlier) this.#remove(id, earlier)
+    // To forget all at once is cheap, and costs no more than to ask Redis again.
+    if (this.#refusals.size >= this.#maxKeys) {
+      this.#refusals.clear()
+      this.#idsByTag.clear()
+    }
+    const tags = [...new Set(charges.map(({ tag }) => tag))]
+    const limits = charges.map(({ limit }) => limit)
+    this.#refusals.set(id, { until: now + retryAfterMs, cost, limits, madeAt: now, policies, tags })
+    for (const tag of tags) {
+      const ids = this.#idsByTag.get(tag)
+      if (ids) ids.add(id)
+      else this.#idsByTag.set(tag, new Set([id]))
+    }
   }
 
-  /** What another process said of this tag makes our memory of it worthless. */
+  /** Forgets the refusals of a subject, because a process has reset it. */
   forget(tag: string): void {
-    if (this.#refusals.delete(tag)) return
-    for (const id of this.#refusals.keys())
-      if (id.split('\n').includes(tag)) this.#refusals.delete(id)
+    for (const id of this.#idsByTag.get(tag) ?? []) this.#remove(id, this.#refusals.get(id)!)
+  }
+
+  #remove(id: string, { tags }: Refusal): void {
+    this.#refusals.delete(id)
+    for (const tag of tags) {
+      const ids = this.#idsByTag.get(tag)!
+      ids.delete(id)
+      if (ids.size === 0) this.#idsByTag.delete(tag)
+    }
   }
 }
 
 const idOf = (charges: readonly Charge[]): string => {
-  const { tag, sub } = charges[0]!
-  const alone = charges.every((charge) => charge.tag === tag && charge.sub === sub)
-  return alone && sub === undefined
+  const { tag, part } = charges[0]!
+  const isOne = charges.every((charge) => charge.tag === tag && charge.part === part)
+  return isOne && part === undefined
     ? tag
-    : charges.map((charge) => `${charge.tag}\n${charge.sub ?? ''}`).join('\n')
+    : charges.map((charge) => `${charge.tag}\n${charge.part ?? ''}`).join('\n')
 }
 
-const costOf = (charges: readonly Charge[]): number =>
-  charges.reduce((least, { cost }) => Math.min(least, cost), Infinity)
+const lowestCostOf = (charges: readonly Charge[]): number =>
+  charges.reduce((lowest, { cost }) => Math.min(lowest, cost), Infinity)

@@ -1,20 +1,23 @@
-import { optionError } from '../../validate.ts'
+import { optionRuleError } from '../../validate.ts'
 import type { FailureRule, RateLimitOptions } from './options.ts'
 
-/** What an engine goes by, defaults filled in. */
+/** Options of an engine, with defaults. */
 export interface RateLimitEngineOptions {
   feature: 'rateLimit' | 'loginGuard' | 'limiter'
   name: string
   fail: FailureRule
-  /** After `fail: 'local'` when the floor itself cannot count. */
+  /** Rule after `fail: 'local'` when this process cannot count either. */
   thenFail: 'open' | 'closed'
   countDenied: boolean
   overrides: boolean
+  /** Refusals that are remembered. 0: none. */
   denyCache: number
   shadow: boolean
 }
 
-/** The engine's options out of a mount's. */
+const DENY_CACHE_KEYS = 10_000
+
+/** Returns the engine's options among those of a mount. @throws TP_OPTION */
 export function engineOptions(
   feature: RateLimitEngineOptions['feature'],
   name: string,
@@ -32,13 +35,14 @@ export function engineOptions(
     shadow = false,
   } = options
   if (denyCache && countDenied)
-    throw optionError(
+    throw optionRuleError(
       where,
       'denyCache',
       denyCache,
-      'left out with countDenied, which counts every refusal in Redis',
+      '`denyCache` cannot be combined with `countDenied`, which counts every refusal in Redis. Leave one of them out.',
     )
-  const maxKeys = typeof denyCache === 'object' ? denyCache.maxKeys : denyCache ? 10_000 : 0
+  const maxKeys =
+    typeof denyCache === 'object' ? denyCache.maxKeys : denyCache ? DENY_CACHE_KEYS : 0
   return {
     feature,
     name,

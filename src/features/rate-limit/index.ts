@@ -15,24 +15,36 @@ import {
 import type { Validator } from '../../validate.ts'
 import type { Feature } from '../../http/exchange.ts'
 import type { ExtensionContext } from '../../extension.ts'
-import { constantsOf, deciderOf } from './decider.ts'
-import { RateLimitEngine } from './engine.ts'
+import { createFlexibleRateLimit } from './flexible/flexible-rate-limit.ts'
 import { engineOptions } from './engine-options.ts'
-import { rateLimitFeature } from './feature.ts'
-import { foreign } from './flexible-mount.ts'
-import { createKeyHelpers, type KeyHelpers } from './keys.ts'
-import { createOverrides, type LimitOverrides } from './limits.ts'
-import { createLoginGuard, type LoginGuard, type LoginGuardOptions } from './login-guard.ts'
-import { limiter, type Limiter, type WaitingLimiter } from './limiter.ts'
+import { RateLimitEngine } from './engine.ts'
+import { createRateLimitFeature } from './feature.ts'
+import { createKeyHelpers, type KeyHelpers } from './key-helpers.ts'
+import { createLimitOverrides, type LimitOverrides } from './limit-overrides.ts'
+import { normalizeSubject } from './key-normalizers.ts'
+import { createLimiter, type Limiter, type WaitingLimiter } from './limiter.ts'
+import type { LoginGuard, LoginGuardOptions } from './login-guard-options.ts'
+import { createLoginGuard } from './login-guard.ts'
 import type { LimiterOptions, RateLimitOptions } from './options.ts'
-import { FIXED_WINDOW, MOST, POLICY, policiesOf, sharedSettings, type Policy } from './policy.ts'
+import {
+  fixedLimitValidator,
+  fixedWindowValidator,
+  policiesOf,
+  POLICY_OPTIONS,
+  sharedSettings,
+  type Policy,
+} from './policy.ts'
+import { createRequestLimiter, knownChargesOf } from './request-charges.ts'
 
-const MOUNT: Record<string, Validator> = {
-  ...POLICY,
+const MOUNT_OPTIONS: Record<string, Validator> = {
+  ...POLICY_OPTIONS,
   policies: { expected: 'a list of policies', accepts: Array.isArray },
   countDenied: boolean,
   fail: oneOf('local', 'open', 'closed'),
-  denyCache: anyOf(boolean, { expected: '{ maxKeys }', accepts: isObject }),
+  denyCache: anyOf(boolean, {
+    expected: '{ maxKeys } with an integer, 1 or more',
+    accepts: (value) => isObject(value) && integer(1).accepts(value['maxKeys']),
+  }),
   overrides: boolean,
   limiter: {
     expected: 'a limiter of rate-limiter-flexible',
@@ -40,8 +52,8 @@ const MOUNT: Record<string, Validator> = {
   },
 }
 
-const REQUEST: Record<string, Validator> = {
-  ...MOUNT,
+const REQUEST_OPTIONS: Record<string, Validator> = {
+  ...MOUNT_OPTIONS,
   skip: callback,
   skipSuccessful: boolean,
   skipFailed: boolean,
@@ -54,14 +66,22 @@ const REQUEST: Record<string, Validator> = {
   reply: callback,
 }
 
-const { key: _inRequests, cost: _perCall, limiter: _foreign, ...REST } = MOUNT
-const CALL: Record<string, Validator> = { ...REST, limit: integer(0, MOST), window: FIXED_WINDOW }
+const { key: _ofRequests, cost: _ofCalls, limiter: _mounted, ...SHARED_OPTIONS } = MOUNT_OPTIONS
+const CALL_OPTIONS: Record<string, Validator> = {
+  ...SHARED_OPTIONS,
+  limit: fixedLimitValidator,
+  window: fixedWindowValidator,
+}
 
 /** Rate limits outside a request. */
 export interface RateLimitScope {
   /**
-   * Counts outside a request: outgoing calls, jobs, WebSockets.
-   * @throws TP_OPTION for an option that cannot be used
+   * Creates a limiter for use outside a request: outgoing calls, jobs, WebSockets.
+   * @param name names its counts. A mount of `tp.rateLimit()` with this name shares them
+   * @throws TP_OPTION for an option that cannot be used, or if the name has other settings elsewhere
+   * @example
+   * const mails = tp.limiter('mails', { limit: 10, window: '1s' })
+   * await mails.wait('smtp', { wait: '1m' })
    */
   limiter(name: string, options: LimiterOptions): WaitingLimiter
   /** Limits of single subjects, stored in Redis. */
@@ -71,17 +91,23 @@ export interface RateLimitScope {
 /** Rate limiting of an instance. */
 export interface RateLimiting<Native, Middleware> extends RateLimitScope {
   /**
-   * Limits requests; the middleware is also its own engine (`consume`, `peek`, `refund`, `reset`, `block`).
-   * Refusals are 429 with problem+json; headers follow draft-ietf-httpapi-ratelimit-headers-11.
+   * Limits requests. The middleware is a limiter, too: `consume`, `peek`, `refund`, `reset`, `block`.
+   * Refusals are 429 with problem+json. Header fields follow draft-ietf-httpapi-ratelimit-headers-11.
    * @throws TP_OPTION for an option that cannot be used
+   * @example
+   * app.use(tp.rateLimit({ limit: 300, window: '1m' }))
    */
   rateLimit(options: RateLimitOptions<Native>): Middleware & Limiter
   /**
-   * Slows down guessing of passwords: counts failures of (identity, address) and of the address.
+   * Slows down guessing of passwords: it counts failures of each identity from each address, and of
+   * each address. Mount it after the body parser.
    * @throws TP_OPTION for an option that cannot be used
+   * @example
+   * const guard = tp.loginGuard({ key: (req) => req.body?.email })
+   * app.post('/login', express.json(), guard, login)
    */
   loginGuard(options: LoginGuardOptions<Native>): Middleware & LoginGuard
-  /** What requests can be counted by. */
+  /** Ready-made keys: what requests can be counted by. */
   readonly key: KeyHelpers<Native>
 }
 
@@ -91,7 +117,7 @@ export function createRateLimiting<Native, Middleware extends object>(
 ): { api: RateLimiting<Native, Middleware>; forTenant(tenant: string): RateLimitScope } {
   const scopeOf = (own: ExtensionContext<Native, Middleware>): RateLimitScope => ({
     limiter: (name, options) => createNamedLimiter(own, name, options),
-    overrides: createOverrides(own),
+    overrides: createLimitOverrides(own),
   })
   return {
     api: {
@@ -110,38 +136,35 @@ export function createRateLimiting<Native, Middleware extends object>(
   }
 }
 
-/** `tp.rateLimit()`: the feature to mount, and its engine. */
+/** Creates the feature of `tp.rateLimit()`, and its limiter. */
 function createRateLimit<Native>(
   context: ExtensionContext<Native>,
   options: RateLimitOptions<Native>,
 ): { feature: Feature<Native>; limiter: Limiter } {
   const where = 'tp.rateLimit()'
-  validateOptions(where, options, REQUEST)
-  if (options.limiter) return foreign(context, options, where)
+  validateOptions(where, options, REQUEST_OPTIONS)
+  if (options.limiter) return createFlexibleRateLimit(context, options, where)
   const { name, policies } = policiesOf(where, options, options.name)
-  warnOfMilliseconds(context, where, options)
-  context.claimName({
-    where,
-    kind: 'rate limit',
-    name,
-    isExplicit: options.name !== undefined,
-    settings: sharedSettings(policies),
-  })
+  prepareName(context, where, name, options.name !== undefined, policies)
   const plain = policies as readonly Policy<never>[]
-  const constants = constantsOf(plain, options.cost)
+  const known = knownChargesOf(plain, options.cost)
   const engine = new RateLimitEngine(
     context,
     engineOptions('rateLimit', name, where, options),
-    constants,
+    known,
   )
-  const decider = deciderOf(context, engine, policies, constants, options, where)
   return {
-    feature: rateLimitFeature(decider, options),
-    limiter: limiter(context, engine, plain, where),
+    feature: createRateLimitFeature(
+      createRequestLimiter(context, engine, policies, known, options, where),
+      options,
+    ),
+    limiter: createLimiter(context, engine, plain, where, ({ key = options.key }, subject) =>
+      normalizeSubject(subject, key, options.ipv6Subnet),
+    ),
   }
 }
 
-/** `tp.limiter()`: counting by a subject that is given with each call. */
+/** Creates `tp.limiter()`, which is called by subject. */
 function createNamedLimiter(
   context: ExtensionContext,
   name: string,
@@ -150,34 +173,31 @@ function createNamedLimiter(
   const where = `tp.limiter('${name}')`
   if (!identifier.accepts(name))
     throw optionError('tp.limiter()', 'name', name, identifier.expected, identifier.suggest?.(name))
-  validateOptions(where, options, CALL)
+  validateOptions(where, options, CALL_OPTIONS)
   const { policies } = policiesOf<never>(where, options, name)
-  warnOfMilliseconds(context, where, options)
-  context.claimName({
-    where,
-    kind: 'rate limit',
-    name,
-    isExplicit: true,
-    settings: sharedSettings(policies),
-  })
+  prepareName(context, where, name, true, policies)
   const engine = new RateLimitEngine(
     context,
     engineOptions('limiter', name, where, options),
-    constantsOf(policies, 1),
+    knownChargesOf(policies, 1),
   )
-  return limiter(context, engine, policies, where)
+  return createLimiter(context, engine, policies, where)
 }
 
-/** Other packages count in seconds. */
-function warnOfMilliseconds(
+/** Claims the name, and warns of windows that are probably meant in seconds, as other packages count. */
+function prepareName(
   context: ExtensionContext,
   where: string,
-  { window, policies = [] }: Pick<LimiterOptions, 'window' | 'policies'> | RateLimitOptions<never>,
+  name: string,
+  isExplicit: boolean,
+  policies: readonly Policy<never>[],
 ): void {
-  for (const each of [window, ...policies.map((policy) => policy.window)]) {
-    if (typeof each === 'number' && each < 1000)
+  for (const { window, calendar } of policies) {
+    if (window !== undefined && window < 1000 && !calendar)
       context.events.warn(
-        `${where}: window: ${each} is ${each} milliseconds. For seconds write '${each}s'.`,
+        `${where}: window: ${window} is ${window} milliseconds. For seconds write '${window}s'.`,
       )
   }
+  const settings = sharedSettings(policies)
+  context.claimName({ where, kind: 'rate limit', name, isExplicit, settings })
 }

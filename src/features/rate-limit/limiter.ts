@@ -1,62 +1,81 @@
-/** A limiter as people call it: by subject, inside or outside a request. */
-import { validateOptions, integer } from '../../validate.ts'
+/** A limiter that is called by subject, inside or outside a request. */
 import { durationOption, durationValidator, type Duration } from '../../duration.ts'
 import { StoreUnavailable, TurnpikeError } from '../../errors.ts'
-import type { Subject } from '../../store/keys.ts'
 import type { ExtensionContext } from '../../extension.ts'
+import type { Subject } from '../../store/keys.ts'
+import { passedSubjectTag, requireTenant, shownSubject } from '../../store/subject.ts'
+import { integer, isObject, validateOptions, type Validator } from '../../validate.ts'
 import type { Charge } from './charge.ts'
 import type { Decision } from './decision.ts'
 import type { RateLimitEngine } from './engine.ts'
-import { checked, MOST, type Policy } from './policy.ts'
-import { subjectTag, requireTenant } from '../../store/subject.ts'
+import { unlimitedDecision } from './limit-decision.ts'
+import { MAX_LIMIT } from './operations/script.ts'
+import { checkedValue, type Policy } from './policy.ts'
 
-/** How much, and for whom. */
+/** Options of a limiter's calls. */
 export interface ConsumeOptions {
-  /** A whole number; 0 looks without counting. Default 1. */
+  /**
+   * Units that the use costs: an integer. 0 decides without counting.
+   * @default 1
+   */
   cost?: number
-  /** Limits by policy name, where a policy's own is a function of the request. */
+  /** Limits by policy name. Needed where a policy's own limit is a function of the request. */
   limits?: Record<string, number>
-  /** Whose data, where the application has tenants. */
-  tenant?: string
+  /** Tenant of the subject. Required if the application has tenants. */
+  tenant?: string | undefined
 }
 
+/** Options of `limiter.wait()`. */
 export interface LimiterWaitOptions extends ConsumeOptions {
-  /** How long to wait at most. Default `'30s'`. */
+  /**
+   * Longest time to wait.
+   * @default '30s'
+   */
   wait?: Duration
-  /** Ends the wait with its reason. */
+  /** Signal that ends the wait with its reason. */
   signal?: AbortSignal
 }
 
-/** One subject for all policies, or one for each by name. */
-export type Subjects = Subject | Readonly<Record<string, Subject>>
+/**
+ * One subject for all policies, or one for each by policy name. Where requests are counted by
+ * address, an address is normalised as theirs are. `peek`, `refund`, `reset` and `block` take what
+ * a decision or an event shows of a subject.
+ */
+export type Subjects = Subject | number | Readonly<Record<string, Subject | number>>
 
-/** The engine of a mount or of `tp.limiter()`. */
+/** What can be done with a limit by subject. */
 export interface Limiter {
-  /** The name in keys and events. */
+  /** Name of the limiter in keys and events. */
   readonly limiterName: string
   /**
-   * Count a use, if every policy admits it. While Redis is away the failure rule decides.
-   * @throws TP_KEY, TP_VALUE for a subject or cost that cannot be used
+   * Counts a use if every policy admits it. While Redis is away the failure rule decides.
+   * @param options the cost, or an object
+   * @throws TP_KEY, TP_VALUE if the subject or the cost cannot be used
+   * @example
+   * const { allowed, retryAfterMs } = await limiter.consume('user-42')
    */
   consume(subject: Subjects, options?: number | ConsumeOptions): Promise<Decision>
   /**
-   * What a use would be answered, without counting it.
-   * @throws TP_UNAVAILABLE when the store cannot answer
+   * Returns what a use would be answered, without counting it.
+   * @throws TP_UNAVAILABLE if the store cannot answer
    */
   peek(subject: Subjects, options?: number | ConsumeOptions): Promise<Decision>
   /**
-   * Give back what a decision charged, or `cost` uses of a subject (the oldest ones).
-   * @throws TP_UNAVAILABLE when the store cannot answer
+   * Gives back what a decision charged, or the oldest uses of a subject.
+   * @throws TP_UNAVAILABLE if the store cannot answer
    */
   refund(what: Decision | Subjects, options?: number | ConsumeOptions): Promise<void>
   /**
-   * Forget all uses and blocks of a subject, in every process. True if there were any.
-   * @throws TP_UNAVAILABLE when the store cannot answer
+   * Deletes all uses and blocks of a subject, for every process. Returns true if there were any.
+   * @throws TP_UNAVAILABLE if the store cannot answer
+   * @example
+   * tp.on('decision', ({ allowed, subject }) => { if (!allowed) refused.add(subject) })
+   * await limiter.reset(subject)
    */
   reset(subject: Subjects, options?: { tenant?: string }): Promise<boolean>
   /**
-   * Refuse a subject for a while.
-   * @throws TP_UNAVAILABLE when the store cannot answer
+   * Refuses a subject for a time, in every process.
+   * @throws TP_UNAVAILABLE if the store cannot answer
    */
   block(subject: Subjects, time: Duration, options?: { tenant?: string }): Promise<void>
 }
@@ -64,133 +83,210 @@ export interface Limiter {
 /** A limiter that can also wait for its turn. */
 export interface WaitingLimiter extends Limiter {
   /**
-   * Consume as soon as the policies admit it. Waiters of a subject are served in order, in each process.
-   * @throws TP_LIMITED when that would be after `wait`, or never
-   * @throws TP_UNAVAILABLE when Redis is away and the rule is `fail: 'closed'`
+   * Consumes as soon as the policies admit it. In each process, those who wait for a subject are served in order.
+   * @throws TP_LIMITED if that would be after `wait`, or never
+   * @throws TP_UNAVAILABLE if Redis is away and the rule is `fail: 'closed'`
    */
   wait(subject: Subjects, options?: number | LimiterWaitOptions): Promise<Decision>
 }
 
-const CONSUME = {
-  cost: integer(0, MOST),
-  limits: {
-    expected: 'an object of limits by policy name',
-    accepts: (value: unknown) => typeof value === 'object',
-  },
-  tenant: { expected: 'a text', accepts: (value: unknown) => typeof value === 'string' },
+const CONSUME_OPTIONS: Record<string, Validator> = {
+  cost: integer(0, MAX_LIMIT),
+  limits: { expected: 'an object of limits by policy name', accepts: isObject },
+  tenant: { expected: 'a string', accepts: (value: unknown) => typeof value === 'string' },
 }
-const WAIT = {
-  ...CONSUME,
+const WAIT_OPTIONS: Record<string, Validator> = {
+  ...CONSUME_OPTIONS,
   wait: durationValidator,
   signal: { expected: 'an AbortSignal', accepts: (value: unknown) => value instanceof AbortSignal },
 }
 
-/** Makes the limiter of an engine. */
-export function limiter(
+/** Creates the limiter of an engine. */
+export function createLimiter(
   context: ExtensionContext,
   engine: RateLimitEngine,
   policies: readonly Policy<never>[],
   where: string,
+  normalize: SubjectNormalizer = (_policy, subject) => subject,
 ): WaitingLimiter {
-  const queues = new Map<string, Promise<unknown>>()
+  return new EngineLimiter(context, engine, policies, where, normalize)
+}
 
-  /** What a call asks of each policy. */
-  function chargesOf(subject: Subjects, options: number | ConsumeOptions, counts = true): Charge[] {
-    const {
-      cost = 1,
-      limits = {},
-      tenant,
-    } = typeof options === 'number' ? { cost: options } : options
-    requireTenant(context, tenant, where, ', or use tp.forTenant(id)')
-    return policies.map((policy) => {
-      const own =
-        typeof subject === 'string' || Array.isArray(subject)
-          ? (subject as Subject)
-          : (subject as Record<string, Subject>)?.[policy.name]
-      const tag = subjectTag(context.keys, own, tenant, where)
-      const limit = limits[policy.name] ?? policy.limit ?? (counts ? undefined : 0)
-      const window = policy.window ?? (counts ? undefined : 1)
-      if (limit === undefined || window === undefined) {
-        throw new TurnpikeError(
-          'TP_VALUE',
-          `${where}: the limit or window of policy '${policy.name}' is a function of the request: give limits: { '${policy.name}': … }.`,
-        )
-      }
-      return {
-        policy,
-        tag,
-        limit: checked('limit', limit, policy.name),
-        window,
-        cost: checked('cost', cost, policy.name),
-      }
-    })
+/** Returns a subject in the form in which a policy's `key` returns it. */
+export type SubjectNormalizer = (policy: Policy<never>, subject: Subject) => Subject
+
+/** What a call does with the subject. */
+interface SubjectUse {
+  /** True if the subject may come from a decision or an event, where a digest stands for a long string. */
+  readonly isShown: boolean
+  /** True if the limits matter. */
+  readonly isCounted: boolean
+}
+// A digest is no subject to be counted by: a client that is free to choose its name could use another's.
+const COUNT: SubjectUse = { isShown: false, isCounted: true }
+const LOOK_UP: SubjectUse = { isShown: true, isCounted: true }
+const CLEAR: SubjectUse = { isShown: true, isCounted: false }
+
+class EngineLimiter implements WaitingLimiter {
+  readonly limiterName: string
+  readonly #context: ExtensionContext
+  readonly #engine: RateLimitEngine
+  readonly #policies: readonly Policy<never>[]
+  readonly #where: string
+  readonly #normalize: SubjectNormalizer
+  /** The last call that waits for each subject. An entry is removed when it is served. */
+  readonly #queues = new Map<string, Promise<unknown>>()
+
+  constructor(
+    context: ExtensionContext,
+    engine: RateLimitEngine,
+    policies: readonly Policy<never>[],
+    where: string,
+    normalize: SubjectNormalizer,
+  ) {
+    this.limiterName = engine.options.name
+    this.#context = context
+    this.#engine = engine
+    this.#policies = policies
+    this.#where = where
+    this.#normalize = normalize
   }
 
-  async function wait(
-    subject: Subjects,
-    given: number | LimiterWaitOptions = {},
-  ): Promise<Decision> {
-    const options = typeof given === 'number' ? { cost: given } : given
-    validateOptions(`${where}.wait()`, options, WAIT)
-    const { wait: longest = '30s', signal } = options
-    const until = context.store.now() + durationOption(longest, where, 'wait', 0)
-    const charges = chargesOf(subject, options)
+  // Methods are own properties, because they are copied onto the middleware.
+  readonly consume: Limiter['consume'] = async (subject, given = {}) => {
+    const options = optionsOf(given)
+    validateOptions(`${this.#where}.consume()`, options, CONSUME_OPTIONS)
+    return await this.#consume(this.#chargesOf(subject, options, COUNT))
+  }
+
+  readonly peek: Limiter['peek'] = async (subject, given = {}) => {
+    const options = optionsOf(given)
+    validateOptions(`${this.#where}.peek()`, options, CONSUME_OPTIONS)
+    const charges = this.#chargesOf(subject, options, LOOK_UP)
+    const limited = charges.filter(isLimited)
+    return limited.length > 0 ? await this.#engine.peek(limited) : unlimitedOf(charges)
+  }
+
+  readonly refund: Limiter['refund'] = async (what, given = {}) => {
+    if (isDecision(what)) return await what.refund()
+    const charges = this.#chargesOf(what, optionsOf(given), LOOK_UP).filter(isLimited)
+    if (charges.length > 0) await this.#engine.adjust('refund', charges, 'store', 0)
+  }
+
+  readonly reset: Limiter['reset'] = async (subject, { tenant } = {}) =>
+    await this.#engine.reset(this.#chargesOf(subject, { tenant }, CLEAR))
+
+  readonly block: Limiter['block'] = async (subject, time, { tenant } = {}) => {
+    const ms = durationOption(time, `${this.#where}.block()`, 'time')
+    await this.#engine.block(this.#chargesOf(subject, { tenant }, CLEAR), ms)
+  }
+
+  readonly wait: WaitingLimiter['wait'] = async (subject, given = {}) => {
+    const options = optionsOf(given)
+    validateOptions(`${this.#where}.wait()`, options, WAIT_OPTIONS)
+    const { wait = '30s', signal } = options
+    const until = this.#context.store.now() + durationOption(wait, this.#where, 'wait', 0)
+    const charges = this.#chargesOf(subject, options, COUNT)
     const queue = charges.map(({ tag }) => tag).join('\n')
-    const before = queues.get(queue)
-    const turn = Promise.resolve(before)
+    const turn = Promise.resolve(this.#queues.get(queue))
       .catch(() => {})
-      .then(() => admitted(charges, until, signal))
-    queues.set(queue, turn)
-    const leave = (): void => void (queues.get(queue) === turn && queues.delete(queue))
+      .then(() => this.#consumeUntil(charges, until, signal))
+    this.#queues.set(queue, turn)
+    const leave = (): void => void (this.#queues.get(queue) === turn && this.#queues.delete(queue))
     turn.then(leave, leave)
     return await turn
   }
 
-  async function admitted(
+  async #consume(charges: readonly Charge[]): Promise<Decision> {
+    const limited = charges.filter(isLimited)
+    return limited.length > 0
+      ? await this.#engine.consume(limited)
+      : this.#engine.report(unlimitedOf(charges))
+  }
+
+  async #consumeUntil(
     charges: readonly Charge[],
     until: number,
     signal: AbortSignal | undefined,
   ): Promise<Decision> {
     for (;;) {
       signal?.throwIfAborted()
-      const decision = await engine.consume(charges)
+      const decision = await this.#consume(charges)
       if (decision.allowed) return decision
       if (decision.source === 'closed') throw new StoreUnavailable('not-ready', false)
       const { retryAfterMs } = decision
-      if (retryAfterMs === undefined || context.store.now() + retryAfterMs > until) {
-        throw new TurnpikeError(
-          'TP_LIMITED',
-          `${where}: not admitted within its waiting time${retryAfterMs === undefined ? ', nor ever: the cost is above the limit' : ''}.`,
-          { status: 429 },
-        )
+      if (retryAfterMs === undefined || this.#context.store.now() + retryAfterMs > until) {
+        const why =
+          retryAfterMs === undefined ? 'The cost is above the limit' : 'The wait would be too long'
+        throw new TurnpikeError('TP_LIMITED', `${this.#where}.wait(): not admitted. ${why}.`, {
+          status: 429,
+        })
       }
-      await context.store.sleep(retryAfterMs, signal)
+      await this.#context.store.sleep(retryAfterMs, signal)
     }
   }
 
-  return {
-    limiterName: engine.options.name,
-    async consume(subject, options = {}) {
-      if (typeof options === 'object') validateOptions(`${where}.consume()`, options, CONSUME)
-      return await engine.consume(chargesOf(subject, options))
-    },
-    async peek(subject, options = {}) {
-      if (typeof options === 'object') validateOptions(`${where}.peek()`, options, CONSUME)
-      return await engine.peek(chargesOf(subject, options))
-    },
-    async refund(what, options = {}) {
-      if (isDecision(what)) return await what.refund()
-      await engine.adjust('r', chargesOf(what, options), 'store', 0)
-    },
-    reset: async (subject, options = {}) =>
-      await engine.reset(chargesOf(subject, { ...options, cost: 0 }, false)),
-    async block(subject, time, options = {}) {
-      const ms = durationOption(time, `${where}.block()`, 'time')
-      await engine.block(chargesOf(subject, { ...options, cost: 0 }, false), ms)
-    },
-    wait,
+  /** Returns what a call asks of each policy. */
+  #chargesOf(
+    subject: Subjects,
+    { cost = 1, limits = {}, tenant }: ConsumeOptions,
+    use: SubjectUse,
+  ): Charge[] {
+    requireTenant(this.#context, tenant, this.#where, ', or use tp.forTenant(id)')
+    return this.#policies.map((policy) => {
+      const value = this.#subjectOf(subject, policy)
+      const tag = passedSubjectTag(this.#context.keys, value, tenant, this.#where, use.isShown)
+      const { limit, window } = use.isCounted
+        ? this.#amountsOf(policy, limits)
+        : { limit: 0, window: 1 }
+      return {
+        policy,
+        tag,
+        subject: shownSubject(value!),
+        tenant,
+        limit,
+        window,
+        cost: checkedValue('cost', cost, policy.name),
+      }
+    })
+  }
+
+  #subjectOf(subject: Subjects, policy: Policy<never>): Subject | number | undefined {
+    const isRecord = typeof subject === 'object' && subject !== null && !Array.isArray(subject)
+    const value = isRecord
+      ? (subject as Readonly<Record<string, Subject | number>>)[policy.name]
+      : (subject as Subject | number)
+    return typeof value === 'string' || Array.isArray(value)
+      ? this.#normalize(policy, value as Subject)
+      : value
+  }
+
+  #amountsOf(
+    { name, limit: constant, window }: Policy<never>,
+    limits: Readonly<Record<string, number>>,
+  ): { limit: number; window: number } {
+    const limit = limits[name] ?? constant
+    if (limit !== undefined && window !== undefined)
+      return { limit: checkedValue('limit', limit, name), window }
+    const [missing, remedy] =
+      limit === undefined
+        ? ['limit', `Pass limits: { '${name}': … }.`]
+        : ['window', 'Give it a constant window.']
+    throw new TurnpikeError(
+      'TP_VALUE',
+      `${this.#where}: the ${missing} of policy '${name}' is a function of the request, and there is none. ${remedy}`,
+    )
   }
 }
 
+const optionsOf = <Options extends ConsumeOptions>(given: number | Options): Options =>
+  typeof given === 'number' ? ({ cost: given } as Options) : given
+
+const isLimited = ({ limit }: Charge): boolean => limit !== Infinity
+
+const unlimitedOf = ([charge]: readonly Charge[]): Decision =>
+  unlimitedDecision(charge!.subject, charge!.tenant)
+
+/** Returns true for a decision, false for a subject. */
 export const isDecision = (what: unknown): what is Decision =>
   typeof (what as Decision | undefined)?.refund === 'function'

@@ -1,222 +1,229 @@
-/** `tp.loginGuard()`: brute force and credential stuffing, slowed down before the handler runs. */
-import { createHash } from 'node:crypto'
-import {
-  callback,
-  validateOptions,
-  identifier,
-  optionError,
-  integer,
-  oneOf,
-} from '../../validate.ts'
-import { durationOption, durationValidator, type Duration } from '../../duration.ts'
-import type { Exchange, Feature, Plan } from '../../http/exchange.ts'
-import { addressSubject } from '../../http/client-address.ts'
-import type { RequestBudget } from '../../request-budget.ts'
+/** `tp.loginGuard()`: slows down brute force and credential stuffing before the handler runs. */
+import { durationOption } from '../../duration.ts'
+import { TurnpikeError } from '../../errors.ts'
 import type { ExtensionContext } from '../../extension.ts'
-import type { Charge, LimitDecision } from './charge.ts'
-import { addresses, recall } from './addresses.ts'
+import { addressSubject } from '../../http/client-address.ts'
+import type { Exchange, Feature, Plan } from '../../http/exchange.ts'
+import type { RequestBudget } from '../../request-budget.ts'
+import { requireTenant } from '../../store/subject.ts'
+import { optionError, validateOptions } from '../../validate.ts'
+import { RequestMemo } from '../request-memo.ts'
+import { normalizeAddress } from './addresses.ts'
+import type { Charge } from './charge.ts'
+import type { Decision } from './decision.ts'
 import { RateLimitEngine } from './engine.ts'
-import { refuse } from './feature.ts'
-import { MOST, policiesOf, sharedSettings } from './policy.ts'
+import { refusalOf } from './feature.ts'
+import { unlimitedDecision } from './limit-decision.ts'
+import { GUARD_OPTIONS, type LoginGuard, type LoginGuardOptions } from './login-guard-options.ts'
+import { identityDigest, normalizeIdentity } from './login-identity.ts'
+import { recordAddress, takeAddresses } from './operations/attempt-addresses.ts'
+import { policiesOf, sharedSettings, type Policy } from './policy.ts'
 
-/** Options of `tp.loginGuard()`. */
-export interface LoginGuardOptions<Native> {
-  /** Who tries to log in: the e-mail address or user name of the request. What is missing counts as one identity of its own. */
-  key: (native: Native) => unknown
-  /** Failures that an identity may have from one address within the window. Default 5. */
-  limit?: number
-  /** Default `'15m'`. */
-  window?: Duration
-  /** Failures that an address may have over all identities within the window. Default 100. */
-  addressLimit?: number
-  /** How long a pair is shut out after a refusal. Default: the window. */
-  blockFor?: Duration
-  /** Each further block is twice as long, up to this. Default `'24h'`, or `blockFor` if that is longer. */
-  blockMax?: Duration
-  /**
-   * Was the attempt a success? Gets the request and the response's status.
-   * Default: a status from 200 to 299. Whatever is no success stays counted, errors and aborts too.
-   */
-  outcome?: (native: Native, status: number) => boolean
-  /** Turns an identity into the form it is counted by. Default: NFKC, trimmed, lower case. */
-  normalize?: (identity: string) => string
-  /** What to do when Redis cannot answer: `'local'` counts in this process and, when that is full, refuses. Default `'local'`. */
-  fail?: 'local' | 'open' | 'closed'
-  /** Sets this guard's counts apart from another's. Default `'login'`. */
-  name?: string
-  /** The network size by which IPv6 addresses are grouped, in bits. Default 56. */
-  ipv6Subnet?: number
-}
-
-/** The engine of a login guard. */
-export interface LoginGuard {
-  /**
-   * Forget the failures of an identity: from one address, or from all addresses it was tried from
-   * (the last 1,000 of them). True if there were any.
-   * @throws TP_UNAVAILABLE when the store cannot answer
-   */
-  reset(identity: string, options?: { address?: string; tenant?: string }): Promise<boolean>
-}
-
-const KINDS = {
-  key: callback,
-  limit: integer(1, MOST),
-  window: durationValidator,
-  addressLimit: integer(1, MOST),
-  blockFor: durationValidator,
-  blockMax: durationValidator,
-  outcome: callback,
-  normalize: callback,
-  fail: oneOf('local', 'open', 'closed'),
-  name: identifier,
-  ipv6Subnet: integer(1, 128),
-}
-
+const WHERE = 'tp.loginGuard()'
 const DAY = 86_400_000
-const REDIRECTED =
-  'tp.loginGuard() cannot tell from a redirect whether a login succeeded, and counts it as a failure: say so with outcome: (req, status) => boolean.'
-const normal = (identity: string): string => identity.normalize('NFKC').trim().toLowerCase()
+const REDIRECTED = `${WHERE} cannot see from a redirect whether a login succeeded, and counts it as a failure. Write: outcome: (req, status) => boolean.`
+const UNPARSED = `${WHERE}: \`key\` returned undefined for a request whose body is not parsed, so only its address was counted. Mount the guard after the body parser: app.post('/login', express.json(), guard, handler).`
 
-/**
- * The guard as a feature, and its engine. An attempt is charged before the handler runs, to the pair
- * (identity, address) and to the address, in one script: a hundred parallel guesses run the handler
- * `limit` times. Both keys stand in the address's slot.
- */
+/** Creates the guard as a feature, and what can be done with it outside a request. */
 export function createLoginGuard<Native>(
   context: ExtensionContext<Native>,
   options: LoginGuardOptions<Native>,
 ): { feature: Feature<Native, never>; guard: LoginGuard } {
-  const where = 'tp.loginGuard()'
-  validateOptions(where, options, KINDS)
-  const {
-    key,
-    limit = 5,
-    window = '15m',
-    addressLimit = 100,
-    blockFor = window,
-    fail = 'local',
-    name = 'login',
-    ipv6Subnet,
-  } = options
-  if (!key)
+  validateOptions(WHERE, options, GUARD_OPTIONS)
+  if (!options.key)
     throw optionError(
-      where,
+      WHERE,
       'key',
-      key,
-      'a function that gives the identity of the request, like (req) => req.body?.email',
+      options.key,
+      'a function that returns the identity of the request, like (req) => req.body?.email',
     )
-  const {
-    outcome = (_native: Native, status: number) => status >= 200 && status < 300,
-    normalize = normal,
-  } = options
-  const blockMax = options.blockMax ?? Math.max(DAY, durationOption(blockFor, where, 'blockFor'))
-  const length = durationOption(window, where, 'window')
-  const { policies } = policiesOf<never>(
-    where,
-    {
-      policies: [
-        { name: 'pair', limit, window, blockFor, blockMax },
-        { name: 'address', limit: addressLimit, window },
-      ],
-    },
-    name,
-  )
-  const [pair, address] = policies
-  context.claimName({
-    where,
-    kind: 'login guard',
-    name,
-    isExplicit: options.name !== undefined,
-    settings: sharedSettings(policies),
-  })
-  const engine = new RateLimitEngine(context, {
-    feature: 'loginGuard',
-    name,
-    fail,
-    thenFail: 'closed',
-    countDenied: false,
-    overrides: false,
-    denyCache: 0,
-    shadow: false,
-  })
-  const remembered = length + durationOption(blockMax, where, 'blockMax')
-
-  /** Identities are hashed: neither Redis nor a log shows who tried. */
-  const digest = (identity: unknown): string => {
-    const text =
-      typeof identity === 'string' ? normalize(identity) : (JSON.stringify(identity) ?? '')
-    return createHash('sha256').update(text).digest('base64url')
+  const guard = new Guard(context, options)
+  return {
+    feature: { name: 'loginGuard', onBackground: 'skip', handle: (x) => guard.handle(x) },
+    guard: { reset: (identity, options) => guard.reset(identity, options) },
   }
-  const onPair = (tag: string, identity: string): Charge => ({
-    policy: pair!,
-    tag,
-    sub: identity,
-    limit,
-    window: length,
-    cost: 1,
-  })
-  const onAddress = (tag: string): Charge => ({
-    policy: address!,
-    tag,
-    limit: addressLimit,
-    window: length,
-    cost: 1,
-  })
-  const index = (identity: string, tenant: string | undefined): string =>
-    context.keys.key('login', context.keys.tag([name, identity], tenant))
+}
 
-  async function handle(x: Exchange<Native>): Promise<Plan> {
-    const identity = digest(await key(x.native))
-    const tenant = await context.tenantOf(x.native)
-    const from = addressSubject(x.ip, ipv6Subnet)
-    const tag = context.keys.tag(from, tenant)
-    const charges = [onPair(tag, identity), onAddress(tag)]
-    const deciding = engine.consume(charges, x.budget)
-    // In the same tick: which addresses reset() has to look at.
-    if (!context.store.unavailable()) {
-      engine.inBackground(
-        context.store.run(addresses, [index(identity, tenant)], [from, remembered], x.budget),
-      )
-    }
-    const decision = await deciding
-    if (!decision.allowed) return refuse(x, decision)
-    return {
-      beforeEnd: async (status) => {
-        if (!options.outcome && status >= 300 && status < 400) context.events.warn(REDIRECTED)
-        if (outcome(x.native, status)) await forgive(charges, decision, x.budget)
+/** What was charged for one request. */
+interface Attempt {
+  readonly decision: Decision
+  /** Undefined if the client tried no identity, or identities are not limited. */
+  readonly onPair: Charge | undefined
+  readonly onAddress: Charge | undefined
+}
+
+/**
+ * Charges an attempt before the handler runs, to the pair (identity, address) and to the address, in
+ * one script. A hundred parallel guesses run the handler `limit` times. Both keys are in the
+ * address's hash slot.
+ */
+class Guard<Native> {
+  readonly #context: ExtensionContext<Native>
+  readonly #options: LoginGuardOptions<Native>
+  readonly #normalize: (identity: string) => string
+  readonly #name: string
+  readonly #pair: Policy<never>
+  readonly #address: Policy<never>
+  readonly #engine: RateLimitEngine
+  /** How long the addresses of an identity are remembered: until its last count or block is over. */
+  readonly #rememberFor: number
+  /** A request that reaches the guard again is charged once. */
+  readonly #attempted = new RequestMemo<Promise<Attempt>>('turnpike.attempt')
+
+  constructor(context: ExtensionContext<Native>, options: LoginGuardOptions<Native>) {
+    const { limit = 5, window = '15m', addressLimit = 100, blockFor = window } = options
+    const { name = 'login', fail = 'local', normalize = normalizeIdentity } = options
+    const blockMax = options.blockMax ?? Math.max(DAY, durationOption(blockFor, WHERE, 'blockFor'))
+    const { policies } = policiesOf<never>(
+      WHERE,
+      {
+        policies: [
+          { name: 'pair', limit, window, blockFor, blockMax },
+          { name: 'address', limit: addressLimit, window },
+        ],
       },
-    }
+      name,
+    )
+    context.claimName({
+      where: WHERE,
+      kind: 'login guard',
+      name,
+      isExplicit: options.name !== undefined,
+      settings: sharedSettings(policies),
+    })
+    this.#context = context
+    this.#options = options
+    this.#normalize = normalize
+    this.#name = name
+    this.#pair = policies[0]!
+    this.#address = policies[1]!
+    this.#engine = new RateLimitEngine(context, {
+      feature: 'loginGuard',
+      name,
+      fail,
+      thenFail: 'closed',
+      countDenied: false,
+      overrides: false,
+      denyCache: 0,
+      shadow: false,
+    })
+    this.#rememberFor = this.#pair.window! + this.#pair.blockMax
   }
 
-  /** A success clears the pair and gives the address back this one attempt. The login stands even if that fails. */
-  async function forgive(
-    [onThePair, onTheAddress]: Charge[],
-    { source, at }: LimitDecision,
+  async handle(x: Exchange<Native>): Promise<Plan> {
+    const earlier = this.#attempted.get(x)
+    if (earlier) {
+      const { decision } = await earlier
+      return decision.allowed ? {} : this.#refuse(decision)
+    }
+    const attempt = await this.#attempted.set(x, this.#attempt(x))
+    if (!attempt.decision.allowed) return this.#refuse(attempt.decision)
+    return { beforeEnd: (status) => this.#forgiveIfSucceeded(x, attempt, status) }
+  }
+
+  /** Deletes the failures of an identity. */
+  async reset(
+    identity: string,
+    { address: only, tenant }: { address?: string; tenant?: string } = {},
+  ): Promise<boolean> {
+    requireTenant(this.#context, tenant, `${WHERE}.reset()`)
+    const digest = identityDigest(identity, this.#normalize)
+    if (digest === undefined)
+      throw new TurnpikeError('TP_KEY', `${WHERE}.reset(): the identity is empty.`)
+    const addresses =
+      only === undefined
+        ? await this.#context.store.run(takeAddresses, [this.#indexKey(digest, tenant)], [])
+        : [normalizeAddress(only, this.#options.ipv6Subnet) ?? only]
+    const wereReset = await Promise.all(
+      addresses.map((address) =>
+        this.#engine.reset([this.#chargeOf(this.#pair, address, tenant, digest)]),
+      ),
+    )
+    return wereReset.includes(true)
+  }
+
+  async #attempt(x: Exchange<Native>): Promise<Attempt> {
+    const value = await this.#options.key(x.native)
+    if (value === undefined && !isBodyParsed(x.native)) this.#context.events.warn(UNPARSED)
+    const digest = identityDigest(value, this.#normalize)
+    const tenant = await this.#context.tenantOf(x.native)
+    const address = addressSubject(x.ip, this.#options.ipv6Subnet)
+    const onPair =
+      digest === undefined || this.#pair.limit === Infinity
+        ? undefined
+        : this.#chargeOf(this.#pair, address, tenant, digest)
+    const onAddress =
+      this.#address.limit === Infinity ? undefined : this.#chargeOf(this.#address, address, tenant)
+    const charges = [onPair, onAddress].filter((each) => each !== undefined)
+    const decision =
+      charges.length > 0
+        ? await this.#engine.consume(charges, x.budget)
+        : this.#engine.report(unlimitedDecision(address, tenant))
+    // Only now: a refused attempt writes nothing, however many identities it is made for.
+    if (onPair && decision.allowed && decision.source === 'store')
+      this.#engine.inBackground(
+        this.#context.store.run(
+          recordAddress,
+          [this.#indexKey(digest!, tenant)],
+          [address, this.#rememberFor],
+        ),
+      )
+    return { decision, onPair, onAddress }
+  }
+
+  /** Rejects if `outcome` throws: then the login fails. */
+  async #forgiveIfSucceeded(x: Exchange<Native>, attempt: Attempt, status: number): Promise<void> {
+    const { outcome } = this.#options
+    if (!outcome && status >= 300 && status < 400) this.#context.events.warn(REDIRECTED)
+    const hasSucceeded = outcome ? outcome(x.native, status) : status >= 200 && status < 300
+    if (hasSucceeded) await this.#forgive(attempt, x.budget)
+  }
+
+  /** Clears the pair, and gives the address back this one attempt. If that fails, the login succeeds all the same. */
+  async #forgive(
+    { decision: { source, at }, onPair, onAddress }: Attempt,
     budget: RequestBudget,
   ): Promise<void> {
     if (at === 0) return
-    const cleared = [
-      engine.reset([onThePair!], budget),
-      engine.adjust('r', [onTheAddress!], source, at, budget),
-    ]
-    for (const each of cleared) engine.inBackground(each)
-    await Promise.allSettled(cleared)
+    const writes: Promise<unknown>[] = []
+    if (onPair) writes.push(this.#engine.reset([onPair], budget))
+    if (onAddress) writes.push(this.#engine.adjust('refund', [onAddress], source, at, budget))
+    for (const write of writes) this.#engine.inBackground(write)
+    await Promise.allSettled(writes)
   }
 
-  return {
-    feature: { name: 'loginGuard', onBackground: 'skip', handle },
-    guard: {
-      async reset(identity, { address: only, tenant } = {}) {
-        const id = digest(identity)
-        const from =
-          only === undefined
-            ? await context.store.run(recall, [index(id, tenant)], [])
-            : [addressSubject(only, ipv6Subnet)]
-        const cleared = await Promise.all(
-          from.map((each) => engine.reset([onPair(context.keys.tag(each, tenant), id)])),
-        )
-        return cleared.includes(true)
-      },
-    },
+  #refuse(decision: Decision): Plan {
+    return { refusal: refusalOf(decision), replyWith: this.#options.reply }
   }
+
+  #chargeOf(
+    policy: Policy<never>,
+    address: string,
+    tenant: string | undefined,
+    part?: string,
+  ): Charge {
+    const tag = this.#context.keys.tag(address, tenant)
+    const { limit, window } = policy
+    const charge = {
+      policy,
+      tag,
+      subject: address,
+      tenant,
+      limit: limit!,
+      window: window!,
+      cost: 1,
+    }
+    return part === undefined ? charge : { ...charge, part }
+  }
+
+  /** The key of the addresses that an identity was tried from. */
+  #indexKey(digest: string, tenant: string | undefined): string {
+    return this.#context.keys.key('login', this.#context.keys.tag([this.#name, digest], tenant))
+  }
+}
+
+/** Returns true if a body parser ran in front of the guard. */
+function isBodyParsed(native: unknown): boolean {
+  const { body, request } = native as { body?: unknown; request?: { body?: unknown } }
+  return (body ?? request?.body) !== undefined
 }

@@ -1,103 +1,178 @@
 import type { Duration } from '../../duration.ts'
-import type { RefusalReply } from '../../http/refusal.ts'
+import type { Refusal, ReplyFunction } from '../../http/refusal.ts'
 import type { Subject } from '../../store/keys.ts'
+import type { RateLimitAlgorithm } from './algorithms/index.ts'
 import type { Decision } from './decision.ts'
-import type { FlexibleLimiter } from './flexible-members.ts'
+import type { FlexibleLimiter } from './flexible/flexible-members.ts'
 
-/** A value, or a function of the request that gives it, now or later. */
+/** A refusal by a limit, as `reply` and error handlers receive it. */
+export interface LimitRefusal extends Refusal {
+  /** What the limit decided. Its `source` is `'closed'` if nothing could be counted. */
+  readonly decision: Decision
+}
+
+/** A value, or a function of the request that returns it, also as a promise. */
 export type ValueOrFunction<Native, Type> = Type | ((native: Native) => Type | Promise<Type>)
 
-/** What a request is counted by. Undefined, null or an empty list is an error (TP_KEY), never a bucket that strangers share. */
+/**
+ * Returns what a request is counted by. Undefined, null and an empty list are errors (TP_KEY):
+ * otherwise strangers would share a bucket.
+ */
 export type KeyFunction<Native> = (
   native: Native,
 ) => Subject | number | undefined | null | Promise<Subject | number | undefined | null>
 
-/**
- * How uses are counted. Per 60 s at limit 100 the worst admitted within any 60 s is:
- * `'sliding-window'` 100, `'gcra'` limit + burst − 1, `'fixed-window'` 200 around a boundary.
- */
-export type RateLimitAlgorithm = 'sliding-window' | 'gcra' | 'fixed-window'
-
-/** What is done when Redis cannot answer. */
+/** What happens when Redis cannot answer. */
 export type FailureRule =
-  /** Count in this process, with limit / instances; let pass only when that is impossible too. */
+  /** This process counts, with limit / instances. If it cannot either, requests pass. */
   | 'local'
-  /** Let every request pass. */
+  /** Every request passes. */
   | 'open'
-  /** Refuse every request with 503 and Retry-After. */
+  /** Every request is refused with 503 and Retry-After. */
   | 'closed'
 
 /** One limit over one window. */
 export interface PolicyOptions<Native> {
   /**
-   * Names the policy in keys, headers and stored overrides; up to 40 letters, digits and `_.-`.
-   * Default: the limiter's `name`, or the window as it was written (`'1m'`).
+   * Name of the policy in keys, header fields and stored overrides: up to 40 letters, digits and `_.-`.
+   * @default the limiter's `name`, or the window as it was written (`'1m'`)
    */
   name?: string
-  /** How many uses (or how much `cost`) the window admits: a whole number; 0 admits nothing. */
+  /** Uses, or units of `cost`, that the window admits: an integer. 0 admits nothing. */
   limit: ValueOrFunction<Native, number>
-  /** The window: a duration, or `'month'` for calendar months (with `'fixed-window'`). */
+  /** Length of the window: a duration, or `'month'` for calendar months (with `'fixed-window'`). */
   window: ValueOrFunction<Native, Duration> | 'month'
-  /** Default `'sliding-window'`; with `'month'` or a `timeZone`, `'fixed-window'`. */
+  /**
+   * How uses are counted. At limit 100 the most that is admitted within any window is 100 with
+   * `'sliding-window'`, limit + burst − 1 with `'gcra'`, and 200 around a boundary with `'fixed-window'`.
+   * @default 'sliding-window', or 'fixed-window' with `'month'` or a `timeZone`
+   */
   algorithm?: RateLimitAlgorithm
-  /** With `'gcra'`: how many may come at once. Default: `limit`. */
+  /**
+   * Uses that may come at once, with `'gcra'`.
+   * @default limit
+   */
   burst?: number
-  /** With `'fixed-window'` and window `'1d'` or `'month'`: where the day or month begins, as an IANA name. Default `'UTC'`. */
+  /**
+   * IANA time zone in which the day or month begins, with `'fixed-window'` and window `'1d'` or `'month'`.
+   * @default 'UTC'
+   */
   timeZone?: string
-  /** What one request costs; overrides the mount's `cost` for this policy. */
+  /**
+   * Units that one request costs, for this policy.
+   * @default the mount's `cost`
+   */
   cost?: ValueOrFunction<Native, number>
-  /** After a refusal by this policy, refuse everything for so long. Default: not at all. */
+  /**
+   * Time for which everything is refused after a refusal by this policy.
+   * @default no block
+   */
   blockFor?: Duration
-  /** Each further block is twice as long, up to this. Default: `blockFor`, so that blocks do not grow. */
+  /**
+   * Longest block. Each further block is twice as long as the one before.
+   * @default blockFor, so that blocks do not grow
+   */
   blockMax?: Duration
-  /** What this policy counts by, where it is not the mount's `key`. */
+  /**
+   * What this policy counts by.
+   * @default the mount's `key`
+   */
   key?: KeyFunction<Native>
 }
 
 /** Options of `tp.rateLimit()`: one policy in the short form, or several in `policies`. */
 export interface RateLimitOptions<Native> extends Partial<PolicyOptions<Native>> {
-  /** Several limits at once, all or nothing: a request that one refuses drains none. */
+  /**
+   * Several limits at once, all or nothing: a request that one policy refuses charges none.
+   * @example
+   * policies: [{ limit: 60, window: '1m' }, { limit: 1_000, window: '1h' }]
+   */
   policies?: readonly PolicyOptions<Native>[]
-  /** What requests are counted by. Default: `tp.key.ip()`. */
+  /**
+   * What requests are counted by.
+   * @default tp.key.ip()
+   */
   key?: KeyFunction<Native>
-  /** What one request costs: a whole number; 0 looks without counting. Default 1. */
+  /**
+   * Units that one request costs: an integer. 0 decides without counting.
+   * @default 1
+   */
   cost?: ValueOrFunction<Native, number>
-  /** Requests for which it is true are not counted and not limited. */
+  /** Returns true for requests that are neither counted nor limited. */
   skip?: (native: Native) => boolean | Promise<boolean>
-  /** Give the charge back when the response's status is below 400. Default false. */
+  /**
+   * Whether the charge is given back when the response's status is below 400.
+   * @default false
+   */
   skipSuccessful?: boolean
-  /** Give the charge back when the response's status is 400 or more. Default false. */
+  /**
+   * Whether the charge is given back when the response's status is 400 or more.
+   * @default false
+   */
   skipFailed?: boolean
-  /** Charge refused requests too, so that hammering keeps the limit shut. Default false. */
+  /**
+   * Whether refused requests are charged, too, so that hammering keeps the limit shut.
+   * @default false
+   */
   countDenied?: boolean
-  /** What to do when Redis cannot answer. Default `'local'`. */
+  /**
+   * Rule while Redis cannot answer.
+   * @default 'local'
+   */
   fail?: FailureRule
-  /** Decide and report (events, `req.rateLimit`), but never refuse and send no headers: for trying a limit in production. Default false. */
+  /**
+   * Whether the limit decides and reports (events, `req.rateLimit`), but never refuses and sends no
+   * fields. To try a limit in production.
+   * @default false
+   */
   shadow?: boolean
-  /** The network size by which IPv6 addresses are grouped, in bits. Default 56. */
+  /**
+   * Size of the networks by which IPv6 addresses are counted, in bits.
+   * @default 56
+   */
   ipv6Subnet?: number
-  /** Send `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-11). Default true. */
+  /**
+   * Whether `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-11) are sent.
+   * @default true
+   */
   headers?: boolean
-  /** Send `X-RateLimit-Limit`, `-Remaining` and `-Reset` (seconds since the epoch) too. Default false. */
+  /**
+   * Whether `X-RateLimit-Limit`, `-Remaining` and `-Reset` (seconds since the epoch) are sent.
+   * @default false
+   */
   legacyHeaders?: boolean
-  /** Add the draft's partition key to the headers: an HMAC-SHA-256 of the subject under this secret. Default: none. */
+  /**
+   * Secret of the draft's partition key, an HMAC-SHA-256 of the subject that is added to the fields.
+   * @default no partition key
+   */
   partitionKey?: string
-  /** Called for every refusal, before the answer; its result is not awaited and cannot change it. */
+  /** Called at every refusal, before the response. Its result is not awaited and cannot change the response. */
   onLimited?: (native: Native, decision: Decision) => void
-  /** The answer to a refused request. Default: 429 with problem+json (RFC 9457). */
-  reply?: (native: Native, decision: Decision) => RefusalReply | Promise<RefusalReply>
-  /** Answer repeated refusals of a key from process memory until its retry time. `true`: up to 10,000 keys. Default false. */
+  /**
+   * The response to a refused request.
+   * @default 429 with problem+json (RFC 9457)
+   * @example
+   * reply: (req, { decision }) => ({ status: 420, body: { retryAfterMs: decision.retryAfterMs } })
+   */
+  reply?: ReplyFunction<Native, LimitRefusal>
+  /**
+   * Whether repeated refusals of a key are answered from process memory until its retry time. `true`: for up to 10,000 keys.
+   * @default false
+   */
   denyCache?: boolean | { maxKeys: number }
-  /** Look up limits stored with `tp.limits.set()`, within the same script. Default true. */
+  /**
+   * Whether limits that were stored with `tp.overrides.set()` apply. They are read by the same script.
+   * @default true
+   */
   overrides?: boolean
   /**
-   * Count with a limiter of rate-limiter-flexible: limits, windows and blocks are then its own. It is given plain
-   * keys as they are, and 100 ms to answer.
+   * Limiter of rate-limiter-flexible that counts in place of turnpike. Limits, windows and blocks are
+   * its own. It receives plain keys unchanged, and has 100 ms to answer.
    */
   limiter?: FlexibleLimiter
 }
 
-/** Options of `tp.limiter()`, for use outside a request: the subject is given with each call. */
+/** Options of `tp.limiter()`, which is called by subject. */
 export type LimiterOptions = Pick<
   RateLimitOptions<never>,
   | 'burst'
@@ -110,8 +185,11 @@ export type LimiterOptions = Pick<
   | 'denyCache'
   | 'overrides'
 > & {
+  /** Uses, or units of `cost`, that the window admits. */
   limit?: number
+  /** Length of the window: a duration, or `'month'` for calendar months. */
   window?: Duration | 'month'
+  /** Several limits at once, all or nothing. */
   policies?: readonly (Omit<PolicyOptions<never>, 'key' | 'limit' | 'window' | 'cost'> & {
     limit: number
     window: Duration | 'month'

@@ -5,6 +5,7 @@ import {
   identifier,
   isFunction,
   optionError,
+  optionRuleError,
   nonEmptyString,
   integer,
   oneOf,
@@ -19,16 +20,19 @@ import {
 } from '../../duration.ts'
 import { TurnpikeError } from '../../errors.ts'
 import { keyPart } from '../../store/keys.ts'
+import type { LimitAlgorithm } from './algorithms/algorithm.ts'
+import { algorithmOf, ALGORITHMS } from './algorithms/index.ts'
 import { calendar, type Calendar } from './calendar.ts'
-import type { RateLimitAlgorithm, PolicyOptions, ValueOrFunction } from './options.ts'
+import { MAX_LIMIT } from './operations/script.ts'
+import type { PolicyOptions, ValueOrFunction } from './options.ts'
 
-/** A policy ready for use: options checked, constants worked out. */
+/** A policy ready for use: its options are valid, and what does not depend on a request is worked out. */
 export interface Policy<Native> {
   readonly name: string
-  readonly letter: 's' | 'g' | 'f'
-  /** Undefined where it is worked out for each request. */
+  readonly algorithm: LimitAlgorithm
+  /** Undefined if it is a function of the request. */
   readonly limit: number | undefined
-  /** Milliseconds; 0 for calendar months. */
+  /** In ms, 0 for calendar months. Undefined if it is a function of the request. */
   readonly window: number | undefined
   readonly limitOf: ((native: Native) => unknown) | undefined
   readonly windowOf: ((native: Native) => unknown) | undefined
@@ -36,21 +40,27 @@ export interface Policy<Native> {
   readonly burst: number | undefined
   readonly calendar: Calendar | undefined
   readonly timeZone: string | undefined
-  readonly block: number
+  readonly blockFor: number
   readonly blockMax: number
   readonly key: PolicyOptions<Native>['key']
-  /** The last part of its keys: limiter, policy and algorithm, so that a changed algorithm never meets old state. */
-  readonly sub: string
+  /** Ends its keys: limiter, policy and algorithm. A changed algorithm must not read the other's state. */
+  readonly keySuffix: string
 }
 
-export const MOST: number = 1e12
-/** Milliseconds. */
-export const LONGEST: number = 366 * 86_400_000
-const LETTERS = { 'sliding-window': 's', gcra: 'g', 'fixed-window': 'f' } as const
+/** The longest window, in ms. */
+export const MAX_WINDOW: number = 366 * 86_400_000
+const MAX_POLICIES = 16
 
-const limits = anyOf(integer(0, MOST), callback)
+const amount = integer(0, MAX_LIMIT)
+/** A limit that is no function. `Infinity` is no limit. */
+export const fixedLimitValidator: Validator = {
+  expected: `${amount.expected}, or Infinity`,
+  accepts: (value) => value === Infinity || amount.accepts(value),
+  ...(amount.suggest && { suggest: amount.suggest }),
+}
+const limits = anyOf(fixedLimitValidator, callback)
 /** A window that is no function. */
-export const FIXED_WINDOW: Validator = {
+export const fixedWindowValidator: Validator = {
   expected: `${DURATION_FORMAT}, or 'month'`,
   accepts: (value) => value === 'month' || parseDuration(value) !== undefined,
   suggest: suggestDuration,
@@ -64,23 +74,24 @@ const windows: Validator = {
       : suggestDuration(value),
 }
 
-export const POLICY: Record<string, Validator> = {
+export const POLICY_OPTIONS: Record<string, Validator> = {
   name: identifier,
   limit: limits,
   window: windows,
-  algorithm: oneOf('sliding-window', 'gcra', 'fixed-window'),
-  burst: integer(1, MOST),
+  algorithm: oneOf(...ALGORITHMS.map(({ name }) => name)),
+  burst: integer(1, MAX_LIMIT),
   timeZone: nonEmptyString,
-  cost: limits,
+  cost: anyOf(amount, callback),
   blockFor: durationValidator,
   blockMax: durationValidator,
   key: callback,
 }
 
 /**
- * The policies of a mount.
- * @param where names the call in error messages
- * @param name the limiter's own name, if it was given one
+ * Returns the policies of a mount.
+ * @param where the call that makes it, for error messages
+ * @param name the limiter's name, if it has one
+ * @throws TP_OPTION
  */
 export function policiesOf<Native>(
   where: string,
@@ -89,40 +100,45 @@ export function policiesOf<Native>(
   },
   name: string | undefined,
 ): { name: string; policies: readonly Policy<Native>[] } {
-  // In the short form key and cost are the mount's, which come first.
+  // In the short form key and cost are the mount's.
   const short = { ...options, key: undefined, cost: undefined } as unknown as PolicyOptions<Native>
   const list = options.policies ?? [short]
-  if (!Array.isArray(list) || list.length === 0 || list.length > 16) {
-    throw optionError(where, 'policies', list, 'a list of 1 to 16 policies')
+  if (!Array.isArray(list) || list.length === 0 || list.length > MAX_POLICIES) {
+    throw optionError(where, 'policies', list, `a list of 1 to ${MAX_POLICIES} policies`)
   }
   if (options.policies && (options.limit !== undefined || options.window !== undefined)) {
-    throw optionError(
+    throw optionRuleError(
       where,
       'limit and window',
       options.limit ?? options.window,
-      'left out where there are policies',
+      '`limit and window` belong into each of `policies`. Leave them out beside `policies`.',
     )
   }
   const drafts = list.map((policy: PolicyOptions<Native>, i) => {
     const at = options.policies ? `${where}: policies[${i}]` : where
-    if (options.policies) validateOptions(at, policy, POLICY)
+    if (options.policies) validateOptions(at, policy, POLICY_OPTIONS)
     const own = options.policies ? policy.name : undefined
     return {
       at,
       policy,
-      name: own ?? (options.policies ? undefined : name) ?? described(policy.window),
+      name: own ?? (options.policies ? undefined : name) ?? nameFrom(policy.window),
     }
   })
   for (const { at, name: each } of drafts) {
     if (drafts.filter((other) => other.name === each).length > 1) {
-      throw optionError(at, 'name', each, 'different for each policy of a limiter')
+      throw optionRuleError(
+        at,
+        'name',
+        each,
+        `two policies have the name '${each}'. Give each policy its own \`name\`.`,
+      )
     }
   }
-  const whole =
-    name ?? drafts.map((draft) => `${described(draft.policy.limit)}-${draft.name}`).join('_')
+  const limiterName =
+    name ?? drafts.map((draft) => `${nameFrom(draft.policy.limit)}-${draft.name}`).join('_')
   return {
-    name: whole,
-    policies: drafts.map((draft) => policyOf(draft.at, draft.policy, whole, draft.name)),
+    name: limiterName,
+    policies: drafts.map((draft) => policyOf(draft.at, draft.policy, limiterName, draft.name)),
   }
 }
 
@@ -130,12 +146,12 @@ export function policiesOf<Native>(
 export function sharedSettings(policies: readonly Policy<never>[]): Record<string, unknown> {
   return Object.fromEntries(
     policies.flatMap((policy) => {
-      const { name, limit, limitOf, window, windowOf, letter, burst, timeZone } = policy
+      const { name, limit, limitOf, window, windowOf, algorithm, burst, timeZone } = policy
       const of = policies.length === 1 ? '' : ` of policy ${name}`
       return [
         [`limit${of}`, limit ?? limitOf],
         [`window${of}`, window ?? windowOf],
-        [`algorithm${of}`, letter],
+        [`algorithm${of}`, algorithm.name],
         [`burst${of}`, burst],
         [`timeZone${of}`, timeZone],
       ]
@@ -143,8 +159,8 @@ export function sharedSettings(policies: readonly Policy<never>[]): Record<strin
   )
 }
 
-/** A stand-in for a name: the value as it was written, the same in every process. */
-const described = (value: unknown): string => {
+/** Returns a name derived from an option as it was written, so that all processes derive the same. */
+const nameFrom = (value: unknown): string => {
   if (isFunction(value)) return 'fn'
   const written = typeof value === 'number' || typeof value === 'string' ? String(value) : ''
   return written.replace(/[^\w.-]/g, '-') || 'default'
@@ -159,59 +175,87 @@ function policyOf<Native>(
   const { limit, window, burst, timeZone, cost, key } = options
   if (limit === undefined) throw optionError(where, 'limit', limit, limits.expected)
   if (window === undefined) throw optionError(where, 'window', window, windows.expected)
-  const {
-    algorithm = window === 'month' || timeZone !== undefined ? 'fixed-window' : 'sliding-window',
-  } = options
-  if (burst !== undefined && algorithm !== 'gcra')
-    throw optionError(where, 'burst', burst, "left out, except with algorithm: 'gcra'")
-  const block =
-    options.blockFor === undefined ? 0 : durationOption(options.blockFor, where, 'blockFor')
-  const blockMax =
-    options.blockMax === undefined ? block : durationOption(options.blockMax, where, 'blockMax')
-  if (blockMax < block) throw optionError(where, 'blockMax', options.blockMax, 'at least blockFor')
-  const calendarWindow = calendarOf(where, window, algorithm, timeZone)
-  const fixed = window === 'month' ? 0 : isFunction(window) ? undefined : windowMs(where, window)
+  const algorithm = algorithmOf(
+    options.algorithm ??
+      (window === 'month' || timeZone !== undefined ? 'fixed-window' : 'sliding-window'),
+  )
+  if (burst !== undefined && !algorithm.hasBurst)
+    throw optionRuleError(
+      where,
+      'burst',
+      burst,
+      `\`burst\` requires \`algorithm\`: ${namesWith('hasBurst')}. It is '${algorithm.name}'.`,
+    )
+  const { blockFor, blockMax } = blockOf(where, options)
   return {
     name,
-    letter: LETTERS[algorithm],
+    algorithm,
     limit: isFunction(limit) ? undefined : limit,
     limitOf: isFunction(limit) ? limit : undefined,
-    window: fixed,
+    window: window === 'month' ? 0 : isFunction(window) ? undefined : windowMs(where, window),
     windowOf: isFunction(window) ? window : undefined,
     costOf: cost,
     burst,
-    calendar: calendarWindow,
+    calendar: calendarOf(where, window, algorithm, timeZone),
     timeZone,
-    block,
+    blockFor,
     blockMax,
     key,
-    sub: keyPart(`${limiter}.${name}.${LETTERS[algorithm]}`),
+    keySuffix: keyPart(`${limiter}.${name}.${algorithm.code}`),
   }
+}
+
+const namesWith = (ability: 'hasBurst' | 'hasCalendar'): string =>
+  ALGORITHMS.filter((each) => each[ability])
+    .map(({ name }) => `'${name}'`)
+    .join(' or ')
+
+function blockOf(
+  where: string,
+  options: Pick<PolicyOptions<never>, 'blockFor' | 'blockMax'>,
+): { blockFor: number; blockMax: number } {
+  const blockFor =
+    options.blockFor === undefined ? 0 : durationOption(options.blockFor, where, 'blockFor')
+  const blockMax =
+    options.blockMax === undefined ? blockFor : durationOption(options.blockMax, where, 'blockMax')
+  if (blockMax < blockFor)
+    throw optionRuleError(
+      where,
+      'blockMax',
+      options.blockMax,
+      `\`blockMax\` (${blockMax} ms) is shorter than \`blockFor\` (${blockFor} ms). It is the longest block.`,
+    )
+  return { blockFor, blockMax }
 }
 
 function windowMs(where: string, window: unknown): number {
   const ms = durationOption(window, where, 'window')
-  if (ms > LONGEST) throw optionError(where, 'window', window, 'at most 366 days')
+  if (ms > MAX_WINDOW) throw optionError(where, 'window', window, 'at most 366 days')
   return ms
 }
 
 function calendarOf(
   where: string,
   window: unknown,
-  algorithm: RateLimitAlgorithm,
+  algorithm: LimitAlgorithm,
   timeZone: string | undefined,
 ): Calendar | undefined {
   if (window !== 'month' && timeZone === undefined) return undefined
-  if (algorithm !== 'fixed-window') {
-    throw optionError(
+  if (!algorithm.hasCalendar) {
+    throw optionRuleError(
       where,
       'algorithm',
-      algorithm,
-      "'fixed-window' where the window is 'month' or there is a timeZone",
+      algorithm.name,
+      `\`window: 'month'\` and \`timeZone\` require \`algorithm\`: ${namesWith('hasCalendar')}. It is '${algorithm.name}'.`,
     )
   }
   if (window !== 'month' && parseDuration(window) !== 86_400_000) {
-    throw optionError(where, 'timeZone', timeZone, "left out, except with window: '1d' or 'month'")
+    throw optionRuleError(
+      where,
+      'timeZone',
+      timeZone,
+      "`timeZone` requires `window: '1d'` or `window: 'month'`. Other windows do not begin at midnight.",
+    )
   }
   try {
     return calendar(window === 'month' ? 'month' : 'day', timeZone ?? 'UTC')
@@ -220,17 +264,25 @@ function calendarOf(
   }
 }
 
-/** A limit, window or cost that a function gave for a request. @throws TP_VALUE */
-export function checked(what: 'limit' | 'window' | 'cost', value: unknown, policy: string): number {
-  const ms = what === 'window' ? parseDuration(value) : undefined
-  const usable =
-    what === 'window'
-      ? ms !== undefined && ms >= 1 && ms <= LONGEST
-      : Number.isInteger(value) && (value as number) >= 0 && (value as number) <= MOST
-  if (usable) return ms ?? (value as number)
-  const expected = what === 'window' ? DURATION_FORMAT : `a whole number from 0 to ${MOST}`
+/** Returns a limit, window or cost that a function of the request returned. @throws TP_VALUE */
+export function checkedValue(
+  what: 'limit' | 'window' | 'cost',
+  value: unknown,
+  policy: string,
+): number {
+  if (what === 'window') {
+    const ms = parseDuration(value)
+    if (ms !== undefined && ms >= 1 && ms <= MAX_WINDOW) return Math.ceil(ms)
+  } else if ((what === 'limit' ? fixedLimitValidator : amount).accepts(value)) {
+    return value as number
+  }
+  const expected = {
+    limit: fixedLimitValidator.expected,
+    window: DURATION_FORMAT,
+    cost: amount.expected,
+  }[what]
   throw new TurnpikeError(
     'TP_VALUE',
-    `The ${what} of policy '${policy}' must be ${expected}; it came out as ${String(value)} (${typeof value}).`,
+    `The ${what} of policy '${policy}' must be ${expected}. It is ${String(value)} (${typeof value}).`,
   )
 }

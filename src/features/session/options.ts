@@ -9,10 +9,9 @@ import type { Secret } from './session-id.ts'
 export interface SessionCookieOptions extends Omit<CookieSettings, 'maxAge'> {
   /**
    * Lifetime of the cookie in the browser, and of an unused session.
-   * A Date is the moment of expiry. False or null: the cookie ends with the browser session, and the session after `ttl`.
-   * @default null
+   * @default null: the cookie ends with the browser session, and the session after `ttl`
    */
-  maxAge?: Duration | Date | false | null
+  maxAge?: Duration | null
 }
 
 /** How sessions are stored. `tp.session()` and `tp.sessionStore()` share these options. */
@@ -113,7 +112,7 @@ export interface SessionOptions<Native> extends SessionStorageOptions {
   saveUninitialized?: boolean
   /**
    * Meaning of `req.session = null`: `'keep'` saves nothing, `'destroy'` destroys the session.
-   * @default 'keep', on Koa 'destroy' as in koa-session
+   * @default 'keep'
    */
   unset?: 'keep' | 'destroy'
   /**

@@ -1,14 +1,11 @@
 /** `req.session.cookie`, as express-session documents it. */
 
-/**
- * What express-session stores of a cookie, in its order: connect-redis's values contain these bytes.
- * `expires` and `originalMaxAge` are null or false for a cookie that ends with the browser session.
- */
+/** What express-session stores of a cookie, in its order: connect-redis's values contain these bytes. */
 export interface CookieData {
-  originalMaxAge: number | false | null
+  originalMaxAge: number | null
   partitioned?: boolean | undefined
   priority?: 'low' | 'medium' | 'high' | undefined
-  expires?: Date | string | false | null | undefined
+  expires?: Date | string | null | undefined
   secure?: boolean | 'auto' | undefined
   httpOnly?: boolean | undefined
   domain?: string | undefined
@@ -17,26 +14,14 @@ export interface CookieData {
 }
 
 /** The cookie settings of a mount. `maxAge` is in ms. */
-export type CookieSettings = Partial<
-  Omit<CookieData, 'originalMaxAge' | 'expires' | 'sameSite'>
-> & {
-  maxAge?: number | Date | false | null | undefined
-  expires?: Date | false | null | undefined
-  sameSite?: CookieData['sameSite'] | 'auto'
+export type CookieSettings = Partial<Omit<CookieData, 'originalMaxAge' | 'expires'>> & {
+  maxAge?: number | null | undefined
+  expires?: Date | null | undefined
 }
-
-/** The settings of one request's cookie: `'auto'` is resolved. */
-export type ResolvedCookieSettings = CookieSettings & {
-  secure?: boolean | undefined
-  sameSite?: CookieData['sameSite']
-}
-
-/** The last moment that an Expires attribute can name: it has four digits for the year (RFC 6265, 5.1.1). */
-const MAX_DATE = Date.UTC(9999, 11, 31, 23, 59, 59)
 
 /** The cookie of one session. `maxAge` counts by the store's clock, so the application's clock does not matter. */
 export class SessionCookie {
-  originalMaxAge: number | false | null = null
+  originalMaxAge: number | null = null
   path: string | undefined = '/'
   httpOnly: boolean | undefined = true
   domain: string | undefined
@@ -45,55 +30,52 @@ export class SessionCookie {
   priority: CookieData['priority']
   partitioned: boolean | undefined
   readonly #now: () => number
-  #expires: Date | false | null | undefined = null
+  #expires: Date | null | undefined = null
 
-  constructor(settings: ResolvedCookieSettings, now: () => number) {
+  constructor(settings: CookieSettings, now: () => number) {
     this.#now = now
     const { maxAge, expires, secure, domain, sameSite, priority, partitioned } = settings
     if ('path' in settings) this.path = settings.path
     if ('httpOnly' in settings) this.httpOnly = settings.httpOnly
     this.domain = domain
-    this.secure = secure
     this.sameSite = sameSite
     this.priority = priority
     this.partitioned = partitioned
+    if (secure !== 'auto') this.secure = secure
     if (expires !== undefined) this.expires = expires
     if (maxAge !== undefined) this.maxAge = maxAge
   }
 
-  get expires(): Date | false | null | undefined {
+  get expires(): Date | null | undefined {
     return this.#expires
   }
 
-  /** @throws TypeError for an invalid date */
-  set expires(date: Date | string | number | false | null | undefined) {
-    this.#expires =
-      typeof date === 'string' || typeof date === 'number' || date instanceof Date
-        ? validDate(date)
-        : date
+  set expires(date: Date | null | undefined) {
+    this.#expires = date
     this.originalMaxAge = this.maxAge ?? null
   }
 
-  /** Milliseconds left. Null, false or undefined for a cookie that ends with the browser session. */
-  get maxAge(): number | false | null | undefined {
+  /** Milliseconds left; null for a cookie that ends with the browser session. */
+  get maxAge(): number | null | undefined {
     return this.#expires instanceof Date ? this.#expires.valueOf() - this.#now() : this.#expires
   }
 
-  /** @throws TypeError unless `ms` is a number, a Date, false, null or undefined */
-  set maxAge(ms: number | Date | false | null | undefined) {
+  /** @throws TypeError unless `ms` is a number, a Date, null or undefined */
+  set maxAge(ms: number | Date | null | undefined) {
     if (ms && typeof ms !== 'number' && !(ms instanceof Date))
       throw new TypeError('maxAge must be a number or Date')
     if (typeof ms !== 'number') {
       this.expires = ms
     } else {
-      this.#expires = validDate(this.#now() + ms)
+      this.#expires = new Date(this.#now() + ms)
       this.originalMaxAge = ms
     }
   }
 
-  /** Restarts the cookie's lifetime, if it has one. */
+  /** Restarts the cookie's lifetime. */
   renew(at: number = this.#now()): void {
-    if (typeof this.originalMaxAge === 'number') this.#expires = validDate(at + this.originalMaxAge)
+    if (this.originalMaxAge === null) return
+    this.#expires = new Date(at + this.originalMaxAge)
   }
 
   get data(): CookieData {
@@ -115,21 +97,11 @@ export class SessionCookie {
     return this.data
   }
 
-  /** Takes over a stored cookie. An attribute that cannot be right is left as it is. */
-  restore(stored: CookieData): void {
-    const { path, domain, secure, httpOnly, sameSite, priority, partitioned } = stored
-    if (isAttribute(path)) this.path = path
-    if (isAttribute(domain)) this.domain = domain
-    if (typeof secure === 'boolean') this.secure = secure
-    if (typeof httpOnly === 'boolean') this.httpOnly = httpOnly
-    if (typeof sameSite === 'boolean' || SAME_SITE.has(sameSite)) this.sameSite = sameSite
-    if (PRIORITY.has(priority)) this.priority = priority
-    if (typeof partitioned === 'boolean') this.partitioned = partitioned
-    const { expires, originalMaxAge } = stored
-    const time = expires ? new Date(expires).getTime() : Number.NaN
-    this.#expires = Number.isNaN(time) ? (expires === false ? false : null) : validDate(time)
-    this.originalMaxAge =
-      typeof originalMaxAge === 'number' || originalMaxAge === false ? originalMaxAge : null
+  /** Takes over what was stored. */
+  restore({ originalMaxAge, expires, ...rest }: CookieData): void {
+    Object.assign(this, rest)
+    this.#expires = typeof expires === 'string' ? new Date(expires) : expires
+    this.originalMaxAge = originalMaxAge ?? null
   }
 
   /** All attributes except the moment of expiry, as one string to compare. */
@@ -137,18 +109,4 @@ export class SessionCookie {
     const { originalMaxAge, partitioned, priority, secure, httpOnly, domain, path, sameSite } = this
     return `${originalMaxAge} ${path} ${domain} ${sameSite} ${secure} ${httpOnly} ${priority} ${partitioned}`
   }
-}
-
-const SAME_SITE: ReadonlySet<unknown> = new Set(['lax', 'strict', 'none'])
-const PRIORITY: ReadonlySet<unknown> = new Set(['low', 'medium', 'high'])
-
-/** True for a string that can stand in an attribute (RFC 6265, 4.1.1). */
-const isAttribute = (value: unknown): value is string =>
-  typeof value === 'string' && /^[\x20-\x3A\x3C-\x7E]*$/.test(value)
-
-/** Returns a date that an Expires attribute can name. @throws TypeError for an invalid date */
-function validDate(date: Date | string | number): Date {
-  const time = new Date(typeof date === 'number' ? Math.min(date, MAX_DATE) : date).getTime()
-  if (Number.isNaN(time)) throw new TypeError('The expiry date of a cookie is invalid.')
-  return new Date(Math.min(time, MAX_DATE))
 }

@@ -115,9 +115,7 @@ export class RecordStorage implements SessionStorage {
     replaced: StoredSession | undefined,
     budget?: RequestBudget,
   ): Promise<SaveResult> {
-    // connect-redis's values do not say when a session began.
-    const times = replaced?.form === 'turnpike' ? formatTimes(replaced) : undefined
-    return this.#save(keys, '', write, times, budget)
+    return this.#save(keys, '', write, replaced && formatTimes(replaced), budget)
   }
 
   update(

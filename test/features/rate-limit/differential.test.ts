@@ -2,13 +2,21 @@ import { isDeepStrictEqual } from 'node:util'
 import fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { manualClock } from '../../../src/clock.ts'
-import { getOverrides, setOverrides } from '../../../src/features/rate-limit/overrides.ts'
-import { reset } from '../../../src/features/rate-limit/reset.ts'
-import { numbersOf } from '../../../src/features/rate-limit/take.ts'
+import {
+  ALGORITHMS,
+  type RateLimitAlgorithm,
+} from '../../../src/features/rate-limit/algorithms/index.ts'
+import {
+  getOverrides,
+  setOverrides,
+} from '../../../src/features/rate-limit/operations/overrides.ts'
+import { resetPolicies } from '../../../src/features/rate-limit/operations/reset.ts'
+import { numbersOf } from '../../../src/features/rate-limit/operations/apply-policies.ts'
+import type { PolicyAction } from '../../../src/features/rate-limit/operations/script.ts'
 import { MemoryStore } from '../../../src/store/memory.ts'
 import type { Operation, OperationReply } from '../../../src/store/store.ts'
 import { startTestRedis, type TestRedis } from '../../support/redis.ts'
-import { enduring, outcome, takeArgs, type TestPolicy, type Verb } from './support.ts'
+import { enduring, outcome, argumentsOf, type TestPolicy } from './support.ts'
 
 // The Lua scripts and their twins are driven through the same random calls, and every reply is
 // compared. SEED=<number> repeats a run.
@@ -21,7 +29,7 @@ let redis: TestRedis
 beforeAll(async () => {
   console.log(`differential test of rate limiting: SEED=${SEED}`)
   redis = await startTestRedis()
-  for (const { lua } of [enduring, reset, setOverrides, getOverrides])
+  for (const { lua } of [enduring, resetPolicies, setOverrides, getOverrides])
     await redis.client.script('LOAD', lua)
 })
 afterAll(() => redis?.stop())
@@ -34,13 +42,20 @@ interface Step {
   turn: number
 }
 
-const VERBS: Verb[] = Array.from('ccccccccddddppffrrrb', (verb) => verb as Verb)
+const ACTIONS: PolicyAction[] = [
+  ...Array<PolicyAction>(8).fill('consume'),
+  ...Array<PolicyAction>(4).fill('countDenied'),
+  ...(['peek', 'peek', 'charge', 'charge', 'refund', 'refund', 'refund', 'block'] as const),
+]
 const NAMES = ['minute', 'day', '__proto__']
 const LIMITS = [0, 1, 2, 3, 5, 10, 63, 64, 65, 100, 1_000, 1e12]
 
 /** What stays the same for a state: another algorithm or window would be another key. */
 const subject = fc.record({
-  algorithm: fc.constantFrom('s', 's', 'f', 'g'),
+  algorithm: fc.constantFrom<RateLimitAlgorithm>(
+    'sliding-window',
+    ...ALGORITHMS.map(({ name }) => name),
+  ),
   window: fc.constantFrom(1, 7, 63, 64, 1_000, 60_000, 86_400_000, 366 * 86_400_000),
   runs: fc.constantFrom(64, 64, 64, 4, 1),
   calendar: fc.boolean(),
@@ -61,7 +76,7 @@ const limitText = fc.oneof(
 )
 
 const call = fc.record({
-  verb: fc.constantFrom(...VERBS),
+  action: fc.constantFrom(...ACTIONS),
   // The same state twice in one call is not what the operation is for.
   policies: fc.uniqueArray(
     fc.record({
@@ -70,9 +85,9 @@ const call = fc.record({
       cost,
       limit: fc.option(fc.constantFrom(...LIMITS), { freq: 4 }),
       burst: fc.constantFrom(0, 1, 5, 20, 1_000),
-      block: fc.constantFrom(0, 0, 10, 30_000),
+      blockFor: fc.constantFrom(0, 0, 10, 30_000),
       blockMax: fc.constantFrom(0, 25, 100_000),
-      own: fc.nat({ max: 2 }),
+      override: fc.nat({ max: 2 }),
     }),
     { minLength: 1, maxLength: 3, selector: (policy) => policy.subject },
   ),
@@ -96,7 +111,7 @@ const step = fc.record({
     },
   ),
   what: fc.oneof(
-    { weight: 14, arbitrary: call.map((value) => ({ kind: 'take', value }) as const) },
+    { weight: 14, arbitrary: call.map((value) => ({ kind: 'apply', value }) as const) },
     {
       weight: 1,
       arbitrary: fc
@@ -113,11 +128,11 @@ const step = fc.record({
           renewal: fc.constantFrom('0', '400000000'),
           hash: fc.nat({ max: 1 }),
         })
-        .map((value) => ({ kind: 'setLimits', value }) as const),
+        .map((value) => ({ kind: 'set', value }) as const),
     },
     {
       weight: 1,
-      arbitrary: fc.nat({ max: 1 }).map((value) => ({ kind: 'getLimits', value }) as const),
+      arbitrary: fc.nat({ max: 1 }).map((value) => ({ kind: 'get', value }) as const),
     },
   ),
 })
@@ -167,20 +182,20 @@ function play(
   /** What a call asks for, for one of its policies. */
   function policyOf(policy: Call['policies'][number], wrongPeriod: boolean): TestPolicy {
     const { algorithm, window, runs, calendar, limit } = subjects[policy.subject]!
-    const { name, cost, block, blockMax, burst, own } = policy
-    const given = { algorithm, name, window, cost, block, blockMax, own }
+    const { name, cost, blockFor, blockMax, burst, override } = policy
+    const given = { algorithm, name, window, cost, blockFor, blockMax, override }
     const asked = { ...given, limit: policy.limit ?? limit }
-    if (algorithm === 's') return { ...asked, aux: runs }
-    if (algorithm === 'g') return { ...asked, aux: burst }
-    if (!calendar || window !== DAY) return { ...asked, aux: '' }
+    if (algorithm === 'sliding-window') return { ...asked, parameter: runs }
+    if (algorithm === 'gcra') return { ...asked, parameter: burst }
+    if (!calendar || window !== DAY) return { ...asked, parameter: undefined }
     // Calendar days begin at 01:00 UTC here, so that they differ from the epoch's.
     const start = Math.floor((now - HOUR) / DAY) * DAY + HOUR
-    return { ...asked, aux: wrongPeriod ? start + DAY : start }
+    return { ...asked, parameter: wrongPeriod ? start + DAY : start }
   }
 
   for (const { turn, what } of steps) {
-    if (what.kind === 'take') {
-      const { verb, at, repeat, wrongPeriod, policies } = what.value
+    if (what.kind === 'apply') {
+      const { action, at, repeat, wrongPeriod, policies } = what.value
       const { window } = subjects[policies[0]!.subject]!
       for (let i = 0; i < repeat; i++) {
         const far = i === 0 ? distance(turn, window) : Math.floor(window / 200)
@@ -188,8 +203,8 @@ function play(
         const past = at === 0 ? 0 : (times[times.length - at] ?? 0)
         const asked = policies.map((policy) => policyOf(policy, wrongPeriod))
         const keys = policies.map((policy) => states[policy.subject]!)
-        run(enduring, [...keys, ...hashes], takeArgs(verb, asked, past), far)
-        if (verb !== 'r') times.push(now)
+        run(enduring, [...keys, ...hashes], argumentsOf(action, asked, past), far)
+        if (action !== 'refund') times.push(now)
       }
       continue
     }
@@ -197,8 +212,8 @@ function play(
     now += far
     if (what.kind === 'reset') {
       const keys = what.value.map((i) => states[i]!)
-      run(reset, keys, ['news', 'm'], far)
-    } else if (what.kind === 'setLimits') {
+      run(resetPolicies, keys, ['news', 'm'], far)
+    } else if (what.kind === 'set') {
       const { limits, renewal, hash } = what.value
       run(setOverrides, [hashes[hash]!], [TTL, renewal, ...limits.flat()], far)
     } else {

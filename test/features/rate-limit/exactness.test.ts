@@ -1,15 +1,15 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { take } from '../../../src/features/rate-limit/take.ts'
+import { applyPolicies } from '../../../src/features/rate-limit/operations/apply-policies.ts'
+import type { PolicyAction } from '../../../src/features/rate-limit/operations/script.ts'
 import { startTestRedis, type TestRedis } from '../../support/redis.ts'
 import {
   memoryEngine,
   outcome,
   redisEngine,
-  takeArgs,
+  argumentsOf,
   type Engine,
   type Outcome,
   type TestPolicy,
-  type Verb,
 } from './support.ts'
 
 const SEED = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31))
@@ -43,16 +43,16 @@ let keys = 0
 function subject(engine: Engine, name: string) {
   const key = `exact:${name}:${keys++}`
   return async (
-    verb: Verb,
+    action: PolicyAction,
     policies: readonly TestPolicy[],
     now: number,
     at = 0,
   ): Promise<Outcome> =>
     outcome(
       await engine.run(
-        take,
+        applyPolicies,
         policies.map((_, i) => `${key}:${i}`),
-        takeArgs(verb, policies, at),
+        argumentsOf(action, policies, at),
         now,
       ),
     )
@@ -96,7 +96,7 @@ describe.each(engines)('in the $name engine', (engine) => {
         for (let i = 0; i < calls; i++) {
           now += arrival(next, window, limit)
           const cost = Math.max(1, Math.floor(next() ** 3 * (limit / 10 + 2)))
-          const { allowed, policies } = await ask('c', [{ limit, window, cost }], now)
+          const { allowed, policies } = await ask('consume', [{ limit, window, cost }], now)
           if (allowed) {
             log.push({ time: now, cost })
             expect(counted(log, now, window)).toBeLessThanOrEqual(limit)
@@ -137,11 +137,11 @@ describe.each(engines)('in the $name engine', (engine) => {
         const mine = log[Math.max(0, log.length - 1 - Math.floor(next() * 100))]
         if (next() < 0.3 && mine && !settled.has(mine)) {
           settled.add(mine)
-          await ask('r', [{ limit, window, cost: mine.cost }], now, mine.time)
+          await ask('refund', [{ limit, window, cost: mine.cost }], now, mine.time)
           mine.cost = 0
         } else {
           const cost = 1 + Math.floor(next() * 4)
-          if ((await ask('c', [{ limit, window, cost }], now)).allowed) {
+          if ((await ask('consume', [{ limit, window, cost }], now)).allowed) {
             log.push({ time: now, cost })
             expect(counted(log, now, window)).toBeLessThanOrEqual(limit)
           }
@@ -162,9 +162,9 @@ describe.each(engines)('in the $name engine', (engine) => {
       const live = log.filter(({ time, cost }) => time > now - window && cost > 0)
       if (next() < 0.3 && live.length > 0) {
         const mine = pick(next, ...live)
-        await ask('r', [{ limit, window, cost: mine.cost }], now)
+        await ask('refund', [{ limit, window, cost: mine.cost }], now)
         mine.cost = 0
-      } else if ((await ask('c', [{ limit, window }], now)).allowed) {
+      } else if ((await ask('consume', [{ limit, window }], now)).allowed) {
         log.push({ time: now, cost: 1 })
         expect(counted(log, now, window)).toBeLessThanOrEqual(limit)
       }
@@ -186,8 +186,8 @@ describe.each(engines)('in the $name engine', (engine) => {
         const mine = log[Math.max(0, log.length - 1 - Math.floor(next() ** 2 * 30))]
         if (next() < 0.3 && mine?.cost) {
           await ask(
-            'r',
-            [{ algorithm: 'g', limit, window, aux: burst, cost: mine.cost }],
+            'refund',
+            [{ algorithm: 'gcra', limit, window, parameter: burst, cost: mine.cost }],
             now,
             mine.time,
           )
@@ -197,8 +197,8 @@ describe.each(engines)('in the $name engine', (engine) => {
         }
         const cost = 1 + Math.floor(next() * 2)
         const { allowed } = await ask(
-          'c',
-          [{ algorithm: 'g', limit, window, aux: burst, cost }],
+          'consume',
+          [{ algorithm: 'gcra', limit, window, parameter: burst, cost }],
           now,
         )
         if (!allowed) continue
@@ -226,10 +226,19 @@ describe.each(engines)('in the $name engine', (engine) => {
       const mine = log[Math.max(0, log.length - 1 - Math.floor(next() * 30))]
       const before = inPeriod(now)
       if (next() < 0.3 && mine?.cost) {
-        await ask('r', [{ algorithm: 'f', limit, window, cost: mine.cost }], now, mine.time)
+        await ask(
+          'refund',
+          [{ algorithm: 'fixed-window', limit, window, cost: mine.cost }],
+          now,
+          mine.time,
+        )
         mine.cost = 0
       } else {
-        const { allowed } = await ask('c', [{ algorithm: 'f', limit, window }], now)
+        const { allowed } = await ask(
+          'consume',
+          [{ algorithm: 'fixed-window', limit, window }],
+          now,
+        )
         expect(allowed).toBe(before < limit ? 1 : 0)
         if (allowed) log.push({ time: now, cost: 1 })
       }
@@ -242,10 +251,10 @@ describe.each(engines)('in the $name engine', (engine) => {
     for (let round = 0; round < (engine.name === 'Redis' ? 20 : 120); round++) {
       const ask = subject(engine, 'retry')
       let limits: TestPolicy[] = Array.from({ length: pick(next, 1, 1, 2, 3) }, () => ({
-        algorithm: pick(next, 's', 's', 'f', 'g'),
+        algorithm: pick(next, 'sliding-window', 'sliding-window', 'fixed-window', 'gcra'),
         limit: pick(next, 1, 3, 64, 65, 100, 1_000),
         window: pick(next, 100, 1_000, 60_000, 86_400_000),
-        block: pick(next, 0, 0, 0, 500, 5_000),
+        blockFor: pick(next, 0, 0, 0, 500, 5_000),
         blockMax: 20_000,
       }))
       const step = limits[0]!.window
@@ -258,19 +267,23 @@ describe.each(engines)('in the $name engine', (engine) => {
           // A limit that an override changed on the way.
           limit: next() < 0.03 ? Math.ceil(policy.limit * (0.5 + next())) : policy.limit,
         }))
-        const { allowed, policies } = await ask(pick(next, 'c', 'c', 'c', 'd', 'f'), limits, now)
+        const { allowed, policies } = await ask(
+          pick(next, 'consume', 'consume', 'consume', 'countDenied', 'charge'),
+          limits,
+          now,
+        )
         if (allowed) continue
         const retries = policies.map(({ retry }) => retry)
         const retry = Math.max(...retries)
         if (retries.includes(-1)) {
           expect(limits.some(({ cost = 1, limit }) => cost > limit)).toBe(true)
-          expect((await ask('p', limits, now + step * 3)).allowed).toBe(0)
+          expect((await ask('peek', limits, now + step * 3)).allowed).toBe(0)
           continue
         }
         refusals++
         expect(retry).toBeGreaterThan(0)
-        expect((await ask('p', limits, now + retry - 1)).allowed).toBe(0)
-        const then = await ask('p', limits, now + retry)
+        expect((await ask('peek', limits, now + retry - 1)).allowed).toBe(0)
+        const then = await ask('peek', limits, now + retry)
         expect(then.allowed, JSON.stringify({ limits, policies, then })).toBe(1)
       }
     }
@@ -284,16 +297,16 @@ test.each([1, 64, 65, 100, 10_000, 1_000_000])(
     const window = 60_000
     const { client } = redis
     const key = `shop:limit:{${'u'.repeat(36)}}:default-${limit}`
-    await client.script('LOAD', take.lua)
+    await client.script('LOAD', applyPolicies.lua)
     let most = 0
-    for (const verb of ['c', 'd', 'f'] as const) {
-      const now = START + { c: 0, d: 100_000, f: 200_000 }[verb]
+    for (const action of ['consume', 'countDenied', 'charge'] as const) {
+      const now = START + { consume: 0, countDenied: 100_000, charge: 200_000 }[action]
       for (let ms = 0; ms < 90_000; ms += 9_000) {
         const pipeline = client.pipeline()
         for (let i = 0; i < 9_000; i += 30) {
           const cost = Math.max(1, Math.floor(limit / 1_000))
-          const args = takeArgs(verb, [{ limit, window, cost }])
-          pipeline.evalsha(take.sha, 1, key, ...args, `=${now + ms + i}`)
+          const args = argumentsOf(action, [{ limit, window, cost }])
+          pipeline.evalsha(applyPolicies.sha, 1, key, ...args, `=${now + ms + i}`)
         }
         for (const [error] of (await pipeline.exec())!) if (error) throw error
         most = Math.max(most, Number(await client.memory('USAGE', key)))

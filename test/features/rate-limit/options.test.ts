@@ -25,7 +25,8 @@ describe('a bad option is told when the middleware is made: which, what, what wa
     [{ limit: -1, window: '1m' }, 'limit', -1, undefined],
     [{ limit: 1.5, window: '1m' }, 'limit', 1.5, undefined],
     [{ limit: Number.NaN, window: '1m' }, 'limit', Number.NaN, undefined],
-    [{ limit: Infinity, window: '1m' }, 'limit', Infinity, undefined],
+    [{ limit: -Infinity, window: '1m' }, 'limit', -Infinity, undefined],
+    [{ limit: 5, window: '1m', cost: Infinity }, 'cost', Infinity, undefined],
     [{ limit: 5 }, 'window', undefined, undefined],
     [{ window: '1m' }, 'limit', undefined, undefined],
     [{ limit: 5, window: 0 }, 'window', 0, undefined],
@@ -73,7 +74,7 @@ describe('a bad option is told when the middleware is made: which, what, what wa
       code: 'TP_OPTION',
       option,
       suggestion,
-      help: 'docs/errors.md#tp_option',
+      help: 'turnpike/docs/errors.md#tp_option',
     })
     expect(error['value']).toEqual(value)
     expect(error['expected']).toEqual(expect.any(String))

@@ -1,50 +1,67 @@
 import { createHash } from 'node:crypto'
 import type { Redis } from 'ioredis'
 import { manualClock, type ManualClock } from '../../../src/clock.ts'
-import { numbersOf, take } from '../../../src/features/rate-limit/take.ts'
+import {
+  algorithmOf,
+  type RateLimitAlgorithm,
+} from '../../../src/features/rate-limit/algorithms/index.ts'
+import {
+  applyPolicies,
+  numbersOf,
+  policyArguments,
+} from '../../../src/features/rate-limit/operations/apply-policies.ts'
+import type {
+  KnownPolicy,
+  PolicyAction,
+} from '../../../src/features/rate-limit/operations/script.ts'
 import { MemoryStore } from '../../../src/store/memory.ts'
 import type { Operation, OperationReply } from '../../../src/store/store.ts'
 import type { TestRedis } from '../../support/redis.ts'
 
 /** Where the scripts say how long a state lives. */
 const PX = /'(?:PX'|PEXPIRE', KEYS\[\d+\]), [^)]+/g
-if (take.lua.match(PX)?.length !== 1) throw new Error('take.lua: where is PX?')
-
-export type Verb = 'c' | 'd' | 'p' | 'f' | 'r' | 'b'
+if (applyPolicies.lua.match(PX)?.length !== 1) throw new Error('apply.lua: where is PX?')
 
 export interface TestPolicy {
-  algorithm?: 's' | 'f' | 'g'
+  algorithm?: RateLimitAlgorithm
   name?: string
   limit: number
   window: number
-  aux?: number | ''
+  /** Runs at most of a sliding window, burst of GCRA, start of a fixed window's calendar period. */
+  parameter?: number | undefined
   cost?: number
-  block?: number
+  blockFor?: number
   blockMax?: number
-  /** Which hash of own limits counts; 0 = none. */
-  own?: number
+  /** Which hash of overrides applies; 0 = none. */
+  override?: number
 }
 
-/** The ARGV of `take`, without the clock's. */
-export function takeArgs(verb: Verb, policies: readonly TestPolicy[], at = 0): string[] {
-  const args: (string | number)[] = [verb, policies.length, at]
-  for (const policy of policies) {
-    const { algorithm = 's', name = 'default', limit, window, cost = 1, block = 0 } = policy
-    const aux = policy.aux ?? (algorithm === 's' ? 64 : algorithm === 'g' ? limit : '')
-    args.push(
-      algorithm,
-      name,
-      limit,
-      window,
-      aux,
-      cost,
-      block,
-      policy.blockMax ?? block,
-      policy.own ?? 0,
-    )
+/** A policy as scripts know it. */
+export function knownPolicy(policy: TestPolicy): KnownPolicy {
+  const { algorithm = 'sliding-window', name = 'default', limit, window, blockFor = 0 } = policy
+  const { parameterOf } = algorithmOf(algorithm)
+  return {
+    algorithm: algorithmOf(algorithm),
+    name,
+    limit,
+    window,
+    parameter:
+      'parameter' in policy
+        ? policy.parameter
+        : parameterOf({ limit, burst: undefined, periodStart: undefined }),
+    cost: policy.cost ?? 1,
+    blockFor,
+    blockMax: policy.blockMax ?? blockFor,
+    override: policy.override ?? 0,
   }
-  return args.map(String)
 }
+
+/** The ARGV of `applyPolicies`, without the clock's. */
+export const argumentsOf = (
+  action: PolicyAction,
+  policies: readonly TestPolicy[],
+  chargedAt = 0,
+): string[] => policyArguments(action, policies.map(knownPolicy), chargedAt).map(String)
 
 export interface Outcome {
   allowed: number
@@ -97,15 +114,15 @@ export function memoryEngine(): Engine & { store: MemoryStore } {
 }
 
 /**
- * `take`, but its keys outlive the test: Redis's clock goes on while the test's stands still, and
+ * `applyPolicies`, but its keys outlive the test: Redis's clock goes on while the test's stands still, and
  * a reply must not depend on a key having expired.
  */
-function outliving<Result extends OperationReply>(taking: Operation<Result>): Operation<Result> {
-  const lua = taking.lua.replaceAll(PX, (px) => `${px} + 1e9`)
-  return { ...taking, lua, sha: createHash('sha1').update(lua).digest('hex') }
+function outliving<Result extends OperationReply>(original: Operation<Result>): Operation<Result> {
+  const lua = original.lua.replaceAll(PX, (px) => `${px} + 1e9`)
+  return { ...original, lua, sha: createHash('sha1').update(lua).digest('hex') }
 }
 
-export const enduring: Operation<Buffer> = outliving(take)
+export const enduring: Operation<Buffer> = outliving(applyPolicies)
 
 /** The scripts in Redis, told the time. */
 export function redisEngine(redis: () => TestRedis): Engine {
@@ -117,7 +134,7 @@ export function redisEngine(redis: () => TestRedis): Engine {
       args: readonly string[],
       now: number,
     ) => {
-      const script = operation.name === 'take' ? outliving(operation) : operation
+      const script = operation.name === 'applyPolicies' ? outliving(operation) : operation
       return evaluate<Result>(redis().client, script, keys, [...args, `=${now}`])
     },
   }

@@ -1,0 +1,186 @@
+/** A limiter of rate-limiter-flexible in place of our engine: `tp.rateLimit({ limiter })`. */
+import { durationOption } from '../../../duration.ts'
+import type { ExtensionContext } from '../../../extension.ts'
+import { addressSubject } from '../../../http/client-address.ts'
+import type { Exchange, Feature } from '../../../http/exchange.ts'
+import type { Subject } from '../../../store/keys.ts'
+import {
+  passedSubjectTag,
+  requireTenant,
+  shownSubject,
+  subjectTag,
+} from '../../../store/subject.ts'
+import { optionRuleError } from '../../../validate.ts'
+import type { Decision } from '../decision.ts'
+import { engineOptions } from '../engine-options.ts'
+import { RateLimitEngine } from '../engine.ts'
+import { createRateLimitFeature, type RequestLimiter } from '../feature.ts'
+import { normalizeSubject } from '../key-normalizers.ts'
+import { isDecision, type ConsumeOptions, type Limiter, type Subjects } from '../limiter.ts'
+import type { RateLimitOptions } from '../options.ts'
+import { checkedValue, policiesOf, type Policy } from '../policy.ts'
+import { FlexibleEngine, type FlexibleSubject } from './flexible-engine.ts'
+
+/** Timeout of a mounted limiter, in ms. It has none of its own. */
+const TIMEOUT = 100
+
+/** Options that a mounted limiter brings with it, or does not have. */
+const EXCLUDED = [
+  'limit',
+  'window',
+  'policies',
+  'algorithm',
+  'burst',
+  'timeZone',
+  'blockFor',
+  'blockMax',
+  'countDenied',
+  'denyCache',
+  'overrides',
+] as const
+
+/**
+ * Creates a rate limit that a limiter of rate-limiter-flexible counts for.
+ * @throws TP_OPTION
+ */
+export function createFlexibleRateLimit<Native>(
+  context: ExtensionContext<Native>,
+  options: RateLimitOptions<Native>,
+  where: string,
+): { feature: Feature<Native>; limiter: Limiter } {
+  for (const option of EXCLUDED) {
+    if (options[option] !== undefined)
+      throw optionRuleError(
+        where,
+        option,
+        options[option],
+        `\`${option}\` cannot be combined with \`limiter\`, which has rules of its own. Leave one of them out.`,
+      )
+  }
+  const limiter = new FlexibleRateLimit(context, options, where)
+  return { feature: createRateLimitFeature(limiter, options), limiter: limiter.api }
+}
+
+/** A subject, with the hash tag that it has here while the mounted limiter is unavailable. */
+interface CountedSubject extends FlexibleSubject {
+  readonly tag: string
+}
+
+class FlexibleRateLimit<Native> implements RequestLimiter<Native> {
+  readonly needsOnlyRequest = false
+  readonly api: Limiter
+  readonly #context: ExtensionContext<Native>
+  readonly #options: RateLimitOptions<Native>
+  readonly #where: string
+  readonly #name: string
+  readonly #policies: readonly Policy<never>[]
+  readonly #flexible: FlexibleEngine
+  /** Reports decisions, and counts while the mounted limiter is unavailable. */
+  readonly #engine: RateLimitEngine
+
+  constructor(context: ExtensionContext<Native>, options: RateLimitOptions<Native>, where: string) {
+    this.#context = context
+    this.#options = options
+    this.#where = where
+    this.#flexible = new FlexibleEngine(options.limiter!, options.name, TIMEOUT, where)
+    const { policies: own } = this.#flexible
+    const { name, policies } = policiesOf<never>(
+      where,
+      { policies: own },
+      options.name ?? own.map((each) => each.name).join('_'),
+    )
+    this.#name = name
+    this.#policies = policies
+    this.#engine = new RateLimitEngine(context, engineOptions('rateLimit', name, where, options))
+    this.api = this.#limiter()
+  }
+
+  now(): number {
+    return this.#context.store.now()
+  }
+
+  inBackground(write: Promise<unknown>): void {
+    this.#engine.inBackground(write)
+  }
+
+  async limit(x: Exchange<Native>): Promise<Decision> {
+    const { key, cost = 1, ipv6Subnet } = this.#options
+    const value = key ? await key(x.native) : addressSubject(x.ip, ipv6Subnet)
+    const units = typeof cost === 'function' ? await cost(x.native) : cost
+    const tenant = await this.#context.tenantOf(x.native)
+    const tag = subjectTag(this.#context.keys, value, tenant, this.#where)
+    const counted = countedSubject(value!, tenant, tag)
+    return await this.#consume(counted, checkedValue('cost', units, this.#name))
+  }
+
+  async #consume(counted: CountedSubject, cost: number): Promise<Decision> {
+    const { tag, subject, tenant } = counted
+    try {
+      return this.#engine.report(await this.#flexible.consume(counted, cost))
+    } catch (error) {
+      const charges = this.#policies.map((policy) => ({
+        policy,
+        tag,
+        subject,
+        tenant,
+        limit: policy.limit!,
+        window: policy.window!,
+        cost,
+      }))
+      return this.#engine.report(await this.#engine.decideWithoutStore(error, charges))
+    }
+  }
+
+  #limiter(): Limiter {
+    type Options = number | ConsumeOptions | undefined
+    const costOf = (options: Options): number =>
+      checkedValue('cost', (typeof options === 'object' ? options.cost : options) ?? 1, this.#name)
+    const subjectOf = (
+      passed: Subjects,
+      options: Options | { tenant?: string },
+      isShown = true,
+    ): CountedSubject => {
+      const { key, ipv6Subnet } = this.#options
+      const given = typeof options === 'object' ? options.tenant : undefined
+      const tenant = requireTenant(this.#context, given, this.#where)
+      const value =
+        typeof passed === 'string' || Array.isArray(passed)
+          ? normalizeSubject(passed as Subject, key, ipv6Subnet)
+          : (passed as number)
+      const tag = passedSubjectTag(this.#context.keys, value, tenant, this.#where, isShown)
+      return countedSubject(value, tenant, tag)
+    }
+    return {
+      limiterName: this.#name,
+      consume: async (value, options) =>
+        await this.#consume(subjectOf(value, options, false), costOf(options)),
+      peek: async (value, options) =>
+        await this.#flexible.peek(subjectOf(value, options), costOf(options)),
+      refund: async (what, options) =>
+        isDecision(what)
+          ? await what.refund()
+          : await this.#flexible.refund(subjectOf(what, options), costOf(options)),
+      reset: async (value, options) => await this.#flexible.reset(subjectOf(value, options)),
+      block: async (value, time, options) =>
+        await this.#flexible.block(
+          subjectOf(value, options),
+          durationOption(time, `${this.#where}.block()`, 'time'),
+        ),
+    }
+  }
+}
+
+/**
+ * Returns a subject with the key that the mounted limiter counts it by. A plain string stays as it
+ * is, so that the application's other calls of the limiter mean the same. All others begin with `~`,
+ * as no plain string may.
+ */
+function countedSubject(
+  value: Subject | number,
+  tenant: string | undefined,
+  tag: string,
+): CountedSubject {
+  const plain = typeof value === 'object' || tenant !== undefined ? '' : String(value)
+  const key = /^[^~][^]{0,199}$/.test(plain) ? plain : `~${tag}`
+  return { key, tag, subject: shownSubject(value), tenant }
+}

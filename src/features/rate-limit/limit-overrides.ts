@@ -1,0 +1,92 @@
+/** `tp.overrides`: limits of single subjects, stored in Redis and read by the limiter's own script. */
+import { durationOption, durationValidator, type Duration } from '../../duration.ts'
+import type { ExtensionContext } from '../../extension.ts'
+import type { Subject } from '../../store/keys.ts'
+import { subjectTag } from '../../store/subject.ts'
+import { integer, isObject, optionError, validateOptions } from '../../validate.ts'
+import { getOverrides, setOverrides } from './operations/overrides.ts'
+import { resetPolicies } from './operations/reset.ts'
+import { MAX_LIMIT } from './operations/script.ts'
+
+export interface OverrideOptions {
+  /** Tenant of the subject. Required if the application has tenants. */
+  tenant?: string
+}
+
+/** Limits of single subjects. They replace a policy's own limit, whether that is a number or a function. */
+export interface LimitOverrides {
+  /**
+   * Sets the limits of a subject by policy name, in place of all earlier ones. They apply from the next request on.
+   * @param options.ttl how long they apply; default: until half a year to a year after the last use
+   * @throws TP_OPTION for a limit that is no integer
+   * @throws TP_UNAVAILABLE if the store cannot answer
+   * @example
+   * await tp.overrides.set('user-42', { minute: 600 })
+   */
+  set(
+    subject: Subject,
+    limits: Record<string, number>,
+    options?: OverrideOptions & { ttl?: Duration },
+  ): Promise<void>
+  /** Returns the limits of a subject, `{}` if it has none. @throws TP_UNAVAILABLE */
+  get(subject: Subject, options?: OverrideOptions): Promise<Record<string, number>>
+  /** Deletes the limits of a subject. Returns true if it had any. @throws TP_UNAVAILABLE */
+  delete(subject: Subject, options?: OverrideOptions): Promise<boolean>
+}
+
+const YEAR = 365 * 86_400_000
+const SET_OPTIONS = {
+  ttl: durationValidator,
+  tenant: { expected: 'a string', accepts: (value: unknown) => typeof value === 'string' },
+}
+
+/** Creates `tp.overrides`. */
+export function createLimitOverrides(context: ExtensionContext): LimitOverrides {
+  const tagOf = (subject: Subject, tenant: string | undefined): string =>
+    subjectTag(context.keys, subject, tenant, 'tp.overrides')
+  const keyOf = (tag: string): string => context.keys.key('limits', tag)
+  /** Refusals that were remembered under the old limits are void. */
+  const publishReset = (tag: string): Promise<number> =>
+    context.store.run(resetPolicies, [], [context.keys.channel('limit', 'reset'), tag])
+
+  return {
+    async set(subject, limits, options = {}) {
+      const where = 'tp.overrides.set()'
+      validateOptions(where, options, SET_OPTIONS)
+      validateLimits(where, limits)
+      const tag = tagOf(subject, options.tenant)
+      const ttl = options.ttl === undefined ? YEAR : durationOption(options.ttl, where, 'ttl')
+      const renewal = options.ttl === undefined ? YEAR : 0
+      await context.store.run(
+        setOverrides,
+        [keyOf(tag)],
+        [ttl, renewal, ...Object.entries(limits).flat()],
+      )
+      await publishReset(tag)
+    },
+    async get(subject, { tenant } = {}) {
+      const key = keyOf(tagOf(subject, tenant))
+      const [, ...pairs] = await context.store.run(getOverrides, [key], [])
+      return Object.fromEntries(
+        pairs.flatMap((name, i) => (i % 2 === 0 ? [[name, Number(pairs[i + 1])]] : [])),
+      )
+    },
+    async delete(subject, { tenant } = {}) {
+      const tag = tagOf(subject, tenant)
+      const [timeLeft] = await context.store.run(getOverrides, [keyOf(tag)], [])
+      await context.store.run(setOverrides, [keyOf(tag)], [0, 0])
+      await publishReset(tag)
+      return timeLeft !== '-2'
+    },
+  }
+}
+
+function validateLimits(where: string, limits: unknown): void {
+  if (!isObject(limits) || Object.keys(limits).length === 0)
+    throw optionError(where, 'limits', limits, 'an object like { minute: 600 }')
+  const amount = integer(0, MAX_LIMIT)
+  for (const [policy, limit] of Object.entries(limits)) {
+    if (!amount.accepts(limit))
+      throw optionError(where, policy, limit, amount.expected, amount.suggest?.(limit))
+  }
+}

@@ -1,0 +1,115 @@
+/** Works out what a request is charged, from the options of a mount. */
+import type { ExtensionContext } from '../../extension.ts'
+import { addressSubject } from '../../http/client-address.ts'
+import type { Exchange } from '../../http/exchange.ts'
+import { isPromise } from '../../http/promises.ts'
+import type { Subject } from '../../store/keys.ts'
+import { shownSubject, subjectTag, type KeyValue } from '../../store/subject.ts'
+import type { Charge, KnownCharge } from './charge.ts'
+import type { Decision } from './decision.ts'
+import type { RateLimitEngine } from './engine.ts'
+import { needsOnlyRequest, type RequestLimiter } from './feature.ts'
+import { unlimitedDecision } from './limit-decision.ts'
+import type { KeyFunction, RateLimitOptions } from './options.ts'
+import { checkedValue, type Policy } from './policy.ts'
+
+/** Returns the charges of every request but for their subject, or undefined if one depends on the request. */
+export function knownChargesOf(
+  policies: readonly Policy<never>[],
+  sharedCost: unknown = 1,
+): KnownCharge[] | undefined {
+  const charges = policies
+    .filter(({ limit }) => limit !== Infinity)
+    .map((policy) => ({
+      policy,
+      limit: policy.limit,
+      window: policy.window,
+      cost: policy.costOf ?? sharedCost,
+    }))
+  const areKnown = charges.every(({ limit, window, cost }) =>
+    [limit, window, cost].every((value) => typeof value === 'number'),
+  )
+  return areKnown ? (charges as KnownCharge[]) : undefined
+}
+
+/** Creates the limiter of a mount: a request in, a decision out. */
+export function createRequestLimiter<Native>(
+  context: ExtensionContext<Native>,
+  engine: RateLimitEngine,
+  policies: readonly Policy<Native>[],
+  known: readonly KnownCharge[] | undefined,
+  options: RateLimitOptions<Native>,
+  where: string,
+): RequestLimiter<Native> {
+  const { key, cost: sharedCost = 1, ipv6Subnet } = options
+  const usesMountKey = policies.some((policy) => !policy.key)
+  const hasOwnKeys = policies.some((policy) => policy.key)
+  const subjectOf = (x: Exchange<Native>): ReturnType<KeyFunction<Native>> =>
+    key ? key(x.native) : addressSubject(x.ip, ipv6Subnet)
+
+  /** Waits for nothing where only the subject varies, so that a pipeline's commands leave in one tick. */
+  function limit(x: Exchange<Native>): Promise<Decision> {
+    if (!known || hasOwnKeys || context.hasTenants) return limitInSteps(x)
+    const value = subjectOf(x)
+    return isPromise(value) ? value.then((resolved) => charge(x, resolved)) : charge(x, value)
+  }
+
+  function charge(x: Exchange<Native>, value: KeyValue): Promise<Decision> {
+    const tag = subjectTag(context.keys, value, undefined, where)
+    const subject = tag === value ? tag : shownSubject(value!)
+    const charges: Charge[] = []
+    // Written out: a spread for each request costs more than the rest of this function.
+    for (const { policy, limit, window, cost } of known!)
+      charges.push({ policy, tag, subject, tenant: undefined, limit, window, cost })
+    return consume(x, charges, subject, undefined)
+  }
+
+  function consume(
+    x: Exchange<Native>,
+    charges: readonly Charge[],
+    subject: Subject,
+    tenant: string | undefined,
+  ): Promise<Decision> {
+    return charges.length > 0
+      ? engine.consume(charges, x.budget)
+      : Promise.resolve(engine.report(unlimitedDecision(subject, tenant)))
+  }
+
+  async function limitInSteps(x: Exchange<Native>): Promise<Decision> {
+    const subject = usesMountKey ? subjectOf(x) : undefined
+    // Async, so that a key that throws leaves no other key's promise unobserved.
+    const keys = policies.map(async (policy) => (policy.key ? policy.key(x.native) : subject))
+    const [tenant, ...values] = await Promise.all([context.tenantOf(x.native), ...keys])
+    const charges = await Promise.all(
+      policies.map(async (policy, i): Promise<Charge> => ({
+        policy: policy as Policy<never>,
+        tag: subjectTag(context.keys, values[i], tenant, where),
+        subject: shownSubject(values[i]!),
+        tenant,
+        ...(await amountsOf(x.native, policy)),
+      })),
+    )
+    const limited = charges.filter(({ limit }) => limit !== Infinity)
+    return await consume(x, limited, charges[0]!.subject, tenant)
+  }
+
+  async function amountsOf(
+    native: Native,
+    policy: Policy<Native>,
+  ): Promise<Pick<Charge, 'limit' | 'window' | 'cost'>> {
+    const { name, limitOf, windowOf, costOf = sharedCost } = policy
+    const cost = typeof costOf === 'function' ? await costOf(native) : costOf
+    return {
+      limit: limitOf ? checkedValue('limit', await limitOf(native), name) : policy.limit!,
+      window: windowOf ? checkedValue('window', await windowOf(native), name) : policy.window!,
+      cost: checkedValue('cost', cost, name),
+    }
+  }
+
+  return {
+    limit,
+    needsOnlyRequest: needsOnlyRequest(options) && !context.hasTenants && !hasOwnKeys,
+    now: () => context.store.now(),
+    inBackground: (write) => engine.inBackground(write),
+  }
+}

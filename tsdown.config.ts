@@ -14,7 +14,9 @@ const lua = {
 const entry = {
   index: 'src/index.ts',
   express: 'src/express.ts',
+  'express/session': 'src/express/session.ts',
   koa: 'src/koa.ts',
+  'koa/session': 'src/koa/session.ts',
   node: 'src/node.ts',
   testing: 'src/testing.ts',
   extension: 'src/extension.ts',

@@ -29,7 +29,7 @@ export default defineConfig({
   resolve: {
     alias: [
       { find: /^turnpike$/, replacement: source('index.ts') },
-      { find: /^turnpike\/(\w+)$/, replacement: source('$1.ts') },
+      { find: /^turnpike\/([\w/]+)$/, replacement: source('$1.ts') },
     ],
   },
   test: {

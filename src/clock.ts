@@ -1,20 +1,20 @@
-/** A source of time that tests can turn by hand. */
+/** A source of time. Tests replace it by one that they advance. */
 export interface Clock {
-  /** Milliseconds since the Unix epoch. */
+  /** Returns the milliseconds since the Unix epoch. */
   now(): number
-  /** Milliseconds on a clock that never jumps, from wherever it began. */
+  /** Returns the milliseconds on a clock that never jumps. Its start is arbitrary. */
   monotonic(): number
   /**
-   * Resolves `ms` milliseconds from now; rejects with the signal's reason when it is aborted.
-   * @param idle does not keep the process alive. Default false.
+   * Resolves after `ms` milliseconds. Rejects with the signal's reason when it is aborted.
+   * @param idle lets the process end while it sleeps
    */
   sleep(ms: number, signal?: AbortSignal, idle?: boolean): Promise<void>
 }
 
-/** Timers know no longer time: what is further away comes early, and its sleeper looks again. */
-const LONGEST = 2 ** 31 - 1
+/** Longest delay of a timer. A longer sleep ends early, so callers check the time again. */
+const MAX_DELAY = 2 ** 31 - 1
 
-/** The machine's own clock. */
+/** Returns the clock of the machine. */
 export function systemClock(): Clock {
   return {
     now: Date.now,
@@ -22,7 +22,7 @@ export function systemClock(): Clock {
     sleep: (ms, signal, idle = false) =>
       new Promise((resolve, reject) => {
         if (signal?.aborted) return reject(signal.reason)
-        const timer = setTimeout(done, Math.min(ms, LONGEST))
+        const timer = setTimeout(done, Math.min(ms, MAX_DELAY))
         if (idle) timer.unref()
         function done(): void {
           signal?.removeEventListener('abort', abort)
@@ -37,20 +37,23 @@ export function systemClock(): Clock {
   }
 }
 
-/** A clock that stands still until it is turned. */
+/** A clock that moves only when it is advanced. */
 export interface ManualClock extends Clock {
-  /** Move time forward by `ms` (negative: back) and wake every sleeper that is due. */
+  /** Moves the time by `ms` milliseconds, back if negative, and wakes the sleepers that are due. */
   advance(ms: number): Promise<void>
 }
 
-/** A clock that stands at `start` (milliseconds since the epoch) until `turn` moves it. */
+/**
+ * Returns a clock that moves only when it is advanced.
+ * @param start its time, in milliseconds since the epoch
+ */
 export function manualClock(start: number = Date.UTC(2026, 0, 1)): ManualClock {
   let now = start
-  let steady = 0
+  let elapsed = 0
   let sleepers: { until: number; wake: () => void }[] = []
   return {
     now: () => now,
-    monotonic: () => steady,
+    monotonic: () => elapsed,
     sleep: (ms, signal) =>
       new Promise((resolve, reject) => {
         if (signal?.aborted) return reject(signal.reason)
@@ -68,7 +71,7 @@ export function manualClock(start: number = Date.UTC(2026, 0, 1)): ManualClock {
       }),
     async advance(ms) {
       now += ms
-      steady += Math.max(ms, 0)
+      elapsed += Math.max(ms, 0)
       const due = sleepers.filter((sleeper) => sleeper.until <= now)
       sleepers = sleepers.filter((sleeper) => sleeper.until > now)
       for (const sleeper of due) sleeper.wake()

@@ -1,6 +1,9 @@
 import { closestMatch, optionError, type Validator } from './validate.ts'
 
-/** A length of time: milliseconds, or a number with its unit, without a space: `'250ms'`, `'61s'`, `'15m'`, `'1h'`, `'7d'`, `'2w'`. */
+/**
+ * A length of time: a number of milliseconds, or a number with a unit and without a space.
+ * @example '250ms', '61s', '15m', '1h', '7d', '2w'
+ */
 export type Duration = number | `${number}${Unit}`
 
 type Unit = 'ms' | 's' | 'm' | 'h' | 'd' | 'w'
@@ -14,7 +17,7 @@ const UNITS: Record<Unit, number> = {
   w: 604_800_000,
 }
 
-/** What people write where we want a unit. */
+/** Words that are often written for a unit. */
 const WORDS: Record<string, Unit> = {
   msec: 'ms',
   millis: 'ms',
@@ -42,9 +45,9 @@ const EXACT = /^(\d+(?:\.\d+)?)(ms|s|m|h|d|w)$/
 const LOOSE = /^\s*(\d+(?:\.\d+)?)\s*([a-z]+)\s*$/i
 
 export const DURATION_FORMAT =
-  "a duration: milliseconds, or text like '250ms', '61s', '15m', '1h', '7d'"
+  "a duration: a number of milliseconds, or a string like '250ms', '61s', '15m', '1h', '7d'"
 
-/** Milliseconds of a duration, or undefined when it is none. */
+/** Returns the milliseconds of a duration, undefined for a value that is none. */
 export function parseDuration(duration: unknown): number | undefined {
   if (typeof duration === 'number')
     return duration >= 0 && duration < Infinity ? duration : undefined
@@ -52,7 +55,7 @@ export function parseDuration(duration: unknown): number | undefined {
   return match ? Math.round(Number(match[1]) * UNITS[match[2] as Unit]) : undefined
 }
 
-/** What was probably meant by something that is not a duration. */
+/** Returns the duration that a value was probably meant to be. */
 export function suggestDuration(duration: unknown): string | undefined {
   const match = typeof duration === 'string' ? LOOSE.exec(duration) : null
   if (!match) return undefined
@@ -63,8 +66,9 @@ export function suggestDuration(duration: unknown): string | undefined {
 }
 
 /**
- * Milliseconds of an option that holds a duration.
- * @throws TP_OPTION when it is none, or shorter than `min` milliseconds (default 1)
+ * Returns the milliseconds of an option that holds a duration.
+ * @param min shortest duration that is accepted, in milliseconds
+ * @throws TP_OPTION if the value is no duration or shorter than `min`
  */
 export function durationOption(value: unknown, where: string, option: string, min = 1): number {
   const ms = parseDuration(value)
@@ -80,7 +84,7 @@ export function durationOption(value: unknown, where: string, option: string, mi
   return ms
 }
 
-/** The kind of an option that holds a duration. */
+/** Accepts a duration. */
 export const durationValidator: Validator = {
   expected: DURATION_FORMAT,
   accepts: (value) => parseDuration(value) !== undefined,

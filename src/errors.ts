@@ -1,26 +1,28 @@
 /**
- * Every error that turnpike throws or hands to a framework. Tell them apart by `code`, never by
- * `instanceof`: the package ships as ESM and as CJS, and an application may hold both.
+ * Every error that turnpike throws or passes to a framework. Identify them by `code`, never by
+ * `instanceof`: an application may load both the ESM and the CommonJS copy of the package.
  */
 
-/** What went wrong, for programs. docs/errors.md has a section for each. */
+/** Code of an error. docs/errors.md has a section for each. */
 export type ErrorCode =
   /** An option is unknown, missing, of the wrong type or out of range. */
   | 'TP_OPTION'
-  /** A `key` function gave nothing to count by. */
+  /** A `key` or `tenant` function returned nothing that identifies a client. */
   | 'TP_KEY'
-  /** A `limit`, `window` or `cost` that was worked out for a request is not usable. */
+  /** A value that was computed for a request or passed to a call cannot be used. */
   | 'TP_VALUE'
-  /** In production no Redis was configured, and memory was not asked for. */
+  /** In production neither Redis nor the in-process engine is configured. */
   | 'TP_NO_REDIS'
-  /** ioredis could not be loaded. */
+  /** ioredis cannot be loaded. */
   | 'TP_NO_IOREDIS'
   /** Redis did not answer in time, or cannot answer now. */
   | 'TP_UNAVAILABLE'
-  /** Redis refused a command: wrong type, no permission, a script's mistake. */
+  /** Redis refused a command: wrong type, missing permission, error in a script. */
   | 'TP_COMMAND'
   /** A limit refuses a request, or `limiter.wait()` cannot be admitted before its `wait`. */
   | 'TP_LIMITED'
+  /** The client left before its request had arrived. */
+  | 'TP_REQUEST_ABORTED'
   /** A request has no credentials, or none that are valid. */
   | 'TP_UNAUTHENTICATED'
   /** The caller does not have the permission that a request needs. */
@@ -37,15 +39,15 @@ export type ErrorCode =
   | 'TP_IDEMPOTENCY_CONFLICT'
   /** Another attempt has taken over an idempotent request that was running. */
   | 'TP_IDEMPOTENCY_LOST'
-  /** A session is larger than `maxBytes`, or cannot be written down at all. The old value is kept. */
+  /** A session is larger than `maxBytes` or cannot be serialized. The stored value is unchanged. */
   | 'TP_SESSION_SIZE'
-  /** Another request has changed the session meanwhile, and `onConflict` says 'reject'. */
+  /** Another request has changed the session, and `onConflict` is 'reject'. */
   | 'TP_SESSION_CONFLICT'
-  /** The user has `maxPerUser` sessions, and `onOverflow` says 'deny'. */
+  /** The user has `maxPerUser` sessions, and `onOverflow` is 'deny'. */
   | 'TP_SESSION_LIMIT'
-  /** A stored session cannot be read, and `onCorrupt` says 'error'. */
+  /** A stored session cannot be read, and `onCorrupt` is 'error'. */
   | 'TP_SESSION_CORRUPT'
-  /** A session that is to be reloaded is gone: it has expired, or somebody logged out. */
+  /** The session no longer exists: it has expired or was destroyed. */
   | 'TP_SESSION_GONE'
 
 /**
@@ -54,25 +56,34 @@ export type ErrorCode =
  */
 const HELP_PAGE = 'turnpike/docs/errors.md'
 
+/** Details of an error. */
 export interface ErrorDetails {
-  /** HTTP status for an error handler. Default 500. */
+  /**
+   * HTTP status for an error handler.
+   * @default 500
+   */
   status?: number
-  /** May the message be shown to a client? Default: `status < 500`. */
+  /**
+   * Whether the message may be shown to a client.
+   * @default status < 500
+   */
   expose?: boolean
   /** Header fields of the response (Koa and Express's default error handler send them). */
   headers?: Readonly<Record<string, string | readonly string[]>>
+  /** The error behind this one. */
   cause?: unknown
 }
 
-/** The base of every error of this package. */
+/** Base of all errors of this package. */
 export class TurnpikeError extends Error {
   override readonly name: string = 'TurnpikeError'
+  /** What went wrong. Compare this, not the message. */
   readonly code: ErrorCode
   /** HTTP status for Express's and Koa's error handlers. */
   readonly status: number
   /** Whether the message may be shown to a client (Koa and http-errors read this). */
   readonly expose: boolean
-  /** Where the remedy is written down. */
+  /** Section of the page that explains the error, for example `turnpike/docs/errors.md#tp_option`. */
   readonly help: string
   /** Header fields of the response, for example Retry-After. Koa and Express's default error handler send them. */
   declare readonly headers?: Readonly<Record<string, string | readonly string[]>>
@@ -91,32 +102,30 @@ export class TurnpikeError extends Error {
   }
 }
 
-/** Why the store could not be used. */
+/** Why the store cannot be used. */
 export type UnavailableReason =
-  /** The connection is not up (yet, or any more). */
+  /** The connection is not established. */
   | 'not-ready'
-  /** No answer within the deadline. */
+  /** No reply within `commandTimeout`. */
   | 'timeout'
-  /** The request's store budget was used up by earlier calls. */
+  /** Earlier calls have used up the request's `requestBudget`. */
   | 'budget'
   /** The circuit breaker is open. */
   | 'breaker-open'
-  /** Too many calls are in flight. */
+  /** `maxInFlight` calls are in flight, or the in-process fallback is full. */
   | 'saturated'
-  /** The connection broke, or the server said that it cannot serve now. */
+  /** The connection broke, or the server replied that it cannot serve now. */
   | 'error'
   /** `tp.close()` was called. */
   | 'closed'
-  /** The server got the command after its deadline and refused it. */
+  /** The command reached the server after its timeout, and the server refused it. */
   | 'late'
 
-/**
- * The store cannot answer now: features answer by their failure rule, not with an error.
- * `uncertain` is true when the command may have been carried out all the same.
- */
+/** The store cannot answer now. Features apply their failure rule instead of passing it on. */
 export class StoreUnavailable extends TurnpikeError {
   override readonly name: string = 'StoreUnavailable'
   readonly reason: UnavailableReason
+  /** True if the command may have been executed. */
   readonly uncertain: boolean
 
   constructor(reason: UnavailableReason, uncertain: boolean, cause?: unknown) {
@@ -130,7 +139,7 @@ export class StoreUnavailable extends TurnpikeError {
   }
 }
 
-/** True for the errors that mean "Redis is away", from either copy of this package. */
+/** Returns true for an error that means "Redis is away", from any copy of this package. */
 export function isUnavailable(error: unknown): error is StoreUnavailable {
   return (error as { code?: unknown } | null | undefined)?.code === 'TP_UNAVAILABLE'
 }

@@ -61,6 +61,8 @@ export interface EventMap extends TurnpikeExtensions.Events {
       | 'corrupt'
       /** The request had two different cookies with valid signatures. Neither was accepted. */
       | 'two-cookies'
+      /** Stored data has the name of a member, for example `save`. It is not on the session. */
+      | 'reserved-name'
     /** The session's handle in `tp.sessions.list()`. It is not its ID. */
     handle: string | undefined
   }

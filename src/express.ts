@@ -1,7 +1,6 @@
 /** turnpike for Express 4 and 5. */
 import type { Request, RequestHandler } from 'express'
 import type { Decision } from './features/rate-limit/decision.ts'
-import type { WithSession } from './features/session/types.ts'
 import type { Idempotency } from './features/idempotency/options.ts'
 import type { HeldLock } from './features/lock/options.ts'
 import { connectAdapter } from './http/connect.ts'
@@ -17,8 +16,6 @@ declare global {
       idempotency?: Idempotency
       /** With `tp.exclusive()`: the lock that this request holds. */
       lock?: HeldLock
-      /** With `tp.session({ lazy: true })`: loads `req.session`, once. */
-      getSession?: WithSession['getSession']
     }
     interface Response {
       /** With `tp.cache()`, while it stores the response: adds tags that it can be invalidated by. */

@@ -4,6 +4,7 @@
  */
 import { TurnpikeError } from './errors.ts'
 import type { EventBus } from './events.ts'
+import type { FrameworkKind } from './http/adapter.ts'
 import type { Exchange, Feature } from './http/exchange.ts'
 import type { Identity } from './http/identity.ts'
 import type { NameClaim } from './name-claims.ts'
@@ -35,6 +36,8 @@ export interface ExtensionContext<Native = any, Middleware = any> {
   readonly fallback: { readonly evicting: Store; readonly refusing: Store }
   /** Number of processes that share the limits. While Redis is away, each admits its part. */
   readonly instances: number
+  /** Which kind of framework the instance serves. */
+  readonly framework: FrameworkKind
   /** True if the application has tenants: every call must then name one. */
   readonly hasTenants: boolean
   /** Returns the request's exchange, always the same one. */

@@ -52,7 +52,16 @@ export type {
   SessionOptions,
   SessionStorageOptions,
 } from './features/session/options.ts'
-export type { AnySession, WithSession } from './features/session/types.ts'
+export type {
+  KoaSessionData,
+  KoaSessionMembers,
+  KoaSessionProperties,
+  RequestSessionData,
+  SessionCookieProperties,
+  SessionMembers,
+  SessionProperties,
+  SessionStoreApi,
+} from './features/session/types.ts'
 export type { SessionSerializer } from './features/session/serializer.ts'
 export type {
   Idempotency,

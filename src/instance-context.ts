@@ -202,6 +202,7 @@ function createContext<Native, Middleware>(
     fallback,
     instances,
     hasTenants,
+    framework: adapter.framework,
     exchange: (native) => adapter.exchange(native),
     identityOf: (native) => adapter.exchange(native).identity,
     async tenantOf(native) {

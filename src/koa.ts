@@ -1,12 +1,11 @@
 /** turnpike for Koa 2 and 3. What a rate limit decided stands in `ctx.state.rateLimit`. */
 import type { Context, Middleware } from 'koa'
 import { koaAdapter } from './http/koa.ts'
-import type { WithSession } from './features/session/types.ts'
 import { createFactory } from './create-turnpike.ts'
 import type { TurnpikeFactory } from './turnpike.ts'
 
 declare module 'koa' {
-  interface DefaultContext extends WithSession {
+  interface DefaultContext {
     /** With `tp.cache()`, while it stores the response: adds tags that it can be invalidated by. */
     cacheTags?(...tags: string[]): void
   }

@@ -1,12 +1,12 @@
 /** turnpike for node:http and for frameworks that take (req, res, next): Connect, Polka, Restify. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { connectAdapter } from './http/connect.ts'
-import type { WithSession } from './features/session/types.ts'
+import type { SessionProperties } from './features/session/types.ts'
 import { createFactory } from './create-turnpike.ts'
 import type { TurnpikeFactory } from './turnpike.ts'
 
 /** A request that has passed `tp.session()`. */
-export type SessionRequest = IncomingMessage & WithSession
+export type SessionRequest = IncomingMessage & SessionProperties
 
 /** A middleware as Connect knows it. `next` is called when the request may pass, or with an error. */
 export type NodeMiddleware = (

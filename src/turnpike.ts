@@ -21,26 +21,64 @@ import type { Area } from './store/areas.ts'
 /** Options of `turnpike()`. All have defaults. */
 export interface TurnpikeOptions<Native> {
   /**
-   * Where Redis is: a URL (`redis://`, `rediss://`), ioredis options (with `sentinels` too), `{ cluster: nodes }`,
-   * your own ioredis client or Cluster, or `'memory'` for the in-process engine.
-   * Default: REDIS_URL; without it the in-process engine, except in production, where that is an error (TP_NO_REDIS).
+   * Location of Redis. One of: a URL, options of ioredis, `{ cluster: nodes }`, an ioredis client or
+   * Cluster of your own, `'memory'` for the in-process engine.
+   *
+   * A client is not used itself: turnpike connects a duplicate of it (see `reuse`).
+   * @default REDIS_URL. Without it the in-process engine, and in production the error TP_NO_REDIS.
+   * @example 'redis://localhost:6379'
+   * @example { sentinels: [{ host: 'sentinel-1', port: 26379 }], name: 'main' }
+   * @example { cluster: [{ host: 'node-1', port: 6379 }] }
    */
   redis?: RedisSource | 'memory'
-  /** A store made elsewhere: `testStore()` of turnpike/testing. */
+  /**
+   * Store in place of Redis, for tests: `testStore()` of `turnpike/testing`.
+   * @default none
+   */
   store?: Store
-  /** Stands before every key: up to 32 letters, digits and `_.:-`. Default `'tp'`. */
+  /**
+   * Beginning of every key: up to 32 letters, digits and `_.:-`. Applications that share a Redis need
+   * different prefixes.
+   * @default 'tp'
+   * @example 'shop'
+   */
   prefix?: string
-  /** Part of every key: another value makes everything cold. */
+  /**
+   * Version of the stored data. It is added to every key, so a new value discards all stored data.
+   * @default none
+   * @example 2
+   */
   version?: string | number
-  /** Whose data a request may touch. It becomes part of every key, so that tenants never meet. */
+  /**
+   * Function that returns the tenant of a request. The tenant becomes part of every key, so that
+   * tenants never share data. A request for which it returns no string fails with TP_KEY.
+   * @default none: the application has no tenants
+   * @example (req) => req.hostname
+   */
   tenant?: (native: Native) => string | Promise<string>
-  /** `'prefix'`: one database, told apart by key. `'databases'`: one database and connection for each area. Default `'prefix'`. */
+  /**
+   * Placement of the areas (sessions, cache, limits ...). `'prefix'`: one database, in which keys
+   * tell them apart. `'databases'`: a database and a connection for each area.
+   * @default 'prefix'
+   */
   layout?: 'prefix' | 'databases'
-  /** The databases of the areas: `{ session: 0, cache: 1, rateLimit: 2, … }`. Not on a Cluster. */
+  /**
+   * Number of the database for each area. Not available on a Cluster.
+   * @default none. With `layout: 'databases'`: session 0, cache 1, rateLimit 2, others 0.
+   * @example { session: 0, cache: 1, rateLimit: 2 }
+   */
   databases?: { readonly [area in Area]?: number }
-  /** Servers of their own for some areas. */
+  /**
+   * Servers of their own for some areas.
+   * @default none: all areas use `redis`
+   * @example { cache: { redis: 'redis://cache:6379' } }
+   */
   stores?: { readonly [area in Area]?: { redis: RedisSource | 'memory' } }
-  /** Use the ioredis client that was handed in itself, with its options, not a hardened duplicate of it. Default false. */
+  /**
+   * Whether the ioredis client in `redis` is used itself, with its own options. By default turnpike
+   * uses a duplicate whose options let no command run late or twice.
+   * @default false
+   */
   reuse?: boolean
   /**
    * Who answers a request that a feature refuses (429, 503, ...). `'reply'`: turnpike, with
@@ -50,22 +88,39 @@ export interface TurnpikeOptions<Native> {
    * @default 'reply'
    */
   refusals?: 'reply' | 'next'
-  /** Within which each call to Redis is answered, one way or the other. Default `'100ms'`. */
+  /**
+   * Timeout for each Redis call. After it, the `fail` rule of the feature applies.
+   * @default '100ms'
+   */
   commandTimeout?: Duration
-  /** What one request may wait for Redis over all its features. Default `'150ms'`. */
+  /**
+   * Time that one request may wait for Redis in all, over all its features. What the application
+   * awaits itself (`limiter.consume()`, `session.save()`) is not counted.
+   * @default '150ms'
+   */
   requestBudget?: Duration
-  /** Calls to Redis that may be in flight at once. Default 5000. */
+  /**
+   * Number of Redis calls that may be in flight at once. Further calls fail at once with
+   * TP_UNAVAILABLE (`saturated`).
+   * @default 5000
+   */
   maxInFlight?: number
-  /** How many processes share the limits: while Redis is away each admits its part. Default 1. */
+  /**
+   * Number of processes that share the limits. While Redis is away, each admits its part of a limit.
+   * @default 1
+   */
   instances?: number
-  /** How many keys are counted in this process while Redis is away. Default 50,000. */
+  /**
+   * Number of keys that this process counts itself while Redis is away.
+   * @default 50_000
+   */
   fallbackMaxKeys?: number
 }
 
-/** What can be done outside a request for one tenant. */
+/** Helpers for one tenant outside a request. */
 export interface TenantScope extends RateLimitScope, LockScope, SemaphoreScope {}
 
-/** One configured instance. It owns the connections, the prefix, the events and their end. */
+/** A configured instance. It owns the connections, the key prefix and the events. */
 export interface Turnpike<Native, Middleware>
   extends
     Instance<Native, Middleware>,
@@ -77,11 +132,21 @@ export interface Turnpike<Native, Middleware>
     Semaphores<Native, Middleware>,
     HealthApi<Native, Middleware>,
     AsyncDisposable {
-  /** Plain values over the machinery of the response cache: get-or-fetch, wrap, namespaces, counters. */
+  /** Cache of plain values: get-or-fetch, memoized functions, namespaces, counters. */
   readonly data: DataCache
-  /** Several middlewares as one: the commands of ours that need only the request are sent together. */
+  /**
+   * Returns one middleware that runs several in order. The Redis commands of members that need only
+   * the request are sent together, in one round trip.
+   * @param members middlewares of turnpike or of others
+   * @throws TP_OPTION for a member that is no middleware or that handles errors
+   * @example
+   * app.get('/feed', tp.pipeline(tp.session({ secret }), tp.rateLimit({ limit: 60, window: '1m' })), feed)
+   */
   pipeline(...members: Middleware[]): Middleware
-  /** Returns the helpers for one tenant, outside a request. @throws TP_OPTION unless `id` is a string */
+  /**
+   * Returns the helpers for one tenant, outside a request.
+   * @throws TP_OPTION unless `id` is a string
+   */
   forTenant(id: string): TenantScope
   /**
    * Returns a listener for `http.createServer()` that answers hits in the near cache before the
@@ -90,35 +155,59 @@ export interface Turnpike<Native, Middleware>
    * compression) does not see these hits.
    * @param app an Express application, Koa's `app.callback()`, or any `(req, res)`
    * @throws TP_OPTION for anything else
+   * @example
+   * http.createServer(tp.cacheListener(app)).listen(3000)
    */
   cacheListener(app: NodeListener): NodeListener
-  /** Subscribes to an event and returns the function that unsubscribes. The same events are in node:diagnostics_channel as `turnpike:<name>`. */
+  /**
+   * Subscribes to an event. The same events are published to `node:diagnostics_channel` as
+   * `turnpike:<name>`.
+   * @returns the function that unsubscribes
+   * @throws TP_OPTION unless `listener` is a function
+   * @example
+   * tp.on('warning', ({ message }) => logger.warn(message))
+   */
   on<Name extends EventName>(name: Name, listener: TurnpikeListener<Name>): () => void
-  /** Resolves when Redis can be used; rejects after `timeout` (default `'10s'`) with TP_UNAVAILABLE. Not needed before serving. */
+  /**
+   * Resolves when Redis can be used. Serving need not wait for it: until then, the failure rules
+   * apply.
+   * @param timeout after which it rejects. Default `'10s'`.
+   * @throws TP_UNAVAILABLE after `timeout`
+   * @throws TP_NO_IOREDIS if ioredis cannot be loaded
+   */
   ready(timeout?: Duration): Promise<void>
   /** Returns the store's status without calling Redis. */
   status(): StoreStatus
-  /** Ends the connections; calls in flight may finish, for at most their timeout. */
+  /**
+   * Closes extensions and connections. Calls in flight may finish, for at most `commandTimeout`.
+   * @example
+   * process.on('SIGTERM', () => server.close(() => tp.close()))
+   */
   close(): Promise<void>
 }
 
-/** What an entry hands in: its framework. @param adapter made for one instance */
+/** Returns how features are run in a framework. Called once for each instance. */
 export type AdapterFactory<Native, Middleware> = (
   options: AdapterOptions,
 ) => FrameworkAdapter<Native, Middleware>
 
-/** What an entry of the package offers: `turnpike()` for one framework. */
+/** The function `turnpike()` of one entry of the package. */
 export interface TurnpikeFactory<Native, Middleware> {
   /**
-   * Makes an instance: one configured store, and the middlewares that share it. It may be made
-   * before Redis is up, and serves by the failure rules until then.
+   * Creates an instance: one configured store, and the middlewares that share it. Redis need not be
+   * up yet. Until it is, the failure rules apply.
    * @throws TP_OPTION for an option that cannot be used
-   * @throws TP_NO_REDIS in production, where no Redis is named
+   * @throws TP_NO_REDIS in production if neither `redis` nor REDIS_URL says where Redis is
+   * @example
+   * const tp = turnpike({ redis: 'redis://localhost:6379', prefix: 'shop' })
+   * app.use(tp.rateLimit({ limit: 300, window: '1m' }))
    */
   (options?: TurnpikeOptions<Native>): Turnpike<Native, Middleware>
   /**
-   * As `turnpike()`, with Redis from REDIS_URL, REDIS_USERNAME, REDIS_PASSWORD, REDIS_SSL,
-   * REDIS_SSL_CA_CERTS, REDIS_SSL_CERTFILE and REDIS_SSL_KEYFILE (the last three name files).
+   * Creates an instance whose Redis is described by REDIS_URL, REDIS_USERNAME, REDIS_PASSWORD,
+   * REDIS_SSL, REDIS_SSL_CA_CERTS, REDIS_SSL_CERTFILE and REDIS_SSL_KEYFILE. The last three name
+   * files. `options` win over the environment.
+   * @throws TP_OPTION, TP_NO_REDIS
    */
   fromEnv(options?: TurnpikeOptions<Native>): Turnpike<Native, Middleware>
 }

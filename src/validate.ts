@@ -1,12 +1,16 @@
-/** Options are checked once, when a middleware is made: a typing error should not wait for a request. */
+/** Checks options when a middleware is created, so that a mistake shows before the first request. */
 import { TurnpikeError } from './errors.ts'
 
-/** An option that cannot be used: which, what it was, what was expected, and what was probably meant. */
+/** Reports an option that cannot be used. */
 export class OptionError extends TurnpikeError {
   override readonly name: string = 'OptionError'
+  /** Name of the option. */
   readonly option: string
+  /** The value that was passed. */
   readonly value: unknown
+  /** What the option accepts. */
   readonly expected: string
+  /** What was probably meant, if there is a near match. */
   readonly suggestion: string | undefined
 
   constructor(
@@ -24,7 +28,11 @@ export class OptionError extends TurnpikeError {
   }
 }
 
-/** The error for one option of the call `where`, for example `tp.rateLimit()`. */
+/**
+ * Returns the error for one option.
+ * @param where the call that was given the option, for example `tp.rateLimit()`
+ * @param expected completes the sentence "`option` must be ..."
+ */
 export function optionError(
   where: string,
   option: string,
@@ -34,16 +42,16 @@ export function optionError(
 ): OptionError {
   const hint = suggestion === undefined ? '' : ` Did you mean ${suggestion}?`
   return new OptionError(
-    `${where}: ${option} must be ${expected}; it is ${quote(value)}.${hint}`,
+    `${where}: ${option} must be ${expected}. It is ${quote(option, value)}.${hint}`,
     option,
-    value,
+    withoutSecrets(option, value),
     expected,
     suggestion,
   )
 }
 
 /**
- * The error for an option that breaks a rule between options.
+ * Returns the error for an option that breaks a rule between options.
  * @param rule the rule as a sentence: which options, and what to do
  */
 export function optionRuleError(
@@ -55,11 +63,13 @@ export function optionRuleError(
   return new OptionError(`${where}: ${rule}`, option, value, rule, undefined)
 }
 
-/** What an option may be. */
+/** Decides which values an option accepts. */
 export interface Validator {
+  /** Completes the sentence "The option must be ...". */
   expected: string
+  /** Returns true for a value that the option accepts. */
   accepts(value: unknown): boolean
-  /** What was probably meant by a value that is not accepted. */
+  /** Returns what a value that is not accepted was probably meant to be. */
   suggest?(value: unknown): string | undefined
 }
 
@@ -73,17 +83,21 @@ export const boolean: Validator = {
   accepts: (value) => typeof value === 'boolean',
 }
 export const nonEmptyString: Validator = {
-  expected: 'a text that is not empty',
+  expected: 'a non-empty string',
   accepts: (value) => typeof value === 'string' && value !== '',
+}
+export const anyString: Validator = {
+  expected: 'a string',
+  accepts: (value) => typeof value === 'string',
 }
 export const callback: Validator = { expected: 'a function', accepts: isFunction }
 export const plainObject: Validator = { expected: 'an object', accepts: isObject }
 
-/** A whole number within bounds. */
+/** Accepts an integer within bounds. */
 export function integer(min: number, max: number = Number.MAX_SAFE_INTEGER): Validator {
   const bounds = max === Number.MAX_SAFE_INTEGER ? `${min} or more` : `from ${min} to ${max}`
   return {
-    expected: `a whole number, ${bounds}`,
+    expected: `an integer, ${bounds}`,
     accepts: (value) =>
       Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= max,
     suggest: (value) =>
@@ -93,7 +107,7 @@ export function integer(min: number, max: number = Number.MAX_SAFE_INTEGER): Val
   }
 }
 
-/** One of a few words. */
+/** Accepts one of a few words. */
 export function oneOf(...words: readonly string[]): Validator {
   return {
     expected: words.map((each) => `'${each}'`).join(' or '),
@@ -105,7 +119,7 @@ export function oneOf(...words: readonly string[]): Validator {
   }
 }
 
-/** A name that goes into keys and headers: up to 40 characters of letters, digits and `_.-`. */
+/** Accepts a name for keys and headers: up to 40 letters, digits and `_.-`. */
 export const identifier: Validator = {
   expected: "up to 40 letters, digits, '_', '.' or '-'",
   accepts: (value) => typeof value === 'string' && /^[\w.-]{1,40}$/.test(value),
@@ -121,7 +135,7 @@ export const identifier: Validator = {
   },
 }
 
-/** What the options of other packages are called here. */
+/** Options of similar packages, and their names here. */
 const ELSEWHERE: Record<string, string> = {
   max: 'limit',
   points: 'limit',
@@ -137,7 +151,7 @@ const ELSEWHERE: Record<string, string> = {
   maxAge: 'ttl',
 }
 
-/** Either of two kinds. */
+/** Accepts what either of two validators accepts. */
 export function anyOf(a: Validator, b: Validator): Validator {
   return {
     expected: `${a.expected}, or ${b.expected}`,
@@ -147,9 +161,10 @@ export function anyOf(a: Validator, b: Validator): Validator {
 }
 
 /**
- * Checks that `options` is an object whose every property is known and of its kind. An option that
- * is undefined counts as left out.
- * @throws TP_OPTION at the first that is not
+ * Checks an object of options. An option that is undefined counts as omitted.
+ * @param where the call that was given the options, for example `tp.rateLimit()`
+ * @param kinds the known options, and what each accepts
+ * @throws TP_OPTION for the first option that is unknown or not accepted
  */
 export function validateOptions(
   where: string,
@@ -163,11 +178,12 @@ export function validateOptions(
       const known = ELSEWHERE[option]
       const near =
         known !== undefined && known in kinds ? known : closestMatch(option, Object.keys(kinds))
-      const expected = `one of ${Object.keys(kinds).join(', ')}`
+      const listed = Object.keys(kinds).join(', ')
+      const expected = `one of ${listed}`
       throw new OptionError(
-        `${where}: there is no option ${option}.${near ? ` Did you mean ${near}?` : ` It takes ${expected}.`}`,
+        `${where}: there is no option ${option}. ${near ? `Did you mean ${near}?` : `The options are ${listed}.`}`,
         option,
-        value,
+        withoutSecrets(option, value),
         expected,
         near,
       )
@@ -178,19 +194,19 @@ export function validateOptions(
   }
 }
 
-/** The word of `words` that `input` is most likely a slip of, or undefined. */
+/** Returns the word that `input` most likely misspells, or undefined if none is near. */
 export function closestMatch(input: string, words: readonly string[]): string | undefined {
   const lower = input.toLowerCase()
   let best: string | undefined
-  let least = Math.max(2, Math.floor(input.length / 3)) + 1
+  let fewest = Math.max(2, Math.floor(input.length / 3)) + 1
   for (const candidate of words) {
-    const slips = distance(lower, candidate.toLowerCase())
-    if (slips < least) [best, least] = [candidate, slips]
+    const edits = distance(lower, candidate.toLowerCase())
+    if (edits < fewest) [best, fewest] = [candidate, edits]
   }
   return best
 }
 
-/** Levenshtein's distance: the fewest insertions, deletions and substitutions. */
+/** Returns the Levenshtein distance: the fewest insertions, deletions and substitutions. */
 function distance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, i) => i)
   for (let i = 1; i <= a.length; i++) {
@@ -207,13 +223,45 @@ function distance(a: string, b: string): number {
   return row[b.length]!
 }
 
-/** A value as an error message shows it: short, with its type. */
-function quote(value: unknown): string {
+/** Returns what an error keeps of a value. */
+function withoutSecrets(option: string, value: unknown): unknown {
+  if (SECRET.test(option)) return undefined
+  return typeof value === 'string' ? value.replace(CREDENTIALS, '//***@') : value
+}
+
+/** Names of options whose values are secrets, and so must not appear in messages and logs. */
+const SECRET = /secret|encrypt|password|credential/i
+
+/** The user name and password of a URL. */
+const CREDENTIALS = /\/\/[^/\s]*@/
+
+/** Returns a value as an error message shows it: short, with its type, and without secrets. */
+function quote(option: string, value: unknown): string {
   if (value === undefined || value === null) return String(value)
-  if (typeof value === 'string')
-    return `'${value.length > 60 ? `${value.slice(0, 57)}...` : value}' (a string)`
-  if (typeof value === 'number' || typeof value === 'boolean' || typeof value === 'bigint')
-    return `${value} (a ${typeof value})`
-  if (Array.isArray(value)) return 'an array'
-  return typeof value === 'function' ? 'a function' : 'an object'
+  switch (typeof value) {
+    case 'string':
+      return SECRET.test(option)
+        ? `a string of ${value.length} characters`
+        : `'${printable(value)}' (a string)`
+    case 'number':
+    case 'boolean':
+    case 'bigint':
+      return `${value} (a ${typeof value})`
+    case 'object': {
+      if (Array.isArray(value)) return 'an array'
+      const name: unknown = Object.getPrototypeOf(value)?.constructor?.name
+      return typeof name === 'string' && name !== 'Object' && name !== ''
+        ? `an object (${name})`
+        : 'an object'
+    }
+    default:
+      return `a ${typeof value}`
+  }
+}
+
+/** Returns a string for one line of a message. */
+function printable(text: string): string {
+  const shown = text.replace(CREDENTIALS, '//***@')
+  const short = shown.length > 60 ? `${shown.slice(0, 57)}...` : shown
+  return JSON.stringify(short).slice(1, -1).replaceAll('\\"', '"')
 }

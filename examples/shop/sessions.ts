@@ -3,9 +3,11 @@
 import express, { Router } from 'express'
 import type { Request, RequestHandler } from 'express'
 import type { Turnpike } from 'turnpike/express'
+// Types of req.session.
+import 'turnpike/express/session'
 
-declare module 'express-session' {
-  interface SessionData {
+declare global {
+  interface TurnpikeSessionData {
     userId: string
   }
 }
@@ -33,12 +35,12 @@ export function sessions(tp: Turnpike<Request, RequestHandler>): Router {
       res.status(401).type('application/problem+json').send(JSON.stringify(refusal))
       return
     }
-    await req.session.login(String(email))
+    await tp.session.login(req, String(email))
     res.json({ welcome: email })
   })
 
   router.post('/logout', session, async (req, res) => {
-    await req.session.logout()
+    await tp.session.logout(req)
     res.json({ bye: true })
   })
 

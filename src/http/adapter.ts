@@ -1,7 +1,11 @@
 import type { Exchange, Feature } from './exchange.ts'
 
+export type FrameworkKind = 'connect' | 'koa'
+
 /** How features are carried out in one framework. */
 export interface FrameworkAdapter<Native, Middleware> {
+  /** Which kind of framework it is. Connect stands for all that take `(req, res, next)`. */
+  readonly framework: FrameworkKind
   /** The request's Exchange: one, however many features ask for it. */
   exchange(native: Native): Exchange<Native>
   /** A middleware, named after the feature, that carries it out. */

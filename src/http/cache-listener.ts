@@ -1,10 +1,11 @@
 /** Answers some requests before the framework gets them. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { isBackgroundRequest } from './background-request.ts'
+import { breakOff } from './disguise.ts'
 import { sendReply } from './send-reply.ts'
 import type { Exchange, Plan } from './exchange.ts'
 import { hasOneHost } from './request.ts'
-import { isOver } from './response.ts'
+import { isOver } from './request-end.ts'
 
 /** What `http.createServer()` takes. */
 export type NodeListener = (req: IncomingMessage, res: ServerResponse) => void
@@ -66,7 +67,7 @@ export function createCacheListener(
 ): NodeListener {
   function send(req: IncomingMessage, res: ServerResponse, { reply }: Plan): void {
     if (reply === undefined) app(req, res)
-    else sendReply(res, reply, () => res.destroy())
+    else sendReply(req, res, reply, () => breakOff(res))
   }
 
   return function edge(req, res) {
@@ -77,7 +78,7 @@ export function createCacheListener(
       app(req, res)
     } else if (plan instanceof Promise) {
       plan.then(
-        (plan) => isOver(res) || send(req, res, plan),
+        (plan) => isOver(req, res) || send(req, res, plan),
         () => app(req, res),
       )
     } else send(req, res, plan)

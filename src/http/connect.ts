@@ -8,34 +8,22 @@ import {
   type AdapterOptions,
   type FrameworkAdapter,
 } from './adapter.ts'
+import type { ConnectMiddleware, ConnectRun, Next } from './connect-middleware.ts'
 import { ConnectExchange, type ExpressRequest } from './connect-exchange.ts'
-import type { Exchange, Feature, Plan, RefusalPlan, Reply } from './exchange.ts'
-import { applyToHandshake, failHandshake, isResponse, onHandshakeEnd } from './handshake.ts'
-import { Prepared, stepsOf, type Step } from './pipeline.ts'
+import type { Exchange, Feature, PassPlan, Plan, RefusalPlan, Reply } from './exchange.ts'
+import { breakOff, withdraw } from './disguise.ts'
+import { applyToHandshake, failHandshake, isResponse } from './handshake.ts'
+import { runConnectPipeline } from './connect-pipeline.ts'
+import { stepsOf } from './pipeline.ts'
 import { problemReply } from './problem.ts'
 import { isPromise, rejectionReason } from './promises.ts'
-import { defaultReply, RefusalError, refusalHeaders, refusalReply } from './refusal.ts'
+import { defaultReply, refusalReply } from './refusal-reply.ts'
+import { RefusalError, refusalHeaders } from './refusal.ts'
+import { isOver, onFinish } from './request-end.ts'
 import { maskHeaders } from './request.ts'
-import { isOver, onBody, onEnd, onHead, onSeal } from './response.ts'
-import { withdraw } from './seal.ts'
+import { addFinalizer, addLateHeaders, stateOf, tapBody } from './response.ts'
+import type { FailureStage } from './response-state.ts'
 import { sendReply } from './send-reply.ts'
-
-export type Next = (error?: any) => void
-/** A middleware of Express, Connect or node:http. */
-export type ConnectMiddleware<Req = IncomingMessage, Res = ServerResponse> = (
-  req: Req,
-  res: Res,
-  next: Next,
-) => void
-
-/** Runs a feature. `stop` is called when it answers or fails, so that no member after it gets a turn. */
-type Run = (
-  req: IncomingMessage,
-  res: ServerResponse,
-  next: Next,
-  early: unknown,
-  stop: () => void,
-) => void
 
 type Refusals = AdapterOptions['refusals']
 
@@ -58,8 +46,7 @@ export function connectAdapter<
   }
 
   function mount<Early>(feature: Feature<Req, Early>): Middleware {
-    const run: Run = (req, res, next, early, stop) => {
-      const x = exchange(req as Req)
+    const run: ConnectRun = (x, res, next, early, stop) => {
       if (feature.onBackground === 'skip' && x.isBackground) return next()
       const raise = (error: unknown): void => {
         stop()
@@ -73,23 +60,27 @@ export function connectAdapter<
       }
       if (!isPromise(plan)) return carryOut(x, res, plan, next, stop, raise, refusals)
       plan.then((plan) => {
-        if (!isOver(res)) return carryOut(x, res, plan, next, stop, raise, refusals)
+        if (!isOver(x.native, res)) return carryOut(x, res, plan, next, stop, raise, refusals)
         stop()
-        leave(res, plan)
+        leave(x.native, res, plan)
       }, raise)
     }
-    const middleware: Middleware = (req, res, next) => run(req, res, next, undefined, nothing)
+    const middleware: Middleware = (req, res, next) =>
+      run(exchange(req), res, next, undefined, nothing)
     return markMiddleware(middleware, { feature, exchange, run })
   }
 
   function pipeline(members: readonly Middleware[]): Middleware {
-    const steps = stepsOf<Middleware, Run>(members)
-    const middleware: Middleware = (req, res, next) => walk(steps, exchange(req), res, next)
+    const steps = stepsOf<Middleware, ConnectRun>(members)
+    const middleware: Middleware = (req, res, next) => {
+      const x = exchange(req)
+      runConnectPipeline(steps, x, res, next, (error) => fail(x, res, next, error))
+    }
     Object.defineProperty(middleware, 'name', { value: 'pipeline' })
     return markPipeline(middleware, members)
   }
 
-  return { exchange, mount, pipeline }
+  return { framework: 'connect', exchange, mount, pipeline }
 }
 
 function nothing(): void {}
@@ -113,22 +104,12 @@ function carryOut(
       applyToHandshake(x.native, res, plan)
     } else if (plan.reply !== undefined) {
       stop()
-      return sendReply(res, plan.reply, raise)
+      return sendReply(x.native, res, plan.reply, raise)
     } else if (plan.refusal !== undefined) {
       stop()
       return refuse(x, res, plan, next, refusals)
     } else {
-      const { state, assign, headers, capture } = plan
-      const { beforeEnd, onFinish, requestHeaders, responseHelpers } = plan
-      if (requestHeaders !== undefined) maskHeaders(x.native, requestHeaders)
-      if (responseHelpers !== undefined) Object.assign(res, responseHelpers)
-      if (state !== undefined) Object.assign(x.native, state)
-      if (assign !== undefined) Object.assign(x.native, assign)
-      if (headers !== undefined) onHead(res, headers)
-      if (capture !== undefined) onBody(res, capture)
-      if (beforeEnd !== undefined)
-        onSeal(res, beforeEnd, (error) => failBeforeEnd(x, res, next, error))
-      if (onFinish !== undefined) onEnd(res, onFinish)
+      takePart(x, res, plan, next)
     }
   } catch (error) {
     return raise(error)
@@ -136,13 +117,37 @@ function carryOut(
   next()
 }
 
+/** Has a feature take part in the response. */
+function takePart(
+  x: Exchange<IncomingMessage>,
+  res: ServerResponse,
+  plan: PassPlan,
+  next: Next,
+): void {
+  const { native: req } = x
+  const { state, assign, headers, capture, beforeHead, beforeEnd } = plan
+  const { requestHeaders, responseHelpers } = plan
+  if (requestHeaders !== undefined) maskHeaders(req, requestHeaders)
+  if (responseHelpers !== undefined) Object.assign(res, responseHelpers)
+  if (state !== undefined) Object.assign(req, state)
+  if (assign !== undefined) Object.assign(req, assign)
+  if (headers !== undefined) addLateHeaders(res, headers)
+  if (capture !== undefined) tapBody(res, capture)
+  if (beforeEnd !== undefined || beforeHead !== undefined) {
+    const fail = (error: unknown, stage: FailureStage): void =>
+      failFinalizer(x, res, next, error, stage)
+    addFinalizer(req, res, { beforeHead, beforeEnd, fail })
+  }
+  if (plan.onFinish !== undefined) onFinish(req, res, stateOf(res), plan.onFinish)
+}
+
 /** Runs what a plan holds for a request that was over before the feature had made its plan. */
-function leave(res: ServerResponse, plan: Plan): void {
+function leave(req: IncomingMessage, res: ServerResponse, plan: Plan): void {
   if (plan.reply !== undefined) {
     if (plan.reply.body instanceof Readable) plan.reply.body.destroy()
   } else if (plan.refusal === undefined) {
-    if (plan.onAbort !== undefined) onEnd(res, plan.onAbort)
-    if (plan.onFinish !== undefined) onEnd(res, plan.onFinish)
+    if (plan.onAbort !== undefined) onFinish(req, res, stateOf(res), plan.onAbort)
+    if (plan.onFinish !== undefined) onFinish(req, res, stateOf(res), plan.onFinish)
   }
 }
 
@@ -156,15 +161,15 @@ function refuse(
 ): void {
   if (refusals === 'next' && replyWith === undefined && hasErrorPath(x.native, next)) {
     // Error handlers remove and replace header fields: these are set after they have run.
-    onHead(res, () => refusalHeaders(refusal))
+    addLateHeaders(res, () => refusalHeaders(refusal))
     return next(new RefusalError(refusal))
   }
   const raise = (error: unknown): void => fail(x, res, next, error)
   const send = (reply: Reply): void => {
     // The application's `reply` may have answered itself.
-    if (res.headersSent || isOver(res)) return
+    if (res.headersSent || isOver(x.native, res)) return
     try {
-      sendReply(res, reply, raise)
+      sendReply(x.native, res, reply, raise)
     } catch (error) {
       withdraw(res)
       raise(error)
@@ -175,27 +180,28 @@ function refuse(
   else send(reply)
 }
 
-/** Fails a request whose work before the end failed. If nothing was sent, it fails as if the handler had. */
-function failBeforeEnd(
+/** Fails a request whose work before the head or the end failed. */
+function failFinalizer(
   x: Exchange<IncomingMessage>,
   res: ServerResponse,
   next: Next,
   error: unknown,
+  stage: FailureStage,
 ): void {
-  if (!res.headersSent) {
-    withdraw(res)
-    fail(x, res, next, error)
-  } else if (hasErrorPath(x.native, next)) {
-    next(error)
-  }
+  if (stage !== 'sent') withdraw(res)
+  // Nothing was sent and the handler has ended: the request fails as if the handler had.
+  if (stage === 'unsent') return fail(x, res, next, error)
+  // The handler goes on writing, so its response must be over before anything else can run.
+  if (stage === 'writing') sendReply(x.native, res, errorReply(x, error), nothing)
+  if (hasErrorPath(x.native, next)) next(error)
 }
 
 function fail(x: Exchange<IncomingMessage>, res: ServerResponse, next: Next, error: unknown): void {
   const reason = rejectionReason(error)
   if (!isResponse(res)) return failHandshake(x.native, res, next, reason, errorReply(x, reason))
   if (hasErrorPath(x.native, next)) return next(reason)
-  if (res.headersSent) res.destroy()
-  else sendReply(res, errorReply(x, reason), nothing)
+  if (res.headersSent) breakOff(res)
+  else sendReply(x.native, res, errorReply(x, reason), nothing)
 }
 
 /** Returns the reply to a request that failed where no error handler is. */
@@ -214,50 +220,4 @@ function errorReply(x: Exchange, error: unknown): Reply {
  */
 function hasErrorPath(req: IncomingMessage, next: Next): boolean {
   return next.length > 0 || (req as ExpressRequest).originalUrl !== undefined
-}
-
-/** Run a pipeline's members one after the other. */
-function walk<Req extends IncomingMessage, Res extends ServerResponse>(
-  steps: readonly Step<ConnectMiddleware<Req, Res>, Run>[],
-  x: Exchange<Req>,
-  res: Res,
-  next: Next,
-): void {
-  const { native: req } = x
-  const raise = (error: unknown): void => fail(x, res, next, error)
-  let prepared: Prepared
-  try {
-    prepared = new Prepared(steps, req)
-  } catch (error) {
-    return raise(error)
-  }
-  const stop = (): void => prepared.discard()
-  // Other members answer without telling us.
-  if (steps.some(({ ours }) => ours === undefined)) {
-    if (isResponse(res)) onEnd(res, stop)
-    else onHandshakeEnd(req, stop)
-  }
-  let turn = 0
-  const advance = (index: number): void => {
-    const step = steps[index]
-    if (step === undefined) return next()
-    const goOn = (error?: unknown): void => {
-      if (error) {
-        stop()
-        raise(error)
-      } else if (turn === index) {
-        advance(++turn)
-      }
-    }
-    if (step.ours !== undefined) return step.ours.run(req, res, goOn, prepared.take(index), stop)
-    try {
-      const done: unknown = step.middleware(req, res, goOn)
-      if (isPromise(done)) {
-        done.then(undefined, (error) => goOn(rejectionReason(error)))
-      }
-    } catch (error) {
-      goOn(error)
-    }
-  }
-  advance(0)
 }

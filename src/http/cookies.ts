@@ -3,7 +3,7 @@
 /** Attributes of a cookie, as express-session and the `cookie` package call them. */
 export interface CookieAttributes {
   /** When it ends. Absent: with the browser's session. */
-  readonly expires?: Date | string | null | undefined
+  readonly expires?: Date | string | false | null | undefined
   readonly domain?: string | undefined
   readonly path?: string | undefined
   readonly httpOnly?: boolean | undefined

@@ -133,6 +133,12 @@ export interface PassPlan {
   /** Names to hang on `res`, or on `ctx` itself: what a handler may call. */
   responseHelpers?: Record<string, unknown>
   /**
+   * Work to be done before the head of a response that goes out before its end (a stream). What the
+   * handler writes waits for it; if it fails, so does the request. `beforeEnd` is asked at the end,
+   * too. Undefined where there is nothing to wait for.
+   */
+  beforeHead?: ((status: number) => Promise<void> | undefined) | undefined
+  /**
    * Work to be done before the client can see the end of the response, all features' side by
    * side; if it fails, so does the request. Not called if the handler never ends the response.
    * Undefined where there is nothing to wait for.

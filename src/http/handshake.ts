@@ -4,7 +4,7 @@
  */
 import { ServerResponse, type IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
-import type { Next } from './connect.ts'
+import type { Next } from './connect-middleware.ts'
 import type { Plan, Reply } from './exchange.ts'
 import { maskHeaders } from './request.ts'
 import { sendReply } from './send-reply.ts'
@@ -67,7 +67,7 @@ function answer(req: IncomingMessage, socket: Duplex, reply: Reply, done: () => 
   const res = new ServerResponse(req)
   res.shouldKeepAlive = false
   res.assignSocket(socket as IncomingMessage['socket'])
-  sendReply(res, reply, () => socket.destroy())
+  sendReply(req, res, reply, () => socket.destroy())
   res.detachSocket(socket as IncomingMessage['socket'])
   socket.once('error', () => {})
   socket.end(done)

@@ -1,3 +1,4 @@
+import type { ServerResponse } from 'node:http'
 import type { HeaderFields } from './exchange.ts'
 
 /** A field as node keeps it. */
@@ -100,6 +101,28 @@ export function cloneFields(fields: NodeHeaders): NodeHeaders {
     if (typeof value === 'object') fields[name] = [...value]
   }
   return fields
+}
+
+/** Header fields of a feature, computed when the head is sent. */
+export interface LateHeaders {
+  readonly compute: () => HeaderFields
+  /** The fields, once computed. Work before the head or the end may change them. */
+  fields: HeaderFields | undefined
+}
+
+/** Returns a feature's fields, computed once. */
+export const lateFields = (late: LateHeaders): HeaderFields => (late.fields ??= late.compute())
+
+/** Sets fields now. `Set-Cookie` and lists add to what is there. */
+export function addFields(res: ServerResponse, headers: HeaderFields): void {
+  for (const name in headers) {
+    const value = headers[name] as string | string[]
+    const field = name.toLowerCase()
+    const present =
+      typeof value === 'string' && !isListField(field) ? undefined : res.getHeader(name)
+    const isFirst = present === undefined && typeof value === 'string'
+    res.setHeader(name, isFirst ? value : mergeField(field, present, value))
+  }
 }
 
 /** Has the answer no body by its nature (RFC 9110, 6.4.1)? */

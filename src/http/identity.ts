@@ -1,5 +1,4 @@
 /** Who sends a request, as sessions, authentication middlewares and header fields tell it. */
-import type { Exchange } from './exchange.ts'
 
 /** A key that an extension has verified, for example `apiKeys()`. */
 export interface VerifiedKey {
@@ -14,6 +13,12 @@ export interface VerifiedKey {
 /** A registry symbol: several instances, and both copies of the package, see one request's key. */
 const VERIFIED_KEY: unique symbol = Symbol.for('turnpike.verifiedKey') as never
 
+/** The part of a request that tells its sender. */
+interface Identified {
+  readonly native: unknown
+  header(name: string): string | undefined
+}
+
 type Id = string | number | undefined | null
 
 /** What sessions, passport and Koa's authentication middlewares leave on a request. */
@@ -26,9 +31,9 @@ interface Authenticated {
 
 /** Who sends a request. Read at the time of the question: authentication may happen in between. */
 export class Identity {
-  readonly #x: Exchange
+  readonly #x: Identified
 
-  constructor(x: Exchange) {
+  constructor(x: Identified) {
     this.#x = x
   }
 

@@ -1,13 +1,13 @@
+/** Sees `ctx.body` at one place of Koa's stack. */
 import type { ServerResponse } from 'node:http'
 import { Readable, Transform, pipeline } from 'node:stream'
 import type { ReadableStream as WebStream } from 'node:stream/web'
-import type { Capture } from './capture.ts'
+import type { BodyCollector, BodyTap } from './body-tap.ts'
 import type { SentResponse } from './exchange.ts'
 import { isBodiless } from './headers.ts'
-import type { Tap } from './joint.ts'
-import { fieldsSince } from './response.ts'
+import { stateOf } from './response.ts'
 
-/** What is needed of Koa's context here. */
+/** The part of Koa's context that is needed here. */
 export interface BodyContext {
   readonly app: object
   readonly method: string
@@ -21,7 +21,7 @@ export interface BodyContext {
 /** Koa's own mark of a body that was set to null, and not merely left out. */
 const explicitNull = '_explicitNullBody'
 
-/** Is this body still to be produced when the onion is left behind? */
+/** Returns whether a body is still to be produced after all middlewares have returned. */
 export function isStreaming(body: unknown): boolean {
   return isStream(body) || isWeb(body)
 }
@@ -35,50 +35,54 @@ function isWeb(body: unknown): body is WebStream | Blob | Response {
 }
 
 /**
- * Show `ctx.body` as it is at this place of the onion: middleware further out (compression, say) has
- * yet to change it. A stream is copied while Koa sends it.
+ * Captures `ctx.body` as it is at this place: outer middlewares (compression, for example) have yet
+ * to change it. A stream is copied while Koa sends it.
  */
-export async function capture(ctx: BodyContext, tap: Tap): Promise<SentResponse | undefined> {
+export async function captureBody(
+  ctx: BodyContext,
+  tap: BodyTap,
+): Promise<SentResponse | undefined> {
   const { app, body, message, method, res, response, status } = ctx
-  const headers = fieldsSince(res, tap)
+  const headers = tap.fields(res, stateOf(res).lateHeaders)
   const length = res.getHeader('content-length')
-  tap.done = true
-  const deliver = (body = tap.capture.body(length)): SentResponse | undefined => {
+  const { capture, collector } = tap
+  tap.isDone = true
+  const deliver = (body = collector.body(length)): SentResponse | undefined => {
     const sent = body && { status, headers, body }
-    if (sent !== undefined) tap.then(sent)
+    if (sent !== undefined) capture.onComplete(sent)
     return sent
   }
-  // Nobody has answered, so Koa will.
-  const isNobodys = (body === undefined || body === null) && !(explicitNull in response)
-  if (isNobodys && !isBodiless(method, status))
+  // Without a body, Koa answers with the status.
+  const isUnanswered = (body === undefined || body === null) && !(explicitNull in response)
+  if (isUnanswered && !isBodiless(method, status))
     headers['content-type'] = 'text/plain; charset=utf-8'
-  tap.seen?.({ status, headers })
+  capture.onHead?.({ status, headers })
   if (isBodiless(method, status)) return deliver(Buffer.alloc(0))
   if (isStream(body)) {
-    copy(ctx, body, tap.capture, deliver)
+    copy(ctx, body, collector, deliver)
     return undefined
   }
   if (isWeb(body)) {
-    // Koa 2 knows no web streams; `compose` came with the same version as they did.
-    if (!('compose' in app) || (body instanceof Blob && body.size > tap.capture.limit))
+    // Koa 2 knows no web streams. `compose` came with the same version as they did.
+    if (!('compose' in app) || (body instanceof Blob && body.size > collector.limit))
       return undefined
     const source = body instanceof Response ? body.body : body
     if (source instanceof ReadableStream) {
-      copy(ctx, Readable.fromWeb(source), tap.capture, deliver)
+      copy(ctx, Readable.fromWeb(source), collector, deliver)
       return undefined
     }
-    if (source instanceof Blob) tap.capture.add(new Uint8Array(await source.arrayBuffer()))
+    if (source instanceof Blob) collector.add(new Uint8Array(await source.arrayBuffer()))
   } else if (body !== undefined && body !== null) {
     const bytes = typeof body === 'string' || Buffer.isBuffer(body) ? body : json(body)
     if (bytes === undefined) return undefined
-    tap.capture.add(bytes)
-  } else if (isNobodys) {
-    tap.capture.add(message || String(status))
+    collector.add(bytes)
+  } else if (isUnanswered) {
+    collector.add(message || String(status))
   }
   return deliver()
 }
 
-/** Koa stringifies a body again when it sends it, and then also reports why it cannot. */
+/** Koa serializes a body again when it sends it, and then also reports why it cannot. */
 function json(body: unknown): string | undefined {
   try {
     return JSON.stringify(body)
@@ -87,14 +91,19 @@ function json(body: unknown): string | undefined {
   }
 }
 
-/** Put a copying stream in the place of a body, with the fields that Koa forgets at that. */
-function copy(ctx: BodyContext, source: Readable, capture: Capture, deliver: () => unknown): void {
+/** Replaces a body by a stream that copies it, and keeps the fields that Koa resets. */
+function copy(
+  ctx: BodyContext,
+  source: Readable,
+  collector: BodyCollector,
+  deliver: () => unknown,
+): void {
   const kept = ['content-type', 'content-length'].map(
     (name) => [name, ctx.res.getHeader(name)] as const,
   )
   ctx.body = new Transform({
     transform(chunk, encoding, done) {
-      capture.add(chunk, encoding)
+      collector.add(chunk, encoding)
       done(null, chunk)
     },
     flush(done) {

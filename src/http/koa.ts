@@ -8,22 +8,24 @@ import {
   type AdapterOptions,
   type FrameworkAdapter,
 } from './adapter.ts'
-import { isBackgroundRequest } from './background-request.ts'
-import type { Exchange, Feature, Plan, RefusalPlan, Reply } from './exchange.ts'
-import { isBodiless } from './headers.ts'
-import type { Tap } from './joint.ts'
-import { capture, isStreaming } from './koa-body.ts'
+import type { BodyTap } from './body-tap.ts'
+import { withdraw } from './disguise.ts'
+import type { Exchange, Feature, PassPlan, Plan, RefusalPlan, Reply } from './exchange.ts'
+import { addFields, isBodiless } from './headers.ts'
+import { captureBody, isStreaming } from './koa-body.ts'
 import { KoaExchange } from './koa-exchange.ts'
-import { Prepared, stepsOf, type Step } from './pipeline.ts'
+import { exchangeFor, PreparedSteps, stepsOf, type Step } from './pipeline.ts'
 import { isPromise } from './promises.ts'
-import { RefusalError, refusalHeaders, refusalReply } from './refusal.ts'
+import { refusalReply } from './refusal-reply.ts'
+import { RefusalError, refusalHeaders } from './refusal.ts'
+import { isOver, onFinish } from './request-end.ts'
 import { maskHeaders } from './request.ts'
-import * as response from './response.ts'
-import { withdraw } from './seal.ts'
+import { addFinalizer, addLateHeaders, finalizeNow, stateOf, tapBody } from './response.ts'
+import type { FailureStage } from './response-state.ts'
 
 type Onward = () => Promise<unknown>
 /** Carry a feature out. */
-type Run = (ctx: Context, next: Onward, early: unknown) => Promise<unknown> | void
+type Run = (x: Exchange<Context>, next: Onward, early: unknown) => Promise<unknown> | void
 
 /** Creates the adapter of one instance. */
 export function koaAdapter(options: AdapterOptions): FrameworkAdapter<Context, KoaMiddleware> {
@@ -37,31 +39,31 @@ export function koaAdapter(options: AdapterOptions): FrameworkAdapter<Context, K
   }
 
   function mount<Early>(feature: Feature<Context, Early>): KoaMiddleware {
-    const run: Run = (ctx, next, early) => {
-      if (feature.onBackground === 'skip' && isBackgroundRequest(ctx.req)) return next()
-      const x = exchange(ctx)
+    const run: Run = (x, next, early) => {
+      const ctx = x.native
+      if (feature.onBackground === 'skip' && x.isBackground) return next()
       const plan = feature.handle(x, early as Early | undefined)
       if (!isPromise(plan)) return carryOut(x, plan, next, refusals)
       return plan.then((plan) =>
-        response.isOver(ctx.res) ? leave(ctx, plan) : carryOut(x, plan, next, refusals),
+        isOver(ctx.req, ctx.res) ? leave(ctx, plan) : carryOut(x, plan, next, refusals),
       )
     }
-    const middleware: KoaMiddleware = (ctx, next) => run(ctx, next, undefined)
+    const middleware: KoaMiddleware = (ctx, next) => run(exchange(ctx), next, undefined)
     return markMiddleware(middleware, { feature, exchange, run })
   }
 
   function pipeline(members: readonly KoaMiddleware[]): KoaMiddleware {
     const steps = stepsOf<KoaMiddleware, Run>(members)
-    const middleware: KoaMiddleware = (ctx, next) => walk(steps, ctx, next)
+    const middleware: KoaMiddleware = (ctx, next) => runKoaPipeline(steps, exchange(ctx), next)
     Object.defineProperty(middleware, 'name', { value: 'pipeline' })
     return markPipeline(middleware, members)
   }
 
-  return { exchange, mount, pipeline }
+  return { framework: 'koa', exchange, mount, pipeline }
 }
 
 const unwound = Symbol.for('turnpike.unwound@1')
-/** Set when an error has passed the seals' place: it goes before any failure of theirs. */
+/** Set when an error has passed the finalizers' place: it takes precedence over their failures. */
 type Unwound = { [unwound]?: boolean }
 
 /** Carries out a plan, then calls `next` unless the request has been answered. */
@@ -74,20 +76,28 @@ function carryOut(
   const ctx = x.native
   if (plan.reply !== undefined) return answer(ctx, plan.reply)
   if (plan.refusal !== undefined) return refuse(x, plan, refusals)
-  const { state, assign, headers, capture } = plan
-  const { beforeEnd, onFinish, requestHeaders, responseHelpers } = plan
-  const { res } = ctx
-  const unmask = requestHeaders && maskHeaders(ctx.req, requestHeaders)
+  return takePart(ctx, plan, next)
+}
+
+/** Has a feature take part in the response. */
+function takePart(ctx: Context, plan: PassPlan, next: Onward): Promise<unknown> | void {
+  const { req, res } = ctx
+  const { state, assign, headers, capture, beforeHead, beforeEnd } = plan
+  const { requestHeaders, responseHelpers } = plan
+  const unmask = requestHeaders && maskHeaders(req, requestHeaders)
   if (responseHelpers !== undefined) Object.assign(ctx, responseHelpers)
   if (state !== undefined) Object.assign(ctx.state, state)
   if (assign !== undefined) Object.assign(ctx, assign)
-  if (headers !== undefined) response.onHead(res, headers)
-  const tap = capture && response.onBody(res, capture)
-  const isSealer =
-    beforeEnd !== undefined &&
-    response.onSeal(res, beforeEnd, (error, send) => failBeforeEnd(ctx, error, send))
-  if (onFinish !== undefined) response.onEnd(res, onFinish)
-  return tap === undefined && !isSealer ? next() : around(ctx, next, tap, isSealer, unmask)
+  if (headers !== undefined) addLateHeaders(res, headers)
+  const tap = capture && tapBody(res, capture)
+  let isFirst = false
+  if (beforeEnd !== undefined || beforeHead !== undefined) {
+    const fail = (error: unknown, stage: FailureStage, send: () => void): void =>
+      failFinalizer(ctx, error, stage, send)
+    isFirst = addFinalizer(req, res, { beforeHead, beforeEnd, fail })
+  }
+  if (plan.onFinish !== undefined) onFinish(req, res, stateOf(res), plan.onFinish)
+  return tap === undefined && !isFirst ? next() : around(ctx, next, tap, isFirst, unmask)
 }
 
 /** Turns a request away: with a reply, or through the application's error handler. */
@@ -99,53 +109,56 @@ function refuse(
   const ctx = x.native
   if (refusals === 'next' && replyWith === undefined) {
     // Koa's error handler removes every header field: these are set after it has run.
-    response.onHead(ctx.res, () => refusalHeaders(refusal))
+    addLateHeaders(ctx.res, () => refusalHeaders(refusal))
     throw new RefusalError(refusal)
   }
   const send = (reply: Reply): void => {
     // The application's `reply` may have answered itself.
-    if (!ctx.headerSent && !response.isOver(ctx.res) && ctx.respond !== false) answer(ctx, reply)
+    if (!ctx.headerSent && !isOver(ctx.req, ctx.res) && ctx.respond !== false) answer(ctx, reply)
   }
   const reply = refusalReply(x, refusal, replyWith)
   return isPromise(reply) ? reply.then(send) : send(reply)
 }
 
-/** Take part on the way out of the onion: `isSealer` does the seals of everybody further inside. */
+/**
+ * Takes part in the response after the inner middlewares have returned.
+ * @param isFirst true for the feature that does the work of all finalizers
+ */
 async function around(
   ctx: Context,
   next: Onward,
-  tap: Tap | undefined,
-  isSealer: boolean,
+  tap: BodyTap | undefined,
+  isFirst: boolean,
   unmask?: () => void,
 ): Promise<void> {
   try {
     await next()
   } catch (error) {
-    if (tap !== undefined) tap.done = true
+    if (tap !== undefined) tap.isDone = true
     if (rescue(ctx, tap, error)) return
-    tap?.thrown?.()
+    tap?.capture.onError?.()
     const slot = ctx as Context & Unwound
-    slot[unwound] = isSealer
+    slot[unwound] = isFirst
     throw error
   } finally {
     unmask?.()
   }
-  // Written past Koa: then the tap and the patched end do it.
+  // Written past Koa: then the interceptor does it.
   if (ctx.respond === false || ctx.res.headersSent || ctx.res.writableEnded) return
-  const sent = tap && (await capture(ctx, tap))
-  const reply = sent && tap?.instead?.(sent)
+  const sent = tap && (await captureBody(ctx, tap))
+  const reply = sent && tap?.capture.replace?.(sent)
   if (reply !== undefined) {
     withdraw(ctx.res)
     answer(ctx, reply)
   }
-  if (isSealer && !isStreaming(ctx.body)) await response.sealNow(ctx.res)
+  if (isFirst) await finalizeNow(ctx.res, !isStreaming(ctx.body))
 }
 
-/** Answer in an error's place, if somebody has an answer. */
-function rescue(ctx: Context, tap: Tap | undefined, error: unknown): boolean {
-  if (tap?.instead === undefined || ctx.headerSent) return false
+/** Answers in the place of an error, if the feature has an answer. */
+function rescue(ctx: Context, tap: BodyTap | undefined, error: unknown): boolean {
+  if (tap?.capture.replace === undefined || ctx.headerSent) return false
   const { status = 500 } = (error ?? {}) as { status?: number }
-  const reply = tap.instead({ status, headers: {}, body: Buffer.alloc(0) })
+  const reply = tap.capture.replace({ status, headers: {}, body: Buffer.alloc(0) })
   if (reply === undefined) return false
   ctx.app.emit('error', error, ctx)
   withdraw(ctx.res)
@@ -153,28 +166,29 @@ function rescue(ctx: Context, tap: Tap | undefined, error: unknown): boolean {
   return true
 }
 
-/** The request was over before the feature had made its plan. */
+/** Runs what a plan holds for a request that was over before the feature had made its plan. */
 function leave(ctx: Context, plan: Plan): void {
   if (plan.reply !== undefined) {
     if (plan.reply.body instanceof Readable) plan.reply.body.destroy()
   } else if (plan.refusal === undefined) {
-    if (plan.onAbort !== undefined) response.onEnd(ctx.res, plan.onAbort)
-    if (plan.onFinish !== undefined) response.onEnd(ctx.res, plan.onFinish)
+    const { req, res } = ctx
+    if (plan.onAbort !== undefined) onFinish(req, res, stateOf(res), plan.onAbort)
+    if (plan.onFinish !== undefined) onFinish(req, res, stateOf(res), plan.onFinish)
   }
 }
 
-/** A seal has failed when Koa had left the response to a stream or to somebody else. */
-function failBeforeEnd(ctx: Context, error: unknown, send: () => void): void {
-  if ((ctx as Unwound)[unwound] === true && !ctx.headerSent) {
+/** Fails a request whose work before the head or the end failed after Koa's middlewares had returned. */
+function failFinalizer(ctx: Context, error: unknown, stage: FailureStage, send: () => void): void {
+  if ((ctx as Unwound)[unwound] === true && stage === 'unsent') {
     ctx.app.emit('error', error, ctx)
     send()
   } else {
-    // Koa's types know only Errors and null; it copes with everything.
+    // Koa's types know only Errors and null. It takes everything.
     ctx.onerror(error as Error)
   }
 }
 
-/** Answer in Koa's own terms, so that middleware further out can see and change the answer. */
+/** Answers in Koa's own terms, so that outer middlewares can see and change the answer. */
 function answer(ctx: Context, { status, headers = {}, body }: Reply): void {
   const isEmpty = isBodiless(ctx.method, status)
   const isUnwanted = isEmpty && body instanceof Readable
@@ -187,16 +201,16 @@ function answer(ctx: Context, { status, headers = {}, body }: Reply): void {
   ctx.status = status
   // Koa gives the empty string a Content-Type.
   if (body === undefined || body === '') ctx.remove('Content-Type')
-  response.addFields(ctx.res, headers)
+  addFields(ctx.res, headers)
 }
 
-/** Run a pipeline's members one inside the other. */
-function walk(
+/** Prepares all members in one tick, then runs them one inside the other. */
+function runKoaPipeline(
   steps: readonly Step<KoaMiddleware, Run>[],
-  ctx: Context,
+  x: Exchange<Context>,
   next: Onward,
 ): Promise<unknown> {
-  const prepared = new Prepared(steps, ctx)
+  const prepared = new PreparedSteps(steps, x)
   let turn = -1
   const advance = async (index: number): Promise<unknown> => {
     if (index <= turn) throw new Error('next() called multiple times')
@@ -204,9 +218,10 @@ function walk(
     const step = steps[index]
     if (step === undefined) return next()
     const goOn = (): Promise<unknown> => advance(index + 1)
-    return step.ours === undefined
-      ? step.middleware(ctx, goOn)
-      : step.ours.run(ctx, goOn, prepared.take(index))
+    const { ours, middleware } = step
+    return ours === undefined
+      ? middleware(x.native, goOn)
+      : ours.run(exchangeFor(ours, x), goOn, prepared.take(index))
   }
   return advance(0).finally(() => prepared.discard())
 }

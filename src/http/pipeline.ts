@@ -1,17 +1,18 @@
-import { pipelineMembers, mountedFeatureOf, type MountedFeature } from './adapter.ts'
-import { isPromise } from './promises.ts'
+/** What the pipelines of all frameworks have in common. */
 import { TurnpikeError } from '../errors.ts'
+import { mountedFeatureOf, pipelineMembers, type MountedFeature } from './adapter.ts'
+import type { Exchange } from './exchange.ts'
+import { isPromise } from './promises.ts'
 
-/** A member of a pipeline: a middleware, and what is known of it if it is one of ours. */
+/** A member of a pipeline: a middleware, and the feature behind it if it is one of ours. */
 export interface Step<Middleware, Run> {
   readonly middleware: Middleware
   readonly ours: MountedFeature<Run> | undefined
 }
 
 /**
- * Check a pipeline's members when it is made. A pipeline within a pipeline counts as its members.
- *
- * @throws TurnpikeError TP_OPTION for a member that is no function, or that handles errors
+ * Checks a pipeline's members. A pipeline within a pipeline counts as its members.
+ * @throws TP_OPTION for a member that is no function, or that handles errors
  */
 export function stepsOf<Middleware, Run>(list: readonly Middleware[]): Step<Middleware, Run>[] {
   return list.flatMap((middleware, index) => {
@@ -35,19 +36,24 @@ export function stepsOf<Middleware, Run>(list: readonly Middleware[]): Step<Midd
   })
 }
 
-/** What a pipeline's members asked for at entry. Each gets it at its turn; the rest is discarded. */
-export class Prepared {
+/**
+ * What a pipeline's members asked the store for at entry. Each member gets it at its turn. What is
+ * left for members that get no turn is discarded.
+ */
+export class PreparedSteps {
   readonly #early: unknown[] = []
   readonly #steps: readonly Step<unknown, unknown>[]
 
-  /** Call `prepare` on all of ours, in one tick. */
-  constructor(steps: readonly Step<unknown, unknown>[], native: unknown) {
+  /** Calls `prepare` on all of ours, in one tick. */
+  constructor(steps: readonly Step<unknown, unknown>[], x: Exchange) {
     this.#steps = steps
+    const { isBackground } = x
     try {
       for (const { ours } of steps) {
-        const early: unknown = ours?.feature.prepare?.(ours.exchange(native))
-        // Its member may be waiting for an earlier one, and no failure be looked at until then.
-        if (isPromise(early)) early.then(undefined, () => {})
+        const feature = ours?.feature
+        const isSkipped = isBackground && feature?.onBackground === 'skip'
+        const early: unknown = isSkipped ? undefined : feature?.prepare?.(exchangeFor(ours, x))
+        observe(early)
         this.#early.push(early)
       }
     } catch (error) {
@@ -56,18 +62,43 @@ export class Prepared {
     }
   }
 
-  /** Give what was prepared for a member to it. */
+  /** Returns what was prepared for a member, once. */
   take(index: number): unknown {
     const early = this.#early[index]
     this.#early[index] = undefined
     return early
   }
 
-  /** Nobody after this will get a turn. */
+  /** Discards what no member has taken. */
   discard(): void {
     for (const index of this.#early.keys()) {
       const early = this.take(index)
-      if (early !== undefined) this.#steps[index]?.ours?.feature.discard?.(early)
+      if (early === undefined) continue
+      try {
+        observe(this.#steps[index]?.ours?.feature.discard?.(early))
+      } catch {
+        // One member's mistake must not keep another from undoing its write.
+      }
     }
   }
+}
+
+/**
+ * Handles the rejection of a promise, or of promises in an object. A member reads a failure only at
+ * its turn, which it may never get, and by then an unhandled rejection has ended the process.
+ */
+function observe(early: unknown): void {
+  if (typeof early !== 'object' || early === null) return
+  if (isPromise(early)) early.then(undefined, () => {})
+  else
+    for (const part of Object.values(early) as unknown[])
+      if (isPromise(part)) part.then(undefined, () => {})
+}
+
+/** Returns the exchange of a member. A member of another instance has its own, with that instance's settings. */
+export function exchangeFor<Native>(
+  ours: MountedFeature<unknown> | undefined,
+  x: Exchange<Native>,
+): Exchange<Native> {
+  return ours === undefined ? x : (ours.exchange(x.native) as Exchange<Native>)
 }

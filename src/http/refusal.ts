@@ -1,9 +1,8 @@
-/** How features turn requests away: one shape for every refusal, and the replies to it. */
-import { STATUS_CODES } from 'node:http'
+/** How features turn requests away: one shape for every refusal. */
 import { TurnpikeError, type ErrorCode } from '../errors.ts'
-import { isPromise } from './promises.ts'
-import type { Exchange, HeaderFields, Reply } from './exchange.ts'
-import { problemReply } from './problem.ts'
+
+/** Header fields by name. A list is sent as several fields. */
+type Fields = Record<string, string | readonly string[]>
 
 /** Why a request is turned away. Clients see it, so it contains no secrets. */
 export interface Refusal {
@@ -20,7 +19,7 @@ export interface Refusal {
   /** Extension members of the problem document (RFC 9457, 3.2). */
   readonly members?: Readonly<Record<string, unknown>> | undefined
   /** Header fields of the response, whoever writes its body. */
-  readonly headers?: HeaderFields | undefined
+  readonly headers?: Fields | undefined
   /** Time until a retry can succeed, in milliseconds. Sent as Retry-After, in whole seconds. */
   readonly retryAfterMs?: number | undefined
 }
@@ -30,7 +29,7 @@ export interface RefusalReply {
   /** HTTP status. @default the refusal's */
   status?: number | undefined
   /** Header fields, sent beside the refusal's own. One of the same name replaces it. */
-  headers?: HeaderFields | undefined
+  headers?: Fields | undefined
   /** Body of the response. An object is sent as JSON. @default no body */
   body?: string | Uint8Array | object | null | undefined
 }
@@ -69,59 +68,7 @@ export const unavailableRefusal = (detail: string): Refusal => ({
 })
 
 /** Returns the header fields of a refusal, Retry-After included. */
-export function refusalHeaders({ headers, retryAfterMs }: Refusal): HeaderFields {
+export function refusalHeaders({ headers, retryAfterMs }: Refusal): Fields {
   if (retryAfterMs === undefined || !Number.isFinite(retryAfterMs)) return { ...headers }
   return { ...headers, 'Retry-After': String(Math.max(1, Math.ceil(retryAfterMs / 1000))) }
 }
-
-/** Returns the default reply: problem+json (RFC 9457), or plain text for a client that prefers it. */
-export function defaultReply(x: Pick<Exchange, 'header'>, refusal: Refusal): Reply {
-  const { status, title = STATUS_CODES[status] ?? 'Error', detail, type, members } = refusal
-  const reply = problemReply(
-    { ...(type !== undefined && { type }), title, status, detail, ...members },
-    x,
-  )
-  return { ...reply, headers: { ...reply.headers, ...refusalHeaders(refusal) } }
-}
-
-/**
- * Returns the reply to a refused request. It is a promise only if the application's `reply` returns one.
- * @throws TP_VALUE if `reply` returns neither an object nor undefined
- */
-export function refusalReply<Native>(
-  x: Exchange<Native>,
-  refusal: Refusal,
-  reply: ReplyFunction<Native, any> | undefined,
-): Reply | Promise<Reply> {
-  const own = reply?.(x.native, refusal)
-  if (own === undefined) return defaultReply(x, refusal)
-  return isPromise(own) ? own.then((own) => merge(x, refusal, own)) : merge(x, refusal, own)
-}
-
-/** Completes the application's reply with the refusal's status and header fields. */
-function merge(x: Exchange, refusal: Refusal, own: RefusalReply | undefined): Reply {
-  if (own === undefined) return defaultReply(x, refusal)
-  if (typeof own !== 'object' || own === null)
-    throw new TurnpikeError(
-      'TP_VALUE',
-      '`reply` must return { status, headers, body }, or undefined for the default reply.',
-    )
-  const { status = refusal.status, headers, body } = own
-  const isEmpty = body === undefined || body === null || body === ''
-  const isPlain = typeof body === 'string' || body instanceof Uint8Array
-  const type = isPlain ? 'text/plain; charset=utf-8' : 'application/json; charset=utf-8'
-  const defaults: HeaderFields = isEmpty ? {} : { 'Content-Type': type }
-  return {
-    status,
-    headers: {
-      ...defaults,
-      'Cache-Control': 'no-store',
-      ...refusalHeaders(refusal),
-      ...headers,
-    },
-    body: isEmpty ? '' : isPlain ? bytesOrString(body) : JSON.stringify(body),
-  }
-}
-
-const bytesOrString = (body: string | Uint8Array): string | Buffer =>
-  typeof body === 'string' || Buffer.isBuffer(body) ? body : Buffer.from(body)

@@ -1,201 +1,180 @@
 /**
- * The only file that patches a ServerResponse. A response is patched once, with functions that all
- * responses share; features join. Only a capture below somebody else's patch (a compressor's, say)
- * needs a patch of its own, because it has to see the response as it was at its own place.
+ * Intercepts a ServerResponse. Only this module patches one. A response is patched once, with
+ * functions that all responses share, and features join its state. Only a body tap above another
+ * package's patch (a compressor's, for example) needs a layer of its own, because it sees the
+ * response as it is at its place.
  */
-import type { ServerResponse } from 'node:http'
-import { Capture, bytesOf } from './capture.ts'
-import type { ResponseEnd, HeaderFields, BodyCapture } from './exchange.ts'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { BodyTap, bytesOf } from './body-tap.ts'
+import { refuseHead, withdraw } from './disguise.ts'
+import type { BodyCapture, HeaderFields } from './exchange.ts'
+import { callbackOf, finalizeEnd, passEnd, setDisguise } from './finalizers.ts'
+import { runBeforeEnd, runBeforeHead } from './finalizers.ts'
+import { addFields, isBodiless, lateFields, parseWriteHeadArguments } from './headers.ts'
+import { http2StreamOf } from './http2.ts'
 import {
-  mergeField,
-  cloneFields,
-  parseWriteHeadArguments,
-  isBodiless,
-  isListField,
-} from './headers.ts'
-import { Joint, deliver, isPending, look, pass, sentTo, setSince } from './joint.ts'
-import type { Layer, Methods, Refuse, Seal, Tap } from './joint.ts'
-import { conclude, seal, withdraw } from './seal.ts'
+  isPending,
+  isUnsent,
+  pass,
+  ResponseState,
+  type Finalizer,
+  type Layer,
+  type Method,
+  type Methods,
+} from './response-state.ts'
+import { endAgain, isLate, refuseLate, whenSending } from './withheld-head.ts'
 
-const joined = Symbol.for('turnpike.response@1')
-type Joined = ServerResponse & { [joined]?: Joint }
+/** A registry symbol: the ESM and the CommonJS copy of the package share one state. */
+const STATE: unique symbol = Symbol.for('turnpike.response@1')
+type Stateful = ServerResponse & { [STATE]?: ResponseState }
 
-const shared: Methods & { flushHeaders(this: ServerResponse): void } = {
+const intercepted: Methods & { flushHeaders: Method } = {
   writeHead(this: ServerResponse, ...args) {
-    const joint = jointOf(this)
-    return writeHead(this, joint, joint, args)
+    const state = stateOf(this)
+    return writeHead(this, state, state, args)
   },
   write(this: ServerResponse, ...args) {
-    const joint = jointOf(this)
-    return write(this, joint, joint, args)
+    const state = stateOf(this)
+    return write(this, state, state, args)
   },
   end(this: ServerResponse, ...args) {
-    const joint = jointOf(this)
-    return end(this, joint, joint, args)
+    const state = stateOf(this)
+    return end(this, state, state, args)
   },
-  flushHeaders() {
-    flushHeaders(this, jointOf(this))
+  flushHeaders(this: ServerResponse) {
+    flushHeaders(this, stateOf(this))
   },
 }
 
-function jointOf(res: Joined): Joint {
-  return (res[joined] ??= new Joint(shared))
+/** Returns the state of a response: always the same one. */
+export function stateOf(res: Stateful): ResponseState {
+  return (res[STATE] ??= new ResponseState(intercepted))
 }
 
-function patchHead(res: ServerResponse): Joint {
-  const joint = jointOf(res)
-  if (joint.inner.writeHead === undefined) {
-    joint.inner = { writeHead: res.writeHead, write: undefined, end: undefined }
-    res.writeHead = shared.writeHead
+function patchHead(res: ServerResponse): ResponseState {
+  const state = stateOf(res)
+  if (state.replaced.writeHead === undefined) {
+    state.replaced = { writeHead: res.writeHead, write: undefined, end: undefined }
+    res.writeHead = intercepted.writeHead
   }
-  return joint
+  return state
 }
 
-function patchBody(res: ServerResponse): Joint {
-  const joint = patchHead(res)
-  if (joint.inner.end === undefined) {
-    joint.inner.write = res.write
-    joint.inner.end = res.end
-    joint.flushHeaders = res.flushHeaders
-    res.write = shared.write
-    res.end = shared.end
-    res.flushHeaders = shared.flushHeaders
+function patchBody(res: ServerResponse): ResponseState {
+  const state = patchHead(res)
+  if (state.replaced.end === undefined) {
+    state.replaced.write = res.write
+    state.replaced.end = res.end
+    state.replacedFlush = res.flushHeaders
+    res.write = intercepted.write
+    res.end = intercepted.end
+    res.flushHeaders = intercepted.flushHeaders
   }
-  return joint
+  return state
 }
 
-/** Set the fields when the head is sent: the innermost feature's first, the outermost's last. */
-export function onHead(res: ServerResponse, head: () => HeaderFields): void {
-  const joint = patchHead(res)
-  joint.heads = [...joint.heads, head]
+/** Sets fields when the head is sent: the innermost feature's first, the outermost's last. */
+export function addLateHeaders(res: ServerResponse, compute: () => HeaderFields): void {
+  patchHead(res).addLateHeaders(compute)
 }
 
-/** Have work done before the client can see the end. True for the response's first seal. */
-export function onSeal(res: ServerResponse, seal: Seal, refuse: Refuse): boolean {
-  const joint = patchBody(res)
-  joint.seals = [...joint.seals, { seal, refuse }]
-  return joint.seals.length === 1
-}
-
-/** Do the seals now, before anything is written; the first failure is thrown. */
-export async function sealNow(res: ServerResponse): Promise<void> {
-  const joint = jointOf(res)
-  const broken = isPending(joint) ? await seal(res, joint) : undefined
-  if (broken !== undefined) throw broken.error
-}
-
-/** Say when the response is over; at once, if it is. */
-export function onEnd(res: ServerResponse, then: (end: ResponseEnd) => void): void {
-  const joint = jointOf(res)
-  if (res.closed) return then(endOf(res, joint))
-  if (joint.ends.length === 0) res.once('close', closed)
-  joint.ends = [...joint.ends, then]
-}
-
-function closed(this: ServerResponse): void {
-  const joint = jointOf(this)
-  const end = endOf(this, joint)
-  for (const then of joint.ends) then(end)
-}
-
-function endOf(res: ServerResponse, joint: Joint): ResponseEnd {
-  // A response that is held back has ended for node, but was not sent.
-  return { status: res.statusCode, finished: res.writableFinished && joint.held === undefined }
-}
-
-/** See the whole response as it is at this place. */
-export function onBody(
+/** Has work done before the client can see the head or the end. Returns true for the response's first. */
+export function addFinalizer(
+  req: IncomingMessage,
   res: ServerResponse,
-  {
-    limit,
-    onHead: seen,
-    onComplete: then,
-    onError: thrown,
-    onOverflow: over,
-    evenIfAborted: gone = false,
-    replace: instead,
-  }: BodyCapture,
-): Tap {
-  const joint = patchBody(res)
-  const { own } = joint.top
+  finalizer: Finalizer,
+): boolean {
+  const state = patchBody(res)
+  state.req = req
+  state.addFinalizer(finalizer)
+  return state.finalizers.length === 1
+}
+
+/**
+ * Does the work before the head (and, with `isWhole`, before the end) now, before anything is written.
+ * @throws the first failure
+ */
+export async function finalizeNow(res: ServerResponse, isWhole: boolean): Promise<void> {
+  const state = stateOf(res)
+  const failure = await (isWhole ? runBeforeEnd(res, state) : runBeforeHead(res, state))
+  if (failure !== undefined) throw failure.error
+}
+
+/** Captures the whole response as it is at this place. */
+export function tapBody(res: ServerResponse, capture: BodyCapture): BodyTap {
+  const state = patchBody(res)
+  const { own } = state.layers.at(-1)!
   const isOurs = res.writeHead === own.writeHead && res.write === own.write && res.end === own.end
-  if (!isOurs) joint.top = addLayer(res, joint)
-  const tap: Tap = {
-    capture: new Capture(limit, over),
-    then,
-    seen,
-    instead,
-    before: cloneFields(res.getHeaders()),
-    heads: joint.heads.length,
-    head: undefined,
-    gone,
-    thrown,
-    done: false,
-  }
-  joint.top.taps = [...joint.top.taps, tap]
+  if (!isOurs) state.layers.push(addLayer(res))
+  const tap = new BodyTap(res, state.lateHeaders, capture)
+  state.addTap(tap)
   return tap
 }
 
-function addLayer(res: ServerResponse, joint: Joint): Layer {
+function addLayer(res: ServerResponse): Layer {
+  const state = stateOf(res)
   const layer: Layer = {
     own: {
-      writeHead: (...args) => writeHead(res, joint, layer, args),
-      write: (...args) => write(res, joint, layer, args),
-      end: (...args) => end(res, joint, layer, args),
+      writeHead: (...args) => writeHead(res, state, layer, args),
+      write: (...args) => write(res, state, layer, args),
+      end: (...args) => end(res, state, layer, args),
     },
-    inner: { writeHead: res.writeHead, write: res.write, end: res.end },
+    replaced: { writeHead: res.writeHead, write: res.write, end: res.end },
     taps: [],
-    ended: false,
-    rehearsing: false,
+    isEnded: false,
+    isRehearsing: false,
   }
   Object.assign(res, layer.own)
   return layer
 }
 
-/** The fields that were set further inside than the place of `tap`. */
-export function fieldsSince(res: ServerResponse, tap: Tap): HeaderFields {
-  return setSince(res, jointOf(res), tap)
-}
-
-/** Set fields now; `Set-Cookie` and lists add to what is there. */
-export function addFields(res: ServerResponse, headers: HeaderFields): void {
-  for (const name in headers) {
-    const value = headers[name] as string | string[]
-    const field = name.toLowerCase()
-    const present =
-      typeof value === 'string' && !isListField(field) ? undefined : res.getHeader(name)
-    const isFirst = present === undefined && typeof value === 'string'
-    res.setHeader(name, isFirst ? value : mergeField(field, present, value))
-  }
-}
-
-/** Has the client gone, or somebody else answered? */
-export function isOver(res: ServerResponse): boolean {
-  return res.destroyed || res.writableEnded
-}
-
-function writeHead(res: ServerResponse, joint: Joint, layer: Layer, args: unknown[]): unknown {
+function writeHead(
+  res: ServerResponse,
+  state: ResponseState,
+  layer: Layer,
+  args: unknown[],
+): unknown {
+  if (state.disguise !== undefined) return refuseHead(res, args)
   const status = Number(args[0])
   // What node refuses, it refuses in its own words.
-  if (res.headersSent || !(status >= 100 && status <= 999)) {
+  if (res.headersSent || !(status >= 100 && status <= 999))
     return pass(layer, 'writeHead', res, args)
-  }
-  const line = args.length > 1 ? adopt(res, args) : args
+  const line = args.length > 1 ? adoptFields(res, args) : args
   if (res.statusCode !== status) res.statusCode = status
-  for (const tap of layer.taps) look(res, joint, tap)
-  if (layer.rehearsing) return res
-  if (layer === joint) {
-    // A head that is not sent can still be taken back, should a seal fail.
-    if ((isPending(joint) || isReplaceable(layer)) && !joint.going) return res
-    for (let index = joint.heads.length - 1; index >= 0; index--) {
-      addFields(res, (joint.heads[index] as () => HeaderFields)())
-    }
+  for (const tap of layer.taps) tap.recordHead(res, state.lateHeaders)
+  if (layer.isRehearsing) return res
+  if (layer === state) {
+    if (state.phase === 'open' && mayBeReplaced(state)) return withholdHead(res, state)
+    if (state.phase === 'open') state.phase = 'sending'
+    for (let index = state.lateHeaders.length - 1; index >= 0; index--)
+      addFields(res, lateFields(state.lateHeaders[index]!))
   }
-  return layer.inner.writeHead?.apply(res, line)
+  return layer.replaced.writeHead?.apply(res, line)
 }
 
-/** Put the fields that were given to `writeHead` where ours can join them. */
-function adopt(res: ServerResponse, args: unknown[]): unknown[] {
+/** Returns whether another answer may take the place of this one. */
+const mayBeReplaced = (state: ResponseState): boolean =>
+  isPending(state) || state.layers.some(hasReplacement)
+
+const hasReplacement = ({ taps }: Layer): boolean =>
+  taps.some(({ capture, isDone }) => capture.replace !== undefined && !isDone)
+
+/** Withholds the head until something is written or the response ends. */
+function withholdHead(res: ServerResponse, state: ResponseState): ServerResponse {
+  state.phase = 'head-given'
+  setDisguise(res, state, 'head')
+  // HTTP/1 sends a head with what is written next. HTTP/2 sends it alone, and a client may wait for it.
+  if (http2StreamOf(res) !== undefined) {
+    process.nextTick(() => {
+      if (state.phase === 'head-given' && !isEmptyBody(res))
+        whenSending(res, state, () => writeHead(res, state, state, [res.statusCode]))
+    })
+  }
+  return res
+}
+
+/** Sets the fields that were given to `writeHead`, so that ours can join them. */
+function adoptFields(res: ServerResponse, args: unknown[]): unknown[] {
   const { reason, fields } = parseWriteHeadArguments(args)
   for (const [name, value] of fields) res.setHeader(name, value)
   if (reason === undefined) return [args[0]]
@@ -203,108 +182,116 @@ function adopt(res: ServerResponse, args: unknown[]): unknown[] {
   return [args[0], reason]
 }
 
-function write(res: ServerResponse, joint: Joint, layer: Layer, args: unknown[]): unknown {
-  if (layer.ended) return pass(layer, 'write', res, args)
-  for (const tap of layer.taps) if (!tap.done) tap.capture.add(args[0], args[1])
-  if (layer !== joint) return pass(layer, 'write', res, args)
-  const length = isPending(joint) ? Number(res.getHeader('content-length') ?? NaN) : NaN
-  if (length >= 0 && isChunk(args[0])) return withhold(res, joint, length, args)
-  joint.going = true
-  return pass(joint, 'write', res, args)
+function write(res: ServerResponse, state: ResponseState, layer: Layer, args: unknown[]): unknown {
+  if (layer === state && isLate(state)) return refuseLate(args)
+  const [chunk, encoding] = args
+  // What node refuses, it refuses at once.
+  if (layer.isEnded || !isChunk(chunk)) return pass(layer, 'write', res, args)
+  for (const tap of layer.taps) tap.add(chunk, encoding)
+  if (layer !== state) return pass(layer, 'write', res, args)
+  return whenSending(res, state, () => writeChunk(res, state, args)) ?? false
 }
 
-/** Write, but keep the byte back that would show the client the end before `end` is called. */
-function withhold(res: ServerResponse, joint: Joint, length: number, args: unknown[]): unknown {
+/** Writes, but keeps back the byte that would show the client the end before `end` is called. */
+function writeChunk(res: ServerResponse, state: ResponseState, args: unknown[]): unknown {
+  const length = isPending(state) ? Number(res.getHeader('content-length') ?? NaN) : NaN
+  if (!(length >= 0)) return pass(state, 'write', res, args)
   const bytes = bytesOf(args[0], args[1])
-  const free = Math.max(length - 1 - joint.written, 0)
-  joint.written += bytes.length
-  if (bytes.length <= free) {
-    joint.going = true
-    return pass(joint, 'write', res, args)
-  }
-  joint.last = Buffer.concat([joint.last ?? Buffer.alloc(0), bytes.subarray(free)])
-  const then = args.find((arg) => typeof arg === 'function') as (() => void) | undefined
-  if (free > 0) {
-    joint.going = true
-    return pass(joint, 'write', res, [bytes.subarray(0, free), then])
-  }
-  if (then !== undefined) process.nextTick(then)
+  const free = Math.max(length - 1 - state.written, 0)
+  state.written += bytes.length
+  if (bytes.length <= free) return pass(state, 'write', res, args)
+  state.withheld = Buffer.concat([state.withheld ?? Buffer.alloc(0), bytes.subarray(free)])
+  const callback = callbackOf(args)
+  if (free > 0) return pass(state, 'write', res, [bytes.subarray(0, free), callback])
+  if (callback !== undefined) process.nextTick(callback)
   return true
 }
 
-function flushHeaders(res: ServerResponse, joint: Joint): void {
-  const isEmpty =
-    isBodiless(res.req.method, res.statusCode) || Number(res.getHeader('content-length')) === 0
+function flushHeaders(res: ServerResponse, state: ResponseState): void {
   // Where there is no body, the end of the head is the end of the response.
-  if (isPending(joint) && isEmpty) return
-  joint.going = true
-  joint.flushHeaders?.call(res)
+  if (isLate(state) || (isPending(state) && isEmptyBody(res))) return
+  whenSending(res, state, () => state.replacedFlush?.call(res))
 }
 
-function end(res: ServerResponse, joint: Joint, layer: Layer, args: unknown[]): unknown {
+function end(res: ServerResponse, state: ResponseState, layer: Layer, args: unknown[]): unknown {
   const [chunk, encoding] = typeof args[0] === 'function' ? [] : args
   const isNothing = chunk === undefined || chunk === null
-  if (layer === joint && joint.held !== undefined && isNothing) {
-    // node would call back at once: what is held back seems finished to it.
-    const then = args.find((arg) => typeof arg === 'function') as (() => void) | undefined
-    if (then !== undefined) res.once('finish', then)
-    return res
-  }
+  if (layer === state && isLate(state)) return endAgain(res, isNothing, args)
   // A second end is answered, and a chunk that is none refused, by node.
-  if (layer.ended || !(isNothing || isChunk(chunk))) return pass(layer, 'end', res, args)
-  for (const tap of layer.taps) if (!tap.done) tap.capture.add(chunk, encoding)
-  if (!res.headersSent && isReplaceable(layer)) args = replace(res, layer, args)
-  if (!isPending(joint)) {
-    layer.ended = true
-    joint.going = true
-    const result = pass(layer, 'end', res, args)
-    deliver(res, layer)
+  if (layer.isEnded || !(isNothing || isChunk(chunk))) return pass(layer, 'end', res, args)
+  for (const tap of layer.taps) tap.add(chunk, encoding)
+  if (isUnsent(res, state) && hasReplacement(layer)) args = replace(res, state, layer, args)
+  layer.isEnded = true
+  if (!isPending(state)) {
+    const result = layer === state ? endNow(res, state, args) : pass(layer, 'end', res, args)
+    for (const tap of layer.taps) tap.deliver(res)
     return result
   }
-  // A seal may need what a capture has seen, so captures cannot wait for the head.
-  if (layer.taps.length > 0 && !res.headersSent) rehearse(res, layer)
-  layer.ended = true
-  deliver(res, layer)
-  if (layer !== joint) return pass(layer, 'end', res, args)
-  conclude(res, joint, args)
+  // Work before the end may need what a tap has seen, so taps cannot wait for the head.
+  if (layer.taps.length > 0 && isUnsent(res, state)) rehearseHead(res, state, layer)
+  for (const tap of layer.taps) tap.deliver(res)
+  if (layer !== state) return pass(layer, 'end', res, args)
+  endNow(res, state, args)
   return res
 }
 
-/** May somebody give another answer in the place of this one? */
-function isReplaceable({ taps }: Layer): boolean {
-  return taps.some(({ instead, done }) => instead !== undefined && !done)
+/** Ends the response, unless work before the head or the end must be waited for. */
+function endNow(res: ServerResponse, state: ResponseState, args: unknown[]): unknown {
+  if (state.phase === 'before-head') {
+    setDisguise(res, state, 'end')
+    state.wasHeld = true
+    state.enqueue(() => endNow(res, state, args))
+    return res
+  }
+  setDisguise(res, state, undefined)
+  if (!isPending(state)) return passEnd(res, state, args)
+  finalizeEnd(state.req!, res, state, args)
+  return res
 }
 
-/** Put another answer in the place of the one that is about to be sent, if somebody has one. */
-function replace(res: ServerResponse, layer: Layer, args: unknown[]): unknown[] {
-  rehearse(res, layer)
+/** Puts another answer in the place of the one that is about to be sent, if a tap has one. */
+function replace(
+  res: ServerResponse,
+  state: ResponseState,
+  layer: Layer,
+  args: unknown[],
+): unknown[] {
+  rehearseHead(res, state, layer)
   for (const tap of layer.taps) {
-    const sent = tap.done ? undefined : sentTo(res, tap)
-    const reply = sent && tap.instead?.(sent)
+    const sent = tap.isDone ? undefined : tap.sent(res)
+    const reply = sent && tap.capture.replace?.(sent)
     if (reply === undefined) continue
     const { status, headers = {}, body = '' } = reply
+    setDisguise(res, state, undefined)
+    state.phase = 'open'
     withdraw(res)
     res.statusCode = status
     addFields(res, headers)
-    const isEmpty = isBodiless(res.req.method, status)
+    const isEmpty = isBodiless(res.req?.method, status)
     if (!isEmpty && !res.hasHeader('content-length')) {
       res.setHeader('Content-Length', Buffer.byteLength(body as Buffer))
     }
-    const then = args.filter((arg) => typeof arg === 'function')
-    return isEmpty ? then : [body, ...then]
+    const callback = callbackOf(args)
+    return isEmpty ? [callback] : [body, callback]
   }
   return args
 }
 
-/** Have others' patches further inside set their fields: to them the head is being sent. */
-function rehearse(res: ServerResponse, layer: Layer): void {
-  layer.rehearsing = true
+/** Has inner patches of other packages set their fields: to them the head is being sent. */
+function rehearseHead(res: ServerResponse, state: ResponseState, layer: Layer): void {
+  // A head that was given has passed them already.
+  if (state.phase !== 'open') return
+  layer.isRehearsing = true
   try {
     res.writeHead(res.statusCode)
   } finally {
-    layer.rehearsing = false
+    layer.isRehearsing = false
   }
 }
+
+/** Returns whether the head tells that there is no body. */
+const isEmptyBody = (res: ServerResponse): boolean =>
+  isBodiless(res.req?.method, res.statusCode) || Number(res.getHeader('content-length')) === 0
 
 function isChunk(chunk: unknown): boolean {
   return typeof chunk === 'string' || chunk instanceof Uint8Array

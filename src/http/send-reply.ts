@@ -1,19 +1,24 @@
-import { ServerResponse } from 'node:http'
+import { ServerResponse, type IncomingMessage } from 'node:http'
 import { Readable } from 'node:stream'
-import { SHORT } from './capture.ts'
+import { SHORT } from './body-tap.ts'
+import { breakOff, withdraw } from './disguise.ts'
 import type { Reply } from './exchange.ts'
-import { isBodiless } from './headers.ts'
-import { addFields, onEnd } from './response.ts'
-import { withdraw } from './seal.ts'
+import { addFields, isBodiless } from './headers.ts'
+import { onFinish } from './request-end.ts'
+import { stateOf } from './response.ts'
 
-/** Answer on node's own response. @param raise hears of a body that breaks before anything was sent */
+/**
+ * Replies on node's own response.
+ * @param raise called if a body of kind stream fails before anything was sent
+ */
 export function sendReply(
+  req: IncomingMessage,
   res: ServerResponse,
   reply: Reply,
   raise: (error: unknown) => void,
 ): void {
   const { status, headers = {}, body = '', text, lines } = reply
-  const isEmpty = isBodiless(res.req.method, status)
+  const isEmpty = isBodiless(req.method, status)
   if (lines !== undefined && text !== undefined && !isEmpty && isUntouched(res)) {
     res.writeHead(status, lines)
     res.end(text, 'latin1')
@@ -21,35 +26,38 @@ export function sendReply(
   }
   res.statusCode = status
   addFields(res, headers)
-  if (!(body instanceof Readable)) {
-    const isLengthKnown = reply.body !== undefined || !isEmpty
-    if (isLengthKnown && status !== 204 && status !== 304 && !res.hasHeader('content-length')) {
-      res.setHeader('Content-Length', Buffer.byteLength(body))
-    }
-    if (isEmpty) res.end()
-    // Whoever has put an `end` of his own there may not know of encodings.
-    else if (res.end !== ServerResponse.prototype.end) res.end(body)
-    else if (text !== undefined) res.end(text, 'latin1')
-    else if (Buffer.isBuffer(body) && body.length <= SHORT)
-      res.end(body.toString('latin1'), 'latin1')
-    else res.end(body)
-    return
+  if (body instanceof Readable) return sendStream(req, res, body, isEmpty, raise)
+  const isLengthKnown = reply.body !== undefined || !isEmpty
+  if (isLengthKnown && status !== 204 && status !== 304 && !res.hasHeader('content-length')) {
+    res.setHeader('Content-Length', Buffer.byteLength(body))
   }
+  if (isEmpty) res.end()
+  // Another package's `end` may not know encodings.
+  else if (res.end !== ServerResponse.prototype.end) res.end(body)
+  else if (text !== undefined) res.end(text, 'latin1')
+  else if (Buffer.isBuffer(body) && body.length <= SHORT) res.end(body.toString('latin1'), 'latin1')
+  else res.end(body)
+}
+
+function sendStream(
+  req: IncomingMessage,
+  res: ServerResponse,
+  body: Readable,
+  isEmpty: boolean,
+  raise: (error: unknown) => void,
+): void {
   body.once('error', (error) => {
-    // Nobody may take what was sent so far for the whole.
-    if (res.headersSent) {
-      res.destroy()
-    } else {
-      withdraw(res)
-      raise(error)
-    }
+    // No client may take what was sent so far for the whole.
+    if (res.headersSent) return breakOff(res)
+    withdraw(res)
+    raise(error)
   })
-  onEnd(res, () => body.destroy())
+  onFinish(req, res, stateOf(res), () => body.destroy())
   if (isEmpty) res.end()
   else body.pipe(res)
 }
 
-/** Has nobody set a field, or put a method of his own in the place of node's? */
+/** Returns whether no field is set, and node's methods are in place. */
 function isUntouched(res: ServerResponse): boolean {
   const { writeHead, end } = ServerResponse.prototype
   return res.writeHead === writeHead && res.end === end && res.getHeaderNames().length === 0

@@ -47,6 +47,10 @@ export class NodeConnection implements GuardedClient {
     return this.client?.status ?? 'end'
   }
 
+  get stream(): NodeClient['stream'] | undefined {
+    return this.client?.stream
+  }
+
   on(_event: 'ready', listener: () => void): void {
     this.#listeners.add(listener)
   }

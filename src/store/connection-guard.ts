@@ -8,6 +8,7 @@ import type { RequestBudget } from '../request-budget.ts'
 import { CircuitBreaker } from './circuit-breaker.ts'
 import type { Outage } from './diagnose.ts'
 import { Latency } from './latency.ts'
+import { PendingCalls, type PendingCall } from './pending-calls.ts'
 import { PendingReplies } from './pending-replies.ts'
 import { Readiness } from './readiness.ts'
 
@@ -17,6 +18,7 @@ export interface GuardedClient {
   on(event: 'ready', listener: () => void): unknown
   off(event: 'ready', listener: () => void): unknown
   disconnect(reconnect?: boolean): void
+  readonly stream?: { readonly bytesRead: number } | undefined
 }
 
 /** One call through the guard. */
@@ -44,22 +46,17 @@ export interface GuardOptions {
   onReplaced(): void
   /** Returns the error that the caller of `name` gets for one that the client reported. */
   explain(error: unknown, name: string): unknown
+  /**
+   * Whether a timeout counts as a failure while much data arrives. It does not where replies are
+   * large: then it only means that this process requests more than the connection can carry.
+   */
+  toleratesProgress?: boolean
   /** Where latencies are recorded if several guards share them. */
   latency?: Latency
 }
 
-/** A call whose reply has not arrived. */
-interface PendingCall {
-  deadline: number
-  readonly sentAt: number
-  readonly budget: RequestBudget | undefined
-  /** True once the deadline was extended because the event loop was blocked. */
-  wasExtended: boolean
-  reject(error: unknown): void
-}
-
-/** Interval at which calls in progress are checked, in ms. */
-const CHECK_INTERVAL = 10
+/** So many bytes during one call are progress. */
+const PROGRESS = 65_536
 
 /**
  * Stands between the features and one client. Every call ends by its deadline, an unavailable server
@@ -73,11 +70,9 @@ export class ConnectionGuard {
   readonly #client: GuardedClient
   readonly #options: GuardOptions
   readonly #breaker: CircuitBreaker
-  readonly #calls = new Set<PendingCall>()
+  readonly #calls = new PendingCalls((expired, now) => this.#onExpired(expired, now))
   readonly #readiness: Readiness
-  readonly #pending = new PendingReplies()
-  #checkTimer: NodeJS.Timeout | undefined
-  #checkDueAt = 0
+  readonly #replies = new PendingReplies()
   #isClosed = false
 
   constructor(client: GuardedClient, options: GuardOptions) {
@@ -163,13 +158,17 @@ export class ConnectionGuard {
     budget: RequestBudget | undefined,
   ): Promise<Reply> {
     return new Promise((resolve, reject) => {
-      const pending: PendingCall = { deadline, sentAt: now, budget, wasExtended: false, reject }
-      // A second attempt may use another connection: only the first one's reply is due on this one.
-      let isFirstAttempt = true
+      const pending: PendingCall = {
+        deadline,
+        bytesReadBefore: this.#bytesRead,
+        budget,
+        wasExtended: false,
+        reject,
+      }
       const onReply = (reply: Reply): void => {
         const later = performance.now()
-        if (isFirstAttempt) this.#pending.received(later)
-        if (!this.#remove(pending, later)) return
+        this.#replies.received(later)
+        if (!this.#calls.remove(pending, later)) return
         this.latency.add(later - now, later)
         this.#breaker.recordSuccess()
         resolve(reply)
@@ -177,41 +176,34 @@ export class ConnectionGuard {
       const onError = (error: unknown): void => {
         const later = performance.now()
         const outage = this.#options.classify(error)
-        if (isFirstAttempt) {
-          if (outage) this.#pending.abandoned()
-          else this.#pending.received(later)
-        }
+        if (outage) this.#replies.abandoned()
+        else this.#replies.received(later)
         if (!this.#calls.has(pending)) return
         const retry = outage ? undefined : call.retry?.(error, pending.deadline)
         if (retry) {
-          isFirstAttempt = false
+          this.#replies.sent(later)
           follow(retry)
           return
         }
-        this.#remove(pending, later)
+        this.#calls.remove(pending, later)
         reject(this.#explained(error, outage, call.name))
       }
       const follow = (attempt: Promise<Reply>): void => void attempt.then(onReply, onError)
-      this.#calls.add(pending)
-      budget?.begin(now)
-      if (!this.#checkTimer) this.#scheduleCheck(now)
-      this.#pending.sent(now)
+      this.#calls.add(pending, now)
+      this.#replies.sent(now)
       try {
         follow(call.send(deadline))
       } catch (error) {
         // Nothing was sent: the arguments are wrong.
-        this.#pending.abandoned()
-        this.#remove(pending, now)
+        this.#replies.abandoned()
+        this.#calls.remove(pending, now)
         reject(error)
       }
     })
   }
 
-  /** Removes a call from those in progress. Returns false if it had timed out. */
-  #remove(call: PendingCall, now: number): boolean {
-    if (!this.#calls.delete(call)) return false
-    call.budget?.end(now)
-    return true
+  get #bytesRead(): number {
+    return this.#options.toleratesProgress ? (this.#client.stream?.bytesRead ?? 0) : 0
   }
 
   /** Returns the error for the caller, and records what it means for the server. */
@@ -239,56 +231,23 @@ export class ConnectionGuard {
     return new StoreUnavailable(reason, uncertain, cause)
   }
 
-  /**
-   * One timer serves all calls in progress: a timer for each would cost more than the rest of this
-   * class. It is the only thing here that keeps the process alive.
-   */
-  #scheduleCheck(now: number): void {
-    this.#checkDueAt = now + CHECK_INTERVAL
-    this.#checkTimer = setTimeout(this.#check, CHECK_INTERVAL)
-  }
-
-  readonly #check = (): void => {
-    this.#checkTimer = undefined
-    if (this.#calls.size === 0) return
-    const now = performance.now()
-    // A blocked event loop also delayed what was to be sent. Send it before judging the server.
-    if (now - this.#checkDueAt > CHECK_INTERVAL) this.#extendDeadlines(now)
-    this.#scheduleCheck(now)
-    for (const call of this.#calls) if (call.deadline <= now) return this.#expire()
-  }
-
-  /** Extends, once, the deadlines that passed while the event loop was blocked. */
-  #extendDeadlines(now: number): void {
-    for (const call of this.#calls) {
-      if (call.wasExtended || call.deadline > now) continue
-      call.wasExtended = true
-      call.deadline = now + 3 * CHECK_INTERVAL
+  #onExpired(expired: readonly PendingCall[], now: number): void {
+    const cause = new Error('no reply within commandTimeout')
+    for (const call of expired) {
+      const isProgress = this.#bytesRead - call.bytesReadBefore >= PROGRESS
+      if (isProgress) this.#replies.restart(now)
+      call.reject(
+        isProgress
+          ? new StoreUnavailable('timeout', true, cause)
+          : this.#failure('timeout', cause, true),
+      )
     }
-  }
-
-  /**
-   * Rejects calls whose deadline has passed, but reads the socket first. After a blocked event loop
-   * timers run before the poll phase, which may hold the replies.
-   */
-  #expire(): void {
-    setImmediate(() =>
-      setImmediate(() => {
-        const now = performance.now()
-        for (const call of this.#calls) {
-          if (call.deadline > now) continue
-          this.#remove(call, now)
-          const cause = new Error('no reply within commandTimeout')
-          call.reject(this.#failure('timeout', cause, true))
-        }
-        if (this.#pending.isOverdue(now, this.#options.hangTimeout)) this.#replace(now)
-      }),
-    )
+    if (this.#replies.isOverdue(now, this.#options.hangTimeout)) this.#replace(now)
   }
 
   #replace(now: number): void {
     if (this.#client.status !== 'ready') return
-    this.#pending.restart(now)
+    this.#replies.restart(now)
     this.#options.onReplaced()
     this.#client.disconnect(true)
   }
@@ -297,7 +256,7 @@ export class ConnectionGuard {
     const now = performance.now()
     // An open breaker sends nothing. A reply that is still missing will not come, or only with that
     // of the next command, and so on: the connection has lost the order of replies.
-    if (this.#pending.isStranded(now, this.#options.commandTimeout)) this.#replace(now)
+    if (this.#replies.isStranded(now, this.#options.commandTimeout)) this.#replace(now)
     if (this.#client.status !== 'ready') throw new Error(`the connection is ${this.#client.status}`)
     const call = { name: 'probe', send: () => this.#options.probe() }
     try {
@@ -309,7 +268,7 @@ export class ConnectionGuard {
   }
 
   readonly #onReady = (): void => {
-    this.#pending.restart(performance.now())
+    this.#replies.restart(performance.now())
     this.#readiness.connected()
     this.#breaker.probeNow()
   }

@@ -1,5 +1,6 @@
 /** Sends operations to Redis: scripts with the deadline after which they must not run, and read commands. */
 import { isUnavailable, StoreUnavailable } from '../errors.ts'
+import type { RequestBudget } from '../request-budget.ts'
 import type { GuardedCall } from './connection-guard.ts'
 import type { Client } from './redis.ts'
 import type { ServerClock } from './server-clock.ts'
@@ -24,7 +25,7 @@ export class ScriptCall implements GuardedCall<unknown> {
   readonly #operation: Operation
   readonly #keys: readonly string[]
   readonly #args: readonly OperationArgument[]
-  readonly #request: object | undefined
+  readonly #budget: RequestBudget | undefined
   #sentArguments: unknown[] = []
   #wasLate = false
 
@@ -34,7 +35,7 @@ export class ScriptCall implements GuardedCall<unknown> {
     operation: Operation,
     keys: readonly string[],
     args: readonly OperationArgument[],
-    request: object | undefined,
+    budget: RequestBudget | undefined,
   ) {
     this.name = operation.name
     this.#context = context
@@ -42,7 +43,7 @@ export class ScriptCall implements GuardedCall<unknown> {
     this.#operation = operation
     this.#keys = keys
     this.#args = args
-    this.#request = request
+    this.#budget = budget
   }
 
   send(deadline: number): Promise<unknown> {
@@ -83,7 +84,7 @@ export class ScriptCall implements GuardedCall<unknown> {
     const time = testTime ? `=${testTime()}` : this.#clock.noLaterThan(deadline)
     const sent = [this.#keys.length, ...this.#keys, ...this.#args, time]
     this.#sentArguments = sent
-    this.#context.hold(this.#request)
+    this.#context.hold(this.#budget)
     return buffers ? client.evalshaBuffer(sha, ...sent) : client.evalsha(sha, ...sent)
   }
 }
@@ -94,26 +95,26 @@ export class ReadCall implements GuardedCall<unknown> {
   readonly #context: CallContext
   readonly #operation: Operation
   readonly #parts: readonly OperationArgument[]
-  readonly #request: object | undefined
+  readonly #budget: RequestBudget | undefined
 
   constructor(
     context: CallContext,
     operation: Operation,
     keys: readonly string[],
     args: readonly OperationArgument[],
-    request: object | undefined,
+    budget: RequestBudget | undefined,
   ) {
     this.name = operation.name
     this.#context = context
     this.#operation = operation
     this.#parts = [...keys, ...args]
-    this.#request = request
+    this.#budget = budget
   }
 
   send(): Promise<unknown> {
     const { client } = this.#context
     const { buffers, command } = this.#operation
-    this.#context.hold(this.#request)
+    this.#context.hold(this.#budget)
     return buffers
       ? client.callBuffer(command!, ...this.#parts)
       : client.call(command!, ...this.#parts)

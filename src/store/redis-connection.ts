@@ -1,6 +1,7 @@
 import { StoreUnavailable } from '../errors.ts'
 import type { EventBus } from '../events.ts'
 import type { RequestBudget } from '../request-budget.ts'
+import { ConcurrencyLimit } from './concurrency-limit.ts'
 import { ClusterNodes, createRoute, type ServerRoute } from './cluster-nodes.ts'
 import { classify, classifyOnNode } from './diagnose.ts'
 import type { Latency } from './latency.ts'
@@ -25,9 +26,14 @@ export interface ConnectionOptions {
   testTime: (() => number) | undefined
   onReady(): void
   onNodeLost(node: string): void
+  /** Set for the connection that carries large values. */
+  isForLargeValues: boolean
   onCrossSlot(): void
   warn(message: string): void
 }
+
+/** Number of large values that may be on their way at a time: a few megabytes keep the connection busy. */
+const MAX_LARGE_VALUES = 8
 
 /** One client and the guards of the servers behind it: of the only one, or of each of a Cluster's masters. */
 export class RedisConnection implements CallContext {
@@ -39,6 +45,7 @@ export class RedisConnection implements CallContext {
   readonly #route: ServerRoute
   readonly #nodes: ClusterNodes | undefined
   readonly #batch = new WriteBatch()
+  readonly #limit: ConcurrencyLimit | undefined
   #removeListeners: () => void = () => {}
   #isClosed = false
 
@@ -48,7 +55,14 @@ export class RedisConnection implements CallContext {
     this.testTime = options.testTime
     this.onCrossSlot = options.onCrossSlot
     this.#options = options
-    const guard = { commandTimeout, maxInFlight, latency, ...guardEvents(events, name) }
+    if (options.isForLargeValues) this.#limit = new ConcurrencyLimit(MAX_LARGE_VALUES, maxInFlight)
+    const guard = {
+      commandTimeout,
+      maxInFlight,
+      latency,
+      toleratesProgress: options.isForLargeValues,
+      ...guardEvents(events, name),
+    }
     this.#route = createRoute(client, { ...guard, classify }, client)
     if (isCluster(client)) {
       this.#nodes = new ClusterNodes(client, {
@@ -85,7 +99,14 @@ export class RedisConnection implements CallContext {
       operation.command === undefined
         ? new ScriptCall(this, route.clock, operation, keys, args, budget)
         : new ReadCall(this, operation, keys, args, budget)
-    return route.guard.run(call, budget, startedAt)
+    const { guard } = route
+    if (!this.#limit) return guard.run(call, budget, startedAt)
+    const refusal = guard.refusal()
+    if (refusal) return Promise.reject(refusal)
+    const now = performance.now()
+    const began = startedAt ?? now
+    const ms = Math.min(this.#options.commandTimeout - (now - began), budget?.left(now) ?? Infinity)
+    return this.#limit.run(call, ms, budget, (limited) => guard.run(limited, budget, began))
   }
 
   /** Resolves when the route to these keys is known, within `commandTimeout`. @throws TP_UNAVAILABLE */

@@ -2,10 +2,11 @@ import { systemClock, type Clock } from '../clock.ts'
 import { StoreUnavailable } from '../errors.ts'
 import type { RequestBudget } from '../request-budget.ts'
 import { evictionWarning, parseInfo } from './info.ts'
+import { isLarge, LargeValues } from './large-values.ts'
 import { Latency } from './latency.ts'
 import { maintainConnection, warnOf } from './maintain-connection.ts'
 import { within } from './readiness.ts'
-import { RedisConnection } from './redis-connection.ts'
+import { RedisConnection, type ConnectionOptions } from './redis-connection.ts'
 import type { RedisStoreOptions } from './redis-store-options.ts'
 import {
   connectToAnyNode,
@@ -14,6 +15,7 @@ import {
   endClient,
   isClient,
   isCluster,
+  prefixOf,
   topologyOf,
   unsafeOptions,
   type Client,
@@ -33,6 +35,7 @@ export class RedisStore implements Store {
   readonly #warnings = new Set<string>()
   readonly #latency = new Latency()
   readonly #subscriptions: Subscriptions
+  readonly #largeValues = new LargeValues(() => this.#openLargeValues())
   #connection: RedisConnection | undefined
   #wasReady = false
   /** True once a caller waits for the connection, and so gets the error if it cannot be opened. */
@@ -56,7 +59,7 @@ export class RedisStore implements Store {
       return
     }
     this.#opening = Promise.resolve(
-      this.#use(reuse ? (source as Client) : duplicateClient(source, db)),
+      this.#use(reuse ? (source as Client) : duplicateClient(source, { db })),
     )
     const unsafe = reuse ? unsafeOptions(source) : []
     if (unsafe.length > 0)
@@ -81,7 +84,10 @@ export class RedisStore implements Store {
       const values = keys.map((key) => this.run(get, [key], [], budget, startedAt))
       return Promise.all(values) as Promise<OperationReply> as Promise<Result>
     }
-    return connection.run(operation, keys, args, route, budget, startedAt) as Promise<Result>
+    const reply = isLarge(operation, args)
+      ? this.#largeValues.run(operation, keys, args, budget, startedAt ?? performance.now())
+      : connection.run(operation, keys, args, route, budget, startedAt)
+    return reply as Promise<Result>
   }
 
   async #runWhenRouted<Result extends OperationReply>(
@@ -143,7 +149,10 @@ export class RedisStore implements Store {
   }
 
   status(): StoreStatus {
-    const connection = this.#connection
+    const main = this.#connection
+    const large = this.#largeValues.connection
+    // One breaker can be open while the other connection works.
+    const connection = main?.isWell && large && large.breaker !== 'closed' ? large : main
     const isOk = !this.#closing && connection?.isWell === true
     const isDown = this.#closing !== undefined || !this.#wasReady
     const reason = this.#closing ? 'closed' : (connection?.reason ?? 'the connection is opening')
@@ -151,7 +160,7 @@ export class RedisStore implements Store {
       status: isOk ? 'ok' : isDown ? 'down' : 'degraded',
       reason: isOk ? undefined : reason,
       breaker: connection?.breaker ?? 'closed',
-      topology: topologyOf(connection?.client),
+      topology: topologyOf(main?.client),
       latencyMs: this.#latency.percentiles(),
       lastOkAt: this.#latency.lastAt,
       warnings: [...this.#warnings],
@@ -170,7 +179,11 @@ export class RedisStore implements Store {
   async #close(): Promise<void> {
     const connection = await this.#opening.catch(() => undefined)
     const subscriptions = this.#subscriptions.client
-    await Promise.all([connection?.close(), subscriptions && endClient(subscriptions)])
+    await Promise.all([
+      connection?.close(),
+      this.#largeValues.close(),
+      subscriptions && endClient(subscriptions),
+    ])
   }
 
   /** A request waits for ioredis to be loaded no longer than for a reply. */
@@ -191,22 +204,45 @@ export class RedisStore implements Store {
   }
 
   #use(client: Client): RedisConnection {
-    const { commandTimeout, events, maxInFlight, name, reuse = false } = this.#options
+    const { name, reuse = false } = this.#options
     this.#connection = new RedisConnection(client, {
+      ...this.#connectionOptions(),
       name,
       reuse,
+      isForLargeValues: false,
+      onReady: () => this.#onReady(),
+    })
+    this.#connection.start()
+    return this.#connection
+  }
+
+  #openLargeValues(): RedisConnection {
+    const { client } = this.#connection!
+    // Nothing but the client itself adds the keyPrefix of a reused one.
+    const keyPrefix = this.#options.reuse ? prefixOf(client) : ''
+    const connection = new RedisConnection(duplicateClient(client, { keyPrefix }), {
+      ...this.#connectionOptions(),
+      name: `${this.#options.name}, large values`,
+      reuse: false,
+      isForLargeValues: true,
+      onReady: () => {},
+    })
+    connection.start()
+    return connection
+  }
+
+  #connectionOptions(): Omit<ConnectionOptions, 'name' | 'reuse' | 'isForLargeValues' | 'onReady'> {
+    const { clock, commandTimeout, events, maxInFlight } = this.#options
+    return {
       commandTimeout,
       maxInFlight,
       latency: this.#latency,
       events,
-      testTime: this.#options.clock && (() => this.#clock.now()),
-      onReady: () => this.#onReady(),
+      testTime: clock && (() => clock.now()),
       onNodeLost: (node) => this.#subscriptions.leave(node),
       onCrossSlot: () => (this.isSplit = true),
       warn: this.#warn,
-    })
-    this.#connection.start()
-    return this.#connection
+    }
   }
 
   #onReady(): void {

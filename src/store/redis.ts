@@ -143,12 +143,18 @@ const withoutDatabase = (url: string, db: number | undefined): string =>
 /**
  * Returns a hardened duplicate of a client: with its address, TLS, credentials and database, and of
  * its own copy of ioredis.
- * @param db database in place of the client's
+ * @param options.db database in place of the client's
+ * @param options.keyPrefix precedes all keys. By default none does
  */
-export function duplicateClient(client: IoredisClient, db?: number): Client {
-  if (isCluster(client)) return client.duplicate([], hardenCluster(client.options)) as Client
+export function duplicateClient(
+  client: IoredisClient,
+  { db, keyPrefix = '' }: { db?: number | undefined; keyPrefix?: string } = {},
+): Client {
+  if (isCluster(client))
+    return client.duplicate([], { ...hardenCluster(client.options), keyPrefix }) as Client
   return client.duplicate({
     ...HARDENED,
+    keyPrefix,
     db: db ?? selectedDatabase(client),
     failoverDetector: Boolean(client.options.sentinels),
   }) as Client

@@ -28,6 +28,9 @@ export type MemoryTwin<Result extends OperationReply> = (
   now: number,
 ) => Result
 
+/** Above this length in bytes a value is large: it must not hold up small ones. */
+export const LARGE_VALUE = 65_536
+
 /** One atomic step on the store: a Lua script for Redis and its twin for the in-process engine. */
 export interface Operation<Result extends OperationReply = OperationReply> {
   readonly name: string
@@ -40,6 +43,8 @@ export interface Operation<Result extends OperationReply = OperationReply> {
   readonly memory: MemoryTwin<Result>
   /** True if strings in the reply are Buffers. */
   readonly buffers: boolean
+  /** True if the reply is a value that was found to be large. */
+  readonly large: boolean
 }
 
 export interface OperationOptions<Result extends OperationReply> {
@@ -51,6 +56,13 @@ export interface OperationOptions<Result extends OperationReply> {
   memory: MemoryTwin<Result>
   /** Returns strings as Buffers. @default false */
   buffers?: boolean
+  /**
+   * Set it for a read command whose reply is a large value (LARGE_VALUE). It uses another connection
+   * than small values. A script must not reply with one: the way through Lua costs Redis more than
+   * twenty times as much. It replies with its length, and a read command fetches it.
+   * @default false
+   */
+  large?: boolean
   /** Has no effect: Redis refuses every script that arrives too late. */
   refuseLate?: boolean
 }
@@ -62,10 +74,11 @@ export function operation<Result extends OperationReply>({
   command,
   memory,
   buffers = false,
+  large = false,
 }: OperationOptions<Result>): Operation<Result> {
   const lua = command === undefined ? `${prelude}\n${body}` : ''
   const sha = createHash('sha1').update(lua).digest('hex')
-  return { name, command, lua, sha, memory, buffers }
+  return { name, command, lua, sha, memory, buffers, large }
 }
 
 /** A store's status, known without calling Redis. */

@@ -25,7 +25,8 @@ describe.each(frameworks)('the flow on $name', ({ start, kind }) => {
         feature(async () => ({ onFinish: (end) => ends.push(end) })),
       ],
       handler({ res, send }) {
-        expect(res.listeners('close').filter(({ name }) => name === 'closed')).toHaveLength(1)
+        for (const event of ['finish', 'close'])
+          expect(res.listeners(event).filter(({ name }) => name === 'conclude')).toHaveLength(1)
         send(201, 'made')
       },
     })

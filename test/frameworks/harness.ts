@@ -4,6 +4,7 @@
  */
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { createServer as createHttp2Server, type ServerHttp2Session } from 'node:http2'
 import { createRequire } from 'node:module'
 import type { AddressInfo } from 'node:net'
 import type { Readable } from 'node:stream'
@@ -11,7 +12,8 @@ import compression from 'compression'
 import compress from 'koa-compress'
 import type { Context } from 'koa'
 import { onTestFinished } from 'vitest'
-import { connectAdapter, type ConnectMiddleware } from '../../src/http/connect.ts'
+import { connectAdapter } from '../../src/http/connect.ts'
+import type { ConnectMiddleware } from '../../src/http/connect-middleware.ts'
 import type { Feature, SentResponse } from '../../src/http/exchange.ts'
 import { koaAdapter } from '../../src/http/koa.ts'
 
@@ -52,6 +54,8 @@ export interface Setup {
   trustProxy?: unknown
   budgetMs?: number
   refusals?: 'reply' | 'next'
+  /** Serve HTTP/2 in clear text. Not for Express, which cannot. */
+  isHttp2?: boolean
 }
 
 export interface Running {
@@ -83,11 +87,17 @@ export const frameworks: Framework[] = [
 async function listen(
   listener: (req: IncomingMessage, res: ServerResponse) => void,
   rest: Omit<Running, 'url' | 'server'>,
+  isHttp2 = false,
 ): Promise<Running> {
-  const server = createServer(listener).listen(0, '127.0.0.1')
+  const server = isHttp2
+    ? (createHttp2Server(listener as never) as unknown as Server)
+    : createServer(listener)
+  const sessions: ServerHttp2Session[] = []
+  server.on('session', (session) => sessions.push(session)).listen(0, '127.0.0.1')
   await once(server, 'listening')
   onTestFinished(() => {
-    server.closeAllConnections()
+    for (const session of sessions) session.destroy()
+    server.closeAllConnections?.()
     server.close()
   })
   const { port } = server.address() as AddressInfo
@@ -166,8 +176,9 @@ function startNode({
   handler = hello,
   onError,
   budgetMs = 100,
-  refusals,
+  ...rest
 }: Setup): Promise<Running> {
+  const { refusals, isHttp2 } = rest
   const warnings: string[] = []
   const errors: any[] = []
   const adapter = connectAdapter({ budgetMs, refusals, warn: (text) => warnings.push(text) })
@@ -190,7 +201,7 @@ function startNode({
     }
     run(0)
   }
-  return listen(listener, { warnings, errors, adapter })
+  return listen(listener, { warnings, errors, adapter }, isHttp2)
 }
 
 function koaTools(ctx: Context): Tools {
@@ -234,7 +245,16 @@ function koa(name: string, module: string): Framework {
   return {
     name,
     kind: 'koa',
-    start({ stack, handler = hello, onError, trustProxy, budgetMs = 100, refusals }) {
+    start(setup) {
+      const {
+        stack,
+        handler = hello,
+        onError,
+        trustProxy,
+        budgetMs = 100,
+        refusals,
+        isHttp2,
+      } = setup
       const Koa = require(module)
       const app = new Koa(typeof trustProxy === 'object' ? trustProxy : { proxy: trustProxy })
       const warnings: string[] = []
@@ -253,7 +273,7 @@ function koa(name: string, module: string): Framework {
       }
       for (const middleware of koaStack(stack, adapter)) app.use(middleware)
       app.use((ctx: Context) => handler(koaTools(ctx)))
-      return listen(app.callback(), { warnings, errors, adapter })
+      return listen(app.callback(), { warnings, errors, adapter }, isHttp2)
     },
   }
 }

@@ -238,7 +238,7 @@ test('tp.session() on a Cluster: login, list, revokeAll stay within their slots'
     tp.session({ secret: SECRET, cookie: { secure: false }, maxPerUser: 2 }),
   )
   app.get('/login', (req, res, next) => {
-    req.session.login('ada').then(() => res.json({ id: req.sessionID }), next)
+    tp.session.login(req, 'ada').then(() => res.json({ id: req.sessionID }), next)
   })
   for (let i = 0; i < 4; i++) expect((await request(app).get('/login')).status).toBe(200)
   expect(await tp.sessions.list('ada')).toHaveLength(2)

@@ -21,7 +21,6 @@ const after = (): Koa.Middleware =>
   turnpike({ store: testStore() }).session({
     secret: 'secret',
     name: 'sid',
-    unset: 'destroy',
     cookie: { secure: false },
   })
 
@@ -29,7 +28,7 @@ function appOver(mount: (app: Koa) => Koa.Middleware) {
   const app = new Koa()
   app.use(mount(app))
   app.use((ctx: Context) => {
-    const session = ctx.session as any
+    const { session } = ctx
     if (ctx.path === '/count') session.count = (session.count ?? 0) + 1
     if (ctx.path === '/replace') (ctx as any).session = { other: 1 }
     if (ctx.path === '/end') (ctx as any).session = null

@@ -44,7 +44,7 @@ async function open(framework: 'Express 5' | 'Koa 3', url: string): Promise<Site
     'no',
   ])
   site.serve('/session', [tp.session({ secret: 'only for tests' })], async (native) => {
-    await native.session.login(input(native), { [input(native)]: input(native) })
+    await tp.session.login(native, input(native), { [input(native)]: input(native) })
     return [200, 'ok']
   })
   site.serve(

@@ -212,8 +212,8 @@ async function useSessions(
   const server = createServer((req, res) => {
     const work = async (): Promise<void> => {
       const { session } = req as SessionRequest
-      if (req.url === '/in') await session.login('ann')
-      if (req.url === '/out') await session.logout()
+      if (req.url === '/in') await tp.session.login(req, 'ann')
+      if (req.url === '/out') await tp.session.logout(req)
       if (req.url === '/add') Object.assign(session, { a: 1 })
       res.end(JSON.stringify(session))
     }

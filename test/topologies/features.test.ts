@@ -183,9 +183,9 @@ describe.each(sources)('$name', ({ name, nodes, source, reuse = false }) => {
     const app = express()
     app.use(tp.session({ secret: 'a secret', cookie: { secure: false }, maxPerUser: 20 }))
     app.get('/in/:user', (req, res, next) => {
-      req.session.login(req.params.user).then(() => res.send('in'), next)
+      tp.session.login(req, req.params.user).then(() => res.send('in'), next)
     })
-    app.get('/me', (req, res) => void res.send(String(req.session['userId'])))
+    app.get('/me', (req, res) => void res.send(String((req.session as { userId?: string }).userId)))
     const cookieOf = async (user: string): Promise<string> => {
       const { headers } = await request(app).get(`/in/${user}`)
       return headers['set-cookie']![0]!.split(';')[0]!

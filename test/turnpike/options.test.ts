@@ -102,7 +102,7 @@ describe('an option that cannot be used is refused', () => {
 
   it('an unknown one like no other, with all there are', () => {
     expect(refusal({ redis: 'memory', colour: 'red' }).message).toContain(
-      'It takes one of redis, store, prefix',
+      'The options are redis, store, prefix',
     )
   })
 
@@ -304,7 +304,7 @@ describe('fromEnv()', () => {
       expect.objectContaining({
         code: 'TP_OPTION',
         message: expect.stringContaining(
-          "REDIS_SSL_CA_CERTS must be the path of a file that can be read; it is '/nowhere/ca.pem'",
+          "REDIS_SSL_CA_CERTS must be the path of a file that can be read. It is '/nowhere/ca.pem'",
         ),
       }),
     )

@@ -1,5 +1,5 @@
-/** `tp.health()`: is the process alive, is it ready, and how is Redis? */
-import { boolean, callback, validateOptions, anyOf, nonEmptyString } from '../../validate.ts'
+/** `tp.health()`: whether the process is alive and ready, and the state of Redis. */
+import { anyOf, boolean, callback, validateOptions, type Validator } from '../../validate.ts'
 import { durationOption, durationValidator, type Duration } from '../../duration.ts'
 import { passThrough, type Exchange, type Feature, type Reply } from '../../http/exchange.ts'
 import type { ExtensionContext } from '../../extension.ts'
@@ -7,24 +7,45 @@ import type { Store, StoreStatus } from '../../store/store.ts'
 
 /** Options of `tp.health()`. */
 export interface HealthOptions<Native> {
-  /** Answer only below this path; other requests pass. Default: answer every request that comes here, the mount decides. */
+  /**
+   * Path below which it answers. Other requests pass.
+   * @default none: it answers every request that reaches it, so the mount decides
+   * @example '/health'
+   */
   path?: string
-  /** May the caller see Redis's version, memory, clients, uptime and hit rate? Default true. */
+  /**
+   * Whether the report has details: version, memory, clients, uptime and hit rate of Redis. A
+   * function decides for each request.
+   * @default true
+   * @example (req) => req.ip === '127.0.0.1'
+   */
   details?: boolean | ((native: Native) => boolean | Promise<boolean>)
-  /** For how long the details are kept before Redis is asked again. Default `'5s'`. */
+  /**
+   * How long the details are reused before Redis is asked again.
+   * @default '5s'
+   */
   cacheFor?: Duration
-  /** Answer 503 while Redis is away, also where requests are still served by their failure rules. Default false. */
+  /**
+   * Whether the report and `/ready` answer 503 while Redis is away, although requests are still
+   * served by the failure rules.
+   * @default false
+   */
   strict?: boolean
 }
 
-/** The body of the answer; the details are there when Redis could be asked. */
+/** Body of the report. The details are present if Redis could be asked and `details` allows it. */
 export interface HealthReport {
-  /** `degraded`: Redis is away, and requests are answered by their failure rules. `error`: it was never there. */
+  /** `degraded`: Redis is away, and the failure rules apply. `error`: Redis was never reached. */
   status: 'healthy' | 'degraded' | 'error'
+  /** Whether Redis replied. */
   connected: boolean
+  /** Why `status` is not `healthy`. */
   reason?: string
+  /** Duration of one call to Redis, in milliseconds. */
   latency_ms?: number
+  /** Version of Redis or Valkey. */
   version?: string
+  /** Memory that the server uses, as it reports it. */
   used_memory?: string
   connected_clients?: number
   uptime_seconds?: number
@@ -32,12 +53,25 @@ export interface HealthReport {
   hit_rate?: number
   /** Share of requests that `tp.cache()` has answered in this process, from 0 to 1. */
   cache_hit_rate?: number
+  /** What an operator should fix. */
   warnings?: string[]
+}
+
+const pathValidator: Validator = {
+  expected: "a path that begins with '/'",
+  accepts: (value) => typeof value === 'string' && value.startsWith('/'),
+  suggest: (value) => (typeof value === 'string' && value !== '' ? `'/${value}'` : undefined),
 }
 
 /** The health checks of an instance. */
 export interface HealthApi<Native, Middleware> {
-  /** Answers `/live`, `/ready` and the state of Redis. */
+  /**
+   * Returns a middleware that reports the state of Redis. Paths that end with `/live` and `/ready`
+   * answer the probes of an orchestrator.
+   * @throws TP_OPTION
+   * @example
+   * app.use('/health', tp.health())
+   */
   health(options?: HealthOptions<Native>): Middleware
 }
 
@@ -58,7 +92,7 @@ export function createHealth<Native, Middleware>(
   }
 }
 
-/** The health check as a feature: `/live`, `/ready`, and the details on any other path. */
+/** Returns the health check as a feature. */
 function healthFeature<Native>(
   store: Store,
   statusOf: () => StoreStatus,
@@ -67,29 +101,30 @@ function healthFeature<Native>(
 ): Feature<Native> {
   const where = 'tp.health()'
   validateOptions(where, options, {
-    path: nonEmptyString,
+    path: pathValidator,
     details: anyOf(boolean, callback),
     cacheFor: durationValidator,
     strict: boolean,
   })
-  const { path, details = true, strict = false } = options
+  const { details = true, strict = false } = options
+  const path = options.path?.replace(/\/+$/, '')
   const cacheFor = durationOption(options.cacheFor ?? '5s', where, 'cacheFor', 0)
-  let held: { until: number; details: Promise<Partial<HealthReport>> } | undefined
+  let cached: { until: number; details: Promise<Partial<HealthReport>> } | undefined
 
-  /** Redis is asked once for all callers. */
+  /** Asks Redis once for all callers. */
   function detailsOf(): Promise<Partial<HealthReport>> {
-    const now = performance.now()
-    if (!held || held.until <= now) {
+    const now = store.monotonic()
+    if (!cached || cached.until <= now) {
       const details = measure(store)
-      held = { until: now + cacheFor, details }
-      details.catch(() => (held = undefined))
+      cached = { until: now + cacheFor, details }
+      details.catch(() => (cached = undefined))
     }
-    return held.details
+    return cached.details
   }
 
   async function report(x: Exchange<Native>): Promise<Reply> {
     const status = statusOf()
-    // A server that froze a moment ago still looks connected: what counts is that it answers.
+    // Ask a server that looks connected, too. It may have been frozen a moment ago.
     const found = status.status === 'ok' ? await detailsOf().catch(() => undefined) : undefined
     const ok = found !== undefined
     const body: HealthReport = {
@@ -102,7 +137,8 @@ function healthFeature<Native>(
       if (rate !== undefined) body.cache_hit_rate = Math.round(rate * 1000) / 1000
       if (status.warnings.length > 0) body.warnings = status.warnings
     }
-    if (!ok) body.reason = status.status === 'down' ? 'Redis was not reached yet' : 'Redis is away'
+    if (!ok)
+      body.reason = status.status === 'down' ? 'Redis has not been reached yet' : 'Redis is away'
     return json(strict && !ok ? 503 : 200, body)
   }
 
@@ -119,6 +155,7 @@ function healthFeature<Native>(
   return { name: 'health', handle }
 }
 
+/** Asks Redis for its details. */
 async function measure(store: Store): Promise<Partial<HealthReport>> {
   const sent = performance.now()
   const info = await store.info()

@@ -37,6 +37,12 @@ export class ChangeTracker {
     this.#initialSettings = this.#savedSettings = settings
   }
 
+  /** Records that the session was destroyed. */
+  forget(): void {
+    this.stored = undefined
+    this.meta = {}
+  }
+
   /** Records that the session was stored. */
   saved(stored: StoredSession, meta: SessionMeta, settings: string): void {
     this.stored = stored

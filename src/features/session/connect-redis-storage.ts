@@ -86,7 +86,8 @@ export class ConnectRedisStorage implements SessionStorage {
   #parse(text: string, timeToLive: number): StoredSession {
     try {
       const { cookie, ...data } = JSON.parse(text) as { cookie?: CookieData }
-      const life = cookie?.originalMaxAge ?? this.#ttl
+      const maxAge = cookie?.originalMaxAge
+      const life = typeof maxAge === 'number' ? maxAge : this.#ttl
       const used = timeToLive < 0 ? life : Math.max(0, life - timeToLive)
       return {
         data: JSON.stringify(data),

@@ -1,5 +1,6 @@
 /** Sessions without HTTP: IDs in, data out. */
 import { TurnpikeError } from '../../errors.ts'
+import type { EventMap } from '../../events.ts'
 import type { ExtensionContext } from '../../extension.ts'
 import type { RequestBudget } from '../../request-budget.ts'
 import type { Cipher } from './cipher.ts'
@@ -65,7 +66,7 @@ export interface SessionChange {
 }
 
 /** What `tp.on('session')` reports. */
-type SessionEventType = 'login' | 'logout' | 'merged' | 'dropped' | 'corrupt' | 'two-cookies'
+type SessionEventType = EventMap['session']['type']
 
 const MAX_CONFLICTS = 16
 

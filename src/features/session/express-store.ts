@@ -155,9 +155,9 @@ export class SessionStore extends EventEmitter {
     const { originalMaxAge } = cookie
     // The stored date is that of the last save. Touches have moved the end since.
     const expires =
-      originalMaxAge === null
-        ? cookie.expires
-        : new Date(stored.touched + originalMaxAge).toISOString()
+      typeof originalMaxAge === 'number'
+        ? new Date(stored.touched + originalMaxAge).toISOString()
+        : cookie.expires
     const session: PlainSession = { cookie: { ...cookie, expires } }
     for (const key of Object.keys(data)) if (key !== 'cookie') setOwn(session, key, data[key])
     this.#loaded.set(session, loaded)

@@ -1,5 +1,5 @@
 /** Sessions as a feature: an Exchange in, a Plan out. */
-import { isUnavailable } from '../../errors.ts'
+import { isUnavailable, TurnpikeError } from '../../errors.ts'
 import {
   passThrough,
   type Exchange,
@@ -8,6 +8,7 @@ import {
   type Plan,
 } from '../../http/exchange.ts'
 import { unavailableRefusal } from '../../http/refusal.ts'
+import { isObject } from '../../validate.ts'
 import { CookieTransport, isBelowPath, type CookieTransportOptions } from './cookie-transport.ts'
 import type { LoadedSession, SessionEngine } from './engine.ts'
 import { RequestSession, type NamedSession } from './request-session.ts'
@@ -26,12 +27,63 @@ export interface SessionMount<Native>
   tenant: ((native: Native) => Promise<string | undefined>) | undefined
   /** `req.sessionStore`. */
   store: object
+  slot: SessionSlot
 }
 
 /** What is known before it is the feature's turn. */
 interface EarlySession {
   readonly named: NamedSession | undefined
   readonly loading: Promise<LoadedSession | undefined> | undefined
+}
+
+/** The session of a request with `lazy: true`. It is loaded at most once. */
+class LazySession {
+  readonly #begin: () => Promise<RequestSession>
+  #beginning: Promise<RequestSession> | undefined
+  loaded: RequestSession | undefined
+
+  constructor(begin: () => Promise<RequestSession>) {
+    this.#begin = begin
+  }
+
+  /** See `RequestSession.seal`. */
+  seal(): Promise<void> | undefined {
+    return this.loaded ? this.loaded.seal() : this.#beginning?.then((session) => session.seal())
+  }
+
+  load(): Promise<RequestSession> {
+    return (this.#beginning ??= this.#begin().then((session) => (this.loaded = session)))
+  }
+}
+
+/**
+ * Where the requests of one instance keep their sessions. A property of the request costs less than
+ * an entry in a WeakMap.
+ */
+export class SessionSlot {
+  readonly #slot = Symbol('turnpike.session')
+
+  set(native: unknown, session: RequestSession | LazySession): void {
+    ;(native as Record<symbol, unknown>)[this.#slot] = session
+  }
+
+  /**
+   * Returns the session of a request: at once, unless it is lazy and not loaded yet.
+   * @throws TP_OPTION if no middleware of this instance gave the request a session
+   */
+  get(native: unknown, where: string): RequestSession | Promise<RequestSession> {
+    const holder = (isObject(native) ? native : {}) as Record<
+      symbol,
+      RequestSession | LazySession | undefined
+    >
+    const session = holder[this.#slot]
+    if (session === undefined)
+      throw new TurnpikeError(
+        'TP_OPTION',
+        `${where}: this request has no session. Mount tp.session() of the same instance in front of the route, and pass Express's req or Koa's ctx.`,
+      )
+    return session instanceof LazySession ? (session.loaded ?? session.load()) : session
+  }
 }
 
 export class SessionFeature<Native> implements Feature<Native, EarlySession> {
@@ -87,10 +139,18 @@ export class SessionFeature<Native> implements Feature<Native, EarlySession> {
   ): Promise<Plan> | Plan {
     if (!isBelowPath(x.url, options.cookie.path)) return passThrough
     if (this.#mount.lazy) return this.#planLazily(x, options)
-    const planWith = (session: RequestSession): Plan => ({
-      assign: this.#propertiesOf(session),
-      ...this.#responsePlan(x, options, () => session),
-    })
+    const planWith = (session: RequestSession): Plan => {
+      this.#mount.slot.set(x.native, session)
+      return {
+        assign: this.#propertiesOf(session),
+        ...this.#responsePlan(
+          x,
+          options,
+          () => session,
+          () => session.seal(),
+        ),
+      }
+    }
     const begun = this.#begin(x, options, early ?? this.#read(x, options))
     return begun instanceof RequestSession
       ? planWith(begun)
@@ -98,15 +158,22 @@ export class SessionFeature<Native> implements Feature<Native, EarlySession> {
   }
 
   #planLazily(x: Exchange<Native>, options: RequestSessionOptions): PassPlan {
-    let session: RequestSession | undefined
-    let loading: Promise<Session> | undefined
-    const load = async (): Promise<Session> => {
-      session = await this.#begin(x, options, this.#read(x, options))
+    const lazy = new LazySession(async () => {
+      const session = await this.#begin(x, options, this.#read(x, options))
       Object.assign(x.native as object, this.#propertiesOf(session))
-      return session.session
+      return session
+    })
+    this.#mount.slot.set(x.native, lazy)
+    const getSession = (): Promise<Session> => lazy.load().then(({ session }) => session)
+    return {
+      assign: { getSession },
+      ...this.#responsePlan(
+        x,
+        options,
+        () => lazy.loaded,
+        () => lazy.seal(),
+      ),
     }
-    const getSession = (): Promise<Session> => (loading ??= load())
-    return { assign: { getSession }, ...this.#responsePlan(x, options, () => session) }
   }
 
   /** Returns how the session takes part in the response. */
@@ -114,13 +181,14 @@ export class SessionFeature<Native> implements Feature<Native, EarlySession> {
     x: Exchange<Native>,
     { cookie }: RequestSessionOptions,
     sessionOf: () => RequestSession | undefined,
+    beforeEnd: () => Promise<void> | undefined,
   ): PassPlan {
     return {
       headers: () => {
         const session = sessionOf()
         return session === undefined ? {} : this.#transport.write(x, cookie, session)
       },
-      beforeEnd: () => sessionOf()?.seal(),
+      beforeEnd,
     }
   }
 
@@ -133,10 +201,8 @@ export class SessionFeature<Native> implements Feature<Native, EarlySession> {
       return {
         refusal: unavailableRefusal('The session could not be loaded. Try again shortly.'),
       }
-    const session = new RequestSession(this.#engine, x as SessionClient, {
-      ...options,
-      tenant: undefined,
-    })
+    const session = new RequestSession(this.#engine, x as SessionClient, options).disconnect(error)
+    this.#mount.slot.set(x.native, session)
     return { assign: this.#propertiesOf(session) }
   }
 
@@ -171,16 +237,18 @@ export class SessionFeature<Native> implements Feature<Native, EarlySession> {
 
   #optionsOf(x: Exchange<Native>): RequestSessionOptions {
     const settings = this.#transport.settingsOf(x)
-    const isSecure = settings.secure === 'auto' && this.#transport.isSecure(x)
+    const isAuto = settings.secure === 'auto' || settings.sameSite === 'auto'
+    const isSecure = isAuto && this.#transport.isSecure(x)
     if (this.#fixed) return isSecure ? this.#fixed.secure : this.#fixed.insecure
     return this.#optionsWith(settings, isSecure)
   }
 
-  /** @param isSecure what `secure: 'auto'` means for the request */
+  /** @param isSecure whether the request is secure, for settings that are `'auto'` */
   #optionsWith(settings: CookieSettings, isSecure: boolean): RequestSessionOptions {
-    const { rolling, resave, saveUninitialized, unset, grace, genid } = this.#mount
-    const secure = settings.secure === 'auto' ? isSecure : settings.secure
+    const { isKoa, rolling, resave, saveUninitialized, unset, grace, genid } = this.#mount
+    const { secure, sameSite } = settings
     return {
+      isKoa,
       rolling,
       resave,
       saveUninitialized,
@@ -188,7 +256,12 @@ export class SessionFeature<Native> implements Feature<Native, EarlySession> {
       grace,
       genid,
       tenant: undefined,
-      cookie: { ...settings, secure },
+      cookie: {
+        ...settings,
+        secure: secure === 'auto' ? isSecure : secure,
+        // README of express-session, cookie.sameSite: 'auto' is None over HTTPS, and Lax otherwise.
+        sameSite: sameSite === 'auto' ? (isSecure ? 'none' : 'lax') : sameSite,
+      },
       onFailure: (error) => {
         if (isUnavailable(error)) this.#reportUnavailable(error, 'closed')
       },

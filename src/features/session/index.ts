@@ -1,12 +1,14 @@
 /** Sessions: `tp.session()`, `tp.sessions`, `tp.sessionStore()`. */
-import type { Store as ExpressStore } from 'express-session'
 import { durationOption } from '../../duration.ts'
 import type { ExtensionContext } from '../../extension.ts'
+import { isPromise } from '../../http/promises.ts'
 import { isObject, optionError, validateOptions } from '../../validate.ts'
 import { SessionEngine } from './engine.ts'
 import { SessionStore } from './express-store.ts'
-import { SessionFeature } from './feature.ts'
+import { SessionFeature, SessionSlot } from './feature.ts'
 import type { RequireOptions, SessionOptions, SessionStorageOptions } from './options.ts'
+import { ObservedPromise } from './observed-promise.ts'
+import type { RequestSession } from './request-session.ts'
 import { requireFeature } from './require-feature.ts'
 import { SessionDirectory, type SessionControl } from './session-control.ts'
 import {
@@ -16,6 +18,7 @@ import {
   MOUNT_OPTIONS,
   STORAGE_OPTIONS,
 } from './settings.ts'
+import type { SessionStoreApi } from './types.ts'
 
 export { asNodeRedis } from './node-redis.ts'
 
@@ -31,7 +34,7 @@ export interface Sessions<Native, Middleware> {
    * @example
    * app.use(session({ secret, resave: false, saveUninitialized: false, store: tp.sessionStore() }))
    */
-  sessionStore(options?: SessionStorageOptions): ExpressStore
+  sessionStore(options?: SessionStorageOptions): SessionStoreApi
 }
 
 /** `tp.session`: creates the middleware. */
@@ -43,6 +46,28 @@ export interface SessionEntry<Native, Middleware> {
    * app.use(tp.session({ secret: process.env.SECRET, ttl: '7d' }))
    */
   (options: SessionOptions<Native>): Middleware
+  /**
+   * Logs a user in. The session gets a new ID, so that nobody who knew the old one is logged in with it
+   * (session fixation). Its data stays; `userId` and `data` are added.
+   *
+   * @param native Express's or node's `req`, Koa's `ctx`
+   * @param user the user's ID. `tp.sessions` finds the session by it
+   * @param data added to the session
+   * @throws TP_SESSION_LIMIT (409) beyond `maxPerUser` with `onOverflow: 'deny'`
+   * @throws TP_UNAVAILABLE (503) if the session could not be stored
+   * @example
+   * await tp.session.login(req, user.id, { name: user.name })
+   */
+  login(native: Native, user: string | number, data?: object): Promise<void>
+  /**
+   * Logs the user out. When it resolves the session no longer exists in the store. The response removes the cookie.
+   *
+   * @param native Express's or node's `req`, Koa's `ctx`
+   * @throws TP_UNAVAILABLE (503) if the store could not do that
+   * @example
+   * await tp.session.logout(req)
+   */
+  logout(native: Native): Promise<void>
   /** Creates a middleware that lets a request pass only if its session has a user, and the permission. Otherwise it responds with 401 or 403. */
   require(permission?: string, options?: RequireOptions<Native>): Middleware
 }
@@ -52,15 +77,20 @@ export function createSessions<Native, Middleware>(
   context: ExtensionContext<Native, Middleware>,
 ): { api: Sessions<Native, Middleware> } {
   const engines: SessionEngine[] = []
+  const slot = new SessionSlot()
 
   function session(options: SessionOptions<Native>): Middleware {
     const engine = createMountEngine(context, options)
     if (engine.options.format === 'turnpike') engines.push(engine)
-    return context.mount(createFeature(context, engine, options))
+    return context.mount(createFeature(context, engine, slot, options))
   }
 
   const api: Sessions<Native, Middleware> = {
     session: Object.assign(session, {
+      login: (native: Native, user: string | number, data?: object) =>
+        login(slot, native, user, data),
+      logout: (native: Native) =>
+        withSession(slot, native, 'tp.session.logout()', (session) => session.logout()),
       require: (permission?: string, options?: RequireOptions<Native>) =>
         context.mount(requireFeature(permission, options)),
     }),
@@ -82,10 +112,48 @@ export function createSessions<Native, Middleware>(
         onOverflow: 'evict-oldest',
       } as const
       const engine = new SessionEngine(context, sessionEngineOptions(where, options, mount))
-      return new SessionStore(engine) as unknown as ExpressStore
+      return new SessionStore(engine)
     },
   }
   return { api }
+}
+
+/** See `SessionEntry.login`. */
+function login(
+  slot: SessionSlot,
+  native: unknown,
+  user: unknown,
+  data: unknown = {},
+): Promise<void> {
+  const where = 'tp.session.login()'
+  return withSession(slot, native, where, (session) => {
+    const isUser = typeof user === 'number' ? Number.isFinite(user) : isNonEmptyString(user)
+    if (!isUser) throw optionError(where, 'user', user, "the user's ID: a string or a number")
+    if (!isObject(data)) throw optionError(where, 'data', data, 'an object')
+    return session.login(user as string | number, data)
+  })
+}
+
+const isNonEmptyString = (value: unknown): boolean => typeof value === 'string' && value !== ''
+
+/** Calls a method of a request's session. It begins at once: a call that is not awaited must hold up the response. */
+function withSession(
+  slot: SessionSlot,
+  native: unknown,
+  where: string,
+  call: (session: RequestSession) => Promise<void>,
+): Promise<void> {
+  try {
+    const session = slot.get(native, where)
+    if (!isPromise(session)) return session.observe(call(session))
+    const work = session.then(call)
+    const observed = ObservedPromise.of(work)
+    // If the session cannot be loaded, the response fails with that.
+    session.then((session) => session.observe(work, observed)).catch(() => {})
+    return observed
+  } catch (error) {
+    return Promise.reject(error)
+  }
 }
 
 const SESSION = 'tp.session()'
@@ -126,8 +194,10 @@ function createMountEngine<Native>(
 function createFeature<Native>(
   context: ExtensionContext<Native>,
   engine: SessionEngine,
+  slot: SessionSlot,
   options: SessionOptions<Native>,
 ): SessionFeature<Native> {
+  const isKoa = context.framework === 'koa'
   const {
     name,
     proxy,
@@ -139,10 +209,12 @@ function createFeature<Native>(
     rolling = false,
     resave = false,
     saveUninitialized = false,
-    unset = 'keep',
+    unset = isKoa ? 'destroy' : 'keep',
     fail = 'closed',
   } = options
   return new SessionFeature<Native>(engine, {
+    isKoa,
+    slot,
     name,
     proxy,
     skip,

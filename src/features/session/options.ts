@@ -9,9 +9,10 @@ import type { Secret } from './session-id.ts'
 export interface SessionCookieOptions extends Omit<CookieSettings, 'maxAge'> {
   /**
    * Lifetime of the cookie in the browser, and of an unused session.
-   * @default null: the cookie ends with the browser session, and the session after `ttl`
+   * A Date is the moment of expiry. False or null: the cookie ends with the browser session, and the session after `ttl`.
+   * @default null
    */
-  maxAge?: Duration | null
+  maxAge?: Duration | Date | false | null
 }
 
 /** How sessions are stored. `tp.session()` and `tp.sessionStore()` share these options. */
@@ -112,7 +113,7 @@ export interface SessionOptions<Native> extends SessionStorageOptions {
   saveUninitialized?: boolean
   /**
    * Meaning of `req.session = null`: `'keep'` saves nothing, `'destroy'` destroys the session.
-   * @default 'keep'
+   * @default 'keep', on Koa 'destroy' as in koa-session
    */
   unset?: 'keep' | 'destroy'
   /**

@@ -1,11 +1,14 @@
 /** `req.session.cookie`, as express-session documents it. */
 
-/** What express-session stores of a cookie, in its order: connect-redis's values contain these bytes. */
+/**
+ * What express-session stores of a cookie, in its order: connect-redis's values contain these bytes.
+ * `expires` and `originalMaxAge` are null or false for a cookie that ends with the browser session.
+ */
 export interface CookieData {
-  originalMaxAge: number | null
+  originalMaxAge: number | false | null
   partitioned?: boolean | undefined
   priority?: 'low' | 'medium' | 'high' | undefined
-  expires?: Date | string | null | undefined
+  expires?: Date | string | false | null | undefined
   secure?: boolean | 'auto' | undefined
   httpOnly?: boolean | undefined
   domain?: string | undefined
@@ -14,14 +17,26 @@ export interface CookieData {
 }
 
 /** The cookie settings of a mount. `maxAge` is in ms. */
-export type CookieSettings = Partial<Omit<CookieData, 'originalMaxAge' | 'expires'>> & {
-  maxAge?: number | null | undefined
-  expires?: Date | null | undefined
+export type CookieSettings = Partial<
+  Omit<CookieData, 'originalMaxAge' | 'expires' | 'sameSite'>
+> & {
+  maxAge?: number | Date | false | null | undefined
+  expires?: Date | false | null | undefined
+  sameSite?: CookieData['sameSite'] | 'auto'
 }
+
+/** The settings of one request's cookie: `'auto'` is resolved. */
+export type ResolvedCookieSettings = CookieSettings & {
+  secure?: boolean | undefined
+  sameSite?: CookieData['sameSite']
+}
+
+/** The last moment that an Expires attribute can name: it has four digits for the year (RFC 6265, 5.1.1). */
+const MAX_DATE = Date.UTC(9999, 11, 31, 23, 59, 59)
 
 /** The cookie of one session. `maxAge` counts by the store's clock, so the application's clock does not matter. */
 export class SessionCookie {
-  originalMaxAge: number | null = null
+  originalMaxAge: number | false | null = null
   path: string | undefined = '/'
   httpOnly: boolean | undefined = true
   domain: string | undefined
@@ -30,52 +45,55 @@ export class SessionCookie {
   priority: CookieData['priority']
   partitioned: boolean | undefined
   readonly #now: () => number
-  #expires: Date | null | undefined = null
+  #expires: Date | false | null | undefined = null
 
-  constructor(settings: CookieSettings, now: () => number) {
+  constructor(settings: ResolvedCookieSettings, now: () => number) {
     this.#now = now
     const { maxAge, expires, secure, domain, sameSite, priority, partitioned } = settings
     if ('path' in settings) this.path = settings.path
     if ('httpOnly' in settings) this.httpOnly = settings.httpOnly
     this.domain = domain
+    this.secure = secure
     this.sameSite = sameSite
     this.priority = priority
     this.partitioned = partitioned
-    if (secure !== 'auto') this.secure = secure
     if (expires !== undefined) this.expires = expires
     if (maxAge !== undefined) this.maxAge = maxAge
   }
 
-  get expires(): Date | null | undefined {
+  get expires(): Date | false | null | undefined {
     return this.#expires
   }
 
-  set expires(date: Date | null | undefined) {
-    this.#expires = date
+  /** @throws TypeError for an invalid date */
+  set expires(date: Date | string | number | false | null | undefined) {
+    this.#expires =
+      typeof date === 'string' || typeof date === 'number' || date instanceof Date
+        ? validDate(date)
+        : date
     this.originalMaxAge = this.maxAge ?? null
   }
 
-  /** Milliseconds left; null for a cookie that ends with the browser session. */
-  get maxAge(): number | null | undefined {
+  /** Milliseconds left. Null, false or undefined for a cookie that ends with the browser session. */
+  get maxAge(): number | false | null | undefined {
     return this.#expires instanceof Date ? this.#expires.valueOf() - this.#now() : this.#expires
   }
 
-  /** @throws TypeError unless `ms` is a number, a Date, null or undefined */
-  set maxAge(ms: number | Date | null | undefined) {
+  /** @throws TypeError unless `ms` is a number, a Date, false, null or undefined */
+  set maxAge(ms: number | Date | false | null | undefined) {
     if (ms && typeof ms !== 'number' && !(ms instanceof Date))
       throw new TypeError('maxAge must be a number or Date')
     if (typeof ms !== 'number') {
       this.expires = ms
     } else {
-      this.#expires = new Date(this.#now() + ms)
+      this.#expires = validDate(this.#now() + ms)
       this.originalMaxAge = ms
     }
   }
 
-  /** Restarts the cookie's lifetime. */
+  /** Restarts the cookie's lifetime, if it has one. */
   renew(at: number = this.#now()): void {
-    if (this.originalMaxAge === null) return
-    this.#expires = new Date(at + this.originalMaxAge)
+    if (typeof this.originalMaxAge === 'number') this.#expires = validDate(at + this.originalMaxAge)
   }
 
   get data(): CookieData {
@@ -97,11 +115,21 @@ export class SessionCookie {
     return this.data
   }
 
-  /** Takes over what was stored. */
-  restore({ originalMaxAge, expires, ...rest }: CookieData): void {
-    Object.assign(this, rest)
-    this.#expires = typeof expires === 'string' ? new Date(expires) : expires
-    this.originalMaxAge = originalMaxAge ?? null
+  /** Takes over a stored cookie. An attribute that cannot be right is left as it is. */
+  restore(stored: CookieData): void {
+    const { path, domain, secure, httpOnly, sameSite, priority, partitioned } = stored
+    if (isAttribute(path)) this.path = path
+    if (isAttribute(domain)) this.domain = domain
+    if (typeof secure === 'boolean') this.secure = secure
+    if (typeof httpOnly === 'boolean') this.httpOnly = httpOnly
+    if (typeof sameSite === 'boolean' || SAME_SITE.has(sameSite)) this.sameSite = sameSite
+    if (PRIORITY.has(priority)) this.priority = priority
+    if (typeof partitioned === 'boolean') this.partitioned = partitioned
+    const { expires, originalMaxAge } = stored
+    const time = expires ? new Date(expires).getTime() : Number.NaN
+    this.#expires = Number.isNaN(time) ? (expires === false ? false : null) : validDate(time)
+    this.originalMaxAge =
+      typeof originalMaxAge === 'number' || originalMaxAge === false ? originalMaxAge : null
   }
 
   /** All attributes except the moment of expiry, as one string to compare. */
@@ -109,4 +137,18 @@ export class SessionCookie {
     const { originalMaxAge, partitioned, priority, secure, httpOnly, domain, path, sameSite } = this
     return `${originalMaxAge} ${path} ${domain} ${sameSite} ${secure} ${httpOnly} ${priority} ${partitioned}`
   }
+}
+
+const SAME_SITE: ReadonlySet<unknown> = new Set(['lax', 'strict', 'none'])
+const PRIORITY: ReadonlySet<unknown> = new Set(['low', 'medium', 'high'])
+
+/** True for a string that can stand in an attribute (RFC 6265, 4.1.1). */
+const isAttribute = (value: unknown): value is string =>
+  typeof value === 'string' && /^[\x20-\x3A\x3C-\x7E]*$/.test(value)
+
+/** Returns a date that an Expires attribute can name. @throws TypeError for an invalid date */
+function validDate(date: Date | string | number): Date {
+  const time = new Date(typeof date === 'number' ? Math.min(date, MAX_DATE) : date).getTime()
+  if (Number.isNaN(time)) throw new TypeError('The expiry date of a cookie is invalid.')
+  return new Date(Math.min(time, MAX_DATE))
 }

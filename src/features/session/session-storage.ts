@@ -115,7 +115,9 @@ export class RecordStorage implements SessionStorage {
     replaced: StoredSession | undefined,
     budget?: RequestBudget,
   ): Promise<SaveResult> {
-    return this.#save(keys, '', write, replaced && formatTimes(replaced), budget)
+    // connect-redis's values do not say when a session began.
+    const times = replaced?.form === 'turnpike' ? formatTimes(replaced) : undefined
+    return this.#save(keys, '', write, times, budget)
   }
 
   update(

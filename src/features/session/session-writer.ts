@@ -4,20 +4,23 @@ import { ChangeTracker } from './change-tracker.ts'
 import type { SessionChange, SessionEngine } from './engine.ts'
 import type { SessionValues } from './merge.ts'
 import type { SessionMeta } from './record.ts'
-import { SessionCookie, type CookieSettings } from './session-cookie.ts'
+import { SessionCookie, type ResolvedCookieSettings } from './session-cookie.ts'
 import type { SessionKeys } from './session-id.ts'
-import { replaceValues, Session, valuesOf } from './session.ts'
+import { Session, valuesOf } from './session.ts'
 
 /** What a session needs to know about its request. */
 export interface SessionClient {
   readonly native: object
   readonly ip: string
+  /** How long the request may wait on its way in and out. What the application awaits itself is not counted. */
   readonly budget: RequestBudget
   header(name: string): string | undefined
 }
 
 /** How the session of one request is treated. */
 export interface RequestSessionOptions {
+  /** True if the session has koa-session's members too. */
+  isKoa: boolean
   rolling: boolean
   resave: boolean
   saveUninitialized: boolean
@@ -27,7 +30,7 @@ export interface RequestSessionOptions {
   genid: ((native: never) => string) | undefined
   tenant: string | undefined
   /** The settings of this request's cookie. */
-  cookie: CookieSettings
+  cookie: ResolvedCookieSettings
   /** Receives the reason why the session could not be stored, before the request fails. */
   onFailure(error: unknown): void
 }
@@ -46,10 +49,6 @@ export class SessionWriter {
     this.#engine = engine
     this.#client = client
     this.#options = options
-  }
-
-  get budget(): RequestBudget {
-    return this.#client.budget
   }
 
   keysOf(session: Session): SessionKeys {
@@ -71,29 +70,29 @@ export class SessionWriter {
 
   /** Returns the session's time to live in ms. */
   ttl({ cookie }: Session): number {
-    return cookie.expires ? (cookie.maxAge ?? 0) : this.#engine.options.ttl
+    return cookie.expires ? cookie.maxAge || 0 : this.#engine.options.ttl
   }
 
   /** Stores the session. False if it no longer exists. */
-  async store(session: Session, text: string): Promise<boolean> {
+  async store(session: Session, text: string, budget?: RequestBudget): Promise<boolean> {
     const keys = this.keysOf(session)
     if (this.ttl(session) <= 0) {
-      await this.destroy()
+      await this.destroy(budget)
       return false
     }
     const { stored, meta } = this.tracker
     const change = this.#change(session, valuesOf(session), text, meta)
     const { settings } = session.cookie
     if (stored === undefined) {
-      const created = await this.#engine.create(keys, change, undefined, this.budget)
+      const created = await this.#engine.create(keys, change, undefined, budget)
       if (created) this.tracker.saved(created, change.meta, settings)
       return created !== undefined
     }
-    const updated = await this.#engine.update(keys, stored, change, this.budget)
+    const updated = await this.#engine.update(keys, stored, change, budget)
     if (!updated) return false
     this.tracker.saved(updated.stored, change.meta, settings)
     // Take over what another request has changed. Otherwise the next save would undo it.
-    if (updated.stored.data !== text) replaceValues(session, updated.data)
+    if (updated.stored.data !== text) Session.restore(session, updated.data)
     return true
   }
 
@@ -104,10 +103,10 @@ export class SessionWriter {
   }
 
   /** Removes the session from the store. */
-  async destroy(): Promise<void> {
+  async destroy(budget?: RequestBudget): Promise<void> {
     const { keys, stored } = this.tracker
-    if (keys && stored) await this.#engine.destroy(keys, 0, this.budget)
-    this.tracker.stored = undefined
+    if (keys && stored) await this.#engine.destroy(keys, 0, budget)
+    this.tracker.forget()
   }
 
   /** Makes the session a user's, under a new ID with the user's tag. */
@@ -116,21 +115,34 @@ export class SessionWriter {
     const agent = this.#client.header('user-agent')?.slice(0, MAX_AGENT_LENGTH)
     const { keys: oldKeys, stored: before, meta } = this.tracker
     const values: SessionValues = { ...valuesOf(session), userId: user, ...data }
+    Session.checkNames(session, values)
     const owner: SessionMeta = { user: String(user), ip, ...(agent !== undefined && { agent }) }
     const keys = this.#keysOfId(this.#engine.createId(String(user)))
     const change = this.#change(session, values, this.serialize(values), owner)
-    const stored = await this.#engine.create(keys, change, undefined, this.budget)
+    const stored = await this.#engine.create(keys, change)
     if (!stored) throw this.#engine.goneError()
     if (before && oldKeys) {
       const isAnonymous = meta.user === undefined
-      const grace = isAnonymous ? this.#options.grace : 0
-      const destroyed = this.#engine.destroy(oldKeys, grace, this.budget)
+      const destroyed = this.#engine.destroy(oldKeys, isAnonymous ? this.#options.grace : 0)
       // An anonymous session may live on for a moment. A user's session must be gone before the login is reported.
       if (isAnonymous) this.#engine.runInBackground(destroyed)
       else await destroyed
     }
     Session.rename(session, keys.id)
-    replaceValues(session, values)
+    Session.assign(session, values)
+    this.tracker.adopt(keys, stored, session.cookie.settings, { isModified: true })
+  }
+
+  /** Stores the session under a new ID, with its data, its user and its times. */
+  async renewId(session: Session): Promise<void> {
+    const { keys: oldKeys, stored: before, meta } = this.tracker
+    const id = meta.user === undefined ? this.createId() : this.#engine.createId(meta.user)
+    const keys = this.#keysOfId(id)
+    const change = this.#change(session, valuesOf(session), this.serialize(session), meta)
+    const stored = await this.#engine.create(keys, change, before)
+    if (!stored) throw this.#engine.goneError()
+    if (before && oldKeys) await this.#engine.destroy(oldKeys)
+    Session.rename(session, keys.id)
     this.tracker.adopt(keys, stored, session.cookie.settings, { isModified: true })
   }
 
@@ -145,7 +157,7 @@ export class SessionWriter {
     const keys = this.#keysOfId(this.#engine.createId(user))
     if (keys.tag === oldKeys.tag) return
     const change = this.#change(session, valuesOf(session), before.data, before.meta)
-    const stored = await this.#engine.create(keys, change, before, this.budget)
+    const stored = await this.#engine.create(keys, change, before, this.#client.budget)
     if (!stored) return
     this.#engine.runInBackground(this.#engine.destroy(oldKeys, MOVED_MS))
     Session.rename(session, keys.id)

@@ -1,43 +1,58 @@
-/** `req.session`: the data of a session, and the methods that express-session documents. */
+/** `req.session`: the data of a session, and express-session's members. */
+import { TurnpikeError } from '../../errors.ts'
 import { setOwn, type SessionValues } from './merge.ts'
 import type { SessionCookie } from './session-cookie.ts'
 
 /** Carries out the methods of a session. */
 export interface SessionHost {
+  /** The request: Express's or node's `req`, Koa's `ctx`. */
+  readonly native: object
   save(session: Session): Promise<void>
   reload(session: Session): Promise<void>
   regenerate(session: Session): Promise<void>
   destroy(session: Session): Promise<void>
-  login(session: Session, user: string | number, data: object): Promise<void>
-  logout(session: Session): Promise<void>
-  /** Receives a failure that no callback was given for. The request must fail with it. */
-  onUnhandled(error: unknown): void
+  /** Runs the promise form of a method. The request fails with an error that nothing waits for. */
+  observe(work: Promise<void>): Promise<void>
+  /** Receives the name of stored data that is also the name of a member. */
+  onReservedName(name: string): void
 }
 
-type Callback = (error?: unknown) => void
+export type SessionCallback = (error?: unknown) => void
 
 /** A session. Its own properties are its data; everything else is on the prototype. */
 export class Session {
   readonly #host: SessionHost
   readonly #cookie: SessionCookie
+  readonly #members: ReadonlySet<string>
   #id: string
 
-  constructor(host: SessionHost, id: string, cookie: SessionCookie, values?: SessionValues) {
+  /** @param members names that data cannot have */
+  constructor(
+    host: SessionHost,
+    id: string,
+    cookie: SessionCookie,
+    members: ReadonlySet<string> = SESSION_MEMBERS,
+  ) {
     this.#host = host
     this.#id = id
     this.#cookie = cookie
-    if (values !== undefined) assignValues(this, values)
+    this.#members = members
   }
 
   get id(): string {
     return this.#id
   }
 
+  get req(): object {
+    return this.#host.native
+  }
+
   get cookie(): SessionCookie {
     return this.#cookie
   }
 
-  set cookie(settings: { maxAge?: number | null | undefined }) {
+  set cookie(settings: object) {
+    if (typeof settings !== 'object' || settings === null) throw reservedNameError('cookie')
     Object.assign(this.#cookie, settings)
   }
 
@@ -48,31 +63,28 @@ export class Session {
   }
 
   resetMaxAge(): this {
-    return this.touch()
+    this.#cookie.renew()
+    return this
   }
 
-  save(callback?: Callback): this | Promise<void> {
-    return this.#settle(this.#host.save(this), callback)
+  save(callback?: SessionCallback): this | Promise<void> {
+    return settle(this, this.#host, this.#host.save(this), callback)
   }
 
-  reload(callback?: Callback): this | Promise<void> {
-    return this.#settle(this.#host.reload(this), callback)
+  reload(callback?: SessionCallback): this | Promise<void> {
+    return settle(this, this.#host, this.#host.reload(this), callback)
   }
 
-  regenerate(callback?: Callback): this | Promise<void> {
-    return this.#settle(this.#host.regenerate(this), callback)
+  regenerate(callback?: SessionCallback): this | Promise<void> {
+    return settle(this, this.#host, this.#host.regenerate(this), callback)
   }
 
-  destroy(callback?: Callback): this | Promise<void> {
-    return this.#settle(this.#host.destroy(this), callback)
+  destroy(callback?: SessionCallback): this | Promise<void> {
+    return settle(this, this.#host, this.#host.destroy(this), callback)
   }
 
-  login(user: string | number, data: object = {}): Promise<void> {
-    return this.#settle(this.#host.login(this, user, data)) as Promise<void>
-  }
-
-  logout(): Promise<void> {
-    return this.#settle(this.#host.logout(this)) as Promise<void>
+  static hostOf(session: Session): SessionHost {
+    return session.#host
   }
 
   /** Gives the session another ID. */
@@ -80,37 +92,84 @@ export class Session {
     session.#id = id
   }
 
-  /** With a callback it works as in express-session. Without one it returns a promise. */
-  #settle(work: Promise<void>, callback?: Callback): this | Promise<void> {
-    if (typeof callback !== 'function') {
-      work.catch((error: unknown) => this.#host.onUnhandled(error))
-      return work
+  /** Replaces the data with data from the store. A name that a member has is left out and reported. */
+  static restore(session: Session, values: SessionValues): void {
+    clear(session)
+    for (const key of Object.keys(values)) {
+      if (session.#members.has(key)) session.#host.onReservedName(key)
+      else setOwn(session, key, values[key])
     }
-    // In a tick of its own: an error that the callback throws must not become a rejection of `work`.
-    work.then(
-      () => process.nextTick(callback),
-      (error: unknown) => process.nextTick(callback, error),
-    )
-    return this
+  }
+
+  /** @throws TP_VALUE if data has the name of a member */
+  static checkNames(session: Session, values: SessionValues): void {
+    for (const key of Object.keys(values))
+      if (session.#members.has(key)) throw reservedNameError(key)
+  }
+
+  /** Replaces the data with data of the application. @throws TP_VALUE for a name that a member has */
+  static assign(session: Session, values: SessionValues): void {
+    Session.checkNames(session, values)
+    clear(session)
+    for (const key of Object.keys(values)) setOwn(session, key, values[key])
   }
 }
 
-/** Names that data cannot have: those of the members. `constructor` is data like any other name. */
-const MEMBERS: ReadonlySet<string> = new Set(
-  Object.getOwnPropertyNames(Session.prototype).filter((name) => name !== 'constructor'),
-)
+const METHODS = ['touch', 'resetMaxAge', 'save', 'reload', 'regenerate', 'destroy']
+
+/** The names of express-session's members. */
+export const SESSION_MEMBERS: ReadonlySet<string> = new Set(['id', 'req', 'cookie', ...METHODS])
+
+reserveNames(Session.prototype, ['id', 'req', ...METHODS])
+
+/**
+ * Makes assignments to members fail. Without a setter they would be ignored or, for a method, would
+ * store data that replaces the method in every later request. A function is no data: tests and
+ * instrumentation may replace a method with another.
+ */
+export function reserveNames(prototype: object, names: readonly string[]): void {
+  for (const name of names) {
+    const member = Object.getOwnPropertyDescriptor(prototype, name)!
+    const { value: method, get = () => method as unknown } = member
+    Object.defineProperty(prototype, name, {
+      configurable: true,
+      enumerable: false,
+      get,
+      set(this: object, value: unknown) {
+        if (typeof value !== 'function') throw reservedNameError(name)
+        Object.defineProperty(this, name, { value, configurable: true, writable: true })
+      },
+    })
+  }
+}
+
+function reservedNameError(name: string): TurnpikeError {
+  return new TurnpikeError(
+    'TP_VALUE',
+    `session.${name} is a member of the session, so data cannot have this name. Use another name for your data.`,
+  )
+}
 
 /** Returns the data of a session, or of an object that took its place. */
 export const valuesOf = (session: object): SessionValues =>
   Object.fromEntries(Object.entries(session))
 
-/** Adds data to a session. */
-function assignValues(session: Session, values: SessionValues): void {
-  for (const key of Object.keys(values)) if (!MEMBERS.has(key)) setOwn(session, key, values[key])
+function clear(session: Session): void {
+  for (const key of Object.keys(session)) delete (session as unknown as SessionValues)[key]
 }
 
-/** Replaces the data of a session. */
-export function replaceValues(session: Session, values: SessionValues): void {
-  for (const key of Object.keys(session)) delete (session as unknown as SessionValues)[key]
-  assignValues(session, values)
+/** With a callback a method works as in express-session. Without one it returns a promise. */
+export function settle<Self>(
+  session: Self,
+  host: SessionHost,
+  work: Promise<void>,
+  callback: SessionCallback | undefined,
+): Self | Promise<void> {
+  if (typeof callback !== 'function') return host.observe(work)
+  // In a tick of its own: an error that the callback throws must not become a rejection of `work`.
+  work.then(
+    () => process.nextTick(callback),
+    (error: unknown) => process.nextTick(callback, error),
+  )
+  return session
 }

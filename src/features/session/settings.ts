@@ -79,11 +79,17 @@ export const MOUNT_OPTIONS: Record<string, Validator> = {
 }
 
 const COOKIE_OPTIONS: Record<string, Validator> = {
-  maxAge: anyOf(durationValidator, { expected: 'null', accepts: (value) => value === null }),
-  expires: { expected: 'a Date', accepts: (value) => value === null || value instanceof Date },
+  maxAge: anyOf(durationValidator, {
+    expected: 'a Date, or false or null for a cookie that ends with the browser session',
+    accepts: (value) => value === null || value === false || value instanceof Date,
+  }),
+  expires: {
+    expected: 'a Date, or false or null for a cookie that ends with the browser session',
+    accepts: (value) => value === null || value === false || value instanceof Date,
+  },
   httpOnly: boolean,
   secure: anyOf(boolean, oneOf('auto')),
-  sameSite: anyOf(boolean, oneOf('lax', 'strict', 'none')),
+  sameSite: anyOf(boolean, oneOf('lax', 'strict', 'none', 'auto')),
   domain: nonEmptyString,
   path: {
     expected: "a path that begins with '/'",
@@ -165,16 +171,14 @@ export const listOf = (given: Secret | readonly Secret[]): readonly Secret[] =>
 export function cookieSettings(where: string, options: SessionCookieOptions): CookieSettings {
   validateOptions(`${where}: cookie`, options, COOKIE_OPTIONS)
   const { maxAge, ...attributes } = options
-  const lifetime =
-    maxAge === undefined || maxAge === null
-      ? {}
-      : { maxAge: durationOption(maxAge, where, 'cookie.maxAge') }
+  const isDuration = typeof maxAge === 'number' || typeof maxAge === 'string'
+  const lifetime = isDuration ? durationOption(maxAge, where, 'cookie.maxAge') : maxAge
   return {
     httpOnly: true,
     path: '/',
     sameSite: 'lax',
     secure: 'auto',
     ...attributes,
-    ...lifetime,
+    ...(lifetime !== undefined && { maxAge: lifetime }),
   }
 }

@@ -1,36 +1,91 @@
-/** What `tp.session()` adds to express-session's types. */
-import type { Session, SessionData } from 'express-session'
+/** Types of `req.session` and `ctx.session`. They need no package of sessions. */
+import type { EventEmitter } from 'node:events'
+import type { CookieData } from './session-cookie.ts'
 
-declare module 'express-session' {
-  interface Session {
-    /**
-     * Log a user in: the session gets a new id (so that nobody else knows it), belongs to the user, and is found by
-     * `tp.sessions`. Its data stays; `userId` and `data` are added. With `tp.session()` only.
-     *
-     * Rejects with TP_SESSION_LIMIT (409) beyond `maxPerUser` with `onOverflow: 'deny'`, and with TP_UNAVAILABLE (503)
-     * when it could not be stored.
-     */
-    login(user: string | number, data?: object): Promise<void>
-    /**
-     * Log the user out: the session is gone from the store when this resolves, and the cookie is removed.
-     * Rejects with TP_UNAVAILABLE (503) when that was not possible. With `tp.session()` only.
-     */
-    logout(): Promise<void>
-    /** Without a callback: a promise. */
-    save(): Promise<void>
-    reload(): Promise<void>
-    regenerate(): Promise<void>
-    destroy(): Promise<void>
-  }
+declare global {
+  /**
+   * The data of your sessions. Declare it to type `req.session` and `ctx.session`.
+   * @example
+   * declare global {
+   *   interface TurnpikeSessionData {
+   *     userId: string
+   *   }
+   * }
+   */
+  interface TurnpikeSessionData {}
 }
 
-/** `req.session`, `ctx.session`: declare your data as for express-session. */
-export type AnySession = Session & Partial<SessionData>
+/** Is called when a method is done. Without a callback the method returns a promise. */
+type Done = (error?: any) => void
 
-/** The names that `tp.session()` puts on a request or context. */
-export interface WithSession {
-  session: AnySession
+/** `req.session.cookie`. */
+export interface SessionCookieProperties extends Omit<CookieData, 'expires'> {
+  /** The moment of expiry. False or null for a cookie that ends with the browser session. */
+  expires?: Date | false | null | undefined
+  /** Milliseconds left. Assign false to make it a cookie that ends with the browser session. */
+  maxAge?: number | false | null | undefined
+}
+
+/** The members that every session has: those of express-session. */
+export interface SessionMembers {
+  readonly id: string
+  cookie: SessionCookieProperties
+  /** Continues with a new, empty session under a new ID. To log in, use `tp.session.login()`. On Koa, without a callback, the data stays. */
+  regenerate(callback?: Done): this | Promise<void>
+  /** Removes the session from the store, and `req.session`. To log out, use `tp.session.logout()`. */
+  destroy(callback?: Done): this | Promise<void>
+  /** Replaces the data with what is stored now. */
+  reload(callback?: Done): this | Promise<void>
+  /** Stores the session now. At the end of the response a changed session is stored without it. */
+  save(callback?: Done): this | Promise<void>
+  /** Restarts the lifetime of the cookie. */
+  touch(): this
+  /** Restarts the lifetime of the cookie. */
+  resetMaxAge(): this
+}
+
+/** The members that a session has on Koa: those of koa-session as well. */
+export interface KoaSessionMembers extends SessionMembers {
+  /** True if the request brought no session that is still valid. */
+  readonly isNew: boolean
+  /** Number of values in the session. */
+  readonly length: number
+  /** True if the session holds data. */
+  readonly populated: boolean
+  /** Lifetime of the cookie in ms, or `'session'`: it ends with the browser session. */
+  maxAge: number | 'session'
+  /** The session's ID. */
+  readonly externalKey: string
+  /** Stores the session now, if it has changed. */
+  manuallyCommit(callback?: Done): this | Promise<void>
+  toJSON(): object
+}
+
+/** `req.session`: its members, and the data that you declare as `TurnpikeSessionData`. */
+export type RequestSessionData = SessionMembers & Partial<TurnpikeSessionData>
+
+/** `ctx.session`: its members, and the data that you declare as `TurnpikeSessionData`. */
+export type KoaSessionData = KoaSessionMembers & Partial<TurnpikeSessionData>
+
+/** What `tp.session()` adds to a request of Express, Connect or node:http. */
+export interface SessionProperties<Session = RequestSessionData> {
+  session: Session
   sessionID: string
+  sessionStore: Pick<SessionStoreApi, 'get' | 'set' | 'destroy'>
   /** With `lazy: true`: loads the session, once. */
-  getSession?: () => Promise<AnySession>
+  getSession?: () => Promise<Session>
+}
+
+/** What `tp.session()` adds to Koa's `ctx`. */
+export interface KoaSessionProperties extends SessionProperties<KoaSessionData> {}
+
+/** What `tp.sessionStore()` returns: a `Store` for express-session. */
+export interface SessionStoreApi extends EventEmitter {
+  get(id: string, callback: (error: any, session?: any) => void): void
+  set(id: string, session: any, callback?: Done): void
+  touch(id: string, session: any, callback?: () => void): void
+  destroy(id: string, callback?: Done): void
+  regenerate(req: any, callback: Done): any
+  load(id: string, callback: (error: any, session?: any) => any): any
+  createSession(req: any, session: any): any
 }

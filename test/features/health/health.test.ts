@@ -3,12 +3,12 @@ import { startRedis, testStore } from '../../../src/testing.ts'
 import { apps } from '../../support/apps.ts'
 
 describe.each(apps)('tp.health() on $name', ({ start }) => {
-  test('tells of a living Redis: version, memory, clients, uptime, hit rate', async () => {
+  test('reports version, memory, clients, uptime and hit rate of Redis', async () => {
     await using redis = await startRedis()
     await redis.send('SET', 'a', '1', 'PX', '60000')
     await redis.send('GET', 'a')
     await redis.send('GET', 'b')
-    const { get, tp } = start({ options: { redis: redis.url }, mount: (kit) => [kit.health()] })
+    const { get, tp } = start({ options: { redis: redis.url }, mount: (tp) => [tp.health()] })
     await tp.ready()
     const { status, body, headers } = await get('/health')
     expect(status).toBe(200)
@@ -26,14 +26,14 @@ describe.each(apps)('tp.health() on $name', ({ start }) => {
     await tp.close()
   })
 
-  test('while Redis is away: degraded but alive and ready; strict: 503', async () => {
+  test('reports a degraded but ready application while Redis is away, with strict 503', async () => {
     await using redis = await startRedis()
     const { get, tp } = start({
       options: { redis: redis.url },
-      mount: (kit) => [
-        kit.health({ path: '/health' }),
-        kit.health({ path: '/strict', strict: true }),
-        kit.rateLimit({ limit: 9, window: '1m' }),
+      mount: (tp) => [
+        tp.health({ path: '/health' }),
+        tp.health({ path: '/strict', strict: true }),
+        tp.rateLimit({ limit: 9, window: '1m' }),
       ],
     })
     await tp.ready()
@@ -48,15 +48,15 @@ describe.each(apps)('tp.health() on $name', ({ start }) => {
     expect((await get('/health/ready')).status).toBe(200)
     expect((await get('/strict')).status).toBe(503)
     expect((await get('/strict/ready')).status).toBe(503)
-    // The rest of the application is served by its failure rules.
+    // The failure rules serve the rest of the application.
     expect((await get('/other')).status).toBe(200)
     await tp.close()
   })
 
-  test('before Redis was ever reached: not ready', async () => {
+  test('is not ready before Redis was reached for the first time', async () => {
     const { get, tp } = start({
       options: { redis: 'redis://127.0.0.1:1' },
-      mount: (kit) => [kit.health()],
+      mount: (tp) => [tp.health()],
     })
     const { status, body } = await get('/health/ready')
     expect([status, body]).toEqual([503, { status: 'not ready' }])
@@ -64,13 +64,11 @@ describe.each(apps)('tp.health() on $name', ({ start }) => {
     await tp.close()
   })
 
-  test('details are for whom they are meant', async () => {
+  test('shows the details to requests that `details` allows only', async () => {
     const store = testStore()
     const { get } = start({
       options: { store },
-      mount: (kit) => [
-        kit.health({ details: (native: any) => native.headers['x-admin'] === 'yes' }),
-      ],
+      mount: (tp) => [tp.health({ details: (native: any) => native.headers['x-admin'] === 'yes' })],
     })
     expect((await get('/')).body).toEqual({ status: 'healthy', connected: true })
     expect((await get('/', { 'x-admin': 'yes' })).body).toEqual({
@@ -80,22 +78,37 @@ describe.each(apps)('tp.health() on $name', ({ start }) => {
     })
   })
 
-  test('Redis is asked once for many callers', async () => {
+  test('asks Redis once for many callers, and again after cacheFor', async () => {
     const store = testStore()
     const info = vi.spyOn(store, 'info')
-    const { get } = start({ options: { store }, mount: (kit) => [kit.health()] })
+    const { get } = start({ options: { store }, mount: (tp) => [tp.health({ cacheFor: '2s' })] })
     await Promise.all(Array.from({ length: 20 }, () => get('/')))
     expect(info).toHaveBeenCalledTimes(1)
+    await store.advance('2s')
+    await Promise.all(Array.from({ length: 20 }, () => get('/')))
+    expect(info).toHaveBeenCalledTimes(2)
   })
 
-  test('with a path, other requests pass', async () => {
+  test.each(['/health', '/health/'])('with the path %s, other requests pass', async (at) => {
     const { get } = start({
       options: { store: testStore() },
-      mount: (kit) => [kit.health({ path: '/health' })],
+      mount: (tp) => [tp.health({ path: at })],
     })
     for (const path of ['/', '/healthy', '/x/health', '/other/live'])
       expect((await get(path)).text, path).toBe('ok')
     for (const path of ['/health', '/health/', '/health?x=1', '/health/redis'])
       expect((await get(path)).text, path).toContain('healthy')
+  })
+  test.each([
+    ['health', "'/health'"],
+    ['', undefined],
+    [5, undefined],
+  ])('refuses the path %j, which no request can have', (path, suggestion) => {
+    const make = (): unknown =>
+      start({
+        options: { store: testStore() },
+        mount: (tp) => [tp.health({ path: path as string })],
+      })
+    expect(make).toThrow(expect.objectContaining({ code: 'TP_OPTION', option: 'path', suggestion }))
   })
 })

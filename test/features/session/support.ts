@@ -7,7 +7,7 @@ import type { EngineUnderTest, Opened } from '../../support/engines.ts'
 export const SECRET = 'a secret of the tests'
 
 /** What a route does: `native` is req or ctx. Its result is the body. */
-export type Route = (native: any) => unknown
+export type Route = (native: any, tp: any) => unknown
 
 export interface Site extends App {
   /** A browser of its own, without cookies at first. */
@@ -41,12 +41,12 @@ export const ROUTES: Record<string, Route> = {
   '/': ({ session }) => ({ ...session }),
   '/id': (native) => ({ id: native.session.id, sessionID: native.sessionID }),
   '/count': ({ session }) => ({ count: (session.count = (session.count ?? 0) + 1) }),
-  '/login': async (native) => {
-    await native.session.login(queryOf(native, 'user') ?? 'ada')
+  '/login': async (native, tp) => {
+    await tp.session.login(native, queryOf(native, 'user') ?? 'ada')
     return { id: native.session.id }
   },
-  '/logout': async ({ session }) => {
-    await session.logout()
+  '/logout': async (native, tp) => {
+    await tp.session.logout(native)
     return {}
   },
   '/set': (native) => {
@@ -91,7 +91,7 @@ export function site(
       const path = String(native.originalUrl ?? native.url).split('?', 1)[0]!
       const route = all[path]
       if (!route) return [404, 'no such route']
-      return [200, (await route(native)) as object]
+      return [200, (await route(native, app.tp)) as object]
     },
     ...(trustProxy !== undefined && { trustProxy }),
   })

@@ -100,8 +100,8 @@ describe.each(engines)('users on the $name engine', (engine) => {
     test('login: data is added, what was there stays, and switching users ends the first one’s session at once', async () => {
       const { app, someone } = start({
         routes: {
-          '/in': async ({ session }) => {
-            await session.login(7, { name: 'Ada' })
+          '/in': async (native, tp) => {
+            await tp.session.login(native, 7, { name: 'Ada' })
             return {}
           },
         },
@@ -119,7 +119,7 @@ describe.each(engines)('users on the $name engine', (engine) => {
 
     test('login that nobody awaits still holds up the response', async () => {
       const { someone } = start({
-        routes: { '/in': ({ session }) => ({ in: void session.login('ada') }) },
+        routes: { '/in': (native, tp) => ({ in: void tp.session.login(native, 'ada') }) },
       })
       expect(cookiesOf(await someone.get('/in'))).toHaveLength(1)
       expect(await someone.json('/')).toEqual({ userId: 'ada' })
@@ -128,9 +128,9 @@ describe.each(engines)('users on the $name engine', (engine) => {
     test('logout: the cookie is removed, and what is put into the session afterwards is a new one', async () => {
       const { someone } = start({
         routes: {
-          '/bye': async ({ session }) => {
-            await session.logout()
-            session.flash = 'bye'
+          '/bye': async (native, tp) => {
+            await tp.session.logout(native)
+            native.session.flash = 'bye'
             return {}
           },
         },
@@ -159,8 +159,8 @@ describe.each(engines)('users on the $name engine', (engine) => {
         routes: {
           '/user': () => ({}),
           '/write': () => ({}),
-          '/in': async ({ session }) => {
-            await session.login('ada', { permissions: ['read', 'write'] })
+          '/in': async (native, tp) => {
+            await tp.session.login(native, 'ada', { permissions: ['read', 'write'] })
             return {}
           },
         },

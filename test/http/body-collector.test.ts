@@ -1,8 +1,8 @@
 import { expect, it } from 'vitest'
-import { Capture } from '../../src/http/capture.ts'
+import { BodyCollector } from '../../src/http/body-tap.ts'
 
 it('collects text and bytes', () => {
-  const capture = new Capture(10)
+  const capture = new BodyCollector(10)
   capture.add('YQ==', 'base64')
   capture.add(Buffer.from('b'))
   capture.add(new Uint8Array([99]))
@@ -14,11 +14,11 @@ it('collects text and bytes', () => {
 })
 
 it('is empty without a chunk', () => {
-  expect(new Capture(0).body()).toHaveLength(0)
+  expect(new BodyCollector(0).body()).toHaveLength(0)
 })
 
 it('holds as much as its limit, and then nothing', () => {
-  const capture = new Capture(3)
+  const capture = new BodyCollector(3)
   capture.add('abc')
   expect(String(capture.body())).toBe('abc')
   capture.add('d')

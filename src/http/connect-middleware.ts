@@ -1,0 +1,21 @@
+/** Middlewares as Express, Connect and node:http know them. */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Exchange } from './exchange.ts'
+
+export type Next = (error?: any) => void
+
+/** A middleware of Express, Connect or node:http. */
+export type ConnectMiddleware<Req = IncomingMessage, Res = ServerResponse> = (
+  req: Req,
+  res: Res,
+  next: Next,
+) => void
+
+/** Runs a feature. `stop` is called when it answers or fails, so that no member after it gets a turn. */
+export type ConnectRun = (
+  x: Exchange<any>,
+  res: ServerResponse,
+  next: Next,
+  early: unknown,
+  stop: () => void,
+) => void

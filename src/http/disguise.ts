@@ -1,0 +1,170 @@
+/**
+ * A withheld response looks to the application as if it had been sent: `headersSent`,
+ * `writableEnded`, `setHeader` and `destroy` behave as node's do. Otherwise a handler that answers
+ * twice changes the first answer, and an error handler that ends the connection loses it.
+ */
+import { OutgoingMessage, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import { http2StreamOf, NGHTTP2_INTERNAL_ERROR } from './http2.ts'
+
+/** Fields of OutgoingMessage that its methods go by. They are as old as node and widely used. */
+interface Internals {
+  _header: string | null
+  finished: boolean
+  statusCode: number
+  statusMessage: string
+}
+
+/**
+ * Makes a response look as if its head, or its end, had been sent.
+ * @returns the function that undoes it
+ */
+export function disguise(res: ServerResponse, part: 'head' | 'end'): () => void {
+  if (!(res instanceof OutgoingMessage)) return disguiseOther(res, part)
+  const internals = res as unknown as Internals
+  const { _header: header, finished, statusCode, statusMessage } = internals
+  // Node's own methods refuse what comes too late, in node's own words.
+  if (!header) Object.assign(internals, { _header: 'HTTP/1.1 200 OK\r\n\r\n' })
+  if (part === 'end') internals.finished = true
+  // What is assigned to the response meanwhile belongs to no response.
+  return () =>
+    void Object.assign(internals, { _header: header, finished, statusCode, statusMessage })
+}
+
+const refuse = (): never => {
+  const error = new Error('Response has already been initiated.')
+  throw Object.assign(error, { code: 'ERR_HTTP2_HEADERS_SENT' })
+}
+const yes: PropertyDescriptor = { configurable: true, get: () => true, set: () => {} }
+const refused: PropertyDescriptor = { configurable: true, writable: true, value: refuse }
+const HEAD: PropertyDescriptorMap = {
+  headersSent: yes,
+  setHeader: refused,
+  appendHeader: refused,
+  removeHeader: refused,
+}
+const END: PropertyDescriptorMap = { ...HEAD, finished: yes, writableEnded: yes }
+
+/** HTTP/2 keeps its state where it cannot be set: it is covered. */
+function disguiseOther(res: ServerResponse, part: 'head' | 'end'): () => void {
+  const cover = part === 'head' ? HEAD : END
+  const covered = Object.keys(cover).map(
+    (name) => [name, Object.getOwnPropertyDescriptor(res, name)] as const,
+  )
+  const { statusCode } = res
+  Object.defineProperties(res, cover)
+  return () => {
+    res.statusCode = statusCode
+    for (const [name, own] of covered) {
+      if (own === undefined) delete (res as unknown as Record<string, unknown>)[name]
+      else Object.defineProperty(res, name, own)
+    }
+  }
+}
+
+/** Refuses a second head, as node does. */
+export function refuseHead(res: ServerResponse, args: unknown[]): unknown {
+  if (!(res instanceof OutgoingMessage)) return refuse()
+  const { writeHead } = Object.getPrototypeOf(res) as ServerResponse
+  return writeHead.apply(res, args as [number])
+}
+
+/** Defers `destroy` of one object. Pipelined requests share a socket, so several may do so at a time. */
+class Deferral {
+  #count = 0
+  #isRequested = false
+  readonly #target: Destroyable
+  readonly #destroy: Destroyable['destroy']
+
+  /** @param isDead returns whether the client has gone, so that nothing can be sent any more */
+  constructor(target: Destroyable, isDead: () => boolean) {
+    this.#target = target
+    this.#destroy = target.destroy
+    target.destroy = (error) => {
+      if (this.#count === 0 || error || isDead()) return this.#destroy.call(target, error)
+      this.#isRequested = true
+      return target
+    }
+  }
+  begin(): void {
+    this.#count++
+  }
+  end(): void {
+    if (--this.#count > 0 || !this.#isRequested) return
+    this.#isRequested = false
+    this.#destroy.call(this.#target)
+  }
+}
+
+const DEFERRAL = Symbol.for('turnpike.deferral@1')
+type Destroyable = { destroy(error?: Error): unknown; [DEFERRAL]?: Deferral }
+
+/**
+ * Defers `destroy` of a response and its connection. Node would have sent the withheld part already,
+ * and an error handler that finds a head sent ends the connection.
+ * @returns the function that carries out what was deferred
+ */
+export function deferDestroy(req: IncomingMessage, res: ServerResponse): () => void {
+  const ofResponse = deferralOf(res, () => false)
+  const connection = http2StreamOf(res) ?? (req.socket as Socket | undefined)
+  const ofConnection =
+    typeof connection?.destroy === 'function'
+      ? deferralOf(connection, () => !connection.writable || isClosed(connection))
+      : undefined
+  ofResponse.begin()
+  ofConnection?.begin()
+  return () => {
+    ofConnection?.end()
+    ofResponse.end()
+  }
+}
+
+const deferralOf = (target: Destroyable, isDead: () => boolean): Deferral =>
+  (target[DEFERRAL] ??= new Deferral(target, isDead))
+
+const isClosed = (connection: object): boolean =>
+  (connection as { closed?: boolean }).closed === true
+
+/** Ends the connection so that no client can take what it has for the whole response. */
+export function breakOff(res: ServerResponse): void {
+  const stream = http2StreamOf(res)
+  if (stream !== undefined) {
+    stream.close(NGHTTP2_INTERNAL_ERROR)
+    return
+  }
+  try {
+    // Where the body lasts until the connection closes (HTTP/1.0), an orderly close looks like success.
+    res.socket?.resetAndDestroy()
+  } catch {
+    // Only plain TCP can be reset.
+  }
+  res.destroy()
+}
+
+/** Fields that describe a body that is not sent after all. */
+const CONTENT_FIELDS = [
+  'accept-ranges',
+  'age',
+  'cache-control',
+  'content-disposition',
+  'content-encoding',
+  'content-language',
+  'content-length',
+  'content-location',
+  'content-range',
+  'content-type',
+  'etag',
+  'expires',
+  'last-modified',
+  'trailer',
+  'transfer-encoding',
+]
+
+/** Withdraws an answer that was not sent, so that another one can follow. */
+export function withdraw(res: ServerResponse): void {
+  // node remembers what was removed, even if it was not there.
+  for (const name of CONTENT_FIELDS) if (res.hasHeader(name)) res.removeHeader(name)
+  res.statusCode = 200
+  // HTTP/2 has no reason phrase, and warns.
+  if (http2StreamOf(res) === undefined) res.statusMessage = ''
+}

@@ -121,6 +121,8 @@ export interface EventMap extends TurnpikeExtensions.Events {
     type: 'hit' | 'near' | 'stale' | 'collapsed' | 'miss' | 'bypass'
     /** The key of the entry, undefined if none was computed. */
     key: string | undefined
+    /** Why a request was passed by, or why the response of a miss was not stored: see docs/cache.md. */
+    reason: string | undefined
   }
   /** A feature could not use the store and applied its failure rule. */
   unavailable: { feature: string; name: string; reason: string; uncertain: boolean; rule: string }

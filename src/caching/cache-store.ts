@@ -1,4 +1,4 @@
-/** Where entries are kept: one lookup in one round trip, leases, fills. For the response cache and `tp.data`. */
+/** Where entries are stored: lookups in one round trip, leases and writes. The response cache and `tp.data` share it. */
 import type { RequestBudget } from '../request-budget.ts'
 import type { KeySpace } from '../store/keys.ts'
 import type { EventBus } from '../events.ts'
@@ -9,36 +9,35 @@ import {
   type OperationReply,
   type Store,
 } from '../store/store.ts'
-import type { LogSnapshot } from './validity.ts'
 import { BoundedMap } from './bounded-map.ts'
 import {
-  entryHeadPrefix,
   decodeEntry,
   decodeWithKnownHead,
   encodeEntry,
   entryHeadOf,
   entryTtl,
+  metadataPrefix,
   type CacheEntry,
   type EntryHead,
 } from './entry.ts'
-import { SingleFlight } from './single-flight.ts'
+import { LEASE_STATES, type LookupResult, type EntryKeys, type EntryVariant } from './entry-keys.ts'
+import { fillEntry, lookupEntry } from './entry-operations.ts'
 import { FillLeases } from './fill-leases.ts'
 import { InvalidationLog } from './invalidation-log.ts'
-import { NearCache } from './near-cache.ts'
 import { logFieldsFor } from './invalidation-operations.ts'
-import { fillEntry, lookupEntry } from './entry-operations.ts'
-import { LEASE_STATES, type LookupResult, type EntryKeys, type EntryVariant } from './entry-keys.ts'
-import { tagsMissingFrom, parseSnapshot } from './validity.ts'
+import { NearCache } from './near-cache.ts'
+import { SingleFlight } from './single-flight.ts'
+import { parseSnapshot, tagsMissingFrom, type LogSnapshot } from './validity.ts'
 
-/** A reply to `look`, and what was read of the record. */
-type Looked = [entry: Buffer | null, state: number, now: number, snapshot: LogSnapshot]
-/** As the engines answer it. */
-type Text = Buffer | string | null
+/** What one lookup read: the entry, the number of the lease's state, the time, the log. */
+type Found = [entry: Buffer | null, lease: number, now: number, snapshot: LogSnapshot]
 
 /** Variants of one resource. */
-const MOST_VARIANTS = 32
-const HINTS = 10_000
-const HEADS = 1_000
+const MAX_VARIANTS = 32
+/** Tags that are remembered, of all entries together. */
+const MAX_REMEMBERED_TAGS = 100_000
+/** Bytes of heads that are remembered. */
+const MAX_REMEMBERED_BYTES = 8 * 1024 * 1024
 
 /** Returns the cache store of a context, one for each. */
 export const cacheStoreOf = (
@@ -46,37 +45,57 @@ export const cacheStoreOf = (
 ): CacheStore =>
   context.once('cache-store', () => new CacheStore(context.store, context.keys, context.events))
 
+/** Options of a lookup. */
+export interface LookupOptions {
+  /** The token of the lease to take if the entry is not fresh. '': the lease is not wanted. */
+  token?: string
+  leaseMs?: number
+  /** Tags that the entry is likely to have. The log is asked for them in the same round trip. */
+  tags?: readonly string[]
+  /** A fresh entry that is known to be invalid: the lease is taken although it is there. */
+  invalid?: CacheEntry | undefined
+  budget?: RequestBudget | undefined
+}
+
+/** Options of a write. */
+export interface WriteOptions {
+  token?: string
+  /** Store only if the lease is still held. */
+  guarded?: boolean
+  variant?: EntryVariant | undefined
+}
+
+/** The entries of one instance. */
 export class CacheStore {
   readonly store: Store
-  readonly events: EventBus
-  readonly keys: KeySpace
-  readonly flights: SingleFlight = new SingleFlight()
+  readonly singleFlight: SingleFlight = new SingleFlight()
   readonly leases: FillLeases
-  readonly #ledgers = new Map<string | undefined, InvalidationLog>()
-  /** The tags that an entry bore last: asked for together with the entry. */
-  readonly #hints = new BoundedMap<readonly string[]>(HINTS)
-  /** What was read last of entries that are read again and again. */
-  readonly #heads = new BoundedMap<EntryHead>(HEADS)
+  readonly #logs: InvalidationLogs
+  /** The tags that an entry had when it was last seen. */
+  readonly #tags = new BoundedMap<readonly string[]>(MAX_REMEMBERED_TAGS, (tags) => tags.length + 1)
+  /** The heads of entries that were read. An equal head need not be parsed again. */
+  readonly #heads = new BoundedMap<EntryHead>(MAX_REMEMBERED_BYTES, ({ bytes }) => bytes.length * 4)
   #near: NearCache | undefined
 
   constructor(store: Store, keys: KeySpace, events: EventBus) {
     this.store = store
-    this.keys = keys
-    this.events = events
     this.leases = new FillLeases(store, keys.channel('cache', 'fills'))
+    this.#logs = new InvalidationLogs(
+      (tenant, retries) => new InvalidationLog(store, keys, events, tenant, retries),
+    )
   }
 
-  /** The record of invalidations of a tenant, or of an application without tenants. */
+  /** Returns the invalidation log of a tenant, or of an application without tenants. */
   invalidationLog(tenant: string | undefined): InvalidationLog {
-    const known = this.#ledgers.get(tenant)
-    if (known) return known
-    const invalidationLog = new InvalidationLog(this.store, this.keys, this.events, tenant)
-    // A tenant's ledger holds what it owes to Redis: none is ever forgotten.
-    this.#ledgers.set(tenant, invalidationLog)
-    return invalidationLog
+    return this.#logs.of(tenant)
   }
 
-  /** The cache in this process, made when it is first wanted. The largest wish counts. */
+  /** Number of logs that are kept. */
+  get logs(): number {
+    return this.#logs.size
+  }
+
+  /** Returns the near cache. The largest size that is asked for counts. */
   near(maxBytes: number): NearCache {
     this.#near ??= new NearCache(this.store, maxBytes)
     this.#near.maxBytes = Math.max(this.#near.maxBytes, maxBytes)
@@ -84,37 +103,34 @@ export class CacheStore {
   }
 
   /**
-   * Look an entry up: the entry, the lease and the record of invalidations, in one round trip.
-   * @param token of the lease that is wanted if there is no fresh entry; '': none
-   * @param tags those that the entry is likely to bear
+   * Looks an entry up: the entry, the lease and the invalidation log in one round trip.
    * @throws TP_UNAVAILABLE
    */
   async lookup(
-    place: EntryKeys,
+    keys: EntryKeys,
     { token = '', leaseMs = 0, tags = [], invalid, budget }: LookupOptions = {},
   ): Promise<LookupResult> {
-    const hints = this.#hints.get(place.entry) ?? []
-    const wanted = tags.every((tag) => hints.includes(tag))
-      ? hints
-      : [...new Set([...tags, ...hints])]
-    const args = [token, leaseMs, invalid ? entryHeadPrefix(invalid) : '']
-    const [bytes, state, now, read] = this.store.isSplit
-      ? await this.#apart(place, args, wanted, budget)
-      : await this.#together(place, args, wanted, budget)
+    const remembered = this.#tags.get(keys.entry) ?? []
+    const wanted = tags.every((tag) => remembered.includes(tag))
+      ? remembered
+      : [...new Set([...tags, ...remembered])]
+    const args = [token, leaseMs, invalid ? metadataPrefix(invalid) : '']
+    const [bytes, lease, now, read] = this.store.isSplit
+      ? await this.#lookupSplit(keys, args, wanted, budget)
+      : await this.#lookupJoint(keys, args, wanted, budget)
     let snapshot = read
-    const entry = bytes ? this.#entryIn(place.entry, bytes) : undefined
+    const entry = bytes ? this.#decode(keys.entry, bytes) : undefined
     const missing = entry ? tagsMissingFrom(snapshot, entry.tags) : []
-    // Read apart, the record may have begun after it was read, and before the entry was.
+    // Read by two commands, the log may have begun after it was read and before the entry was.
     const isNewer = entry !== undefined && this.store.isSplit && entry.nonce !== snapshot.nonce
     if (missing.length > 0 || isNewer) {
-      this.#hints.set(place.entry, entry!.tags)
-      snapshot = await place.ledger.read(entry!.tags, budget)
+      this.#tags.set(keys.entry, entry!.tags)
+      snapshot = await keys.log.read(entry!.tags, budget)
     }
-    const validUntil = entry && place.ledger.validity(entry, snapshot)
     return {
       entry,
-      validUntil,
-      lease: LEASE_STATES[state]!,
+      validUntil: entry && keys.log.validity(entry, snapshot),
+      lease: LEASE_STATES[lease]!,
       snapshot,
       now,
       near: false,
@@ -122,42 +138,53 @@ export class CacheStore {
     }
   }
 
-  /** Entry and record by one script. */
-  async #together(
-    place: EntryKeys,
+  /** Reads the entry and the log by one script. */
+  async #lookupJoint(
+    keys: EntryKeys,
     args: readonly OperationArgument[],
     tags: readonly string[],
     budget: RequestBudget | undefined,
-  ): Promise<Looked> {
-    const { entry, lease, ledger } = place
+  ): Promise<Found> {
     let reply: OperationReply[]
     try {
-      const keys = [entry, lease, ledger.key]
-      reply = await this.store.run(lookupEntry, keys, [...args, ...logFieldsFor(tags)], budget)
+      reply = await this.store.run(
+        lookupEntry,
+        [keys.entry, keys.lease, keys.log.key],
+        [...args, ...logFieldsFor(tags)],
+        budget,
+      )
     } catch (error) {
       if (!isCrossSlotError(error)) throw error
-      return await this.#apart(place, args, tags, budget)
+      return await this.#lookupSplit(keys, args, tags, budget)
     }
-    const [bytes, state, now, fields] = reply as [Buffer | null, number, number, Text[]]
-    const texts = fields.map((field) => field && String(field))
-    return [bytes, state, now, parseSnapshot(tags, texts)]
+    const [bytes, lease, now, fields] = reply as [
+      Buffer | null,
+      number,
+      number,
+      (Buffer | string | null)[],
+    ]
+    const strings = fields.map((field) => field && String(field))
+    return [bytes, lease, now, parseSnapshot(tags, strings)]
   }
 
-  /** Where the record stands elsewhere. Side by side: the record is read after the entry, or an entry may be taken for valid that is not. */
-  async #apart(
-    { entry, lease, ledger }: EntryKeys,
+  /**
+   * Reads the entry and the log by two commands in one round trip, because they are in two slots. The
+   * log is read second. Otherwise an invalid entry can look valid.
+   */
+  async #lookupSplit(
+    { entry, lease, log }: EntryKeys,
     args: readonly OperationArgument[],
     tags: readonly string[],
     budget: RequestBudget | undefined,
-  ): Promise<Looked> {
-    const looking = this.store.run(lookupEntry, [entry, lease], args, budget)
-    const reading = ledger.read(tags, budget)
+  ): Promise<Found> {
+    const lookup = this.store.run(lookupEntry, [entry, lease], args, budget)
+    const reading = log.read(tags, budget)
     reading.catch(() => {})
-    const [bytes, state, now] = (await looking) as [Buffer | null, number, number]
+    const [bytes, state, now] = (await lookup) as [Buffer | null, number, number]
     return [bytes, state, now, await reading]
   }
 
-  #entryIn(key: string, bytes: Buffer): CacheEntry | undefined {
+  #decode(key: string, bytes: Buffer): CacheEntry | undefined {
     const head = this.#heads.get(key)
     const known = head && decodeWithKnownHead(bytes, head)
     if (known) return known
@@ -166,48 +193,78 @@ export class CacheStore {
     return entry
   }
 
-  /** Store an entry and give the lease back. False if the lease was lost, where that matters. @throws TP_UNAVAILABLE */
+  /**
+   * Stores an entry and releases the lease. Resolves with false if it was not stored, because the
+   * lease was lost or the entry is invalid already.
+   * @throws TP_UNAVAILABLE
+   */
   async write(
-    { entry: key, lease, ledger }: EntryKeys,
+    { entry: key, lease, log }: EntryKeys,
     entry: CacheEntry,
     { token = '', guarded = false, variant }: WriteOptions = {},
   ): Promise<boolean> {
-    if (ledger.owes(entry)) {
-      if (token !== '') this.leases.giveBack(lease, token)
+    if (log.isPending(entry)) {
+      if (token !== '') this.leases.release(lease, token)
       return false
     }
-    const life = entryTtl(entry)
-    // In the same tick, and before the entry: no entry may outlive the record.
-    const renewed = ledger.isDue(life) ? ledger.open(life) : undefined
+    const ttl = entryTtl(entry)
+    // In the same tick and before the entry: no entry may outlive the log.
+    const renewal = log.needsRenewal(ttl) ? log.open(ttl) : undefined
     const { channel } = this.leases
     const message = this.leases.message(lease, 'filled')
     const keys = [key, lease]
-    const args = [token, guarded ? '1' : '', encodeEntry(entry), life, channel, message]
+    const args = [token, guarded ? '1' : '', encodeEntry(entry), ttl, channel, message]
     if (variant) {
-      const { marker, index, id, mark } = variant
-      keys.push(marker, index)
-      args.push(encodeEntry(mark), id, MOST_VARIANTS)
+      const { markerKey, indexKey, suffix, marker } = variant
+      keys.push(markerKey, indexKey)
+      args.push(encodeEntry(marker), suffix, MAX_VARIANTS)
     }
-    this.#hints.set(key, entry.tags)
+    this.#tags.set(key, entry.tags)
     const filling = this.store.run(fillEntry, keys, args)
-    filling.catch(() => this.leases.leave(lease, token))
-    const [stored] = await Promise.all([filling, renewed])
+    filling.catch(() => this.leases.abandon(lease, token))
+    const [stored] = await Promise.all([filling, renewal])
     return stored === 1
   }
 }
 
-export interface LookupOptions {
-  token?: string
-  leaseMs?: number
-  tags?: readonly string[]
-  /** Take the lease even if this entry, which is still fresh, is there: it is known to be invalid. */
-  invalid?: CacheEntry | undefined
-  budget?: RequestBudget | undefined
-}
+/** Logs of tenants that are kept. Those that nothing depends on make room first. */
+const MAX_LOGS = 1_000
 
-export interface WriteOptions {
-  token?: string
-  /** Store only if the lease is still ours. */
-  guarded?: boolean
-  variant?: EntryVariant | undefined
+/** The invalidation logs of an instance: one, or one for each tenant. */
+class InvalidationLogs {
+  readonly #create: (tenant: string | undefined, retries: boolean) => InvalidationLog
+  readonly #tenants = new Map<string, InvalidationLog>()
+  #instance: InvalidationLog | undefined
+
+  constructor(create: (tenant: string | undefined, retries: boolean) => InvalidationLog) {
+    this.#create = create
+  }
+
+  get size(): number {
+    return this.#tenants.size
+  }
+
+  of(tenant: string | undefined): InvalidationLog {
+    if (tenant === undefined) return (this.#instance ??= this.#create(undefined, true))
+    const known = this.#tenants.get(tenant)
+    if (known) {
+      this.#tenants.delete(tenant)
+      this.#tenants.set(tenant, known)
+      return known
+    }
+    if (this.#tenants.size >= MAX_LOGS) this.#evict()
+    // While Redis is away, each log may hold what Redis does not know of. Their number is bounded, too.
+    const isKept = this.#tenants.size < 2 * MAX_LOGS
+    const log = this.#create(tenant, isKept)
+    if (isKept) this.#tenants.set(tenant, log)
+    return log
+  }
+
+  #evict(): void {
+    for (const [tenant, log] of this.#tenants) {
+      if (log.isInUse) continue
+      this.#tenants.delete(tenant)
+      return
+    }
+  }
 }

@@ -1,38 +1,51 @@
-/** Where an entry stands, and what a lookup there can find. */
+/** Where an entry is stored, and what a lookup found there. */
 import type { CacheEntry } from './entry.ts'
 import type { InvalidationLog } from './invalidation-log.ts'
 import type { LogSnapshot } from './validity.ts'
 
-/** Where one entry stands. */
+/** The keys of one entry. */
 export interface EntryKeys {
   readonly entry: string
+  /** Held by the process that fills the entry. */
   readonly lease: string
-  readonly ledger: InvalidationLog
+  /** The log whose invalidations reach the entry. */
+  readonly log: InvalidationLog
 }
+
+/**
+ * What a lookup learned of the lease: it was not asked for; this caller has it; another caller has
+ * it; or filling is paused, because the last response could not be stored.
+ */
+export type LeaseState = (typeof LEASE_STATES)[number]
+
+/** In the order of the numbers that the lookup script replies. */
+export const LEASE_STATES = ['none', 'ours', 'theirs', 'paused'] as const
 
 /** What a lookup found. */
 export interface LookupResult {
   readonly entry: CacheEntry | undefined
-  /** What stands there, if it is no entry. */
+  /** What is stored there, if it is no entry. */
   readonly other?: Buffer | undefined
-  /** Until when it is valid (Infinity: no invalidation has hit it); undefined: not at all, or there is none. */
+  /**
+   * Until when the invalidations leave the entry valid: Infinity if none has hit it. Undefined if it
+   * must not be used, and if there is none.
+   */
   readonly validUntil: number | undefined
-  /** Did we take the lease to make it anew, does somebody else have it, is it known that nothing would be kept, or was none wanted? */
-  readonly lease: (typeof LEASE_STATES)[number]
+  readonly lease: LeaseState
   readonly snapshot: LogSnapshot
-  /** The store's clock. */
+  /** The store's clock, in ms since the epoch. */
   readonly now: number
-  /** Did the process itself have it? */
+  /** True if the entry came from this process's near cache. */
   readonly near: boolean
 }
 
-/** A variant's place among those of its resource. */
+/** One variant of a resource whose responses have a Vary field. */
 export interface EntryVariant {
-  readonly marker: string
-  readonly index: string
-  readonly id: string
-  readonly mark: CacheEntry
+  /** The key of the resource's marker, which names the fields of Vary. */
+  readonly markerKey: string
+  /** The key of the list of the resource's variants. */
+  readonly indexKey: string
+  /** What the variant's key adds to that of the marker. */
+  readonly suffix: string
+  readonly marker: CacheEntry
 }
-
-/** By the numbers with which `look` replies. */
-export const LEASE_STATES = ['none', 'ours', 'theirs', 'vain'] as const

@@ -1,42 +1,109 @@
-/** How an entry is written down: its deadlines are worked out once, so that a hit compares numbers. */
+/**
+ * The stored form of an entry. Deadlines are computed when an entry is stored, so that a hit only
+ * compares numbers.
+ */
 import { crc32 } from 'node:zlib'
+import { MAX_ENTRY_TAGS } from './tags.ts'
 
-/** Something that is kept for a while, with what decides whether it may still be used. */
+/** A stored response or value, with what decides whether it may still be used. */
 export interface CacheEntry {
-  /** The record of invalidations that was in force when the entry's making began. */
+  /** The invalidation log that was in force when the fill began. */
   readonly nonce: string
-  /** Its sequence then: what was invalidated later has hit this entry, if it bears the tag. */
+  /** The log's sequence at that time. A later invalidation of one of the tags makes the entry invalid. */
   readonly sequence: number
   readonly tags: readonly string[]
-  /** What patterns are matched against: a path, or a key. */
+  /** What patterns are matched against: a path or a key. */
   readonly name: string
-  /** When it was stored, in ms since the epoch by the store's clock; and how old it already was. */
+  /** When it was stored, in ms since the epoch by the store's clock. */
   readonly storedAt: number
+  /** How old it was when it was stored, in ms. */
   readonly initialAge: number
-  /** Until when it is fresh; may be served stale while it is made anew; may be served in an error's place. */
+  /** When it stops being fresh. */
   readonly freshUntil: number
+  /** Until when it may be served while it is revalidated. */
   readonly staleUntil: number
+  /** Until when it may be served instead of an error. */
   readonly errorUntil: number
-  /** How long making it took, in ms. */
+  /** How long the fill took, in ms. */
   readonly cost: number
-  /** The feature's own: a response's status and fields, say. */
+  /** The feature's own data: a response's status and fields, for example. */
   readonly extra: unknown
   readonly body: Buffer
 }
 
+/*
+ * The layout: MAGIC, 13 digits of `freshUntil` (scripts read and set them), the length of the
+ * metadata, the metadata as JSON, its CRC-32, the body.
+ */
 const MAGIC = 'TPC1'
-/** Magic, 13 digits of freshness (which scripts read and set), the length of the rest of the head; behind that, its CRC-32. */
 const DIGITS = 13
-const HEAD = MAGIC.length + DIGITS + 4
-const CHECK = 4
+const PREFIX = MAGIC.length + DIGITS + 4
+const CHECKSUM = 4
 
-/** How the head of an entry begins, after its lengths: enough to know it again. */
-export const entryHeadPrefix = ({ nonce, sequence }: CacheEntry): string =>
+/** Returns how an entry's metadata begins. Scripts recognise an entry by it. */
+export const metadataPrefix = ({ nonce, sequence }: CacheEntry): string =>
   `${JSON.stringify([nonce, sequence]).slice(0, -1)},`
 
-/** The entry as one binary string. */
+/** Returns an entry as one binary string. */
 export function encodeEntry(entry: CacheEntry): Buffer {
-  const {
+  const { nonce, sequence, tags, name, storedAt, initialAge, cost, extra, body } = entry
+  // Rounded down like `freshUntil`. Otherwise what may not be stale is so for a part of a millisecond.
+  const [staleUntil, errorUntil] = [Math.floor(entry.staleUntil), Math.floor(entry.errorUntil)]
+  const metadata = JSON.stringify([
+    nonce,
+    sequence,
+    tags,
+    name,
+    storedAt,
+    initialAge,
+    staleUntil,
+    errorUntil,
+    cost,
+    extra,
+  ])
+  const length = Buffer.byteLength(metadata)
+  const end = PREFIX + length
+  const bytes = Buffer.allocUnsafe(end + CHECKSUM + body.length)
+  bytes.write(MAGIC + String(Math.floor(entry.freshUntil)).padStart(DIGITS, '0'), 0, 'latin1')
+  bytes.writeUInt32BE(length, PREFIX - 4)
+  bytes.write(metadata, PREFIX, 'utf8')
+  bytes.writeUInt32BE(crc32(bytes.subarray(PREFIX, end)), end)
+  body.copy(bytes, end + CHECKSUM)
+  return bytes
+}
+
+/** What stands before a body, and the entry that was read from it. */
+export interface EntryHead {
+  readonly bytes: Buffer
+  readonly entry: CacheEntry
+}
+
+/** Returns the head of an entry that was read. The bytes are copied, so that the body can be freed. */
+export const entryHeadOf = (bytes: Buffer, entry: CacheEntry): EntryHead => ({
+  bytes: Buffer.from(bytes.subarray(0, bytes.length - entry.body.length)),
+  entry: { ...entry, body: Buffer.alloc(0) },
+})
+
+/** Returns the entry if its head equals one that was read before: then there is nothing to parse. */
+export function decodeWithKnownHead(bytes: Buffer, head: EntryHead): CacheEntry | undefined {
+  const { length } = head.bytes
+  if (bytes.length < length || head.bytes.compare(bytes, 0, length) !== 0) return undefined
+  return { ...head.entry, body: bytes.subarray(length) }
+}
+
+/** Returns the entry in a stored value. Undefined for another version, a broken entry and anything else. */
+export function decodeEntry(bytes: Buffer): CacheEntry | undefined {
+  if (bytes.length < PREFIX || bytes.toString('latin1', 0, MAGIC.length) !== MAGIC) return undefined
+  const end = PREFIX + bytes.readUInt32BE(PREFIX - 4)
+  if (end + CHECKSUM > bytes.length) return undefined
+  if (crc32(bytes.subarray(PREFIX, end)) !== bytes.readUInt32BE(end)) return undefined
+  const metadata = metadataIn(bytes.toString('utf8', PREFIX, end))
+  if (metadata === undefined) return undefined
+  const [nonce, sequence, tags, name, storedAt, initialAge, staleUntil, errorUntil, cost, extra] =
+    metadata
+  const freshUntil = Number(bytes.toString('latin1', MAGIC.length, MAGIC.length + DIGITS))
+  const body = bytes.subarray(end + CHECKSUM)
+  return {
     nonce,
     sequence,
     tags,
@@ -49,83 +116,32 @@ export function encodeEntry(entry: CacheEntry): Buffer {
     cost,
     extra,
     body,
-  } = entry
-  const meta = JSON.stringify([
-    nonce,
-    sequence,
-    tags,
-    name,
-    storedAt,
-    initialAge,
-    // Whole as freshness is: what may not be stale must not be so for a part of a millisecond either.
-    Math.floor(staleUntil),
-    Math.floor(errorUntil),
-    cost,
-    extra,
-  ])
-  const length = Buffer.byteLength(meta)
-  const end = HEAD + length
-  const bytes = Buffer.allocUnsafe(end + CHECK + body.length)
-  bytes.write(MAGIC + String(Math.floor(freshUntil)).padStart(DIGITS, '0'), 0, 'latin1')
-  bytes.writeUInt32BE(length, HEAD - 4)
-  bytes.write(meta, HEAD, 'utf8')
-  bytes.writeUInt32BE(crc32(bytes.subarray(HEAD, end)), end)
-  body.copy(bytes, end + CHECK)
-  return bytes
-}
-
-type Meta = [string, number, string[], string, number, number, number, number, number, unknown]
-
-/** What stood before a body, and the entry that it meant. */
-export interface EntryHead {
-  readonly bytes: Buffer
-  readonly entry: CacheEntry
-}
-
-/** The head of an entry that was read, by itself: it must not hold on to the body. */
-export const entryHeadOf = (bytes: Buffer, entry: CacheEntry): EntryHead => ({
-  bytes: Buffer.from(bytes.subarray(0, bytes.length - entry.body.length)),
-  entry: { ...entry, body: Buffer.alloc(0) },
-})
-
-/** The entry, if it has the same head as one that was read before: then there is nothing to parse. */
-export function decodeWithKnownHead(bytes: Buffer, head: EntryHead): CacheEntry | undefined {
-  const { length } = head.bytes
-  if (bytes.length < length || head.bytes.compare(bytes, 0, length) !== 0) return undefined
-  return { ...head.entry, body: bytes.subarray(length) }
-}
-
-/** The entry that was written down, or undefined: of another version, broken, or no entry at all. */
-export function decodeEntry(bytes: Buffer): CacheEntry | undefined {
-  if (bytes.length < HEAD || bytes.toString('latin1', 0, MAGIC.length) !== MAGIC) return undefined
-  const end = HEAD + bytes.readUInt32BE(HEAD - 4)
-  if (end + CHECK > bytes.length) return undefined
-  if (crc32(bytes.subarray(HEAD, end)) !== bytes.readUInt32BE(end)) return undefined
-  try {
-    const meta = JSON.parse(bytes.toString('utf8', HEAD, end)) as Meta
-    const [nonce, sequence, tags, name, storedAt, initialAge, staleUntil, errorUntil, cost, extra] =
-      meta
-    const freshUntil = Number(bytes.toString('latin1', MAGIC.length, MAGIC.length + DIGITS))
-    const body = bytes.subarray(end + CHECK)
-    return {
-      nonce,
-      sequence,
-      tags,
-      name,
-      storedAt,
-      initialAge,
-      freshUntil,
-      staleUntil,
-      errorUntil,
-      cost,
-      extra,
-      body,
-    }
-  } catch {
-    return undefined
   }
 }
 
-/** How long an entry is kept in the store, in ms: as long as anybody may serve it. */
+type Metadata = [string, number, string[], string, number, number, number, number, number, unknown]
+const TYPES = ['string', 'number', 'object', 'string', ...Array(5).fill('number')] as const
+
+/** Returns metadata that has the right shape. What stands in Redis may have been written by anybody. */
+function metadataIn(text: string): Metadata | undefined {
+  let metadata: unknown
+  try {
+    metadata = JSON.parse(text)
+  } catch {
+    return undefined
+  }
+  if (!Array.isArray(metadata) || metadata.length !== 10) return undefined
+  const tags: unknown = metadata[2]
+  const isWellFormed =
+    TYPES.every((type, i) => typeof metadata[i] === type) &&
+    Array.isArray(tags) &&
+    tags.length <= MAX_ENTRY_TAGS &&
+    tags.every((tag) => typeof tag === 'string') &&
+    typeof metadata[9] === 'object' &&
+    metadata[9] !== null
+  return isWellFormed ? (metadata as Metadata) : undefined
+}
+
+/** Returns how long the store keeps an entry, in ms: as long as anything may be served from it. */
 export const entryTtl = ({ storedAt, freshUntil, staleUntil, errorUntil }: CacheEntry): number =>
   Math.max(1, Math.ceil(Math.max(freshUntil, staleUntil, errorUntil) - storedAt))

@@ -1,7 +1,7 @@
--- Gives an entry or a counter another time to live.
+-- Sets the time to live of an entry or a counter.
 -- KEYS[1]  the entry
--- ARGV[1]  the new life in ms
--- Reply: 1, or 0 if it is not there
+-- ARGV[1]  the time to live in ms
+-- Reply: 1, or 0 if there is none
 local key, life = KEYS[1], tonumber(ARGV[1])
 if string.match(redis.call('GETRANGE', key, 0, 16), '^TPC1%d+$') then
   redis.call('SETRANGE', key, 4, string.format('%013.0f', now + life))

@@ -1,100 +1,106 @@
-/** Waiting for somebody else, in another process, who is making the entry that is wanted. */
+/** Leases on fills: one process fills an entry, the others wait for it. */
 import { randomBytes } from 'node:crypto'
 import type { Store } from '../store/store.ts'
 import { BoundedMap } from './bounded-map.ts'
 import { releaseFillLease } from './entry-operations.ts'
 
-/** How it ended: there is an entry now; there will be none; or another one may try. */
-export type LeaseWaitResult = 'filled' | 'passed' | 'freed'
+const MESSAGES = ['filled', 'refused', 'freed'] as const
 
-/** Leases that may be held in vain. */
-const MOST_LEFT = 10_000
+/**
+ * How a fill in another process ended: the entry is stored; the response could not be stored; or the
+ * lease is free.
+ */
+export type LeaseMessage = (typeof MESSAGES)[number]
+
+/** Leases of this process that may still be held in Redis. */
+const MAX_ABANDONED = 10_000
 
 /** The leases of one instance. */
 export class FillLeases {
   readonly channel: string
   readonly #store: Store
-  readonly #waiting = new Map<string, Set<(outcome: LeaseWaitResult) => void>>()
-  /** No other process has the same: one that counts on is a name no one else gives. */
-  readonly #name = randomBytes(9).toString('base64url')
-  /** Leases that could not be given back, and the tokens that may hold them still. */
-  readonly #left = new BoundedMap<string>(MOST_LEFT)
+  readonly #waiters = new Map<string, Set<(message: LeaseMessage) => void>>()
+  /** Unique to this instance. With a counter behind it, it makes unique tokens. */
+  readonly #id = randomBytes(9).toString('base64url')
+  /** Tokens of leases that could not be released, by lease. */
+  readonly #abandoned = new BoundedMap<string>(MAX_ABANDONED)
   #tokens = 0
-  #hears = false
+  #isSubscribed = false
 
   constructor(store: Store, channel: string) {
     this.#store = store
     this.channel = channel
   }
 
-  /** A name for one attempt. A lease that could not be given back is taken up again: nobody else can have it. */
+  /** Returns a token for one attempt. A lease that could not be released is taken up again by its old token. */
   token(lease: string): string {
-    const left = this.#left.size > 0 ? this.#left.get(lease) : undefined
-    if (left !== undefined) {
-      this.#left.delete(lease)
-      return left
+    const abandoned = this.#abandoned.size > 0 ? this.#abandoned.get(lease) : undefined
+    if (abandoned !== undefined) {
+      this.#abandoned.delete(lease)
+      return abandoned
     }
-    return `${this.#name}${(++this.#tokens).toString(36)}`
+    return `${this.#id}${(++this.#tokens).toString(36)}`
   }
 
-  /** What those who wait for `lease` are told. */
-  message(lease: string, outcome: LeaseWaitResult): string {
-    return `${outcome} ${lease}`
+  /** Returns what is published for the waiters of a lease. */
+  message(lease: string, message: LeaseMessage): string {
+    return `${message} ${lease}`
   }
 
   /**
-   * Give a lease back without an entry. Nobody waits for it: one that cannot be given back is taken up by this
-   * process's next attempt, or ends by itself.
-   * @param pause for so many ms nobody shall take it, in any process: no entry would come of it
+   * Releases a lease without an entry, without waiting for it. If that fails, this process's next
+   * attempt takes the lease up, or it expires.
+   * @param pauseMs how long no process takes the lease: the response could not be stored
    */
-  giveBack(lease: string, token: string, pause = 0): void {
-    const message = this.message(lease, pause > 0 ? 'passed' : 'freed')
+  release(lease: string, token: string, pauseMs = 0): void {
+    const message = this.message(lease, pauseMs > 0 ? 'refused' : 'freed')
     this.#store
-      .run(releaseFillLease, [lease], [token, this.channel, message, pause])
-      .catch(() => this.leave(lease, token))
+      .run(releaseFillLease, [lease], [token, this.channel, message, pauseMs])
+      .catch(() => this.abandon(lease, token))
   }
 
-  /** Nobody works under this token any more, and it may hold the lease. */
-  leave(lease: string, token: string): void {
-    if (token !== '') this.#left.set(lease, token)
+  /** Notes that a lease may still be held in Redis under a token that is no longer used. */
+  abandon(lease: string, token: string): void {
+    if (token !== '') this.#abandoned.set(lease, token)
   }
 
   /**
-   * Resolves when something is heard of the lease, or after `ms` at most: who listens may have missed it.
-   * @param over ends it, too
+   * Resolves when a message about the lease arrives, and after `ms` at the latest: a message may be
+   * missed.
+   * @param over ends the wait, too
    */
   async wait(
     lease: string,
     ms: number,
-    over?: Promise<undefined>,
-  ): Promise<LeaseWaitResult | undefined> {
-    this.#listen()
+    over: Promise<undefined>,
+  ): Promise<LeaseMessage | undefined> {
+    this.#subscribe()
     let timer: NodeJS.Timeout | undefined
-    const waiting = this.#waiting.get(lease) ?? new Set()
-    this.#waiting.set(lease, waiting)
-    let hear: (outcome: LeaseWaitResult) => void = () => {}
-    const heard = new Promise<LeaseWaitResult>((resolve) => {
-      hear = resolve
-      waiting.add(hear)
+    const waiters = this.#waiters.get(lease) ?? new Set()
+    this.#waiters.set(lease, waiters)
+    let receive: (message: LeaseMessage) => void = () => {}
+    const received = new Promise<LeaseMessage>((resolve) => {
+      receive = resolve
+      waiters.add(receive)
     })
     try {
-      // By this machine's time: whoever turns the store's clock by hand still waits for another process.
+      // This machine's clock: another process does not follow a store's clock that tests turn.
       const late = new Promise<undefined>((resolve) => (timer = setTimeout(resolve, ms, undefined)))
-      return await Promise.race([heard, late, ...(over ? [over] : [])])
+      return await Promise.race([received, late, over])
     } finally {
       clearTimeout(timer)
-      waiting.delete(hear)
-      if (waiting.size === 0) this.#waiting.delete(lease)
+      waiters.delete(receive)
+      if (waiters.size === 0) this.#waiters.delete(lease)
     }
   }
 
-  /** Subscribe when somebody waits for the first time. */
-  #listen(): void {
-    if (this.#hears) return
-    this.#hears = true
-    this.#store.subscribe(this.channel, (message) => {
-      const [outcome, lease = ''] = message.split(' ')
-      for (const hear of this.#waiting.get(lease) ?? []) hear(outcome as LeaseWaitResult)
+  #subscribe(): void {
+    if (this.#isSubscribed) return
+    this.#isSubscribed = true
+    this.#store.subscribe(this.channel, (text) => {
+      const [message, lease = ''] = text.split(' ')
+      if (!MESSAGES.includes(message as LeaseMessage)) return
+      for (const receive of this.#waiters.get(lease) ?? []) receive(message as LeaseMessage)
     })
   }
 }

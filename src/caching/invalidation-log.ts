@@ -1,4 +1,4 @@
-/** Invalidation by one sequence: O(1), free of races, and safe when its record is lost. */
+/** Invalidation by one sequence: O(1), without races, and safe if the log is lost. */
 import { randomBytes } from 'node:crypto'
 import { isUnavailable } from '../errors.ts'
 import type { EventBus } from '../events.ts'
@@ -7,65 +7,68 @@ import type { KeySpace } from '../store/keys.ts'
 import type { Store } from '../store/store.ts'
 import type { CacheEntry } from './entry.ts'
 import {
-  EVERYTHING_FIELD,
   logFieldsFor,
   appendInvalidation,
   openLog,
   pruneLog,
   readLog,
+  type InvalidationMode,
 } from './invalidation-operations.ts'
+import { PendingInvalidations, type InvalidationBatch } from './pending-invalidations.ts'
 import { parseSnapshot, validUntil, type LogSnapshot } from './validity.ts'
-import { matchesGlob } from '../store/glob.ts'
 
-/** The record outlives the longest-lived entry by this much, and is renewed twice as often. */
+/** How long the log outlives the longest-lived entry, in ms. It is renewed twice as often. */
 const MARGIN = 3_600_000
-/** Beyond so many fields a record begins anew: everything is invalid, and its memory is bounded. */
-const MOST_FIELDS = 100_000
+/** With more fields a new log begins. Everything is invalid then, and the memory is bounded. */
+const MAX_FIELDS = 100_000
 const PRUNE_EVERY = 1_000
-/** Between attempts to tell Redis of an invalidation, in ms: so long other processes may serve what it hits after an outage. */
-const LONGEST_PAUSE = 1_000
+/** Names that one script writes. */
+const MAX_BATCH = 1_000
+/** The longest time between two attempts to write what could not be written, in ms. */
+const MAX_RETRY_PAUSE = 1_000
 
-export type InvalidationMode = 'hard' | 'soft' | 'glob'
-
-/** Where the record stood: what an entry that is made from now on is judged by. */
+/** The state of the log before a fill. Later invalidations make the filled entry invalid. */
 export interface LogPosition {
   readonly nonce: string
   readonly sequence: number
 }
 
-/** What could not be told to Redis. */
-interface Owed {
-  readonly mode: InvalidationMode
-  readonly names: readonly string[]
-}
-
-/** One record of invalidations: that of an instance, or of one tenant. */
+/** The log of invalidations of an instance or of one tenant. */
 export class InvalidationLog {
   readonly key: string
   readonly channel: string
   readonly #store: Store
   readonly #events: EventBus
+  readonly #retries: boolean
+  readonly #pending = new PendingInvalidations()
   #life = 0
   #renewedAt = -Infinity
-  #owed: Owed[] = []
-  #retrying = false
-  #count = 0
-  /** Grows with every invalidation that this process asks for: what began before it is not shared after it. */
+  #isRetrying = false
+  #written = 0
+  /** Grows with each invalidation of this process. A fill that began before one is not joined after it. */
   epoch = 0
-  /** Hears of what this process itself has invalidated, as soon as that is written. */
+  /** Called when this process has written an invalidation. */
   onInvalidated:
     | ((names: readonly string[], mode: InvalidationMode, sequence: number) => void)
     | undefined
 
-  constructor(store: Store, keys: KeySpace, events: EventBus, tenant: string | undefined) {
+  /** @param retries false: what cannot be written is only reported to its caller */
+  constructor(
+    store: Store,
+    keys: KeySpace,
+    events: EventBus,
+    tenant: string | undefined,
+    retries: boolean,
+  ) {
     this.#store = store
     this.#events = events
-    const tag = keys.tag('record', tenant)
+    this.#retries = retries
+    const tag = keys.tag('log', tenant)
     this.key = keys.key('inv', tag)
     this.channel = keys.channel('inv', tag)
   }
 
-  /** What is known of `tags` now; issued in the caller's tick. @throws TP_UNAVAILABLE */
+  /** Reads the state of tags. The command is sent in the caller's tick. @throws TP_UNAVAILABLE */
   async read(tags: readonly string[], budget?: RequestBudget): Promise<LogSnapshot> {
     return parseSnapshot(
       tags,
@@ -73,95 +76,98 @@ export class InvalidationLog {
     )
   }
 
-  /** What to note of the present before something is made, where there is no record yet. @throws TP_UNAVAILABLE */
+  /** Creates the log if there is none, and returns its position. @throws TP_UNAVAILABLE */
   async open(life: number, budget?: RequestBudget): Promise<LogPosition> {
     const wanted = Math.max(life, this.#life)
-    const args = [nonce(), Math.ceil(wanted), MARGIN]
-    const [known, sequence, longest] = await this.#store.run(openLog, [this.key], args, budget)
+    const args = [createNonce(), Math.ceil(wanted), MARGIN]
+    const [nonce, sequence, longest] = await this.#store.run(openLog, [this.key], args, budget)
     this.#life = Number(longest)
     this.#renewedAt = this.#store.monotonic()
-    return { nonce: known!, sequence: Number(sequence) }
+    return { nonce: nonce!, sequence: Number(sequence) }
   }
 
-  /** Does the record have to be renewed, so that it outlives an entry of that life? */
-  isDue(life: number): boolean {
+  /** Returns whether the log must be renewed, so that it outlives an entry of this life. */
+  needsRenewal(life: number): boolean {
     return life > this.#life || this.#store.monotonic() - this.#renewedAt > MARGIN / 2
   }
 
-  /** What an entry is worth by a snapshot and by what this process could not write: see `validUntil`. */
+  /** Returns until when an entry is valid, by a snapshot and by what this process could not write. */
   validity(entry: CacheEntry, snapshot: LogSnapshot): number | undefined {
-    return this.owes(entry) ? undefined : validUntil(entry, snapshot, this.#store.now())
+    return this.isPending(entry) ? undefined : validUntil(entry, snapshot, this.#store.now())
   }
 
-  /** Is there anything that Redis does not know of yet? */
-  get isOwing(): boolean {
-    return this.#owed.length > 0
+  /** True if it holds what Redis does not know of, or a near cache follows it. */
+  get isInUse(): boolean {
+    return this.hasPending || this.onInvalidated !== undefined
   }
 
-  /** Was something of this entry's invalidated here that Redis does not know of yet? */
-  owes({ tags, name }: Pick<CacheEntry, 'tags' | 'name'>): boolean {
-    return this.#owed.some(({ mode, names }) =>
-      names.some((each) =>
-        mode === 'glob'
-          ? matchesGlob(each, name)
-          : each === EVERYTHING_FIELD || tags.includes(each),
-      ),
-    )
+  /** True if this process has asked for invalidations that Redis does not know of. */
+  get hasPending(): boolean {
+    return !this.#pending.isEmpty
+  }
+
+  /** Returns whether an entry is hit by an invalidation that Redis does not know of. */
+  isPending(entry: Pick<CacheEntry, 'tags' | 'name'>): boolean {
+    return this.#pending.hits(entry)
   }
 
   /**
-   * Invalidate, whatever the number of entries. When it cannot be written, this process no longer
-   * serves what it was to hit, and goes on trying.
+   * Invalidates tags, patterns or everything. From the call on, this process does not serve what is
+   * hit. If it cannot be written, it is tried again until Redis knows of it.
    * @throws TP_UNAVAILABLE if it could not be written (yet)
    */
   async invalidate(names: readonly string[], mode: InvalidationMode): Promise<LogPosition> {
     this.epoch++
-    // From the caller's word on: an entry that is looked up meanwhile may be hit, and counts as hit.
-    const owed = { mode, names }
-    this.#owed = [...this.#owed, owed]
+    const batches: InvalidationBatch[] = []
+    for (let first = 0; first < names.length || first === 0; first += MAX_BATCH)
+      batches.push({ mode, names: names.slice(first, first + MAX_BATCH) })
+    const positions = await Promise.all(batches.map((batch) => this.#invalidate(batch)))
+    return positions.at(-1)!
+  }
+
+  async #invalidate(batch: InvalidationBatch): Promise<LogPosition> {
+    const call = this.#pending.begin(batch)
     try {
-      const origin = await this.#write(owed)
-      this.#settle(owed)
-      return origin
+      const position = await this.#write(batch)
+      this.#pending.settle(batch, call)
+      return position
     } catch (error) {
-      if (!this.#retrying) void this.#retry()
+      this.#pending.fail(batch)
+      if (this.#retries && !this.#isRetrying) void this.#retry()
       throw error
     }
   }
 
-  async #write({ mode, names }: Owed): Promise<LogPosition> {
-    const args = [nonce(), MARGIN, MOST_FIELDS, mode, this.channel, ...names]
-    const [known, text] = await this.#store.run(appendInvalidation, [this.key], args)
+  async #write({ mode, names }: InvalidationBatch): Promise<LogPosition> {
+    const args = [createNonce(), MARGIN, MAX_FIELDS, mode, this.channel, ...names]
+    const [nonce, text] = await this.#store.run(appendInvalidation, [this.key], args)
     const sequence = Number(text)
     this.onInvalidated?.(names, mode, sequence)
-    this.#count += names.length
-    if (this.#count >= PRUNE_EVERY) {
-      this.#count = 0
+    this.#written += names.length
+    if (this.#written >= PRUNE_EVERY) {
+      this.#written = 0
       void this.#prune()
     }
-    return { nonce: known!, sequence }
+    return { nonce: nonce!, sequence }
   }
 
-  #settle(owed: Owed): void {
-    this.#owed = this.#owed.filter((each) => each !== owed)
-  }
-
-  /** Tell Redis what it was not told, until it listens. */
+  /** Writes what could not be written, until nothing is left. */
   async #retry(): Promise<void> {
-    this.#retrying = true
-    for (let pause = 50; this.#owed.length > 0; pause = Math.min(pause * 2, LONGEST_PAUSE)) {
+    this.#isRetrying = true
+    for (let pause = 50; this.#pending.hasFailed; pause = Math.min(pause * 2, MAX_RETRY_PAUSE)) {
       await this.#store.sleep(pause, undefined, true)
       if (this.#store.unavailable()?.reason === 'closed') break
       try {
-        for (const owed of this.#owed) {
-          await this.#write(owed)
-          this.#settle(owed)
+        for (const batch of this.#pending.batches()) {
+          const call = this.#pending.begin(batch)
+          await this.#write(batch)
+          this.#pending.settle(batch, call)
         }
       } catch {
-        // Whoever asked for it was told; the next round tries again.
+        // The caller of `invalidate` knows of it. The next round tries again.
       }
     }
-    this.#retrying = false
+    this.#isRetrying = false
   }
 
   async #prune(): Promise<void> {
@@ -171,11 +177,11 @@ export class InvalidationLog {
         ;[cursor = '0'] = await this.#store.run(pruneLog, [this.key], [cursor, 500, MARGIN])
       } while (cursor !== '0')
     } catch (error) {
-      // While Redis is away nothing grows, and after the next thousand it is tried again.
+      // While Redis is away the log does not grow. It is pruned after the next thousand names.
       if (isUnavailable(error)) return
       this.#events.emit('error', { feature: 'cache', name: 'prune', error })
     }
   }
 }
 
-const nonce = (): string => randomBytes(9).toString('base64url')
+const createNonce = (): string => randomBytes(9).toString('base64url')

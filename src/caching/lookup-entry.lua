@@ -1,14 +1,14 @@
--- Reads an entry; where it is missing, no longer fresh or invalid, also takes the lease to make a new one.
+-- Reads an entry. If it is missing, not fresh or invalid, also takes the lease to fill it.
 -- KEYS[1]  the entry
--- KEYS[2]  its lease: <until, ms>:<token>, and '!' behind it if somebody waits; <until, ms>:- while it is
---          known that no entry will come of it
--- KEYS[3]  the record of invalidations, where one script may reach it too: the one key here of another slot
--- ARGV[1]  the caller's token; '': it wants no lease
+-- KEYS[2]  its lease: <until, ms>:<token>, followed by '!' if another process waits for it. <until, ms>:-
+--          pauses fills: the last response could not be stored
+-- KEYS[3]  the invalidation log, where one script may reach it too: the only key of another slot
+-- ARGV[1]  the caller's token; '': it does not want the lease
 -- ARGV[2]  how long a lease lasts, in ms
--- ARGV[3]  the entry that the caller knows to be invalid, by how its head begins; '': none
--- ARGV     then, with KEYS[3], fields of the record: nonce, sequence, all, patterns, tags
--- Reply: { the entry or false; 0: no lease wanted, 1: the caller has it, 2: somebody else has it,
---          3: nobody shall, since nothing would be kept; now; the fields' values }
+-- ARGV[3]  the start of the metadata of an entry that the caller knows to be invalid; '': none
+-- ARGV     then, with KEYS[3], fields of the log: nonce, sequence, everything, patterns, tags
+-- Reply: { the entry or false; 0: no lease wanted, 1: the caller has it, 2: another caller has it,
+--          3: fills are paused; now; the values of the fields }
 local entry = redis.call('GET', KEYS[1])
 local token = ARGV[1]
 local fields = {}
@@ -23,7 +23,7 @@ local function isInvalid()
   sequence = tonumber(sequence)
   if nonce ~= fields[1] or sequence > tonumber(fields[2]) then return true end
   for i = 3, #fields do
-    -- Patterns are left to the caller, who knows the entry's name.
+    -- The caller matches the patterns: it knows the entry's name.
     if i ~= 4 and fields[i] then
       local hard, soft = string.match(fields[i], '^(%d+),?(%d*)$')
       if tonumber(hard) > sequence or (tonumber(soft) or 0) > sequence then return true end

@@ -1,34 +1,38 @@
-/** Hot entries in this process: bounded by bytes, and served only while no invalidation can have been missed. */
+/** Hot entries in this process, bounded by bytes. They are served only while no invalidation can be missed. */
 import type { Store } from '../store/store.ts'
 import type { CacheEntry } from './entry.ts'
 import type { InvalidationLog } from './invalidation-log.ts'
 import { LocalInvalidationLog } from './local-invalidation-log.ts'
 import type { LookupResult, EntryKeys } from './entry-keys.ts'
 
-/** An entry at hand. */
+/** An entry of the near cache. */
 export interface NearEntry {
   readonly entry: CacheEntry
-  readonly mirror: LocalInvalidationLog
+  readonly log: LocalInvalidationLog
   readonly bytes: number
-  /** Until when it is valid, as of the `changes` of its mirror that were looked at. */
+  /** Until when it is valid, as of `checkedAt`. */
   validUntil: number
-  looked: number
-  /** It was served since it was last passed over. */
-  used: boolean
-  /** What a feature has made of it to answer with. */
-  form: unknown
+  /** The log's `changes` when `validUntil` was computed. */
+  checkedAt: number
+  /** True if it was served since the last eviction passed over it. */
+  isUsed: boolean
+  /** What a feature prepared to reply with. */
+  prepared: unknown
 }
 
-/** What an entry takes besides its body, about. */
+/** What an entry takes besides its strings and its body, in bytes. */
 const OVERHEAD = 1_024
-/** Bodies of up to so many bytes may be kept as text as well: a head and a text are sent in one piece. */
+/** Bodies up to this size may be kept as a string, too: node sends a head and a string in one piece. */
 export const MAX_NEAR_STRING_BYTES = 16_384
+/** Logs that are followed at once. Each costs Redis a script a second. */
+const MAX_LOGS = 100
 
+/** The near cache of an instance. */
 export class NearCache {
   maxBytes: number
   readonly #store: Store
-  readonly #kept = new Map<string, NearEntry>()
-  readonly #mirrors = new Map<InvalidationLog, LocalInvalidationLog>()
+  readonly #entries = new Map<string, NearEntry>()
+  readonly #logs = new Map<InvalidationLog, LocalInvalidationLog>()
   #bytes = 0
 
   /** @param maxBytes what all entries together may take */
@@ -37,99 +41,121 @@ export class NearCache {
     this.maxBytes = maxBytes
   }
 
+  /** Number of entries. */
   get size(): number {
-    return this.#kept.size
+    return this.#entries.size
+  }
+
+  /** Number of logs that are followed. */
+  get logs(): number {
+    return this.#logs.size
   }
 
   get bytes(): number {
     return this.#bytes
   }
 
-  /** Is it sure that invalidations are heard? */
-  isArmed(ledger: InvalidationLog): boolean {
-    return this.#mirror(ledger).armed
-  }
-
-  /** A fresh and valid entry, or undefined. */
+  /** Returns a fresh and valid entry, or undefined. */
   find({ entry: key }: Pick<EntryKeys, 'entry'>, now: number): NearEntry | undefined {
-    const kept = this.#kept.get(key)
-    if (kept === undefined) return undefined
-    const { entry, mirror } = kept
-    if (kept.looked !== mirror.changes || mirror.isOwing) {
-      kept.looked = mirror.changes
-      kept.validUntil = mirror.validUntil(entry) ?? 0
+    const known = this.#entries.get(key)
+    if (known === undefined) return undefined
+    const { entry, log } = known
+    log.use(now)
+    if (known.checkedAt !== log.changes || log.hasPending) {
+      known.checkedAt = log.changes
+      known.validUntil = log.validUntil(entry) ?? 0
     }
-    if (now < kept.validUntil && now < entry.freshUntil) {
-      kept.used = true
-      return kept
+    if (now < known.validUntil && now < entry.freshUntil) {
+      known.isUsed = true
+      return known
     }
-    this.#drop(key, kept)
+    this.#drop(key, known)
     return undefined
   }
 
-  /** The same as a lookup finds it. */
-  look(place: EntryKeys): LookupResult | undefined {
+  /** Returns the same as a lookup finds it. */
+  lookup(keys: EntryKeys): LookupResult | undefined {
     const now = this.#store.now()
-    const kept = this.find(place, now)
-    if (kept === undefined) return undefined
-    const { entry, mirror, validUntil } = kept
-    const snapshot = mirror.snapshot(entry.tags)
-    return { entry, validUntil, lease: 'none', snapshot, now, near: true }
+    const known = this.find(keys, now)
+    if (known === undefined) return undefined
+    const { entry, log, validUntil } = known
+    return {
+      entry,
+      validUntil,
+      lease: 'none',
+      snapshot: log.snapshot(entry.tags),
+      now,
+      near: true,
+    }
   }
 
-  /** Keep what a lookup has found. */
-  keep({ entry: key, ledger }: EntryKeys, { entry, snapshot }: LookupResult): void {
-    const mirror = this.#mirror(ledger)
-    if (entry === undefined || !mirror.covers(snapshot)) return
-    // The body, perhaps once more as text to be sent, and what is said of it.
-    const bytes =
-      entry.body.length * (entry.body.length <= MAX_NEAR_STRING_BYTES ? 2 : 1) + OVERHEAD
-    // One entry is not worth all others.
+  /** Keeps what a lookup has found. */
+  keep({ entry: key, log: source }: EntryKeys, { entry, snapshot }: LookupResult): void {
+    const log = this.#localLog(source)
+    if (entry === undefined || !log.covers(snapshot)) return
+    const bytes = sizeOf(key, entry)
+    // One entry must not evict all others.
     if (bytes > this.maxBytes / 8) return
-    const known = this.#kept.get(key)
+    const known = this.#entries.get(key)
     if (known) this.#drop(key, known)
-    // A copy: the store's reply may hang on to more than the body.
-    const body =
-      entry.body.byteLength === entry.body.buffer.byteLength ? entry.body : Buffer.from(entry.body)
-    this.#kept.set(key, {
-      entry: { ...entry, body },
-      mirror,
+    // A copy: the store's reply may hold more than the body.
+    const isWhole = entry.body.byteLength === entry.body.buffer.byteLength
+    this.#entries.set(key, {
+      entry: { ...entry, body: isWhole ? entry.body : Buffer.from(entry.body) },
+      log,
       bytes,
       validUntil: 0,
-      looked: -1,
-      used: true,
-      form: undefined,
+      checkedAt: -1,
+      isUsed: true,
+      prepared: undefined,
     })
     this.#bytes += bytes
-    this.#shrink()
+    this.#evict()
   }
 
-  /** Make room: the oldest go first, except that whatever was used since it was last passed over stays once more (Corbató's clock, 1968). */
-  #shrink(): void {
-    for (const [key, kept] of this.#kept) {
+  /** Drops the oldest entries. One that was used since the last eviction stays once more (Corbató's clock, 1968). */
+  #evict(): void {
+    for (const [key, known] of this.#entries) {
       if (this.#bytes <= this.maxBytes) return
-      if (kept.used) {
-        kept.used = false
-        this.#kept.delete(key)
-        this.#kept.set(key, kept)
-      } else this.#drop(key, kept)
+      if (known.isUsed) {
+        known.isUsed = false
+        this.#entries.delete(key)
+        this.#entries.set(key, known)
+      } else this.#drop(key, known)
     }
   }
 
   #drop(key: string, { bytes }: NearEntry): void {
-    if (this.#kept.delete(key)) this.#bytes -= bytes
+    if (this.#entries.delete(key)) this.#bytes -= bytes
   }
 
-  #mirror(ledger: InvalidationLog): LocalInvalidationLog {
-    const known = this.#mirrors.get(ledger)
-    if (known) return known
-    const mirror = new LocalInvalidationLog(this.#store, ledger, () => this.#flush(ledger))
-    this.#mirrors.set(ledger, mirror)
-    return mirror
+  #localLog(source: InvalidationLog): LocalInvalidationLog {
+    const known = this.#logs.get(source)
+    if (known) {
+      this.#logs.delete(source)
+      this.#logs.set(source, known)
+      return known
+    }
+    const log: LocalInvalidationLog = new LocalInvalidationLog(
+      this.#store,
+      source,
+      () => this.#dropAll(log),
+      () => this.#logs.delete(source),
+    )
+    this.#logs.set(source, log)
+    // The one that was used longest ago makes room.
+    if (this.#logs.size > MAX_LOGS) this.#logs.values().next().value!.close()
+    return log
   }
 
-  #flush(ledger: InvalidationLog): void {
-    const mirror = this.#mirrors.get(ledger)
-    for (const [key, kept] of this.#kept) if (kept.mirror === mirror) this.#drop(key, kept)
+  #dropAll(log: LocalInvalidationLog): void {
+    for (const [key, known] of this.#entries) if (known.log === log) this.#drop(key, known)
   }
+}
+
+/** Returns what an entry takes, in bytes: its names and fields twice, as they are also prepared to be sent. */
+function sizeOf(key: string, { tags, name, extra, body }: CacheEntry): number {
+  const strings = key.length + JSON.stringify([tags, name, extra]).length
+  const copies = body.length <= MAX_NEAR_STRING_BYTES ? 2 : 1
+  return body.length * copies + strings * 4 + OVERHEAD
 }

@@ -1,9 +1,9 @@
--- Makes sure that the record of invalidations is there, and stays longer than any entry.
--- KEYS[1]  the record
--- ARGV[1]  a random nonce, if there is none
--- ARGV[2]  how long entries may live, in ms
--- ARGV[3]  how long the record outlives the longest-lived of them, in ms
--- Reply: { nonce, sequence, longest life in ms }, as texts
+-- Creates the invalidation log if there is none, and keeps it longer than any entry.
+-- KEYS[1]  the log
+-- ARGV[1]  a random nonce for a new log
+-- ARGV[2]  how long an entry lives, in ms
+-- ARGV[3]  how long the log outlives the longest-lived entry, in ms
+-- Reply: { nonce, sequence, longest life in ms }, as strings
 local key = KEYS[1]
 if redis.call('HSETNX', key, '!', ARGV[1]) == 1 then
   redis.call('HSET', key, '#', string.format('%.0f', now), '~', '0')

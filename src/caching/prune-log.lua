@@ -1,9 +1,9 @@
--- Drops what no living entry can be older than, some fields at a time.
--- KEYS[1]  the record of invalidations
--- ARGV[1]  where the last call left off; '0': at the beginning
+-- Drops fields that no living entry is older than, some at a time.
+-- KEYS[1]  the invalidation log
+-- ARGV[1]  the cursor of the last call; '0': from the beginning
 -- ARGV[2]  how many fields to look at, about
--- ARGV[3]  how long the record outlives the longest-lived entry, in ms
--- Reply: { where to go on, or '0'; how many were dropped }, as texts
+-- ARGV[3]  how long the log outlives the longest-lived entry, in ms
+-- Reply: { the next cursor, or '0'; how many were dropped }, as strings
 local key = KEYS[1]
 local life = redis.call('HGET', key, '~')
 if not life then return { '0', '0' } end

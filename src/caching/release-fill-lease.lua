@@ -1,8 +1,8 @@
--- Gives a lease back without an entry.
+-- Releases a lease without an entry.
 -- KEYS[1]  the lease
 -- ARGV[1]  its token
--- ARGV[2]  channel for those who wait; and [3] what they are told
--- ARGV[4]  for so many ms nobody shall have it: no entry would come of it; 0: whoever wants it next
+-- ARGV[2]  the channel of waiting processes; [3] the message for them
+-- ARGV[4]  how long fills are paused, in ms: the response could not be stored; 0: not at all
 -- Reply: 1, or 0 if the lease was lost
 local lease = redis.call('GET', KEYS[1])
 if not lease then return 0 end

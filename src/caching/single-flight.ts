@@ -1,24 +1,36 @@
-/** One making of an entry at a time in this process: whoever comes meanwhile waits for its outcome. */
+/** One fill of an entry at a time in this process. Requests that come meanwhile wait for its outcome. */
 import type { CacheEntry } from './entry.ts'
 
-/** What became of it: an entry to be shared, or nothing that can be. */
-export type FlightResult = CacheEntry | undefined
-
-export interface Flight {
-  /** What the process had invalidated when it began. */
-  readonly epoch: number
-  /** Did it begin without the store? Then nobody can tell what was invalidated elsewhere. */
-  readonly alone: boolean
-  readonly landing: Promise<FlightResult>
-  /** Tell those who wait. Only the first word counts. */
-  land(landing: FlightResult): void
-  /** It has failed: so has everybody who waits. */
-  fail(error: unknown): void
-  /** Nobody may join any more. */
-  end(): void
+/** A lease that a fill leaves to its waiters. The one that takes it sets the token to ''. */
+export interface InheritedLease {
+  token: string
 }
 
-/** The flights of this process, by the key of what they make. */
+/**
+ * How a fill ended: with an entry to share; without one, because its request left or its response
+ * was not for others, so that the next waiter fills; or without one, because no response can be shared.
+ */
+export type FlightOutcome =
+  | { readonly type: 'filled'; readonly entry: CacheEntry }
+  | { readonly type: 'abandoned'; readonly lease: InheritedLease }
+  | { readonly type: 'refused' }
+
+/** A fill that is under way in this process. */
+export interface Flight {
+  /** The key of the entry that it was begun for. */
+  readonly key: string
+  /** The log's `epoch` when the fill began. */
+  readonly epoch: number
+  /** True if it began without the store. Then it is unknown what other processes have invalidated. */
+  readonly isWithoutStore: boolean
+  /** Rejects with the error of the fill. */
+  readonly outcome: Promise<FlightOutcome>
+  /** Ends the wait of all waiters. Only the first call of `settle` or `fail` counts. */
+  settle(outcome: FlightOutcome): void
+  fail(error: unknown): void
+}
+
+/** The fills of this process, by the entry's key. */
 export class SingleFlight {
   readonly #flights = new Map<string, Flight>()
 
@@ -27,31 +39,26 @@ export class SingleFlight {
   }
 
   /**
-   * Begin one; it takes the place of any other under the same key.
-   * @param former whoever waits for this one is told of the new one's landing
+   * Begins a flight. It takes the place of any other with the same key.
+   * @param replaced a flight whose waiters share the outcome of the new one
    */
-  begin(key: string, epoch: number, alone: boolean, former?: Flight): Flight {
-    let land: (landing: FlightResult) => void = () => {}
-    let fail: (error: unknown) => void = () => {}
-    const landing = new Promise<FlightResult>((resolve, reject) => {
-      land = resolve
+  begin(key: string, epoch: number, isWithoutStore: boolean, replaced?: Flight): Flight {
+    let settle: Flight['settle'] = () => {}
+    let fail: Flight['fail'] = () => {}
+    const outcome = new Promise<FlightOutcome>((resolve, reject) => {
+      settle = resolve
       fail = reject
     })
-    // Perhaps nobody waits.
-    landing.catch(() => {})
-    if (former) landing.then(former.land, former.fail)
-    const flight: Flight = {
-      epoch,
-      alone,
-      landing,
-      land,
-      fail,
-      end: () => {
-        if (this.#flights.get(key) === flight) this.#flights.delete(key)
-        land(undefined)
-      },
-    }
+    // It may have no waiters.
+    outcome.catch(() => {})
+    if (replaced) outcome.then(replaced.settle, replaced.fail)
+    const flight: Flight = { key, epoch, isWithoutStore, outcome, settle, fail }
     this.#flights.set(key, flight)
     return flight
+  }
+
+  /** Removes a flight. From then on no request joins it. */
+  end(flight: Flight): void {
+    if (this.#flights.get(flight.key) === flight) this.#flights.delete(flight.key)
   }
 }

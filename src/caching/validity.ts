@@ -1,70 +1,71 @@
-/** Has an entry been hit by an invalidation? Pure functions over what was read of the record. */
+/** Whether an entry may be used: pure functions of its deadlines and of the invalidation log. */
 import type { CacheEntry } from './entry.ts'
 import { matchesGlob } from '../store/glob.ts'
 
-/** When something was last invalidated, by the sequence; 0: never. */
+/** The sequences of the last hard and the last soft invalidation. 0: there was none. */
 export interface InvalidationMark {
   readonly hard: number
   readonly soft: number
 }
 
-/** What a lookup read of the record of invalidations. */
+/** What a lookup read of the invalidation log. */
 export interface LogSnapshot {
-  /** Undefined: there is no record (yet, or any more), and no entry is valid. */
+  /** Undefined if there is no log (yet, or any more). Then no entry is valid. */
   readonly nonce: string | undefined
   readonly sequence: number
   readonly everything: InvalidationMark
   readonly marks: ReadonlyMap<string, InvalidationMark>
-  readonly globs: readonly { readonly glob: string; readonly at: number }[]
+  readonly patterns: readonly { readonly glob: string; readonly at: number }[]
 }
 
-const NEVER: InvalidationMark = { hard: 0, soft: 0 }
+/** The mark of a tag that was never invalidated. */
+export const NO_MARK: InvalidationMark = { hard: 0, soft: 0 }
 
-/** A field of the record: `<hard>` or `<hard>,<soft>`. */
+/** Reads a mark: `<hard>` or `<hard>,<soft>`. */
 export function parseMark(text: string | null | undefined): InvalidationMark {
-  if (!text) return NEVER
+  if (!text) return NO_MARK
   const [hard = '0', soft = '0'] = text.split(',')
   return { hard: Number(hard), soft: Number(soft) }
 }
 
-/** The field of patterns: a line `<sequence> <pattern>` for each. */
-export const parsePatterns = (text: string | null | undefined): LogSnapshot['globs'] =>
+/** Reads the field of patterns: one line `<sequence> <pattern>` for each. */
+const parsePatterns = (text: string | null | undefined): LogSnapshot['patterns'] =>
   (text ?? '').split('\n').flatMap((line) => {
     const space = line.indexOf(' ')
     return space < 0 ? [] : [{ at: Number(line.slice(0, space)), glob: line.slice(space + 1) }]
   })
 
-/** What was read, by `fieldsOf`. */
+/** Reads the values of `logFieldsFor(tags)`. */
 export function parseSnapshot(
   tags: readonly string[],
-  [nonce, sequence, everything, globs, ...marks]: readonly (string | null)[],
+  [nonce, sequence, everything, patterns, ...marks]: readonly (string | null)[],
 ): LogSnapshot {
   return {
     nonce: nonce ?? undefined,
     sequence: Number(sequence),
     everything: parseMark(everything),
     marks: new Map(tags.map((tag, i) => [tag, parseMark(marks[i])])),
-    globs: parsePatterns(globs),
+    patterns: parsePatterns(patterns),
   }
 }
 
-/** The tags of an entry that a snapshot knows nothing of. */
+/** Returns the tags that a snapshot says nothing about. */
 export const tagsMissingFrom = ({ marks }: LogSnapshot, tags: readonly string[]): string[] =>
   tags.filter((tag) => !marks.has(tag))
 
 /**
- * What the invalidations have left of an entry: undefined if it may not be used at all; Infinity if
- * none has hit it; else when it was expired by a soft one.
+ * Returns until when the invalidations leave an entry valid: Infinity if none has hit it, the time
+ * of a soft one that expired it, undefined if it must not be used at all.
  *
- * @param now the sequence may run ahead of the clock: what was expired is so now
+ * @param now the sequence may run ahead of the clock. A soft invalidation expires an entry at once.
  */
 export function validUntil(
   entry: CacheEntry,
   snapshot: LogSnapshot,
   now: number,
 ): number | undefined {
-  const { nonce, sequence, everything, marks, globs } = snapshot
-  // Another record: its predecessor was lost. A sequence from the future: a failover has turned it back.
+  const { nonce, sequence, everything, marks, patterns } = snapshot
+  // Another nonce: the log was lost. A sequence from the future: a failover has turned the log back.
   if (nonce !== entry.nonce || entry.sequence > sequence) return undefined
   if (everything.hard > entry.sequence) return undefined
   let soft = everything.soft > entry.sequence ? everything.soft : Infinity
@@ -73,8 +74,43 @@ export function validUntil(
     if (mark === undefined || mark.hard > entry.sequence) return undefined
     if (mark.soft > entry.sequence && mark.soft < soft) soft = mark.soft
   }
-  const until = soft === Infinity ? soft : Math.min(soft, now)
-  if (globs.some(({ glob, at }) => at > entry.sequence && matchesGlob(glob, entry.name)))
+  if (patterns.some(({ glob, at }) => at > entry.sequence && matchesGlob(glob, entry.name)))
     return undefined
-  return until
+  return soft === Infinity ? soft : Math.min(soft, now)
+}
+
+/** When an entry stops being fresh, being served stale, and being served instead of an error. */
+export interface Deadlines {
+  readonly fresh: number
+  readonly stale: number
+  readonly error: number
+}
+
+/** Returns the deadlines of an entry that is valid until a given time. A soft invalidation moves all three. */
+export function deadlinesOf(entry: CacheEntry, valid: number): Deadlines {
+  const fresh = Math.min(entry.freshUntil, valid)
+  const shift = entry.freshUntil - fresh
+  return { fresh, stale: entry.staleUntil - shift, error: entry.errorUntil - shift }
+}
+
+/**
+ * What an entry may be used for: served; served while it is revalidated; served only instead of an
+ * error; nothing.
+ */
+export type EntryState = 'fresh' | 'stale' | 'error-only' | 'unusable'
+
+/** An entry, until when it is valid, and the time. */
+interface JudgedEntry {
+  readonly entry: CacheEntry | undefined
+  readonly validUntil: number | undefined
+  readonly now: number
+}
+
+/** Returns what the entry that a lookup found may be used for. */
+export function entryState({ entry, validUntil, now }: JudgedEntry): EntryState {
+  if (entry === undefined || validUntil === undefined) return 'unusable'
+  const { fresh, stale, error } = deadlinesOf(entry, validUntil)
+  if (now < fresh) return 'fresh'
+  if (now < stale) return 'stale'
+  return now < error ? 'error-only' : 'unusable'
 }

@@ -1,10 +1,10 @@
--- Writes or removes an entry outright. Whoever was making one holds a lease that is gone: what it
--- has read is older than this, and it will not be stored.
+-- Writes or removes an entry, and removes its lease. A fill that is under way read older data, so
+-- it must not be stored after this.
 -- KEYS[1]  the entry
 -- KEYS[2]  its lease
 -- ARGV[1]  the entry; '': remove it
--- ARGV[2]  its life in ms
--- ARGV[3]  channel for those who wait; and [4] what they are told
+-- ARGV[2]  its time to live in ms
+-- ARGV[3]  the channel of waiting processes; [4] the message for them
 -- Reply: 1 if there was an entry before, else 0
 local before = redis.call('EXISTS', KEYS[1])
 if ARGV[1] == '' then redis.call('UNLINK', KEYS[1])

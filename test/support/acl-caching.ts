@@ -6,7 +6,7 @@ import type { turnpike } from '../../src/node.ts'
 import { createKeySpace } from '../../src/store/keys.ts'
 import { until } from './until.ts'
 
-/** Responses and data: kept, counted, hit in this process, invalidated in every way, their record pruned. */
+/** Responses and data: stored, counted, hit in this process, invalidated in every way, their log pruned. */
 export async function useCaching(
   tp: ReturnType<typeof turnpike>,
   redis: string,
@@ -60,7 +60,7 @@ export async function useCaching(
 
   // A field older than any entry, as years of use leave them behind; and so many new ones that it is looked for.
   const keys = createKeySpace(prefix)
-  const record = keys.key('inv', keys.tag('record'))
+  const log = keys.key('inv', keys.tag('log'))
   const client = new Redis(redis, {
     maxRetriesPerRequest: 0,
     enableReadyCheck: false,
@@ -68,9 +68,9 @@ export async function useCaching(
   })
   client.on('error', () => {})
   try {
-    await client.hset(record, 't:old', '1')
+    await client.hset(log, 't:old', '1')
     await data.invalidate({ tags: Array.from({ length: 1000 }, (_, i) => `tag${i}`) })
-    await lasting('the record is pruned', async () => (await client.hget(record, 't:old')) === null)
+    await lasting('the log is pruned', async () => (await client.hget(log, 't:old')) === null)
   } finally {
     client.disconnect()
   }

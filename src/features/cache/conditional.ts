@@ -1,5 +1,6 @@
-/** Conditional requests and ranges (RFC 9110, 13 and 14), answered from what is stored. */
+/** Conditional requests and ranges (RFC 9110, 13 and 14). */
 
+/** What conditions are compared with. */
 export interface Validators {
   readonly etag: string | undefined
   /** In ms since the epoch. */
@@ -9,7 +10,7 @@ export interface Validators {
 const TAG = /(?:W\/)?"[\x21\x23-\x7e\x80-\xff]*"/g
 const opaque = (tag: string): string => tag.replace(/^W\//, '')
 
-/** Does the client have this representation already (13.1.2, 13.1.3)? If-None-Match goes first. */
+/** Returns whether the client has this representation (13.1.2, 13.1.3). If-None-Match is evaluated first. */
 export function isUnchanged(
   ifNoneMatch: string | undefined,
   ifModifiedSince: number | undefined,
@@ -28,7 +29,7 @@ export function isUnchanged(
   )
 }
 
-/** May a range of this representation be given (13.1.5)? The comparison is strong. */
+/** Returns whether a range of this representation may be sent (13.1.5). The comparison is strong. */
 export function isSameRange(
   ifRange: string | undefined,
   date: number | undefined,
@@ -40,19 +41,19 @@ export function isSameRange(
 }
 
 /** Bytes `first` to `last`, both included. */
-export interface Slice {
+export interface ByteRange {
   readonly first: number
   readonly last: number
 }
 
 /**
- * The one range that is asked for (14.1.2); 'unsatisfiable' where it lies behind the end; undefined
- * where the field asks for several, or cannot be read: then the whole is given.
+ * Returns the range that a request asks for (14.1.2), or 'unsatisfiable' if it begins behind the end.
+ * Undefined if the field asks for several or cannot be read: then the whole body is sent.
  */
-export function sliceOf(
+export function byteRangeOf(
   range: string | undefined,
   length: number,
-): Slice | 'unsatisfiable' | undefined {
+): ByteRange | 'unsatisfiable' | undefined {
   const match = /^bytes=\s*(\d*)-(\d*)\s*$/i.exec(range ?? '')
   if (!match || (match[1] === '' && match[2] === '')) return undefined
   if (match[1] === '') {
@@ -63,18 +64,4 @@ export function sliceOf(
   const last = match[2] === '' ? Infinity : Number(match[2])
   if (last < first) return undefined
   return first >= length ? 'unsatisfiable' : { first, last: Math.min(last, length - 1) }
-}
-
-/** Does the client take this coding (12.5.3)? Without the field it takes any; `identity` always, unless it says otherwise. */
-export function acceptsCoding(acceptEncoding: string | undefined, coding: string): boolean {
-  if (acceptEncoding === undefined) return coding === 'identity'
-  let any: boolean | undefined
-  for (const member of acceptEncoding.toLowerCase().split(',')) {
-    const [name, ...parameters] = member.split(';').map((part) => part.trim())
-    const weight = parameters.find((parameter) => parameter.startsWith('q='))
-    const accepted = weight === undefined || Number(weight.slice(2)) > 0
-    if (name === coding || (coding === 'gzip' && name === 'x-gzip')) return accepted
-    if (name === '*') any = accepted
-  }
-  return any ?? coding === 'identity'
 }

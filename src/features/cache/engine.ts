@@ -1,51 +1,58 @@
-/** What all mounts of the response cache share: the shelf, the counts, and what is remembered of resources. */
+/** What all mounts of the response cache share: the store, the counts, and what is remembered of resources. */
 import { BoundedMap } from '../../caching/bounded-map.ts'
 import type { CacheEntry } from '../../caching/entry.ts'
 import type { InvalidationLog } from '../../caching/invalidation-log.ts'
-import type { LookupResult, EntryKeys } from '../../caching/entry-keys.ts'
+import type { EntryKeys, EntryVariant } from '../../caching/entry-keys.ts'
 import type { CacheStore } from '../../caching/cache-store.ts'
+import { RefreshBackoff } from '../../caching/refresh-backoff.ts'
 import { isUnavailable } from '../../errors.ts'
 import type { EventMap } from '../../events.ts'
 import type { ExtensionContext } from '../../extension.ts'
-import { Edge } from './edge.ts'
-import type { Stored } from './stored.ts'
+import type { CacheReason } from './reasons.ts'
+import type { CachedResponse, VaryMarker } from './cached-response.ts'
 
-export type Outcome = EventMap['cache']['type']
+/** What the cache did with a request. */
+export type CacheOutcome = EventMap['cache']['type']
 
-/** How often the response cache did what, in this process. */
+/** Counts of the response cache in this process. */
 export interface CacheStats {
-  /** Answers from fresh entries; `near` of them from this process. */
+  /** Replies from fresh entries. */
   hits: number
+  /** The part of `hits` that came from the near cache. */
   near: number
-  /** Answers from entries that were no longer fresh. */
+  /** Replies from entries that were no longer fresh. */
   stale: number
-  /** Answers shared with a request that came at the same time. */
+  /** Replies shared with a request that came at the same time. */
   collapsed: number
+  /** Requests that the handler answered. */
   misses: number
-  /** Requests that the cache kept out of. */
+  /** Requests that were passed by. */
   bypassed: number
-  /** Entries stored, and those that could not be. */
+  /** Responses that were stored. */
   stored: number
+  /** Responses that could not be stored because Redis was unavailable. */
   failed: number
-  /** (hits + stale + collapsed) / (those + misses), from 0 to 1; undefined before the first. */
+  /** (hits + stale + collapsed) / (those + misses), from 0 to 1. Undefined before the first request. */
   hitRate: number | undefined
 }
 
-/** For so many ms requests do not wait for each other where the answer could not be kept. */
-export const PASS_FOR = 2_000
-const REMEMBERED = 10_000
+/** How long requests do not wait for each other after a response that could not be stored, in ms. */
+export const PAUSE_MS = 2_000
+const MAX_REMEMBERED = 10_000
+const MAX_STRIKES = 3
 
+/** The response cache of an instance. */
 export class CacheEngine {
-  readonly shelf: CacheStore
+  readonly cacheStore: CacheStore
   readonly context: ExtensionContext
-  /** By which request headers a resource's responses vary. */
-  readonly vary: BoundedMap<readonly string[]> = new BoundedMap(REMEMBERED)
-  /** Refreshes on their way through the application, by the entry's key: their leases. */
+  /** The request headers that a resource's responses vary by, by the resource's key. */
+  readonly vary: BoundedMap<readonly string[]> = new BoundedMap(MAX_REMEMBERED)
+  /** Tokens of the leases of background refreshes, by the entry's key. */
   readonly refreshing: Map<string, string> = new Map()
-  /** What may be answered before the application sees the request. */
-  readonly edge: Edge = new Edge()
-  readonly #passes = new BoundedMap<number>(REMEMBERED)
-  readonly #counts: Record<Outcome, number> = {
+  readonly backoff: RefreshBackoff = new RefreshBackoff()
+  readonly #pauses = new BoundedMap<number>(MAX_REMEMBERED)
+  readonly #strikes = new BoundedMap<number>(MAX_REMEMBERED)
+  readonly #counts: Record<CacheOutcome, number> = {
     hit: 0,
     near: 0,
     stale: 0,
@@ -56,47 +63,63 @@ export class CacheEngine {
   #stored = 0
   #failed = 0
 
-  constructor(context: ExtensionContext, shelf: CacheStore) {
+  constructor(context: ExtensionContext, cacheStore: CacheStore) {
     this.context = context
-    this.shelf = shelf
+    this.cacheStore = cacheStore
   }
 
-  /** The place of a resource's entry. */
-  readonly place = (hash: string, readable: string, tenant: string | undefined): EntryKeys => {
+  /** Returns the keys of a resource's entry. */
+  readonly keysOf = (hash: string, readable: string, tenant: string | undefined): EntryKeys => {
     const { keys } = this.context
     const entry = keys.key('cache', keys.tag(hash, tenant), readable)
-    return { entry, lease: `${entry}:lease`, ledger: this.shelf.invalidationLog(tenant) }
+    return { entry, lease: `${entry}:lease`, log: this.invalidationLog(tenant) }
   }
 
-  ledger(tenant: string | undefined): InvalidationLog {
-    return this.shelf.invalidationLog(tenant)
+  /** Returns the invalidation log of a tenant. */
+  invalidationLog(tenant: string | undefined): InvalidationLog {
+    return this.cacheStore.invalidationLog(tenant)
   }
 
-  /** Is it known that answers under this key cannot be kept? */
-  passes(key: string): boolean {
-    return (this.#passes.get(key) ?? 0) > this.shelf.store.monotonic()
+  /** Returns whether the last response of a resource could not be stored. Then requests do not wait for each other. */
+  isPaused(key: string): boolean {
+    return (this.#pauses.get(key) ?? 0) > this.cacheStore.store.monotonic()
   }
 
-  /** Remember that an answer could not be kept: the next requests do not wait for each other. */
-  markPass(key: string): void {
-    this.#passes.set(key, this.shelf.store.monotonic() + PASS_FOR)
+  /** Notes that a response could not be stored. */
+  pause(key: string): void {
+    this.#pauses.set(key, this.cacheStore.store.monotonic() + PAUSE_MS)
   }
 
-  unmarkPass(key: string): void {
-    this.#passes.delete(key)
+  /** Notes that a response can be stored again. */
+  resume(key: string): void {
+    this.#pauses.delete(key)
+    this.#strikes.delete(key)
+    this.backoff.succeed(key)
   }
 
-  count(name: string, outcome: Outcome, key: string | undefined): void {
+  /**
+   * Notes a response that was not stored, perhaps because of its request. Returns whether there were
+   * so many in a row that it is the resource: otherwise its requests would fill one after the other.
+   */
+  strike(key: string): boolean {
+    const strikes = (this.#strikes.get(key) ?? 0) + 1
+    this.#strikes.set(key, strikes)
+    return strikes >= MAX_STRIKES
+  }
+
+  /** Counts what became of a request. @param key of the entry, if it was worked out */
+  count(name: string, outcome: CacheOutcome, key: string | undefined, reason?: CacheReason): void {
     this.#counts[outcome]++
     if (outcome === 'near') this.#counts.hit++
     if (this.context.events.hasListeners('cache'))
-      this.context.events.emit('cache', { name, type: outcome, key })
+      this.context.events.emit('cache', { name, type: outcome, key, reason })
   }
 
+  /** Returns the counts since the process started. */
   stats(): CacheStats {
     const { hit: hits, near, stale, collapsed, miss: misses, bypass: bypassed } = this.#counts
     const served = hits + stale + collapsed
-    const asked = served + misses
+    const all = served + misses
     return {
       hits,
       near,
@@ -106,90 +129,68 @@ export class CacheEngine {
       bypassed,
       stored: this.#stored,
       failed: this.#failed,
-      hitRate: asked > 0 ? served / asked : undefined,
+      hitRate: all > 0 ? served / all : undefined,
     }
   }
 
-  /** Tell that the store could not be used; other errors are thrown on. */
-  without(name: string, error: unknown): void {
+  /** Reports that the store was unavailable. @throws any other error */
+  reportUnavailable(name: string, error: unknown): void {
     if (!isUnavailable(error)) throw error
-    if (!this.context.events.hasListeners('unavailable')) return
+    const { events } = this.context
+    if (!events.hasListeners('unavailable')) return
     const { reason, uncertain } = error
-    this.context.events.emit('unavailable', {
-      feature: 'cache',
-      name,
-      reason,
-      uncertain,
-      rule: 'open',
-    })
+    events.emit('unavailable', { feature: 'cache', name, reason, uncertain, rule: 'open' })
   }
 
-  /** Store an entry; its failure is reported to nobody but the events. */
-  async save(
-    name: string,
-    place: EntryKeys,
-    entry: CacheEntry,
-    token: string,
-    base: EntryKeys,
-  ): Promise<void> {
+  /** Stores an entry. A failure is only reported as an event. */
+  async save(name: string, { keys, entry, token, resourceKeys }: SaveRequest): Promise<void> {
+    const { vary, variant } = entry.extra as CachedResponse
     try {
-      const { vary, variant } = entry.extra as Stored
       if (vary.length === 0) {
-        await this.shelf.write(place, entry, { token })
+        await this.cacheStore.write(keys, entry, { token })
       } else {
-        const { nonce, sequence, storedAt, freshUntil, staleUntil, errorUntil } = entry
-        const until = Math.max(freshUntil, staleUntil, errorUntil)
-        const marker: CacheEntry = {
-          nonce,
-          sequence,
-          storedAt,
-          tags: [],
-          name: entry.name,
-          initialAge: 0,
-          freshUntil: until,
-          staleUntil: until,
-          errorUntil: until,
-          cost: 0,
-          extra: { marker: vary },
-          body: Buffer.alloc(0),
-        }
-        this.vary.set(base.entry, vary)
-        const target: EntryKeys = { ...place, entry: `${base.entry}${variant}` }
-        const among = { marker: base.entry, index: `${base.entry}:ages`, id: variant, mark: marker }
-        await this.shelf.write(target, entry, { token, variant: among })
+        this.vary.set(resourceKeys.entry, vary)
+        const variantKeys = { ...keys, entry: `${resourceKeys.entry}${variant}` }
+        const options = { token, variant: variantIn(resourceKeys, entry) }
+        await this.cacheStore.write(variantKeys, entry, options)
       }
       this.#stored++
     } catch (error) {
       this.#failed++
-      if (!isUnavailable(error))
-        this.context.events.emit('error', { feature: 'cache', name, error })
-      else this.without(name, error)
+      if (isUnavailable(error)) this.reportUnavailable(name, error)
+      else this.context.events.emit('error', { feature: 'cache', name, error })
     }
   }
 }
 
-/** What an entry is worth now. */
-export type Worth = 'fresh' | 'stale' | 'spare' | 'none'
-
-/** Until when an entry is fresh, may be served stale, and may stand in for an error. */
-export function deadlines(
-  entry: CacheEntry,
-  validUntil: number,
-): { fresh: number; stale: number; error: number } {
-  const fresh = Math.min(entry.freshUntil, validUntil)
-  const shift = entry.freshUntil - fresh
-  return { fresh, stale: entry.staleUntil - shift, error: entry.errorUntil - shift }
+/** An entry to store. */
+export interface SaveRequest {
+  readonly keys: EntryKeys
+  /** The keys of the resource. Those of a variant differ. */
+  readonly resourceKeys: EntryKeys
+  readonly entry: CacheEntry
+  /** The token of the lease; '': none is held. */
+  readonly token: string
 }
 
-/** Fresh; stale, but still to be served while it is made anew; spare: only in an error's place; none. */
-export function worthOf({
-  entry,
-  validUntil,
-  now,
-}: Pick<LookupResult, 'entry' | 'validUntil' | 'now'>): Worth {
-  if (entry === undefined || validUntil === undefined) return 'none'
-  const { fresh, stale, error } = deadlines(entry, validUntil)
-  if (now < fresh) return 'fresh'
-  if (now < stale) return 'stale'
-  return now < error ? 'spare' : 'none'
+/** Returns what is stored beside a variant: the marker that names the fields of Vary. */
+function variantIn({ entry: resource }: EntryKeys, entry: CacheEntry): EntryVariant {
+  const { nonce, sequence, storedAt, name, freshUntil, staleUntil, errorUntil } = entry
+  const { vary, variant } = entry.extra as CachedResponse
+  const until = Math.max(freshUntil, staleUntil, errorUntil)
+  const marker: CacheEntry = {
+    nonce,
+    sequence,
+    tags: [],
+    name,
+    storedAt,
+    initialAge: 0,
+    freshUntil: until,
+    staleUntil: until,
+    errorUntil: until,
+    cost: 0,
+    extra: { marker: vary } satisfies VaryMarker,
+    body: Buffer.alloc(0),
+  }
+  return { markerKey: resource, indexKey: `${resource}:ages`, suffix: variant, marker }
 }

@@ -1,288 +1,266 @@
-/** The response cache as a feature: a request in, a Plan out. */
-import type { Flight } from '../../caching/single-flight.ts'
-import type { LogPosition } from '../../caching/invalidation-log.ts'
+/** The response cache as a feature: a request in, a plan out. */
 import type { LookupResult } from '../../caching/entry-keys.ts'
-import {
-  passThrough,
-  type Exchange,
-  type Feature,
-  type PassPlan,
-  type Plan,
-} from '../../http/exchange.ts'
-import { isSomebodys, obstacle } from './admission.ts'
-import { directivesOf } from './directives.ts'
-import { deadlines, worthOf, type Outcome } from './engine.ts'
-import { invalidateAfter } from './invalidate.ts'
-import { Making, type Forward } from './making.ts'
-import type { Mount } from './mount.ts'
-import { nearby } from './nearby.ts'
-import { ageOf, CONDITIONS, isAcceptable, replyFrom } from './reply.ts'
-import { decoded, storedIn } from './stored.ts'
-import { Visit } from './visit.ts'
-import { turnOf } from './waiting.ts'
-import { suits, tooOld } from './wishes.ts'
+import { decideFill, Fill, type FillDecision, type SharedEntry } from '../../caching/fill.ts'
+import { takeTurn } from '../../caching/fill-turn.ts'
+import { MAX_ENTRY_TAGS, tagFields } from '../../caching/tags.ts'
+import { deadlinesOf, entryState } from '../../caching/validity.ts'
+import { passThrough, type Exchange, type Feature, type Plan } from '../../http/exchange.ts'
+import { requestReason, senderReason } from './bypass.ts'
+import { CacheLookup } from './cache-lookup.ts'
+import { directivesOf, type Directives } from './directives.ts'
+import type { CacheEngine, CacheOutcome } from './engine.ts'
+import { invalidateAfter } from './invalidation.ts'
+import { fillByHandler, withStatus } from './handler-fill.ts'
+import type { ListenerAnswers, NearReply } from './listener-answers.ts'
+import type { CacheMount } from './mount.ts'
+import { createNearReply } from './near-hit.ts'
+import { forwardStatus, type CacheReason } from './reasons.ts'
+import { isEarlyRefresh, refreshInBackground } from './refresh.ts'
+import { ageOf, isAcceptable, replyFrom } from './reply.ts'
+import { notCached, satisfies } from './request-directives.ts'
+import type { Forward } from './response-fill.ts'
 
-interface Early<Native> {
-  readonly visit: Visit<Native>
+/** A lookup that a pipeline has begun before the request's turn. */
+interface EarlyLookup<Native> {
+  readonly lookup: CacheLookup<Native>
   readonly looking: Promise<LookupResult>
 }
 
-type Shared = Pick<LookupResult, 'entry' | 'validUntil' | 'now'> & { lease?: LookupResult['lease'] }
-
+/** Safe methods (RFC 9110, 9.2.1) that are not cached. They do not invalidate, either. */
 const SAFE = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE'])
-const isGet = ({ method }: Exchange): boolean => method === 'GET' || method === 'HEAD'
-const status = (text: string): PassPlan => ({
-  headers: () => ({ 'Cache-Status': `turnpike; ${text}` }),
-})
+const isRead = ({ method }: Exchange): boolean => method === 'GET' || method === 'HEAD'
 
-export function cacheFeature<Native>(mount: Mount<Native>): Feature<Native, Early<Native>> {
-  const { engine, options, name } = mount
-  const { shelf } = engine
-  const { key, scope, skip, tags = [], public: isPublic = false } = options
-  const isAuto = options.ttl === 'auto'
-  const needsOnlyRequest = !key && !scope && !skip && !engine.context.hasTenants
+/** One mount of `tp.cache()`. */
+export class CacheFeature<Native> implements Feature<Native, EarlyLookup<Native>> {
+  readonly name = 'cache'
+  /** Looks up with the other reads of a pipeline, if that needs only the request. */
+  readonly prepare?: (x: Exchange<Native>) => EarlyLookup<Native> | undefined
+  readonly #mount: CacheMount<Native>
+  readonly #engine: CacheEngine
+  readonly #isPublic: boolean
+  readonly #isAuto: boolean
+  /** False if the application's functions decide about a request. */
+  readonly #needsOnlyRequest: boolean
+  readonly #nearReply: NearReply | undefined
+  readonly #listenerAnswers: ListenerAnswers
 
-  function kept(): Plan {
-    engine.count(name, 'bypass', undefined)
-    return status('fwd=bypass')
+  constructor(mount: CacheMount<Native>, listenerAnswers: ListenerAnswers) {
+    const { engine, options } = mount
+    const { key, scope, skip } = options
+    this.#mount = mount
+    this.#engine = engine
+    this.#isPublic = options.public ?? false
+    this.#isAuto = options.ttl === 'auto'
+    this.#needsOnlyRequest = !key && !scope && !skip && !engine.context.hasTenants
+    this.#listenerAnswers = listenerAnswers
+    if (!this.#needsOnlyRequest) return
+    this.prepare = (x) => this.#prepare(x)
+    if (mount.nearBytes > 0) this.#nearReply = createNearReply(mount)
   }
 
-  async function begin(x: Exchange<Native>): Promise<Visit<Native> | undefined> {
-    const given = scope ? await scope(x.native) : undefined
-    const who = given === undefined || given === null ? undefined : String(given)
-    if (who === undefined && !isPublic && isSomebodys(x)) return undefined
-    const own = key ? await key(x.native) : undefined
-    return new Visit(mount, x, own, who, await engine.context.tenantOf(x.native))
+  discard({ lookup, looking }: EarlyLookup<Native>): void {
+    lookup.abandon(looking)
   }
 
-  const here = needsOnlyRequest && mount.near > 0 ? nearby(mount) : undefined
-
-  /** From this process, if it can be had without asking anybody. */
-  function handle(x: Exchange<Native>, early: Early<Native> | undefined): Plan | Promise<Plan> {
-    const isHere = here !== undefined && early === undefined && isGet(x) && !x.isBackground
-    const isAllowed = isHere && obstacle(x) === undefined && (isPublic || !isSomebodys(x))
-    const target = isAllowed ? mount.targets.of(x) : undefined
-    const plan = target && here!(target, x)
-    if (plan && mount.beforeFramework && x.listenerKey !== undefined)
-      engine.edge.learn(x.listenerKey, target, here!)
-    return plan ?? seek(x, early)
+  handle(x: Exchange<Native>, early: EarlyLookup<Native> | undefined): Plan | Promise<Plan> {
+    const plan = early === undefined ? this.#nearPlan(x) : undefined
+    return plan ?? this.#handle(x, early)
   }
 
-  async function seek(x: Exchange<Native>, early: Early<Native> | undefined): Promise<Plan> {
-    if (!isGet(x)) {
-      return SAFE.has(x.method)
-        ? passThrough
-        : { ...status('fwd=method'), ...invalidateAfter(engine, {}, x) }
+  #prepare(x: Exchange<Native>): EarlyLookup<Native> | undefined {
+    if (!isRead(x) || x.isBackground || requestReason(x, false) !== undefined) return undefined
+    // Sessions and users come into being after this.
+    if (!this.#isPublic && x.identity.authorization !== undefined) return undefined
+    const lookup = new CacheLookup(this.#mount, x)
+    return { lookup, looking: lookup.lookup() }
+  }
+
+  /** Replies from this process, if that needs nothing but the request. */
+  #nearPlan(x: Exchange<Native>): Plan | Promise<Plan> | undefined {
+    if (this.#nearReply === undefined || !isRead(x) || x.isBackground) return undefined
+    if (requestReason(x, false) !== undefined) return undefined
+    if (!this.#isPublic && senderReason(x) !== undefined) return undefined
+    const target = this.#mount.targets.of(x)
+    const plan = this.#nearReply(target, x)
+    if (plan && this.#mount.beforeFramework && x.listenerKey !== undefined)
+      this.#listenerAnswers.remember(x.listenerKey, target, this.#nearReply)
+    return plan
+  }
+
+  async #handle(x: Exchange<Native>, early: EarlyLookup<Native> | undefined): Promise<Plan> {
+    if (!isRead(x)) {
+      if (SAFE.has(x.method)) return passThrough
+      return { ...withStatus('turnpike; fwd=method'), ...invalidateAfter(this.#engine, {}, x) }
     }
-    const out = (skip && (await skip(x.native))) || obstacle(x, key) !== undefined
-    const visit = out
-      ? undefined
-      : early && !isPublic && isSomebodys(x)
-        ? undefined
-        : (early?.visit ?? (await begin(x)))
-    if (!visit) {
-      if (early) early.visit.abandon(early.looking)
-      return kept()
-    }
-    visit.tag(typeof tags === 'function' ? await tags(x.native) : tags)
-    const refresh = x.isBackground ? engine.refreshing.get(visit.place.entry) : undefined
+    const lookup = this.#needsOnlyRequest ? this.#lookup(x, early) : await this.#ownLookup(x)
+    if (typeof lookup === 'string') return this.#bypass(lookup, early)
+    const { tags } = this.#mount.options
+    if (typeof tags === 'function')
+      lookup.addTags(tagFields(await tags(x.native), 'tp.cache(): tags'))
+    if (lookup.tags.length > MAX_ENTRY_TAGS) return this.#bypass('tags', early)
+    // Read before the lookup: another request may end the refresh meanwhile.
+    const refresh = x.isBackground ? this.#engine.refreshing.get(lookup.keys.entry) : undefined
     let found: LookupResult | undefined
     try {
-      found = await (early?.looking ?? visit.look())
+      found = await (early?.looking ?? lookup.lookup())
     } catch (error) {
-      engine.without(name, error)
+      this.#engine.reportUnavailable(this.#mount.name, error)
     }
-    if (refresh !== undefined) {
-      visit.token = refresh
-      return await making(
-        visit,
-        found,
-        shelf.flights.begin(visit.place.entry, visit.base.ledger.epoch, false),
-        'stale',
-      )
-    }
-    return found ? await serve(visit, found) : await make(visit, undefined, 'miss')
+    if (refresh !== undefined) return await this.#refill(lookup, found, refresh)
+    if (found === undefined) return await this.#takeTurn(lookup, undefined, 'miss')
+    return await this.#serve(lookup, found)
   }
 
-  /** Answer with what was found, or have it made. */
-  async function serve(visit: Visit<Native>, found: LookupResult): Promise<Plan> {
-    const { x } = visit
-    const wishes = isAuto
+  #lookup(
+    x: Exchange<Native>,
+    early: EarlyLookup<Native> | undefined,
+  ): CacheLookup<Native> | CacheReason {
+    const reason = requestReason(x, false) ?? (this.#isPublic ? undefined : senderReason(x))
+    return reason ?? early?.lookup ?? new CacheLookup(this.#mount, x)
+  }
+
+  /** Returns a lookup for which the application's functions are called. */
+  async #ownLookup(x: Exchange<Native>): Promise<CacheLookup<Native> | CacheReason> {
+    const { context } = this.#engine
+    const { key, scope, skip } = this.#mount.options
+    if (skip && (await skip(x.native))) return 'skip'
+    const reason = requestReason(x, key !== undefined)
+    if (reason !== undefined) return reason
+    const given = scope ? await scope(x.native) : undefined
+    const owner = given === undefined || given === null ? undefined : String(given)
+    const sender = owner === undefined && !this.#isPublic ? senderReason(x) : undefined
+    if (sender !== undefined) return sender
+    return new CacheLookup(this.#mount, x, {
+      key: key && (await key(x.native)),
+      scope: owner,
+      tenant: context.hasTenants ? await context.tenantOf(x.native) : undefined,
+    })
+  }
+
+  #bypass(reason: CacheReason, early?: EarlyLookup<Native>): Plan {
+    if (early) this.discard(early)
+    this.#engine.count(this.#mount.name, 'bypass', undefined, reason)
+    return withStatus(forwardStatus('bypass', reason))
+  }
+
+  /** Serves what was found, or has it filled. */
+  async #serve(lookup: CacheLookup<Native>, first: LookupResult): Promise<Plan> {
+    const { x } = lookup
+    const asked = this.#isAuto
       ? directivesOf(x.header('cache-control') ?? x.header('pragma'))
       : undefined
-    let worth = worthOf(found)
-    if (worth === 'fresh' && isAcceptable(found.entry!, x)) {
-      if (!wishes || suits(found.entry!, found, wishes)) {
-        if (isEarly(found) && !shelf.flights.get(visit.place.entry))
-          void claim(visit, found).then(
-            (found) => found.lease === 'ours' && !refresh(visit, found) && visit.giveBack(),
-            () => {},
-          )
-        return hit(visit, found, found.near ? 'near' : 'hit')
-      }
-      if (wishes.has('only-if-cached')) return tooOld(visit)
-      return await making(visit, found, undefined, 'request')
+    if (isUsable(first, x) && entryState(first) === 'fresh')
+      return await this.#serveFresh(lookup, first, asked)
+    if (asked?.has('only-if-cached')) return this.#notCached(lookup)
+    if (x.method === 'HEAD' || x.isBackground) return await this.#takeTurn(lookup, first, 'miss')
+    const { singleFlight } = this.#engine.cacheStore
+    // Asked once. The flight may end at any moment, and then the entry is there.
+    const hasFlight = singleFlight.get(lookup.keys.entry) !== undefined
+    // A pattern or an unknown tag has hit the entry. The script did not see that, and gave no lease.
+    const isClaimed = first.entry !== undefined && first.lease === 'none' && !hasFlight
+    const found = isClaimed ? await this.#claim(lookup, first) : first
+    const state = entryState(found)
+    if (isUsable(found, x) && asked?.has('no-cache') !== true) {
+      const decision = this.#decide(lookup, found, hasFlight)
+      const outcome = state === 'fresh' ? 'hit' : 'stale'
+      if (decision === 'serve') return await this.#hit(lookup, found, outcome)
+      if (decision === 'refresh' && refreshInBackground(lookup, found))
+        return await this.#hit(lookup, found, outcome)
     }
-    if (wishes?.has('only-if-cached')) return tooOld(visit)
-    if (x.method === 'HEAD' || x.isBackground) return await make(visit, found, 'miss')
-    // Asked once: it may end at any moment, and then nobody is to begin anew what is there by now.
-    const isMade = shelf.flights.get(visit.place.entry) !== undefined
-    // What a pattern has hit, or a tag that was not asked for: the lease has to be asked for.
-    if (found.entry && found.lease === 'none' && !isMade) {
-      found = await claim(visit, found)
-      worth = worthOf(found)
-      if (worth === 'fresh' && isAcceptable(found.entry!, x)) return hit(visit, found, 'hit')
-    }
-    if (worth !== 'stale' || wishes?.has('no-cache') || !isAcceptable(found.entry!, x))
-      return await make(visit, found, worth === 'none' ? 'miss' : 'stale')
-    if (found.lease !== 'theirs' && !isMade && !refresh(visit, found))
-      return await make(visit, found, 'stale')
-    return hit(visit, found, 'stale')
+    return await this.#takeTurn(lookup, found, state === 'unusable' ? 'miss' : 'stale')
   }
 
-  /** Take the lease of an entry that is there, if anybody may wait for anybody here. */
-  async function claim(visit: Visit<Native>, found: LookupResult): Promise<LookupResult> {
-    if (mount.wait === 0 || engine.passes(visit.place.entry)) return found
-    try {
-      return await visit.look(found)
-    } catch (error) {
-      engine.without(name, error)
-      return found
-    }
-  }
-
-  /** Is it this request's lot to have an entry made anew before its time (Vattani et al., VLDB 2015)? */
-  function isEarly({ entry, validUntil, now }: LookupResult): boolean {
-    if (
-      !mount.background ||
-      mount.wait === 0 ||
-      entry!.staleUntil <= entry!.freshUntil ||
-      entry!.cost === 0
-    )
-      return false
-    return now - entry!.cost * Math.log(1 - Math.random()) >= deadlines(entry!, validUntil!).fresh
-  }
-
-  /** Have an entry made anew with nobody waiting. False where that is not possible. */
-  function refresh(visit: Visit<Native>, { lease }: LookupResult): boolean {
-    const { x, place } = visit
-    const { entry } = place
-    if (engine.refreshing.has(entry)) return true
-    if (!mount.background) return false
-    const held = lease === 'ours' ? visit.token : ''
-    // Nobody's request: an entry that all share must not become somebody's.
-    const hidden = Object.fromEntries(
-      [...CONDITIONS, 'cookie', 'cache-control', 'pragma'].map((field) => [field, undefined]),
-    )
-    engine.refreshing.set(entry, held)
-    const over = x.sendInBackground(hidden)
-    if (over === undefined) engine.refreshing.delete(entry)
-    else visit.token = ''
-    void over?.finally(() => {
-      engine.refreshing.delete(entry)
-      if (held !== '') shelf.leases.giveBack(place.lease, held)
+  #decide(lookup: CacheLookup<Native>, found: LookupResult, hasFlight: boolean): FillDecision {
+    const { backoff, cacheStore } = this.#engine
+    return decideFill({
+      entry: entryState(found),
+      lease: found.lease,
+      hasFlight,
+      mayWait: lookup.mayWait(),
+      backsOff: backoff.isActive(lookup.keys.entry, cacheStore.store.monotonic()),
     })
-    return over !== undefined
   }
 
-  async function hit(
-    visit: Visit<Native>,
-    { entry, validUntil, now, lease }: Shared,
-    outcome: Outcome,
+  async #serveFresh(
+    lookup: CacheLookup<Native>,
+    found: LookupResult & SharedEntry,
+    asked: Directives | undefined,
   ): Promise<Plan> {
-    const ttl = Math.floor((deadlines(entry!, validUntil ?? Infinity).fresh - now) / 1000)
-    const how = outcome === 'collapsed' ? 'fwd=miss; collapsed' : `hit; ttl=${ttl}`
-    engine.count(name, outcome, visit.place.entry)
-    if (lease === 'ours') visit.giveBack()
-    const age = { Age: String(ageOf(entry!, now)) }
-    return {
-      reply: await replyFrom(entry!, visit.x, { 'Cache-Status': `turnpike; ${how}`, ...age }),
+    if (!asked || satisfies(found, asked)) {
+      if (isEarlyRefresh(this.#mount, found)) this.#refreshEarly(lookup, found)
+      return await this.#hit(lookup, found, found.near ? 'near' : 'hit')
+    }
+    if (asked.has('only-if-cached')) return this.#notCached(lookup)
+    const fill = new Fill(this.#engine.cacheStore, lookup.keys, '', undefined)
+    return await fillByHandler(lookup, found, fill, 'request')
+  }
+
+  #notCached(lookup: CacheLookup<Native>): Plan {
+    lookup.release()
+    return notCached(lookup.x)
+  }
+
+  #refreshEarly(lookup: CacheLookup<Native>, found: LookupResult): void {
+    if (this.#engine.cacheStore.singleFlight.get(lookup.keys.entry)) return
+    void this.#claim(lookup, found).then(
+      (found) => {
+        if (found.lease === 'ours' && !refreshInBackground(lookup, found)) lookup.release()
+      },
+      () => {},
+    )
+  }
+
+  /** Takes the lease of an entry that is stored, if requests may wait for it. */
+  async #claim(lookup: CacheLookup<Native>, found: LookupResult): Promise<LookupResult> {
+    if (!lookup.mayWait()) return found
+    return (await lookup.lookupAgain(found)) ?? found
+  }
+
+  async #hit(
+    lookup: CacheLookup<Native>,
+    { entry, validUntil, now }: SharedEntry,
+    outcome: CacheOutcome,
+  ): Promise<Plan> {
+    lookup.release()
+    const ttl = Math.floor((deadlinesOf(entry, validUntil ?? Infinity).fresh - now) / 1000)
+    const status = outcome === 'collapsed' ? 'fwd=miss; collapsed' : `hit; ttl=${ttl}`
+    const added = { 'Cache-Status': `turnpike; ${status}`, Age: String(ageOf(entry, now)) }
+    try {
+      const reply = await replyFrom(entry, lookup.x, added)
+      this.#engine.count(this.#mount.name, outcome, lookup.keys.entry)
+      return { reply }
+    } catch {
+      // The stored body is broken or too large to decode.
+      return this.#bypass('coding')
     }
   }
 
-  /** Have a response made: by whoever makes it already, in this process or another, or by the handler. */
-  async function make(
-    visit: Visit<Native>,
+  /** Waits for another request or process that fills the entry, or lets the handler fill it. */
+  async #takeTurn(
+    lookup: CacheLookup<Native>,
     found: LookupResult | undefined,
     forward: Forward,
   ): Promise<Plan> {
-    const turn = await turnOf(visit, found)
+    const turn = await takeTurn(this.#engine.cacheStore, lookup, found)
     return 'shared' in turn
-      ? await hit(visit, turn.shared, 'collapsed')
-      : await making(visit, turn.found, turn.flight, forward)
+      ? await this.#hit(lookup, turn.shared, 'collapsed')
+      : await fillByHandler(lookup, turn.found, turn.fill, forward)
   }
 
-  /** The handler's turn. */
-  async function making(
-    visit: Visit<Native>,
+  /** Lets a background request fill the entry. @param token of the lease that its sender holds */
+  async #refill(
+    lookup: CacheLookup<Native>,
     found: LookupResult | undefined,
-    flight: Flight | undefined,
-    forward: Forward,
+    token: string,
   ): Promise<Plan> {
-    const { x } = visit
-    engine.count(name, 'miss', visit.place.entry)
-    if (x.method === 'HEAD') return status(`fwd=${forward}`)
-    try {
-      return new Making(visit, {
-        origin: found && (await originOf(visit, found)),
-        flight,
-        former: await spare(found),
-        forward,
-      }).plan()
-    } catch (error) {
-      flight?.end()
-      throw error
-    }
+    const { cacheStore } = this.#engine
+    const { keys } = lookup
+    const flight = cacheStore.singleFlight.begin(keys.entry, keys.log.epoch, false)
+    return await fillByHandler(lookup, found, new Fill(cacheStore, keys, token, flight), 'stale')
   }
+}
 
-  /** What was there before, its body decoded: it may have to be sent at once. */
-  async function spare(found: LookupResult | undefined): Promise<LookupResult | undefined> {
-    const entry =
-      found?.validUntil === undefined || found.validUntil === 0 ? undefined : found.entry
-    if (!found || !entry) return undefined
-    const stored = storedIn(entry)
-    if (!stored.packed) return found
-    return {
-      ...found,
-      entry: {
-        ...entry,
-        body: await decoded(entry.body, 'gzip'),
-        extra: { ...stored, packed: false },
-      },
-    }
-  }
-
-  async function originOf(
-    { base, x }: Visit<Native>,
-    { snapshot }: LookupResult,
-  ): Promise<LogPosition | undefined> {
-    const { nonce, sequence } = snapshot
-    if (nonce !== undefined) return { nonce, sequence }
-    try {
-      return await base.ledger.open(0, x.budget)
-    } catch (error) {
-      engine.without(name, error)
-      return undefined
-    }
-  }
-
-  return {
-    name: 'cache',
-    ...(needsOnlyRequest && {
-      prepare(x: Exchange<Native>) {
-        if (!isGet(x)) return undefined
-        if (
-          obstacle(x, key) !== undefined ||
-          x.isBackground ||
-          (!isPublic && x.header('authorization') !== undefined)
-        )
-          return undefined
-        const visit = new Visit(mount, x)
-        if (Array.isArray(tags)) visit.tag(tags)
-        return { visit, looking: visit.look() }
-      },
-      discard: ({ visit, looking }: Early<Native>) => visit.abandon(looking),
-    }),
-    handle,
-  }
+/** Returns whether there is an entry that the client can read. */
+function isUsable(found: LookupResult, x: Exchange): found is LookupResult & SharedEntry {
+  return found.entry !== undefined && isAcceptable(found.entry, x)
 }

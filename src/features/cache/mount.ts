@@ -1,4 +1,4 @@
-/** The options of one `tp.cache()`, checked and worked out. */
+/** The options of one `tp.cache()`, validated. */
 import {
   boolean,
   callback,
@@ -8,45 +8,54 @@ import {
   isFunction,
   isObject,
   optionError,
+  OptionError,
   integer,
   oneOf,
   type Validator,
 } from '../../validate.ts'
+import { isTag, tagFields } from '../../caching/tags.ts'
 import { durationOption, durationValidator, parseDuration } from '../../duration.ts'
 import type { CacheEngine } from './engine.ts'
 import type { CacheOptions } from './options.ts'
-import type { Rules } from './policy.ts'
-import { Targets } from './targets.ts'
+import type { StoragePolicy } from './policy.ts'
+import { Targets } from './resource.ts'
 
 /** One mount of the cache. Times in ms. */
-export interface Mount<Native> {
+export interface CacheMount<Native> {
   readonly engine: CacheEngine
   readonly options: CacheOptions<Native>
   readonly name: string
-  readonly rules: Omit<Rules, 'authorized'>
-  /** By names in lower case and order. */
+  readonly policy: Omit<StoragePolicy, 'isAuthorized'>
+  /** Names in lower case, sorted. */
   readonly vary: readonly string[]
-  readonly wait: number
-  readonly lease: number
+  readonly waitMs: number
+  readonly leaseMs: number
   readonly maxBodyBytes: number
-  readonly background: boolean
-  /** Bytes of the cache in this process; 0: none. */
-  readonly near: number
+  /** True if a stale response is revalidated in the background. */
+  readonly refreshesInBackground: boolean
+  /** Size of the near cache; 0: none. */
+  readonly nearBytes: number
   readonly targets: Targets
-  /** May its answers be given before the application sees the request? */
+  /** True if `tp.cacheListener()` may answer before the framework gets the request. */
   readonly beforeFramework: boolean
 }
 
 const names: Validator = {
-  expected: 'a list of texts',
+  expected: 'a list of non-empty strings',
   accepts: (value) =>
     Array.isArray(value) && value.every((each) => typeof each === 'string' && each !== ''),
 }
 
-const KINDS: Record<string, Validator> = {
+/** A list of tags. */
+export const tagList: Validator = {
+  expected: 'a list of tags (non-empty strings or finite numbers)',
+  accepts: (value) => Array.isArray(value) && value.every(isTag),
+}
+
+const OPTIONS: Record<string, Validator> = {
   ttl: anyOf(durationValidator, oneOf('auto')),
   negativeTtl: durationValidator,
-  tags: anyOf(names, callback),
+  tags: anyOf(tagList, callback),
   scope: callback,
   public: boolean,
   key: callback,
@@ -73,81 +82,88 @@ const KINDS: Record<string, Validator> = {
   name: identifier,
 }
 
-const NEAR_BYTES = 32 * 1024 * 1024
+const DEFAULT_NEAR_BYTES = 32 * 1024 * 1024
 const WHERE = 'tp.cache()'
 
-/** @throws TP_OPTION for an option that cannot be used */
-export function mountOf<Native>(
+/** Validates the options of a mount. @throws TP_OPTION */
+export function createMount<Native>(
   open: () => CacheEngine,
   options: CacheOptions<Native>,
-): Mount<Native> {
-  validateOptions(WHERE, options, KINDS)
-  if (options.ttl === undefined)
-    throw optionError(
-      WHERE,
-      'ttl',
-      undefined,
-      "a duration like '5m', or 'auto' to go by the response's Cache-Control",
-    )
+): CacheMount<Native> {
+  validateOptions(WHERE, options, OPTIONS)
+  if (options.ttl === undefined) {
+    const expected = "a duration like '5m', or 'auto' to use the response's Cache-Control"
+    throw optionError(WHERE, 'ttl', undefined, expected)
+  }
   validateOptions(`${WHERE}: query`, options.query ?? {}, {
     allow: names,
     ignore: names,
     sort: boolean,
   })
-  const {
-    ttl,
-    near = false,
-    jitter = 0.1,
-    wait = '2s',
-    lease = '10s',
-    vary = [],
-    targeted = ['CDN-Cache-Control'],
-  } = options
-  const { refresh = isFunction(options.scope) ? 'foreground' : 'background' } = options
-  if (refresh === 'background' && options.scope) {
-    throw optionError(
-      WHERE,
-      'refresh',
-      refresh,
-      "'foreground' with scope: a request that nobody waits for is nobody's",
-    )
-  }
-  const optional = (
-    option: 'negativeTtl' | 'staleWhileRevalidate' | 'staleIfError',
-  ): number | undefined =>
-    options[option] === undefined ? undefined : parseDuration(options[option])
   const engine = open()
-  const { key, scope, skip, beforeFramework = false } = options
-  if (
-    beforeFramework &&
-    (!near || !options.public || key || scope || skip || engine.context.hasTenants)
-  ) {
-    throw optionError(
-      WHERE,
-      'beforeFramework',
-      beforeFramework,
-      'near: true and public: true beside it, and neither key, scope, skip nor tenants: nobody is there to ask them',
-    )
-  }
+  checkCombinations(options, engine.context.hasTenants)
+  const { near = false, wait = '2s', lease = '10s', vary = [] } = options
+  const { refresh = isFunction(options.scope) ? 'foreground' : 'background' } = options
   return {
     engine,
     options,
     name: options.name ?? 'cache',
-    rules: {
-      ttl: ttl === 'auto' ? ttl : durationOption(ttl, WHERE, 'ttl'),
-      negativeTtl: optional('negativeTtl'),
-      staleWhileRevalidate: optional('staleWhileRevalidate'),
-      staleIfError: optional('staleIfError'),
-      jitter,
-      targeted: targeted.map((name) => name.toLowerCase()),
-    },
+    policy: policyOf(options),
     vary: [...new Set(vary.map((name) => name.toLowerCase()))].sort(),
-    wait: durationOption(wait, WHERE, 'wait', 0),
-    lease: durationOption(lease, WHERE, 'lease'),
+    waitMs: durationOption(wait, WHERE, 'wait', 0),
+    leaseMs: durationOption(lease, WHERE, 'lease'),
     maxBodyBytes: options.maxBodyBytes ?? 1_048_576,
-    background: refresh === 'background',
-    near: typeof near === 'object' ? near.maxBytes : near ? NEAR_BYTES : 0,
-    beforeFramework,
-    targets: new Targets(engine.place, options.query, engine.shelf.store.kind === 'memory'),
+    refreshesInBackground: refresh === 'background',
+    nearBytes: typeof near === 'object' ? near.maxBytes : near ? DEFAULT_NEAR_BYTES : 0,
+    beforeFramework: options.beforeFramework ?? false,
+    targets: new Targets({
+      keysOf: engine.keysOf,
+      query: options.query,
+      tags: Array.isArray(options.tags) ? tagFields(options.tags, WHERE) : [],
+      ignoresPort: engine.cacheStore.store.kind === 'memory',
+    }),
   }
 }
+
+function policyOf(options: CacheOptions<never>): CacheMount<never>['policy'] {
+  const { ttl, negativeTtl, staleWhileRevalidate, staleIfError, jitter = 0.1 } = options
+  const { targeted = ['CDN-Cache-Control'] } = options
+  const msOf = (duration: unknown): number | undefined =>
+    duration === undefined ? undefined : parseDuration(duration)
+  return {
+    ttl: ttl === 'auto' ? ttl : durationOption(ttl, WHERE, 'ttl'),
+    negativeTtl: msOf(negativeTtl),
+    staleWhileRevalidate: msOf(staleWhileRevalidate),
+    staleIfError: msOf(staleIfError),
+    jitter,
+    targeted: targeted.map((name) => name.toLowerCase()),
+  }
+}
+
+function checkCombinations(options: CacheOptions<never>, hasTenants: boolean): void {
+  const { refresh, scope, beforeFramework, near, key, skip } = options
+  if (refresh === 'background' && scope) {
+    throw combinationError(
+      'refresh',
+      refresh,
+      "'foreground'",
+      "refresh: 'background' cannot be combined with scope. A background request has no sender, so it cannot fill an entry of one scope.",
+    )
+  }
+  if (!beforeFramework) return
+  if (!near || !options.public || key || scope || skip || hasTenants) {
+    throw combinationError(
+      'beforeFramework',
+      beforeFramework,
+      'false',
+      'beforeFramework: true requires near: true and public: true, and cannot be combined with key, scope, skip or tenants.',
+    )
+  }
+}
+
+const combinationError = (
+  option: string,
+  value: unknown,
+  expected: string,
+  message: string,
+): OptionError => new OptionError(`${WHERE}: ${message}`, option, value, expected, undefined)

@@ -1,90 +1,160 @@
+/** Options of the response cache. */
+import type { Tag } from '../../caching/tags.ts'
 import type { Duration } from '../../duration.ts'
 import type { Subject } from '../../store/keys.ts'
 
-/** A value now or later. */
-type Maybe<Type> = Type | Promise<Type>
+/** A value, or a promise of it. */
+type MaybePromise<Type> = Type | Promise<Type>
 
-/** Which part of the query tells resources apart. By default all of it in its order, without `utm_*`. */
+/** Which part of the query distinguishes resources. By default all of it but `utm_*`, in its order. */
 export interface QueryOptions {
-  /** Names that count; all others are ignored. */
+  /** Names that count. All others are ignored. @default all names */
   allow?: readonly string[]
-  /** Names that do not count; `*` at the end stands for any rest. Default `['utm_*']`. */
+  /**
+   * Names that are ignored. `*` at the end matches any rest.
+   * @default ['utm_*']
+   * @example ignore: ['utm_*', 'fbclid']
+   */
   ignore?: readonly string[]
-  /** Put names in order, so that `?b=1&a=2` is `?a=2&b=1`. Values of one name keep their order. Default false. */
+  /**
+   * Whether names are sorted, so that `?b=1&a=2` and `?a=2&b=1` are one resource. Values of one name
+   * keep their order.
+   * @default false
+   */
   sort?: boolean
 }
 
 /** Options of `tp.cache()`. */
 export interface CacheOptions<Native> {
   /**
-   * For how long a response is fresh, whatever its `max-age` says; or `'auto'`: by RFC 9111 alone, that is, by the
-   * response's own s-maxage, max-age or Expires. Either way no-store, private, no-cache, Set-Cookie and `Vary: *` are
-   * obeyed. No default.
+   * How long a response is fresh, whatever its max-age says. `'auto'` uses the response's own
+   * s-maxage, max-age or Expires (RFC 9111). Required.
+   *
+   * Responses with no-store, private, no-cache, Set-Cookie or `Vary: *` are not stored either way.
    */
   ttl: Duration | 'auto'
-  /** Also keep 404, 405, 410, 414, 451 and 501, for so long. Default: errors are not kept. */
-  negativeTtl?: Duration
-  /** What the entry can be invalidated by. `res.cacheTags()` and `ctx.cacheTags()` add more while the response is made. */
-  tags?: readonly string[] | ((native: Native) => Maybe<readonly string[]>)
   /**
-   * Whose copy it is: each scope has entries of its own. Needed where requests carry Authorization or a session; those
-   * of nobody (undefined, null) share the entries without a scope.
+   * How long 404, 405, 410, 414, 451 and 501 are stored.
+   * @default errors are not stored
    */
-  scope?: (native: Native) => Maybe<string | number | undefined | null>
-  /** The response is the same for everybody, also where requests carry Authorization or a session. Default false. */
+  negativeTtl?: Duration
+  /**
+   * Tags of the entry, for `tp.cache.invalidate()`. `res.cacheTags()` and `ctx.cacheTags()` add more
+   * while the response is made.
+   * @default none
+   * @throws TP_VALUE for a request whose function returns what is no tag
+   * @example tags: (req) => [`product:${req.params.id}`]
+   */
+  tags?: readonly Tag[] | ((native: Native) => MaybePromise<readonly Tag[]>)
+  /**
+   * Returns the owner of the response, for example the user ID. Each owner has separate entries.
+   * Requests without an owner (undefined, null) share the entries of anonymous visitors.
+   * @default personal requests are passed by
+   * @example scope: (req) => req.session.userId
+   */
+  scope?: (native: Native) => MaybePromise<string | number | undefined | null>
+  /**
+   * Whether the response is the same for every client, also for requests that are personal.
+   * @default false
+   */
   public?: boolean
-  /** What is cached, in place of scheme, host, path and query. */
-  key?: (native: Native) => Maybe<Subject>
+  /**
+   * Returns the key of the entry, in place of scheme, host, path and query.
+   * @default the URL
+   * @example key: (req) => ['product', req.params.id]
+   */
+  key?: (native: Native) => MaybePromise<Subject>
+  /** Which part of the query distinguishes resources. @default all but `utm_*` */
   query?: QueryOptions
-  /** Request headers that the response depends on. Not needed for correctness (its Vary is obeyed), but saves a round trip. */
+  /**
+   * Request headers that the response depends on. The Vary field of a response is obeyed without it.
+   * Naming them here saves a round trip.
+   * @default none
+   */
   vary?: readonly string[]
-  /** Requests for which it is true pass by the cache. */
-  skip?: (native: Native) => Maybe<boolean>
-  /** For so long after it was fresh a response may be served while it is made anew. Default 0; with `'auto'` what the response says. */
+  /** Returns whether a request is passed by. @default no request is */
+  skip?: (native: Native) => MaybePromise<boolean>
+  /**
+   * How long a stale response may be served while it is revalidated in the background (RFC 5861).
+   * @default 0; with `ttl: 'auto'` what the response says
+   */
   staleWhileRevalidate?: Duration
-  /** For so long after it was fresh a response may be served in place of a 5xx. Default 0; with `'auto'` what the response says. */
+  /**
+   * How long a stale response may be served instead of a 5xx (RFC 5861).
+   * @default 0; with `ttl: 'auto'` what the response says
+   */
   staleIfError?: Duration
   /**
-   * Who makes a stale response anew: `'background'`, a copy of the request that nobody waits for; `'foreground'`, the first
-   * request that comes, while the others are served the stale one. Default `'background'`, except with `scope`.
+   * How a stale response is revalidated. `'background'`: by a copy of the request without cookies.
+   * `'foreground'`: by the first request that finds it stale, while others are served the stale one.
+   * @default 'background'; with `scope` 'foreground'
    */
   refresh?: 'background' | 'foreground'
-  /** By how much of itself a `ttl` is shortened at random, so that entries do not all end together: from 0 to 1. Default 0.1. */
+  /**
+   * Part of `ttl` by which it is shortened at random, from 0 to 1, so that entries do not expire at
+   * the same time.
+   * @default 0.1
+   */
   jitter?: number
-  /** How long a request waits for another process that is making the same response, before it runs its own handler. 0: not at all. Default `'2s'`. */
+  /**
+   * How long a request waits for another one that fills the same entry, before it runs its own
+   * handler. 0: not at all.
+   * @default '2s'
+   */
   wait?: Duration
-  /** How long a process may take before another one tries. Default `'10s'`. */
+  /** How long a process may fill an entry before another one tries. @default '10s' */
   lease?: Duration
-  /** Longer bodies are not kept; they stream on. Default 1,048,576 (1 MiB). */
+  /** Size of the largest body that is stored, in bytes. Larger ones are streamed. @default 1048576 */
   maxBodyBytes?: number
-  /** Keep texts of more than 1 KiB compressed (gzip), and send them so to who accepts it. Default true. */
+  /**
+   * Whether text of more than 1 KiB is stored in gzip, and sent so to clients that accept it.
+   * @default true
+   */
   compress?: boolean
-  /** Keep hot entries in this process too, coherent with the other processes. Default false; `true`: up to 32 MiB. */
+  /**
+   * Whether hot entries are kept in this process, too: a hit then costs no round trip. Every process
+   * follows the invalidations of all. `true`: up to 32 MiB.
+   * @default false
+   */
   near?: boolean | { maxBytes: number }
   /**
-   * `tp.edge()` may answer from this process before the application sees the request: without your session, limits,
-   * guards and logs. Only with `near` and `public`, and without `key`, `scope`, `skip` and tenants. Default false.
+   * Whether `tp.cacheListener()` may answer near hits before the framework gets the request: without
+   * your session, limits, guards and logs. Requires `near` and `public`. It cannot be combined with
+   * `key`, `scope`, `skip` or tenants.
+   * @default false
    */
   beforeFramework?: boolean
-  /** Targeted fields (RFC 9213) that go before Cache-Control with `'auto'`. Default `['CDN-Cache-Control']`. */
+  /**
+   * Targeted fields (RFC 9213) that override Cache-Control with `ttl: 'auto'`.
+   * @default ['CDN-Cache-Control']
+   */
   targeted?: readonly string[]
-  /** Names the mount in events. Default `'cache'`. */
+  /** Name of the mount in events. @default 'cache' */
   name?: string
 }
 
 /** Options of `tp.invalidate()`. */
 export interface InvalidateOptions<Native> {
-  /** What is invalidated. Asked after the handler, before the client sees the end of the response. */
-  tags?: readonly string[] | ((native: Native) => Maybe<readonly string[]>)
-  /** Paths or URLs to be purged, besides that of the request itself. */
-  purge?: readonly string[] | ((native: Native) => Maybe<readonly string[]>)
-  /** Expire rather than remove: `staleWhileRevalidate` may go on serving it. Default false. */
+  /**
+   * Tags to invalidate. A function is called after the handler.
+   * @default none
+   * @example tags: (req) => [`product:${req.params.id}`]
+   */
+  tags?: readonly Tag[] | ((native: Native) => MaybePromise<readonly Tag[]>)
+  /** URLs or paths to purge, besides the request's own. @default none */
+  purge?: readonly string[] | ((native: Native) => MaybePromise<readonly string[]>)
+  /**
+   * Whether entries become stale instead of invalid, so that `staleWhileRevalidate` may still serve
+   * them.
+   * @default false
+   */
   soft?: boolean
-  /** For which statuses. Default: from 200 to 399. */
+  /** Returns whether a response with this status invalidates. @default status 200 to 399 */
   when?: (native: Native, status: number) => boolean
   /**
-   * When the invalidation cannot be written: `'closed'` fails the request with 503, although its work is done;
-   * `'open'` lets the answer out and reports an event. Default `'closed'`.
+   * What happens if the invalidation cannot be written. `'closed'`: the request fails with 503,
+   * although the handler has done its work. `'open'`: the response is sent, and an event reports it.
+   * @default 'closed'
    */
   fail?: 'closed' | 'open'
 }

@@ -1,80 +1,96 @@
-/** May a response be stored, and for how long? Pure functions that cite RFC 9111. */
+/** Whether a response may be stored, and for how long: pure functions that cite RFC 9111. */
 import { directivesOf, secondsOf, type Directives } from './directives.ts'
+import type { CacheReason } from './reasons.ts'
 
-/** A response as far as its being stored is concerned; names of fields in lower case. */
+/** A response that may be stored. Names of fields are in lower case. */
 export interface Candidate {
   readonly status: number
   readonly headers: Readonly<Record<string, string | readonly string[]>>
 }
 
-/** What the mount says. Times in ms. */
-export interface Rules {
+/** What the options of a mount say about storing. Times in ms. */
+export interface StoragePolicy {
   readonly ttl: number | 'auto'
   readonly negativeTtl: number | undefined
   readonly staleWhileRevalidate: number | undefined
   readonly staleIfError: number | undefined
-  /** The share of a `ttl` by which it may be shortened at random, from 0 to 1. */
+  /** The part of `ttl` by which it may be shortened at random, from 0 to 1. */
   readonly jitter: number
-  /** Targeted fields (RFC 9213) that go before Cache-Control, in lower case. */
+  /** Targeted fields (RFC 9213) that override Cache-Control, in lower case. */
   readonly targeted: readonly string[]
-  /** Must an answer to a request with Authorization say itself that it may be shared (3.5)? */
-  readonly authorized: boolean
+  /** True if the request has Authorization: then the response must allow to be shared (3.5). */
+  readonly isAuthorized: boolean
 }
 
-/** Stored for so long, in ms; or not, and why. */
-export type Verdict =
-  | { readonly store: false; readonly why: string }
-  | {
-      readonly store: true
-      readonly freshFor: number
-      readonly staleFor: number
-      readonly errorFor: number
-      readonly initialAge: number
-    }
+/** Whether a response is stored: for how long, in ms, or why not. */
+export type StorageVerdict = StorageRefusal | StorageTerms
 
-/** Final statuses that are understood here, and whose meaning does not depend on the moment. */
+/** Why a response is not stored. */
+export interface StorageRefusal {
+  readonly isStored: false
+  readonly reason: CacheReason
+}
+
+/** For how long a response is stored, in ms. */
+export interface StorageTerms {
+  readonly isStored: true
+  readonly freshFor: number
+  /** After it was fresh: how long it may be served while it is revalidated, and instead of an error. */
+  readonly staleFor: number
+  readonly errorFor: number
+  readonly initialAge: number
+}
+
+/** Statuses that are cacheable by default (RFC 9110, 15.1), errors and parts apart. */
 const GOOD = new Set([200, 203, 204, 300, 301, 308])
-/** Those that may be stored if the response itself says for how long. */
+/** Statuses that are stored if the response says for how long. */
 const EXPLICIT = new Set([...GOOD, 302, 303, 307])
+/** Errors that `negativeTtl` stores. */
 const BAD = new Set([404, 405, 410, 414, 451, 501])
 
-const refuse = (why: string): Verdict => ({ store: false, why })
+const refuse = (reason: CacheReason): StorageRefusal => ({ isStored: false, reason })
 
+/** Returns a field. Several of one name are joined with a comma. */
 export const fieldOf = ({ headers }: Candidate, name: string): string | undefined => {
   const value = headers[name]
   return value === undefined || typeof value === 'string' ? value : value.join(', ')
 }
 
-/** The rules of sections 3 and 4.2. @param now in ms since the epoch */
-export function judge(response: Candidate, rules: Rules, now: number): Verdict {
+/** Decides by sections 3 and 4.2. @param now in ms since the epoch */
+export function judgeResponse(
+  response: Candidate,
+  policy: StoragePolicy,
+  now: number,
+): StorageVerdict {
   const { status } = response
-  const auto = rules.ttl === 'auto'
+  const auto = policy.ttl === 'auto'
   const bad = BAD.has(status)
-  if (bad ? rules.negativeTtl === undefined : !(auto ? EXPLICIT : GOOD).has(status))
-    return refuse(`status-${status}`)
+  if (bad ? policy.negativeTtl === undefined : !(auto ? EXPLICIT : GOOD).has(status))
+    return refuse('status')
   if (response.headers['set-cookie'] !== undefined) return refuse('set-cookie')
   if (varyOf(response).includes('*')) return refuse('vary')
   if (response.headers['content-range'] !== undefined) return refuse('content-range')
   const general = directivesOf(fieldOf(response, 'cache-control'))
-  const directives = targetedOf(response, rules) ?? general
-  for (const name of ['no-store', 'private', 'no-cache']) {
-    // A targeted field overrides Cache-Control, except where that forbids what cannot be taken back.
-    if (directives.has(name) || (!auto && general.has(name))) return refuse(name)
+  const directives = targetedOf(response, policy) ?? general
+  for (const name of ['no-store', 'private', 'no-cache'] as const) {
+    if (directives.has(name)) return refuse(name)
   }
   if (
-    rules.authorized &&
+    policy.isAuthorized &&
     !['public', 's-maxage', 'must-revalidate'].some((name) => directives.has(name))
   )
     return refuse('authorization')
-  const initialAge = ageOf(response, now)
+  const initialAge = initialAgeOf(response, now)
   const lifetime = auto
     ? explicitLifetime(response, directives, directives !== general, now)
-    : rules.ttl
+    : policy.ttl
   const limit = bad
-    ? Math.min(rules.negativeTtl!, auto ? (lifetime ?? 0) : Infinity)
+    ? Math.min(policy.negativeTtl!, auto ? (lifetime ?? 0) : Infinity)
     : (lifetime ?? 0)
-  const freshFor = auto ? limit - initialAge : Math.ceil(limit * (1 - rules.jitter * Math.random()))
-  if (!(freshFor > 0)) return refuse('stale')
+  const freshFor = auto
+    ? limit - initialAge
+    : Math.ceil(limit * (1 - policy.jitter * Math.random()))
+  if (!(freshFor > 0)) return refuse('freshness')
   // 4.2.4; s-maxage implies proxy-revalidate (5.2.2.10).
   const strict =
     directives.has('must-revalidate') ||
@@ -83,16 +99,16 @@ export function judge(response: Candidate, rules: Rules, now: number): Verdict {
   const lenience = (option: number | undefined, name: string): number =>
     strict ? 0 : (option ?? (auto ? (secondsOf(directives.get(name)) ?? 0) * 1000 : 0))
   return {
-    store: true,
+    isStored: true,
     freshFor,
-    staleFor: lenience(rules.staleWhileRevalidate, 'stale-while-revalidate'),
-    errorFor: lenience(rules.staleIfError, 'stale-if-error'),
+    staleFor: lenience(policy.staleWhileRevalidate, 'stale-while-revalidate'),
+    errorFor: lenience(policy.staleIfError, 'stale-if-error'),
     initialAge: auto ? initialAge : 0,
   }
 }
 
-/** The first targeted field that is there and can be read (RFC 9213, 2.1). */
-function targetedOf(response: Candidate, { ttl, targeted }: Rules): Directives | undefined {
+/** Returns the first targeted field that can be read (RFC 9213, 2.1). */
+function targetedOf(response: Candidate, { ttl, targeted }: StoragePolicy): Directives | undefined {
   if (ttl !== 'auto') return undefined
   for (const name of targeted) {
     const directives = directivesOf(fieldOf(response, name))
@@ -101,7 +117,7 @@ function targetedOf(response: Candidate, { ttl, targeted }: Rules): Directives |
   return undefined
 }
 
-/** 4.2.1, in ms; undefined where the response says nothing. There are no heuristics here (4.2.2 only allows them). */
+/** Returns the lifetime by section 4.2.1, in ms. Undefined: the response does not say. */
 function explicitLifetime(
   response: Candidate,
   directives: Directives,
@@ -109,7 +125,7 @@ function explicitLifetime(
   now: number,
 ): number | undefined {
   for (const name of ['s-maxage', 'max-age']) {
-    // What cannot be read counts as stale.
+    // A lifetime that cannot be read counts as stale.
     if (directives.has(name)) return (secondsOf(directives.get(name)) ?? 0) * 1000
   }
   const expires = isTargeted ? undefined : fieldOf(response, 'expires')
@@ -118,8 +134,8 @@ function explicitLifetime(
   return at === undefined ? 0 : at - (dateOf(fieldOf(response, 'date')) ?? now)
 }
 
-/** How old a response already is (4.2.3), in ms. */
-function ageOf(response: Candidate, now: number): number {
+/** Returns the age of a response when it arrives (4.2.3), in ms. */
+function initialAgeOf(response: Candidate, now: number): number {
   const date = dateOf(fieldOf(response, 'date'))
   const apparent = date === undefined ? 0 : Math.max(0, now - date)
   const [first] = (fieldOf(response, 'age') ?? '').split(',')
@@ -129,14 +145,14 @@ function ageOf(response: Candidate, now: number): number {
 const HTTP_DATE =
   /^(?:[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT|[A-Z][a-z]+, \d{2}-[A-Z][a-z]{2}-\d{2} \d{2}:\d{2}:\d{2} GMT|[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d{2}:\d{2}:\d{2} \d{4})$/
 
-/** An HTTP-date (RFC 9110, 5.6.7) in ms since the epoch. */
+/** Returns an HTTP-date (RFC 9110, 5.6.7) in ms since the epoch. */
 export function dateOf(text: string | undefined): number | undefined {
   if (text === undefined || !HTTP_DATE.test(text)) return undefined
   const ms = Date.parse(text.endsWith('GMT') ? text : `${text} GMT`)
   return Number.isNaN(ms) ? undefined : ms
 }
 
-/** The names in Vary, in lower case and order. */
+/** Returns the names in Vary, in lower case and sorted. */
 export function varyOf(response: Candidate): string[] {
   const names = (fieldOf(response, 'vary') ?? '')
     .toLowerCase()
@@ -145,7 +161,7 @@ export function varyOf(response: Candidate): string[] {
   return [...new Set(names.filter((name) => name !== ''))].sort()
 }
 
-/** Fields that are not stored (3.1), besides those that Connection names. */
+/** Fields that are not stored (3.1). Those that Connection names are not, either. */
 const HOP_BY_HOP = new Set([
   'age',
   'connection',
@@ -162,8 +178,8 @@ const HOP_BY_HOP = new Set([
   'upgrade',
 ])
 
-/** The fields of a response that are stored with it. */
-export function storedFields(
+/** Returns the fields of a response that are stored with it. */
+export function endToEndFields(
   response: Candidate,
 ): [name: string, value: string | readonly string[]][] {
   const named = (fieldOf(response, 'connection') ?? '')
@@ -175,7 +191,7 @@ export function storedFields(
   )
 }
 
-/** The groups that a response names itself: Cache-Groups (RFC 9875), Surrogate-Key, Cache-Tag. */
+/** Returns the groups that a response names: Cache-Groups (RFC 9875), Surrogate-Key, Cache-Tag. */
 export function groupsOf(response: Candidate): string[] {
   const groups = [
     ...(fieldOf(response, 'cache-groups') ?? '').matchAll(/"((?:\\["\\]|[^"\\])*)"/g),

@@ -1,85 +1,103 @@
-/** Answers made of an entry: whole, not modified, or a range. */
+/** Replies from an entry: whole, not modified, or a range. */
 import type { CacheEntry } from '../../caching/entry.ts'
 import type { Exchange, HeaderFields, Reply } from '../../http/exchange.ts'
-import { acceptsCoding, isSameRange, isUnchanged, sliceOf } from './conditional.ts'
+import { byteRangeOf, isSameRange, isUnchanged } from './conditional.ts'
+import { acceptsCoding, decode, isDecodable } from './content-coding.ts'
 import { dateOf } from './policy.ts'
-import { decoded, storedIn, isDecodable } from './stored.ts'
+import { responseIn } from './cached-response.ts'
 
 /** The fields of a 304 (RFC 9110, 15.4.5). */
-const OF_304 = new Set(['cache-control', 'content-location', 'date', 'etag', 'expires', 'vary'])
+const NOT_MODIFIED_FIELDS = new Set([
+  'cache-control',
+  'content-location',
+  'date',
+  'etag',
+  'expires',
+  'vary',
+])
 
-/** Does the request ask for less than the whole? Then a handler must not see these fields. */
+/** Fields that ask for less than the whole response. A handler that fills must not see them. */
 export const CONDITIONS = ['if-none-match', 'if-modified-since', 'if-range', 'range'] as const
 
-/** What an answer depends on. */
-export type Asked = Pick<Exchange, 'method' | 'header'>
+/** The part of a request that a reply depends on. */
+export type RequestHead = Pick<Exchange, 'method' | 'header'>
 
-export const isConditional = (x: Asked): boolean =>
-  CONDITIONS.some((name) => x.header(name) !== undefined)
+/** Returns whether a request asks for less than the whole response. */
+export const isConditional = (request: RequestHead): boolean =>
+  CONDITIONS.some((name) => request.header(name) !== undefined)
 
-/** How old an entry is, in whole seconds (RFC 9111, 4.2.3). */
+/** Returns the age of an entry in seconds (RFC 9111, 4.2.3). */
 export const ageOf = ({ storedAt, initialAge }: CacheEntry, now: number): number =>
   Math.max(0, Math.floor((now - storedAt + initialAge) / 1000))
 
-/** May the entry be sent to this client, decoded here if need be? */
-export function isAcceptable(entry: CacheEntry, x: Asked): boolean {
-  const { coding } = storedIn(entry)
+/** Returns whether an entry can be sent to a client, decoded here if necessary. */
+export function isAcceptable(entry: CacheEntry, request: RequestHead): boolean {
+  const { coding } = responseIn(entry)
   return (
     coding === undefined ||
-    acceptsCoding(x.header('accept-encoding'), coding) ||
+    acceptsCoding(request.header('accept-encoding'), coding) ||
     isDecodable(coding)
   )
 }
 
-/** @param added fields of the cache's own: Cache-Status and, for what was stored before, Age */
+type Fields = Record<string, string | readonly string[]>
+
+/**
+ * Returns the reply to a request. It is a promise only if the body has to be decoded.
+ * @param added the cache's own fields: Cache-Status and Age
+ */
 export function replyFrom(
   entry: CacheEntry,
-  x: Asked,
+  request: RequestHead,
   added: HeaderFields,
 ): Reply | Promise<Reply> {
-  const stored = storedIn(entry)
-  const { status, coding, packed, etag } = stored
-  const headers: Record<string, string | readonly string[]> = {}
+  const stored = responseIn(entry)
+  const { status, coding, isPacked, etag, length } = stored
+  const headers: Fields = {}
   for (const [name, value] of stored.fields) headers[name] = value
   if (etag !== undefined) headers['etag'] = etag
-  const ok = status === 200
-  if (ok && isUnchanged(x.header('if-none-match'), dateOf(x.header('if-modified-since')), stored)) {
-    for (const name of Object.keys(headers)) if (!OF_304.has(name)) delete headers[name]
+  const isOk = status === 200
+  const since = dateOf(request.header('if-modified-since'))
+  if (isOk && isUnchanged(request.header('if-none-match'), since, stored)) {
+    for (const name of Object.keys(headers))
+      if (!NOT_MODIFIED_FIELDS.has(name)) delete headers[name]
     return { status: 304, headers: { ...headers, ...added } }
   }
   Object.assign(headers, added)
-  const range = ok && x.method === 'GET' ? x.header('range') : undefined
+  const range = isOk && request.method === 'GET' ? request.header('range') : undefined
+  const ifRange = request.header('if-range')
   if (
     range !== undefined &&
-    isSameRange(x.header('if-range'), dateOf(x.header('if-range')), stored) &&
-    coding === undefined
+    coding === undefined &&
+    isSameRange(ifRange, dateOf(ifRange), stored)
   ) {
-    const answer = (body: Buffer): Reply => part(headers, body, range)
-    return packed ? decoded(entry.body, 'gzip').then(answer) : answer(entry.body)
+    const reply = (body: Buffer): Reply => rangeReply(headers, body, range)
+    return isPacked ? decode(entry.body, 'gzip', length).then(reply) : reply(entry.body)
   }
-  return whole(entry, x, headers)
+  return wholeReply(entry, request, headers)
 }
 
-function whole(
+function wholeReply(
   entry: CacheEntry,
-  x: Asked,
-  headers: Record<string, string | readonly string[]>,
+  request: RequestHead,
+  headers: Fields,
 ): Reply | Promise<Reply> {
-  const { status, coding, packed, etag } = storedIn(entry)
+  const { status, coding, isPacked, etag, length } = responseIn(entry)
   const { body } = entry
-  const accepts = x.header('accept-encoding')
-  if (packed) {
+  const accepted = request.header('accept-encoding')
+  // Another representation than the one that a strong validator was made for (RFC 9110, 8.8.3.3).
+  const weakEtag = etag !== undefined && !etag.startsWith('W/') ? `W/${etag}` : etag
+  const reply = (body: Buffer): Reply => ({ status, headers, body })
+  if (isPacked) {
     headers['vary'] = withMember(headers['vary'], 'Accept-Encoding')
-    if (!acceptsCoding(accepts, 'gzip'))
-      return decoded(body, 'gzip').then((body) => ({ status, headers, body }))
+    if (!acceptsCoding(accepted, 'gzip')) return decode(body, 'gzip', length).then(reply)
     headers['content-encoding'] = 'gzip'
-    // Another representation than the one that the validator was made for (RFC 9110, 8.8.3.3).
-    if (etag !== undefined && !etag.startsWith('W/')) headers['etag'] = `W/${etag}`
-  } else if (coding !== undefined && !acceptsCoding(accepts, coding)) {
+    if (weakEtag !== undefined) headers['etag'] = weakEtag
+  } else if (coding !== undefined && !acceptsCoding(accepted, coding)) {
     delete headers['content-encoding']
     headers['vary'] = withMember(headers['vary'], 'Accept-Encoding')
-    if (etag !== undefined && !etag.startsWith('W/')) headers['etag'] = `W/${etag}`
-    return decoded(body, coding).then((body) => ({ status, headers, body }))
+    if (weakEtag !== undefined) headers['etag'] = weakEtag
+    return decode(body, coding).then(reply)
   }
   return { status, headers, body }
 }
@@ -91,15 +109,11 @@ function withMember(field: string | readonly string[] | undefined, member: strin
     : [present, member].filter(Boolean).join(', ')
 }
 
-/** 206, 416, or the whole (RFC 9110, 14.2). */
-function part(
-  headers: Record<string, string | readonly string[]>,
-  body: Buffer,
-  range: string,
-): Reply {
-  const slice = sliceOf(range, body.length)
-  if (slice === undefined) return { status: 200, headers, body }
-  if (slice === 'unsatisfiable') {
+/** Returns a 206, a 416, or the whole response (RFC 9110, 14.2). */
+function rangeReply(headers: Fields, body: Buffer, range: string): Reply {
+  const found = byteRangeOf(range, body.length)
+  if (found === undefined) return { status: 200, headers, body }
+  if (found === 'unsatisfiable') {
     delete headers['content-type']
     return {
       status: 416,
@@ -107,9 +121,9 @@ function part(
       body: '',
     }
   }
-  const { first, last } = slice
+  const { first, last } = found
   headers['content-range'] = `bytes ${first}-${last}/${body.length}`
-  // A compressor further out would make nonsense of the offsets.
+  // An outer compressor would make the offsets wrong.
   headers['cache-control'] = withMember(headers['cache-control'], 'no-transform')
   return { status: 206, headers, body: body.subarray(first, last + 1) }
 }

@@ -1,304 +1,198 @@
-/** Values on the shelf: reading, writing, and loading once for all who ask. */
+/** Values in the cache store: reading, writing, and loading once for all callers. */
 import { encodeEntry, entryTtl, type CacheEntry } from '../../caching/entry.ts'
-import type { Flight } from '../../caching/single-flight.ts'
-import type { LogPosition } from '../../caching/invalidation-log.ts'
-import { digest } from '../../caching/names.ts'
 import type { LookupResult, EntryKeys } from '../../caching/entry-keys.ts'
 import type { CacheStore } from '../../caching/cache-store.ts'
 import { writeEntry } from '../../caching/entry-operations.ts'
-import { isUnavailable } from '../../errors.ts'
+import type { LogPosition } from '../../caching/invalidation-log.ts'
+import { digest } from '../../caching/tags.ts'
+import { entryState } from '../../caching/validity.ts'
+import { isUnavailable, TurnpikeError } from '../../errors.ts'
 import { keyPart } from '../../store/keys.ts'
 import type { ExtensionContext } from '../../extension.ts'
-import { made } from './made.ts'
-import type { Keeping, Loading, Settings } from './settings.ts'
-import { mayShare } from './share.ts'
-import { read, write, type Written } from './value.ts'
-import { isFresh, isSpare, isStale } from './worth.ts'
+import { DataLookup } from './data-lookup.ts'
+import {
+  decodeValue,
+  encodeValue,
+  type DataSerializer,
+  type ValueForm,
+  type StoredValue,
+} from './value.ts'
 
+/** The settings of a namespace. Times in ms, sizes in bytes. */
+export interface DataSettings {
+  readonly namespace: string
+  readonly ttl: number
+  /** Smaller values are not compressed. */
+  readonly packFrom: number
+  readonly serializer: DataSerializer | undefined
+  /** Size of the near cache; 0: none. */
+  readonly nearBytes: number
+}
+
+/** For how long a value is kept, and what invalidates it. Times in ms. */
+export interface Lifetime {
+  /** 0: it is not stored. */
+  readonly ttl: number
+  readonly tags: readonly string[]
+  readonly staleFor: number
+  readonly errorFor: number
+}
+
+/** How long callers that waited may share a value that is not stored, in ms. */
+const SHARED_MS = 1_000
+
+/** The values of one namespace. */
 export class DataEngine {
+  readonly cacheStore: CacheStore
+  readonly settings: DataSettings
   readonly #context: ExtensionContext
-  readonly #shelf: CacheStore
-  readonly #settings: Settings
 
-  constructor(context: ExtensionContext, shelf: CacheStore, settings: Settings) {
+  constructor(context: ExtensionContext, cacheStore: CacheStore, settings: DataSettings) {
     this.#context = context
-    this.#shelf = shelf
-    this.#settings = settings
+    this.cacheStore = cacheStore
+    this.settings = settings
   }
 
-  /** The name of a key in its namespace: what patterns are matched against. */
-  name(key: string): string {
-    const { space } = this.#settings
-    return space === '' ? key : `${space}:${key}`
+  /** Returns what patterns are matched against: the key with its namespace. */
+  nameOf(key: string): string {
+    const { namespace } = this.settings
+    return namespace === '' ? key : `${namespace}:${key}`
   }
 
-  place(key: string, tenant: string | undefined): EntryKeys {
+  /** Returns the keys of a value's entry. */
+  keysOf(key: string, tenant: string | undefined): EntryKeys {
     const { keys } = this.#context
-    const { space } = this.#settings
-    const entry = keys.key(
-      'data',
-      keys.tag(digest([space, key]), tenant),
-      keyPart(this.name(key), 150),
-    )
-    return { entry, lease: `${entry}:lease`, ledger: this.#shelf.invalidationLog(tenant) }
+    const tag = keys.tag(digest([this.settings.namespace, key]), tenant)
+    const entry = keys.key('data', tag, keyPart(this.nameOf(key), 150))
+    return { entry, lease: `${entry}:lease`, log: this.cacheStore.invalidationLog(tenant) }
   }
 
-  /** What every value of a namespace with a near cache can be dropped by, in all processes. */
-  #own(key: string): string[] {
-    return this.#settings.near > 0 ? [`u:${digest(['data', this.#settings.space, key])}`] : []
+  /** Returns the tag by which a write removes a value from the near caches of all processes. */
+  #ownTags(key: string): string[] {
+    const { nearBytes, namespace } = this.settings
+    return nearBytes > 0 ? [`u:${digest(['data', namespace, key])}`] : []
   }
 
-  async find(
-    key: string,
-    tenant: string | undefined,
-    token = '',
-    leaseMs = 0,
-  ): Promise<LookupResult> {
-    const place = this.place(key, tenant)
-    const near = this.#settings.near > 0 ? this.#shelf.near(this.#settings.near) : undefined
-    const kept = near?.look(place)
-    if (kept) return kept
-    const wish = { token, leaseMs, tags: this.#own(key) }
-    let found = await this.#shelf.lookup(place, wish)
-    // Invalidated while it was fresh, by what Redis was not asked for: it gave no lease.
-    if (token !== '' && found.entry && found.lease === 'none' && !isFresh(found))
-      found = await this.#shelf.lookup(place, { ...wish, invalid: found.entry })
-    if (near && isFresh(found)) near.keep(place, found)
-    return found
+  lookup(key: string, tenant: string | undefined, waitMs: number, leaseMs: number): DataLookup {
+    return new DataLookup({
+      cacheStore: this.cacheStore,
+      keys: this.keysOf(key, tenant),
+      tags: this.#ownTags(key),
+      nearBytes: this.settings.nearBytes,
+      waitMs,
+      leaseMs,
+      onUnavailable: (error) => this.reportUnavailable(error),
+    })
   }
 
-  /** The value that was found; undefined if there is none that may be used. */
+  /** Looks a value up. @throws TP_UNAVAILABLE */
+  async find(key: string, tenant: string | undefined): Promise<LookupResult> {
+    return await this.lookup(key, tenant, 0, 0).lookup()
+  }
+
+  /** Returns the value that was found. Undefined if there is none that may be used. */
   async valueOf(found: LookupResult): Promise<unknown> {
-    if (isFresh(found)) return await this.#read(found.entry!)
-    // A counter is plain text.
+    if (entryState(found) === 'fresh') return await this.valueIn(found.entry!)
+    // A counter is a plain integer.
     const text = found.other?.toString('latin1') ?? ''
     return /^-?\d+$/.test(text) ? Number(text) : undefined
   }
 
-  async #read({ extra, body }: CacheEntry): Promise<unknown> {
-    return await read(extra as Written, body, this.#settings.serializer)
-  }
-
-  async set(
-    key: string,
-    value: unknown,
-    keeping: Keeping,
-    tenant: string | undefined,
-  ): Promise<void> {
-    const place = this.place(key, tenant)
-    const [wrote, origin] = await Promise.all([
-      write(value, this.#settings.packFrom, this.#settings.serializer),
-      this.#origin(key, place, keeping),
-    ])
-    const { leases, store } = this.#shelf
-    const tags = [...this.#own(key), ...keeping.tags]
-    const entry = made(this.name(key), wrote, { ...keeping, tags }, origin, store.now(), 0)
-    const args = [
-      encodeEntry(entry),
-      entryTtl(entry),
-      leases.channel,
-      leases.message(place.lease, 'passed'),
-    ]
-    await store.run(writeEntry, [place.entry, place.lease], args)
-  }
-
-  /** Where the record stands as a value is written; other processes forget what they hold of it. */
-  async #origin(key: string, { ledger }: EntryKeys, { ttl }: Keeping): Promise<LogPosition> {
-    const renewed = ledger.isDue(ttl) ? await ledger.open(ttl) : undefined
-    const own = this.#own(key)
-    if (own.length > 0) return await ledger.invalidate(own, 'hard')
-    if (renewed) return renewed
-    const { nonce, sequence } = await ledger.read([])
-    return nonce === undefined ? await ledger.open(ttl) : { nonce, sequence }
-  }
-
-  async delete(key: string, tenant: string | undefined): Promise<boolean> {
-    const place = this.place(key, tenant)
-    const { leases, store } = this.#shelf
-    const deleting = store.run(
-      writeEntry,
-      [place.entry, place.lease],
-      ['', 0, leases.channel, leases.message(place.lease, 'passed')],
-    )
-    const own = this.#own(key)
-    const [before] = await Promise.all([
-      deleting,
-      own.length > 0 && place.ledger.invalidate(own, 'hard'),
-    ])
-    return before === 1
-  }
-
-  /** The value, or what `load` gives. */
-  async fetch<Value>(
-    key: string,
-    load: () => Promise<Value> | Value,
-    loading: Loading<Value>,
-    tenant: string | undefined,
-  ): Promise<Value> {
-    const place = this.place(key, tenant)
-    const { flights, leases, store } = this.#shelf
-    const token = leases.token(place.lease)
-    let found: LookupResult | undefined
+  /** Returns the value in an entry. A broken one is reported, and counts as missing. */
+  async valueIn({ extra, body }: CacheEntry): Promise<unknown> {
     try {
-      // Also where it is loaded here already: if that was overtaken by a delete, the lease is free.
-      found = await this.find(key, tenant, token, loading.lease)
+      return await decodeValue(extra as ValueForm, body, this.settings.serializer)
     } catch (error) {
-      this.#without(error)
-    }
-    const value = found && (await this.valueOf(found))
-    if (value !== undefined) return value as Value
-    const flight = flights.get(place.entry)
-    if (found && isStale(found)) {
-      if (found.lease === 'ours')
-        void this.#load(key, load, loading, place, found, token).catch((error) =>
-          this.#report(error),
-        )
-      if (found.lease === 'ours' || found.lease === 'theirs' || flight)
-        return (await this.#read(found.entry!)) as Value
-    }
-    const mayJoin =
-      flight && (found ? !flight.alone : flight.alone && flight.epoch === place.ledger.epoch)
-    if (mayJoin && found?.lease !== 'ours') {
-      const landed = await Promise.race([
-        flight.landing,
-        store.sleep(loading.wait, undefined, true).then(() => undefined),
-      ])
-      if (landed && (await this.#mayShare(landed, found, place)))
-        return (await this.#read(landed)) as Value
-      return await load()
-    }
-    if (found?.lease === 'theirs') {
-      const later = await this.#elsewhere(key, tenant, token, loading)
-      const value = later && (await this.valueOf(later))
-      if (value !== undefined) return value as Value
-      found = later ?? found
-    }
-    return await this.#load(key, load, loading, place, found, token)
-  }
-
-  /** Wait for another process; gives what there is then, or the lease. */
-  async #elsewhere(
-    key: string,
-    tenant: string | undefined,
-    token: string,
-    { wait, lease: leaseMs }: Loading<never>,
-  ): Promise<LookupResult | undefined> {
-    const { leases } = this.#shelf
-    const { lease } = this.place(key, tenant)
-    const until = performance.now() + wait
-    let found: LookupResult | undefined
-    for (let pause = 25; performance.now() < until; pause = Math.min(pause * 2, 250)) {
-      const left = until - performance.now()
-      const outcome = await leases.wait(lease, Math.min(left, pause * (0.5 + Math.random())))
-      try {
-        found = await this.find(key, tenant, token, leaseMs)
-      } catch (error) {
-        this.#without(error)
-        return found
-      }
-      if (outcome === 'filled' || found.lease === 'ours' || isFresh(found)) return found
-    }
-    return found
-  }
-
-  /** Load it, give it to those who wait, and keep it, if the lease is still ours by then. */
-  async #load<Value>(
-    key: string,
-    load: () => Promise<Value> | Value,
-    loading: Loading<Value>,
-    place: EntryKeys,
-    found: LookupResult | undefined,
-    token: string,
-  ): Promise<Value> {
-    const { flights, store } = this.#shelf
-    const flight = flights.begin(place.entry, place.ledger.epoch, found === undefined)
-    const began = store.monotonic()
-    try {
-      const origin = found && (await this.#originOf(place, found))
-      const value = await load()
-      const tags = loading.tagsOf(value)
-      if (value === undefined) {
-        this.#give(place, found, token)
-        flight.end()
-        return value
-      }
-      const wrote = await write(value, this.#settings.packFrom, this.#settings.serializer)
-      const keeping = { ...loading, tags: [...this.#own(key), ...tags] }
-      const cost = Math.round(store.monotonic() - began)
-      const from = origin ?? { nonce: '', sequence: 0 }
-      const entry = made(this.name(key), wrote, keeping, from, store.now(), cost)
-      flight.land(entry)
-      if (origin && found?.lease === 'ours') {
-        this.#keep(place, entry, token, flight)
-      } else {
-        this.#give(place, found, token)
-        flight.end()
-      }
-      return value
-    } catch (error) {
-      this.#give(place, found, token)
-      if (found && isSpare(found, store.now())) {
-        flight.end()
-        return (await this.#read(found.entry!)) as Value
-      }
-      flight.fail(error)
-      flight.end()
-      throw error
-    }
-  }
-
-  #keep(place: EntryKeys, entry: CacheEntry, token: string, flight: Flight): void {
-    this.#shelf
-      .write(place, entry, { token, guarded: true })
-      .catch((error: unknown) => this.#report(error))
-      .finally(() => flight.end())
-  }
-
-  /** A lookup that was not answered may have taken the lease. */
-  #give({ lease }: EntryKeys, found: LookupResult | undefined, token: string): void {
-    if (!found || found.lease === 'ours') this.#shelf.leases.giveBack(lease, token)
-  }
-
-  async #originOf(
-    { ledger }: EntryKeys,
-    { snapshot }: LookupResult,
-  ): Promise<LogPosition | undefined> {
-    const { nonce, sequence } = snapshot
-    if (nonce !== undefined) return { nonce, sequence }
-    try {
-      return await ledger.open(0)
-    } catch (error) {
-      this.#without(error)
+      this.report(error)
       return undefined
     }
   }
 
-  async #mayShare(
-    entry: CacheEntry,
-    found: LookupResult | undefined,
-    place: EntryKeys,
-  ): Promise<boolean> {
-    try {
-      return await mayShare(entry, found, place, this.#shelf.store.now())
-    } catch (error) {
-      this.#without(error)
-      return false
+  encode(value: unknown): Promise<StoredValue> {
+    return encodeValue(value, this.settings.packFrom, this.settings.serializer)
+  }
+
+  /** Writes a value. A value that is being loaded is not stored after it. @throws TP_UNAVAILABLE, TP_VALUE */
+  async set(
+    key: string,
+    value: unknown,
+    lifetime: Lifetime,
+    tenant: string | undefined,
+  ): Promise<void> {
+    if (value === undefined) {
+      const message = 'tp.data: undefined cannot be stored. Delete the key, or store null.'
+      throw new TurnpikeError('TP_VALUE', message)
+    }
+    const keys = this.keysOf(key, tenant)
+    const stored = await this.encode(value)
+    const position = await this.#positionForWrite(key, keys, lifetime.ttl)
+    const { leases, store } = this.cacheStore
+    const entry = this.createEntry(key, stored, lifetime, position, 0)
+    const message = leases.message(keys.lease, 'refused')
+    const args = [encodeEntry(entry), entryTtl(entry), leases.channel, message]
+    await store.run(writeEntry, [keys.entry, keys.lease], args)
+  }
+
+  /** Returns the log's position for a write. Other processes drop their near copy of the value. */
+  async #positionForWrite(key: string, { log }: EntryKeys, ttl: number): Promise<LogPosition> {
+    const renewed = log.needsRenewal(ttl) ? await log.open(ttl) : undefined
+    const own = this.#ownTags(key)
+    if (own.length > 0) return await log.invalidate(own, 'hard')
+    if (renewed) return renewed
+    const { nonce, sequence } = await log.read([])
+    return nonce === undefined ? await log.open(ttl) : { nonce, sequence }
+  }
+
+  /** Deletes a value. Returns whether there was one. @throws TP_UNAVAILABLE */
+  async delete(key: string, tenant: string | undefined): Promise<boolean> {
+    const keys = this.keysOf(key, tenant)
+    const { leases, store } = this.cacheStore
+    const args = ['', 0, leases.channel, leases.message(keys.lease, 'refused')]
+    const own = this.#ownTags(key)
+    const [before] = await Promise.all([
+      store.run(writeEntry, [keys.entry, keys.lease], args),
+      own.length > 0 && keys.log.invalidate(own, 'hard'),
+    ])
+    return before === 1
+  }
+
+  /** Returns the entry of a value. @param cost how long the load took, in ms */
+  createEntry(
+    key: string,
+    { form, body }: StoredValue,
+    { ttl, tags, staleFor, errorFor }: Lifetime,
+    position: LogPosition,
+    cost: number,
+  ): CacheEntry {
+    const storedAt = this.cacheStore.store.now()
+    // Callers that waited share also what is not stored.
+    const freshUntil = storedAt + (ttl || SHARED_MS)
+    return {
+      ...position,
+      tags: [...new Set([...this.#ownTags(key), ...tags])],
+      name: this.nameOf(key),
+      storedAt,
+      initialAge: 0,
+      freshUntil,
+      staleUntil: freshUntil + staleFor,
+      errorUntil: freshUntil + errorFor,
+      cost,
+      extra: form,
+      body,
     }
   }
 
-  #without(error: unknown): void {
+  /** Reports that the store was unavailable. @throws any other error */
+  reportUnavailable(error: unknown): void {
     if (!isUnavailable(error)) throw error
+    const { events } = this.#context
+    if (!events.hasListeners('unavailable')) return
     const { reason, uncertain } = error
-    this.#context.events.emit('unavailable', {
-      feature: 'data',
-      name: this.#settings.space,
-      reason,
-      uncertain,
-      rule: 'open',
-    })
+    const name = this.settings.namespace
+    events.emit('unavailable', { feature: 'data', name, reason, uncertain, rule: 'open' })
   }
 
-  #report(error: unknown): void {
-    this.#context.events.emit('error', { feature: 'data', name: this.#settings.space, error })
+  report(error: unknown): void {
+    this.#context.events.emit('error', { feature: 'data', name: this.settings.namespace, error })
   }
 }

@@ -1,60 +1,159 @@
-/** Values as entries hold them: bytes, text, everything else by a serializer. */
-import { gunzip, gzip } from 'node:zlib'
+/** Values as entries store them: bytes, strings, everything else by a serializer. */
+import { createHash } from 'node:crypto'
+import { gunzip, gzip, type ZlibOptions } from 'node:zlib'
 import { promisify } from 'node:util'
 import { TurnpikeError } from '../../errors.ts'
+import { classNameOf, toTaggedJson, untagged, type TaggingOptions } from './tagged-json.ts'
 
-/** Turns values into text or bytes, and back. */
+/** Turns values into a string or bytes, and back. */
 export interface DataSerializer {
+  /** Returns a value's stored form. */
   serialize(value: unknown): string | Buffer
+  /** Returns the value of a stored form. */
   deserialize(bytes: Buffer): unknown
 }
 
-/** How a value was written. */
-export interface Written {
-  readonly kind: 'bytes' | 'text' | 'value'
-  readonly packed: boolean
+/**
+ * How a value is written: as bytes, as a string, as JSON, as JSON with tags, or by the namespace's
+ * serializer. `none`: the loader returned undefined.
+ */
+type ValueKind = 'bytes' | 'string' | 'json' | 'tagged' | 'own' | 'none'
+
+/** How a value is stored. */
+export interface ValueForm {
+  readonly kind: ValueKind
+  readonly isPacked: boolean
+  /** The length of the body before it was packed, in bytes. */
+  readonly length: number
 }
 
-const json: DataSerializer = {
-  serialize: (value) => JSON.stringify(value),
-  deserialize: (bytes) => JSON.parse(bytes.toString('utf8')) as unknown,
+/** A value as it is stored. */
+export interface StoredValue {
+  readonly form: ValueForm
+  readonly body: Buffer
+  /** The body before it was packed. */
+  readonly whole: Buffer
 }
+
+/** What callers share if the loader returned undefined. It is never stored. */
+export const NO_VALUE: StoredValue = {
+  form: { kind: 'none', isPacked: false, length: 0 },
+  body: Buffer.alloc(0),
+  whole: Buffer.alloc(0),
+}
+
+/** The largest value, in bytes. What a compressed body can expand to is up to its writer. */
+const MAX_VALUE_BYTES = 64 * 1024 * 1024
 
 const pack = promisify<Buffer, Buffer>(gzip)
-const unpack = promisify<Buffer, Buffer>(gunzip)
+const unpack = promisify<Buffer, ZlibOptions, Buffer>(gunzip)
 
-/** @throws TP_VALUE for what cannot be written */
-export async function write(
-  value: unknown,
-  packFrom: number,
-  serializer: DataSerializer = json,
-): Promise<{ written: Written; body: Buffer }> {
-  const kind =
-    Buffer.isBuffer(value) || value instanceof Uint8Array
-      ? 'bytes'
-      : typeof value === 'string'
-        ? 'text'
-        : 'value'
-  const text: unknown = kind === 'value' ? serializer.serialize(value) : value
-  if (text === undefined)
-    throw new TurnpikeError(
-      'TP_VALUE',
-      `tp.data: a value of type ${typeof value} cannot be stored. Delete the key, or store null.`,
-    )
-  const body = typeof text === 'string' ? Buffer.from(text) : Buffer.from(text as Buffer)
-  if (kind === 'bytes' || body.length < packFrom) return { written: { kind, packed: false }, body }
-  const smaller = await pack(body)
-  return smaller.length < body.length
-    ? { written: { kind, packed: true }, body: smaller }
-    : { written: { kind, packed: false }, body }
+/** Values: what cannot be restored is refused. */
+const VALUES: TaggingOptions = {
+  sortsKeys: false,
+  instance: rowOf,
+  remedy: 'Return plain data, or give the namespace a serializer.',
 }
 
-export async function read(
-  { kind, packed }: Written,
+/** Arguments: what cannot be told apart is refused. */
+const ARGUMENTS: TaggingOptions = {
+  sortsKeys: true,
+  instance: jsonOf,
+  remedy: 'Give wrap() a key function.',
+}
+
+/**
+ * Returns a value as it is stored. Values smaller than `packFrom` bytes, and bytes, are not compressed.
+ * @throws TP_VALUE for what cannot be stored
+ */
+export async function encodeValue(
+  value: unknown,
+  packFrom: number,
+  serializer: DataSerializer | undefined,
+): Promise<StoredValue> {
+  const { kind, body: whole } = write(value, serializer)
+  const { length } = whole
+  if (length > MAX_VALUE_BYTES)
+    throw new TurnpikeError('TP_VALUE', `tp.data: a value of ${length} bytes is too large.`)
+  const plain: StoredValue = { form: { kind, isPacked: false, length }, body: whole, whole }
+  if (kind === 'bytes' || length < packFrom) return plain
+  const body = await pack(whole)
+  return body.length < length ? { form: { kind, isPacked: true, length }, body, whole } : plain
+}
+
+function write(
+  value: unknown,
+  serializer: DataSerializer | undefined,
+): { kind: ValueKind; body: Buffer } {
+  if (Buffer.isBuffer(value)) return { kind: 'bytes', body: Buffer.from(value) }
+  if (typeof value === 'string' && value.isWellFormed())
+    return { kind: 'string', body: Buffer.from(value) }
+  if (serializer === undefined) {
+    const { json, isPlain } = toTaggedJson(value, VALUES)
+    return { kind: isPlain ? 'json' : 'tagged', body: Buffer.from(json) }
+  }
+  const written: unknown = serializer.serialize(value)
+  if (typeof written !== 'string' && !(written instanceof Uint8Array))
+    throw new TurnpikeError(
+      'TP_VALUE',
+      `tp.data: the serializer returned ${written === null ? 'null' : typeof written}, not a string or bytes.`,
+    )
+  return { kind: 'own', body: Buffer.from(written as string) }
+}
+
+/** Returns the value of a stored form. @throws an error if it is broken, or too large to expand */
+export async function decodeValue(
+  { kind, isPacked, length }: ValueForm,
   body: Buffer,
-  serializer: DataSerializer = json,
+  serializer: DataSerializer | undefined,
 ): Promise<unknown> {
-  const bytes = packed ? await unpack(body) : body
-  if (kind === 'bytes') return Buffer.from(bytes)
-  return kind === 'text' ? bytes.toString('utf8') : serializer.deserialize(bytes)
+  const maxOutputLength = Math.max(1, Math.min(length, MAX_VALUE_BYTES))
+  const bytes = isPacked ? await unpack(body, { maxOutputLength }) : body
+  switch (kind) {
+    case 'bytes':
+      return Buffer.from(bytes)
+    case 'string':
+      return bytes.toString('utf8')
+    case 'json':
+      return JSON.parse(bytes.toString('utf8')) as unknown
+    case 'tagged':
+      return untagged(JSON.parse(bytes.toString('utf8')))
+    case 'none':
+      return undefined
+    case 'own':
+      if (serializer === undefined) throw new TypeError('The namespace has no serializer.')
+      return serializer.deserialize(bytes)
+    default:
+      throw new TypeError('The value was stored in an unknown form.')
+  }
+}
+
+/**
+ * Returns a short name for any value: 32 characters of SHA-256. The order of properties does not matter.
+ * @throws TP_VALUE for what cannot be told apart
+ */
+export const hashOf = (value: unknown): string =>
+  createHash('sha256').update(toTaggedJson(value, ARGUMENTS).json).digest('base64url').slice(0, 32)
+
+/** Returns an instance of a class that has nothing but data, as database drivers return rows. */
+function rowOf(value: object, write: (value: unknown) => unknown): unknown {
+  for (
+    let prototype = Object.getPrototypeOf(value) as object | null;
+    prototype !== null && Object.getPrototypeOf(prototype) !== null;
+    prototype = Object.getPrototypeOf(prototype) as object | null
+  ) {
+    if (Reflect.ownKeys(prototype).some((name) => name !== 'constructor')) return undefined
+  }
+  const entries = Object.entries(value)
+  // Without properties, all data is private.
+  const isRow = entries.length > 0 && Reflect.ownKeys(value).length === entries.length
+  return isRow ? write(Object.fromEntries(entries)) : undefined
+}
+
+/** Returns an instance that says itself what it is: ObjectId, Decimal and others. */
+function jsonOf(value: object, write: (value: unknown) => unknown): unknown {
+  const { toJSON } = value as { toJSON?: unknown }
+  return typeof toJSON === 'function'
+    ? { $json: [classNameOf(value), write((toJSON as () => unknown).call(value))] }
+    : undefined
 }

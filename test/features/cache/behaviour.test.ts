@@ -64,11 +64,11 @@ describe.each(engines)('the cache on the $name engine', ({ open, server: redis }
       expect(statusOf(stale[0]!)).toBe('turnpike; hit; ttl=-1')
       await expect.poll(async () => (await get()).text).toBe('number 2')
       expect(handler.calls).toBe(2)
-      // What all share is refreshed as nobody.
+      // A shared entry is refreshed without the sender's cookies.
       expect(seen[1]).toBeUndefined()
     })
 
-    test('in the foreground: the first request makes it anew, the others are served meanwhile', async () => {
+    test('in the foreground: the first request revalidates, the others are served meanwhile', async () => {
       const handler = counting(async ({ send }) => {
         await new Promise((resolve) => setTimeout(resolve, handler.calls > 1 ? 200 : 0))
         send(200, `number ${handler.calls}`)
@@ -196,7 +196,7 @@ describe.each(engines)('the cache on the $name engine', ({ open, server: redis }
       expect(await read('/b/ü')).not.toBe(b)
     })
 
-    test('an invalidation that cannot be written is its caller’s error, and nothing it was to hit is served here', async () => {
+    test('an invalidation that cannot be written is its caller’s error, and nothing that it was to hit is served here', async () => {
       const handler = counting(({ method, send }) =>
         send(200, method === 'GET' ? `number ${handler.calls}` : 'saved'),
       )
@@ -228,7 +228,7 @@ describe.each(engines)('the cache on the $name engine', ({ open, server: redis }
         .toContain('hit')
     })
 
-    test('while the store is away the handler answers, once for all who ask at the same time', async () => {
+    test('while Redis is away the handler answers, once for all concurrent requests', async () => {
       const opened = open()
       if (!('fail' in opened.store)) return
       ;(opened.store as any).fail()
@@ -333,7 +333,7 @@ describe.each(engines)('the cache on the $name engine', ({ open, server: redis }
       expect(conditions).toEqual([undefined, '"v1"'])
     })
 
-    test('errors are kept for negativeTtl only', async () => {
+    test('errors are stored for negativeTtl only', async () => {
       const handler = counting(({ url, send }) => send(Number(url.slice(1)), 'no'))
       const { get, advance } = await app(handler, { cache: { ttl: '1m', negativeTtl: '5s' } })
       for (const status of ['404', '410', '500', '400']) await get(`/${status}`)
@@ -345,7 +345,7 @@ describe.each(engines)('the cache on the $name engine', ({ open, server: redis }
       expect(statusOf(await get('/404'))).toContain('fwd=miss')
     })
 
-    test('texts are kept compressed, and sent so to who accepts it', async () => {
+    test('text is stored compressed, and sent so to clients that accept it', async () => {
       const text = 'compress me '.repeat(500)
       const { get } = await app(
         counting(({ set, send }) => (set('ETag', '"strong"'), send(200, text))),
@@ -399,7 +399,9 @@ describe.each(engines)('the cache on the $name engine', ({ open, server: redis }
       await get('/?page=1&q=a')
       expect((await get('/?q=a&session=x&page=1')).text).toBe('number 1')
       expect((await get('/?q=b&page=1')).text).toBe('number 2')
-      expect(statusOf(await get('/?page=1&q=a', { 'x-skip': '1' }))).toBe('turnpike; fwd=bypass')
+      expect(statusOf(await get('/?page=1&q=a', { 'x-skip': '1' }))).toBe(
+        'turnpike; fwd=bypass; detail=skip',
+      )
       const { host } = new URL(`http://127.0.0.1:${(server.address() as any).port}`)
       expect(await tp.cache.warm([`http://${host}/warm`], { server })).toBe(1)
       expect(statusOf(await get('/warm'))).toContain('hit')
@@ -412,7 +414,7 @@ describe.each(engines)('the cache on the $name engine', ({ open, server: redis }
       expect((await own.get('/b', { 'x-key': '1' })).text).toBe('number 2')
     })
 
-    test('hot entries are served from this process, until anybody invalidates them', async () => {
+    test('hot entries are served from this process, until any process invalidates them', async () => {
       const handler = numbered()
       const { get, tp, advance, store, prefix } = await app(handler, {
         cache: { ttl: '1h', near: true, tags: ['t'] },

@@ -1,3 +1,4 @@
+import { connect, type Socket } from 'node:net'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { readLog } from '../../../src/caching/invalidation-operations.ts'
 import { lookupEntry } from '../../../src/caching/entry-operations.ts'
@@ -8,7 +9,7 @@ import { startFaultProxy } from '../../support/fault-proxy.ts'
 import { until } from '../../support/until.ts'
 import { counting, kinds, statusOf, type Handler } from './support.ts'
 
-// Whoever waits for an answer that turns out not to be shared is let go with all others at once.
+// Requests that wait for a response that turns out not to be shared are released at once.
 // Nothing here measures time: the handlers wait for each other, and a convoy would stand still.
 
 let redis: RedisServer
@@ -21,10 +22,10 @@ const prefixes = (function* () {
   for (let i = 0; ; i++) yield `convoy${i}`
 })()
 const patience = { commandTimeout: '5s', requestBudget: '9s' } as const
-/** Nobody is let go because of the time. */
+/** No request is released because of the time. */
 const cache = { ttl: '10m', wait: '5m', lease: '5m' } as const
 
-/** Answers that are not kept, each of them only when so many requests are in the handler together. */
+/** Responses that are not stored, each sent only when so many requests are in the handler at once. */
 function together(many: number): Handler & { calls: number } {
   const all = signal()
   const handler = counting(async ({ set, send }) => {
@@ -48,13 +49,20 @@ function first(answer: Handler): { handler: Handler; entered: Promise<void>; ans
 }
 
 const refusing: Handler = ({ set, send }) => (set('Cache-Control', 'no-store'), send(200, 'own'))
+/** A client that can leave at any time. */
+function leaver(url: URL): Socket {
+  const socket = connect(Number(url.port), '127.0.0.1')
+  socket.write('GET / HTTP/1.1\r\nHost: shop.example\r\nX-Leave: 1\r\n\r\n')
+  socket.on('error', () => {})
+  return socket
+}
 const several = <Value>(many: number, make: () => Promise<Value>): Promise<Value[]> =>
   Promise.all(Array.from({ length: many }, make))
 const textsOf = (answers: Answer[]): string[] => [...new Set(answers.map(({ text }) => text))]
 
 describe.each(kinds)('$name', ({ start }) => {
   test.each([0, 3])(
-    'over a line that takes %i ms, twenty are let go together when the first answer is not kept',
+    'over a line that takes %i ms, twenty are released together when the first response is not stored',
     async (latency) => {
       await using proxy = await startFaultProxy(redis.port)
       proxy.set({ latency })
@@ -80,7 +88,7 @@ describe.each(kinds)('$name', ({ start }) => {
     },
   )
 
-  test('the lease is one request’s, its reply comes last: nobody takes them for another process’s', async () => {
+  test('the lease is one request’s, and its reply comes last: the others do not wait for another process', async () => {
     const store = testStore()
     const run = store.run.bind(store)
     let rest = signal()
@@ -110,8 +118,8 @@ describe.each(kinds)('$name', ({ start }) => {
     expect(handler.calls).toBe(20)
   })
 
-  test.each(['kept', 'not kept'])(
-    'an answer that is %s before a lookup from its time is replied to: one request makes it for all who looked',
+  test.each(['stored', 'not stored'])(
+    'a response that is %s before a lookup from its time is replied to: one request fills for all of them',
     async (kind) => {
       const store = testStore()
       const run = store.run.bind(store)
@@ -129,7 +137,7 @@ describe.each(kinds)('$name', ({ start }) => {
         await over.promise
         return reply
       }) as typeof store.run
-      const answer = kind === 'kept' ? counting() : counting(refusing)
+      const answer = kind === 'stored' ? counting() : counting(refusing)
       const leader = first(answer)
       const handler: Handler = (tools) =>
         answer.calls === 0 ? leader.handler(tools) : answer(tools)
@@ -140,14 +148,14 @@ describe.each(kinds)('$name', ({ start }) => {
       await looked.promise
       leader.answer()
       await asked
-      if (kind === 'kept') await until('it is stored', () => tp.cache.stats().stored === 1)
+      if (kind === 'stored') await until('it is stored', () => tp.cache.stats().stored === 1)
       over.resolve()
       await waiting
-      expect(answer.calls).toBe(kind === 'kept' ? 1 : 21)
+      expect(answer.calls).toBe(kind === 'stored' ? 1 : 21)
     },
   )
 
-  test('another process’s answer is not kept: all who wait here are let go together, and who comes later does not wait', async () => {
+  test('another process’s response is not stored: all that wait here are released together, and later ones do not wait', async () => {
     const options = { redis: redis.url, prefix: prefixes.next().value, ...patience }
     const there = first(refusing)
     const crowd = together(20)
@@ -173,7 +181,7 @@ describe.each(kinds)('$name', ({ start }) => {
   })
 
   test.each(['before it ends', 'while it ends'])(
-    'what is invalidated all the time, each time %s, costs each reader one call of the handler at most',
+    'what is invalidated all the time, each time %s, costs each reader at most one call of the handler',
     async (when) => {
       const options = { redis: redis.url, prefix: prefixes.next().value, ...patience }
       const handler = counting(async ({ send }) => {
@@ -200,7 +208,7 @@ describe.each(kinds)('$name', ({ start }) => {
     },
   )
 
-  test('who finds that somebody has made it anew by then keeps no lease that others would wait for', async () => {
+  test('a request that finds the entry filled by then keeps no lease that others would wait for', async () => {
     const store = testStore()
     const [asked, goOn] = [signal(), signal()]
     const slow = new Proxy(store, {
@@ -237,6 +245,132 @@ describe.each(kinds)('$name', ({ start }) => {
     expect((await late).text).toBe('made 2')
     await a.tp.cache.invalidate({ tags: ['late'] })
     expect((await a.get()).text).toBe('made 3')
+  })
+
+  test('the first clients leave: each time one of those who wait takes over, and the others share its response', async () => {
+    const [entered, goOn] = [signal(), signal()]
+    const handler = counting(async ({ header, send, native, res }) => {
+      if (header('x-leave')) {
+        native.respond = false
+        return res.req.socket.destroy()
+      }
+      entered.resolve()
+      await goOn.promise
+      return send(200, 'hello')
+    })
+    let arrived = 0
+    const all = signal()
+    const { get, url } = await start({
+      options: { store: testStore() },
+      cache: (tp) => [
+        // The handlers begin when all requests are there.
+        tp.cache({ ...cache, tags: () => all.promise.then(() => ['a']) }),
+      ],
+      handler,
+      outer: () => void (++arrived === 103 && all.resolve()),
+    })
+    for (let i = 0; i < 3; i++) leaver(url)
+    await until('those who will leave are first', () => arrived === 3)
+    const waiting = several(100, () => get('/', { host: 'shop.example' }))
+    await entered.promise
+    goOn.resolve()
+    expect(textsOf(await waiting)).toEqual(['hello'])
+    expect(handler.calls).toBe(4)
+  })
+
+  test('the first client of another process leaves: one of those who wait here takes over', async () => {
+    const options = { redis: redis.url, prefix: prefixes.next().value, ...patience }
+    const entered = signal()
+    const stuck: Handler = ({ native }) => {
+      native.respond = false
+      entered.resolve()
+    }
+    const hello = counting()
+    const [a, b] = await Promise.all([
+      start({ options, cache, handler: stuck }),
+      start({ options, cache, handler: hello }),
+    ])
+    await Promise.all([a.tp.ready(), b.tp.ready()])
+    const socket = leaver(a.url)
+    await entered.promise
+    let arrived = 0
+    b.server.on('request', () => arrived++)
+    const waiting = several(50, () => b.get('/', { host: 'shop.example' }))
+    await until('all wait', () => arrived === 50)
+    socket.destroy()
+    expect(textsOf(await waiting)).toEqual(['hello'])
+    expect(hello.calls).toBe(1)
+    await Promise.all([a.tp.close(), b.tp.close()])
+  })
+
+  test.each([
+    ['no-store', { 'cache-control': 'no-store' }],
+    ['a user', { 'x-user': 'ann' }],
+    ['an error of its own making', { 'x-broken': '1' }],
+  ])(
+    'attack: stampede by one request with %s: the others still share one response',
+    async (_what, fields) => {
+      const [entered, goOn] = [signal(), signal()]
+      const handler = counting(async ({ native, header, send }) => {
+        if (header('x-user')) native.user = { id: header('x-user') }
+        if (header('x-user') && native.state) native.state.user = native.user
+        entered.resolve()
+        await goOn.promise
+        return header('x-broken')
+          ? send(400, 'broken')
+          : send(200, `hello ${header('x-user') ?? ''}`)
+      })
+      let arrived = 0
+      const { get, tp } = await start({
+        options: { store: testStore() },
+        cache,
+        handler,
+        outer: () => arrived++,
+      })
+      const attack = get('/', fields)
+      await entered.promise
+      const waiting = several(50, () => get())
+      await until('all are there', () => arrived === 51)
+      goOn.resolve()
+      await attack
+      expect(textsOf(await waiting)).toEqual(['hello '])
+      // Its own run, and one for all others.
+      expect(handler.calls).toBe(2)
+      await until('it is stored', () => tp.cache.stats().stored === 1)
+      // Nor does it mark the resource for those who come later.
+      await tp.cache.clear()
+      await get('/', fields)
+      await several(20, () => get())
+      expect(handler.calls).toBe(4)
+    },
+  )
+
+  test('when a response turns out to vary, each variant is filled once', async () => {
+    const goOn = signal()
+    const calls: string[] = []
+    const handler: Handler = async ({ header, set, send }) => {
+      const language = header('accept-language')!
+      calls.push(language)
+      await goOn.promise
+      set('Vary', 'Accept-Language')
+      send(200, language)
+    }
+    let arrived = 0
+    const { get } = await start({
+      options: { store: testStore() },
+      cache,
+      handler,
+      outer: () => arrived++,
+    })
+    const languages = ['de', 'en', 'fr']
+    const waiting = Promise.all(
+      Array.from({ length: 60 }, (_, i) => get('/', { 'accept-language': languages[i % 3]! })),
+    )
+    await until('all are there', () => arrived === 60)
+    goOn.resolve()
+    const answers = await waiting
+    expect(answers.map(({ text }) => text)).toEqual(answers.map((_, i) => languages[i % 3]))
+    expect(calls.toSorted()).toEqual(languages)
   })
 
   test('a request that is refused before its turn leaves its lease to one of the others', async () => {

@@ -48,7 +48,7 @@ const tags = fc.uniqueArray(fc.constantFrom('t:a', 't:b', 'u:c', '*'), {
   minLength: 1,
   maxLength: 3,
 })
-/** Where an entry's making began, after the first moment. */
+/** The log's sequence when a fill began, after the first moment. */
 const sequenceNo = fc.constantFrom(0, 50, 3_000, 3_050)
 const variant = fc.constantFrom(undefined, ':v1', ':v2', ':v3', ':v4')
 // Lives are long beside the clock's turns: keys do not expire by the test's clock in Redis.

@@ -4,7 +4,7 @@ import { bothEngines } from '../../support/engines.ts'
 import { until } from '../../support/until.ts'
 import { counting, kinds, statusOf, type Handler } from './support.ts'
 
-// What is served when Redis has lost the record of invalidations, or a part of it.
+// What is served when Redis has lost the invalidation log, or a part of it.
 describe.each(bothEngines())('the cache on the $name engine', ({ open, server: redis }) => {
   describe.each(kinds)('$name', ({ start }) => {
     async function app(handler: Handler) {
@@ -12,7 +12,7 @@ describe.each(bothEngines())('the cache on the $name engine', ({ open, server: r
       const { store, prefix } = opened
       const cache = { ttl: '2h', tags: ['thing'] } as const
       const app = await start({ options: { store, prefix, requestBudget: '9s' }, handler, cache })
-      const record = `${prefix}:inv:{record}`
+      const record = `${prefix}:inv:{log}`
       const memory = store as any
       let saved: [unknown, string] | undefined
       return {
@@ -40,9 +40,9 @@ describe.each(bothEngines())('the cache on the $name engine', ({ open, server: r
     }
 
     test.each([
-      ['the record is lost', false],
+      ['the log is lost', false],
       ['FLUSHALL', true],
-    ])('%s in the middle of a fill: what it makes is not served', async (_how, everything) => {
+    ])('%s in the middle of a fill: its entry is not served', async (_how, everything) => {
       let value = 'OLD'
       const [reading, goOn] = [signal(), signal()]
       const handler = counting(async ({ send }) => {
@@ -59,7 +59,7 @@ describe.each(bothEngines())('the cache on the $name engine', ({ open, server: r
       await reading.promise
       await lose(everything)
       value = 'NEW'
-      // Nobody knows what it was to hit: the record begins anew.
+      // It is unknown what was invalidated before: a new log begins.
       await tp.cache.invalidate({ tags: ['thing'] })
       goOn.resolve()
       await filling
@@ -67,7 +67,7 @@ describe.each(bothEngines())('the cache on the $name engine', ({ open, server: r
       expect((await get('/thing')).text).toBe('NEW')
     })
 
-    test('the record is lost, and has begun anew before anybody asks: everything misses once', async () => {
+    test('the log is lost, and a new one begins before the next request: everything misses once', async () => {
       const handler = counting()
       const { get, tp, lose, stored } = await app(handler)
       await get()
@@ -80,7 +80,7 @@ describe.each(bothEngines())('the cache on the $name engine', ({ open, server: r
       expect(handler.calls).toBe(2)
     })
 
-    test('a failover turns the sequence back: what was made by a later one misses, and is made anew', async () => {
+    test('a failover turns the sequence back: what was filled by a later one misses, and is filled again', async () => {
       const handler = counting(({ send }) => send(200, String(handler.calls)))
       const { get, tp, save, failOver, stored } = await app(handler)
       await get('/before')

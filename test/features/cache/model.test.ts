@@ -63,8 +63,8 @@ class Model {
   now = 0
   readonly truth = new Map(PATHS.map((path) => [path, 0]))
   readonly kept = new Map<string, Kept>()
-  /** What is being made, and was it invalidated meanwhile? */
-  making: { path: string; value: number; valid: boolean } | undefined
+  /** What is being filled, and whether it is still valid. */
+  filling: { path: string; value: number; valid: boolean } | undefined
 
   hit(path: string): Kept | undefined {
     const kept = this.kept.get(path)
@@ -72,19 +72,19 @@ class Model {
   }
 
   begin(path: string): void {
-    this.making = { path, value: this.truth.get(path)!, valid: true }
+    this.filling = { path, value: this.truth.get(path)!, valid: true }
   }
 
   end(): number {
-    const { path, value, valid } = this.making!
+    const { path, value, valid } = this.filling!
     this.kept.set(path, { value, valid, until: this.now + TTL })
-    this.making = undefined
+    this.filling = undefined
     return value
   }
 
   forget(which: (path: string) => boolean): void {
     for (const [path, kept] of this.kept) if (which(path)) kept.valid = false
-    if (this.making && which(this.making.path)) this.making.valid = false
+    if (this.filling && which(this.filling.path)) this.filling.valid = false
   }
 }
 
@@ -155,22 +155,22 @@ async function play(steps: readonly Step[], engine: EngineUnderTest): Promise<vo
     switch (step.kind) {
       case 'get':
         // Whoever asks for what is being made waits for it; and only one is made at a time here.
-        if (step.path === model.making?.path) continue
-        if (model.making && !model.hit(step.path)) continue
+        if (step.path === model.filling?.path) continue
+        if (model.filling && !model.hit(step.path)) continue
         await ask(step.path)
         continue
       case 'write':
         model.truth.set(step.path, model.truth.get(step.path)! + 1)
         continue
       case 'begin':
-        if (model.making || model.hit(step.path)) continue
+        if (model.filling || model.hit(step.path)) continue
         pause = { entered: signal(), goOn: signal() }
         waiting = get(step.path)
         await pause.entered.promise
         model.begin(step.path)
         continue
       case 'end':
-        if (model.making) await end()
+        if (model.filling) await end()
         continue
       case 'turn':
         await advance(step.ms)
@@ -190,14 +190,14 @@ async function play(steps: readonly Step[], engine: EngineUnderTest): Promise<vo
         break
       case 'lose': {
         const server = engine.server()
-        const key = `${own}:inv:{record}`
+        const key = `${own}:inv:{log}`
         if (server) await server.send('DEL', key)
         else (store as any).delete(key)
       }
     }
     model.forget(FORGET[step.kind]!(step))
   }
-  if (model.making) await end()
+  if (model.filling) await end()
   for (const path of PATHS) await ask(path)
   await tp.close()
 }

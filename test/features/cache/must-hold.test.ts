@@ -8,7 +8,7 @@ import { signal } from '../../frameworks/harness.ts'
 import { until } from '../../support/until.ts'
 import { counting, kinds, statusOf, type Handler, type Setup } from './support.ts'
 
-// The eighteen lines that the response cache must hold, by their numbers.
+// What the response cache guarantees; docs/cache.md tells of it.
 const engines = bothEngines()
 
 describe.each(engines)('the cache on the $name engine', ({ open, server: redis }) => {
@@ -20,7 +20,7 @@ describe.each(engines)('the cache on the $name engine', ({ open, server: redis }
         return { ...(await start({ options, handler, compressed, ...rest })), ...opened }
       }
 
-      test('1: a cookie is seen by the client that it was set for, and by nobody else', async () => {
+      test('a cookie is seen only by the client that it was set for', async () => {
         let user = 0
         const handler = counting(({ set, cookie, send }) => {
           const id = ++user
@@ -38,13 +38,13 @@ describe.each(engines)('the cache on the $name engine', ({ open, server: redis }
         expect(handler.calls).toBe(22)
       })
 
-      test('2: what one bearer is answered is not another’s, unless it is public', async () => {
+      test('the response for one bearer is not sent to another, unless it is public', async () => {
         const handler = counting(({ header, send }) => send(200, `for ${header('authorization')}`))
         const { get } = await app(handler)
         expect((await get('/', { authorization: 'Bearer alice' })).text).toBe('for Bearer alice')
         const bob = await get('/', { authorization: 'Bearer bob' })
         expect(bob.text).toBe('for Bearer bob')
-        expect(statusOf(bob)).toBe('turnpike; fwd=bypass')
+        expect(statusOf(bob)).toBe('turnpike; fwd=bypass; detail=authorization')
         const shared = await app(
           counting(({ send }) => send(200, 'for all')),
           { cache: { ttl: '1m', public: true } },
@@ -64,7 +64,7 @@ describe.each(engines)('the cache on the $name engine', ({ open, server: redis }
         expect(handler.calls).toBe(4)
       })
 
-      test('3: a response is stored for the headers that it varies by; `Vary: *` is not stored; variants are capped', async () => {
+      test('a response is stored for the headers that it varies by; `Vary: *` is not stored; variants are capped', async () => {
         const handler = counting(({ header, set, send }) => {
           set('Vary', 'Accept-Language')
           send(200, `in ${header('accept-language')}`)
@@ -94,7 +94,7 @@ describe.each(engines)('the cache on the $name engine', ({ open, server: redis }
         expect(handler.calls).toBe(before)
       })
 
-      test('4: HEAD then GET has the whole body; GET then HEAD has none, and the right length', async () => {
+      test('HEAD then GET has the whole body; GET then HEAD has none, and the right length', async () => {
         const handler = counting()
         const { get, ask } = await app(handler)
         expect((await ask({ method: 'HEAD' })).text).toBe('')
@@ -106,7 +106,7 @@ describe.each(engines)('the cache on the $name engine', ({ open, server: redis }
         expect(handler.calls).toBe(2)
       })
 
-      test('5: nothing that was cut off is ever served', async () => {
+      test('a response that was cut off is never served', async () => {
         let broken = true
         const handler = counting(({ res, native, send }) => {
           if (!broken) return send(200, 'whole')
@@ -153,7 +153,7 @@ describe.each(engines)('the cache on the $name engine', ({ open, server: redis }
         expect((await slowly.get('/', { host: '127.0.0.1' })).text).toBe('whole')
       })
 
-      test('6: a range on a cold cache leaves the whole behind, and a stored response gives the right slice', async () => {
+      test('a range on a cold cache leaves the whole behind, and a stored response gives the right slice', async () => {
         const handler = counting(({ header, send }) => {
           expect(header('range')).toBeUndefined()
           send(200, Buffer.from('0123456789'))
@@ -174,7 +174,7 @@ describe.each(engines)('the cache on the $name engine', ({ open, server: redis }
       })
 
       test.each(['tag', 'tag declared at the end', 'purge', 'clear', 'pattern', 'two instances'])(
-        '7: what was read before an invalidation by %s is not served after it',
+        'what was read before an invalidation by %s is not served after it',
         async (how) => {
           let value = 'OLD'
           const [reading, goOn] = [signal(), signal()]
@@ -211,7 +211,7 @@ describe.each(engines)('the cache on the $name engine', ({ open, server: redis }
         },
       )
 
-      test('8: without its record of invalidations the cache misses, and is never stale', async () => {
+      test('without its invalidation log the cache misses, and is never stale', async () => {
         const server = redis()
         let value = 1
         const [reading, goOn] = [signal(), signal()]
@@ -227,8 +227,8 @@ describe.each(engines)('the cache on the $name engine', ({ open, server: redis }
         expect((await get()).text).toBe('1')
         value = 2
         const forget = async () => {
-          if (server) await server.send('DEL', `${prefix}:inv:{record}`)
-          else (store as any).delete(`${prefix}:inv:{record}`)
+          if (server) await server.send('DEL', `${prefix}:inv:{log}`)
+          else (store as any).delete(`${prefix}:inv:{log}`)
         }
         await forget()
         expect((await get()).text).toBe('2')
@@ -241,7 +241,7 @@ describe.each(engines)('the cache on the $name engine', ({ open, server: redis }
         expect((await get('/other')).text).toBe('3')
       })
 
-      test('9: gzip from the handler is not sent to who cannot read it', async () => {
+      test('gzip from the handler is not sent to a client that cannot read it', async () => {
         const handler = counting(({ set, send }) => {
           set('Content-Encoding', 'gzip')
           set('Content-Type', 'text/plain')
@@ -256,7 +256,7 @@ describe.each(engines)('the cache on the $name engine', ({ open, server: redis }
         expect(handler.calls).toBe(1)
       })
 
-      test('10: an error is not kept; a stale response may stand in for it, unless it must be revalidated', async () => {
+      test('an error is not stored; a stale response is served instead, unless it must be revalidated', async () => {
         let status = 500
         const handler = counting(({ set, send }) => {
           if (status >= 500) throw Object.assign(new Error('down'), { status })
@@ -269,10 +269,10 @@ describe.each(engines)('the cache on the $name engine', ({ open, server: redis }
         expect((await get()).text).toBe('good')
         status = 503
         await advance('11s')
-        const spare = await get()
-        expect([spare.status, spare.text]).toEqual([200, 'good'])
-        expect(statusOf(spare)).toBe('turnpike; fwd=stale; fwd-status=503')
-        expect(Number(spare.headers.age)).toBe(11)
+        const stale = await get()
+        expect([stale.status, stale.text]).toEqual([200, 'good'])
+        expect(statusOf(stale)).toBe('turnpike; fwd=stale; fwd-status=503')
+        expect(Number(stale.headers.age)).toBe(11)
         await advance('1m')
         expect((await get()).status).toBe(503)
         // must-revalidate forbids it.
@@ -288,7 +288,7 @@ describe.each(engines)('the cache on the $name engine', ({ open, server: redis }
         expect((await sternly.get()).status).toBe(500)
       })
 
-      test('11, attack: cache poisoning: a host that a client makes up gets entries of its own', async () => {
+      test('attack: cache poisoning: a made-up host has entries of its own', async () => {
         const handler = counting(({ header, send }) => send(200, `link: ${header('host')}`))
         const { get, url } = await app(handler)
         await get('/', { host: 'evil.example' })
@@ -310,7 +310,7 @@ describe.each(engines)('the cache on the $name engine', ({ open, server: redis }
         expect((await get('/', { host: 'good.example' })).text).toBe('link: good.example')
       })
 
-      test('12: no two targets collide, and none reaches a header', async () => {
+      test('no two targets collide, and none reaches a header', async () => {
         const handler = counting(({ url, send }) => send(200, url))
         const { get } = await app(handler, {
           cache: { ttl: '1m', scope: (native: any) => native.headers['x-scope'] },
@@ -343,7 +343,7 @@ describe.each(engines)('the cache on the $name engine', ({ open, server: redis }
         expect(handler.calls).toBe(targets.length - 1 + 5 - 0)
       })
 
-      test('13, attack: cache deception: a page of somebody’s is not stored, whatever its path looks like', async () => {
+      test('attack: cache deception: a personal page is not stored, whatever its path looks like', async () => {
         const handler = counting(({ native, send }) =>
           send(200, `account of ${native.session.name}`),
         )
@@ -368,7 +368,7 @@ describe.each(engines)('the cache on the $name engine', ({ open, server: redis }
         ])
       })
 
-      test('15: directives are read whatever their case and quotes', async () => {
+      test('directives are read in any case and with quotes', async () => {
         for (const field of [
           'No-Store',
           'PRIVATE',
@@ -391,7 +391,7 @@ describe.each(engines)('the cache on the $name engine', ({ open, server: redis }
         expect(quoted.calls).toBe(1)
       })
 
-      test('16: a client that has it already gets 304 from a cold cache, which then holds the 200', async () => {
+      test('a client that has the response gets 304 from a cold cache, which then holds the 200', async () => {
         const handler = counting(({ header, set, send }) => {
           expect(header('if-none-match')).toBeUndefined()
           set('ETag', '"v1"')
@@ -408,7 +408,7 @@ describe.each(engines)('the cache on the $name engine', ({ open, server: redis }
         expect(handler.calls).toBe(1)
       })
 
-      test('17: fields of the outer stack are those of the request at hand', async () => {
+      test('fields that were set outside the cache are those of the current request', async () => {
         let id = 0
         const { get } = await app(
           counting(({ set, send }) => (set('X-Inner', 'kept'), send(200, 'x'))),
@@ -422,7 +422,7 @@ describe.each(engines)('the cache on the $name engine', ({ open, server: redis }
         expect(statusOf(hit)).toContain('hit')
       })
 
-      test('18: many cold requests run the handler once; what cannot be kept makes no queue', async () => {
+      test('many cold requests run the handler once; what cannot be stored makes no queue', async () => {
         const handler = counting(async ({ send }) => {
           await new Promise((resolve) => setTimeout(resolve, 200))
           send(200, 'once')
@@ -444,7 +444,7 @@ describe.each(engines)('the cache on the $name engine', ({ open, server: redis }
           send(200, 'x')
         })
         const other = await app(uncacheable, {
-          // Nobody is let go because of the time.
+          // No request is released because of the time.
           cache: { ttl: '1m', wait: '5m', lease: '5m' },
           outer: () => void (++arrived === 20 && all.resolve()),
         })

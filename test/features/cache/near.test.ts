@@ -75,8 +75,12 @@ describe.each(kinds)('$name', (kind) => {
     expect([head.status, head.text, head.headers['content-length']]).toEqual([200, '', '3'])
     expect([nearOf(app) - before, handler.calls - calls]).toEqual([3, 0])
     // Whoever is somebody passes by it all the same, and so does a precondition of another kind.
-    for (const fields of [{ authorization: 'Bearer a' }, { 'if-match': etag }])
-      expect(statusOf(await app.get('/', fields))).toBe('turnpike; fwd=bypass')
+    const others: [Record<string, string>, string][] = [
+      [{ authorization: 'Bearer a' }, 'authorization'],
+      [{ 'if-match': etag }, 'precondition'],
+    ]
+    for (const [fields, reason] of others)
+      expect(statusOf(await app.get('/', fields))).toBe(`turnpike; fwd=bypass; detail=${reason}`)
     expect(handler.calls - calls).toBe(2)
   })
 })

@@ -1,27 +1,32 @@
 import { describe, expect, test } from 'vitest'
-import {
-  acceptsCoding,
-  isSameRange,
-  isUnchanged,
-  sliceOf,
-} from '../../../src/features/cache/conditional.ts'
+import { byteRangeOf, isSameRange, isUnchanged } from '../../../src/features/cache/conditional.ts'
+import { acceptsCoding } from '../../../src/features/cache/content-coding.ts'
 import { directivesOf } from '../../../src/features/cache/directives.ts'
-import { judge, storedFields, varyOf, type Rules } from '../../../src/features/cache/policy.ts'
+import {
+  endToEndFields,
+  judgeResponse,
+  varyOf,
+  type StoragePolicy,
+  type StorageVerdict,
+} from '../../../src/features/cache/policy.ts'
 import { matchesGlob } from '../../../src/store/glob.ts'
 
 const NOW = Date.UTC(2026, 0, 1)
-const rules = (more: Partial<Rules> = {}): Rules => ({
+const policy = (more: Partial<StoragePolicy> = {}): StoragePolicy => ({
   ttl: 'auto',
   negativeTtl: undefined,
   staleWhileRevalidate: undefined,
   staleIfError: undefined,
   jitter: 0,
   targeted: [],
-  authorized: false,
+  isAuthorized: false,
   ...more,
 })
-const verdict = (headers: Record<string, string>, more?: Partial<Rules>, status = 200) =>
-  judge({ status, headers }, rules(more), NOW)
+const verdict = (
+  headers: Record<string, string>,
+  more?: Partial<StoragePolicy>,
+  status = 200,
+): StorageVerdict => judgeResponse({ status, headers }, policy(more), NOW)
 
 test('directives: case, quotes, white space, repetition', () => {
   const read = (field: string) => Object.fromEntries(directivesOf(field))
@@ -34,11 +39,11 @@ test('directives: case, quotes, white space, repetition', () => {
 })
 
 test('an answer to a request with Authorization is stored only if it says that it may be shared', () => {
-  expect(verdict({ 'cache-control': 'max-age=60' }, { authorized: true }).store).toBe(false)
+  expect(verdict({ 'cache-control': 'max-age=60' }, { isAuthorized: true }).isStored).toBe(false)
   for (const word of ['public', 's-maxage=60', 'must-revalidate']) {
-    expect(verdict({ 'cache-control': `max-age=60, ${word}` }, { authorized: true }).store).toBe(
-      true,
-    )
+    expect(
+      verdict({ 'cache-control': `max-age=60, ${word}` }, { isAuthorized: true }).isStored,
+    ).toBe(true)
   }
 })
 
@@ -81,7 +86,7 @@ test('fields of one connection are not stored', () => {
     age: '1',
     'content-type': 'text/plain',
   }
-  expect(storedFields({ status: 200, headers })).toEqual([['content-type', 'text/plain']])
+  expect(endToEndFields({ status: 200, headers })).toEqual([['content-type', 'text/plain']])
   expect(varyOf({ status: 200, headers: { vary: 'B, a ,,b' } })).toEqual(['a', 'b'])
 })
 
@@ -101,12 +106,12 @@ describe('conditions', () => {
     expect(isSameRange(undefined, undefined, validators)).toBe(true)
   })
   test('ranges', () => {
-    expect(sliceOf('bytes=0-', 10)).toEqual({ first: 0, last: 9 })
-    expect(sliceOf('bytes=-20', 10)).toEqual({ first: 0, last: 9 })
-    expect(sliceOf('bytes=5-99', 10)).toEqual({ first: 5, last: 9 })
+    expect(byteRangeOf('bytes=0-', 10)).toEqual({ first: 0, last: 9 })
+    expect(byteRangeOf('bytes=-20', 10)).toEqual({ first: 0, last: 9 })
+    expect(byteRangeOf('bytes=5-99', 10)).toEqual({ first: 5, last: 9 })
     for (const odd of ['bytes=5-2', 'bytes=0-1,3-4', 'items=0-1', 'bytes=-', undefined])
-      expect(sliceOf(odd, 10)).toBeUndefined()
-    expect([sliceOf('bytes=10-', 10), sliceOf('bytes=-0', 10)]).toEqual([
+      expect(byteRangeOf(odd, 10)).toBeUndefined()
+    expect([byteRangeOf('bytes=10-', 10), byteRangeOf('bytes=-0', 10)]).toEqual([
       'unsatisfiable',
       'unsatisfiable',
     ])

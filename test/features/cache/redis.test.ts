@@ -59,7 +59,7 @@ describe('between processes', () => {
     },
   )
 
-  test('18: a hundred cold requests over two processes are one call of the handler', async () => {
+  test('a hundred cold requests over two processes are one call of the handler', async () => {
     const herds = await Promise.all([
       child('herd.mjs', redis.url, '300', '30s'),
       child('herd.mjs', redis.url, '300', '30s'),
@@ -79,7 +79,7 @@ describe('between processes', () => {
     await redis.send('FLUSHALL')
   })
 
-  test('18: when the process that makes it is killed, the others go on', async () => {
+  test('when the process that makes it is killed, the others go on', async () => {
     const first = await child('herd.mjs', redis.url, '60000', '1s')
     const second = await child('herd.mjs', redis.url, '10', '1s')
     const handling = once(first, 'message')
@@ -222,7 +222,7 @@ describe.each(kinds)('$name', ({ start }) => {
     },
   )
 
-  test('14: a stream of 50 MB with a limit of 1 MiB: the bytes are the same, nothing of it is held, a slow client slows it', async () => {
+  test('a stream of 50 MB with a limit of 1 MiB: the bytes are the same, nothing of it is held, a slow client slows it', async () => {
     const piece = Buffer.alloc(65_536, 'x')
     const total = 800
     let [sent, buffered] = [0, 0]
@@ -267,7 +267,7 @@ describe.each(kinds)('$name', ({ start }) => {
     const whole = createHash('sha256')
     for (let i = 0; i < total; i++) whole.update(piece)
     expect([bytes, hash.digest('hex')]).toEqual([piece.length * total, whole.digest('hex')])
-    console.log(`14: held ${held} bytes, in the response ${buffered}, ahead of the client ${ahead}`)
+    console.log(`held ${held} bytes, in the response ${buffered}, ahead of the client ${ahead}`)
     // What the kernel's buffers take of a loopback connection.
     expect(ahead).toBeLessThan(16 * 1024 * 1024)
     // A piece on its way, and one that came when there was no room.
@@ -278,7 +278,7 @@ describe.each(kinds)('$name', ({ start }) => {
   })
 })
 
-test('14: the resident set does not grow with what streams through', async () => {
+test('the resident set does not grow with what streams through', async () => {
   const { stdout, stderr } = await runScript(
     `
     import { get, createServer } from 'node:http'
@@ -313,7 +313,7 @@ test('14: the resident set does not grow with what streams through', async () =>
   expect(stderr).toBe('')
   const peaks = JSON.parse(stdout) as number[]
   console.log(
-    `14: peak of the resident set before, and after each 50 MB, in MiB: ${peaks.map(Math.round).join(', ')}`,
+    `peak of the resident set before, and after each 50 MB, in MiB: ${peaks.map(Math.round).join(', ')}`,
   )
   // Of 400 MB. How far a heap grows before it is collected is V8's.
   expect(peaks.at(-1)! - peaks[0]!).toBeLessThan(120)

@@ -44,7 +44,7 @@ export interface Setup {
   outer?: (tools: Tools) => void
   trustProxy?: boolean
   /** `tp.cacheListener()` stands before the framework. */
-  edge?: boolean
+  listener?: boolean
 }
 
 export interface App {
@@ -65,8 +65,11 @@ export interface Kind {
 const mounted = (tp: AnyKit, { cache = { ttl: '1m', jitter: 0 } }: Setup): any[] =>
   typeof cache === 'function' ? cache(tp) : [tp.cache({ jitter: 0, ...cache })]
 
-async function running(tp: AnyKit, listener: any, errors: any[], edge = false): Promise<App> {
-  const server = createServer(edge ? tp.cacheListener(listener) : listener).listen(0, '127.0.0.1')
+async function running(tp: AnyKit, listener: any, errors: any[], isBehind = false): Promise<App> {
+  const server = createServer(isBehind ? tp.cacheListener(listener) : listener).listen(
+    0,
+    '127.0.0.1',
+  )
   await once(server, 'listening')
   onTestFinished(() => {
     server.closeAllConnections()
@@ -148,7 +151,7 @@ function onExpress(name: string, framework: typeof express): Kind {
         if (res.headersSent) next(error)
         else res.status(error.status ?? 500).json({ code: error.code })
       })
-      return running(tp, app, errors, setup.edge)
+      return running(tp, app, errors, setup.listener)
     },
   }
 }
@@ -182,7 +185,7 @@ const onNode: Kind = {
         step(0)
       },
       errors,
-      setup.edge,
+      setup.listener,
     )
   },
 }
@@ -220,7 +223,7 @@ function onKoa(name: string, Framework: typeof Koa): Kind {
       if (setup.compressed) app.use(compress({ threshold: 0 }))
       for (const middleware of mounted(tp, setup)) app.use(middleware)
       app.use(async (ctx) => void (await setup.handler(tools(ctx))))
-      return running(tp, app.callback(), errors, setup.edge)
+      return running(tp, app.callback(), errors, setup.listener)
     },
   }
 }

@@ -17,7 +17,7 @@ describe.each(bothEngines())('tp.data on the $name engine', ({ open, server }) =
     return { ...opened, make, tp, data: tp.data }
   }
 
-  test('keeps texts, bytes and values as what they are, for their time', async () => {
+  test('keeps strings, bytes and values as they are, for their time', async () => {
     const { data, advance } = kit()
     const bytes = Buffer.from([0, 255, 13, 10])
     const long = { text: 'x'.repeat(5000) }
@@ -89,7 +89,7 @@ describe.each(bothEngines())('tp.data on the $name engine', ({ open, server }) =
     )
     expect(loads).toBe(1)
     expect(all.every(({ n }) => n === 1)).toBe(true)
-    expect(new Set(all).size, 'nobody shares an object with anybody').toBeGreaterThan(90)
+    expect(new Set(all).size, 'no two callers share an object').toBeGreaterThan(90)
     expect(await other.getOrFetch('key', load)).toEqual({ n: 1 })
   })
 
@@ -152,7 +152,7 @@ describe.each(bothEngines())('tp.data on the $name engine', ({ open, server }) =
     expect([await get(data), await get(other)]).toEqual([2, 2])
   })
 
-  test('an old value is given while it is loaded anew, and when the loader throws', async () => {
+  test('an old value is returned while it is loaded again, and when the loader throws', async () => {
     const { data, advance } = kit()
     let n = 0
     const options = { ttl: '10s', staleWhileRevalidate: '10s', staleIfError: '1m' } as const
@@ -265,7 +265,7 @@ describe.each(bothEngines())('tp.data on the $name engine', ({ open, server }) =
     await data.increment('n')
     await data.getOrFetch('b', () => 1)
     const redis = server()
-    if (redis) expect(await redis.send('PTTL', `${prefix}:inv:{record}`)).not.toContain('-1')
+    if (redis) expect(await redis.send('PTTL', `${prefix}:inv:{log}`)).not.toContain('-1')
   })
 })
 

@@ -14,10 +14,10 @@ import {
   type Setup,
 } from './support.ts'
 
-const AT_EDGE = /^turnpike; hit; ttl=\d+; detail=edge$/
+const AT_LISTENER = /^turnpike; hit; ttl=\d+; detail=listener$/
 const PUBLIC = { ttl: '1m', near: true, public: true, beforeFramework: true } as const
 
-/** An application behind the edge that counts what reaches it, and what reaches its handler. */
+/** An application behind the listener that counts what reaches it, and what reaches its handler. */
 async function behind(
   { start }: Kind,
   answer: Handler = ({ send }) => send(200, 'hello'),
@@ -30,7 +30,7 @@ async function behind(
     options: { store },
     cache: PUBLIC,
     handler,
-    edge: true,
+    listener: true,
     outer: ({ url, set }) => {
       seen.push(url)
       set('X-Request-Id', String(seen.length))
@@ -40,13 +40,13 @@ async function behind(
   return { ...app, app, handler, seen, store }
 }
 
-/** Ask until the edge answers; the cache in this process has to be armed first. */
+/** Ask until the listener answers: the near cache has to be armed first. */
 const warm = (
   { get }: Pick<App, 'get'>,
   path = '/',
   headers: Record<string, string> = {},
 ): Promise<unknown> =>
-  until('the edge answers', async () => AT_EDGE.test(statusOf(await get(path, headers))))
+  until('the listener answers', async () => AT_LISTENER.test(statusOf(await get(path, headers))))
 
 describe.each(kinds)('$name', (kind) => {
   test('answers hits without the framework, and nothing else', async () => {
@@ -73,7 +73,7 @@ describe.each(kinds)('$name', (kind) => {
     // What is set outside of the cache has no part in it.
     expect(hit.headers['x-request-id']).toBeUndefined()
     expect([statusOf(hit), hit.headers['content-length']]).toEqual([
-      'turnpike; hit; ttl=57; detail=edge',
+      'turnpike; hit; ttl=57; detail=listener',
       '12',
     ])
     const head = await app.ask({ method: 'HEAD', path: '/a?b=1' })
@@ -99,7 +99,7 @@ describe.each(kinds)('$name', (kind) => {
     ]
     for (const [i, other] of others.entries()) {
       const answer = await app.ask(other)
-      expect(statusOf(answer), JSON.stringify(other)).not.toMatch(AT_EDGE)
+      expect(statusOf(answer), JSON.stringify(other)).not.toMatch(AT_LISTENER)
       expect(seen.length - before, JSON.stringify(other)).toBe(i + 1)
     }
   })
@@ -169,8 +169,8 @@ describe.each(kinds)('$name', (kind) => {
       'coded',
     ])
     expect([statusOf(taken), statusOf(not)]).toEqual([
-      expect.stringMatching(AT_EDGE),
-      expect.stringMatching(AT_EDGE),
+      expect.stringMatching(AT_LISTENER),
+      expect.stringMatching(AT_LISTENER),
     ])
   })
 

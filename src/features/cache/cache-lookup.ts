@@ -1,0 +1,156 @@
+/** A request's lookup of its entry: in this process, in the store, and again while it waits for others. */
+import type { CacheEntry } from '../../caching/entry.ts'
+import type { LookupResult, EntryKeys } from '../../caching/entry-keys.ts'
+import type { Acceptance, FillAttempt } from '../../caching/fill.ts'
+import { isValidSince, releaseLease } from '../../caching/fill-turn.ts'
+import type { Flight } from '../../caching/single-flight.ts'
+import { entryState } from '../../caching/validity.ts'
+import type { Exchange } from '../../http/exchange.ts'
+import type { CacheEngine } from './engine.ts'
+import type { CacheMount } from './mount.ts'
+import { isAcceptable } from './reply.ts'
+import { variantOf, type OwnKey, type Resource } from './resource.ts'
+import { responseIn, varyIn } from './cached-response.ts'
+
+/** One request's lookup. */
+export class CacheLookup<Native> implements FillAttempt {
+  readonly x: Exchange<Native>
+  readonly mount: CacheMount<Native>
+  readonly resource: Resource
+  /** The keys of the resource. If its responses vary, a marker is stored there. */
+  readonly resourceKeys: EntryKeys
+  keys: EntryKeys
+  /** The log's fields that invalidate the entry. */
+  tags: readonly string[]
+  token = ''
+  flight: Flight | undefined
+
+  constructor(mount: CacheMount<Native>, x: Exchange<Native>, own?: OwnKey) {
+    this.mount = mount
+    this.x = x
+    const { targets } = mount
+    const { resource, keys } = own === undefined ? targets.of(x) : targets.withOwnKey(x, own)
+    this.resource = resource
+    this.resourceKeys = keys
+    this.tags = resource.tags
+    const vary = this.engine.vary.get(keys.entry) ?? mount.vary
+    this.keys = vary.length > 0 ? this.#variantKeys(vary) : keys
+  }
+
+  get engine(): CacheEngine {
+    return this.mount.engine
+  }
+
+  get now(): number {
+    return this.engine.cacheStore.store.now()
+  }
+
+  get waitMs(): number {
+    return this.mount.waitMs
+  }
+
+  readonly header = (name: string): string | undefined => this.x.header(name)
+
+  /** Adds the application's tags. @param fields of the log */
+  addTags(fields: readonly string[]): void {
+    if (fields.length > 0) this.tags = [...new Set([...this.tags, ...fields])]
+  }
+
+  mayWait(): boolean {
+    return (
+      this.mount.waitMs > 0 && this.x.method === 'GET' && !this.engine.isPaused(this.keys.entry)
+    )
+  }
+
+  onRefused(): void {
+    this.engine.pause(this.keys.entry)
+  }
+
+  /**
+   * Looks the entry up in this process, then in the store.
+   * @param after what an earlier lookup found. If its entry is still stored, it has to be filled again.
+   * @throws TP_UNAVAILABLE
+   */
+  async lookup(after?: LookupResult): Promise<LookupResult> {
+    const { mount, x, keys } = this
+    const { cacheStore } = this.engine
+    if (mount.nearBytes > 0 && !after) {
+      const near = cacheStore.near(mount.nearBytes).lookup(keys)
+      if (near) return near
+    }
+    this.flight = cacheStore.singleFlight.get(keys.entry)
+    const wantsLease = this.mayWait() && !x.isBackground && (after || !this.flight)
+    this.token = wantsLease ? cacheStore.leases.token(keys.lease) : ''
+    const found = await cacheStore.lookup(keys, {
+      token: this.token,
+      leaseMs: mount.leaseMs,
+      tags: this.tags,
+      invalid: after?.entry && after.entry.freshUntil > after.now ? after.entry : undefined,
+      budget: x.budget,
+    })
+    if (found.lease !== 'ours') this.token = ''
+    if (found.lease === 'paused') this.engine.pause(keys.entry)
+    const vary = found.validUntil === undefined ? undefined : varyIn(found.entry)
+    if (vary === undefined) {
+      if (mount.nearBytes > 0 && entryState(found) === 'fresh')
+        cacheStore.near(mount.nearBytes).keep(keys, found)
+      return found
+    }
+    // The marker of the resource: the entry is stored under its variant.
+    this.release()
+    this.engine.vary.set(this.resourceKeys.entry, vary)
+    this.keys = this.#variantKeys(vary)
+    return await this.lookup(after)
+  }
+
+  /** Looks up again. Reports that the store is unavailable, and resolves with undefined then. */
+  async lookupAgain(after: LookupResult | undefined): Promise<LookupResult | undefined> {
+    try {
+      return await this.lookup(after)
+    } catch (error) {
+      this.engine.reportUnavailable(this.mount.name, error)
+      return undefined
+    }
+  }
+
+  /** Gives up the entry, and the lease when the lookup has brought it. */
+  abandon(looking: Promise<LookupResult>): void {
+    looking.then(
+      () => this.release(),
+      () => this.release(),
+    )
+  }
+
+  /** Releases the lease if this request holds it. */
+  release(): void {
+    releaseLease(this.engine.cacheStore, this)
+  }
+
+  /**
+   * Returns whether an entry that another request has filled answers this one. It must not be older
+   * than an invalidation that came before this request.
+   */
+  async accepts(entry: CacheEntry, found: LookupResult | undefined): Promise<Acceptance> {
+    const { vary, variant } = responseIn(entry)
+    if (vary.length > 0 && variantOf(vary, this.header) !== variant) {
+      this.release()
+      this.engine.vary.set(this.resourceKeys.entry, vary)
+      this.keys = this.#variantKeys(vary)
+      return 'elsewhere'
+    }
+    if (!isAcceptable(entry, this.x)) return 'no'
+    const { log } = this.keys
+    try {
+      return (await isValidSince(log, entry, found, this.now, this.x.budget)) ? 'yes' : 'no'
+    } catch (error) {
+      this.engine.reportUnavailable(this.mount.name, error)
+      return 'no'
+    }
+  }
+
+  #variantKeys(vary: readonly string[]): EntryKeys {
+    const { entry, log } = this.resourceKeys
+    const variant = `${entry}${variantOf(vary, this.header)}`
+    return { entry: variant, lease: `${variant}:lease`, log }
+  }
+}

@@ -1,0 +1,166 @@
+/** Control of the response cache outside a request: invalidation, patterns, warming, counts. */
+import { unlinkKeys } from '../../caching/entry-operations.ts'
+import { EVERYTHING_FIELD, type InvalidationMode } from '../../caching/invalidation-operations.ts'
+import { isMeant, readablePart, readablePattern, tagPattern } from '../../caching/key-patterns.ts'
+import { tagFields, type Tag } from '../../caching/tags.ts'
+import { dispatchRequest } from '../../http/background-request.ts'
+import { matchesGlob } from '../../store/glob.ts'
+import type { Subject } from '../../store/keys.ts'
+import { requireTenant } from '../../store/subject.ts'
+import {
+  boolean,
+  isFunction,
+  isObject,
+  optionError,
+  validateOptions,
+  type Validator,
+} from '../../validate.ts'
+import type { CacheEngine, CacheStats } from './engine.ts'
+import { keyTag } from './resource.ts'
+import { purgeTag } from './urls.ts'
+
+/** Which tenant's entries are meant. Required if the application has tenants. */
+export interface CacheTenantOption {
+  tenant?: string
+}
+
+/**
+ * Control of the cache outside a request. If Redis is unavailable, each method rejects with
+ * TP_UNAVAILABLE. This process does not serve what was to be invalidated all the same.
+ */
+export interface CacheControl {
+  /**
+   * Invalidates every entry that has one of the tags. The cost does not depend on the number of
+   * entries. Call it after the change is committed.
+   * @param what.soft makes the entries stale, so that `staleWhileRevalidate` may still serve them.
+   * @default false
+   * @throws TP_VALUE for what is no tag, TP_KEY if the application has tenants and none is named
+   * @example
+   * await tp.cache.invalidate({ tags: ['product:1'] })
+   */
+  invalidate(what: { tags: readonly Tag[]; soft?: boolean } & CacheTenantOption): Promise<void>
+  /**
+   * Invalidates a URL or path for all hosts, scopes and variants, or the application's own key.
+   * Without a query, every query is invalidated.
+   * @example
+   * await tp.cache.purge('/products/1')
+   * await tp.cache.purge({ key: ['product', '1'] })
+   */
+  purge(what: string | { key: Subject }, options?: CacheTenantOption): Promise<void>
+  /**
+   * Invalidates every path or own key that a pattern matches, and frees the memory. `*` matches any
+   * characters, `?` matches one.
+   * @param options.dryRun only counts
+   * @returns the number of entries
+   * @example
+   * await tp.cache.invalidatePattern('/products/*', { dryRun: true })
+   */
+  invalidatePattern(
+    glob: string,
+    options?: { dryRun?: boolean } & CacheTenantOption,
+  ): Promise<number>
+  /** Invalidates everything. */
+  clear(options?: CacheTenantOption): Promise<void>
+  /**
+   * Requests URLs from the application, so that they are cached.
+   * @param options.server the application's http.Server
+   * @param options.concurrency number of requests at once. @default 4
+   * @returns the number of URLs
+   */
+  warm(
+    urls: readonly string[],
+    options: { server: Parameters<typeof dispatchRequest>[0]; concurrency?: number },
+  ): Promise<number>
+  /** Returns the counts of this process. */
+  stats(): CacheStats
+}
+
+const tenantName: Validator = {
+  expected: 'a string',
+  accepts: (value) => typeof value === 'string',
+}
+
+/** Creates the control of a cache. @param open returns the engine, opened at first use */
+export function createControl(open: () => CacheEngine): CacheControl {
+  async function invalidate(
+    method: string,
+    names: readonly string[],
+    mode: InvalidationMode,
+    given: string | undefined,
+  ): Promise<void> {
+    const tenant = requireTenant(open().context, given, `tp.cache.${method}()`)
+    await open().invalidationLog(tenant).invalidate(names, mode)
+  }
+
+  return {
+    async invalidate(what) {
+      const where = 'tp.cache.invalidate()'
+      const tags: Validator = { expected: 'a list of tags', accepts: Array.isArray }
+      validateOptions(where, what, { tags, soft: boolean, tenant: tenantName })
+      if (!what.tags) throw optionError(where, 'tags', undefined, tags.expected)
+      const mode = what.soft ? 'soft' : 'hard'
+      await invalidate('invalidate', tagFields(what.tags, where), mode, what.tenant)
+    },
+    async purge(what, { tenant } = {}) {
+      if (typeof what !== 'string' && !(isObject(what) && 'key' in what)) {
+        const expected = "a URL or path like '/products/1', or { key }"
+        throw optionError('tp.cache.purge()', 'what', what, expected)
+      }
+      const tag = typeof what === 'string' ? purgeTag(what) : keyTag(what.key)
+      await invalidate('purge', [tag], 'hard', tenant)
+    },
+    async invalidatePattern(glob, { dryRun = false, tenant } = {}) {
+      const where = 'tp.cache.invalidatePattern()'
+      if (typeof glob !== 'string' || glob.includes('\n'))
+        throw optionError(where, 'glob', glob, "a pattern like '/products/*'")
+      requireTenant(open().context, tenant, where)
+      if (!dryRun) await invalidate('invalidatePattern', [glob], 'glob', tenant)
+      return await removeMatches(open(), glob, tenant, dryRun)
+    },
+    clear: async ({ tenant } = {}) => await invalidate('clear', [EVERYTHING_FIELD], 'hard', tenant),
+    warm,
+    stats: () => open().stats(),
+  }
+}
+
+/** Removes the entries that a pattern matches, and returns their number. */
+async function removeMatches(
+  { cacheStore, context }: CacheEngine,
+  glob: string,
+  tenant: string | undefined,
+  dryRun: boolean,
+): Promise<number> {
+  const { store } = cacheStore
+  const pattern = context.keys.key('cache', tagPattern(tenant), `${readablePattern(glob)}*`)
+  let count = 0
+  for await (const keys of store.scan(pattern)) {
+    const found = keys.filter((key) => isMeant(key, tenant) && matchesGlob(glob, nameIn(key)))
+    if (!dryRun) await Promise.all(found.map((key) => store.run(unlinkKeys, [key], [])))
+    count += found.filter((key) => !/:(?:lease|ages)$/.test(key)).length
+  }
+  return count
+}
+
+/** Returns the path or own key at the end of an entry's key. */
+function nameIn(key: string): string {
+  const [readable = ''] = readablePart(key).split(':')
+  try {
+    return decodeURIComponent(readable)
+  } catch {
+    return readable
+  }
+}
+
+const warm: CacheControl['warm'] = async (urls, { server, concurrency = 4 }) => {
+  if (!server || !isFunction(server.emit))
+    throw optionError('tp.cache.warm()', 'server', server, "the application's http.Server")
+  const queue = [...urls]
+  const work = async (): Promise<void> => {
+    for (let url = queue.shift(); url !== undefined; url = queue.shift()) {
+      const { host, pathname, search } = new URL(url, 'http://localhost')
+      await dispatchRequest(server, pathname + search, { host })
+    }
+  }
+  await Promise.all(Array.from({ length: concurrency }, work))
+  return urls.length
+}

@@ -15,9 +15,9 @@ export const PROCESS_ID: string = `${HOST}/${process.pid}/${randomBytes(9).toStr
 
 /** The process that holds a lease. */
 export interface LeaseProcess {
-  /** Name of the machine or container. */
+  /** Name of its machine or container. */
   host: string
-  /** Process ID there. */
+  /** Its process ID there. */
   pid: number
 }
 
@@ -28,8 +28,8 @@ export const ownerPrefix = (): string => `${PROCESS_ID}/${(++count).toString(36)
 
 const OWNER = /^([\w.-]{1,63})\/(\d{1,10})\/[\w-]{1,40}\//
 
-/** Returns the process that an owner names; undefined if the text is no owner. */
-export function processOf(owner: string): LeaseProcess | undefined {
+/** Returns the process that an owner names. What stands in Redis may have been written by another program. */
+export function processOf(owner: string): LeaseProcess {
   const match = OWNER.exec(owner)
-  return match ? { host: match[1]!, pid: Number(match[2]) } : undefined
+  return match ? { host: match[1]!, pid: Number(match[2]) } : { host: 'unknown', pid: 0 }
 }

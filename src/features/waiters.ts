@@ -10,6 +10,8 @@ export interface AcquireRefused {
   waitMs: number
   /** Time for which the present holder has had it, in ms, where it is known. */
   heldMs?: number | undefined
+  /** Number of permits, all held, where there can be several. */
+  permits?: number | undefined
 }
 
 export interface WaiterOptions {

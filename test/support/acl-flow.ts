@@ -153,12 +153,16 @@ async function useLocks(tp: Kit, must: Must): Promise<void> {
   next.catch(() => {})
   await held.release()
   must('the next holder', (await next) === 'next')
+  await tp.lock.acquire('b')
+  must('a holder', (await tp.locks.holder('b'))?.pid === process.pid)
+  must('a release by force', await tp.locks.release('b', { force: true }))
   must(
     'one run',
     (await tp.once('a', '1m', () => 1)).ran && !(await tp.once('a', '1m', () => 1)).ran,
   )
   const semaphore = tp.semaphore('a', { limit: 1, fair: true })
-  must('a place', (await semaphore.using({ wait: '5s' }, () => semaphore.count())) === 1)
+  must('a permit', (await semaphore.using({ wait: '5s' }, () => semaphore.count())) === 1)
+  must('no holder', (await semaphore.holders()).length === 0)
 
   const guard = tp.idempotency({ scope: () => 'ann' })
   let runs = 0

@@ -84,7 +84,6 @@ export function createBegin({
   return operation({
     name: 'idempotency.begin',
     lua: `${prelude}\n${terms}\n${beginLua}`,
-    refuseLate: true,
     buffers: true,
     memory(database, [key], [claim, channel], now) {
       const known = recordAt(database, key!, now)
@@ -176,7 +175,6 @@ export const saveStep: Operation<number> = operation({
 export const renewKey: Operation<number> = operation({
   name: 'idempotency.renew',
   lua: `${prelude}\n${renewLua}`,
-  refuseLate: true,
   memory(database, [key], [claim, lease, ttl], now) {
     const record = ownRecordAt(database, key!, claim, now)
     if (!record) return 0

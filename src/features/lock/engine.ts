@@ -2,8 +2,18 @@
 import { StoreUnavailable } from '../../errors.ts'
 import type { ExtensionContext } from '../../extension.ts'
 import { LeaseEngine, type HeldLease, type LeaseGrant, type LeaseRequest } from '../lease-engine.ts'
+import { processOf } from '../lease-owner.ts'
 import { QUEUE_PLACE_TTL, type AcquireRefused } from '../waiters.ts'
-import { acquireLock, coolDownLock, releaseLock, renewLock, waitForReplicas } from './operations.ts'
+import {
+  acquireLock,
+  coolDownLock,
+  readHolder,
+  releaseLock,
+  renewLock,
+  revokeLock,
+  waitForReplicas,
+} from './operations.ts'
+import type { LockHolder } from './options.ts'
 
 /** How a lock is asked for. */
 export interface LockRequest extends LeaseRequest {
@@ -26,6 +36,26 @@ export class LockEngine extends LeaseEngine<LockRequest> {
   cooldown(held: HeldLease, tag: string, ms: number): Promise<boolean> {
     const { store } = this.context
     return held.endWith(() => store.run(coolDownLock, [this.key(tag)], [held.owner, ms]))
+  }
+
+  /** Resolves with the holder of a lock, in any process. @throws TP_UNAVAILABLE */
+  async holder(tag: string): Promise<LockHolder | undefined> {
+    const reply = await this.context.store.run(readHolder, [this.key(tag)], [])
+    if (reply.length === 0) return undefined
+    const [owner, token, since, until] = reply
+    return { ...processOf(owner), token, since: new Date(since), expires: new Date(until) }
+  }
+
+  /**
+   * Releases a lock in its holder's place.
+   * @param token of the holder; undefined releases it whoever holds it
+   * @returns true if it was held
+   * @throws TP_UNAVAILABLE
+   */
+  async revoke(tag: string, token: number | undefined): Promise<boolean> {
+    const keys = [this.key(tag), ...this.#queueKeys(tag)]
+    const args = [token ?? '', this.channel(tag)]
+    return (await this.context.store.run(revokeLock, keys, args)) === 1
   }
 
   protected async grant(

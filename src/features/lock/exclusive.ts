@@ -11,7 +11,8 @@ import {
   optionError,
   validateOptions,
 } from '../../validate.ts'
-import { leaseTimes, leaseTimesOf } from '../lease-options.ts'
+import { leaseTimes, requestLeaseTimes } from '../lease-options.ts'
+import type { RequestHoldings } from '../request-holdings.ts'
 import { createRequestLease } from '../request-lease.ts'
 import { subjectTag } from '../../store/subject.ts'
 import type { LockEngine } from './engine.ts'
@@ -31,6 +32,7 @@ const EXCLUSIVE = {
 export function createExclusive<Native>(
   context: ExtensionContext<Native>,
   engine: LockEngine,
+  holdings: RequestHoldings,
   options: ExclusiveOptions<Native>,
 ): Feature<Native> {
   const where = 'tp.exclusive()'
@@ -38,7 +40,7 @@ export function createExclusive<Native>(
   const { key, fair = false, fail = 'closed' } = options
   if (!key) throw optionError(where, 'key', key, EXCLUSIVE.key.expected)
   const name = options.name ?? (identifier.accepts(key) ? String(key) : 'exclusive')
-  const times = leaseTimesOf(where, options)
+  const times = requestLeaseTimes(where, options)
 
   async function tagOf(native: Native): Promise<string> {
     const subject = typeof key === 'string' ? key : await key(native)
@@ -53,14 +55,14 @@ export function createExclusive<Native>(
     fail,
     reply: options.reply,
     unavailable: 'The resource could not be locked, so nothing was done. Try again shortly.',
-    acquire: async (x, budget) =>
-      engine.acquire(await tagOf(x.native), { name, ...times, fair, budget }),
-    refuse: ({ waitMs }) => ({
+    holdings,
+    tagOf,
+    acquire: (tag, _native, budget) => engine.acquire(tag, { name, ...times, fair, budget }),
+    refusal: {
       status: 423,
       code: 'TP_LOCKED',
       detail: 'Another request is using this resource. Try again later.',
-      retryAfterMs: waitMs,
-    }),
+    },
     plan: (held, release) => ({
       state: { lock: createHeldLock(held) },
       // The handler has ended its response, whether or not the client is still there.

@@ -1,5 +1,6 @@
 /** Locks: `tp.lock()`, `tp.once()`, `tp.exclusive()`. */
 import type { ExtensionContext } from '../../extension.ts'
+import { RequestHoldings } from '../request-holdings.ts'
 import { LockEngine } from './engine.ts'
 import { createExclusive } from './exclusive.ts'
 import { createLockScope, type LockEngines } from './locks.ts'
@@ -29,10 +30,12 @@ export function createLocking<Native, Middleware>(
       context.onClose(async () => void (await Promise.all([locks.close(), runs.close()])))
       return { locks, runs }
     })
+  const holdings = new RequestHoldings('locks')
   return {
     api: {
       ...createLockScope(context, engines),
-      exclusive: (options) => context.mount(createExclusive(context, engines().locks, options)),
+      exclusive: (options) =>
+        context.mount(createExclusive(context, engines().locks, holdings, options)),
     },
     forTenant: (tenant) => createLockScope(context.forTenant(tenant), engines),
   }

@@ -1,4 +1,4 @@
-/** `tp.lock()`, `tp.lock.all()` and `tp.once()`, for an instance or one of its tenants. */
+/** `tp.lock()`, `tp.lock.all()`, `tp.locks` and `tp.once()`, for an instance or one of its tenants. */
 import { durationOption, durationValidator, type Duration } from '../../duration.ts'
 import { TurnpikeError } from '../../errors.ts'
 import type { ExtensionContext } from '../../extension.ts'
@@ -14,6 +14,7 @@ import {
   tenantName,
 } from '../lease-options.ts'
 import { requireTenant } from '../../store/subject.ts'
+import { createLockControl } from './control.ts'
 import type { LockEngine, LockRequest } from './engine.ts'
 import { createHeldLock, createHeldLocks, HeldLeases, lockedError } from './held-lock.ts'
 import type {
@@ -45,13 +46,14 @@ export interface LockEngines {
 }
 
 /**
- * Creates `lock` and `once`.
+ * Creates `lock`, `locks` and `once`.
  * @param context has the keys: those of the instance, or of a tenant
  * @param engines opens the store, when something is locked first
  */
 export function createLockScope(context: ExtensionContext, engines: () => LockEngines): LockScope {
   return {
     lock: createLockFunction(context, engines),
+    locks: createLockControl(context, () => engines().locks),
     once: createOnce(context, engines),
   }
 }

@@ -5,8 +5,10 @@ import { dequeue, enqueue, notify, queueOf } from '../wait-queue.ts'
 import queueLua from '../wait-queue.lua'
 import acquireLua from './acquire.lua'
 import cooldownLua from './cooldown.lua'
+import holderLua from './holder.lua'
 import releaseLua from './release.lua'
 import renewLua from './renew.lua'
+import revokeLua from './revoke.lua'
 
 /** A lock in the in-process engine. Times are in ms since the epoch. */
 interface LockRecord {
@@ -37,7 +39,6 @@ function ownedLock(
 export const acquireLock: Operation<[1, number] | [0, number, number]> = operation({
   name: 'lock.acquire',
   lua: `${prelude}\n${queueLua}\n${acquireLua}`,
-  refuseLate: true,
   memory(database, [key, fence, queue], args, now) {
     const [owner, lease, queueTtl] = [String(args[0]), Number(args[1]), Number(args[2])]
     const lock = database.get<LockRecord>(key!)
@@ -61,7 +62,6 @@ export const acquireLock: Operation<[1, number] | [0, number, number]> = operati
 export const renewLock: Operation<number> = operation({
   name: 'lock.renew',
   lua: `${prelude}\n${renewLua}`,
-  refuseLate: true,
   memory(database, [key], [owner, lease], now) {
     const lock = ownedLock(database, key!, owner, now)
     if (!lock) return 0
@@ -93,6 +93,35 @@ export const coolDownLock: Operation<number> = operation({
     const lock = ownedLock(database, key!, owner, now)
     if (!lock) return 0
     setLock(database, key!, { ...lock, owner: '', until: now + Number(time) }, Number(time))
+    return 1
+  },
+})
+
+/** Returns the lock if any owner holds it. */
+function heldLock(database: MemoryDatabase, key: string, now: number): LockRecord | undefined {
+  const lock = database.get<LockRecord>(key)
+  return lock && lock.owner !== '' && lock.until > now ? lock : undefined
+}
+
+/** Returns the holder of a lock. */
+export const readHolder: Operation<[string, number, number, number] | []> = operation({
+  name: 'lock.holder',
+  lua: holderLua,
+  memory(database, [key], _args, now) {
+    const lock = heldLock(database, key!, now)
+    return lock ? [lock.owner, lock.token, lock.since, lock.until] : []
+  },
+})
+
+/** Releases a lock in its holder's place. */
+export const revokeLock: Operation<number> = operation({
+  name: 'lock.revoke',
+  lua: `${prelude}\n${queueLua}\n${revokeLua}`,
+  memory(database, [key, queue], [token, channel], now) {
+    const lock = heldLock(database, key!, now)
+    if (!lock || (token !== '' && String(lock.token) !== String(token))) return 0
+    database.delete(key!)
+    notify(database, queue!, '', String(channel), now)
     return 1
   },
 })

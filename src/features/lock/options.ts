@@ -16,6 +16,11 @@ export interface LockOptions {
    * @default 0
    */
   wait?: Duration
+  /**
+   * Time after which the lease is not renewed any more: a limit for work that never ends.
+   * @default no limit
+   */
+  maxLease?: Duration
   /** Ends the wait with its reason. */
   signal?: AbortSignal
   /**
@@ -115,10 +120,66 @@ export interface AllLocksFunction {
   acquire(names: readonly Subject[], options?: LockOptions): Promise<HeldLocks>
 }
 
+/** The holder of a lock, in any process. */
+export interface LockHolder {
+  /** Name of its machine or container. 'unknown' if another program has written the lock. */
+  host: string
+  /** Its process ID there. */
+  pid: number
+  /** Fencing token. */
+  token: number
+  /** Time of the acquisition, by Redis's clock. */
+  since: Date
+  /** End of the lease unless it is renewed, by Redis's clock. */
+  expires: Date
+}
+
+/** Which lock to release, and whose. */
+export type ReleaseOptions = {
+  /** Tenant that the lock belongs to. Required if the application has tenants. */
+  tenant?: string
+} & (
+  | {
+      /** Fencing token of the holder. If another holder has the lock by now, it is not released. */
+      token: number
+      force?: undefined
+    }
+  | {
+      /** Releases the lock whoever holds it. */
+      force: true
+      token?: undefined
+    }
+)
+
+/** `tp.locks`: locks of all processes, including `tp.exclusive()`. */
+export interface LockControl {
+  /**
+   * Resolves with the holder of a lock; undefined if it is free.
+   * @throws TP_KEY, TP_UNAVAILABLE
+   * @example
+   * const { host, pid, since } = await tp.locks.holder('report') ?? {}
+   */
+  holder(name: Subject, options?: { tenant?: string }): Promise<LockHolder | undefined>
+  /**
+   * Releases a lock that another process holds. Its holder learns it with its next renewal, at the
+   * latest after a third of its lease: then its signal fires. Until then it may still work, so the
+   * resource should check the fencing token.
+   *
+   * @returns true if it was held
+   * @throws TP_OPTION unless the options have a `token` or `force: true`
+   * @throws TP_KEY, TP_UNAVAILABLE
+   * @example
+   * await tp.locks.release('report', { token })
+   */
+  release(name: Subject, options: ReleaseOptions): Promise<boolean>
+}
+
 /** What of locks exists outside a request. */
 export interface LockScope {
   /** One holder at a time, over all processes. */
   readonly lock: LockFunction
+  /** The holders of locks, in all processes. */
+  readonly locks: LockControl
   /**
    * Does work unless any process did it within the last `ttl`. Callers during the run get
    * `{ ran: false }` at once. Work that fails, or whose process dies, may be done again.
@@ -160,6 +221,11 @@ export interface ExclusiveOptions<Native> {
    * @default '30s'
    */
   lease?: Duration
+  /**
+   * Time after which the lease is not renewed any more: a limit for handlers that never end.
+   * @default ten leases
+   */
+  maxLease?: Duration
   /**
    * Longest wait for a lock that another request has. With 0 the request is refused at once: 423.
    * @default 0

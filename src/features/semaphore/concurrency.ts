@@ -10,7 +10,8 @@ import {
   optionError,
   validateOptions,
 } from '../../validate.ts'
-import { leaseTimes, leaseTimesOf } from '../lease-options.ts'
+import { leaseTimes, requestLeaseTimes } from '../lease-options.ts'
+import type { RequestHoldings } from '../request-holdings.ts'
 import { createRequestLease } from '../request-lease.ts'
 import { subjectTag } from '../../store/subject.ts'
 import type { SemaphoreEngine } from './engine.ts'
@@ -33,14 +34,22 @@ const CONCURRENCY = {
 export function createConcurrency<Native>(
   context: ExtensionContext<Native>,
   engine: SemaphoreEngine,
+  holdings: RequestHoldings,
   options: ConcurrencyOptions<Native>,
 ): Feature<Native> {
   const where = 'tp.concurrency()'
   validateOptions(where, options, CONCURRENCY)
-  const { limit, key, fair = false, fail = 'closed', name = 'default' } = options
+  const { limit, key, fair = false, fail = 'closed' } = options
   if (limit === undefined) throw optionError(where, 'limit', limit, CONCURRENCY.limit.expected)
-  const { status = key ? 429 : 503 } = options
-  const times = leaseTimesOf(where, options)
+  const { status = key ? 429 : 503, name = derivedName(limit, key) } = options
+  context.claimName({
+    where,
+    kind: 'concurrency limit',
+    name,
+    isExplicit: options.name !== undefined,
+    settings: { limit, fair },
+  })
+  const times = requestLeaseTimes(where, options)
 
   async function tagOf(native: Native): Promise<string> {
     const tenant = await context.tenantOf(native)
@@ -61,21 +70,28 @@ export function createConcurrency<Native>(
     reply: options.reply,
     unavailable:
       'The requests in flight could not be counted, so nothing was done. Try again shortly.',
-    acquire: async (x, budget) =>
-      engine.acquire(await tagOf(x.native), {
+    holdings,
+    tagOf,
+    acquire: (tag, native, budget) =>
+      engine.acquire(tag, {
         name,
         ...times,
         fair,
         budget,
         limit: async () =>
-          validLimit(typeof limit === 'function' ? await limit(x.native) : limit, where),
+          validLimit(typeof limit === 'function' ? await limit(native) : limit, where),
       }),
-    refuse: ({ waitMs }) => ({
+    refusal: {
       status,
       code: 'TP_SEMAPHORE_FULL',
       detail: 'Too many requests are in flight. Try again later.',
-      retryAfterMs: waitMs,
-    }),
+    },
     plan: (held, release) => ({ state: { permit: createPermit(held) }, onFinish: release }),
   })
+}
+
+/** Derives a name from the settings: the order of mounting may differ between processes. */
+function derivedName(limit: unknown, key: unknown): string {
+  const size = typeof limit === 'number' ? String(limit) : 'fn'
+  return key === undefined ? size : `${size}-by-key`
 }

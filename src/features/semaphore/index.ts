@@ -1,5 +1,6 @@
 /** Semaphores: `tp.semaphore()`, `tp.concurrency()`. */
 import type { ExtensionContext } from '../../extension.ts'
+import { RequestHoldings } from '../request-holdings.ts'
 import { createConcurrency } from './concurrency.ts'
 import { SemaphoreEngine } from './engine.ts'
 import type { ConcurrencyOptions, SemaphoreScope } from './options.ts'
@@ -29,6 +30,7 @@ export function createSemaphores<Native, Middleware>(
       context.onClose(() => engine.close())
       return engine
     })
+  const holdings = new RequestHoldings('permits')
   const scopeOf = (own: ExtensionContext): SemaphoreScope => ({
     semaphore: (name, options) => createSemaphore(own, engine('semaphore'), name, options),
   })
@@ -36,7 +38,7 @@ export function createSemaphores<Native, Middleware>(
     api: {
       ...scopeOf(context),
       concurrency: (options) =>
-        context.mount(createConcurrency(context, engine('concurrency'), options)),
+        context.mount(createConcurrency(context, engine('concurrency'), holdings, options)),
     },
     forTenant: (tenant) => scopeOf(context.forTenant(tenant)),
   }

@@ -17,6 +17,11 @@ export interface SemaphoreOptions {
    */
   lease?: Duration
   /**
+   * Time after which a permit is not renewed any more: a limit for work that never ends.
+   * @default no limit
+   */
+  maxLease?: Duration
+  /**
    * Order of arrival for all waiters of all processes.
    * @default false
    */
@@ -46,6 +51,18 @@ export interface Permit extends AsyncDisposable {
   release(): Promise<boolean>
 }
 
+/** The holder of a permit, in any process. */
+export interface PermitHolder {
+  /** Name of its machine or container. 'unknown' if another program has written the permit. */
+  host: string
+  /** Its process ID there. */
+  pid: number
+  /** Time of the acquisition, by Redis's clock. */
+  since: Date
+  /** End of the lease unless it is renewed, by Redis's clock. */
+  expires: Date
+}
+
 /** A limited number of holders at a time, over all processes. */
 export interface Semaphore {
   /**
@@ -68,6 +85,12 @@ export interface Semaphore {
   using<Result>(work: (signal: AbortSignal) => Promise<Result> | Result): Promise<Result>
   /** Resolves with the number of permits that are held, over all processes. @throws TP_UNAVAILABLE */
   count(): Promise<number>
+  /**
+   * Resolves with the holders of permits, over all processes: at most 1,000, those whose leases end
+   * first.
+   * @throws TP_UNAVAILABLE
+   */
+  holders(): Promise<PermitHolder[]>
 }
 
 /** What of semaphores exists outside a request. */
@@ -98,6 +121,11 @@ export interface ConcurrencyOptions<Native> {
    */
   lease?: Duration
   /**
+   * Time after which a permit is not renewed any more. Set it above your longest download or stream.
+   * @default ten leases
+   */
+  maxLease?: Duration
+  /**
    * Longest wait of a request for a permit. With 0 it is refused at once.
    * @default 0
    */
@@ -121,7 +149,7 @@ export interface ConcurrencyOptions<Native> {
   reply?: ReplyFunction<Native>
   /**
    * Name of the mount in keys and events. Mounts with the same name share their permits.
-   * @default 'default'
+   * @default derived from `limit` and `key`
    */
   name?: string
 }

@@ -21,6 +21,7 @@ import type { Permit, PermitOptions, Semaphore, SemaphoreOptions } from './optio
 const SEMAPHORE = {
   limit: anyOf(permitCount, callback),
   lease: leaseTimes.lease,
+  maxLease: leaseTimes.maxLease,
   fair: boolean,
   tenant: tenantName,
 }
@@ -44,7 +45,14 @@ export function createSemaphore(
   validateOptions(where, options, SEMAPHORE)
   const { limit, fair = false, tenant } = options
   if (limit === undefined) throw optionError(where, 'limit', limit, SEMAPHORE.limit.expected)
-  const { lease } = leaseTimesOf(where, options)
+  const { lease, maxLease } = leaseTimesOf(where, options)
+  context.claimName({
+    where,
+    kind: 'semaphore',
+    name: printed,
+    isExplicit: true,
+    settings: { limit, fair },
+  })
   const tag = nameTag(context.keys, name, requireTenant(context, tenant, where), where)
   const currentLimit = async (): Promise<number> =>
     validLimit(typeof limit === 'function' ? await limit() : limit, where)
@@ -53,7 +61,7 @@ export function createSemaphore(
     validateOptions(where, asked, PERMIT)
     const { wait } = leaseTimesOf(where, asked)
     const { signal } = asked
-    const request = { name: printed, lease, wait, fair, limit: currentLimit, signal }
+    const request = { name: printed, lease, maxLease, wait, fair, limit: currentLimit, signal }
     const outcome = await engine.acquire(tag, request)
     if (outcome instanceof HeldLease) return outcome
     throw new TurnpikeError(
@@ -78,6 +86,7 @@ export function createSemaphore(
     acquire: async (asked = {}) => createPermit(await take(asked)),
     using,
     count: () => engine.count(tag),
+    holders: () => engine.holders(tag),
   }
 }
 

@@ -3,8 +3,10 @@ import { expect, test } from 'vitest'
 import {
   acquireLock,
   coolDownLock,
+  readHolder,
   releaseLock,
   renewLock,
+  revokeLock,
 } from '../../../src/features/lock/operations.ts'
 import { differential, SEQUENCES, START } from '../../support/differential.ts'
 
@@ -17,6 +19,8 @@ const step = fc.record({
     releaseLock,
     releaseLock,
     coolDownLock,
+    readHolder,
+    revokeLock,
   ),
   owner: fc.constantFrom('a', 'b', 'c', 'd'),
   time: fc.constantFrom(1, 10, 50, 1000, 60_000),
@@ -29,7 +33,7 @@ test(
   async () => {
     const tally = await differential({
       name: 'locks',
-      operations: [acquireLock, renewLock, releaseLock, coolDownLock],
+      operations: [acquireLock, renewLock, releaseLock, coolDownLock, readHolder, revokeLock],
       step,
       channel: (id) => `news:${id}`,
       play(steps, id, run) {
@@ -51,6 +55,11 @@ test(
             last = value!
           } else if (operation === releaseLock) {
             run({ operation, keys: [lock, queue, alive], args: [owner, `news:${id}`], now })
+          } else if (operation === revokeLock) {
+            const token = owner === 'a' ? '' : owner === 'b' ? last : last - 1
+            run({ operation, keys: [lock, queue, alive], args: [token, `news:${id}`], now })
+          } else if (operation === readHolder) {
+            run({ operation, keys: [lock], args: [], now })
           } else {
             run({ operation, keys: [lock], args: [owner, time], now })
           }
@@ -65,6 +74,8 @@ test(
       'release 0',
       'release 1',
       'cooldown 1',
+      'revoke 0',
+      'revoke 1',
     ]) {
       expect(tally[`lock.${reply}`], reply).toBeGreaterThan(0)
     }

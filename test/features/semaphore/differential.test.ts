@@ -3,6 +3,7 @@ import { expect, test } from 'vitest'
 import {
   acquirePermit,
   countPermits,
+  readHolders,
   releasePermit,
   renewPermit,
 } from '../../../src/features/semaphore/operations.ts'
@@ -18,6 +19,7 @@ const step = fc.record({
     releasePermit,
     releasePermit,
     countPermits,
+    readHolders,
   ),
   owner: fc.constantFrom('a', 'b', 'c', 'd', 'e'),
   limit: fc.constantFrom(0, 1, 2, 2, 3),
@@ -31,32 +33,39 @@ test(
   async () => {
     const tally = await differential({
       name: 'semaphores',
-      operations: [acquirePermit, renewPermit, releasePermit, countPermits],
+      operations: [acquirePermit, renewPermit, releasePermit, countPermits, readHolders],
       step,
       channel: (id) => `news:${id}`,
       play(steps, id, run) {
         const of = (sub: string): string => `semaphore:{${id}}:${sub}`
-        const [permits, queue, alive] = [of('permits'), of('queue'), of('alive')]
+        const [permits, since, queue, alive] = ['permits', 'since', 'queue', 'alive'].map(of) as [
+          string,
+          string,
+          string,
+          string,
+        ]
         let now = START
         for (const { operation, owner, limit, time, queueTtl, turn } of steps) {
           now += turn
           if (operation === acquirePermit) {
             const [ok, value] = run({
               operation,
-              keys: [permits, queue, alive],
+              keys: [permits, since, queue, alive],
               args: [owner, limit, time, queueTtl],
               now,
             }) as number[]
             if (ok === 0) expect(value).toBeGreaterThan(0)
           } else if (operation === releasePermit) {
-            run({ operation, keys: [permits, queue, alive], args: [owner, `news:${id}`], now })
-          } else {
             run({
               operation,
-              keys: [permits],
-              args: operation === countPermits ? [] : [owner, time],
+              keys: [permits, since, queue, alive],
+              args: [owner, `news:${id}`],
               now,
             })
+          } else {
+            const args =
+              operation === renewPermit ? [owner, time] : operation === readHolders ? [limit] : []
+            run({ operation, keys: [permits, since], args, now })
           }
         }
       },

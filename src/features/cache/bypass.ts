@@ -14,6 +14,7 @@ export function requestReason(x: Exchange, hasKey: boolean): CacheReason | undef
 /** Returns what makes a request personal. Undefined: it is anonymous. */
 export function senderReason({ identity }: Exchange): CacheReason | undefined {
   if (identity.authorization !== undefined) return 'authorization'
+  if (identity.apiKey !== undefined) return 'api-key'
   if (identity.user) return 'user'
   return identity.hasSessionData ? 'session' : undefined
 }

@@ -4,6 +4,7 @@
  */
 export const CACHE_REASONS = {
   // The request was passed by.
+  'api-key': 'The request has an API key.',
   authorization: 'The request has an Authorization field.',
   body: 'The request is a GET with a body.',
   coding: 'The client cannot read the stored body, and it cannot be decoded.',

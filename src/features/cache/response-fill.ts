@@ -139,6 +139,7 @@ export class ResponseFill<Native> {
     const refuse = (reason: CacheReason): StorageVerdict => ({ isStored: false, reason })
     if (directivesOf(x.header('cache-control')).has('no-store')) return refuse('request-no-store')
     if (scope === undefined && !isPublic) {
+      if (x.identity.verifiedKey) return refuse('api-key')
       if (x.identity.user) return refuse('user')
       if (x.identity.hasSessionData) return refuse('session')
     }

@@ -1,6 +1,7 @@
 /** `tp.session.require()`: routes that need a user, or a permission. */
 import { passThrough, type Exchange, type Feature, type Plan } from '../../http/exchange.ts'
 import { problemReply } from '../../http/problem.ts'
+import { isPermitted } from '../../permissions.ts'
 import { callback, optionError, validateOptions } from '../../validate.ts'
 import type { RequireOptions } from './options.ts'
 
@@ -22,7 +23,7 @@ export function requireFeature<Native>(
       return refuse(x, 401, 'Unauthorized', 'Log in first.')
     if (permission === undefined) return passThrough
     const granted = await (permissions ? permissions(x.native) : permissionsOf(x))
-    if (granted?.includes(permission)) return passThrough
+    if (isPermitted(granted, permission)) return passThrough
     return refuse(x, 403, 'Forbidden', `This needs the permission '${permission}'.`)
   }
 

@@ -27,6 +27,10 @@ export type ErrorCode =
   | 'TP_UNAUTHENTICATED'
   /** The caller does not have the permission that a request needs. */
   | 'TP_FORBIDDEN'
+  /** A one-time token, refresh token or link is wrong, used, expired or revoked. */
+  | 'TP_TOKEN_INVALID'
+  /** A refresh token was used again after its grace. Its family is dead. */
+  | 'TP_TOKEN_REUSED'
   /** Another holder has the lock for longer than `wait`. */
   | 'TP_LOCKED'
   /** A lock or a permit was lost while it was held. */

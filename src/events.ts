@@ -124,6 +124,41 @@ export interface EventMap extends TurnpikeExtensions.Events {
     /** Why a request was passed by, or why the response of a miss was not stored: see docs/cache.md. */
     reason: string | undefined
   }
+  /** Something happened to a token of `turnpike/tokens`. No event carries the token itself. */
+  token: {
+    feature: 'oneTimeTokens' | 'refreshTokens' | 'apiKeys'
+    /** The purpose of one-time tokens, the name of others. */
+    name: string
+    type:
+      /** A one-time token, or the first token of a family, was issued. */
+      | 'issued'
+      /** Nothing was done: too early for another one-time token, or too many attempts of an address. */
+      | 'limited'
+      /** A one-time token was looked at. It may still be used. */
+      | 'seen'
+      /** A one-time token was used up. */
+      | 'consumed'
+      /** A one-time token was wrong, and the issued one is void now: it was the last attempt. */
+      | 'burned'
+      /** A refresh token was exchanged for its successor. */
+      | 'rotated'
+      /** A used refresh token was exchanged for the same successor within its grace. */
+      | 'repeated'
+      /** A used refresh token came after its grace. Its family is dead: tell the user. */
+      | 'reused'
+      /** An API key was accepted. */
+      | 'accepted'
+      /** A token was not accepted. */
+      | 'refused'
+      /** The application ended a token, a family, all families of a user, or a key. */
+      | 'revoked'
+    /** Whose one-time token, or which API key: a digest, as it stands in the key. */
+    subject: string | undefined
+    /** Whose refresh token: the ID that the application gave. Undefined where it is not known. */
+    user: string | undefined
+    /** Which family of refresh tokens, as `list()` shows it. */
+    family: string | undefined
+  }
   /** A feature could not use the store and applied its failure rule. */
   unavailable: { feature: string; name: string; reason: string; uncertain: boolean; rule: string }
   /** A circuit breaker opened or closed. On a Cluster each master has one: `node` is its address. */
@@ -152,6 +187,7 @@ export const EVENTS: Readonly<Record<BuiltInEventName, string>> = {
   lock: 'A lock or permit was acquired, refused or lost.',
   idempotency: 'What happened to a request with an idempotency key.',
   cache: 'The response cache handled a request.',
+  token: 'Something happened to a one-time token, a refresh token or an API key.',
   unavailable: 'A feature could not use the store and applied its failure rule.',
   breaker: 'A circuit breaker opened or closed.',
   replaced: 'A connection that did not reply was replaced.',

@@ -1,0 +1,257 @@
+/** API keys without HTTP: digests in, what is known of them out. */
+import { isUnavailable } from '../../../errors.ts'
+import type { EventMap } from '../../../events.ts'
+import type { ExtensionContext } from '../../../extension.ts'
+import type { RequestBudget } from '../../../request-budget.ts'
+import { KeyLookup, type KeyLookupSettings, type LookupCaller } from './key-lookup.ts'
+import { readRecord } from './key-record.ts'
+import { KeyUses, type KeyUseSettings } from './key-uses.ts'
+import { KnownKeys, type FoundKey, type KnownKey } from './known-keys.ts'
+import { findKey, forgetKey } from './operations.ts'
+
+/** Settings of one mount; times in ms. */
+export interface ApiKeySettings extends KeyLookupSettings, KeyUseSettings {
+  /** 0: nothing is remembered in this process. */
+  readonly near: number
+  readonly fail: 'lookup' | 'closed'
+}
+
+/** Who asks for a key. */
+export interface KeyCaller extends LookupCaller {
+  readonly budget?: RequestBudget | undefined
+  /** What `ask()` was told. */
+  readonly early?: Promise<string> | undefined
+}
+
+export type KeyOutcome =
+  | { readonly kind: 'known'; readonly key: FoundKey }
+  | { readonly kind: 'unknown' }
+  | { readonly kind: 'limited'; readonly retryAfterMs: number }
+
+const MAX_LOOKUPS = 3
+/** Pauses between two looks at another process's lookup, in ms. */
+const [FIRST_PAUSE, LONGEST_PAUSE] = [10, 100]
+/** No revision: what was read so is not remembered. */
+const OUTDATED = -1
+
+export class ApiKeyEngine {
+  readonly settings: ApiKeySettings
+  readonly #context: ExtensionContext
+  readonly #known: KnownKeys
+  readonly #lookup: KeyLookup
+  readonly #uses: KeyUses
+  /** Searches of this process, by tag: requests for one key share one. */
+  readonly #searches = new Map<string, { result: Promise<KeyOutcome>; until: number }>()
+  readonly #channel: string
+
+  constructor(context: ExtensionContext, settings: ApiKeySettings) {
+    this.#context = context
+    this.settings = settings
+    this.#known = new KnownKeys(settings.maxKeys)
+    this.#lookup = new KeyLookup(context, settings)
+    this.#uses = new KeyUses(context, settings)
+    this.#channel = context.keys.channel('api-key', settings.name)
+    if (settings.near === 0) return
+    const leave = context.store.subscribe(
+      this.#channel,
+      (tag) => this.#forget(tag),
+      // Messages may be missed from now on.
+      () => this.#known.clear(),
+    )
+    context.onClose(() => Promise.resolve(leave()))
+  }
+
+  /** Returns what this process knows of a key. */
+  recall(digest: string, tenant: string | undefined): KeyOutcome | undefined {
+    if (this.settings.near === 0) return undefined
+    const tag = this.#tag(digest, tenant)
+    const known = this.#known.get(tag, this.#context.store.monotonic())
+    return known && this.#outcomeOf(known, tag)
+  }
+
+  /** Returns true if `recall()` would return something. */
+  isRemembered(digest: string, tenant: string | undefined): boolean {
+    if (this.settings.near === 0) return false
+    const tag = this.#tag(digest, tenant)
+    return this.#known.get(tag, this.#context.store.monotonic()) !== undefined
+  }
+
+  /** Asks Redis what is known of a key, for `find()` later. Nothing is looked up. */
+  ask(digest: string, tenant: string | undefined, budget?: RequestBudget): Promise<string> {
+    const key = this.#key(this.#tag(digest, tenant))
+    return this.#context.store.run(findKey, [key], ['', 0], budget)
+  }
+
+  /**
+   * Finds out about a key: from Redis, or from `lookup`.
+   * @throws TP_UNAVAILABLE if Redis cannot answer and the rule is 'closed'; what `lookup` throws
+   * @throws TP_VALUE for a record that cannot be used
+   */
+  find(digest: string, caller: KeyCaller): Promise<KeyOutcome> {
+    const tag = this.#tag(digest, caller.tenant)
+    const retryAfterMs = this.#lookup.waitOf(caller.address)
+    if (retryAfterMs > 0) return this.#findKnown(digest, tag, caller, retryAfterMs)
+    const now = performance.now()
+    const running = this.#searches.get(tag)
+    if (running !== undefined && running.until > now)
+      return running.result.then((outcome) =>
+        // Another client's address is limited, not this one's.
+        outcome.kind === 'limited' ? this.#search(digest, tag, caller, running.until) : outcome,
+      )
+    const until = now + this.settings.lookupTimeout
+    const search = { result: this.#search(digest, tag, caller, until), until }
+    this.#searches.set(tag, search)
+    const end = (): void => {
+      if (this.#searches.get(tag) === search) this.#searches.delete(tag)
+    }
+    search.result.then(end, end)
+    return search.result
+  }
+
+  /** As `find()`, for an address that may have nothing looked up. */
+  async #findKnown(
+    digest: string,
+    tag: string,
+    { tenant, budget, early }: KeyCaller,
+    retryAfterMs: number,
+  ): Promise<KeyOutcome> {
+    const { revision } = this.#known
+    try {
+      const told = await (early ?? this.ask(digest, tenant, budget))
+      if (told !== '' && told !== 'l') return this.#read(told, digest, tag, revision)
+    } catch (error) {
+      if (!isUnavailable(error)) throw error
+    }
+    return this.#limited(tag, retryAfterMs)
+  }
+
+  #limited(tag: string, retryAfterMs: number): KeyOutcome {
+    this.#tell('limited', tag)
+    return { kind: 'limited', retryAfterMs }
+  }
+
+  /** @param until when to wait no longer for another process, by `performance.now()` */
+  async #search(
+    digest: string,
+    tag: string,
+    caller: KeyCaller,
+    until: number,
+  ): Promise<KeyOutcome> {
+    const key = this.#key(tag)
+    let { early, budget } = caller
+    let [pause, lookups] = [FIRST_PAUSE, 0]
+    for (;;) {
+      const { revision } = this.#known
+      const token = this.#lookup.newToken()
+      let told: string
+      try {
+        told = (await early) || (await this.#lookup.claim(key, token, budget))
+      } catch (error) {
+        return await this.#withoutStore(error, digest, tag, caller)
+      }
+      // The request's budget is for the first answer. What follows is the lookup's time.
+      early = budget = undefined
+      if (told === 'l' && performance.now() < until) {
+        await new Promise((resolve) => setTimeout(resolve, pause))
+        pause = Math.min(pause * 2, LONGEST_PAUSE)
+        continue
+      }
+      if (told !== 'o' && told !== 'l') return this.#read(told, digest, tag, revision)
+      const retryAfterMs = this.#lookup.waitOf(caller.address)
+      if (retryAfterMs > 0) {
+        this.#lookup.release(key, token)
+        return this.#limited(tag, retryAfterMs)
+      }
+      const { found, known } = await this.#lookup.fill(key, token, digest, caller)
+      if (known === 'o') return this.#read(found, digest, tag, revision)
+      if (known !== '' && known !== 'l') return this.#read(known, digest, tag, revision)
+      // The key was invalidated during the lookup. What was found may be outdated.
+      if (++lookups === MAX_LOOKUPS || performance.now() >= until)
+        return this.#read(found, digest, tag, OUTDATED)
+    }
+  }
+
+  async #withoutStore(
+    error: unknown,
+    digest: string,
+    tag: string,
+    caller: KeyCaller,
+  ): Promise<KeyOutcome> {
+    if (!isUnavailable(error)) throw error
+    const { name, fail: rule } = this.settings
+    const { reason, uncertain } = error
+    const event = { feature: 'apiKeys', name, reason, uncertain, rule }
+    this.#context.events.emit('unavailable', event)
+    if (rule === 'closed') throw error
+    const retryAfterMs = this.#lookup.waitOf(caller.address)
+    if (retryAfterMs > 0) return this.#limited(tag, retryAfterMs)
+    const { revision } = this.#known
+    return this.#read(await this.#lookup.ask(digest, caller), digest, tag, revision)
+  }
+
+  /**
+   * Reads what a script told.
+   * @param revision of what was known when it was asked for. Forgotten meanwhile, it is not remembered.
+   */
+  #read(told: string, digest: string, tag: string, revision: number): KeyOutcome {
+    const read = told.startsWith('r') ? readRecord(told.slice(1)) : undefined
+    const known: KnownKey = {
+      key: read && { digest, by: this, record: read.record },
+      expiresAt: read?.expiresAt ?? Infinity,
+    }
+    const { near, missTtl } = this.settings
+    const life = read ? near : Math.min(near, missTtl)
+    if (life > 0 && revision === this.#known.revision)
+      this.#known.set(tag, known, this.#context.store.monotonic() + life)
+    return this.#outcomeOf(known, tag)
+  }
+
+  #outcomeOf({ key, expiresAt }: KnownKey, tag: string): KeyOutcome {
+    if (key === undefined || expiresAt <= this.#context.store.now()) {
+      this.#tell('refused', tag)
+      return { kind: 'unknown' }
+    }
+    this.#tell('accepted', tag)
+    this.#uses.note(key, tag)
+    return { kind: 'known', key }
+  }
+
+  /** @param revokedFor in ms; 0: forget. @throws TP_UNAVAILABLE */
+  async forget(digest: string, tenant: string | undefined, revokedFor: number): Promise<boolean> {
+    const tag = this.#tag(digest, tenant)
+    this.#forget(tag)
+    const args = [revokedFor, this.#channel, tag]
+    const count = await this.#context.store.run(forgetKey, [this.#key(tag)], args)
+    this.#forget(tag)
+    if (revokedFor > 0) this.#tell('revoked', tag)
+    return count === 1
+  }
+
+  /** @throws TP_UNAVAILABLE */
+  async lastUsed(digest: string, tenant: string | undefined): Promise<Date | undefined> {
+    return await this.#uses.lastUsed(this.#tag(digest, tenant))
+  }
+
+  #forget(tag: string): void {
+    this.#known.forget(tag)
+    this.#searches.delete(tag)
+  }
+
+  #tag(digest: string, tenant: string | undefined): string {
+    // Shorter than in hexadecimal digits, so that it stands in the key as it is.
+    const short = Buffer.from(digest, 'hex').toString('base64url')
+    return this.#context.keys.tag([this.settings.name, short], tenant)
+  }
+
+  #key(tag: string): string {
+    return this.#context.keys.key('api-key', tag)
+  }
+
+  #tell(type: EventMap['token']['type'], subject: string): void {
+    const { events } = this.#context
+    if (!events.hasListeners('token')) return
+    const { name } = this.settings
+    const of = { subject, user: undefined, family: undefined }
+    events.emit('token', { feature: 'apiKeys', name, type, ...of })
+  }
+}

@@ -1,0 +1,29 @@
+/** Whose a token is, as it may stand in keys and events: a digest, since it is often an e-mail address. */
+import { TurnpikeError } from '../../errors.ts'
+import type { KeyValue } from '../../store/subject.ts'
+import { base62, sha256, TAG_LENGTH } from './token-format.ts'
+
+/** Returns the tag of a subject; undefined for what names nobody: '', NaN, an empty list, an object. */
+export function tagOfSubject(subject: unknown): string | undefined {
+  const parts = partsOf(subject)
+  if (parts === undefined) return undefined
+  const digest = sha256(JSON.stringify(parts)).subarray(0, 16)
+  return base62(digest, TAG_LENGTH)
+}
+
+/** @throws TP_KEY if `subject` names nobody */
+export function requireTag(subject: KeyValue, where: string): string {
+  const tag = tagOfSubject(subject)
+  if (tag !== undefined) return tag
+  throw new TurnpikeError(
+    'TP_KEY',
+    `${where}: the subject must be a string that is not empty, a number, or a list of strings. It tells whose the token is.`,
+  )
+}
+
+function partsOf(subject: unknown): readonly string[] | undefined {
+  if (typeof subject === 'number') return Number.isFinite(subject) ? [String(subject)] : undefined
+  if (typeof subject === 'string') return subject === '' ? undefined : [subject]
+  if (!Array.isArray(subject) || subject.length === 0) return undefined
+  return subject.every((part) => typeof part === 'string' && part !== '') ? subject : undefined
+}

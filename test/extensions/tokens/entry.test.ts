@@ -1,0 +1,42 @@
+/** `turnpike/tokens` is an entry of its own: who does not import it does not load it. */
+import { readFileSync } from 'node:fs'
+import path from 'node:path'
+import { expect, test } from 'vitest'
+import * as tokens from '../../../src/tokens.ts'
+
+const SOURCE = path.resolve(import.meta.dirname, '../../../src')
+
+/** The files that a file loads, itself included. Imports of types load nothing. */
+function loadedBy(file: string, seen: Set<string> = new Set()): Set<string> {
+  if (seen.has(file)) return seen
+  seen.add(file)
+  if (!file.endsWith('.ts')) return seen
+  const code = readFileSync(file, 'utf8')
+  for (const [, clause, target] of code.matchAll(
+    /^(?:import|export)\s([^'"]*?from\s)?'(\.[^']+)'/gm,
+  ))
+    if (!clause?.startsWith('type ')) loadedBy(path.resolve(path.dirname(file), target!), seen)
+  return seen
+}
+
+const isOfTokens = (file: string): boolean =>
+  file.includes(`${path.sep}extensions${path.sep}tokens`)
+
+test.each(['index', 'express', 'koa', 'node', 'testing', 'extension'])(
+  'turnpike/%s loads nothing of it',
+  (entry) => {
+    const loaded = [...loadedBy(path.join(SOURCE, `${entry}.ts`))]
+    expect(loaded.length).toBeGreaterThan(entry === 'index' ? 3 : 5)
+    expect(loaded.filter(isOfTokens)).toEqual([])
+  },
+)
+
+test('turnpike/tokens loads its own files, and no feature', () => {
+  const loaded = [...loadedBy(path.join(SOURCE, 'tokens.ts'))]
+  expect(loaded.filter(isOfTokens).length).toBeGreaterThan(20)
+  expect(loaded.filter((file) => file.includes(`${path.sep}features${path.sep}`))).toEqual([])
+})
+
+test('it exports three functions', () => {
+  expect(Object.keys(tokens).toSorted()).toEqual(['apiKeys', 'oneTimeTokens', 'refreshTokens'])
+})

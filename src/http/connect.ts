@@ -125,7 +125,7 @@ function takePart(
   next: Next,
 ): void {
   const { native: req } = x
-  const { state, assign, headers, capture, beforeHead, beforeEnd } = plan
+  const { state, assign, headers, capture, beforeHead, beforeEnd, commit } = plan
   const { requestHeaders, responseHelpers } = plan
   if (requestHeaders !== undefined) maskHeaders(req, requestHeaders)
   if (responseHelpers !== undefined) Object.assign(res, responseHelpers)
@@ -133,10 +133,10 @@ function takePart(
   if (assign !== undefined) Object.assign(req, assign)
   if (headers !== undefined) addLateHeaders(res, headers)
   if (capture !== undefined) tapBody(res, capture)
-  if (beforeEnd !== undefined || beforeHead !== undefined) {
+  if (beforeEnd !== undefined || beforeHead !== undefined || commit !== undefined) {
     const fail = (error: unknown, stage: FailureStage): void =>
       failFinalizer(x, res, next, error, stage)
-    addFinalizer(req, res, { beforeHead, beforeEnd, fail })
+    addFinalizer(req, res, { beforeHead, beforeEnd, commit, fail })
   }
   if (plan.onFinish !== undefined) onFinish(req, res, stateOf(res), plan.onFinish)
 }

@@ -147,6 +147,13 @@ export interface PassPlan {
     status: number,
     field: (name: string) => string | undefined,
   ) => Promise<void> | undefined
+  /**
+   * Last work before the client can see the end: it follows the `beforeEnd` of all features. What
+   * must be true of the response that the client gets is written here. If it fails, so does the
+   * request. Undefined where there is nothing to wait for.
+   * @param isFailed true if the `beforeEnd` of a feature failed, and an error takes the response's place
+   */
+  commit?: ((status: number, isFailed: boolean) => Promise<void> | undefined) | undefined
   /** It is over, however it ended; also when the client was gone before the handler's turn. */
   onFinish?: (onFinish: ResponseEnd) => void
   /** It is over, and nobody further inside got a turn: the client had gone before. */

@@ -22,7 +22,8 @@ export function setDisguise(
 }
 
 /**
- * Starts the work before the end, of all features side by side. Resolves with the first failure.
+ * Starts the work before the end, of all features side by side, and then the last work. Resolves
+ * with the first failure.
  * @returns undefined if there is nothing to wait for, which is the usual case
  */
 export function runBeforeEnd(
@@ -36,7 +37,16 @@ export function runBeforeEnd(
     const value = res.getHeader(name)
     return value === undefined ? undefined : String(value)
   }
-  const work = runAll(state, ({ beforeEnd }) => beforeEnd?.(statusCode, field))
+  const before = runAll(state, ({ beforeEnd }) => beforeEnd?.(statusCode, field))
+  const commit = (isFailed: boolean): Promise<Failure | undefined> | undefined =>
+    runAll(state, ({ commit }) => commit?.(statusCode, isFailed))
+  const work =
+    before === undefined
+      ? commit(false)
+      : before.then(async (failure) => {
+          const last = await commit(failure !== undefined)
+          return failure ?? last
+        })
   state.finalizing = 'done'
   if (work === undefined) return undefined
   const finalizing = work.then((failure) => {

@@ -82,7 +82,7 @@ function carryOut(
 /** Has a feature take part in the response. */
 function takePart(ctx: Context, plan: PassPlan, next: Onward): Promise<unknown> | void {
   const { req, res } = ctx
-  const { state, assign, headers, capture, beforeHead, beforeEnd } = plan
+  const { state, assign, headers, capture, beforeHead, beforeEnd, commit } = plan
   const { requestHeaders, responseHelpers } = plan
   const unmask = requestHeaders && maskHeaders(req, requestHeaders)
   if (responseHelpers !== undefined) Object.assign(ctx, responseHelpers)
@@ -91,10 +91,10 @@ function takePart(ctx: Context, plan: PassPlan, next: Onward): Promise<unknown> 
   if (headers !== undefined) addLateHeaders(res, headers)
   const tap = capture && tapBody(res, capture)
   let isFirst = false
-  if (beforeEnd !== undefined || beforeHead !== undefined) {
+  if (beforeEnd !== undefined || beforeHead !== undefined || commit !== undefined) {
     const fail = (error: unknown, stage: FailureStage, send: () => void): void =>
       failFinalizer(ctx, error, stage, send)
-    isFirst = addFinalizer(req, res, { beforeHead, beforeEnd, fail })
+    isFirst = addFinalizer(req, res, { beforeHead, beforeEnd, commit, fail })
   }
   if (plan.onFinish !== undefined) onFinish(req, res, stateOf(res), plan.onFinish)
   return tap === undefined && !isFirst ? next() : around(ctx, next, tap, isFirst, unmask)

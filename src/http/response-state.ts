@@ -51,6 +51,7 @@ export interface Finalizer {
   readonly beforeEnd:
     | ((status: number, field: (name: string) => string | undefined) => Promise<void> | undefined)
     | undefined
+  readonly commit: ((status: number, isFailed: boolean) => Promise<void> | undefined) | undefined
   /** Handles a failure. `send` sends the handler's answer all the same. */
   fail(error: unknown, stage: FailureStage, send: () => void): void
 }

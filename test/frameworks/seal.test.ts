@@ -315,3 +315,53 @@ describe.each(frameworks)('seal on $name', ({ start, kind }) => {
     expect(error.code).toBe('ECONNRESET')
   })
 })
+
+describe.each(frameworks)('the last work before the end in $name', ({ start }) => {
+  /** A feature that notes what it is asked to write. */
+  function committer(name: string, log: string[], work?: Promise<void>): AnyFeature {
+    return feature(async () => ({
+      commit(status: number, isFailed: boolean) {
+        log.push(`${name} ${isFailed ? 'failed' : status}`)
+        return work
+      },
+    }))
+  }
+
+  it('follows the work of all features, outer and inner, and precedes the end', async () => {
+    const log: string[] = []
+    const { probe, done } = slow()
+    const last = signal()
+    const { url } = await start({
+      stack: [committer('outer', log, last.promise), probe, committer('inner', log)],
+    })
+    const answer = ask({ url })
+    let isAnswered = false
+    void answer.then(() => (isAnswered = true))
+    await wait(30)
+    expect(log).toEqual([])
+    done.resolve()
+    await wait(30)
+    expect(log).toEqual(['outer 200', 'inner 200'])
+    expect(isAnswered).toBe(false)
+    last.resolve()
+    expect((await answer).text).toBe('hello')
+  })
+
+  it('is told that the work of another feature has failed, and that an error takes the response’s place', async () => {
+    const log: string[] = []
+    const { url } = await start({
+      stack: [committer('outer', log), broken(), committer('inner', log)],
+    })
+    expect((await ask({ url })).status).toBe(503)
+    expect(log).toEqual(['outer failed', 'inner failed'])
+  })
+
+  it('fails the request if it fails', async () => {
+    const log: string[] = []
+    const error = Object.assign(new Error('not stored'), { status: 409 })
+    const failing = feature(async () => ({ commit: () => Promise.reject(error) }))
+    const { url } = await start({ stack: [committer('outer', log), failing] })
+    expect((await ask({ url })).status).toBe(409)
+    expect(log).toEqual(['outer 200'])
+  })
+})

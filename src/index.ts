@@ -1,7 +1,31 @@
 /**
- * The framework-free root: errors and types. `turnpike()` itself comes from `turnpike/express`,
- * `turnpike/koa` or `turnpike/node`.
+ * The root of the package, without a framework: errors and types. `turnpike()` itself comes from
+ * `turnpike/express`, `turnpike/koa` or `turnpike/node`.
  */
+import { TurnpikeError } from './errors.ts'
+
+/** The only argument that the root's `turnpike()` accepts, so that a compiler's message shows it. */
+type WrongEntry =
+  "Import turnpike from 'turnpike/express', 'turnpike/koa' or 'turnpike/node', not from 'turnpike'."
+
+/**
+ * Always throws: the root of the package has no framework.
+ * @deprecated Import it from the entry of your framework: `turnpike/express`, `turnpike/koa` or
+ * `turnpike/node`.
+ * @throws TP_OPTION
+ */
+export const turnpike: {
+  (importFromTheEntryOfYourFramework: WrongEntry): never
+  fromEnv(importFromTheEntryOfYourFramework: WrongEntry): never
+} = Object.assign(refuseRoot, { fromEnv: refuseRoot })
+
+function refuseRoot(): never {
+  throw new TurnpikeError(
+    'TP_OPTION',
+    "turnpike(): the root of the package has no framework. Import turnpike from 'turnpike/express', 'turnpike/koa' or 'turnpike/node'.",
+  )
+}
+
 export { OptionError } from './validate.ts'
 export type { Clock, ManualClock } from './clock.ts'
 export type { Duration } from './duration.ts'

@@ -120,8 +120,13 @@ export interface TurnpikeOptions<Native> {
 /** Helpers for one tenant outside a request. */
 export interface TenantScope extends RateLimitScope, LockScope, SemaphoreScope {}
 
-/** A configured instance. It owns the connections, the key prefix and the events. */
-export interface Turnpike<Native, Middleware>
+/**
+ * A configured instance. It owns the connections, the key prefix and the events.
+ * @template Native the framework's request: Express's and node's `req`, Koa's `ctx`
+ * @template Middleware what its methods return
+ * @template Member what `pipeline()` accepts
+ */
+export interface Turnpike<Native, Middleware, Member = Middleware>
   extends
     Instance<Native, Middleware>,
     RateLimiting<Native, Middleware>,
@@ -142,7 +147,7 @@ export interface Turnpike<Native, Middleware>
    * @example
    * app.get('/feed', tp.pipeline(tp.session({ secret }), tp.rateLimit({ limit: 60, window: '1m' })), feed)
    */
-  pipeline(...members: Middleware[]): Middleware
+  pipeline(...members: Member[]): Middleware
   /**
    * Returns the helpers for one tenant, outside a request.
    * @throws TP_OPTION unless `id` is a string
@@ -192,7 +197,7 @@ export type AdapterFactory<Native, Middleware> = (
 ) => FrameworkAdapter<Native, Middleware>
 
 /** The function `turnpike()` of one entry of the package. */
-export interface TurnpikeFactory<Native, Middleware> {
+export interface TurnpikeFactory<Native, Middleware, Member = Middleware> {
   /**
    * Creates an instance: one configured store, and the middlewares that share it. Redis need not be
    * up yet. Until it is, the failure rules apply.
@@ -202,12 +207,12 @@ export interface TurnpikeFactory<Native, Middleware> {
    * const tp = turnpike({ redis: 'redis://localhost:6379', prefix: 'shop' })
    * app.use(tp.rateLimit({ limit: 300, window: '1m' }))
    */
-  (options?: TurnpikeOptions<Native>): Turnpike<Native, Middleware>
+  (options?: TurnpikeOptions<Native>): Turnpike<Native, Middleware, Member>
   /**
    * Creates an instance whose Redis is described by REDIS_URL, REDIS_USERNAME, REDIS_PASSWORD,
    * REDIS_SSL, REDIS_SSL_CA_CERTS, REDIS_SSL_CERTFILE and REDIS_SSL_KEYFILE. The last three name
    * files. `options` win over the environment.
    * @throws TP_OPTION, TP_NO_REDIS
    */
-  fromEnv(options?: TurnpikeOptions<Native>): Turnpike<Native, Middleware>
+  fromEnv(options?: TurnpikeOptions<Native>): Turnpike<Native, Middleware, Member>
 }

@@ -3,7 +3,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import express, { type ErrorRequestHandler, type Express } from 'express'
 import type { Request, RequestHandler } from 'express'
-import type { EventMap, Limiter, Turnpike } from 'turnpike/express'
+import type { EventMap, ExpressTurnpike, Limiter } from 'turnpike/express'
 import { commands, type LimitRow } from './commands.ts'
 import { orders } from './orders.ts'
 import { page, state } from './page.ts'
@@ -35,10 +35,7 @@ const PAGE = 4
 const BURST = 20
 
 /** The shop over any instance: `turnpike({ store: testStore() })` in tests. */
-export function createShop(
-  tp: Turnpike<Request, RequestHandler>,
-  { databaseMs = 150 }: ShopOptions = {},
-): Express {
+export function createShop(tp: ExpressTurnpike, { databaseMs = 150 }: ShopOptions = {}): Express {
   const app = express().disable('x-powered-by')
 
   const browsing = tp.rateLimit({ name: 'products', limit: 30, window: '1m' })
@@ -83,7 +80,7 @@ export function createShop(
 
   const quota: RequestHandler = (req, res, next) => {
     const customer = customerOf(req)
-    if (customer) void quotas[customer.plan](req, res, next)
+    if (customer) quotas[customer.plan](req, res, next)
     else problem(res, 401, 'x-api-key must be free or pro')
   }
   app.get('/api/quota', quota, (req, res) => {

@@ -2,8 +2,7 @@
 // oxlint-disable oxc/no-async-endpoint-handlers -- Express 5 hands their errors on
 import { setTimeout as pause } from 'node:timers/promises'
 import express, { Router } from 'express'
-import type { Request, RequestHandler } from 'express'
-import type { Turnpike } from 'turnpike/express'
+import type { ExpressTurnpike } from 'turnpike/express'
 
 /** A bank that takes the same key twice for one charge, as real ones do. */
 function openBank() {
@@ -17,7 +16,7 @@ function openBank() {
   }
 }
 
-export function orders(tp: Turnpike<Request, RequestHandler>, databaseMs: number): Router {
+export function orders(tp: ExpressTurnpike, databaseMs: number): Router {
   const router = Router()
   const bank = openBank()
 

@@ -1,8 +1,8 @@
 /** Who is logged in, and where. */
 // oxlint-disable oxc/no-async-endpoint-handlers -- Express 5 hands their errors on
 import express, { Router } from 'express'
-import type { Request, RequestHandler } from 'express'
-import type { Turnpike } from 'turnpike/express'
+import type { Request } from 'express'
+import type { ExpressTurnpike } from 'turnpike/express'
 // Types of req.session.
 import 'turnpike/express/session'
 
@@ -15,7 +15,7 @@ declare global {
 // In clear, because this is a demo: a shop of yours keeps hashes.
 const users = new Map([['ada@example.com', 'correct horse']])
 
-export function sessions(tp: Turnpike<Request, RequestHandler>): Router {
+export function sessions(tp: ExpressTurnpike): Router {
   const router = Router()
 
   // Short, so that a demo goes on: the defaults are 5 failures in 15 minutes.

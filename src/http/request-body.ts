@@ -167,7 +167,8 @@ export function watchUpload(native: unknown): () => boolean {
   if (stream === undefined) {
     if (req.complete) return never
     // Requests that did not come over a socket (Lambda) may have no `complete`.
-    return () => req.complete === false && (req.destroyed || req.socket?.destroyed)
+    return () =>
+      (req.complete as boolean | undefined) === false && (req.destroyed || req.socket?.destroyed)
   }
   const isArrived =
     isSeenWhole ||

@@ -3,7 +3,7 @@
  * as ESM, compiled against in both of TypeScript's module worlds, and run.
  */
 import { execFile } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import {
   cp,
   lstat,
@@ -33,6 +33,12 @@ const entries = [
   'turnpike/extension',
 ]
 const passed = [200, 200, 429]
+
+const compilers: [version: string, tsc: string][] = [
+  ['7', path.join(modules, 'typescript/bin/tsc')],
+  // The one that check:package brings along, pinned in package.json's overrides.
+  ['5.6', path.join(modules, '@arethetypeswrong/core/node_modules/typescript/bin/tsc')],
+]
 
 let folder: string
 let tarball: string
@@ -175,11 +181,7 @@ describe('over Redis', () => {
   )
 })
 
-describe.each([
-  ['7', path.join(modules, 'typescript/bin/tsc')],
-  // The one that check:package brings along, pinned in package.json's overrides.
-  ['5.6', path.join(modules, '@arethetypeswrong/core/node_modules/typescript/bin/tsc')],
-])('TypeScript %s', (version, tsc) => {
+describe.each(compilers)('TypeScript %s', (version, tsc) => {
   it.each(['nodenext', 'bundler'])(
     '%s: what is right compiles and runs, what is wrong is refused',
     async (mode) => {
@@ -225,6 +227,61 @@ describe('the extension of docs/extensions.md', () => {
     },
   )
 })
+
+describe('the entry without a framework', () => {
+  const call = "{ redis: 'memory' }"
+  it.each([
+    ['CommonJS', ['-e', `require('turnpike').turnpike(${call})`]],
+    [
+      'ESM',
+      ['--input-type=module', '-e', `import { turnpike } from 'turnpike'; turnpike(${call})`],
+    ],
+    ['fromEnv()', ['-e', `require('turnpike').turnpike.fromEnv()`]],
+  ])('says at run time which one to import (%s)', async (_name, args) => {
+    await expect(run(bare, process.execPath, args)).rejects.toThrow(
+      /TurnpikeError: turnpike\(\): .*'turnpike\/express', 'turnpike\/koa' or 'turnpike\/node'[^]*TP_OPTION/,
+    )
+  })
+
+  it('says in its types which one to import', async () => {
+    const source = `import { turnpike } from 'turnpike'\nturnpike({ redis: 'memory' })\n`
+    await writeFile(path.join(full, 'types/root.mts'), source)
+    const [error, ...others] = await checked(compilers[0]![1], 'types/root.mts')
+    expect(error).toContain("Import turnpike from 'turnpike/express', 'turnpike/koa' or")
+    expect(others).toEqual([])
+    await rm(path.join(full, 'types/root.mts'))
+  })
+})
+
+describe.each(compilers)('types, as TypeScript %s sees them', (version, tsc) => {
+  const files = readdirSync(path.join(import.meta.dirname, 'fixtures/types'))
+  // The older compiler takes several seconds for each.
+  const some = version === '7' ? /(?<!^exact\.d)\.mts$/ : /^(routes|express-session)\.mts$/
+  it.each(files.filter((file) => some.test(file)))(
+    '%s',
+    async (file) => {
+      expect(await checked(tsc, path.join('types', file))).toEqual([])
+    },
+    60_000,
+  )
+})
+
+it('moduleResolution node10 finds all entries', async () => {
+  // TypeScript 7 no longer has it.
+  const [, tsc] = compilers[1]!
+  await rm(path.join(full, 'out-node10'), { recursive: true, force: true })
+  expect(await complaints(tsc, 'node10')).toEqual([])
+  await writeFile(path.join(full, 'out-node10/package.json'), '{ "type": "commonjs" }')
+  for (const file of ['koa.js', 'node.js'])
+    expect(await statuses(path.join('out-node10', file)), file).toEqual(passed)
+  const { typesVersions, exports } = JSON.parse(
+    await readFile(path.join(bare, 'node_modules/turnpike/package.json'), 'utf8'),
+  )
+  const typed = Object.keys(exports).filter((name) => exports[name].require !== undefined)
+  expect(['.', ...Object.keys(typesVersions['*']).map((name) => `./${name}`)].toSorted()).toEqual(
+    typed.toSorted(),
+  )
+}, 60_000)
 
 /** Build and pack a copy of the tree, so that nothing else that runs now sees `dist` come and go. */
 async function pack(source: string): Promise<string> {
@@ -278,8 +335,19 @@ function expected(file: string): number[] {
  * What the compiler says of the fixtures and of our declarations. It checks those of `@types` too
  * (there is no switch between), and they do not always fit each other.
  */
-async function complaints(tsc: string, project: string): Promise<string[]> {
-  const args = [tsc, '-p', project, '--pretty', 'false']
+function complaints(tsc: string, project: string): Promise<string[]> {
+  return compile([tsc, '-p', project])
+}
+
+/** What the compiler says of one fixture, with strict options and without other global types. */
+function checked(tsc: string, file: string): Promise<string[]> {
+  const strict = ['--strict', '--noUncheckedIndexedAccess', '--exactOptionalPropertyTypes']
+  const options = ['--noEmit', '--target', 'es2022', '--module', 'nodenext', '--types', 'node']
+  return compile([tsc, ...strict, ...options, file])
+}
+
+async function compile(command: string[]): Promise<string[]> {
+  const args = [...command, '--pretty', 'false']
   const output = await run(full, process.execPath, args).then(
     () => '',
     (error: Error) => error.message,

@@ -3,8 +3,8 @@ import express from 'express'
 import type Koa from 'koa'
 import request from 'supertest'
 import { afterAll, beforeAll, describe, expect, expectTypeOf, it } from 'vitest'
-import { turnpike } from '../../src/express.ts'
-import { CONTEXT, extension, operation, type ExtensionContext } from '../../src/extension.ts'
+import { turnpike, type ExpressMiddleware } from '../../src/express.ts'
+import { extension, operation, type ExtensionContext, type Instance } from '../../src/extension.ts'
 import { turnpike as koaTurnpike } from '../../src/koa.ts'
 import { turnpike as nodeTurnpike } from '../../src/node.ts'
 import { startRedis, testStore, type RedisServer } from '../../src/testing.ts'
@@ -41,11 +41,9 @@ describe('extension()', () => {
   })
 
   it("has the types of the instance's framework", () => {
-    const mountOf = <Native, Middleware>(tp: {
-      readonly [CONTEXT]: (name: string) => ExtensionContext<Native, Middleware>
-    }): Middleware =>
+    const mountOf = <Native, Middleware>(tp: Instance<Native, Middleware>): Middleware =>
       extension(tp, 'typed', ({ mount }) => mount({ name: 'x', handle: () => ({}) }))
-    expectTypeOf(mountOf(turnpike())).toEqualTypeOf<express.RequestHandler>()
+    expectTypeOf(mountOf(turnpike())).toEqualTypeOf<ExpressMiddleware>()
     expectTypeOf(mountOf(koaTurnpike())).toEqualTypeOf<Koa.Middleware>()
   })
 

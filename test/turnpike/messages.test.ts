@@ -89,7 +89,7 @@ describe('a message', () => {
     [true, 'true (a boolean)'],
     [Symbol('s'), 'a symbol'],
     [() => {}, 'a function'],
-    [class Boat {}, 'a function'],
+    [Map, 'a function'],
     [[1, 2], 'an array'],
     [{}, 'an object'],
     [Object.create(null), 'an object'],

@@ -2,11 +2,12 @@
 import { durationOption, durationValidator, type Duration } from '../../duration.ts'
 import type { ExtensionContext } from '../../extension.ts'
 import type { Subject } from '../../store/keys.ts'
-import { subjectTag } from '../../store/subject.ts'
-import { integer, isObject, optionError, validateOptions } from '../../validate.ts'
+import { passedSubjectTag, requireTenant } from '../../store/subject.ts'
+import { isObject, optionError, validateOptions } from '../../validate.ts'
 import { getOverrides, setOverrides } from './operations/overrides.ts'
 import { resetPolicies } from './operations/reset.ts'
 import { MAX_LIMIT } from './operations/script.ts'
+import { fixedLimitValidator } from './policy.ts'
 
 export interface OverrideOptions {
   /** Tenant of the subject. Required if the application has tenants. */
@@ -17,8 +18,10 @@ export interface OverrideOptions {
 export interface LimitOverrides {
   /**
    * Sets the limits of a subject by policy name, in place of all earlier ones. They apply from the next request on.
+   * @param limits limits by policy name. Infinity: the subject is not limited
    * @param options.ttl how long they apply; default: until half a year to a year after the last use
    * @throws TP_OPTION for a limit that is no integer
+   * @throws TP_KEY if the application has tenants and none is named
    * @throws TP_UNAVAILABLE if the store cannot answer
    * @example
    * await tp.overrides.set('user-42', { minute: 600 })
@@ -34,16 +37,18 @@ export interface LimitOverrides {
   delete(subject: Subject, options?: OverrideOptions): Promise<boolean>
 }
 
+const WHERE = 'tp.overrides'
 const YEAR = 365 * 86_400_000
-const SET_OPTIONS = {
-  ttl: durationValidator,
+const TENANT_OPTION = {
   tenant: { expected: 'a string', accepts: (value: unknown) => typeof value === 'string' },
 }
 
 /** Creates `tp.overrides`. */
 export function createLimitOverrides(context: ExtensionContext): LimitOverrides {
-  const tagOf = (subject: Subject, tenant: string | undefined): string =>
-    subjectTag(context.keys, subject, tenant, 'tp.overrides')
+  const tagOf = (subject: Subject, tenant: string | undefined): string => {
+    requireTenant(context, tenant, WHERE, ', or use tp.forTenant(id)')
+    return passedSubjectTag(context.keys, subject, tenant, WHERE)
+  }
   const keyOf = (tag: string): string => context.keys.key('limits', tag)
   /** Refusals that were remembered under the old limits are void. */
   const publishReset = (tag: string): Promise<number> =>
@@ -51,8 +56,8 @@ export function createLimitOverrides(context: ExtensionContext): LimitOverrides 
 
   return {
     async set(subject, limits, options = {}) {
-      const where = 'tp.overrides.set()'
-      validateOptions(where, options, SET_OPTIONS)
+      const where = `${WHERE}.set()`
+      validateOptions(where, options, { ...TENANT_OPTION, ttl: durationValidator })
       validateLimits(where, limits)
       const tag = tagOf(subject, options.tenant)
       const ttl = options.ttl === undefined ? YEAR : durationOption(options.ttl, where, 'ttl')
@@ -60,18 +65,22 @@ export function createLimitOverrides(context: ExtensionContext): LimitOverrides 
       await context.store.run(
         setOverrides,
         [keyOf(tag)],
-        [ttl, renewal, ...Object.entries(limits).flat()],
+        [ttl, renewal, ...Object.entries(limits).flatMap(stored)],
       )
       await publishReset(tag)
     },
-    async get(subject, { tenant } = {}) {
+    async get(subject, options = {}) {
+      validateOptions(`${WHERE}.get()`, options, TENANT_OPTION)
+      const { tenant } = options
       const key = keyOf(tagOf(subject, tenant))
       const [, ...pairs] = await context.store.run(getOverrides, [key], [])
       return Object.fromEntries(
-        pairs.flatMap((name, i) => (i % 2 === 0 ? [[name, Number(pairs[i + 1])]] : [])),
+        pairs.flatMap((name, i) => (i % 2 === 0 ? [[name, limitOf(pairs[i + 1]!)]] : [])),
       )
     },
-    async delete(subject, { tenant } = {}) {
+    async delete(subject, options = {}) {
+      validateOptions(`${WHERE}.delete()`, options, TENANT_OPTION)
+      const { tenant } = options
       const tag = tagOf(subject, tenant)
       const [timeLeft] = await context.store.run(getOverrides, [keyOf(tag)], [])
       await context.store.run(setOverrides, [keyOf(tag)], [0, 0])
@@ -81,12 +90,20 @@ export function createLimitOverrides(context: ExtensionContext): LimitOverrides 
   }
 }
 
+/** The highest limit stands for no limit, in Redis and in scripts. */
+const stored = ([policy, limit]: [string, number]): [string, number] => [
+  policy,
+  limit === Infinity ? MAX_LIMIT : limit,
+]
+const limitOf = (text: string): number => (Number(text) >= MAX_LIMIT ? Infinity : Number(text))
+
 function validateLimits(where: string, limits: unknown): void {
   if (!isObject(limits) || Object.keys(limits).length === 0)
     throw optionError(where, 'limits', limits, 'an object like { minute: 600 }')
-  const amount = integer(0, MAX_LIMIT)
   for (const [policy, limit] of Object.entries(limits)) {
-    if (!amount.accepts(limit))
-      throw optionError(where, policy, limit, amount.expected, amount.suggest?.(limit))
+    if (!fixedLimitValidator.accepts(limit)) {
+      const { expected, suggest } = fixedLimitValidator
+      throw optionError(where, policy, limit, expected, suggest?.(limit))
+    }
   }
 }

@@ -13,8 +13,9 @@ const INVISIBLE = /\p{Default_Ignorable_Code_Point}/gu
  * same, or that a database could, are the same: it approximates NFKC_Casefold (Unicode 15, 3.13).
  */
 export function normalizeIdentity(identity: string): string {
-  const folded = identity.normalize('NFKC').replace(INVISIBLE, '').toUpperCase().toLowerCase()
-  return folded.normalize('NFKC').trim()
+  const visible = identity.normalize('NFKC').replace(INVISIBLE, '')
+  // Upper case in between folds what has two lower cases: `ß` and `ss`, `ς` and `σ`.
+  return visible.toLowerCase().toUpperCase().toLowerCase().normalize('NFKC').trim()
 }
 
 /**

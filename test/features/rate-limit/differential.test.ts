@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { manualClock } from '../../../src/clock.ts'
 import {
+  algorithmOf,
   ALGORITHMS,
   type RateLimitAlgorithm,
 } from '../../../src/features/rate-limit/algorithms/index.ts'
@@ -186,8 +187,9 @@ function play(
     const given = { algorithm, name, window, cost, blockFor, blockMax, override }
     const asked = { ...given, limit: policy.limit ?? limit }
     if (algorithm === 'sliding-window') return { ...asked, parameter: runs }
-    if (algorithm === 'gcra') return { ...asked, parameter: burst }
-    if (!calendar || window !== DAY) return { ...asked, parameter: undefined }
+    const { hasBurst, hasCalendar } = algorithmOf(algorithm)
+    if (hasBurst) return { ...asked, parameter: burst }
+    if (!hasCalendar || !calendar || window !== DAY) return asked
     // Calendar days begin at 01:00 UTC here, so that they differ from the epoch's.
     const start = Math.floor((now - HOUR) / DAY) * DAY + HOUR
     return { ...asked, parameter: wrongPeriod ? start + DAY : start }

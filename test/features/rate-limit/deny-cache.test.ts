@@ -1,0 +1,61 @@
+import { describe, expect, test, vi } from 'vitest'
+import type { Charge } from '../../../src/features/rate-limit/charge.ts'
+import { DenyCache } from '../../../src/features/rate-limit/deny-cache.ts'
+import type { LimitDecision } from '../../../src/features/rate-limit/limit-decision.ts'
+
+const NOW = 1_000_000
+
+function charge(tag: string, name = 'one'): Charge {
+  const policy = { name } as Charge['policy']
+  return { policy, tag, subject: tag, tenant: undefined, limit: 1, window: 60_000, cost: 1 }
+}
+
+const refusal = { source: 'store', policies: [], retryAfterMs: 60_000 } as unknown as LimitDecision
+
+describe('the deny cache', () => {
+  test('holds no more than it may', () => {
+    const cache = new DenyCache(100)
+    for (let i = 0; i < 1_000; i++) {
+      cache.remember([charge(`user${i}`)], refusal, NOW)
+      expect(cache.size).toBeLessThanOrEqual(100)
+    }
+    expect(cache.find([charge('user999')], NOW)).toBeDefined()
+  })
+
+  test('forgets a subject wherever it takes part, and nothing else', () => {
+    const cache = new DenyCache(100)
+    const pair = (user: string): Charge[] => [charge(user), charge('everyone', 'all')]
+    cache.remember([charge('ann')], refusal, NOW)
+    cache.remember(pair('ann'), refusal, NOW)
+    cache.remember(pair('bob'), refusal, NOW)
+    cache.forget('ann')
+    expect(cache.find([charge('ann')], NOW)).toBeUndefined()
+    expect(cache.find(pair('ann'), NOW)).toBeUndefined()
+    expect(cache.find(pair('bob'), NOW)).toBeDefined()
+    cache.forget('nobody')
+    cache.forget('everyone')
+    expect(cache.size).toBe(0)
+  })
+
+  test('does not search for the subject that it forgets', () => {
+    const cache = new DenyCache(20_000)
+    for (let i = 0; i < 10_000; i++) cache.remember([charge(`user${i}`)], refusal, NOW)
+    const walks = (['keys', 'values', 'entries', 'forEach'] as const).map((method) =>
+      vi.spyOn(Map.prototype, method),
+    )
+    cache.forget('user5000')
+    for (const walk of walks) {
+      expect(walk).not.toHaveBeenCalled()
+      walk.mockRestore()
+    }
+    expect(cache.size).toBe(9_999)
+  })
+
+  test('forgets a refusal whose time is over, and one that is replaced', () => {
+    const cache = new DenyCache(100)
+    for (let i = 0; i < 3; i++) cache.remember([charge('ann')], refusal, NOW + i)
+    expect(cache.size).toBe(1)
+    expect(cache.find([charge('ann')], NOW + 60_002)).toBeUndefined()
+    expect(cache.size).toBe(0)
+  })
+})

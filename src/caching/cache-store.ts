@@ -21,7 +21,7 @@ import {
   type EntryHead,
 } from './entry.ts'
 import { LEASE_STATES, type LookupResult, type EntryKeys, type EntryVariant } from './entry-keys.ts'
-import { fillEntry, lookupEntry } from './entry-operations.ts'
+import { fillEntry, lookupEntry, readLargeEntry } from './entry-operations.ts'
 import { FillLeases } from './fill-leases.ts'
 import { InvalidationLog } from './invalidation-log.ts'
 import { logFieldsFor } from './invalidation-operations.ts'
@@ -29,8 +29,10 @@ import { NearCache } from './near-cache.ts'
 import { SingleFlight } from './single-flight.ts'
 import { parseSnapshot, tagsMissingFrom, type LogSnapshot } from './validity.ts'
 
+/** The entry, or a number if it is large. */
+type FoundEntry = Buffer | number | null
 /** What one lookup read: the entry, the number of the lease's state, the time, the log. */
-type Found = [entry: Buffer | null, lease: number, now: number, snapshot: LogSnapshot]
+type Found = [entry: FoundEntry, lease: number, now: number, snapshot: LogSnapshot]
 
 /** Variants of one resource. */
 const MAX_VARIANTS = 32
@@ -106,23 +108,29 @@ export class CacheStore {
    * Looks an entry up: the entry, the lease and the invalidation log in one round trip.
    * @throws TP_UNAVAILABLE
    */
-  async lookup(
-    keys: EntryKeys,
-    { token = '', leaseMs = 0, tags = [], invalid, budget }: LookupOptions = {},
-  ): Promise<LookupResult> {
+  async lookup(keys: EntryKeys, options: LookupOptions = {}): Promise<LookupResult> {
+    const { token = '', leaseMs = 0, tags = [], invalid, budget } = options
     const remembered = this.#tags.get(keys.entry) ?? []
     const wanted = tags.every((tag) => remembered.includes(tag))
       ? remembered
       : [...new Set([...tags, ...remembered])]
     const args = [token, leaseMs, invalid ? metadataPrefix(invalid) : '']
-    const [bytes, lease, now, read] = this.store.isSplit
+    const [found, lease, now, read] = this.store.isSplit
       ? await this.#lookupSplit(keys, args, wanted, budget)
       : await this.#lookupJoint(keys, args, wanted, budget)
+    const isLarge = typeof found === 'number'
+    const bytes = isLarge ? await this.store.run(readLargeEntry, [keys.entry], [], budget) : found
+    // It was fresh and has been removed since. A caller that wants the lease must look again.
+    if (isLarge && bytes === null && LEASE_STATES[lease] === 'none' && token !== '')
+      return await this.lookup(keys, options)
     let snapshot = read
     const entry = bytes ? this.#decode(keys.entry, bytes) : undefined
     const missing = entry ? tagsMissingFrom(snapshot, entry.tags) : []
-    // Read by two commands, the log may have begun after it was read and before the entry was.
-    const isNewer = entry !== undefined && this.store.isSplit && entry.nonce !== snapshot.nonce
+    // Read by two commands, the entry may be newer than what was read of the log.
+    const isNewer =
+      entry !== undefined &&
+      (isLarge || this.store.isSplit) &&
+      (entry.nonce !== snapshot.nonce || entry.sequence > snapshot.sequence)
     if (missing.length > 0 || isNewer) {
       this.#tags.set(keys.entry, entry!.tags)
       snapshot = await keys.log.read(entry!.tags, budget)
@@ -158,7 +166,7 @@ export class CacheStore {
       return await this.#lookupSplit(keys, args, tags, budget)
     }
     const [bytes, lease, now, fields] = reply as [
-      Buffer | null,
+      FoundEntry,
       number,
       number,
       (Buffer | string | null)[],
@@ -180,7 +188,7 @@ export class CacheStore {
     const lookup = this.store.run(lookupEntry, [entry, lease], args, budget)
     const reading = log.read(tags, budget)
     reading.catch(() => {})
-    const [bytes, state, now] = (await lookup) as [Buffer | null, number, number]
+    const [bytes, state, now] = (await lookup) as [FoundEntry, number, number]
     return [bytes, state, now, await reading]
   }
 

@@ -64,6 +64,15 @@ export const lookupEntry: Operation<OperationReply[]> = operation<OperationReply
   },
 })
 
+/** Reads an entry that a lookup found to be large. */
+export const readLargeEntry: Operation<Buffer | null> = operation<Buffer | null>({
+  name: 'cache.readLarge',
+  command: 'GET',
+  buffers: true,
+  large: true,
+  memory: (database, [key]) => database.get<Buffer>(key!) ?? null,
+})
+
 /** Returns whether an invalidation has hit an entry. @param fields of the log; none: it is in another slot */
 function isHit(entry: Buffer, known: string, fields: readonly (string | null)[]): boolean {
   const metadata = metadataOf(entry)

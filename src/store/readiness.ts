@@ -1,4 +1,4 @@
-import { StoreUnavailable } from '../errors.ts'
+import { StoreUnavailable, type UnavailableReason } from '../errors.ts'
 
 /** Lets calls wait for a connection, unless it was lost and refused repeatedly. */
 export class Readiness {
@@ -60,11 +60,15 @@ export class Readiness {
 
 /**
  * Resolves with the value of `promise` if that takes no longer than `ms`.
- * @throws TP_UNAVAILABLE if it takes longer
+ * @throws TP_UNAVAILABLE with this reason if it takes longer
  */
-export function within<Value>(promise: Promise<Value>, ms: number): Promise<Value> {
+export function within<Value>(
+  promise: Promise<Value>,
+  ms: number,
+  reason: UnavailableReason,
+): Promise<Value> {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new StoreUnavailable('not-ready', false)), ms)
+    const timer = setTimeout(() => reject(new StoreUnavailable(reason, false)), ms)
     promise.then(resolve, reject).finally(() => clearTimeout(timer))
   })
 }

@@ -35,7 +35,7 @@ export class RedisStore implements Store {
   readonly #warnings = new Set<string>()
   readonly #latency = new Latency()
   readonly #subscriptions: Subscriptions
-  readonly #largeValues = new LargeValues(() => this.#openLargeValues())
+  readonly #largeValues: LargeValues
   #connection: RedisConnection | undefined
   #wasReady = false
   /** True once a caller waits for the connection, and so gets the error if it cannot be opened. */
@@ -47,6 +47,7 @@ export class RedisStore implements Store {
     this.#options = options
     this.#clock = options.clock ?? systemClock()
     this.isSplit = this.cluster = isCluster(source)
+    this.#largeValues = new LargeValues(() => this.#openLargeValues(), options.commandTimeout)
     this.#subscriptions = new Subscriptions({
       open: () => this.#openSubscriptions(),
       onRefused: (error) => warnOf(error, this.#warn),
@@ -189,7 +190,7 @@ export class RedisStore implements Store {
   /** A request waits for ioredis to be loaded no longer than for a reply. */
   #opened(): Promise<RedisConnection> {
     this.#isFailureReported = true
-    return within(this.#opening, this.#options.commandTimeout)
+    return within(this.#opening, this.#options.commandTimeout, 'not-ready')
   }
 
   /**

@@ -1,7 +1,7 @@
 /** Large values travel beside small ones: they delay no reply and are not mistaken for an outage. */
 import { Cluster, Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
-import type { StoreUnavailable } from '../../src/errors.ts'
+import { RequestBudget } from '../../src/request-budget.ts'
 import { LARGE_VALUE, operation } from '../../src/store/store.ts'
 import { startRedis, type RedisServer } from '../../src/testing.ts'
 import { startCluster } from '../support/cluster.ts'
@@ -130,29 +130,56 @@ describe('a large value', () => {
     await warm(open)
     open.proxy.set({ mode: 'stall' })
     open.proxy.forget()
-    const calls = Array.from({ length: 20 }, () => open.store.run(getLarge, ['large'], []))
-    const results = await Promise.allSettled(calls)
-    const reasons = results.map(
-      (result) => ((result as PromiseRejectedResult).reason as StoreUnavailable).reason,
-    )
-    expect(reasons.filter((reason) => reason === 'timeout')).toHaveLength(8)
-    expect(reasons.filter((reason) => reason === 'saturated')).toHaveLength(12)
+    const calls = Array.from({ length: 20 }, (_, i) => open.store.run(getLarge, [`large-${i}`], []))
+    for (const call of calls)
+      await expect(call).rejects.toMatchObject({ code: 'TP_UNAVAILABLE', reason: 'timeout' })
     expect(gets(open.proxy)).toBe(8)
   })
 
   it('keeps its place until its reply has arrived, although its caller gave up', async () => {
     const open = await opened({ commandTimeout: 100 })
     await warm(open)
+    for (let i = 0; i < 12; i++) await open.store.run(set, [`large-${i}`], [MEGABYTE])
     // Slow, but too fast to be taken for silent.
     open.proxy.set({ bandwidth: 4 << 20 })
     open.proxy.forget()
-    const calls = Array.from({ length: 12 }, () => open.store.run(getLarge, ['large'], []))
+    const calls = Array.from({ length: 12 }, (_, i) => open.store.run(getLarge, [`large-${i}`], []))
     await Promise.allSettled(calls)
     expect(gets(open.proxy)).toBeLessThanOrEqual(9)
     open.proxy.heal()
     await until('its turn comes', () =>
       open.store.run(getLarge, ['large'], []).catch(() => undefined),
     )
+  })
+
+  it('is read once for all who request it at the same time, and never earlier than requested', async () => {
+    const open = await opened({ commandTimeout: 5000 })
+    await warm(open)
+    open.proxy.set({ latency: 20 })
+    open.proxy.forget()
+    const read = (): Promise<Buffer | null> => open.store.run(getLarge, ['large'], [])
+    const first = read()
+    await until('it is on its way', () => gets(open.proxy) === 1)
+    await server.send('SET', 'large', 'newer', 'PX', '60000')
+    const later = await Promise.all([read(), read(), read()])
+    expect(later.map(String)).toEqual(['newer', 'newer', 'newer'])
+    await first
+    expect(gets(open.proxy)).toBe(2)
+    expect(String(await read())).toBe('newer')
+    expect(gets(open.proxy)).toBe(3)
+  })
+
+  it("that is shared is waited for no longer than each caller's own budget", async () => {
+    const open = await opened({ commandTimeout: 1000 })
+    await warm(open)
+    open.proxy.set({ latency: 200 })
+    const budget = new RequestBudget(100)
+    const patient = open.store.run(getLarge, ['large'], [])
+    const hurried = await timed(open.store.run(getLarge, ['large'], [], budget))
+    expect(hurried.error).toMatchObject({ code: 'TP_UNAVAILABLE', reason: 'timeout' })
+    expect(hurried.ms).toBeLessThan(150)
+    expect(budget.left(performance.now())).toBeLessThanOrEqual(0)
+    expect((await patient)!.length).toBe(MEGABYTE.length)
   })
 
   it('is found under the keyPrefix of a client that is used itself', async () => {

@@ -15,7 +15,7 @@
 -- whether an interrupted request is not run again
 -- Reply: token  claimed for the first attempt
 --        { 1, token, attempt, step, result, ... }  claimed for another attempt
---        { 2, response }  completed
+--        { 2, response }  completed; a number in its place: the response is large
 --        { 3, ms }  running, under a lease of so much more
 --        { 4 }  the key belongs to another request
 --        { 6 }  interrupted
@@ -28,7 +28,12 @@ if r[1] then
   else
     if string.sub(r[1], 2, 44) ~= string.sub(ARGV[1], 1, 43) then return { 4 } end
     local state = string.sub(r[1], 1, 1)
-    if state == 'c' then return { 2, redis.call('HMGET', KEYS[1], 'a')[1] } end
+    if state == 'c' then
+      -- A large response must not pass through Lua: it would hold up all other commands.
+      local length = redis.call('HSTRLEN', KEYS[1], 'a')
+      if length > 65536 then return { 2, length } end
+      return { 2, redis.call('HMGET', KEYS[1], 'a')[1] }
+    end
     if lease > now then
       if #ARGV > 2 then redis.call('HSET', KEYS[1], 'w', ARGV[2]) end
       return { 3, lease - now }

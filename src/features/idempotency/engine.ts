@@ -9,7 +9,7 @@ import { SharedTimers } from '../lease.ts'
 import { retryWrite } from '../retry-write.ts'
 import { Waiters, type AcquireAttempt } from '../waiters.ts'
 import { Attempt, type AttemptContext, type Claim, type EngineOptions } from './attempt.ts'
-import { createBegin, createComplete, releaseKey } from './operations.ts'
+import { createBegin, createComplete, readLargeResponse, releaseKey } from './operations.ts'
 import { parseResponse, type StoredResponse } from './stored-response.ts'
 
 /** What is known of a request by its key. */
@@ -90,7 +90,7 @@ export class IdempotencyEngine implements AttemptContext {
       events.emit('idempotency', { name: this.options.name, type, attempt, subject })
   }
 
-  #ask(
+  async #ask(
     claim: Claim,
     channel: string | undefined,
     budget?: RequestBudget,
@@ -98,7 +98,10 @@ export class IdempotencyEngine implements AttemptContext {
     const { store } = this.context
     const { key, text } = claim
     claim.since = store.monotonic()
-    return store.run(this.#begin, [key], channel === undefined ? [text] : [text, channel], budget)
+    const args = channel === undefined ? [text] : [text, channel]
+    const reply = await store.run(this.#begin, [key], args, budget)
+    const isLarge = typeof reply !== 'number' && reply[0] === 2 && typeof reply[1] === 'number'
+    return isLarge ? [2, ...(await store.run(readLargeResponse, [key], ['a'], budget))] : reply
   }
 
   /** Waits until the running request has completed or ended. */

@@ -117,6 +117,15 @@ export function createBegin({
   })
 }
 
+/** Reads a stored response that is large. */
+export const readLargeResponse: Operation<(Buffer | null)[]> = operation<(Buffer | null)[]>({
+  name: 'idempotency.readLarge',
+  command: 'HMGET',
+  buffers: true,
+  large: true,
+  memory: (database, [key], _args, now) => [recordAt(database, key!, now)?.response ?? null],
+})
+
 /** Returns the operation that stores the response to a request. */
 export function createComplete({ ttl }: Pick<RecordTerms, 'ttl'>): Operation<number> {
   return operation({

@@ -90,7 +90,14 @@ async function askAll(site: Site, input: string): Promise<void> {
       method,
       headers: { 'x-input': header, 'idempotency-key': key },
     })
-    expect([path, input, status, body]).toEqual([path, input, path === '/login' ? 401 : 200, body])
+    // A login guard refuses identities that are too long to count.
+    const login = input.length > 256 ? 400 : 401
+    expect([path, input, status, body]).toEqual([
+      path,
+      input,
+      path === '/login' ? login : 200,
+      body,
+    ])
     for (const [name, value] of Object.entries(headers)) {
       expect(`${name}: ${[value].flat().join()}`).not.toMatch(/pwned|[\r\n\0]/)
     }

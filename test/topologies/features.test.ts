@@ -344,7 +344,7 @@ describe.each(sources)('$name', ({ name, nodes, source, reuse = false }) => {
       ),
     )
     expect({ most, runs }).toEqual({ most: 1, runs: 32 })
-    await both[0]!.lock(['a', 'b', 'c', 'd'], { wait: '1s' }, async () => {
+    await both[0]!.lock.all(['a', 'b', 'c', 'd'], { wait: '1s' }, async () => {
       await expect(both[1]!.lock('c', {}, () => 1)).rejects.toMatchObject({ code: 'TP_LOCKED' })
     })
     expect(await both[1]!.once('nightly', '1m', () => 1)).toEqual({ ran: true, value: 1 })

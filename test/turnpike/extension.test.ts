@@ -209,8 +209,11 @@ describe('copies of the package in one process', () => {
 
     const own = [...symbols].filter(({ description = '' }) => description.startsWith('turnpike'))
     const local = own.filter((symbol) => Symbol.keyFor(symbol) === undefined)
-    // An exchange belongs to one instance.
-    expect(local.map(({ description }) => description)).toEqual(['turnpike.exchange'])
+    // An exchange belongs to one instance, and a session to one mount.
+    expect(local.map(({ description }) => description)).toEqual([
+      'turnpike.exchange',
+      'turnpike.session',
+    ])
     expect(own.length).toBeGreaterThan(4)
   })
 })

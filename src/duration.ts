@@ -6,6 +6,15 @@ import { closestMatch, optionError, type Validator } from './validate.ts'
  */
 export type Duration = number | `${number}${Unit}`
 
+/**
+ * A duration that may come from a variable. A string whose type is not a literal is checked at run time.
+ * A literal that is no duration is a type error.
+ * @template Literal inferred from the value
+ */
+export type CheckedDuration<Literal extends string> = string extends Literal
+  ? number | string
+  : Duration
+
 type Unit = 'ms' | 's' | 'm' | 'h' | 'd' | 'w'
 
 const UNITS: Record<Unit, number> = {

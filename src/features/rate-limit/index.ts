@@ -83,7 +83,10 @@ export interface RateLimitScope {
    * const mails = tp.limiter('mails', { limit: 10, window: '1s' })
    * await mails.wait('smtp', { wait: '1m' })
    */
-  limiter(name: string, options: LimiterOptions): WaitingLimiter
+  limiter<Window extends string = never>(
+    name: string,
+    options: LimiterOptions<Window>,
+  ): WaitingLimiter
   /** Limits of single subjects, stored in Redis. */
   readonly overrides: LimitOverrides
 }
@@ -97,7 +100,9 @@ export interface RateLimiting<Native, Middleware> extends RateLimitScope {
    * @example
    * app.use(tp.rateLimit({ limit: 300, window: '1m' }))
    */
-  rateLimit(options: RateLimitOptions<Native>): Middleware & Limiter
+  rateLimit<Window extends string = never, PolicyWindow extends string = never>(
+    options: RateLimitOptions<Native, Window, PolicyWindow>,
+  ): Middleware & Limiter
   /**
    * Slows down guessing of passwords: it counts failures of each identity from each address, and of
    * each address. Mount it after the body parser.
@@ -106,7 +111,9 @@ export interface RateLimiting<Native, Middleware> extends RateLimitScope {
    * const guard = tp.loginGuard({ key: (req) => req.body?.email })
    * app.post('/login', express.json(), guard, login)
    */
-  loginGuard(options: LoginGuardOptions<Native>): Middleware & LoginGuard
+  loginGuard<Window extends string = never>(
+    options: LoginGuardOptions<Native, Window>,
+  ): Middleware & LoginGuard
   /** Ready-made keys: what requests can be counted by. */
   readonly key: KeyHelpers<Native>
 }
@@ -116,17 +123,24 @@ export function createRateLimiting<Native, Middleware extends object>(
   context: ExtensionContext<Native, Middleware>,
 ): { api: RateLimiting<Native, Middleware>; forTenant(tenant: string): RateLimitScope } {
   const scopeOf = (own: ExtensionContext<Native, Middleware>): RateLimitScope => ({
-    limiter: (name, options) => createNamedLimiter(own, name, options),
+    // A window that is no literal is validated like any other.
+    limiter: (name, options) => createNamedLimiter(own, name, options as LimiterOptions),
     overrides: createLimitOverrides(own),
   })
   return {
     api: {
       rateLimit(options) {
-        const { feature, limiter } = createRateLimit(context, options)
+        const { feature, limiter } = createRateLimit(
+          context,
+          options as unknown as RateLimitOptions<Native>,
+        )
         return Object.assign(context.mount(feature), limiter)
       },
       loginGuard(options) {
-        const { feature, guard } = createLoginGuard(context, options)
+        const { feature, guard } = createLoginGuard(
+          context,
+          options as unknown as LoginGuardOptions<Native>,
+        )
         return Object.assign(context.mount(feature), guard)
       },
       key: createKeyHelpers((native) => context.exchange(native)),

@@ -1,11 +1,11 @@
-import { durationValidator, type Duration } from '../../duration.ts'
+import { durationValidator, type CheckedDuration, type Duration } from '../../duration.ts'
 import type { ReplyFunction } from '../../http/refusal.ts'
 import { anyOf, callback, identifier, integer, oneOf, type Validator } from '../../validate.ts'
 import { MAX_LIMIT } from './operations/script.ts'
 import type { LimitRefusal } from './options.ts'
 
 /** Options of `tp.loginGuard()`. */
-export interface LoginGuardOptions<Native> {
+export interface LoginGuardOptions<Native, Window extends string = never> {
   /**
    * Returns who tries to log in: the e-mail address or user name of the request, a string of up to 256
    * characters or a number. If it returns undefined or an empty string, only the address is counted.
@@ -22,7 +22,7 @@ export interface LoginGuardOptions<Native> {
    * Length of the window.
    * @default '15m'
    */
-  window?: Duration
+  window?: CheckedDuration<Window>
   /**
    * Failures that an address may have over all identities within the window.
    * @default 100

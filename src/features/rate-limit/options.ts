@@ -1,4 +1,4 @@
-import type { Duration } from '../../duration.ts'
+import type { CheckedDuration, Duration } from '../../duration.ts'
 import type { Refusal, ReplyFunction } from '../../http/refusal.ts'
 import type { Subject } from '../../store/keys.ts'
 import type { RateLimitAlgorithm } from './algorithms/index.ts'
@@ -31,8 +31,11 @@ export type FailureRule =
   /** Every request is refused with 503 and Retry-After. */
   | 'closed'
 
-/** One limit over one window. */
-export interface PolicyOptions<Native> {
+/**
+ * One limit over one window.
+ * @template Window inferred from `window`
+ */
+export interface PolicyOptions<Native, Window extends string = never> {
   /**
    * Name of the policy in keys, header fields and stored overrides: up to 40 letters, digits and `_.-`.
    * @default the limiter's `name`, or the window as it was written (`'1m'`)
@@ -41,7 +44,7 @@ export interface PolicyOptions<Native> {
   /** Uses, or units of `cost`, that the window admits: an integer. 0 admits nothing. */
   limit: ValueOrFunction<Native, number>
   /** Length of the window: a duration, or `'month'` for calendar months (with `'fixed-window'`). */
-  window: ValueOrFunction<Native, Duration> | 'month'
+  window: ValueOrFunction<Native, CheckedDuration<Window>> | 'month'
   /**
    * How uses are counted. At limit 100 the most that is admitted within any window is 100 with
    * `'sliding-window'`, limit + burst − 1 with `'gcra'`, and 200 around a boundary with `'fixed-window'`.
@@ -81,13 +84,17 @@ export interface PolicyOptions<Native> {
 }
 
 /** Options of `tp.rateLimit()`: one policy in the short form, or several in `policies`. */
-export interface RateLimitOptions<Native> extends Partial<PolicyOptions<Native>> {
+export interface RateLimitOptions<
+  Native,
+  Window extends string = never,
+  PolicyWindow extends string = never,
+> extends Partial<PolicyOptions<Native, Window>> {
   /**
    * Several limits at once, all or nothing: a request that one policy refuses charges none.
    * @example
    * policies: [{ limit: 60, window: '1m' }, { limit: 1_000, window: '1h' }]
    */
-  policies?: readonly PolicyOptions<Native>[]
+  policies?: readonly PolicyOptions<Native, PolicyWindow>[]
   /**
    * What requests are counted by.
    * @default tp.key.ip()
@@ -173,7 +180,7 @@ export interface RateLimitOptions<Native> extends Partial<PolicyOptions<Native>>
 }
 
 /** Options of `tp.limiter()`, which is called by subject. */
-export type LimiterOptions = Pick<
+export type LimiterOptions<Window extends string = never> = Pick<
   RateLimitOptions<never>,
   | 'burst'
   | 'timeZone'
@@ -188,11 +195,11 @@ export type LimiterOptions = Pick<
   /** Uses, or units of `cost`, that the window admits. */
   limit?: number
   /** Length of the window: a duration, or `'month'` for calendar months. */
-  window?: Duration | 'month'
+  window?: CheckedDuration<Window> | 'month'
   /** Several limits at once, all or nothing. */
   policies?: readonly (Omit<PolicyOptions<never>, 'key' | 'limit' | 'window' | 'cost'> & {
     limit: number
-    window: Duration | 'month'
+    window: CheckedDuration<Window> | 'month'
     cost?: number
   })[]
 }

@@ -22,6 +22,7 @@ const TIMED = [
   'test/topologies/failover.test.ts',
   'test/topologies/migration.test.ts',
   'test/features/rate-limit/flexible-redis.test.ts',
+  'test/extensions/tokens/redis.test.ts',
 ]
 
 export default defineConfig({

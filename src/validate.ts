@@ -230,7 +230,7 @@ function withoutSecrets(option: string, value: unknown): unknown {
 }
 
 /** Names of options whose values are secrets, and so must not appear in messages and logs. */
-const SECRET = /secret|encrypt|password|credential/i
+const SECRET = /secret|encrypt|password|credential|pep+er/i
 
 /** The user name and password of a URL. */
 const CREDENTIALS = /\/\/[^/\s]*@/

@@ -476,6 +476,8 @@ test('two mounts of one name must look up alike: a customer’s key must not ope
   const lookup = () => undefined
   apiKeys(tp, { lookup })
   apiKeys(tp, { lookup, required: false })
-  expect(() => apiKeys(tp, { lookup: () => ({ admin: true }) })).toThrow(/name must be another one/)
+  expect(() => apiKeys(tp, { lookup: () => ({ admin: true }) })).toThrow(
+    /has the name 'default' and another lookup/,
+  )
   apiKeys(tp, { lookup: () => ({ admin: true }), name: 'admin' })
 })

@@ -12,6 +12,7 @@ import {
   integer,
   oneOf,
   optionError,
+  optionRuleError,
   validateOptions,
   type Validator,
 } from '../../../validate.ts'
@@ -78,11 +79,11 @@ export function createApiKeys<Native, Middleware extends object, Known extends o
     )
   const { name = 'default' } = options
   if (lookups.has(name) && lookups.get(name) !== options.lookup)
-    throw optionError(
+    throw optionRuleError(
       where,
       'name',
       options.name,
-      'another one for each lookup, since keys of one name are looked up once for all mounts',
+      `Another apiKeys() of this instance has the name '${name}' and another lookup. A key that one has accepted would open the routes of the other. Give each a name.`,
     )
   lookups.set(name, options.lookup)
   const { acrossTenants = false, required = true, reply, permissions = permissionsOf } = options

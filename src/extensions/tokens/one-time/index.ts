@@ -8,6 +8,7 @@ import {
   identifier,
   integer,
   optionError,
+  optionRuleError,
   validateOptions,
   type Validator,
 } from '../../../validate.ts'
@@ -61,6 +62,8 @@ const ISSUE: Record<string, Validator> = {
 }
 
 const MAX_DATA_BYTES = 4096
+/** Whoever has a digest does not find one of so many codes by trying them. */
+const HARD_TO_SEARCH = 2 ** 80
 
 /** @throws TP_OPTION for an option that cannot be used */
 export function createOneTimeTokens<Native, Middleware>(
@@ -153,20 +156,30 @@ function settingsOf(context: ExtensionContext, options: OneTimeTokenOptions): On
     throw optionError(where, 'purpose', purpose, `what the tokens are for, like 'verify-email'`)
   const codes = codeFormatOf(format, prefix)
   if (!codes.isGuessable && options.attempts !== undefined)
-    throw optionError(
+    throw optionRuleError(
       where,
       'attempts',
       options.attempts,
-      "left out with format: 'url': wrong links of a stranger must not void the right one",
+      "Leave out attempts with format: 'url'. Nobody can guess a link, and a stranger's wrong links must not void the right one.",
     )
   const cooldown = storedDuration(options.cooldown ?? '60s', where, 'cooldown', 0)
   const standard = Math.max(cooldown, 900_000)
   const maxCooldown = storedDuration(options.maxCooldown ?? standard, where, 'maxCooldown', 0)
   if (maxCooldown < cooldown)
-    throw optionError(where, 'maxCooldown', options.maxCooldown, 'at least as long as cooldown')
+    throw optionRuleError(
+      where,
+      'maxCooldown',
+      options.maxCooldown,
+      'maxCooldown is shorter than cooldown. Raise it, or lower cooldown.',
+    )
   const addressWindow = storedDuration(options.addressWindow ?? '1h', where, 'addressWindow')
   if (addressWindow < addressLimit)
-    throw optionError(where, 'addressWindow', options.addressWindow, 'at least 1 ms for each use')
+    throw optionRuleError(
+      where,
+      'addressWindow',
+      options.addressWindow,
+      'addressWindow is shorter than addressLimit milliseconds. Raise it, or lower addressLimit.',
+    )
   const settings: OneTimeSettings = {
     purpose,
     format: codes,
@@ -181,12 +194,13 @@ function settingsOf(context: ExtensionContext, options: OneTimeTokenOptions): On
   const { ttl, attempts } = settings
   context.claimName({
     where,
-    kind: 'set of one-time tokens',
+    kind: 'one-time token',
     name: purpose,
     isExplicit: true,
     settings: { format, ttl, attempts, cooldown, maxCooldown, addressLimit, addressWindow },
   })
-  if (codes.isGuessable && settings.peppers.length === 0 && context.store.kind === 'redis')
+  const isWeak = codes.size < HARD_TO_SEARCH && settings.peppers.length === 0
+  if (isWeak && context.store.kind === 'redis')
     context.events.warn(
       `oneTimeTokens('${purpose}'): without a pepper, whoever can read Redis can find the codes by trying all ${codes.size.toLocaleString('en')}. Write: pepper: process.env.TOKEN_PEPPER  // 32 characters or more`,
     )

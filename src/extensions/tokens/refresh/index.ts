@@ -7,6 +7,7 @@ import {
   identifier,
   integer,
   optionError,
+  optionRuleError,
   validateOptions,
   type Validator,
 } from '../../../validate.ts'
@@ -117,13 +118,25 @@ function settingsOf(context: ExtensionContext, options: RefreshTokenOptions): Re
   const longest = options.absoluteTimeout ?? Math.max(ttl, MONTH)
   const absolute = storedDuration(longest, where, 'absoluteTimeout')
   if (absolute < ttl)
-    throw optionError(where, 'absoluteTimeout', options.absoluteTimeout, 'at least as long as ttl')
-  if (grace >= ttl) throw optionError(where, 'grace', options.grace, 'shorter than ttl')
+    throw optionRuleError(
+      where,
+      'absoluteTimeout',
+      options.absoluteTimeout,
+      'absoluteTimeout is shorter than ttl. Raise it, or lower ttl.',
+    )
+  if (grace >= ttl)
+    throw optionRuleError(
+      where,
+      'grace',
+      options.grace,
+      'grace is as long as ttl. It is for seconds: two tabs, or an answer that was lost.',
+    )
   context.claimName({
     where,
-    kind: 'set of refresh tokens',
+    kind: 'refresh token',
     name,
-    isExplicit: options.name !== undefined,
+    // Tokens of one name are meant to be shared, also by the default one.
+    isExplicit: true,
     settings: { ttl, grace, absolute, maxPerUser, prefix },
   })
   return { name, prefix, ttl, grace, absolute, maxPerUser }

@@ -26,7 +26,7 @@ export function runConnectPipeline<Req extends IncomingMessage, Res extends Serv
   const stop = (): void => prepared.discard()
   // Other members answer without telling us.
   if (steps.some(({ ours }) => ours === undefined)) {
-    if (isResponse(res)) onFinish(req, res, stateOf(res), stop)
+    if (isResponse(res)) onFinish(stateOf(req, res), res, stop)
     else onHandshakeEnd(req, stop)
   }
   let turn = 0

@@ -131,14 +131,14 @@ function takePart(
   if (responseHelpers !== undefined) Object.assign(res, responseHelpers)
   if (state !== undefined) Object.assign(req, state)
   if (assign !== undefined) Object.assign(req, assign)
-  if (headers !== undefined) addLateHeaders(res, headers)
-  if (capture !== undefined) tapBody(res, capture)
+  if (headers !== undefined) addLateHeaders(req, res, headers)
+  if (capture !== undefined) tapBody(req, res, capture)
   if (beforeEnd !== undefined || beforeHead !== undefined || commit !== undefined) {
     const fail = (error: unknown, stage: FailureStage): void =>
       failFinalizer(x, res, next, error, stage)
     addFinalizer(req, res, { beforeHead, beforeEnd, commit, fail })
   }
-  if (plan.onFinish !== undefined) onFinish(req, res, stateOf(res), plan.onFinish)
+  if (plan.onFinish !== undefined) onFinish(stateOf(req, res), res, plan.onFinish)
 }
 
 /** Runs what a plan holds for a request that was over before the feature had made its plan. */
@@ -146,8 +146,8 @@ function leave(req: IncomingMessage, res: ServerResponse, plan: Plan): void {
   if (plan.reply !== undefined) {
     if (plan.reply.body instanceof Readable) plan.reply.body.destroy()
   } else if (plan.refusal === undefined) {
-    if (plan.onAbort !== undefined) onFinish(req, res, stateOf(res), plan.onAbort)
-    if (plan.onFinish !== undefined) onFinish(req, res, stateOf(res), plan.onFinish)
+    if (plan.onAbort !== undefined) onFinish(stateOf(req, res), res, plan.onAbort)
+    if (plan.onFinish !== undefined) onFinish(stateOf(req, res), res, plan.onFinish)
   }
 }
 
@@ -161,7 +161,7 @@ function refuse(
 ): void {
   if (refusals === 'next' && replyWith === undefined && hasErrorPath(x.native, next)) {
     // Error handlers remove and replace header fields: these are set after they have run.
-    addLateHeaders(res, () => refusalHeaders(refusal))
+    addLateHeaders(x.native, res, () => refusalHeaders(refusal))
     return next(new RefusalError(refusal))
   }
   const raise = (error: unknown): void => fail(x, res, next, error)

@@ -4,7 +4,7 @@
  * twice changes the first answer, and an error handler that ends the connection loses it.
  */
 import { OutgoingMessage, type IncomingMessage, type ServerResponse } from 'node:http'
-import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { http2StreamOf, NGHTTP2_INTERNAL_ERROR } from './http2.ts'
 
 /** Fields of OutgoingMessage that its methods go by. They are as old as node and widely used. */
@@ -69,61 +69,75 @@ export function refuseHead(res: ServerResponse, args: unknown[]): unknown {
   return writeHead.apply(res, args as [number])
 }
 
-/** Defers `destroy` of one object. Pipelined requests share a socket, so several may do so at a time. */
-class Deferral {
-  #count = 0
-  #isRequested = false
-  readonly #target: Destroyable
-  readonly #destroy: Destroyable['destroy']
-
-  /** @param isDead returns whether the client has gone, so that nothing can be sent any more */
-  constructor(target: Destroyable, isDead: () => boolean) {
-    this.#target = target
-    this.#destroy = target.destroy
-    target.destroy = (error) => {
-      if (this.#count === 0 || error || isDead()) return this.#destroy.call(target, error)
-      this.#isRequested = true
-      return target
-    }
-  }
-  begin(): void {
-    this.#count++
-  }
-  end(): void {
-    if (--this.#count > 0 || !this.#isRequested) return
-    this.#isRequested = false
-    this.#destroy.call(this.#target)
-  }
-}
-
-const DEFERRAL = Symbol.for('turnpike.deferral@1')
-type Destroyable = { destroy(error?: Error): unknown; [DEFERRAL]?: Deferral }
-
 /**
  * Defers `destroy` of a response and its connection. Node would have sent the withheld part already,
  * and an error handler that finds a head sent ends the connection.
  * @returns the function that carries out what was deferred
  */
 export function deferDestroy(req: IncomingMessage, res: ServerResponse): () => void {
-  const ofResponse = deferralOf(res, () => false)
-  const connection = http2StreamOf(res) ?? (req.socket as Socket | undefined)
-  const ofConnection =
-    typeof connection?.destroy === 'function'
-      ? deferralOf(connection, () => !connection.writable || isClosed(connection))
-      : undefined
-  ofResponse.begin()
-  ofConnection?.begin()
+  const releaseResponse = deferOnResponse(res)
+  const connection = http2StreamOf(res) ?? (req.socket as Duplex | undefined)
+  const deferral = typeof connection?.destroy === 'function' ? deferralOf(connection) : undefined
+  const hold = {}
+  deferral?.begin(hold)
   return () => {
-    ofConnection?.end()
-    ofResponse.end()
+    deferral?.end(hold)
+    releaseResponse()
   }
 }
 
-const deferralOf = (target: Destroyable, isDead: () => boolean): Deferral =>
-  (target[DEFERRAL] ??= new Deferral(target, isDead))
+function deferOnResponse(res: ServerResponse): () => void {
+  const { destroy } = res
+  let isHeld = true
+  let isSameTick = true
+  let requested: 'now' | 'later' | undefined
+  process.nextTick(() => (isSameTick = false))
+  res.destroy = (error) => {
+    if (!isHeld) return destroy.call(res, error)
+    requested ??= isSameTick ? 'now' : 'later'
+    return res
+  }
+  return () => {
+    isHeld = false
+    if (requested === 'now') res.destroy()
+    // A tick after `end`, node has detached a response that was sent, and destroys nothing.
+    else if (requested === 'later') setImmediate(() => res.destroy())
+  }
+}
 
-const isClosed = (connection: object): boolean =>
-  (connection as { closed?: boolean }).closed === true
+const DEFERRAL = Symbol.for('turnpike.deferral@1')
+type Connection = Duplex & { closed?: boolean; [DEFERRAL]?: ConnectionDeferral }
+
+const deferralOf = (connection: Connection): ConnectionDeferral =>
+  (connection[DEFERRAL] ??= new ConnectionDeferral(connection))
+
+/** Defers `destroy` of a connection. Pipelined requests share one, so several responses may be withheld. */
+class ConnectionDeferral {
+  readonly #destroy: () => void
+  readonly #holds = new Set<object>()
+  /** The holds at the time of the call of `destroy`: it waits for these. */
+  #awaited: Set<object> | undefined
+
+  constructor(connection: Connection) {
+    const { destroy } = connection
+    this.#destroy = () => void destroy.call(connection)
+    connection.destroy = (error) => {
+      const isDead = error || !connection.writable || connection.closed
+      if (this.#holds.size === 0 || isDead) return destroy.call(connection, error)
+      this.#awaited ??= new Set(this.#holds)
+      return connection
+    }
+  }
+  begin(hold: object): void {
+    this.#holds.add(hold)
+  }
+  end(hold: object): void {
+    this.#holds.delete(hold)
+    if (this.#awaited?.delete(hold) !== true || this.#awaited.size > 0) return
+    this.#awaited = undefined
+    this.#destroy()
+  }
+}
 
 /** Ends the connection so that no client can take what it has for the whole response. */
 export function breakOff(res: ServerResponse): void {

@@ -1,5 +1,5 @@
 /** Work that must be done before the client sees the head or the end of a response. */
-import { ServerResponse, type IncomingMessage } from 'node:http'
+import { ServerResponse } from 'node:http'
 import { SHORT } from './body-tap.ts'
 import { breakOff, deferDestroy, disguise } from './disguise.ts'
 import { rejectionReason } from './promises.ts'
@@ -98,20 +98,23 @@ function forgetHeaders(state: ResponseState): void {
   for (const late of state.lateHeaders) late.fields = undefined
 }
 
+/** Begins to send: passes a withheld head on, so that node frames the body as it would have. */
+export function beginSending(res: ServerResponse, state: ResponseState): void {
+  setDisguise(res, state, undefined)
+  state.phase = 'sending'
+  if (!state.isHeadGiven) return
+  state.isHeadGiven = false
+  state.own.writeHead.call(res, res.statusCode)
+}
+
 /** Passes `end` on as soon as the work before it is done. */
-export function finalizeEnd(
-  req: IncomingMessage,
-  res: ServerResponse,
-  state: ResponseState,
-  args: unknown[],
-): void {
+export function finalizeEnd(res: ServerResponse, state: ResponseState, args: unknown[]): void {
   const work = runBeforeEnd(res, state)
   if (work === undefined) passEnd(res, state, args)
-  else void holdEnd(req, res, state, args, work)
+  else void holdEnd(res, state, args, work)
 }
 
 async function holdEnd(
-  req: IncomingMessage,
   res: ServerResponse,
   state: ResponseState,
   args: unknown[],
@@ -121,7 +124,7 @@ async function holdEnd(
   state.phase = 'before-end'
   state.wasHeld = true
   setDisguise(res, state, 'end')
-  const release = deferDestroy(req, res)
+  const release = deferDestroy(state.req, res)
   const failure = await work
   setDisguise(res, state, undefined)
   state.phase = isSent ? 'sending' : 'open'
@@ -150,12 +153,14 @@ export function fail(
   send: () => void,
 ): void {
   state.isEnded = false
+  state.isHeadGiven = false
   if (stage === 'sent') breakOff(res)
   finalizer.fail(error, stage, send)
 }
 
 /** Calls node's `end`, or what another package has put in its place. */
 export function passEnd(res: ServerResponse, state: ResponseState, args: unknown[]): unknown {
+  if (state.isHeadGiven) beginSending(res, state)
   state.phase = 'ended'
   state.isEnded = true
   state.isPassingEnd = true

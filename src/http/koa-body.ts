@@ -1,5 +1,5 @@
 /** Sees `ctx.body` at one place of Koa's stack. */
-import type { ServerResponse } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Readable, Transform, pipeline } from 'node:stream'
 import type { ReadableStream as WebStream } from 'node:stream/web'
 import type { BodyCollector, BodyTap } from './body-tap.ts'
@@ -13,6 +13,7 @@ export interface BodyContext {
   readonly method: string
   readonly status: number
   readonly message: string
+  readonly req: IncomingMessage
   readonly res: ServerResponse
   readonly response: object
   body: unknown
@@ -43,7 +44,7 @@ export async function captureBody(
   tap: BodyTap,
 ): Promise<SentResponse | undefined> {
   const { app, body, message, method, res, response, status } = ctx
-  const headers = tap.fields(res, stateOf(res).lateHeaders)
+  const headers = tap.fields(res, stateOf(ctx.req, res).lateHeaders)
   const length = res.getHeader('content-length')
   const { capture, collector } = tap
   tap.isDone = true

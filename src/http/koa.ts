@@ -88,15 +88,15 @@ function takePart(ctx: Context, plan: PassPlan, next: Onward): Promise<unknown> 
   if (responseHelpers !== undefined) Object.assign(ctx, responseHelpers)
   if (state !== undefined) Object.assign(ctx.state, state)
   if (assign !== undefined) Object.assign(ctx, assign)
-  if (headers !== undefined) addLateHeaders(res, headers)
-  const tap = capture && tapBody(res, capture)
+  if (headers !== undefined) addLateHeaders(req, res, headers)
+  const tap = capture && tapBody(req, res, capture)
   let isFirst = false
   if (beforeEnd !== undefined || beforeHead !== undefined || commit !== undefined) {
     const fail = (error: unknown, stage: FailureStage, send: () => void): void =>
       failFinalizer(ctx, error, stage, send)
     isFirst = addFinalizer(req, res, { beforeHead, beforeEnd, commit, fail })
   }
-  if (plan.onFinish !== undefined) onFinish(req, res, stateOf(res), plan.onFinish)
+  if (plan.onFinish !== undefined) onFinish(stateOf(req, res), res, plan.onFinish)
   return tap === undefined && !isFirst ? next() : around(ctx, next, tap, isFirst, unmask)
 }
 
@@ -109,7 +109,7 @@ function refuse(
   const ctx = x.native
   if (refusals === 'next' && replyWith === undefined) {
     // Koa's error handler removes every header field: these are set after it has run.
-    addLateHeaders(ctx.res, () => refusalHeaders(refusal))
+    addLateHeaders(ctx.req, ctx.res, () => refusalHeaders(refusal))
     throw new RefusalError(refusal)
   }
   const send = (reply: Reply): void => {
@@ -172,8 +172,8 @@ function leave(ctx: Context, plan: Plan): void {
     if (plan.reply.body instanceof Readable) plan.reply.body.destroy()
   } else if (plan.refusal === undefined) {
     const { req, res } = ctx
-    if (plan.onAbort !== undefined) onFinish(req, res, stateOf(res), plan.onAbort)
-    if (plan.onFinish !== undefined) onFinish(req, res, stateOf(res), plan.onFinish)
+    if (plan.onAbort !== undefined) onFinish(stateOf(req, res), res, plan.onAbort)
+    if (plan.onFinish !== undefined) onFinish(stateOf(req, res), res, plan.onFinish)
   }
 }
 

@@ -24,17 +24,20 @@ function isClosed(req: IncomingMessage, res: ServerResponse): boolean {
 }
 
 /** Calls the callbacks of `state` once, when the request is over. */
-function watchEnd(req: IncomingMessage, res: ServerResponse, state: ResponseState): void {
-  const socket = req.socket as Connection | undefined
-  const isOnSocket = http2StreamOf(res) === undefined && typeof socket?.on === 'function'
-  const requests = isOnSocket ? requestsOf(socket) : undefined
-  const conclude = (): void => {
+function watchEnd(res: ServerResponse, state: ResponseState): void {
+  const socket = state.req.socket as Connection | undefined
+  const isHttp2 = http2StreamOf(res) !== undefined
+  const requests = !isHttp2 && typeof socket?.on === 'function' ? requestsOf(socket) : undefined
+  const conclude = (isSent: boolean): void => {
     if (state.isFinished) return
-    requests?.delete(conclude)
-    finish(res, state)
+    requests?.delete(onClose)
+    finish(res, state, isSent)
   }
-  requests?.add(conclude)
-  res.on('finish', conclude).on('close', conclude)
+  const onClose = (): void => conclude(false)
+  requests?.add(onClose)
+  // HTTP/2 emits `finish` for every stream that closes.
+  if (!isHttp2) res.on('finish', () => conclude(true))
+  res.on('close', onClose)
 }
 
 function requestsOf(socket: Connection): Set<() => void> {
@@ -42,14 +45,14 @@ function requestsOf(socket: Connection): Set<() => void> {
   if (known !== undefined) return known
   const requests = (socket[live] = new Set())
   socket.on('close', () => {
-    for (const conclude of requests) conclude()
+    for (const onClose of requests) onClose()
   })
   return requests
 }
 
-function finish(res: ServerResponse, state: ResponseState): void {
+function finish(res: ServerResponse, state: ResponseState, isSent: boolean): void {
   state.isFinished = true
-  const end = endOf(res, state)
+  const end = endOf(res, state, isSent)
   for (const callback of state.onFinish) {
     try {
       callback(end)
@@ -63,23 +66,22 @@ function finish(res: ServerResponse, state: ResponseState): void {
 }
 
 /** Returns how a response that is over has ended. */
-function endOf(res: ServerResponse, state: ResponseState): ResponseEnd {
+function endOf(res: ServerResponse, state: ResponseState, isSent = false): ResponseEnd {
   const { statusCode: status } = res
   // To node a withheld response may look ended, but it was not sent.
   if (state.disguise !== undefined) return { status, finished: false }
   const stream = http2StreamOf(res)
-  if (stream === undefined) return { status, finished: res.writableFinished }
+  if (stream === undefined) return { status, finished: isSent || res.writableFinished }
   return { status, finished: res.writableEnded && stream.rstCode === 0 }
 }
 
 /** Calls `callback` when the request is over: at once, if it is. */
 export function onFinish(
-  req: IncomingMessage,
-  res: ServerResponse,
   state: ResponseState,
+  res: ServerResponse,
   callback: (end: ResponseEnd) => void,
 ): void {
-  if (state.isFinished || isClosed(req, res)) return callback(endOf(res, state))
-  if (state.onFinish.length === 0) watchEnd(req, res, state)
+  if (state.isFinished || isClosed(state.req, res)) return callback(endOf(res, state))
+  if (state.onFinish.length === 0) watchEnd(res, state)
   state.addOnFinish(callback)
 }

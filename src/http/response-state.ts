@@ -73,6 +73,7 @@ const UNREPLACED: Layer['replaced'] = Object.freeze({
 /** The state of one response. It is the response's first layer, too. */
 export class ResponseState implements Layer {
   readonly own: Methods
+  readonly req: IncomingMessage
   phase: Phase = 'open'
   replaced: Layer['replaced'] = UNREPLACED
   replacedFlush: Method | undefined
@@ -84,9 +85,10 @@ export class ResponseState implements Layer {
   /** In the order of mounting: the outermost feature's first. */
   lateHeaders: LateHeaders[] = NONE
   finalizers: Finalizer[] = NONE
-  req: IncomingMessage | undefined
   /** The work before the end: none yet, under way, or done. */
   finalizing: Promise<Failure | undefined> | 'done' | undefined
+  /** The handler has given the head, and it is withheld. */
+  isHeadGiven = false
   /** The work before the head was begun. */
   isHeadFinalized = false
   onFinish: ((end: ResponseEnd) => void)[] = NONE
@@ -104,7 +106,8 @@ export class ResponseState implements Layer {
   /** Node's `end` is being called: what it calls in turn is not the handler's. */
   isPassingEnd = false
 
-  constructor(own: Methods) {
+  constructor(req: IncomingMessage, own: Methods) {
+    this.req = req
     this.own = own
   }
 

@@ -6,7 +6,7 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { BodyTap, bytesOf } from './body-tap.ts'
-import { refuseHead, withdraw } from './disguise.ts'
+import { deferDestroy, refuseHead, withdraw } from './disguise.ts'
 import type { BodyCapture, HeaderFields } from './exchange.ts'
 import { callbackOf, finalizeEnd, passEnd, setDisguise } from './finalizers.ts'
 import { runBeforeEnd, runBeforeHead } from './finalizers.ts'
@@ -30,29 +30,31 @@ type Stateful = ServerResponse & { [STATE]?: ResponseState }
 
 const intercepted: Methods & { flushHeaders: Method } = {
   writeHead(this: ServerResponse, ...args) {
-    const state = stateOf(this)
+    const state = knownStateOf(this)
     return writeHead(this, state, state, args)
   },
   write(this: ServerResponse, ...args) {
-    const state = stateOf(this)
+    const state = knownStateOf(this)
     return write(this, state, state, args)
   },
   end(this: ServerResponse, ...args) {
-    const state = stateOf(this)
+    const state = knownStateOf(this)
     return end(this, state, state, args)
   },
   flushHeaders(this: ServerResponse) {
-    flushHeaders(this, stateOf(this))
+    flushHeaders(this, knownStateOf(this))
   },
 }
 
 /** Returns the state of a response: always the same one. */
-export function stateOf(res: Stateful): ResponseState {
-  return (res[STATE] ??= new ResponseState(intercepted))
+export function stateOf(req: IncomingMessage, res: Stateful): ResponseState {
+  return (res[STATE] ??= new ResponseState(req, intercepted))
 }
 
-function patchHead(res: ServerResponse): ResponseState {
-  const state = stateOf(res)
+const knownStateOf = (res: Stateful): ResponseState => res[STATE]!
+
+function patchHead(req: IncomingMessage, res: ServerResponse): ResponseState {
+  const state = stateOf(req, res)
   if (state.replaced.writeHead === undefined) {
     state.replaced = { writeHead: res.writeHead, write: undefined, end: undefined }
     res.writeHead = intercepted.writeHead
@@ -60,8 +62,8 @@ function patchHead(res: ServerResponse): ResponseState {
   return state
 }
 
-function patchBody(res: ServerResponse): ResponseState {
-  const state = patchHead(res)
+function patchBody(req: IncomingMessage, res: ServerResponse): ResponseState {
+  const state = patchHead(req, res)
   if (state.replaced.end === undefined) {
     state.replaced.write = res.write
     state.replaced.end = res.end
@@ -74,8 +76,12 @@ function patchBody(res: ServerResponse): ResponseState {
 }
 
 /** Sets fields when the head is sent: the innermost feature's first, the outermost's last. */
-export function addLateHeaders(res: ServerResponse, compute: () => HeaderFields): void {
-  patchHead(res).addLateHeaders(compute)
+export function addLateHeaders(
+  req: IncomingMessage,
+  res: ServerResponse,
+  compute: () => HeaderFields,
+): void {
+  patchHead(req, res).addLateHeaders(compute)
 }
 
 /** Has work done before the client can see the head or the end. Returns true for the response's first. */
@@ -84,8 +90,7 @@ export function addFinalizer(
   res: ServerResponse,
   finalizer: Finalizer,
 ): boolean {
-  const state = patchBody(res)
-  state.req = req
+  const state = patchBody(req, res)
   state.addFinalizer(finalizer)
   return state.finalizers.length === 1
 }
@@ -95,24 +100,23 @@ export function addFinalizer(
  * @throws the first failure
  */
 export async function finalizeNow(res: ServerResponse, isWhole: boolean): Promise<void> {
-  const state = stateOf(res)
+  const state = knownStateOf(res)
   const failure = await (isWhole ? runBeforeEnd(res, state) : runBeforeHead(res, state))
   if (failure !== undefined) throw failure.error
 }
 
 /** Captures the whole response as it is at this place. */
-export function tapBody(res: ServerResponse, capture: BodyCapture): BodyTap {
-  const state = patchBody(res)
+export function tapBody(req: IncomingMessage, res: ServerResponse, capture: BodyCapture): BodyTap {
+  const state = patchBody(req, res)
   const { own } = state.layers.at(-1)!
   const isOurs = res.writeHead === own.writeHead && res.write === own.write && res.end === own.end
-  if (!isOurs) state.layers.push(addLayer(res))
+  if (!isOurs) state.layers.push(addLayer(res, state))
   const tap = new BodyTap(res, state.lateHeaders, capture)
   state.addTap(tap)
   return tap
 }
 
-function addLayer(res: ServerResponse): Layer {
-  const state = stateOf(res)
+function addLayer(res: ServerResponse, state: ResponseState): Layer {
   const layer: Layer = {
     own: {
       writeHead: (...args) => writeHead(res, state, layer, args),
@@ -162,12 +166,14 @@ const hasReplacement = ({ taps }: Layer): boolean =>
 /** Withholds the head until something is written or the response ends. */
 function withholdHead(res: ServerResponse, state: ResponseState): ServerResponse {
   state.phase = 'head-given'
+  state.isHeadGiven = true
   setDisguise(res, state, 'head')
   // HTTP/1 sends a head with what is written next. HTTP/2 sends it alone, and a client may wait for it.
-  if (http2StreamOf(res) !== undefined) {
+  if (http2StreamOf(res) !== undefined && !isEmptyBody(res)) {
+    const release = deferDestroy(state.req, res)
     process.nextTick(() => {
-      if (state.phase === 'head-given' && !isEmptyBody(res))
-        whenSending(res, state, () => writeHead(res, state, state, [res.statusCode]))
+      if (state.phase === 'head-given') whenSending(res, state, () => {})
+      release()
     })
   }
   return res
@@ -243,9 +249,8 @@ function endNow(res: ServerResponse, state: ResponseState, args: unknown[]): unk
     state.enqueue(() => endNow(res, state, args))
     return res
   }
-  setDisguise(res, state, undefined)
   if (!isPending(state)) return passEnd(res, state, args)
-  finalizeEnd(state.req!, res, state, args)
+  finalizeEnd(res, state, args)
   return res
 }
 
@@ -264,6 +269,7 @@ function replace(
     const { status, headers = {}, body = '' } = reply
     setDisguise(res, state, undefined)
     state.phase = 'open'
+    state.isHeadGiven = false
     withdraw(res)
     res.statusCode = status
     addFields(res, headers)

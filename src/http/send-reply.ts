@@ -52,7 +52,7 @@ function sendStream(
     withdraw(res)
     raise(error)
   })
-  onFinish(req, res, stateOf(res), () => body.destroy())
+  onFinish(stateOf(req, res), res, () => body.destroy())
   if (isEmpty) res.end()
   else body.pipe(res)
 }

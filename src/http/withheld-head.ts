@@ -1,7 +1,7 @@
 /** Calls of the handler that wait until the work before the head is done, or that come too late. */
 import type { ServerResponse } from 'node:http'
 import { deferDestroy } from './disguise.ts'
-import { callbackOf, fail, runBeforeHead, setDisguise } from './finalizers.ts'
+import { beginSending, callbackOf, fail, runBeforeHead, setDisguise } from './finalizers.ts'
 import type { Failure, ResponseState } from './response-state.ts'
 
 /**
@@ -17,8 +17,7 @@ export function whenSending<Result>(
   if (state.phase !== 'before-head') {
     const work = runBeforeHead(res, state)
     if (work === undefined) {
-      setDisguise(res, state, undefined)
-      state.phase = 'sending'
+      beginSending(res, state)
       return send()
     }
     state.phase = 'before-head'
@@ -35,10 +34,8 @@ async function sendQueue(
   state: ResponseState,
   work: Promise<Failure | undefined>,
 ): Promise<void> {
-  const release = deferDestroy(state.req!, res)
+  const release = deferDestroy(state.req, res)
   let failure = await work
-  setDisguise(res, state, undefined)
-  state.phase = 'sending'
   const { queue } = state
   state.queue = []
   let isRoom: unknown
@@ -46,7 +43,10 @@ async function sendQueue(
     for (const call of queue) isRoom = call()
   }
   try {
-    if (failure === undefined) send()
+    if (failure === undefined) {
+      beginSending(res, state)
+      send()
+    }
   } catch (error) {
     // The handler has gone on. This is what its call would have thrown.
     failure = { error, finalizer: state.finalizers[0]! }
@@ -55,6 +55,8 @@ async function sendQueue(
     // What the handler goes on to write belongs to no response.
     state.wasHeld = true
     state.finalizing = 'done'
+    setDisguise(res, state, undefined)
+    state.phase = 'sending'
     fail(res, state, failure, res.headersSent ? 'sent' : 'writing', send)
   } else if (isRoom !== false && state.phase === 'sending') {
     res.emit('drain')

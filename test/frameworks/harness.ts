@@ -120,7 +120,7 @@ function connectTools(req: any, res: ServerResponse): Tools {
       if (isObject) res.setHeader('Content-Type', 'application/json; charset=utf-8')
       else if (!res.hasHeader('Content-Type')) res.setHeader('Content-Type', 'text/plain')
       const bytes = Buffer.from(isObject ? JSON.stringify(body) : (body as string))
-      if (!res.hasHeader('Content-Length')) res.setHeader('Content-Length', bytes.length)
+      res.setHeader('Content-Length', res.getHeader('Content-Length') ?? bytes.length)
       res.end(req.method === 'HEAD' ? undefined : bytes)
     },
     stream(body, headers = {}) {
@@ -197,7 +197,7 @@ function startNode({
       if (middleware !== undefined) {
         return middleware(req, res, (error) => (error ? refuse(error) : run(index + 1)))
       }
-      Promise.resolve(handler(tools)).catch(refuse)
+      void (async () => handler(tools))().catch(refuse)
     }
     run(0)
   }

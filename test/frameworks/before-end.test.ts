@@ -14,22 +14,22 @@ import {
   type Member,
 } from './harness.ts'
 
-/** A feature whose seal is done when the test says so, and a view of what the client has by then. */
+/** A feature whose work before the end is done when the test says so. */
 function slow(): { probe: AnyFeature; called: Promise<number>; done: Signal } {
   const called = signal<number>()
   const done = signal()
-  const seal = (status: number): Promise<void> => {
+  const work = (status: number): Promise<void> => {
     called.resolve(status)
     return done.promise
   }
-  return { probe: feature(async () => ({ beforeEnd: seal })), called: called.promise, done }
+  return { probe: feature(async () => ({ beforeEnd: work })), called: called.promise, done }
 }
 
 function broken(): AnyFeature {
-  const seal = async (): Promise<never> => {
+  const work = async (): Promise<never> => {
     throw Object.assign(new Error('not saved'), { status: 503 })
   }
-  return feature(async () => ({ headers: () => ({ RateLimit: '"a";r=1' }), beforeEnd: seal }))
+  return feature(async () => ({ headers: () => ({ RateLimit: '"a";r=1' }), beforeEnd: work }))
 }
 
 const long = Array.from({ length: 5 }, () => Buffer.alloc(20_000, 'x'))
@@ -89,44 +89,44 @@ const places: [string, (...probes: AnyFeature[]) => Member[]][] = [
 ]
 const gzip = { headers: { 'accept-encoding': 'gzip' } }
 
-describe.each(frameworks)('seal on $name', ({ start, kind }) => {
+describe.each(frameworks)('work before the end on $name', ({ start, kind }) => {
   describe.each(places)('%s', (_, place) => {
-    it.each(handlers)('shows the end only when it is done: %s', async (_, handler, expected) => {
-      const { probe, called, done } = slow()
-      const app = await start({ stack: place(probe), handler })
-      let isDone = false
-      const answer = ask(app, gzip).then((answer) => ({ ...answer, isDone }))
-      expect(await called).toBeLessThan(300)
-      // The client needs a moment to see what it should not see.
-      await wait(20)
-      isDone = true
-      done.resolve()
-      expect(await answer).toMatchObject({ text: expected, isDone: true, complete: true })
-    })
-
     it.each(handlers)(
-      'holds nothing back where there is nothing to wait for: %s',
-      async (...each) => {
-        const [, handler, expected] = each
-        const statuses: number[] = []
-        const seal = (status: number): undefined => void statuses.push(status)
-        const probe = feature(async () => ({
-          headers: () => ({ RateLimit: '"a";r=1' }),
-          beforeEnd: seal,
-        }))
-        const answer = await ask(await start({ stack: place(probe), handler }), gzip)
-        expect(answer).toMatchObject({ text: expected, complete: true })
-        expect(answer.headers.ratelimit).toBe('"a";r=1')
-        expect(statuses).toEqual([answer.status])
+      'is done before the client sees the end: %s',
+      async (_, handler, expected) => {
+        const { probe, called, done } = slow()
+        const app = await start({ stack: place(probe), handler })
+        let isDone = false
+        const answer = ask(app, gzip).then((answer) => ({ ...answer, isDone }))
+        expect(await called).toBeLessThan(300)
+        // Time for the client to see what it must not see yet.
+        await wait(20)
+        isDone = true
+        done.resolve()
+        expect(await answer).toMatchObject({ text: expected, isDone: true, complete: true })
       },
     )
 
-    it('fails the request of a seal that throws at once', async () => {
-      const seal = (): undefined => {
+    it.each(handlers)('holds nothing back if there is nothing to wait for: %s', async (...each) => {
+      const [, handler, expected] = each
+      const statuses: number[] = []
+      const work = (status: number): undefined => void statuses.push(status)
+      const probe = feature(async () => ({
+        headers: () => ({ RateLimit: '"a";r=1' }),
+        beforeEnd: work,
+      }))
+      const answer = await ask(await start({ stack: place(probe), handler }), gzip)
+      expect(answer).toMatchObject({ text: expected, complete: true })
+      expect(answer.headers.ratelimit).toBe('"a";r=1')
+      expect(statuses).toEqual([answer.status])
+    })
+
+    it('fails the request if it throws at once', async () => {
+      const work = (): undefined => {
         throw Object.assign(new Error('not saved'), { status: 503 })
       }
       const app = await start({
-        stack: place(feature(async () => ({ beforeEnd: seal }))),
+        stack: place(feature(async () => ({ beforeEnd: work }))),
         handler: ({ send }) => send(200, 'the page itself'),
       })
       const answer = await ask(app)
@@ -134,7 +134,7 @@ describe.each(frameworks)('seal on $name', ({ start, kind }) => {
       expect(answer.text).not.toContain('the page itself')
     })
 
-    it('fails the request, with the fields that do not speak of the body', async () => {
+    it('fails the request, and keeps only fields that do not describe the body', async () => {
       const app = await start({
         stack: place(broken()),
         handler({ set, send }) {
@@ -154,14 +154,14 @@ describe.each(frameworks)('seal on $name', ({ start, kind }) => {
       expect(app.errors).toHaveLength(1)
     })
 
-    it("fails the request with the framework's own error handler", async () => {
+    it("fails the request through the framework's own error handler", async () => {
       const handler: Handler = ({ send }) => send(200, 'the page itself')
       const answer = await ask(await start({ stack: place(broken()), handler }))
       expect(answer).toMatchObject({ status: 503, complete: true })
       expect(answer.text).not.toContain('the page itself')
     })
 
-    it('breaks off a response of which something was sent', async () => {
+    it('breaks off a response of which a part was sent', async () => {
       const app = await start({
         stack: place(broken()),
         handler: ({ stream }) => stream(Readable.from(long), { 'Content-Length': '100000' }),
@@ -181,7 +181,7 @@ describe.each(frameworks)('seal on $name', ({ start, kind }) => {
     })
   })
 
-  it('takes a head back that was written and not sent', async () => {
+  it('withdraws a head that was given and not sent', async () => {
     const app = await start({
       stack: [broken()],
       handler: ({ raw }) => raw((res) => void res.writeHead(200, { 'X-Of': 'old' }).end('raw')),
@@ -194,7 +194,7 @@ describe.each(frameworks)('seal on $name', ({ start, kind }) => {
     expect(await ask(app)).toMatchObject({ status: 500, complete: true })
   })
 
-  it('does all of them at once, after all captures', async () => {
+  it('starts for all features at once, after all captures', async () => {
     const order: string[] = []
     const probe = (name: string): AnyFeature =>
       feature(async () => ({
@@ -232,7 +232,7 @@ describe.each(frameworks)('seal on $name', ({ start, kind }) => {
     expect(statuses).toEqual([402, 201, 404, 404])
   })
 
-  it("lets the handler's own error go first", async () => {
+  it("gives the handler's own error precedence", async () => {
     if (kind !== 'koa') return
     const app = await start({
       stack: [broken()],
@@ -283,7 +283,7 @@ describe.each(frameworks)('seal on $name', ({ start, kind }) => {
     expect((await ask(app)).text).toBe('fine')
   })
 
-  it('does not answer HEAD before it is done', async () => {
+  it('is done before HEAD is answered', async () => {
     const { probe, called, done } = slow()
     const app = await start({ stack: [probe] })
     let isDone = false
@@ -299,7 +299,7 @@ describe.each(frameworks)('seal on $name', ({ start, kind }) => {
     })
   })
 
-  it('resets the connection where its close would mean the end of the body', async () => {
+  it('resets a connection whose close would mean the end of the body', async () => {
     const { probe, called, done } = slow()
     const app = await start({
       stack: [probe],

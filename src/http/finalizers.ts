@@ -38,13 +38,11 @@ export function runBeforeEnd(
     return value === undefined ? undefined : String(value)
   }
   const before = runAll(state, ({ beforeEnd }) => beforeEnd?.(statusCode, field))
-  const commit = (isFailed: boolean): Promise<Failure | undefined> | undefined =>
-    runAll(state, ({ commit }) => commit?.(statusCode, isFailed))
   const work =
     before === undefined
-      ? commit(false)
+      ? runCommit(state, statusCode, false)
       : before.then(async (failure) => {
-          const last = await commit(failure !== undefined)
+          const last = await runCommit(state, statusCode, failure !== undefined)
           return failure ?? last
         })
   state.finalizing = 'done'
@@ -56,6 +54,20 @@ export function runBeforeEnd(
   })
   state.finalizing = finalizing
   return finalizing
+}
+
+const runCommit = (
+  state: ResponseState,
+  status: number,
+  isFailed: boolean,
+): Promise<Failure | undefined> | undefined =>
+  runAll(state, ({ commit }) => commit?.(status, isFailed))
+
+/** Leaves out the work before the end, since the work before the head failed. */
+export function skipBeforeEnd(res: ServerResponse, state: ResponseState): void {
+  if (state.finalizing !== undefined) return
+  state.finalizing = 'done'
+  void runCommit(state, res.statusCode, true)
 }
 
 /** Starts the work before a head that goes out before the end. @returns as `runBeforeEnd` */

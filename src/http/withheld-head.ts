@@ -1,7 +1,14 @@
 /** Calls of the handler that wait until the work before the head is done, or that come too late. */
 import type { ServerResponse } from 'node:http'
 import { deferDestroy } from './disguise.ts'
-import { beginSending, callbackOf, fail, runBeforeHead, setDisguise } from './finalizers.ts'
+import {
+  beginSending,
+  callbackOf,
+  fail,
+  runBeforeHead,
+  setDisguise,
+  skipBeforeEnd,
+} from './finalizers.ts'
 import type { Failure, ResponseState } from './response-state.ts'
 
 /**
@@ -54,7 +61,7 @@ async function sendQueue(
   if (failure !== undefined) {
     // What the handler goes on to write belongs to no response.
     state.wasHeld = true
-    state.finalizing = 'done'
+    skipBeforeEnd(res, state)
     setDisguise(res, state, undefined)
     state.phase = 'sending'
     fail(res, state, failure, res.headersSent ? 'sent' : 'writing', send)

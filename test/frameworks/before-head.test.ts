@@ -114,8 +114,10 @@ describe.each(frameworks)('on $name', ({ start, kind }) => {
         Promise.reject(Object.assign(new Error('no'), { status: 503 })),
       )
       const reported: unknown[] = []
+      const commits: boolean[] = []
+      const commit = (_: number, isFailed: boolean): undefined => void commits.push(isFailed)
       const app = await start({
-        stack: [failing],
+        stack: [feature(() => ({ commit })), failing],
         handler,
         onError(error, { res, send }) {
           reported.push(error.message)
@@ -126,6 +128,7 @@ describe.each(frameworks)('on $name', ({ start, kind }) => {
       expect(answer).toMatchObject({ status: 503, complete: true })
       expect(answer.text).not.toContain('one')
       if (kind !== 'node') expect(app.errors.map(({ message }) => message)).toContain('no')
+      expect(commits).toHaveLength(1)
     },
   )
 

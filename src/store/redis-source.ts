@@ -16,6 +16,7 @@ export function validateSource(option: string, source: unknown, reuse: boolean):
     const shown = source === null ? 'null' : `a ${Array.isArray(source) ? 'list' : typeof source}`
     throw invalid(option, EXPECTED, `it is ${shown}.`)
   }
+  if (source instanceof URL) throw invalid(option, EXPECTED, 'it is a URL object. Pass its href.')
   const client = foreignClient(source)
   if (client !== undefined)
     throw invalid(

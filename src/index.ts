@@ -48,6 +48,7 @@ export type { DataSerializer } from './features/data/value.ts'
 export type { HealthReport, HealthOptions } from './features/health/index.ts'
 export type { Decision, PolicyState, DecisionSource } from './features/rate-limit/decision.ts'
 export type { FlexibleLimiter } from './features/rate-limit/flexible/flexible-members.ts'
+export type { BodySizeOptions, CostHelpers } from './features/rate-limit/cost-helpers.ts'
 export type { KeyHelpers } from './features/rate-limit/key-helpers.ts'
 export type {
   ConsumeOptions,

@@ -88,6 +88,17 @@ function hasBody(req: IncomingMessage): boolean {
   return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
 }
 
+/**
+ * Returns the size of the body that a request declares, in bytes. 0 if it has no body, undefined if
+ * the client does not say how large it is.
+ */
+export function declaredBodySize(native: unknown): number | undefined {
+  const req = nodeRequestOf(native)
+  if (!hasBody(req)) return 0
+  const { 'content-length': length, 'transfer-encoding': coding } = req.headers
+  return length === undefined || coding !== undefined ? undefined : Number(length)
+}
+
 /** Returns whether the last byte of the body has arrived and was read. */
 function isReadWhole(req: IncomingMessage): boolean {
   const stream = http2StreamOf(req)

@@ -15,6 +15,7 @@ import {
 import type { Validator } from '../../validate.ts'
 import type { Feature } from '../../http/exchange.ts'
 import type { ExtensionContext } from '../../extension.ts'
+import { createCostHelpers, type CostHelpers } from './cost-helpers.ts'
 import { createFlexibleRateLimit } from './flexible/flexible-rate-limit.ts'
 import { engineOptions } from './engine-options.ts'
 import { RateLimitEngine } from './engine.ts'
@@ -116,6 +117,8 @@ export interface RateLimiting<Native, Middleware> extends RateLimitScope {
   ): Middleware & LoginGuard
   /** Ready-made keys: what requests can be counted by. */
   readonly key: KeyHelpers<Native>
+  /** Ready-made costs: what requests can be charged. */
+  readonly cost: CostHelpers<Native>
 }
 
 /** Creates the rate limiting of an instance. */
@@ -144,6 +147,7 @@ export function createRateLimiting<Native, Middleware extends object>(
         return Object.assign(context.mount(feature), guard)
       },
       key: createKeyHelpers((native) => context.exchange(native)),
+      cost: createCostHelpers(),
       ...scopeOf(context),
     },
     forTenant: (tenant) => scopeOf(context.forTenant(tenant)),

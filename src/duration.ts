@@ -11,9 +11,9 @@ export type Duration = number | `${number}${Unit}`
  * A literal that is no duration is a type error.
  * @template Literal inferred from the value
  */
-export type CheckedDuration<Literal extends string> = string extends Literal
-  ? number | string
-  : Duration
+export type CheckedDuration<Literal extends string> =
+  | Duration
+  | (string extends Literal ? Literal : never)
 
 type Unit = 'ms' | 's' | 'm' | 'h' | 'd' | 'w'
 

@@ -84,9 +84,9 @@ export interface RateLimitScope {
    * const mails = tp.limiter('mails', { limit: 10, window: '1s' })
    * await mails.wait('smtp', { wait: '1m' })
    */
-  limiter<Window extends string = never>(
+  limiter<Literal extends string = never>(
     name: string,
-    options: LimiterOptions<Window>,
+    options: LimiterOptions<Literal>,
   ): WaitingLimiter
   /** Limits of single subjects, stored in Redis. */
   readonly overrides: LimitOverrides
@@ -101,8 +101,8 @@ export interface RateLimiting<Native, Middleware> extends RateLimitScope {
    * @example
    * app.use(tp.rateLimit({ limit: 300, window: '1m' }))
    */
-  rateLimit<Window extends string = never, PolicyWindow extends string = never>(
-    options: RateLimitOptions<Native, Window, PolicyWindow>,
+  rateLimit<Literal extends string = never>(
+    options: RateLimitOptions<Native, Literal>,
   ): Middleware & Limiter
   /**
    * Slows down guessing of passwords: it counts failures of each identity from each address, and of
@@ -112,8 +112,8 @@ export interface RateLimiting<Native, Middleware> extends RateLimitScope {
    * const guard = tp.loginGuard({ key: (req) => req.body?.email })
    * app.post('/login', express.json(), guard, login)
    */
-  loginGuard<Window extends string = never>(
-    options: LoginGuardOptions<Native, Window>,
+  loginGuard<Literal extends string = never>(
+    options: LoginGuardOptions<Native, Literal>,
   ): Middleware & LoginGuard
   /** Ready-made keys: what requests can be counted by. */
   readonly key: KeyHelpers<Native>
@@ -126,8 +126,8 @@ export function createRateLimiting<Native, Middleware extends object>(
   context: ExtensionContext<Native, Middleware>,
 ): { api: RateLimiting<Native, Middleware>; forTenant(tenant: string): RateLimitScope } {
   const scopeOf = (own: ExtensionContext<Native, Middleware>): RateLimitScope => ({
-    // A window that is no literal is validated like any other.
-    limiter: (name, options) => createNamedLimiter(own, name, options as LimiterOptions),
+    limiter: (name, options) =>
+      createNamedLimiter(own, name, checkedLater<LimiterOptions>(options)),
     overrides: createLimitOverrides(own),
   })
   return {
@@ -135,14 +135,14 @@ export function createRateLimiting<Native, Middleware extends object>(
       rateLimit(options) {
         const { feature, limiter } = createRateLimit(
           context,
-          options as unknown as RateLimitOptions<Native>,
+          checkedLater<RateLimitOptions<Native>>(options),
         )
         return Object.assign(context.mount(feature), limiter)
       },
       loginGuard(options) {
         const { feature, guard } = createLoginGuard(
           context,
-          options as unknown as LoginGuardOptions<Native>,
+          checkedLater<LoginGuardOptions<Native>>(options),
         )
         return Object.assign(context.mount(feature), guard)
       },
@@ -153,6 +153,9 @@ export function createRateLimiting<Native, Middleware extends object>(
     forTenant: (tenant) => scopeOf(context.forTenant(tenant)),
   }
 }
+
+/** Durations that are variables are strings for the compiler. `validateOptions` checks them. */
+const checkedLater = <Options>(options: unknown): Options => options as Options
 
 /** Creates the feature of `tp.rateLimit()`, and its limiter. */
 function createRateLimit<Native>(

@@ -1,11 +1,11 @@
-import { durationValidator, type CheckedDuration, type Duration } from '../../duration.ts'
+import { durationValidator, type CheckedDuration } from '../../duration.ts'
 import type { ReplyFunction } from '../../http/refusal.ts'
 import { anyOf, callback, identifier, integer, oneOf, type Validator } from '../../validate.ts'
 import { MAX_LIMIT } from './operations/script.ts'
 import type { LimitRefusal } from './options.ts'
 
 /** Options of `tp.loginGuard()`. */
-export interface LoginGuardOptions<Native, Window extends string = never> {
+export interface LoginGuardOptions<Native, Literal extends string = never> {
   /**
    * Returns who tries to log in: the e-mail address or user name of the request, a string of up to 256
    * characters or a number. If it returns undefined or an empty string, only the address is counted.
@@ -22,7 +22,7 @@ export interface LoginGuardOptions<Native, Window extends string = never> {
    * Length of the window.
    * @default '15m'
    */
-  window?: CheckedDuration<Window>
+  window?: CheckedDuration<Literal>
   /**
    * Failures that an address may have over all identities within the window.
    * @default 100
@@ -32,12 +32,12 @@ export interface LoginGuardOptions<Native, Window extends string = never> {
    * Time for which an identity is shut out from an address after a refusal.
    * @default the window
    */
-  blockFor?: Duration
+  blockFor?: CheckedDuration<Literal>
   /**
    * Longest block. Each further block is twice as long as the one before.
    * @default '24h', or `blockFor` if that is longer
    */
-  blockMax?: Duration
+  blockMax?: CheckedDuration<Literal>
   /**
    * Returns true if the login succeeded. Everything else stays counted, errors and aborted requests too.
    * @default a status from 200 to 299

@@ -1,4 +1,4 @@
-import type { CheckedDuration, Duration } from '../../duration.ts'
+import type { CheckedDuration } from '../../duration.ts'
 import type { Refusal, ReplyFunction } from '../../http/refusal.ts'
 import type { Subject } from '../../store/keys.ts'
 import type { RateLimitAlgorithm } from './algorithms/index.ts'
@@ -33,9 +33,9 @@ export type FailureRule =
 
 /**
  * One limit over one window.
- * @template Window inferred from `window`
+ * @template Literal inferred from durations
  */
-export interface PolicyOptions<Native, Window extends string = never> {
+export interface PolicyOptions<Native, Literal extends string = never> {
   /**
    * Name of the policy in keys, header fields and stored overrides: up to 40 letters, digits and `_.-`.
    * @default the limiter's `name`, or the window as it was written (`'1m'`)
@@ -44,7 +44,7 @@ export interface PolicyOptions<Native, Window extends string = never> {
   /** Uses, or units of `cost`, that the window admits: an integer. 0 admits nothing. */
   limit: ValueOrFunction<Native, number>
   /** Length of the window: a duration, or `'month'` for calendar months (with `'fixed-window'`). */
-  window: ValueOrFunction<Native, CheckedDuration<Window>> | 'month'
+  window: ValueOrFunction<Native, CheckedDuration<Literal>> | 'month'
   /**
    * How uses are counted. At limit 100 the most that is admitted within any window is 100 with
    * `'sliding-window'`, limit + burst − 1 with `'gcra'`, and 200 around a boundary with `'fixed-window'`.
@@ -70,12 +70,12 @@ export interface PolicyOptions<Native, Window extends string = never> {
    * Time for which everything is refused after a refusal by this policy.
    * @default no block
    */
-  blockFor?: Duration
+  blockFor?: CheckedDuration<Literal>
   /**
    * Longest block. Each further block is twice as long as the one before.
    * @default blockFor, so that blocks do not grow
    */
-  blockMax?: Duration
+  blockMax?: CheckedDuration<Literal>
   /**
    * What this policy counts by.
    * @default the mount's `key`
@@ -84,17 +84,15 @@ export interface PolicyOptions<Native, Window extends string = never> {
 }
 
 /** Options of `tp.rateLimit()`: one policy in the short form, or several in `policies`. */
-export interface RateLimitOptions<
-  Native,
-  Window extends string = never,
-  PolicyWindow extends string = never,
-> extends Partial<PolicyOptions<Native, Window>> {
+export interface RateLimitOptions<Native, Literal extends string = never> extends Partial<
+  PolicyOptions<Native, Literal>
+> {
   /**
    * Several limits at once, all or nothing: a request that one policy refuses charges none.
    * @example
    * policies: [{ limit: 60, window: '1m' }, { limit: 1_000, window: '1h' }]
    */
-  policies?: readonly PolicyOptions<Native, PolicyWindow>[]
+  policies?: readonly PolicyOptions<Native, Literal>[]
   /**
    * What requests are counted by.
    * @default tp.key.ip()
@@ -180,8 +178,8 @@ export interface RateLimitOptions<
 }
 
 /** Options of `tp.limiter()`, which is called by subject. */
-export type LimiterOptions<Window extends string = never> = Pick<
-  RateLimitOptions<never>,
+export type LimiterOptions<Literal extends string = never> = Pick<
+  RateLimitOptions<never, Literal>,
   | 'burst'
   | 'timeZone'
   | 'algorithm'
@@ -195,11 +193,11 @@ export type LimiterOptions<Window extends string = never> = Pick<
   /** Uses, or units of `cost`, that the window admits. */
   limit?: number
   /** Length of the window: a duration, or `'month'` for calendar months. */
-  window?: CheckedDuration<Window> | 'month'
+  window?: CheckedDuration<Literal> | 'month'
   /** Several limits at once, all or nothing. */
-  policies?: readonly (Omit<PolicyOptions<never>, 'key' | 'limit' | 'window' | 'cost'> & {
+  policies?: readonly (Omit<PolicyOptions<never, Literal>, 'key' | 'limit' | 'window' | 'cost'> & {
     limit: number
-    window: CheckedDuration<Window> | 'month'
+    window: CheckedDuration<Literal> | 'month'
     cost?: number
   })[]
 }

@@ -1,5 +1,5 @@
 /** What a decision costs Redis: the commands of its script, counted by Redis. */
-import { Redis } from 'ioredis'
+import type { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { turnpike } from '../../../src/express.ts'
 import type { LimiterOptions, WaitingLimiter } from '../../../src/index.ts'

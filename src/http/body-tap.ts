@@ -1,7 +1,14 @@
 /** Sees a whole response as it is at one place of the stack. */
 import type { ServerResponse } from 'node:http'
 import type { BodyCapture, HeaderFields, SentHead, SentResponse } from './exchange.ts'
-import { addedFields, cloneFields, isBodiless, lateFields, mergeField } from './headers.ts'
+import {
+  addedFields,
+  cloneFields,
+  fieldsOf,
+  isBodiless,
+  lateFields,
+  mergeField,
+} from './headers.ts'
 import type { LateHeaders, NodeHeaders } from './headers.ts'
 import { isDestroyed } from './http2.ts'
 
@@ -80,7 +87,7 @@ export class BodyTap {
     const fields: NodeHeaders = res.getHeaders()
     if (lateHeaders.length === this.#outer) return addedFields(this.#before, fields)
     for (let index = lateHeaders.length - 1; index >= this.#outer; index--) {
-      for (const [name, value] of Object.entries(lateFields(lateHeaders[index]!))) {
+      for (const [name, value] of Object.entries(lateFields(lateHeaders[index]!, res))) {
         const field = name.toLowerCase()
         fields[field] = mergeField(field, fields[field], value)
       }
@@ -88,14 +95,37 @@ export class BodyTap {
     return addedFields(this.#before, fields)
   }
 
+  /** Returns the head as it is here. */
+  head(res: ServerResponse, lateHeaders: readonly LateHeaders[]): SentHead {
+    return {
+      status: res.statusCode,
+      headers: this.fields(res, lateHeaders),
+      removed: Object.keys(this.#before).filter((name) => !res.hasHeader(name)),
+      field: (name) => this.#field(res, lateHeaders, name),
+    }
+  }
+
+  /** Returns a field as outer features will complete it when the head is sent. */
+  #field(
+    res: ServerResponse,
+    lateHeaders: readonly LateHeaders[],
+    name: string,
+  ): string | undefined {
+    const read = fieldsOf(res)
+    const late = lateHeaders.flatMap(({ compute }) =>
+      // Computed for this question only: an outer feature may still change its mind.
+      Object.entries(compute(read)).flatMap(([each, value]) =>
+        each.toLowerCase() === name ? [value].flat() : [],
+      ),
+    )
+    return [read(name) ?? [], ...late].flat().join(', ') || undefined
+  }
+
   /** Records the head as it is here. An outer compressor changes it later. */
   recordHead(res: ServerResponse, lateHeaders: readonly LateHeaders[]): void {
     if (this.#head !== undefined) return
-    this.#head = {
-      status: res.statusCode,
-      headers: this.fields(res, lateHeaders),
-      length: res.getHeader('content-length'),
-    }
+    const length = res.getHeader('content-length')
+    this.#head = { ...this.head(res, lateHeaders), length }
     this.capture.onHead?.(this.#head)
   }
 

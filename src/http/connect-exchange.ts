@@ -7,6 +7,7 @@ import { listenerKeyOf } from './cache-listener.ts'
 import type { Exchange } from './exchange.ts'
 import { Identity } from './identity.ts'
 import { hostOf } from './request.ts'
+import { hasBody } from './request-body.ts'
 
 /** What Connect and Express add to node's request. */
 export interface ExpressRequest {
@@ -36,6 +37,8 @@ export class ConnectExchange<Req extends IncomingMessage> implements Exchange<Re
   readonly native: Req
   readonly #settings: ExchangeSettings
   #ip: string | undefined
+  /** null: not read yet. */
+  #host: string | undefined | null = null
   #budget: RequestBudget | undefined
   #identity: Identity | undefined
 
@@ -49,6 +52,9 @@ export class ConnectExchange<Req extends IncomingMessage> implements Exchange<Re
   get url(): string {
     return (this.native as ExpressRequest).originalUrl ?? this.native.url ?? '/'
   }
+  get routedUrl(): string {
+    return this.native.url ?? '/'
+  }
   get ip(): string {
     return (this.#ip ??= this.#address() ?? '')
   }
@@ -61,11 +67,18 @@ export class ConnectExchange<Req extends IncomingMessage> implements Exchange<Re
     return isToldOf && (native as ExpressRequest).secure === true
   }
   get host(): string | undefined {
+    if (this.#host === null) this.#host = this.#readHost()
+    return this.#host
+  }
+  #readHost(): string | undefined {
     if (this.native.headers['x-forwarded-host'] === undefined) return hostOf(this.native, false)
     const { app } = this.native as ExpressRequest
     const trust = app?.get?.('trust proxy fn')
     const { remoteAddress = '' } = this.native.socket
     return hostOf(this.native, typeof trust === 'function' && (trust as Trust)(remoteAddress, 0))
+  }
+  get hasBody(): boolean {
+    return hasBody(this.native)
   }
   get isBackground(): boolean {
     return isBackgroundRequest(this.native)

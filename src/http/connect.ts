@@ -20,6 +20,7 @@ import { isPromise, rejectionReason } from './promises.ts'
 import { defaultReply, refusalReply } from './refusal-reply.ts'
 import { RefusalError, refusalHeaders } from './refusal.ts'
 import { isOver, onFinish } from './request-end.ts'
+import { maskConnectQuery } from './request-mask.ts'
 import { maskHeaders } from './request.ts'
 import { addFinalizer, addLateHeaders, stateOf, tapBody } from './response.ts'
 import type { FailureStage } from './response-state.ts'
@@ -126,8 +127,10 @@ function takePart(
 ): void {
   const { native: req } = x
   const { state, assign, headers, capture, beforeHead, beforeEnd, commit } = plan
-  const { requestHeaders, responseHelpers } = plan
-  if (requestHeaders !== undefined) maskHeaders(req, requestHeaders)
+  const { requestHeaders, requestQuery, responseHelpers } = plan
+  if (requestHeaders !== undefined) stateOf(req, res).addUnmask(maskHeaders(req, requestHeaders))
+  const unmask = requestQuery && maskConnectQuery(req, requestQuery)
+  if (unmask !== undefined) stateOf(req, res).addUnmask(unmask)
   if (responseHelpers !== undefined) Object.assign(res, responseHelpers)
   if (state !== undefined) Object.assign(req, state)
   if (assign !== undefined) Object.assign(req, assign)

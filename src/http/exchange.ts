@@ -13,6 +13,11 @@ export interface Exchange<Native = unknown> {
   readonly method: string
   /** The request target as the client sent it, whatever router this is mounted under. */
   readonly url: string
+  /**
+   * The target that routers use now. It differs from `url` below a mount path, and after a middleware
+   * has rewritten it.
+   */
+  readonly routedUrl: string
   /** The client's address by the framework's own proxy rules, except that an address which any client could make up is not believed. */
   readonly ip: string
   /** Did the request come over TLS, by the framework's own proxy rules? */
@@ -22,6 +27,8 @@ export interface Exchange<Native = unknown> {
    * rules; undefined where they are missing, doubled or no host at all.
    */
   readonly host: string | undefined
+  /** True if the framing announces a body. */
+  readonly hasBody: boolean
   /** Is this a request that `again` made? Nobody waits for its answer. */
   readonly isBackground: boolean
   /**
@@ -49,6 +56,8 @@ export interface Exchange<Native = unknown> {
 export interface Reply {
   status: number
   headers?: HeaderFields
+  /** Names of fields that outer middlewares have set, and that the response must not have. */
+  remove?: readonly string[]
   body?: string | Buffer | Readable
   /** The bytes of `body` once more, as Latin-1: node sends a head and a text in one piece. */
   text?: string | undefined
@@ -65,7 +74,15 @@ export interface SentResponse {
 }
 
 /** The head of a response, as it was at the place where it was looked at. */
-export type SentHead = Pick<SentResponse, 'status' | 'headers'>
+export interface SentHead extends Pick<SentResponse, 'status' | 'headers'> {
+  /** Names of fields that were set further outside, and that inner middlewares have removed. */
+  readonly removed: readonly string[]
+  /** Returns a field as it stands now, whoever has set it. */
+  readonly field: FieldReader
+}
+
+/** Returns the value of a header field of the response. Several are joined with a comma. */
+export type FieldReader = (name: string) => string | undefined
 
 /** How a feature looks at the response. */
 export interface BodyCapture {
@@ -122,14 +139,17 @@ export interface PassPlan {
    * Fields set when the head is sent, so that no error handler can wipe them: the innermost
    * feature's first, so that the outermost has the last word. `Set-Cookie` and list fields append.
    * Must change nothing: a capture further out asks for it, too.
+   * @param field returns a field that is set already
    */
-  headers?: () => HeaderFields
+  headers?: (field: FieldReader) => HeaderFields
   /**
    * The whole response as it was at our place, if it ended well and stayed within a limit.
    */
   capture?: BodyCapture
   /** Request headers as everybody further inside is to see them; undefined hides one. */
   requestHeaders?: Record<string, string | undefined>
+  /** Returns the query as inner middlewares are to see it. Outer ones see the request as it came. */
+  requestQuery?: (query: string) => string
   /** Names to hang on `res`, or on `ctx` itself: what a handler may call. */
   responseHelpers?: Record<string, unknown>
   /**

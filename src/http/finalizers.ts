@@ -175,6 +175,8 @@ export function passEnd(res: ServerResponse, state: ResponseState, args: unknown
   if (state.isHeadGiven) beginSending(res, state)
   state.phase = 'ended'
   state.isEnded = true
+  // Outer middlewares listen for the end: a log shows the request as it came.
+  state.unmask()
   state.isPassingEnd = true
   try {
     if (state.withheld !== undefined) pass(state, 'write', res, [state.withheld])

@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http'
-import type { HeaderFields } from './exchange.ts'
+import type { FieldReader, HeaderFields } from './exchange.ts'
 
 /** A field as node keeps it. */
 export type FieldValue = number | string | readonly string[]
@@ -105,13 +105,20 @@ export function cloneFields(fields: NodeHeaders): NodeHeaders {
 
 /** Header fields of a feature, computed when the head is sent. */
 export interface LateHeaders {
-  readonly compute: () => HeaderFields
+  readonly compute: (field: FieldReader) => HeaderFields
   /** The fields, once computed. Work before the head or the end may change them. */
   fields: HeaderFields | undefined
 }
 
 /** Returns a feature's fields, computed once. */
-export const lateFields = (late: LateHeaders): HeaderFields => (late.fields ??= late.compute())
+export const lateFields = (late: LateHeaders, res: ServerResponse): HeaderFields =>
+  (late.fields ??= late.compute(fieldsOf(res)))
+
+/** Returns the reader of the fields that are set. */
+export const fieldsOf =
+  (res: ServerResponse): FieldReader =>
+  (name) =>
+    values(res.getHeader(name)).join(', ') || undefined
 
 /** Sets fields now. `Set-Cookie` and lists add to what is there. */
 export function addFields(res: ServerResponse, headers: HeaderFields): void {

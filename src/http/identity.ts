@@ -29,6 +29,51 @@ interface Authenticated {
   [VERIFIED_KEY]?: VerifiedKey
 }
 
+/** What other authentication middlewares leave on a request, in Express and on Koa's context. */
+interface Evidence extends Authenticated {
+  /** express-jwt, Auth0 and others. */
+  auth?: unknown
+  currentUser?: unknown
+  account?: unknown
+  /** express-openid-connect: present for anonymous visitors, too. */
+  oidc?: { isAuthenticated?: () => boolean } | null
+  readonly state?: Locals & Authenticated['state']
+  readonly res?: { locals?: Locals }
+  readonly req?: { socket?: TlsSocket }
+  readonly socket?: TlsSocket
+}
+
+/** What is handed to views. */
+interface Locals {
+  user?: unknown
+  auth?: unknown
+  currentUser?: unknown
+  account?: unknown
+}
+
+interface TlsSocket {
+  /** True if the client has shown a certificate that the server trusts. */
+  readonly authorized?: boolean
+}
+
+/** Fields other than Authorization and Cookie by which clients and gateways name the sender. */
+const KEY_FIELDS = [
+  'x-api-key',
+  'api-key',
+  'proxy-authorization',
+  'x-access-token',
+  'x-amzn-oidc-identity',
+  'x-auth-token',
+  'x-forwarded-user',
+  'x-goog-authenticated-user-id',
+  'x-ms-client-principal-id',
+  'x-remote-user',
+  'x-session',
+  'x-session-id',
+  'x-session-token',
+  'x-user-id',
+] as const
+
 /** Who sends a request. Read at the time of the question: authentication may happen in between. */
 export class Identity {
   readonly #x: Identified
@@ -47,10 +92,43 @@ export class Identity {
     return typeof session === 'object' && session !== null ? session : undefined
   }
 
-  /** True if the session holds anything but its cookie. */
+  /** True if the session holds anything but its cookie, or what koa-session keeps for itself. */
   get hasSessionData(): boolean {
     const { session } = this
-    return session !== undefined && Object.keys(session).some((name) => name !== 'cookie')
+    if (session === undefined) return false
+    const isKoaSession = '_requireSave' in session || '_sessCtx' in session
+    return Object.entries(session).some(
+      ([name, value]) =>
+        value !== undefined &&
+        name !== 'cookie' &&
+        !(isKoaSession && (name === 'isNew' || name.startsWith('_'))),
+    )
+  }
+
+  /**
+   * What middlewares know of the sender: a certificate, a user, a session that holds data. Undefined:
+   * nothing.
+   */
+  get knownBy(): 'certificate' | 'user' | 'session' | undefined {
+    const native = this.#x.native as Evidence
+    if ((native.req?.socket ?? native.socket)?.authorized === true) return 'certificate'
+    const { user, auth, currentUser, account, oidc } = native
+    if (user || auth || currentUser || account) return 'user'
+    if (oidc && oidc.isAuthenticated?.() !== false) return 'user'
+    if (namesUser(native.state) || namesUser(native.res?.locals)) return 'user'
+    return this.hasSessionData ? 'session' : undefined
+  }
+
+  /**
+   * The credential in the header fields of the request. Cookies are not looked at.
+   * @param except fields that do not count, in lower case
+   */
+  credential(except?: ReadonlySet<string>): 'authorization' | 'api-key' | undefined {
+    const isSent = (name: string): boolean =>
+      Boolean(this.#x.header(name)) && except?.has(name) !== true
+    if (isSent('authorization')) return 'authorization'
+    if (this.verifiedKey !== undefined && except?.has('x-api-key') !== true) return 'api-key'
+    return KEY_FIELDS.some(isSent) ? 'api-key' : undefined
   }
 
   /** The user that an authentication middleware set: `req.user`, on Koa `ctx.state.user`. */
@@ -87,3 +165,7 @@ export class Identity {
     return this.verifiedKey?.digest ?? (this.#x.header('x-api-key') || undefined)
   }
 }
+
+const namesUser = (locals: Locals | undefined): boolean =>
+  locals !== undefined &&
+  Boolean(locals.user || locals.auth || locals.currentUser || locals.account)

@@ -44,7 +44,8 @@ export async function captureBody(
   tap: BodyTap,
 ): Promise<SentResponse | undefined> {
   const { app, body, message, method, res, response, status } = ctx
-  const headers = tap.fields(res, stateOf(ctx.req, res).lateHeaders)
+  const head = tap.head(res, stateOf(ctx.req, res).lateHeaders)
+  const { headers } = head
   const length = res.getHeader('content-length')
   const { capture, collector } = tap
   tap.isDone = true
@@ -57,7 +58,7 @@ export async function captureBody(
   const isUnanswered = (body === undefined || body === null) && !(explicitNull in response)
   if (isUnanswered && !isBodiless(method, status))
     headers['content-type'] = 'text/plain; charset=utf-8'
-  capture.onHead?.({ status, headers })
+  capture.onHead?.({ ...head, status })
   if (isBodiless(method, status)) return deliver(Buffer.alloc(0))
   if (isStream(body)) {
     copy(ctx, body, collector, deliver)

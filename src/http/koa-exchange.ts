@@ -7,6 +7,7 @@ import { listenerKeyOf } from './cache-listener.ts'
 import type { Exchange } from './exchange.ts'
 import { Identity } from './identity.ts'
 import { hostOf } from './request.ts'
+import { hasBody } from './request-body.ts'
 
 /** What routers leave on a context. */
 interface Routed {
@@ -18,6 +19,8 @@ export class KoaExchange implements Exchange<Context> {
   readonly native: Context
   readonly #settings: ExchangeSettings
   #ip: string | undefined
+  /** null: not read yet. */
+  #host: string | undefined | null = null
   #budget: RequestBudget | undefined
   #identity: Identity | undefined
 
@@ -31,6 +34,9 @@ export class KoaExchange implements Exchange<Context> {
   get url(): string {
     return this.native.originalUrl
   }
+  get routedUrl(): string {
+    return this.native.req.url ?? '/'
+  }
   get ip(): string {
     return (this.#ip ??= this.#address() ?? '')
   }
@@ -38,7 +44,11 @@ export class KoaExchange implements Exchange<Context> {
     return this.native.secure
   }
   get host(): string | undefined {
-    return hostOf(this.native.req, this.native.app.proxy)
+    if (this.#host === null) this.#host = hostOf(this.native.req, this.native.app.proxy)
+    return this.#host
+  }
+  get hasBody(): boolean {
+    return hasBody(this.native.req)
   }
   get isBackground(): boolean {
     return isBackgroundRequest(this.native.req)

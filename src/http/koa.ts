@@ -19,6 +19,7 @@ import { isPromise } from './promises.ts'
 import { refusalReply } from './refusal-reply.ts'
 import { RefusalError, refusalHeaders } from './refusal.ts'
 import { isOver, onFinish } from './request-end.ts'
+import { maskKoaQuery } from './request-mask.ts'
 import { maskHeaders } from './request.ts'
 import { addFinalizer, addLateHeaders, finalizeNow, stateOf, tapBody } from './response.ts'
 import type { FailureStage } from './response-state.ts'
@@ -83,8 +84,16 @@ function carryOut(
 function takePart(ctx: Context, plan: PassPlan, next: Onward): Promise<unknown> | void {
   const { req, res } = ctx
   const { state, assign, headers, capture, beforeHead, beforeEnd, commit } = plan
-  const { requestHeaders, responseHelpers } = plan
-  const unmask = requestHeaders && maskHeaders(req, requestHeaders)
+  const { requestHeaders, requestQuery, responseHelpers } = plan
+  const showHeaders = requestHeaders && maskHeaders(req, requestHeaders)
+  const showQuery = requestQuery && maskKoaQuery(ctx, requestQuery)
+  const unmask =
+    showQuery || showHeaders
+      ? (): void => {
+          showQuery?.()
+          showHeaders?.()
+        }
+      : undefined
   if (responseHelpers !== undefined) Object.assign(ctx, responseHelpers)
   if (state !== undefined) Object.assign(ctx.state, state)
   if (assign !== undefined) Object.assign(ctx, assign)
@@ -97,7 +106,8 @@ function takePart(ctx: Context, plan: PassPlan, next: Onward): Promise<unknown> 
     isFirst = addFinalizer(req, res, { beforeHead, beforeEnd, commit, fail })
   }
   if (plan.onFinish !== undefined) onFinish(stateOf(req, res), res, plan.onFinish)
-  return tap === undefined && !isFirst ? next() : around(ctx, next, tap, isFirst, unmask)
+  const isPassing = tap === undefined && !isFirst && unmask === undefined
+  return isPassing ? next() : around(ctx, next, tap, isFirst, unmask)
 }
 
 /** Turns a request away: with a reply, or through the application's error handler. */
@@ -189,11 +199,12 @@ function failFinalizer(ctx: Context, error: unknown, stage: FailureStage, send: 
 }
 
 /** Answers in Koa's own terms, so that outer middlewares can see and change the answer. */
-function answer(ctx: Context, { status, headers = {}, body }: Reply): void {
+function answer(ctx: Context, { status, headers = {}, remove = [], body }: Reply): void {
   const isEmpty = isBodiless(ctx.method, status)
   const isUnwanted = isEmpty && body instanceof Readable
   if (isUnwanted) body.destroy()
   ctx.remove('Content-Type')
+  for (const name of remove) ctx.remove(name)
   ctx.status = status
   // For HEAD, Koa works the length out of a body that it does not send.
   ctx.body = (isUnwanted ? undefined : body) ?? (isEmpty ? null : '')

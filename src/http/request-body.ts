@@ -81,7 +81,7 @@ function look(req: Peekable, native: Native, limit: number): Promise<PeekedBody>
 const EMPTY: PeekedBody = { kind: 'raw', bytes: Buffer.alloc(0), isWhole: true }
 
 /** Returns whether the framing announces a body (RFC 9112, 6.3; RFC 9113, 8.1). */
-function hasBody(req: IncomingMessage): boolean {
+export function hasBody(req: IncomingMessage): boolean {
   const stream = http2StreamOf(req)
   if (stream !== undefined) return !stream.endAfterHeaders
   const { headers } = req

@@ -52,6 +52,7 @@ function requestsOf(socket: Connection): Set<() => void> {
 
 function finish(res: ServerResponse, state: ResponseState, isSent: boolean): void {
   state.isFinished = true
+  state.unmask()
   const end = endOf(res, state, isSent)
   for (const callback of state.onFinish) {
     try {

@@ -1,7 +1,7 @@
 /** What the features that take part in one response share, and how far the response has come. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { BodyTap } from './body-tap.ts'
-import type { HeaderFields, ResponseEnd } from './exchange.ts'
+import type { FieldReader, HeaderFields, ResponseEnd } from './exchange.ts'
 import type { LateHeaders } from './headers.ts'
 
 /** How far a response has come. Phases follow each other in this order; some are skipped. */
@@ -92,6 +92,8 @@ export class ResponseState implements Layer {
   /** The work before the head was begun. */
   isHeadFinalized = false
   onFinish: ((end: ResponseEnd) => void)[] = NONE
+  /** What undoes the masks of the request, once the handler has ended the response. */
+  unmasks: (() => void)[] = NONE
   isFinished = false
   /** Calls of the handler that wait for the work before the head. */
   queue: (() => unknown)[] = NONE
@@ -111,7 +113,7 @@ export class ResponseState implements Layer {
     this.own = own
   }
 
-  addLateHeaders(compute: () => HeaderFields): void {
+  addLateHeaders(compute: (field: FieldReader) => HeaderFields): void {
     this.lateHeaders = append(this.lateHeaders, { compute, fields: undefined })
   }
 
@@ -121,6 +123,15 @@ export class ResponseState implements Layer {
 
   addOnFinish(callback: (end: ResponseEnd) => void): void {
     this.onFinish = append(this.onFinish, callback)
+  }
+
+  addUnmask(unmask: () => void): void {
+    this.unmasks = append(this.unmasks, unmask)
+  }
+
+  /** Shows the request as it came again. The innermost mask is undone first. */
+  unmask(): void {
+    for (const unmask of this.unmasks.splice(0).reverse()) unmask()
   }
 
   addTap(tap: BodyTap): void {

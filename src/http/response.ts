@@ -7,7 +7,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { BodyTap, bytesOf } from './body-tap.ts'
 import { deferDestroy, refuseHead, withdraw } from './disguise.ts'
-import type { BodyCapture, HeaderFields } from './exchange.ts'
+import type { BodyCapture, FieldReader, HeaderFields } from './exchange.ts'
 import { callbackOf, finalizeEnd, passEnd, setDisguise } from './finalizers.ts'
 import { runBeforeEnd, runBeforeHead } from './finalizers.ts'
 import { addFields, isBodiless, lateFields, parseWriteHeadArguments } from './headers.ts'
@@ -79,7 +79,7 @@ function patchBody(req: IncomingMessage, res: ServerResponse): ResponseState {
 export function addLateHeaders(
   req: IncomingMessage,
   res: ServerResponse,
-  compute: () => HeaderFields,
+  compute: (field: FieldReader) => HeaderFields,
 ): void {
   patchHead(req, res).addLateHeaders(compute)
 }
@@ -151,7 +151,7 @@ function writeHead(
     if (state.phase === 'open' && mayBeReplaced(state)) return withholdHead(res, state)
     if (state.phase === 'open') state.phase = 'sending'
     for (let index = state.lateHeaders.length - 1; index >= 0; index--)
-      addFields(res, lateFields(state.lateHeaders[index]!))
+      addFields(res, lateFields(state.lateHeaders[index]!, res))
   }
   return layer.replaced.writeHead?.apply(res, line)
 }

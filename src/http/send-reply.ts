@@ -25,6 +25,7 @@ export function sendReply(
     return
   }
   res.statusCode = status
+  for (const name of reply.remove ?? []) res.removeHeader(name)
   addFields(res, headers)
   if (body instanceof Readable) return sendStream(req, res, body, isEmpty, raise)
   const isLengthKnown = reply.body !== undefined || !isEmpty

@@ -107,7 +107,7 @@ describe.each(frameworks)('on $name', ({ start, kind }) => {
         counts.push(listeners)
       }
       expect(new Set(counts).size).toBe(1)
-      expect(ends).toEqual(Array(15).fill({ status: 200, finished: true }))
+      expect(ends).toEqual(Array.from({ length: 15 }, () => ({ status: 200, finished: true })))
     })
 
     if (kind === 'express') return

@@ -1,5 +1,6 @@
-/** Which requests the cache passes by. */
+/** Which requests the cache passes by, because their key would not say what the handler sees. */
 import type { Exchange } from '../../http/exchange.ts'
+import type { IgnoredCookies } from './cookies.ts'
 import type { CacheReason } from './reasons.ts'
 
 /** Returns why a request is passed by because of its head. @param hasKey the application names the entry itself */
@@ -7,14 +8,62 @@ export function requestReason(x: Exchange, hasKey: boolean): CacheReason | undef
   // Other preconditions are the handler's to evaluate (RFC 9110, 13.2.1).
   if (x.header('if-match') !== undefined || x.header('if-unmodified-since') !== undefined)
     return 'precondition'
-  if (hasKey) return undefined
-  return x.host === undefined ? 'host' : undefined
+  if (x.hasBody) return 'body'
+  if (x.header('upgrade') !== undefined) return 'upgrade'
+  // A stream does not end, so no request must wait for it.
+  if (x.header('accept')?.includes('text/event-stream') === true) return 'stream'
+  return hasKey ? undefined : addressReason(x)
 }
 
-/** Returns what makes a request personal. Undefined: it is anonymous. */
-export function senderReason({ identity }: Exchange): CacheReason | undefined {
-  if (identity.authorization !== undefined) return 'authorization'
-  if (identity.apiKey !== undefined) return 'api-key'
-  if (identity.user) return 'user'
-  return identity.hasSessionData ? 'session' : undefined
+/** A path and a query: no fragment, backslash, space or control character, and no host (`//`). */
+const PLAIN_TARGET = /^\/(?!\/)[!"$-[\]-~\x80-\xff]*$/
+
+/** Returns why target, host or scheme may mean something else to the handler than to the key. */
+function addressReason(x: Exchange): CacheReason | undefined {
+  if (!PLAIN_TARGET.test(x.url)) return 'target'
+  if (x.routedUrl !== x.url && !PLAIN_TARGET.test(x.routedUrl)) return 'target'
+  const { host } = x
+  if (host === undefined) return 'host'
+  const forwarded = x.header('x-forwarded-host')
+  const sent = x.header('host') ?? x.header(':authority')
+  if (forwarded === undefined ? sent !== host : !isForwardedHost(forwarded, host, sent))
+    return 'host'
+  const scheme = x.header('x-forwarded-proto')
+  return scheme === undefined || /^https?$/.test(firstOf(scheme)) ? undefined : 'scheme'
+}
+
+/** A proxy's host counts only if the proxy is trusted. Either way the handler must see it as the key does. */
+const isForwardedHost = (forwarded: string, host: string, sent: string | undefined): boolean =>
+  firstOf(forwarded) === host || (firstOf(forwarded) !== '' && sent === host)
+
+const firstOf = (list: string): string => list.split(',', 1)[0]!.trim()
+
+/** What decides whether the sender of a request matters. */
+export interface SenderOptions {
+  /** Request headers that are part of the key, in lower case. */
+  readonly vary: readonly string[]
+  readonly varySet: ReadonlySet<string>
+  readonly ignoredCookies: IgnoredCookies
+}
+
+/** Returns what makes a request personal. Undefined: it is anonymous, as far as the key does not say who it is. */
+export function senderReason(x: Exchange, options: SenderOptions): CacheReason | undefined {
+  const { identity } = x
+  const { varySet, ignoredCookies } = options
+  const credential = identity.credential(varySet)
+  if (credential !== undefined) return credential
+  const cookie = x.header('cookie')
+  const isIdentified =
+    cookie !== undefined && !varySet.has('cookie') && !ignoredCookies.covers(cookie)
+  const knownBy = identity.knownBy
+  // A user that comes from a credential in the key is a part of the key.
+  if (knownBy !== undefined && (isIdentified || !hasCredentialInKey(x, options))) return knownBy
+  return isIdentified ? 'cookie' : undefined
+}
+
+/** Returns whether the key has a credential of this request. A certificate is never one. */
+function hasCredentialInKey(x: Exchange, { vary, varySet }: SenderOptions): boolean {
+  if (vary.length === 0 || x.identity.knownBy === 'certificate') return false
+  if (varySet.has('cookie') && x.header('cookie') !== undefined) return true
+  return x.identity.credential() !== undefined
 }

@@ -8,9 +8,12 @@ import { entryState } from '../../caching/validity.ts'
 import type { Exchange } from '../../http/exchange.ts'
 import type { CacheEngine } from './engine.ts'
 import type { CacheMount } from './mount.ts'
+import { directivesOf } from './directives.ts'
+import { maySend } from './policy.ts'
+import type { CacheReason } from './reasons.ts'
 import { isAcceptable } from './reply.ts'
 import { variantOf, type OwnKey, type Resource } from './resource.ts'
-import { responseIn, varyIn } from './cached-response.ts'
+import { isCachedResponse, responseIn, varyIn } from './cached-response.ts'
 
 /** One request's lookup. */
 export class CacheLookup<Native> implements FillAttempt {
@@ -24,11 +27,24 @@ export class CacheLookup<Native> implements FillAttempt {
   tags: readonly string[]
   token = ''
   flight: Flight | undefined
+  /** The owner of the entry. Undefined: it is not of one owner. */
+  readonly owner: string | undefined
+  /** What makes the request personal. Only an entry that is public may answer it. */
+  sender: CacheReason | undefined
+  /** True if the request only has cookies that are ignored. The handler does not see them. */
+  readonly hidesCookies: boolean
 
   constructor(mount: CacheMount<Native>, x: Exchange<Native>, own?: OwnKey) {
     this.mount = mount
     this.x = x
-    const { targets } = mount
+    const { targets, isPublic, varySet } = mount
+    this.owner = own?.scope
+    this.hidesCookies =
+      !isPublic &&
+      own?.scope === undefined &&
+      !varySet.has('cookie') &&
+      x.header('cookie') !== undefined &&
+      mount.ignoredCookies.covers(x.header('cookie')!)
     const { resource, keys } = own === undefined ? targets.of(x) : targets.withOwnKey(x, own)
     this.resource = resource
     this.resourceKeys = keys
@@ -49,7 +65,14 @@ export class CacheLookup<Native> implements FillAttempt {
     return this.mount.waitMs
   }
 
-  readonly header = (name: string): string | undefined => this.x.header(name)
+  /** Returns a request header as the handler sees it. */
+  readonly header = (name: string): string | undefined =>
+    this.hidesCookies && name === 'cookie' ? undefined : this.x.header(name)
+
+  /** True if the request asks for a part of the body, which the handler may know how to send. */
+  get asksForRange(): boolean {
+    return this.x.header('range') !== undefined
+  }
 
   /** Adds the application's tags. @param fields of the log */
   addTags(fields: readonly string[]): void {
@@ -57,8 +80,14 @@ export class CacheLookup<Native> implements FillAttempt {
   }
 
   mayWait(): boolean {
+    const { mount, x, engine, keys } = this
     return (
-      this.mount.waitMs > 0 && this.x.method === 'GET' && !this.engine.isPaused(this.keys.entry)
+      mount.waitMs > 0 &&
+      x.method === 'GET' &&
+      // What these make of a response says nothing about the response that others wait for.
+      !this.asksForRange &&
+      !directivesOf(x.header('cache-control')).has('no-store') &&
+      !engine.isPaused(keys.entry)
     )
   }
 
@@ -92,6 +121,8 @@ export class CacheLookup<Native> implements FillAttempt {
     if (found.lease === 'paused') this.engine.pause(keys.entry)
     const vary = found.validUntil === undefined ? undefined : varyIn(found.entry)
     if (vary === undefined) {
+      if (found.entry !== undefined && !isCachedResponse(found.entry))
+        return { ...found, entry: undefined, validUntil: undefined }
       if (mount.nearBytes > 0 && entryState(found) === 'fresh')
         cacheStore.near(mount.nearBytes).keep(keys, found)
       return found
@@ -138,7 +169,7 @@ export class CacheLookup<Native> implements FillAttempt {
       this.keys = this.#variantKeys(vary)
       return 'elsewhere'
     }
-    if (!isAcceptable(entry, this.x)) return 'no'
+    if (!this.maySend(entry)) return 'no'
     const { log } = this.keys
     try {
       return (await isValidSince(log, entry, found, this.now, this.x.budget)) ? 'yes' : 'no'
@@ -146,6 +177,11 @@ export class CacheLookup<Native> implements FillAttempt {
       this.engine.reportUnavailable(this.mount.name, error)
       return 'no'
     }
+  }
+
+  /** Returns whether an entry may be sent to this request, and can be. */
+  maySend(entry: CacheEntry): boolean {
+    return maySend(responseIn(entry).sharing, this.sender) && isAcceptable(entry, this.x)
   }
 
   #variantKeys(vary: readonly string[]): EntryKeys {

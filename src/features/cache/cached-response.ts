@@ -2,7 +2,8 @@
 import { createHash } from 'node:crypto'
 import type { CacheEntry } from '../../caching/entry.ts'
 import { compress } from './content-coding.ts'
-import { dateOf, endToEndFields, fieldOf, type Candidate } from './policy.ts'
+import { directivesOf } from './directives.ts'
+import { dateOf, endToEndFields, fieldOf, type Candidate, type Sharing } from './policy.ts'
 
 /** A header field. A list is sent as several fields. */
 export type StoredField = [name: string, value: string | readonly string[]]
@@ -11,6 +12,10 @@ export type StoredField = [name: string, value: string | readonly string[]]
 export interface CachedResponse {
   readonly status: number
   readonly fields: readonly StoredField[]
+  /** Names of outer fields that the handler has removed. */
+  readonly removed: readonly string[]
+  /** To which requests it may be sent. */
+  readonly sharing: Sharing
   readonly etag: string | undefined
   /** In ms since the epoch. */
   readonly lastModified: number | undefined
@@ -18,6 +23,8 @@ export interface CachedResponse {
   readonly hasOwnValidators: boolean
   /** The response's own Content-Encoding. */
   readonly coding: string | undefined
+  /** True if the body must not be recoded: Cache-Control says no-transform. */
+  readonly isFixed: boolean
   /** True if the body is stored in gzip to save memory. */
   readonly isPacked: boolean
   /** The length of the body before it was packed. */
@@ -35,9 +42,40 @@ export interface VaryMarker {
 /** Returns the response in an entry. */
 export const responseIn = (entry: CacheEntry): CachedResponse => entry.extra as CachedResponse
 
+/** Entries share what was parsed once, so it is checked once. */
+const checked = new WeakSet<object>()
+
+/** Returns whether an entry holds a response that can be sent. Anybody may have written to Redis. */
+export function isCachedResponse({ extra }: CacheEntry): boolean {
+  const response = extra as Partial<CachedResponse>
+  if (checked.has(response)) return true
+  const { status, fields, removed, vary, length } = response
+  const isWellFormed =
+    Number.isInteger(status) &&
+    status! >= 200 &&
+    status! <= 599 &&
+    Number.isSafeInteger(length) &&
+    Array.isArray(fields) &&
+    fields.every(isField) &&
+    [removed, vary].every((names) => Array.isArray(names) && names.every(isString))
+  if (isWellFormed) checked.add(response)
+  return isWellFormed
+}
+
+const isString = (value: unknown): boolean => typeof value === 'string'
+
+const isField = (field: unknown): boolean =>
+  Array.isArray(field) &&
+  field.length === 2 &&
+  isString(field[0]) &&
+  (isString(field[1]) || (Array.isArray(field[1]) && field[1].every(isString)))
+
 /** Returns the request headers that responses vary by, if the entry is the resource's marker. */
 export const varyIn = (entry: CacheEntry | undefined): readonly string[] | undefined =>
   (entry?.extra as VaryMarker | undefined)?.marker
+
+/** What a response does not say of itself. */
+export type CachedResponseOptions = Pick<CachedResponse, 'removed' | 'sharing' | 'vary' | 'variant'>
 
 /** Returns a weak validator for a body (RFC 9110, 8.8.1): an outer compressor may recode it. */
 const etagFor = (body: Buffer): string =>
@@ -46,8 +84,7 @@ const etagFor = (body: Buffer): string =>
 /** Returns the part of an entry that describes the response. */
 export function cachedResponse(
   response: Candidate & { body: Buffer },
-  vary: readonly string[],
-  variant: string,
+  { removed, sharing, vary, variant }: CachedResponseOptions,
 ): CachedResponse {
   const etag = fieldOf(response, 'etag')
   const lastModified = dateOf(fieldOf(response, 'last-modified'))
@@ -55,10 +92,13 @@ export function cachedResponse(
   return {
     status: response.status,
     fields: endToEndFields(response),
+    removed,
+    sharing,
     etag: etag ?? etagFor(response.body),
     lastModified,
     hasOwnValidators: etag !== undefined || lastModified !== undefined,
     coding: coding === 'identity' ? undefined : coding,
+    isFixed: directivesOf(fieldOf(response, 'cache-control')).has('no-transform'),
     isPacked: false,
     length: response.body.length,
     vary,
@@ -69,7 +109,7 @@ export function cachedResponse(
 /** Returns the entry with its body compressed, if that makes it smaller. Small bodies need no promise. */
 export function packEntry(entry: CacheEntry): CacheEntry | Promise<CacheEntry> {
   const response = responseIn(entry)
-  if (response.coding !== undefined) return entry
+  if (response.coding !== undefined || response.isFixed) return entry
   const type = response.fields.find(([name]) => name === 'content-type')?.[1]
   const packed = compress(entry.body, String(type ?? ''))
   const withBody = (body: Buffer | undefined): CacheEntry =>

@@ -16,8 +16,8 @@ import {
   type Validator,
 } from '../../validate.ts'
 import type { CacheEngine, CacheStats } from './engine.ts'
-import { keyTag } from './resource.ts'
-import { purgeTag } from './urls.ts'
+import { keyParts, keyTag } from './resource.ts'
+import { canonicalPattern, purgeTags } from './urls.ts'
 
 /** Which tenant's entries are meant. Required if the application has tenants. */
 export interface CacheTenantOption {
@@ -41,12 +41,13 @@ export interface CacheControl {
   invalidate(what: { tags: readonly Tag[]; soft?: boolean } & CacheTenantOption): Promise<void>
   /**
    * Invalidates a URL or path for all hosts, scopes and variants, or the application's own key.
-   * Without a query, every query is invalidated.
+   * Without a query, every query is invalidated. Spellings of a path that routers take for the same
+   * (case, percent-encoding, a slash at the end) are invalidated together.
    * @example
    * await tp.cache.purge('/products/1')
    * await tp.cache.purge({ key: ['product', '1'] })
    */
-  purge(what: string | { key: Subject }, options?: CacheTenantOption): Promise<void>
+  purge(what: string | { key: Subject | number }, options?: CacheTenantOption): Promise<void>
   /**
    * Invalidates every path or own key that a pattern matches, and frees the memory. `*` matches any
    * characters, `?` matches one.
@@ -106,16 +107,20 @@ export function createControl(open: () => CacheEngine): CacheControl {
         const expected = "a URL or path like '/products/1', or { key }"
         throw optionError('tp.cache.purge()', 'what', what, expected)
       }
-      const tag = typeof what === 'string' ? purgeTag(what) : keyTag(what.key)
-      await invalidate('purge', [tag], 'hard', tenant)
+      const tags =
+        typeof what === 'string'
+          ? purgeTags(what, open().queryRules)
+          : [keyTag(keyParts(what.key, 'tp.cache.purge()'))]
+      await invalidate('purge', tags, 'hard', tenant)
     },
     async invalidatePattern(glob, { dryRun = false, tenant } = {}) {
       const where = 'tp.cache.invalidatePattern()'
       if (typeof glob !== 'string' || glob.includes('\n'))
         throw optionError(where, 'glob', glob, "a pattern like '/products/*'")
       requireTenant(open().context, tenant, where)
-      if (!dryRun) await invalidate('invalidatePattern', [glob], 'glob', tenant)
-      return await removeMatches(open(), glob, tenant, dryRun)
+      const pattern = canonicalPattern(glob)
+      if (!dryRun) await invalidate('invalidatePattern', [pattern], 'glob', tenant)
+      return await removeMatches(open(), pattern, tenant, dryRun)
     },
     clear: async ({ tenant } = {}) => await invalidate('clear', [EVERYTHING_FIELD], 'hard', tenant),
     warm,

@@ -3,11 +3,14 @@ import { BoundedMap } from '../../caching/bounded-map.ts'
 import type { CacheEntry } from '../../caching/entry.ts'
 import type { InvalidationLog } from '../../caching/invalidation-log.ts'
 import type { EntryKeys, EntryVariant } from '../../caching/entry-keys.ts'
+import type { Fill } from '../../caching/fill.ts'
 import type { CacheStore } from '../../caching/cache-store.ts'
 import { RefreshBackoff } from '../../caching/refresh-backoff.ts'
 import { isUnavailable } from '../../errors.ts'
 import type { EventMap } from '../../events.ts'
 import type { ExtensionContext } from '../../extension.ts'
+import { BackgroundRefreshes } from './background-refreshes.ts'
+import type { QueryOptions } from './options.ts'
 import type { CacheReason } from './reasons.ts'
 import type { CachedResponse, VaryMarker } from './cached-response.ts'
 
@@ -37,9 +40,40 @@ export interface CacheStats {
 }
 
 /** How long requests do not wait for each other after a response that could not be stored, in ms. */
-export const PAUSE_MS = 2_000
+const PAUSE_MS = 2_000
+/** How long a handler sees conditions and ranges after a response that could not be stored, in ms. */
+const NOT_STORED_MS = 60_000
 const MAX_REMEMBERED = 10_000
+const MAX_QUERY_RULES = 100
 const MAX_STRIKES = 3
+
+/** Reasons that say nothing about the resource. */
+const OF_THE_REQUEST: ReadonlySet<CacheReason> = new Set<CacheReason>([
+  'aborted',
+  'condition',
+  'range',
+  'request-no-store',
+])
+/** Reasons that may be about one request or about all. Only several in a row count for the resource. */
+const PERHAPS_OF_THE_REQUEST: ReadonlySet<CacheReason> = new Set<CacheReason>([
+  'api-key',
+  'authorization',
+  'certificate',
+  'cookie',
+  'error',
+  'scope',
+  'session',
+  'user',
+])
+
+/** Why a response was not stored. */
+export interface FillFailure {
+  readonly reason: CacheReason
+  /** 0: the handler sent no head. */
+  readonly status: number
+  /** True if it was to refresh a stale entry: the next refresh waits. */
+  readonly mayBackOff: boolean
+}
 
 /** The response cache of an instance. */
 export class CacheEngine {
@@ -47,10 +81,13 @@ export class CacheEngine {
   readonly context: ExtensionContext
   /** The request headers that a resource's responses vary by, by the resource's key. */
   readonly vary: BoundedMap<readonly string[]> = new BoundedMap(MAX_REMEMBERED)
-  /** Tokens of the leases of background refreshes, by the entry's key. */
-  readonly refreshing: Map<string, string> = new Map()
+  /** Resources whose responses say that they are public, by the resource's key. Personal requests look them up. */
+  readonly publicResources: BoundedMap<true> = new BoundedMap(MAX_REMEMBERED)
+  readonly refreshes: BackgroundRefreshes = new BackgroundRefreshes()
   readonly backoff: RefreshBackoff = new RefreshBackoff()
   readonly #pauses = new BoundedMap<number>(MAX_REMEMBERED)
+  readonly #notStored = new BoundedMap<number>(MAX_REMEMBERED)
+  readonly #queryRules = new Map<string, QueryOptions | undefined>([['', undefined]])
   readonly #strikes = new BoundedMap<number>(MAX_REMEMBERED)
   readonly #counts: Record<CacheOutcome, number> = {
     hit: 0,
@@ -90,18 +127,50 @@ export class CacheEngine {
     this.#pauses.set(key, this.cacheStore.store.monotonic() + PAUSE_MS)
   }
 
+  /** Returns whether responses of a resource were not stored lately. Then the handler sees conditions and ranges. */
+  isNotStored(key: string): boolean {
+    return (this.#notStored.get(key) ?? 0) > this.cacheStore.store.monotonic()
+  }
+
+  /** Notes how a mount reads queries, so that a purge reads them alike. */
+  addQueryRules(rules: QueryOptions | undefined): void {
+    const id = rules === undefined ? '' : JSON.stringify(rules)
+    if (this.#queryRules.size < MAX_QUERY_RULES) this.#queryRules.set(id, rules)
+  }
+
+  /** How the mounts of this process read queries. */
+  get queryRules(): readonly (QueryOptions | undefined)[] {
+    return [...this.#queryRules.values()]
+  }
+
   /** Notes that a response can be stored again. */
   resume(key: string): void {
     this.#pauses.delete(key)
+    this.#notStored.delete(key)
     this.#strikes.delete(key)
     this.backoff.succeed(key)
+  }
+
+  /**
+   * Ends a fill whose response was not stored. If that is because of the request, the next waiter
+   * fills. If it is because of the resource, all waiters run.
+   */
+  endFill(fill: Fill, key: string, { reason, status, mayBackOff }: FillFailure): void {
+    if (mayBackOff) this.backoff.fail(key, this.cacheStore.store.monotonic())
+    if (OF_THE_REQUEST.has(reason)) return fill.abandon()
+    const isPerhapsOfTheRequest =
+      PERHAPS_OF_THE_REQUEST.has(reason) || (reason === 'status' && status >= 400)
+    if (isPerhapsOfTheRequest && !this.#strike(key)) return fill.abandon()
+    this.pause(key)
+    this.#notStored.set(key, this.cacheStore.store.monotonic() + NOT_STORED_MS)
+    fill.refuse(PAUSE_MS)
   }
 
   /**
    * Notes a response that was not stored, perhaps because of its request. Returns whether there were
    * so many in a row that it is the resource: otherwise its requests would fill one after the other.
    */
-  strike(key: string): boolean {
+  #strike(key: string): boolean {
     const strikes = (this.#strikes.get(key) ?? 0) + 1
     this.#strikes.set(key, strikes)
     return strikes >= MAX_STRIKES

@@ -1,23 +1,27 @@
 /** The response cache as a feature: a request in, a plan out. */
 import type { LookupResult } from '../../caching/entry-keys.ts'
-import { decideFill, Fill, type FillDecision, type SharedEntry } from '../../caching/fill.ts'
+import { Fill, type SharedEntry } from '../../caching/fill.ts'
 import { takeTurn } from '../../caching/fill-turn.ts'
 import { MAX_ENTRY_TAGS, tagFields } from '../../caching/tags.ts'
 import { deadlinesOf, entryState } from '../../caching/validity.ts'
 import { passThrough, type Exchange, type Feature, type Plan } from '../../http/exchange.ts'
 import { requestReason, senderReason } from './bypass.ts'
+import { bypassPlan } from './bypass-plan.ts'
 import { CacheLookup } from './cache-lookup.ts'
+import { responseIn } from './cached-response.ts'
 import { directivesOf, type Directives } from './directives.ts'
 import type { CacheEngine, CacheOutcome } from './engine.ts'
-import { invalidateAfter } from './invalidation.ts'
 import { fillByHandler, withStatus } from './handler-fill.ts'
+import { invalidateAfter } from './invalidation.ts'
 import type { ListenerAnswers, NearReply } from './listener-answers.ts'
 import type { CacheMount } from './mount.ts'
 import { createNearReply } from './near-hit.ts'
-import { forwardStatus, type CacheReason } from './reasons.ts'
-import { isEarlyRefresh, refreshInBackground } from './refresh.ts'
-import { ageOf, isAcceptable, replyFrom } from './reply.ts'
+import { outerFillsOf, tellOuterFills } from './nesting.ts'
+import type { CacheReason } from './reasons.ts'
+import { decideFor, isEarlyRefresh, refreshInBackground } from './refresh.ts'
+import { ageOf, replyFrom } from './reply.ts'
 import { notCached, satisfies } from './request-directives.ts'
+import { keyParts, ownerOf } from './resource.ts'
 import type { Forward } from './response-fill.ts'
 
 /** A lookup that a pipeline has begun before the request's turn. */
@@ -26,8 +30,8 @@ interface EarlyLookup<Native> {
   readonly looking: Promise<LookupResult>
 }
 
-/** Safe methods (RFC 9110, 9.2.1) that are not cached. They do not invalidate, either. */
-const SAFE = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE'])
+/** Safe methods (RFC 9110, 9.2.1, and IANA's registry) that are not cached. They do not invalidate, either. */
+const SAFE = new Set(['OPTIONS', 'TRACE', 'PROPFIND', 'QUERY', 'REPORT', 'SEARCH'])
 const isRead = ({ method }: Exchange): boolean => method === 'GET' || method === 'HEAD'
 
 /** One mount of `tp.cache()`. */
@@ -37,7 +41,6 @@ export class CacheFeature<Native> implements Feature<Native, EarlyLookup<Native>
   readonly prepare?: (x: Exchange<Native>) => EarlyLookup<Native> | undefined
   readonly #mount: CacheMount<Native>
   readonly #engine: CacheEngine
-  readonly #isPublic: boolean
   readonly #isAuto: boolean
   /** False if the application's functions decide about a request. */
   readonly #needsOnlyRequest: boolean
@@ -49,7 +52,6 @@ export class CacheFeature<Native> implements Feature<Native, EarlyLookup<Native>
     const { key, scope, skip } = options
     this.#mount = mount
     this.#engine = engine
-    this.#isPublic = options.public ?? false
     this.#isAuto = options.ttl === 'auto'
     this.#needsOnlyRequest = !key && !scope && !skip && !engine.context.hasTenants
     this.#listenerAnswers = listenerAnswers
@@ -70,16 +72,21 @@ export class CacheFeature<Native> implements Feature<Native, EarlyLookup<Native>
   #prepare(x: Exchange<Native>): EarlyLookup<Native> | undefined {
     if (!isRead(x) || x.isBackground || requestReason(x, false) !== undefined) return undefined
     // Sessions and users come into being after this.
-    if (!this.#isPublic && x.identity.authorization !== undefined) return undefined
+    if (this.#senderReason(x) !== undefined) return undefined
     const lookup = new CacheLookup(this.#mount, x)
     return { lookup, looking: lookup.lookup() }
+  }
+
+  #senderReason(x: Exchange): CacheReason | undefined {
+    return this.#mount.isPublic ? undefined : senderReason(x, this.#mount)
   }
 
   /** Replies from this process, if that needs nothing but the request. */
   #nearPlan(x: Exchange<Native>): Plan | Promise<Plan> | undefined {
     if (this.#nearReply === undefined || !isRead(x) || x.isBackground) return undefined
-    if (requestReason(x, false) !== undefined) return undefined
-    if (!this.#isPublic && senderReason(x) !== undefined) return undefined
+    if (requestReason(x, false) !== undefined || this.#senderReason(x) !== undefined)
+      return undefined
+    if (outerFillsOf(x.native).length > 0) return undefined
     const target = this.#mount.targets.of(x)
     const plan = this.#nearReply(target, x)
     if (plan && this.#mount.beforeFramework && x.listenerKey !== undefined)
@@ -92,14 +99,27 @@ export class CacheFeature<Native> implements Feature<Native, EarlyLookup<Native>
       if (SAFE.has(x.method)) return passThrough
       return { ...withStatus('turnpike; fwd=method'), ...invalidateAfter(this.#engine, {}, x) }
     }
+    if (outerFillsOf(x.native).some(({ mount }) => mount === this.#mount)) {
+      if (early) this.discard(early)
+      return passThrough
+    }
     const lookup = this.#needsOnlyRequest ? this.#lookup(x, early) : await this.#ownLookup(x)
     if (typeof lookup === 'string') return this.#bypass(lookup, early)
+    const { sender } = lookup
+    if (sender !== undefined && !this.#engine.publicResources.has(lookup.resourceKeys.entry))
+      return this.#bypass(sender, early, lookup)
     const { tags } = this.#mount.options
     if (typeof tags === 'function')
       lookup.addTags(tagFields(await tags(x.native), 'tp.cache(): tags'))
     if (lookup.tags.length > MAX_ENTRY_TAGS) return this.#bypass('tags', early)
-    // Read before the lookup: another request may end the refresh meanwhile.
-    const refresh = x.isBackground ? this.#engine.refreshing.get(lookup.keys.entry) : undefined
+    if (this.#isNested(lookup)) return this.#bypass('nested', early)
+    return await this.#find(lookup, early)
+  }
+
+  async #find(lookup: CacheLookup<Native>, early: EarlyLookup<Native> | undefined): Promise<Plan> {
+    const { x, keys } = lookup
+    // Before the lookup: the refresh may end meanwhile.
+    const refresh = x.isBackground ? this.#engine.refreshes.arrive(keys.entry) : undefined
     let found: LookupResult | undefined
     try {
       found = await (early?.looking ?? lookup.lookup())
@@ -115,8 +135,11 @@ export class CacheFeature<Native> implements Feature<Native, EarlyLookup<Native>
     x: Exchange<Native>,
     early: EarlyLookup<Native> | undefined,
   ): CacheLookup<Native> | CacheReason {
-    const reason = requestReason(x, false) ?? (this.#isPublic ? undefined : senderReason(x))
-    return reason ?? early?.lookup ?? new CacheLookup(this.#mount, x)
+    const reason = requestReason(x, false)
+    if (reason !== undefined) return reason
+    const lookup = early?.lookup ?? new CacheLookup(this.#mount, x)
+    lookup.sender = this.#senderReason(x)
+    return lookup
   }
 
   /** Returns a lookup for which the application's functions are called. */
@@ -126,31 +149,41 @@ export class CacheFeature<Native> implements Feature<Native, EarlyLookup<Native>
     if (skip && (await skip(x.native))) return 'skip'
     const reason = requestReason(x, key !== undefined)
     if (reason !== undefined) return reason
-    const given = scope ? await scope(x.native) : undefined
-    const owner = given === undefined || given === null ? undefined : String(given)
-    const sender = owner === undefined && !this.#isPublic ? senderReason(x) : undefined
-    if (sender !== undefined) return sender
-    return new CacheLookup(this.#mount, x, {
-      key: key && (await key(x.native)),
+    const owner = scope ? ownerOf(await scope(x.native)) : undefined
+    const lookup = new CacheLookup(this.#mount, x, {
+      key: key && keyParts(await key(x.native), 'tp.cache()'),
       scope: owner,
       tenant: context.hasTenants ? await context.tenantOf(x.native) : undefined,
     })
+    lookup.sender = owner === undefined ? this.#senderReason(x) : undefined
+    return lookup
   }
 
-  #bypass(reason: CacheReason, early?: EarlyLookup<Native>): Plan {
+  /** Returns whether an outer cache fills the same entry. Tells outer caches what this one depends on. */
+  #isNested({ x, keys, tags, owner }: CacheLookup<Native>): boolean {
+    const outer = outerFillsOf(x.native)
+    if (outer.length === 0) return false
+    tellOuterFills(x.native, { tags, vary: this.#mount.vary, owner })
+    const { store } = this.#engine.cacheStore
+    return outer.some((fill) => fill.key === keys.entry && fill.store === store)
+  }
+
+  #bypass(reason: CacheReason, early?: EarlyLookup<Native>, lookup?: CacheLookup<Native>): Plan {
     if (early) this.discard(early)
-    this.#engine.count(this.#mount.name, 'bypass', undefined, reason)
-    return withStatus(forwardStatus('bypass', reason))
+    return bypassPlan(this.#mount, reason, lookup?.resourceKeys.entry)
   }
 
   /** Serves what was found, or has it filled. */
   async #serve(lookup: CacheLookup<Native>, first: LookupResult): Promise<Plan> {
-    const { x } = lookup
+    const { x, sender } = lookup
     const asked = this.#isAuto
       ? directivesOf(x.header('cache-control') ?? x.header('pragma'))
       : undefined
-    if (isUsable(first, x) && entryState(first) === 'fresh')
-      return await this.#serveFresh(lookup, first, asked)
+    if (entryState(first) === 'fresh') {
+      if (isUsable(lookup, first)) return await this.#serveFresh(lookup, first, asked)
+      // What is stored is for anonymous requests: the responses are not public any more.
+      if (sender !== undefined) return this.#bypassPersonal(lookup, sender)
+    }
     if (asked?.has('only-if-cached')) return this.#notCached(lookup)
     if (x.method === 'HEAD' || x.isBackground) return await this.#takeTurn(lookup, first, 'miss')
     const { singleFlight } = this.#engine.cacheStore
@@ -160,8 +193,8 @@ export class CacheFeature<Native> implements Feature<Native, EarlyLookup<Native>
     const isClaimed = first.entry !== undefined && first.lease === 'none' && !hasFlight
     const found = isClaimed ? await this.#claim(lookup, first) : first
     const state = entryState(found)
-    if (isUsable(found, x) && asked?.has('no-cache') !== true) {
-      const decision = this.#decide(lookup, found, hasFlight)
+    if (isUsable(lookup, found) && asked?.has('no-cache') !== true) {
+      const decision = decideFor(lookup, found, hasFlight)
       const outcome = state === 'fresh' ? 'hit' : 'stale'
       if (decision === 'serve') return await this.#hit(lookup, found, outcome)
       if (decision === 'refresh' && refreshInBackground(lookup, found))
@@ -170,15 +203,10 @@ export class CacheFeature<Native> implements Feature<Native, EarlyLookup<Native>
     return await this.#takeTurn(lookup, found, state === 'unusable' ? 'miss' : 'stale')
   }
 
-  #decide(lookup: CacheLookup<Native>, found: LookupResult, hasFlight: boolean): FillDecision {
-    const { backoff, cacheStore } = this.#engine
-    return decideFill({
-      entry: entryState(found),
-      lease: found.lease,
-      hasFlight,
-      mayWait: lookup.mayWait(),
-      backsOff: backoff.isActive(lookup.keys.entry, cacheStore.store.monotonic()),
-    })
+  #bypassPersonal(lookup: CacheLookup<Native>, sender: CacheReason): Plan {
+    lookup.release()
+    this.#engine.publicResources.delete(lookup.resourceKeys.entry)
+    return this.#bypass(sender, undefined, lookup)
   }
 
   async #serveFresh(
@@ -200,11 +228,11 @@ export class CacheFeature<Native> implements Feature<Native, EarlyLookup<Native>
     return notCached(lookup.x)
   }
 
-  #refreshEarly(lookup: CacheLookup<Native>, found: LookupResult): void {
+  #refreshEarly(lookup: CacheLookup<Native>, found: LookupResult & SharedEntry): void {
     if (this.#engine.cacheStore.singleFlight.get(lookup.keys.entry)) return
     void this.#claim(lookup, found).then(
-      (found) => {
-        if (found.lease === 'ours' && !refreshInBackground(lookup, found)) lookup.release()
+      ({ lease }) => {
+        if (lease === 'ours' && !refreshInBackground(lookup, { ...found, lease })) lookup.release()
       },
       () => {},
     )
@@ -222,11 +250,14 @@ export class CacheFeature<Native> implements Feature<Native, EarlyLookup<Native>
     outcome: CacheOutcome,
   ): Promise<Plan> {
     lookup.release()
+    const { x, owner } = lookup
+    if (outerFillsOf(x.native).length > 0)
+      tellOuterFills(x.native, { tags: entry.tags, vary: responseIn(entry).vary, owner })
     const ttl = Math.floor((deadlinesOf(entry, validUntil ?? Infinity).fresh - now) / 1000)
     const status = outcome === 'collapsed' ? 'fwd=miss; collapsed' : `hit; ttl=${ttl}`
     const added = { 'Cache-Status': `turnpike; ${status}`, Age: String(ageOf(entry, now)) }
     try {
-      const reply = await replyFrom(entry, lookup.x, added)
+      const reply = await replyFrom(entry, x, added)
       this.#engine.count(this.#mount.name, outcome, lookup.keys.entry)
       return { reply }
     } catch {
@@ -260,7 +291,10 @@ export class CacheFeature<Native> implements Feature<Native, EarlyLookup<Native>
   }
 }
 
-/** Returns whether there is an entry that the client can read. */
-function isUsable(found: LookupResult, x: Exchange): found is LookupResult & SharedEntry {
-  return found.entry !== undefined && isAcceptable(found.entry, x)
+/** Returns whether there is an entry that may be sent to the client. */
+function isUsable<Native>(
+  lookup: CacheLookup<Native>,
+  found: LookupResult,
+): found is LookupResult & SharedEntry {
+  return found.entry !== undefined && lookup.maySend(found.entry)
 }

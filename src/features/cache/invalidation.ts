@@ -3,7 +3,7 @@ import { tagFields } from '../../caching/tags.ts'
 import type { Exchange, PassPlan } from '../../http/exchange.ts'
 import type { CacheEngine } from './engine.ts'
 import type { InvalidateOptions } from './options.ts'
-import { purgeTag, urlTags } from './urls.ts'
+import { pathTag, purgeTags, splitUrl } from './urls.ts'
 
 const isSuccess = (_native: unknown, status: number): boolean => status >= 200 && status < 400
 
@@ -28,8 +28,12 @@ export function invalidateAfter<Native>(
     const tenant = context.hasTenants ? await context.tenantOf(x.native) : undefined
     const purged = typeof purge === 'function' ? await purge(x.native) : purge
     const named = typeof tags === 'function' ? await tags(x.native) : tags
-    const own = [x.url, ...sameHostTargets(x, field)].map((url) => urlTags(url).all)
-    const fields = [...tagFields(named, 'tp.invalidate()'), ...purged.map(purgeTag), ...own]
+    const fields = [
+      ...tagFields(named, 'tp.invalidate()'),
+      ...purged.flatMap((url) => purgeTags(url, engine.queryRules)),
+      pathTag(splitUrl(x.url)[0], 'latin1'),
+      ...sameHostPaths(x, field).map((path) => pathTag(path, 'utf8')),
+    ]
     try {
       const log = engine.invalidationLog(tenant)
       await log.invalidate([...new Set(fields)], soft ? 'soft' : 'hard')
@@ -42,13 +46,13 @@ export function invalidateAfter<Native>(
   return { beforeEnd: invalidate }
 }
 
-/** Returns the targets that a response names on the request's host. */
-function sameHostTargets(x: Exchange, field: (name: string) => string | undefined): string[] {
+/** Returns the paths that a response names on the request's host. */
+function sameHostPaths(x: Exchange, field: (name: string) => string | undefined): string[] {
   const origin = `http://${x.host ?? 'localhost'}`
   return ['location', 'content-location'].flatMap((name) => {
     const value = field(name)
     if (value === undefined || !URL.canParse(value, origin + x.url)) return []
-    const { host, pathname, search } = new URL(value, origin + x.url)
-    return host === new URL(origin).host ? [pathname + search] : []
+    const { host, pathname } = new URL(value, origin + x.url)
+    return host === new URL(origin).host ? [pathname] : []
   })
 }

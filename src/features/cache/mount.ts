@@ -15,6 +15,7 @@ import {
 } from '../../validate.ts'
 import { isTag, tagFields } from '../../caching/tags.ts'
 import { durationOption, durationValidator, parseDuration } from '../../duration.ts'
+import { IgnoredCookies } from './cookies.ts'
 import type { CacheEngine } from './engine.ts'
 import type { CacheOptions } from './options.ts'
 import type { StoragePolicy } from './policy.ts'
@@ -25,9 +26,12 @@ export interface CacheMount<Native> {
   readonly engine: CacheEngine
   readonly options: CacheOptions<Native>
   readonly name: string
-  readonly policy: Omit<StoragePolicy, 'isAuthorized'>
+  readonly policy: StoragePolicy
+  readonly isPublic: boolean
   /** Names in lower case, sorted. */
   readonly vary: readonly string[]
+  readonly varySet: ReadonlySet<string>
+  readonly ignoredCookies: IgnoredCookies
   readonly waitMs: number
   readonly leaseMs: number
   readonly maxBodyBytes: number
@@ -60,6 +64,7 @@ const OPTIONS: Record<string, Validator> = {
   public: boolean,
   key: callback,
   query: { expected: '{ allow, ignore, sort }', accepts: isObject },
+  cookies: { expected: '{ ignore }', accepts: isObject },
   vary: names,
   skip: callback,
   staleWhileRevalidate: durationValidator,
@@ -100,16 +105,22 @@ export function createMount<Native>(
     ignore: names,
     sort: boolean,
   })
+  validateOptions(`${WHERE}: cookies`, options.cookies ?? {}, { ignore: names })
   const engine = open()
   checkCombinations(options, engine.context.hasTenants)
-  const { near = false, wait = '2s', lease = '10s', vary = [] } = options
+  const { near = false, wait = '2s', lease = '10s', public: isPublic = false } = options
+  const vary = [...new Set((options.vary ?? []).map((name) => name.toLowerCase()))].sort()
   const { refresh = isFunction(options.scope) ? 'foreground' : 'background' } = options
+  engine.addQueryRules(options.query)
   return {
     engine,
     options,
     name: options.name ?? 'cache',
     policy: policyOf(options),
-    vary: [...new Set(vary.map((name) => name.toLowerCase()))].sort(),
+    isPublic,
+    vary,
+    varySet: new Set(vary),
+    ignoredCookies: new IgnoredCookies(options.cookies?.ignore ?? []),
     waitMs: durationOption(wait, WHERE, 'wait', 0),
     leaseMs: durationOption(lease, WHERE, 'lease'),
     maxBodyBytes: options.maxBodyBytes ?? 1_048_576,
@@ -136,6 +147,7 @@ function policyOf(options: CacheOptions<never>): CacheMount<never>['policy'] {
     staleWhileRevalidate: msOf(staleWhileRevalidate),
     staleIfError: msOf(staleIfError),
     jitter,
+    isPublic: options.public ?? false,
     targeted: targeted.map((name) => name.toLowerCase()),
   }
 }

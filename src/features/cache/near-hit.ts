@@ -77,9 +77,14 @@ export function createNearReply<Native>(mount: CacheMount<Native>): NearReply {
   const isAuto = options.ttl === 'auto'
   const mayRefreshEarly = mount.refreshesInBackground && mount.waitMs > 0
 
-  function entryKeyOf({ keys }: Target, request: RequestHead): Pick<EntryKeys, 'entry'> {
+  function entryKeyOf(
+    { keys }: Target,
+    request: RequestHead,
+  ): Pick<EntryKeys, 'entry'> | undefined {
     const vary = engine.vary.get(keys.entry) ?? mount.vary
     if (vary.length === 0) return keys
+    // Ignored cookies are no part of the key.
+    if (vary.includes('cookie') && request.header('cookie') !== undefined) return undefined
     return { entry: `${keys.entry}${variantOf(vary, (name) => request.header(name))}` }
   }
 
@@ -94,6 +99,7 @@ export function createNearReply<Native>(mount: CacheMount<Native>): NearReply {
     if (isAuto && (request.header('cache-control') ?? request.header('pragma')) !== undefined)
       return undefined
     const keys = entryKeyOf(target, request)
+    if (keys === undefined) return undefined
     const now = store.now()
     const known = near.find(keys, now)
     if (known === undefined || !isTooSoon(known, now)) return undefined

@@ -24,6 +24,17 @@ export interface QueryOptions {
   sort?: boolean
 }
 
+/** Which cookies do not make a request personal. */
+export interface CookieOptions {
+  /**
+   * Names of cookies that the response does not depend on, besides those of analytics. One `*` matches
+   * any characters. The handler of a response that is stored does not see them.
+   * @default none
+   * @example ignore: ['theme_seen', 'promo_*']
+   */
+  ignore?: readonly string[]
+}
+
 /** Options of `tp.cache()`. */
 export interface CacheOptions<Native> {
   /**
@@ -31,6 +42,7 @@ export interface CacheOptions<Native> {
    * s-maxage, max-age or Expires (RFC 9111). Required.
    *
    * Responses with no-store, private, no-cache, Set-Cookie or `Vary: *` are not stored either way.
+   * docs/cache.md lists what is stored, and what is not.
    */
   ttl: Duration | 'auto'
   /**
@@ -50,22 +62,31 @@ export interface CacheOptions<Native> {
    * Returns the owner of the response, for example the user ID. Each owner has separate entries.
    * Requests without an owner (undefined, null) share the entries of anonymous visitors.
    * @default personal requests are passed by
+   * @throws TP_KEY for a request whose owner is empty, NaN or an object
    * @example scope: (req) => req.session.userId
    */
   scope?: (native: Native) => MaybePromise<string | number | undefined | null>
   /**
-   * Whether the response is the same for every client, also for requests that are personal.
+   * Whether the response is the same for every client, also for requests that are personal. Cookies
+   * that it sets are sent to the first client, and not stored.
    * @default false
    */
   public?: boolean
   /**
    * Returns the key of the entry, in place of scheme, host, path and query.
    * @default the URL
+   * @throws TP_KEY for a request whose key is empty, NaN or an object
    * @example key: (req) => ['product', req.params.id]
    */
-  key?: (native: Native) => MaybePromise<Subject>
-  /** Which part of the query distinguishes resources. @default all but `utm_*` */
+  key?: (native: Native) => MaybePromise<Subject | number>
+  /**
+   * Which part of the query distinguishes resources. The handler of a response that is stored does not
+   * see the rest.
+   * @default all but `utm_*`
+   */
   query?: QueryOptions
+  /** Which cookies do not make a request personal. @default those of analytics */
+  cookies?: CookieOptions
   /**
    * Request headers that the response depends on. The Vary field of a response is obeyed without it.
    * Naming them here saves a round trip.

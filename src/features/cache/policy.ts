@@ -18,9 +18,21 @@ export interface StoragePolicy {
   readonly jitter: number
   /** Targeted fields (RFC 9213) that override Cache-Control, in lower case. */
   readonly targeted: readonly string[]
-  /** True if the request has Authorization: then the response must allow to be shared (3.5). */
-  readonly isAuthorized: boolean
+  /** True if the response is the same for every client. */
+  readonly isPublic: boolean
 }
+
+/**
+ * To which requests a stored response may be sent: to anonymous ones; also to those with
+ * Authorization (3.5); to all.
+ */
+export type Sharing = 'anonymous' | 'authorized' | 'public'
+
+/** Returns whether a stored response may be sent. @param sender what makes the request personal */
+export const maySend = (sharing: Sharing, sender: CacheReason | undefined): boolean =>
+  sender === undefined ||
+  sharing === 'public' ||
+  (sharing === 'authorized' && sender === 'authorization')
 
 /** Whether a response is stored: for how long, in ms, or why not. */
 export type StorageVerdict = StorageRefusal | StorageTerms
@@ -34,6 +46,7 @@ export interface StorageRefusal {
 /** For how long a response is stored, in ms. */
 export interface StorageTerms {
   readonly isStored: true
+  readonly sharing: Sharing
   readonly freshFor: number
   /** After it was fresh: how long it may be served while it is revalidated, and instead of an error. */
   readonly staleFor: number
@@ -56,10 +69,15 @@ export const fieldOf = ({ headers }: Candidate, name: string): string | undefine
   return value === undefined || typeof value === 'string' ? value : value.join(', ')
 }
 
-/** Decides by sections 3 and 4.2. @param now in ms since the epoch */
+/**
+ * Decides by sections 3 and 4.2.
+ * @param sender what makes the request personal
+ * @param now in ms since the epoch
+ */
 export function judgeResponse(
   response: Candidate,
   policy: StoragePolicy,
+  sender: CacheReason | undefined,
   now: number,
 ): StorageVerdict {
   const { status } = response
@@ -67,7 +85,6 @@ export function judgeResponse(
   const bad = BAD.has(status)
   if (bad ? policy.negativeTtl === undefined : !(auto ? EXPLICIT : GOOD).has(status))
     return refuse('status')
-  if (response.headers['set-cookie'] !== undefined) return refuse('set-cookie')
   if (varyOf(response).includes('*')) return refuse('vary')
   if (response.headers['content-range'] !== undefined) return refuse('content-range')
   const general = directivesOf(fieldOf(response, 'cache-control'))
@@ -75,11 +92,8 @@ export function judgeResponse(
   for (const name of ['no-store', 'private', 'no-cache'] as const) {
     if (directives.has(name)) return refuse(name)
   }
-  if (
-    policy.isAuthorized &&
-    !['public', 's-maxage', 'must-revalidate'].some((name) => directives.has(name))
-  )
-    return refuse('authorization')
+  const sharing = policy.isPublic ? 'public' : sharingOf(directives, auto)
+  if (sender !== undefined && !maySend(sharing, sender)) return refuse(sender)
   const initialAge = initialAgeOf(response, now)
   const lifetime = auto
     ? explicitLifetime(response, directives, directives !== general, now)
@@ -100,11 +114,19 @@ export function judgeResponse(
     strict ? 0 : (option ?? (auto ? (secondsOf(directives.get(name)) ?? 0) * 1000 : 0))
   return {
     isStored: true,
+    sharing,
     freshFor,
     staleFor: lenience(policy.staleWhileRevalidate, 'stale-while-revalidate'),
     errorFor: lenience(policy.staleIfError, 'stale-if-error'),
     initialAge: auto ? initialAge : 0,
   }
+}
+
+/** With a fixed ttl, only `public` says that a response is not personal. */
+function sharingOf(directives: Directives, auto: boolean): Sharing {
+  if (directives.has('public')) return 'public'
+  const mayBeShared = directives.has('s-maxage') || directives.has('must-revalidate')
+  return auto && mayBeShared ? 'authorized' : 'anonymous'
 }
 
 /** Returns the first targeted field that can be read (RFC 9213, 2.1). */
@@ -186,10 +208,21 @@ export function endToEndFields(
     .toLowerCase()
     .split(',')
     .map((name) => name.trim())
-  return Object.entries(response.headers).filter(
-    ([name]) => !HOP_BY_HOP.has(name) && !named.includes(name),
-  )
+  return Object.entries(response.headers).flatMap(([name, value]) => {
+    if (HOP_BY_HOP.has(name) || named.includes(name)) return []
+    const kept = name === 'cache-status' ? ofOtherCaches(value) : value
+    return kept === '' ? [] : [[name, kept]]
+  })
 }
+
+/** Returns the members of Cache-Status that are not about this package's handling of one request. */
+const ofOtherCaches = (value: string | readonly string[]): string =>
+  [value]
+    .flat()
+    .flatMap((line) => line.split(','))
+    .filter((member) => !/^\s*turnpike\b/.test(member))
+    .join(',')
+    .trim()
 
 /** Returns the groups that a response names: Cache-Groups (RFC 9875), Surrogate-Key, Cache-Tag. */
 export function groupsOf(response: Candidate): string[] {

@@ -6,15 +6,16 @@ import { acceptsCoding, decode, isDecodable } from './content-coding.ts'
 import { dateOf } from './policy.ts'
 import { responseIn } from './cached-response.ts'
 
-/** The fields of a 304 (RFC 9110, 15.4.5). */
-const NOT_MODIFIED_FIELDS = new Set([
-  'cache-control',
-  'content-location',
-  'date',
-  'etag',
-  'expires',
-  'vary',
-])
+/** Fields that describe a body. A 304 has none. It keeps the others, as frameworks' own ones do. */
+const OF_THE_BODY = [
+  'content-encoding',
+  'content-language',
+  'content-length',
+  'content-range',
+  'content-type',
+  'trailer',
+  'transfer-encoding',
+]
 
 /** Fields that ask for less than the whole response. A handler that fills must not see them. */
 export const CONDITIONS = ['if-none-match', 'if-modified-since', 'if-range', 'range'] as const
@@ -32,11 +33,11 @@ export const ageOf = ({ storedAt, initialAge }: CacheEntry, now: number): number
 
 /** Returns whether an entry can be sent to a client, decoded here if necessary. */
 export function isAcceptable(entry: CacheEntry, request: RequestHead): boolean {
-  const { coding } = responseIn(entry)
+  const { coding, isFixed } = responseIn(entry)
   return (
     coding === undefined ||
     acceptsCoding(request.header('accept-encoding'), coding) ||
-    isDecodable(coding)
+    (!isFixed && isDecodable(coding))
   )
 }
 
@@ -58,11 +59,8 @@ export function replyFrom(
   if (etag !== undefined) headers['etag'] = etag
   const isOk = status === 200
   const since = dateOf(request.header('if-modified-since'))
-  if (isOk && isUnchanged(request.header('if-none-match'), since, stored)) {
-    for (const name of Object.keys(headers))
-      if (!NOT_MODIFIED_FIELDS.has(name)) delete headers[name]
-    return { status: 304, headers: { ...headers, ...added } }
-  }
+  if (isOk && isUnchanged(request.header('if-none-match'), since, stored))
+    return { ...notModified(headers, added), remove: stored.removed }
   Object.assign(headers, added)
   const range = isOk && request.method === 'GET' ? request.header('range') : undefined
   const ifRange = request.header('if-range')
@@ -71,10 +69,20 @@ export function replyFrom(
     coding === undefined &&
     isSameRange(ifRange, dateOf(ifRange), stored)
   ) {
-    const reply = (body: Buffer): Reply => rangeReply(headers, body, range)
+    const reply = (body: Buffer): Reply => ({
+      ...rangeReply(headers, body, range),
+      remove: stored.removed,
+    })
     return isPacked ? decode(entry.body, 'gzip', length).then(reply) : reply(entry.body)
   }
   return wholeReply(entry, request, headers)
+}
+
+/** Returns a 304 (RFC 9110, 15.4.5). */
+export function notModified(fields: HeaderFields, added: HeaderFields): Reply {
+  const headers = { ...fields, ...added }
+  for (const name of OF_THE_BODY) delete headers[name]
+  return { status: 304, headers }
 }
 
 function wholeReply(
@@ -82,12 +90,12 @@ function wholeReply(
   request: RequestHead,
   headers: Fields,
 ): Reply | Promise<Reply> {
-  const { status, coding, isPacked, etag, length } = responseIn(entry)
+  const { status, coding, isPacked, etag, length, removed: remove } = responseIn(entry)
   const { body } = entry
   const accepted = request.header('accept-encoding')
   // Another representation than the one that a strong validator was made for (RFC 9110, 8.8.3.3).
   const weakEtag = etag !== undefined && !etag.startsWith('W/') ? `W/${etag}` : etag
-  const reply = (body: Buffer): Reply => ({ status, headers, body })
+  const reply = (body: Buffer): Reply => ({ status, headers, remove, body })
   if (isPacked) {
     headers['vary'] = withMember(headers['vary'], 'Accept-Encoding')
     if (!acceptsCoding(accepted, 'gzip')) return decode(body, 'gzip', length).then(reply)
@@ -99,7 +107,7 @@ function wholeReply(
     if (weakEtag !== undefined) headers['etag'] = weakEtag
     return decode(body, coding).then(reply)
   }
-  return { status, headers, body }
+  return { status, headers, remove, body }
 }
 
 function withMember(field: string | readonly string[] | undefined, member: string): string {

@@ -2,16 +2,17 @@
 import { BoundedMap } from '../../caching/bounded-map.ts'
 import type { EntryKeys } from '../../caching/entry-keys.ts'
 import { digest } from '../../caching/tags.ts'
+import { TurnpikeError } from '../../errors.ts'
 import type { Exchange } from '../../http/exchange.ts'
-import { keyPart, type Subject } from '../../store/keys.ts'
+import { keyPart } from '../../store/keys.ts'
 import type { QueryOptions } from './options.ts'
-import { selectQuery, splitUrl, urlTags } from './urls.ts'
+import { canonicalPath, pathTag, queryTag, selectQuery, splitUrl } from './urls.ts'
 
 /** What distinguishes one resource from another. */
 export interface Resource {
   /** The content of the key's hash tag, before tenants. */
   readonly hash: string
-  /** The path as it stands in the key. Patterns are looked for by it. */
+  /** The name as it stands in the key. Patterns are looked for by it. */
   readonly readable: string
   /** What patterns are matched against: the path, or the application's own key. */
   readonly name: string
@@ -27,7 +28,7 @@ export interface Target {
 /** What an application adds to a resource's key. */
 export interface OwnKey {
   /** The application's own key, in place of the URL. */
-  key?: Subject | undefined
+  key?: readonly string[] | undefined
   scope?: string | undefined
   tenant?: string | undefined
 }
@@ -62,50 +63,87 @@ export class Targets {
 
   /** Returns the target of a request to whose key the application adds nothing. */
   of(x: Exchange): Target {
-    const { host, url, secure } = x
-    // No host contains a slash, and every target that has a host begins with one.
-    const name = `${secure ? 's' : ''}:${host ?? ''}${url}`
+    const { host, url, routedUrl, secure } = x
+    const routed = routedUrl === url ? '' : `\n${routedUrl}`
+    // No host contains a slash, every target begins with one, and none contains a line break.
+    const name = `${secure ? 's' : ''}:${host}${url}${routed}`
     const known = this.#known.get(name)
     if (known) return known
     const target = this.withOwnKey(x, {})
-    const isShort = name.length <= MAX_REMEMBERED_LENGTH
-    if (isShort && host !== undefined && url.startsWith('/')) this.#known.set(name, target)
+    if (name.length <= MAX_REMEMBERED_LENGTH) this.#known.set(name, target)
     return target
   }
 
   /** Returns the target of any request. */
   withOwnKey(x: Exchange, { key, scope, tenant }: OwnKey): Target {
     const resource = this.#resource(x, key, scope)
-    return { resource, keys: this.#options.keysOf(resource.hash, resource.readable, tenant) }
+    const keys = this.#options.keysOf(resource.hash, resource.readable, tenant)
+    return { resource, keys }
   }
 
-  #resource(x: Exchange, key: Subject | undefined, scope: string | undefined): Resource {
-    const { ignoresPort, query: rules, tags } = this.#options
+  #resource(x: Exchange, key: readonly string[] | undefined, scope: string | undefined): Resource {
+    const { query: rules, tags } = this.#options
     const [path, query] = splitUrl(x.url)
-    const host = x.host ?? ''
-    const parts =
-      key === undefined
-        ? [
-            'url',
-            x.secure ? 'https' : 'http',
-            ignoresPort ? host.replace(TEST_HOST, '$1') : host,
-            path,
-            selectQuery(query, rules),
-          ]
-        : ['key', ...[key].flat()]
-    const name = key === undefined ? path : [key].flat().join(':')
-    const { all, exact } = urlTags(x.url)
+    const parts = key === undefined ? this.#urlParts(x) : ['key', ...key]
+    const name = key === undefined ? canonicalPath(path, 'latin1') : key.join(':')
+    const own = key === undefined ? [] : [keyTag(key)]
+    const urlTags = [pathTag(path, 'latin1'), queryTag(path, query, rules, 'latin1')]
     return {
       hash: digest(scope === undefined ? parts : [...parts, 'scope', scope]),
       name,
       readable: keyPart(name, 100),
-      tags: [...new Set([all, exact, ...(key === undefined ? [] : [keyTag(key)]), ...tags])],
+      tags: [...new Set([...urlTags, ...own, ...tags])],
     }
+  }
+
+  /** Returns what the handler sees of the address: also the target that a middleware has rewritten. */
+  #urlParts({ host = '', secure, url, routedUrl }: Exchange): string[] {
+    const { ignoresPort, query: rules } = this.#options
+    const [path, query] = splitUrl(url)
+    const parts = [
+      'url',
+      secure ? 'https' : 'http',
+      ignoresPort ? host.replace(TEST_HOST, '$1') : host,
+      path,
+      selectQuery(query, rules),
+    ]
+    if (routedUrl === url) return parts
+    const [routedPath, routedQuery] = splitUrl(routedUrl)
+    return [...parts, 'routed', routedPath, selectQuery(routedQuery, rules)]
   }
 }
 
 /** Returns the tag of an entry with the application's own key. */
-export const keyTag = (key: Subject): string => `u:${digest(['key', ...[key].flat()])}`
+export const keyTag = (key: readonly string[]): string => `u:${digest(['key', ...key])}`
+
+/**
+ * Returns the parts of a key that the application has given.
+ * @throws TP_KEY for what does not identify a resource
+ */
+export function keyParts(key: unknown, where: string): readonly string[] {
+  const parts: readonly unknown[] = Array.isArray(key) ? key : [key]
+  if (parts.length > 0 && parts.every(isIdentity)) return parts.map(String)
+  throw new TurnpikeError(
+    'TP_KEY',
+    `${where}: \`key\` must return a non-empty string, a finite number, or a list of them. To exclude a request, use \`skip\`.`,
+  )
+}
+
+/**
+ * Returns the owner of a response. Undefined: it is anonymous.
+ * @throws TP_KEY for what does not identify an owner
+ */
+export function ownerOf(scope: unknown): string | undefined {
+  if (scope === undefined || scope === null) return undefined
+  if (isIdentity(scope)) return String(scope)
+  throw new TurnpikeError(
+    'TP_KEY',
+    'tp.cache(): `scope` must return a non-empty string or a finite number, or undefined for anonymous visitors.',
+  )
+}
+
+const isIdentity = (value: unknown): value is string | number =>
+  typeof value === 'string' ? value !== '' : typeof value === 'number' && Number.isFinite(value)
 
 /**
  * Returns what a variant adds to the key of its resource: a digest of the request headers that the

@@ -5,22 +5,23 @@ import type { LogPosition } from '../../caching/invalidation-log.ts'
 import type { LookupResult } from '../../caching/entry-keys.ts'
 import { MAX_ENTRY_TAGS, tagFields } from '../../caching/tags.ts'
 import { deadlinesOf } from '../../caching/validity.ts'
-import type { HeaderFields, PassPlan, Reply, SentResponse, SentHead } from '../../http/exchange.ts'
+import type { HeaderFields, PassPlan, Reply, SentHead, SentResponse } from '../../http/exchange.ts'
 import type { CacheLookup } from './cache-lookup.ts'
-import { directivesOf } from './directives.ts'
-import { PAUSE_MS } from './engine.ts'
+import { cachedResponse, packEntry, responseIn, type CachedResponse } from './cached-response.ts'
+import { HandlerRequest } from './handler-request.ts'
+import { registerFill, tellOuterFills, type OuterFill } from './nesting.ts'
 import {
-  groupsOf,
-  judgeResponse,
   endToEndFields,
+  groupsOf,
   varyOf,
+  type Candidate,
   type StorageTerms,
   type StorageVerdict,
 } from './policy.ts'
 import { forwardStatus, type CacheReason } from './reasons.ts'
-import { CONDITIONS, isConditional, replyFrom, type RequestHead } from './reply.ts'
+import { ageOf, isConditional, replyFrom } from './reply.ts'
+import { judgeFill, notModifiedReply, refuseFill } from './response-verdict.ts'
 import { variantOf } from './resource.ts'
-import { packEntry, responseIn, cachedResponse, type CachedResponse } from './cached-response.ts'
 
 /** Why a request was forwarded to the handler (RFC 9211, 2.2). */
 export type Forward = 'miss' | 'stale' | 'request'
@@ -35,56 +36,59 @@ export interface ResponseFillOptions {
   readonly forward: Forward
 }
 
-/** Reasons that say nothing about the resource. The next waiter fills. */
-const OF_THE_REQUEST: ReadonlySet<CacheReason> = new Set<CacheReason>([
-  'aborted',
-  'request-no-store',
-])
-/** Reasons that may be about one request or about all. Only several in a row count for the resource. */
-const PERHAPS_OF_THE_REQUEST: ReadonlySet<CacheReason> = new Set<CacheReason>([
-  'authorization',
-  'error',
-  'session',
-  'user',
-])
-
 /** One response of the handler. */
-export class ResponseFill<Native> {
+export class ResponseFill<Native> implements OuterFill {
   readonly #lookup: CacheLookup<Native>
   readonly #options: ResponseFillOptions
   readonly #began: number
-  /** The request as the client sent it. The handler sees other conditions. */
-  readonly #request: RequestHead
+  readonly #request: HandlerRequest
   readonly #addedTags: string[] = []
+  readonly #addedVary: string[] = []
+  #excluded: CacheReason | undefined
+  #head: SentHead | undefined
   #verdict: StorageVerdict | undefined
   #entry: CacheEntry | undefined
   /** Cache-Status of a reply that replaced the handler's. */
   #status: string | undefined
-  #statusCode = 0
   #isCounted = false
 
   constructor(lookup: CacheLookup<Native>, options: ResponseFillOptions) {
     this.#lookup = lookup
     this.#options = options
     this.#began = lookup.engine.cacheStore.store.monotonic()
-    const { x } = lookup
-    const conditions = new Map<string, string | undefined>(
-      CONDITIONS.map((name) => [name, x.header(name)]),
-    )
-    this.#request = {
-      method: x.method,
-      header: (name) => (conditions.has(name) ? conditions.get(name) : x.header(name)),
-    }
+    this.#request = new HandlerRequest(lookup, this.#former())
+  }
+
+  get mount(): object {
+    return this.#lookup.mount
+  }
+  get store(): object {
+    return this.#lookup.engine.cacheStore.store
+  }
+  get key(): string {
+    return this.#lookup.keys.entry
+  }
+  get owner(): string | undefined {
+    return this.#lookup.owner
+  }
+  addTags(fields: readonly string[]): void {
+    for (const field of fields) this.#addedTags.push(field)
+  }
+  addVary(names: readonly string[]): void {
+    for (const name of names) this.#addedVary.push(name)
+  }
+  exclude(reason: CacheReason): void {
+    if (!this.#lookup.mount.isPublic) this.#excluded = reason
   }
 
   /** Returns the plan that observes the response. */
   plan(): PassPlan {
-    const { mount } = this.#lookup
-    const mayReplace = this.#former() !== undefined || isConditional(this.#request)
-    const hidden = Object.fromEntries(CONDITIONS.map((name) => [name, undefined]))
+    const { mount, x } = this.#lookup
+    registerFill(x.native, this)
+    const mayReplace = this.#former() !== undefined || isConditional(this.#request.client)
     return {
-      requestHeaders: { ...hidden, ...this.#validators() },
-      responseHelpers: { cacheTags: (...tags: unknown[]) => this.#addTags(tags.flat()) },
+      ...this.#request.masks,
+      responseHelpers: { cacheTags: (...tags: unknown[]) => this.#declareTags(tags.flat()) },
       headers: () => this.#headers(),
       capture: {
         limit: mount.maxBodyBytes,
@@ -98,8 +102,11 @@ export class ResponseFill<Native> {
     }
   }
 
-  #addTags(tags: unknown[]): void {
-    this.#addedTags.push(...tagFields(tags, 'cacheTags()'))
+  #declareTags(tags: unknown[]): void {
+    const fields = tagFields(tags, 'cacheTags()')
+    this.addTags(fields)
+    const { x } = this.#lookup
+    tellOuterFills(x.native, { tags: fields, vary: [], owner: undefined })
   }
 
   /** Returns the entry that was stored before, if it can still be used. */
@@ -108,52 +115,26 @@ export class ResponseFill<Native> {
     return former?.validUntil === undefined ? undefined : former.entry
   }
 
-  /** Returns the conditions that ask the handler whether the former entry is still current (RFC 9111, 4.3.1). */
-  #validators(): Record<string, string> {
-    const former = this.#former()
-    if (former === undefined) return {}
-    const { etag, fields, hasOwnValidators, status } = responseIn(former)
-    if (!hasOwnValidators || status !== 200) return {}
-    const modified = fields.find(([name]) => name === 'last-modified')?.[1]
-    const hasEtag = etag !== undefined && fields.some(([name]) => name === 'etag')
-    return {
-      ...(hasEtag && { 'if-none-match': etag }),
-      ...(typeof modified === 'string' && { 'if-modified-since': modified }),
-    }
-  }
-
-  #isRevalidation({ status }: SentHead): boolean {
-    return status === 304 && Object.keys(this.#validators()).length > 0
+  #isRevalidation({ status }: Candidate): boolean {
+    return status === 304 && Object.keys(this.#request.validators).length > 0
   }
 
   #onHead(head: SentHead): void {
-    this.#statusCode = head.status
+    this.#head = head
     this.#verdict = this.#judge(head)
     // Waiters need not wait for the end of a response that they cannot share.
     if (!this.#verdict.isStored) this.#end(this.#verdict.reason)
   }
 
-  #judge(head: SentHead): StorageVerdict {
-    const { x, mount, now } = this.#lookup
-    const { scope, public: isPublic = false } = mount.options
-    const refuse = (reason: CacheReason): StorageVerdict => ({ isStored: false, reason })
-    if (directivesOf(x.header('cache-control')).has('no-store')) return refuse('request-no-store')
-    if (scope === undefined && !isPublic) {
-      if (x.identity.verifiedKey) return refuse('api-key')
-      if (x.identity.user) return refuse('user')
-      if (x.identity.hasSessionData) return refuse('session')
-    }
-    if (this.#tagsOf(head).length > MAX_ENTRY_TAGS) return refuse('tags')
-    const length = Number(head.headers['content-length'] ?? 0)
-    if (length > mount.maxBodyBytes) return refuse('size')
-    const isAuto = mount.policy.ttl === 'auto'
-    const isAuthorized = isAuto && !isPublic && x.identity.authorization !== undefined
-    const response = this.#isRevalidation(head) ? this.#merged(head) : head
-    return judgeResponse(response, { ...mount.policy, isAuthorized }, now)
+  #judge(response: Candidate): StorageVerdict {
+    if (this.#excluded !== undefined) return refuseFill(this.#excluded)
+    if (this.#tagsOf(response).length > MAX_ENTRY_TAGS) return refuseFill('tags')
+    const merged = this.#isRevalidation(response) ? this.#merged(response) : response
+    return judgeFill(this.#lookup, this.#request, merged, this.#head!.field)
   }
 
   /** Returns the former response with the fields of a 304 (RFC 9111, 4.3.4 and 3.2). */
-  #merged({ headers }: SentHead): SentHead {
+  #merged({ headers }: Candidate): Candidate {
     const former = responseIn(this.#former()!)
     const fresh = Object.fromEntries(endToEndFields({ status: 304, headers }))
     for (const name of ['content-encoding', 'content-type', 'content-range']) delete fresh[name]
@@ -168,9 +149,11 @@ export class ResponseFill<Native> {
       return this.#end(verdict === undefined || verdict.isStored ? 'aborted' : verdict.reason)
     }
     this.#count(undefined)
-    // It was invalidated meanwhile: the next response can be stored.
-    if (this.#lookup.keys.log.isPending(entry)) return fill.abandon()
     const { engine, mount, keys, resourceKeys } = this.#lookup
+    if (responseIn(entry).sharing === 'public') engine.publicResources.set(resourceKeys.entry, true)
+    else engine.publicResources.delete(resourceKeys.entry)
+    // It was invalidated meanwhile: the next response can be stored.
+    if (keys.log.isPending(entry)) return fill.abandon()
     if (position === undefined) return fill.complete(entry, undefined)
     engine.resume(keys.entry)
     fill.complete(entry, async (token) => {
@@ -184,30 +167,33 @@ export class ResponseFill<Native> {
     if (this.#entry !== undefined) return this.#entry
     // A session or user may have come into being after the head was known.
     const verdict = this.#verdict?.isStored ? this.#judge(sent) : this.#verdict
+    this.#verdict = verdict
     if (!verdict?.isStored || this.#lookup.x.method !== 'GET') return undefined
-    const isRevalidation = this.#isRevalidation(sent)
-    const former = isRevalidation ? this.#former()! : undefined
+    const former = this.#isRevalidation(sent) ? this.#former()! : undefined
     const response = former ? { ...this.#merged(sent), body: former.body } : sent
     return (this.#entry = this.#createEntry(response, verdict, former))
   }
 
-  /** Returns the tags of the mount, of the handler and of the response's own fields. */
-  #tagsOf(head: SentHead): string[] {
-    const groups = tagFields(groupsOf(head), 'the response')
+  /** Returns the tags of the mount, of the handler, of inner caches and of the response's own fields. */
+  #tagsOf(response: Candidate): string[] {
+    const groups = tagFields(groupsOf(response), 'the response')
     return [...new Set([...this.#lookup.tags, ...this.#addedTags, ...groups])]
   }
 
   #createEntry(
-    response: SentResponse,
-    { freshFor, staleFor, errorFor, initialAge }: StorageTerms,
+    response: Candidate & { body: Buffer },
+    { freshFor, staleFor, errorFor, initialAge, sharing }: StorageTerms,
     former: CacheEntry | undefined,
   ): CacheEntry {
     const { mount, resource, now, header, engine } = this.#lookup
-    const vary = [...new Set([...varyOf(response), ...mount.vary])].sort()
-    const stored = cachedResponse(response, vary, vary.length > 0 ? variantOf(vary, header) : '')
-    const { isPacked, length }: Pick<CachedResponse, 'isPacked' | 'length'> = former
-      ? responseIn(former)
-      : stored
+    const vary = [...new Set([...varyOf(response), ...mount.vary, ...this.#addedVary])].sort()
+    const stored = cachedResponse(response, {
+      removed: former ? responseIn(former).removed : this.#head!.removed,
+      sharing,
+      vary,
+      variant: vary.length > 0 ? variantOf(vary, header) : '',
+    })
+    const { isPacked, length } = former ? responseIn(former) : stored
     const { position } = this.#options
     const freshUntil = now + freshFor
     return {
@@ -229,45 +215,43 @@ export class ResponseFill<Native> {
   /** Returns another reply than the handler's: the former response for an error, or less than the whole. */
   #replacement(sent: SentResponse): Reply | undefined {
     const { mount, now, engine, keys } = this.#lookup
-    const request = this.#request
+    const { client, seesConditions } = this.#request
     const former = this.#former()
     if (former !== undefined && sent.status >= 500) {
       const { error } = deadlinesOf(former, this.#options.former!.validUntil!)
       if (now >= error) return undefined
+      // Koa hands in a thrown error without a head.
+      this.#end('error')
       engine.count(mount.name, 'stale', keys.entry)
       const status = `fwd=stale; fwd-status=${sent.status}`
-      return synchronous(replyFrom(former, request, this.#addedFields(former, status)))
+      return synchronous(replyFrom(former, client, this.#addedFields(former, status)))
     }
     const entry = this.#entryOf(sent)
     if (this.#isRevalidation(sent)) {
       const fields = endToEndFields(this.#merged(sent))
       const whole = entry ?? { ...former!, extra: { ...responseIn(former!), fields } }
       const status = 'fwd=stale; fwd-status=304'
-      return synchronous(replyFrom(whole, request, this.#addedFields(whole, status)))
+      return synchronous(replyFrom(whole, client, this.#addedFields(whole, status)))
     }
-    if (entry === undefined || !isConditional(request)) return undefined
-    return synchronous(replyFrom(entry, request, {}))
+    if (!isConditional(client)) return undefined
+    if (entry !== undefined) return synchronous(replyFrom(entry, client, {}))
+    // The handler did not see the conditions, and its response is not stored after all.
+    return seesConditions ? undefined : notModifiedReply(sent, client)
   }
 
   #addedFields(entry: CacheEntry, status: string): HeaderFields {
     this.#status = status
-    const age = Math.floor((this.#lookup.now - entry.storedAt + entry.initialAge) / 1000)
-    return { 'Cache-Status': `turnpike; ${status}`, Age: String(Math.max(0, age)) }
+    return { 'Cache-Status': `turnpike; ${status}`, Age: String(ageOf(entry, this.#lookup.now)) }
   }
 
   #headers(): HeaderFields {
     const { forward, position } = this.#options
     if (this.#status !== undefined) return { 'Cache-Status': `turnpike; ${this.#status}` }
-    const isStored = this.#verdict?.isStored === true && position !== undefined
-    if (isStored) return { 'Cache-Status': `turnpike; fwd=${forward}; stored` }
-    return { 'Cache-Status': forwardStatus(forward, this.#reason()) }
-  }
-
-  /** Returns why the response is not stored, as far as that is known when the head is sent. */
-  #reason(): CacheReason | undefined {
     const verdict = this.#verdict
-    if (verdict !== undefined && !verdict.isStored) return verdict.reason
-    return this.#options.position === undefined ? 'store' : undefined
+    if (verdict?.isStored && position !== undefined)
+      return { 'Cache-Status': `turnpike; fwd=${forward}; stored` }
+    const reason = verdict?.isStored === false ? verdict.reason : 'store'
+    return { 'Cache-Status': forwardStatus(forward, verdict && reason) }
   }
 
   #count(reason: CacheReason | undefined): void {
@@ -280,22 +264,11 @@ export class ResponseFill<Native> {
   /** Ends a fill without an entry. Only the first call counts. */
   #end(reason: CacheReason): void {
     this.#count(reason)
-    const { fill } = this.#options
+    const { fill, forward } = this.#options
     if (fill.isOver) return
     const { engine, keys, x } = this.#lookup
-    const isRefresh = this.#options.forward === 'stale'
-    if (isRefresh && (reason !== 'aborted' || x.isBackground))
-      engine.backoff.fail(keys.entry, engine.cacheStore.store.monotonic())
-    const isOfTheRequest =
-      OF_THE_REQUEST.has(reason) ||
-      (this.#isPerhapsOfTheRequest(reason) && !engine.strike(keys.entry))
-    if (isOfTheRequest) return fill.abandon()
-    engine.pause(keys.entry)
-    fill.refuse(PAUSE_MS)
-  }
-
-  #isPerhapsOfTheRequest(reason: CacheReason): boolean {
-    return PERHAPS_OF_THE_REQUEST.has(reason) || (reason === 'status' && this.#statusCode >= 400)
+    const mayBackOff = forward === 'stale' && (reason !== 'aborted' || x.isBackground)
+    engine.endFill(fill, keys.entry, { reason, status: this.#head?.status ?? 0, mayBackOff })
   }
 }
 

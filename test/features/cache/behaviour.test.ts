@@ -52,7 +52,7 @@ describe.each(engines)('the cache on the $name engine', ({ open, server: redis }
         send(200, `number ${handler.calls}`)
       })
       const { get, advance } = await app(handler, {
-        cache: { ttl: '10s', staleWhileRevalidate: '1m' },
+        cache: { ttl: '10s', staleWhileRevalidate: '1m', public: true },
       })
       expect((await get()).text).toBe('number 1')
       await expect.poll(async () => statusOf(await get())).toContain('hit')

@@ -9,6 +9,7 @@ import {
   type StoragePolicy,
   type StorageVerdict,
 } from '../../../src/features/cache/policy.ts'
+import type { CacheReason } from '../../../src/features/cache/reasons.ts'
 import { matchesGlob } from '../../../src/store/glob.ts'
 
 const NOW = Date.UTC(2026, 0, 1)
@@ -19,14 +20,14 @@ const policy = (more: Partial<StoragePolicy> = {}): StoragePolicy => ({
   staleIfError: undefined,
   jitter: 0,
   targeted: [],
-  isAuthorized: false,
+  isPublic: false,
   ...more,
 })
 const verdict = (
   headers: Record<string, string>,
   more?: Partial<StoragePolicy>,
-  status = 200,
-): StorageVerdict => judgeResponse({ status, headers }, policy(more), NOW)
+  sender?: CacheReason,
+): StorageVerdict => judgeResponse({ status: 200, headers }, policy(more), sender, NOW)
 
 test('directives: case, quotes, white space, repetition', () => {
   const read = (field: string) => Object.fromEntries(directivesOf(field))
@@ -39,11 +40,11 @@ test('directives: case, quotes, white space, repetition', () => {
 })
 
 test('an answer to a request with Authorization is stored only if it says that it may be shared', () => {
-  expect(verdict({ 'cache-control': 'max-age=60' }, { isAuthorized: true }).isStored).toBe(false)
+  expect(verdict({ 'cache-control': 'max-age=60' }, {}, 'authorization').isStored).toBe(false)
   for (const word of ['public', 's-maxage=60', 'must-revalidate']) {
-    expect(
-      verdict({ 'cache-control': `max-age=60, ${word}` }, { isAuthorized: true }).isStored,
-    ).toBe(true)
+    expect(verdict({ 'cache-control': `max-age=60, ${word}` }, {}, 'authorization').isStored).toBe(
+      true,
+    )
   }
 })
 

@@ -20,6 +20,7 @@ const root = path.resolve(given ?? path.join(import.meta.dirname, '..'))
 const LAYERS = [
   {
     ground: [
+      'availability-log.ts',
       'clock.ts',
       'duration.ts',
       'errors.ts',

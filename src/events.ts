@@ -165,6 +165,15 @@ export interface EventMap extends TurnpikeExtensions.Events {
   breaker: { store: string; state: 'open' | 'closed'; reason: string | undefined; node?: string }
   /** A connection that did not reply was replaced. */
   replaced: { store: string }
+  /** Redis went away, or is back. */
+  availability: {
+    store: string
+    type: 'away' | 'back'
+    /** Why it is away. */
+    reason: string | undefined
+    /** How long it was away, in ms; 0 when it goes. */
+    awayMs: number
+  }
   /** A write that no request waits for failed, for example a refund. */
   error: { feature: string; name: string; error: unknown }
   /** Something that an operator should fix. Each is reported once. */
@@ -191,6 +200,7 @@ export const EVENTS: Readonly<Record<BuiltInEventName, string>> = {
   unavailable: 'A feature could not use the store and applied its failure rule.',
   breaker: 'A circuit breaker opened or closed.',
   replaced: 'A connection that did not reply was replaced.',
+  availability: 'Redis went away, or is back.',
   error: 'A write that no request waits for failed.',
   warning: 'Something that an operator should fix. Each is reported once.',
 }

@@ -4,6 +4,7 @@ import {
   callback,
   validateOptions,
   anyOf,
+  isFunction,
   isObject,
   closestMatch,
   identifier,
@@ -11,6 +12,7 @@ import {
   oneOf,
   type Validator,
 } from './validate.ts'
+import { logAvailability } from './availability-log.ts'
 import { systemClock } from './clock.ts'
 import { durationOption, durationValidator } from './duration.ts'
 import { TurnpikeError } from './errors.ts'
@@ -63,6 +65,10 @@ const OPTIONS: Record<string, Validator> = {
   stores: byArea('{ redis }', (value) => isObject(value) && 'redis' in value),
   reuse: boolean,
   refusals: oneOf('reply', 'next'),
+  logger: {
+    expected: 'false, or a logger with the method warn, like console',
+    accepts: (value) => value === false || (isObject(value) && isFunction(value['warn'])),
+  },
   commandTimeout: durationValidator,
   requestBudget: durationValidator,
   maxInFlight: integer(1),
@@ -95,7 +101,9 @@ export function createInstanceContext<Native, Middleware>(
   const { layout = 'prefix', databases, stores: own = {} } = options
   const { commandTimeout = 100, requestBudget = 150, maxInFlight = 5000 } = options
   const { instances = 1, fallbackMaxKeys: maxKeys = 50_000 } = options
+  const { logger } = options
   const events = new EventBus()
+  const endLog = logger === false ? () => {} : logAvailability(events, logger)
   const stores = new Stores({
     redis,
     store,
@@ -144,7 +152,7 @@ export function createInstanceContext<Native, Middleware>(
       contexts.set(name, context)
       return context
     },
-    close: () => (closing ??= closeAll(shared)),
+    close: () => (closing ??= closeAll(shared).finally(endLog)),
   }
 }
 

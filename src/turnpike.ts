@@ -1,4 +1,5 @@
 /** What `turnpike()` takes and returns: types only. */
+import type { Logger } from './availability-log.ts'
 import type { Duration } from './duration.ts'
 import type { EventName, TurnpikeListener } from './events.ts'
 import type { Instance } from './extension.ts'
@@ -88,6 +89,13 @@ export interface TurnpikeOptions<Native> {
    * @default 'reply'
    */
   refusals?: 'reply' | 'next'
+  /**
+   * Where log lines go: one when Redis goes away, one when it is back. `false`: no lines.
+   * @default standard error
+   * @example console
+   * @example pino()
+   */
+  logger?: Logger | false
   /**
    * Timeout for each Redis call. After it, the `fail` rule of the feature applies.
    * @default '100ms'

@@ -83,6 +83,8 @@ export interface ClusterNodesOptions {
   reuse: boolean
   /** The connection to a node was lost. */
   onLost(node: string): void
+  /** The connection to a node is ready. */
+  onReady(): void
 }
 
 /** Pauses between refreshes of the slots, in ms: while all nodes are well, and the first and longest while one is lost. */
@@ -231,6 +233,7 @@ export class ClusterNodes {
     const node = this.#nodeOf(client, name)
     node?.connection.emitReady()
     void node?.clock.measure()
+    this.#options.onReady()
   }
 
   #onClose(client: NodeClient, name: string): void {

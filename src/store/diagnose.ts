@@ -1,7 +1,16 @@
 /** Finds out what an error of a connection means and what an operator can do about it. */
 import { isUnavailable, StoreUnavailable, TurnpikeError } from '../errors.ts'
 
-const REMEDIES: readonly (readonly [RegExp, string])[] = [
+/** Remedies for what is also true while a server restarts. They are no warnings by themselves. */
+const OUTAGES: readonly (readonly [RegExp, string])[] = [
+  [/ENOTFOUND|EAI_AGAIN/, 'The host name of Redis cannot be resolved. Check the URL.'],
+  [
+    /ECONNREFUSED/,
+    'Nothing listens at the address of Redis. Check that it is running and that the port is right.',
+  ],
+]
+
+const MISTAKES: readonly (readonly [RegExp, string])[] = [
   [
     /WRONGPASS|invalid (username-)?password|NOAUTH|AUTH.*without any password/i,
     'Redis refused the user name or password. Check them in the URL (redis://user:password@host:port) or the options.',
@@ -18,11 +27,6 @@ const REMEDIES: readonly (readonly [RegExp, string])[] = [
     /self.signed|unable to verify|certificate|altnames/i,
     "The server's certificate is not trusted. Pass its CA in tls.ca or in REDIS_SSL_CA_CERTS.",
   ],
-  [/ENOTFOUND|EAI_AGAIN/, 'The host name of Redis cannot be resolved. Check the URL.'],
-  [
-    /ECONNREFUSED/,
-    'Nothing listens at the address of Redis. Check that it is running and that the port is right.',
-  ],
   [
     /All sentinels are unreachable/i,
     'No Sentinel replies, or none knows a master of that name. Check `sentinels` and `name`.',
@@ -38,7 +42,11 @@ const REMEDIES: readonly (readonly [RegExp, string])[] = [
 ]
 
 const remedyForMessage = (message: string): string | undefined =>
-  REMEDIES.find(([pattern]) => pattern.test(message))?.[1]
+  [...MISTAKES, ...OUTAGES].find(([pattern]) => pattern.test(message))?.[1]
+
+/** Returns true if a remedy is for an outage, which may end by itself. */
+export const isOutageRemedy = (remedy: string): boolean =>
+  OUTAGES.some(([, each]) => each === remedy)
 
 /** Returns the remedy for an error that a client reported, or for one of its causes. */
 export function remedyFor(error: Error): string | undefined {
@@ -47,6 +55,13 @@ export function remedyFor(error: Error): string | undefined {
     (each) => `${each.message} ${(each as { code?: string }).code ?? ''}`,
   )
   return remedyForMessage(descriptions.join(' '))
+}
+
+/** Returns the message of a connection error. Node puts that of each address into `errors`. */
+export function describe(error: Error): string {
+  const causes = ((error as AggregateError).errors ?? []) as Error[]
+  const messages = [error, ...causes].map(({ message }) => message).filter(Boolean)
+  return [...new Set(messages)].join(', ')
 }
 
 const CLOSED_EARLY =

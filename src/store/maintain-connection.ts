@@ -60,13 +60,16 @@ export function warnOf(error: Error, warn: (message: string) => void): void {
 export function guardEvents(
   events: EventBus,
   store: string,
+  onChange: () => void,
 ): {
   onReplaced(): void
   onBreaker(state: 'open' | 'closed', reason: string | undefined, node?: string): void
 } {
   return {
     onReplaced: () => events.emit('replaced', { store }),
-    onBreaker: (state, reason, node) =>
-      events.emit('breaker', { store, state, reason, ...(node !== undefined && { node }) }),
+    onBreaker(state, reason, node) {
+      events.emit('breaker', { store, state, reason, ...(node !== undefined && { node }) })
+      onChange()
+    },
   }
 }

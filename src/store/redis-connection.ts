@@ -3,7 +3,7 @@ import type { EventBus } from '../events.ts'
 import type { RequestBudget } from '../request-budget.ts'
 import { ConcurrencyLimit } from './concurrency-limit.ts'
 import { ClusterNodes, createRoute, type ServerRoute } from './cluster-nodes.ts'
-import { classify, classifyOnNode } from './diagnose.ts'
+import { classify, classifyOnNode, describe } from './diagnose.ts'
 import type { Latency } from './latency.ts'
 import { guardEvents, maintainConnection, warnOf } from './maintain-connection.ts'
 import { ReadCall, ScriptCall, type CallContext } from './redis-calls.ts'
@@ -25,6 +25,8 @@ export interface ConnectionOptions {
   /** Returns a test's time, in place of Redis's clock. */
   testTime: (() => number) | undefined
   onReady(): void
+  /** The connection or a breaker changed. */
+  onChange(): void
   onNodeLost(node: string): void
   /** Set for the connection that carries large values. */
   isForLargeValues: boolean
@@ -46,6 +48,8 @@ export class RedisConnection implements CallContext {
   readonly #nodes: ClusterNodes | undefined
   readonly #batch = new WriteBatch()
   readonly #limit: ConcurrencyLimit | undefined
+  /** What the client reported last; undefined while it is connected. */
+  #lastError: string | undefined
   #removeListeners: () => void = () => {}
   #isClosed = false
 
@@ -61,14 +65,18 @@ export class RedisConnection implements CallContext {
       maxInFlight,
       latency,
       toleratesProgress: options.isForLargeValues,
-      ...guardEvents(events, name),
+      ...guardEvents(events, name, options.onChange),
     }
     this.#route = createRoute(client, { ...guard, classify }, client)
     if (isCluster(client)) {
       this.#nodes = new ClusterNodes(client, {
         guard: { ...guard, classify: classifyOnNode },
         reuse,
-        onLost: options.onNodeLost,
+        onLost: (node) => {
+          options.onNodeLost(node)
+          options.onChange()
+        },
+        onReady: options.onChange,
       })
     }
     if (!reuse) maintainConnection(client, options.warn, () => this.#isClosed)
@@ -161,7 +169,11 @@ export class RedisConnection implements CallContext {
   /** Says why the connection is not well. */
   get reason(): string {
     const reason = this.#nodes?.problem()?.reason ?? this.#route.guard.lastError
-    return reason ?? `the connection is ${this.client.status}`
+    const isConnected = this.client.status === 'ready'
+    return (
+      (isConnected ? reason : (this.#lastError ?? reason)) ??
+      `the connection is ${this.client.status}`
+    )
   }
 
   /** True once all masters of a Cluster are connected. */
@@ -185,8 +197,12 @@ export class RedisConnection implements CallContext {
       close: () => {
         this.#route.guard.disconnected()
         this.#route.clock.disconnected()
+        this.#options.onChange()
       },
-      error: (error: Error) => reuse && warnOf(error, warn),
+      error: (error: Error) => {
+        this.#lastError = describe(error)
+        if (reuse) warnOf(error, warn)
+      },
     }
     for (const [event, listener] of Object.entries(listeners)) client.on(event, listener)
     this.#removeListeners = () => {
@@ -196,6 +212,8 @@ export class RedisConnection implements CallContext {
 
   #onReady(): void {
     if (!this.#nodes) void this.#route.clock.measure()
+    this.#lastError = undefined
     this.#options.onReady()
+    this.#options.onChange()
   }
 }

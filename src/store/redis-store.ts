@@ -1,6 +1,8 @@
 import { systemClock, type Clock } from '../clock.ts'
 import { StoreUnavailable } from '../errors.ts'
 import type { RequestBudget } from '../request-budget.ts'
+import { Availability } from './availability.ts'
+import { isOutageRemedy } from './diagnose.ts'
 import { evictionWarning, parseInfo } from './info.ts'
 import { isLarge, LargeValues } from './large-values.ts'
 import { Latency } from './latency.ts'
@@ -35,6 +37,7 @@ export class RedisStore implements Store {
   readonly #warnings = new Set<string>()
   readonly #latency = new Latency()
   readonly #subscriptions: Subscriptions
+  readonly #availability: Availability
   readonly #largeValues: LargeValues
   #connection: RedisConnection | undefined
   #wasReady = false
@@ -47,6 +50,13 @@ export class RedisStore implements Store {
     this.#options = options
     this.#clock = options.clock ?? systemClock()
     this.isSplit = this.cluster = isCluster(source)
+    this.#availability = new Availability({
+      isWell: () => this.#connection?.isWell === true,
+      isOpen: () => this.#connection?.breaker === 'open',
+      reason: () => this.#connection?.reason ?? 'the connection is opening',
+      onChange: (type, reason, awayMs) =>
+        events.emit('availability', { store: options.name, type, reason, awayMs }),
+    })
     this.#largeValues = new LargeValues(() => this.#openLargeValues(), options.commandTimeout)
     this.#subscriptions = new Subscriptions({
       open: () => this.#openSubscriptions(),
@@ -178,6 +188,7 @@ export class RedisStore implements Store {
   }
 
   async #close(): Promise<void> {
+    this.#availability.close()
     const connection = await this.#opening.catch(() => undefined)
     const subscriptions = this.#subscriptions.client
     await Promise.all([
@@ -212,8 +223,10 @@ export class RedisStore implements Store {
       reuse,
       isForLargeValues: false,
       onReady: () => this.#onReady(),
+      onChange: () => this.#availability.update(),
     })
     this.#connection.start()
+    this.#availability.update()
     return this.#connection
   }
 
@@ -227,12 +240,16 @@ export class RedisStore implements Store {
       reuse: false,
       isForLargeValues: true,
       onReady: () => {},
+      onChange: () => {},
     })
     connection.start()
     return connection
   }
 
-  #connectionOptions(): Omit<ConnectionOptions, 'name' | 'reuse' | 'isForLargeValues' | 'onReady'> {
+  #connectionOptions(): Omit<
+    ConnectionOptions,
+    'name' | 'reuse' | 'isForLargeValues' | 'onReady' | 'onChange'
+  > {
     const { clock, commandTimeout, events, maxInFlight } = this.#options
     return {
       commandTimeout,
@@ -269,6 +286,7 @@ export class RedisStore implements Store {
   readonly #warn = (message: string): void => {
     if (this.#closing) return
     this.#warnings.add(message)
-    this.#options.events.warn(message)
+    // The event `availability` reports an outage.
+    if (!isOutageRemedy(message)) this.#options.events.warn(message)
   }
 }

@@ -380,7 +380,7 @@ describe('a warning', () => {
   it('is said once, as an event and by the process', async () => {
     const { stderr } = await runScript(
       `import { turnpike } from 'turnpike/node'
-       const tp = turnpike({ redis: 'redis://127.0.0.1:1' })
+       const tp = turnpike({ redis: process.env.URL })
        let count = 0
        tp.on('warning', () => count++)
        const limiter = tp.limiter('warned', { limit: 5, window: '1m' })
@@ -388,6 +388,7 @@ describe('a warning', () => {
        await new Promise((resolve) => setTimeout(resolve, 500))
        console.error('heard', count)
        await tp.close()`,
+      { env: { URL: server.url.replace('//', '//nobody:wrong@') } },
     )
     expect(stderr).toContain('heard 1\n')
     expect(stderr.match(/TurnpikeWarning/g)).toHaveLength(1)

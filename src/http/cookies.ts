@@ -14,8 +14,15 @@ export interface CookieAttributes {
   readonly partitioned?: boolean | undefined
 }
 
-/** All values that a Cookie field gives to `name`, in order and still encoded (RFC 6265, 5.4). */
-export function cookieValues(field: string | undefined, name: string): string[] {
+/**
+ * Returns the values of a cookie in a Cookie field, in order and still encoded (RFC 6265, 5.4).
+ * @param limit most values to return: a client can send any number of them
+ */
+export function cookieValues(
+  field: string | undefined,
+  name: string,
+  limit: number = Infinity,
+): string[] {
   if (field === undefined || !field.includes(name)) return []
   const values: string[] = []
   for (const pair of field.split(';')) {
@@ -25,19 +32,9 @@ export function cookieValues(field: string | undefined, name: string): string[] 
     values.push(
       value.length > 1 && value.startsWith('"') && value.endsWith('"') ? value.slice(1, -1) : value,
     )
+    if (values.length >= limit) break
   }
   return values
-}
-
-/** A cookie's value in plain, or undefined if it is not in one of the two forms that it is sent in. */
-export function decodeCookieValue(value: string): string | undefined {
-  if (!value.includes('%')) return value
-  try {
-    const plain = decodeURIComponent(value)
-    return encodeURIComponent(plain) === value ? plain : undefined
-  } catch {
-    return undefined
-  }
 }
 
 /** RFC 6265, 4.1.1: no control characters, and nothing that ends an attribute. */

@@ -24,18 +24,22 @@ export class Cipher {
     return Buffer.concat([nonce, cipher.getAuthTag(), body]).toString('base64url')
   }
 
-  /** @throws Error if no key fits */
-  decrypt(text: string, context: string): string {
+  /**
+   * Returns the plaintext, and whether it was encrypted with another key than the first.
+   * @throws Error if no key fits
+   */
+  decrypt(text: string, context: string): { plaintext: string; isOutdated: boolean } {
     const bytes = Buffer.from(text, 'base64url')
     const nonce = bytes.subarray(0, NONCE_BYTES)
     const authTag = bytes.subarray(NONCE_BYTES, NONCE_BYTES + AUTH_TAG_BYTES)
     const body = bytes.subarray(NONCE_BYTES + AUTH_TAG_BYTES)
     let failure: unknown = new Error('There is no key.')
-    for (const key of this.#keys) {
+    for (const [index, key] of this.#keys.entries()) {
       try {
         const decipher = createDecipheriv(ALGORITHM, key, nonce, { authTagLength: AUTH_TAG_BYTES })
         decipher.setAAD(Buffer.from(context)).setAuthTag(authTag)
-        return decipher.update(body, undefined, 'utf8') + decipher.final('utf8')
+        const plaintext = decipher.update(body, undefined, 'utf8') + decipher.final('utf8')
+        return { plaintext, isOutdated: index > 0 }
       } catch (error) {
         failure = error
       }

@@ -4,6 +4,7 @@ import type { Store } from '../../store/store.ts'
 import {
   connectRedisDestroy,
   connectRedisLoad,
+  connectRedisRemove,
   connectRedisSave,
   connectRedisTouch,
   sha1,
@@ -13,12 +14,15 @@ import type { CookieData } from './session-cookie.ts'
 import type { SessionKeys } from './session-id.ts'
 import {
   corruptError,
+  type Predecessor,
+  type RemoveResult,
   type SaveResult,
   type SessionStorage,
   type SessionWrite,
 } from './session-storage.ts'
 
 export class ConnectRedisStorage implements SessionStorage {
+  readonly form = 'connect-redis'
   readonly #store: Store
   readonly #prefix: string
   readonly #ttl: number
@@ -38,7 +42,7 @@ export class ConnectRedisStorage implements SessionStorage {
   create(
     keys: SessionKeys,
     write: SessionWrite,
-    _replaced: StoredSession | undefined,
+    _predecessor: Predecessor,
     budget?: RequestBudget,
   ): Promise<SaveResult> {
     return this.#save(keys, '', write, budget)
@@ -57,9 +61,23 @@ export class ConnectRedisStorage implements SessionStorage {
     await this.#store.run(connectRedisTouch, [this.#key(keys)], [Math.ceil(ttl)], budget)
   }
 
-  /** Deletes the value at once: the form cannot say that a session only has a grace period left. */
-  async destroy(keys: SessionKeys, _grace: number, budget?: RequestBudget): Promise<boolean> {
+  async destroy(keys: SessionKeys, budget?: RequestBudget): Promise<boolean> {
     return (await this.#store.run(connectRedisDestroy, [this.#key(keys)], [], budget)) === 1
+  }
+
+  async remove(
+    keys: SessionKeys,
+    base: StoredSession,
+    budget?: RequestBudget,
+  ): Promise<RemoveResult> {
+    const reply = await this.#store.run(
+      connectRedisRemove,
+      [this.#key(keys)],
+      [sha1(base.version)],
+      budget,
+    )
+    if (reply[0] === 'conflict') return { conflict: this.#parse(String(reply[1]), -1) }
+    return reply[0] === 'removed' ? 'removed' : 'gone'
   }
 
   async #save(
@@ -97,6 +115,8 @@ export class ConnectRedisStorage implements SessionStorage {
         endsAt: 0,
         touched: this.#store.now() - used,
         form: 'connect-redis',
+        isEncrypted: false,
+        hasOldKey: false,
       }
     } catch (error) {
       throw corruptError(error)

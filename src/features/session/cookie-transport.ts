@@ -1,112 +1,117 @@
-/** How a session's ID travels in a cookie: under which name, with which attributes, and which is believed. */
-import { cookieValues, decodeCookieValue, serializeCookie } from '../../http/cookies.ts'
+/** A session's ID in a cookie: under which name, and with which attributes. */
+import { cookieValues, serializeCookie } from '../../http/cookies.ts'
 import type { Exchange, HeaderFields } from '../../http/exchange.ts'
-import type { SessionEngine } from './engine.ts'
-import type { NamedSession, RequestSession } from './request-session.ts'
+import type { DeployDiagnosis } from './deploy-diagnosis.ts'
+import type { RequestSession } from './request-session.ts'
 import type { CookieSettings } from './session-cookie.ts'
-import { RecentlyUsed, verifySessionId } from './session-id.ts'
+import type { NamedSession, SignedIds } from './signed-ids.ts'
+import { distinct, MAX_VALUES, NO_SESSIONS, type SessionTransport } from './transport.ts'
 
 export interface CookieTransportOptions<Native> {
-  name: string | undefined
-  cookie: CookieSettings | ((native: Native) => CookieSettings)
-  proxy: boolean | undefined
+  /** The first is sent, all are read. Undefined: `sid`, or `__Host-sid` where the browser accepts that. */
+  readonly names: readonly string[] | undefined
+  isSecure(x: Exchange<Native>): boolean
   warn(message: string): void
 }
 
-/** Number of verified cookies that are remembered: at least this many, at most twice as many. */
-const REMEMBERED = 5_000
+const PLAIN = 'sid'
+const HOST_ONLY = '__Host-sid'
+/**
+ * Over HTTPS a plain cookie is not believed: any subdomain can set it. Elsewhere the prefixed one is
+ * believed, too: nobody else can set it. A proxy that is configured only later logs nobody out.
+ */
+const PLAIN_NAMES = [PLAIN, HOST_ONLY]
+const HOST_ONLY_NAMES = [HOST_ONLY]
 
-export class CookieTransport<Native> {
-  /** The cookie's settings if they are the same for every request. */
-  readonly fixed: CookieSettings | undefined
-  readonly #engine: SessionEngine
+export class CookieTransport<Native> implements SessionTransport<Native> {
+  readonly #ids: SignedIds
+  readonly #diagnosis: DeployDiagnosis
   readonly #options: CookieTransportOptions<Native>
-  readonly #verified = new RecentlyUsed<NamedSession>(REMEMBERED)
 
-  constructor(engine: SessionEngine, options: CookieTransportOptions<Native>) {
-    this.#engine = engine
+  constructor(ids: SignedIds, diagnosis: DeployDiagnosis, options: CookieTransportOptions<Native>) {
+    this.#ids = ids
+    this.#diagnosis = diagnosis
     this.#options = options
-    this.fixed = typeof options.cookie === 'function' ? undefined : options.cookie
   }
 
-  /** Returns the settings of this request's cookie, before `secure: 'auto'` is resolved. */
-  settingsOf(x: Exchange<Native>): CookieSettings {
-    const { cookie } = this.#options
-    return typeof cookie === 'function' ? cookie(x.native) : cookie
-  }
-
-  /** Returns the session that the request's cookie names. Undefined if it names none, or two. */
   read(
     x: Exchange<Native>,
     settings: CookieSettings,
     tenant: string | undefined,
-  ): NamedSession | undefined {
-    let named: NamedSession | undefined
-    for (const value of cookieValues(x.header('cookie'), this.#nameFor(x, settings))) {
-      const one = this.#verify(value, tenant)
-      if (one && named && one.keys.id !== named.keys.id) {
-        // Somebody has planted one of them (cookie tossing), and it is unknown which.
-        this.#engine.report('two-cookies', undefined)
-        return undefined
-      }
-      named ??= one
+  ): readonly NamedSession[] {
+    const field = x.header('cookie')
+    if (field === undefined) return NO_SESSIONS
+    const [name, ...others] = this.#namesFor(x, settings)
+    const named = this.#readName(field, name!, tenant)
+    if (others.length === 0) {
+      if (named.length === 0 && name === HOST_ONLY && this.#options.names === undefined)
+        this.#diagnosePlain(field, tenant)
+      return named
     }
-    return named
+    const all = [...named]
+    for (const other of others)
+      for (const one of this.#readName(field, other, tenant))
+        // It has to be sent under the current name.
+        if (!all.some(({ keys }) => keys.id === one.keys.id)) all.push({ ...one, isOutdated: true })
+    return all
   }
 
-  /** Returns the Set-Cookie field that tells the client about its session, if one is due. */
   write(x: Exchange<Native>, settings: CookieSettings, session: RequestSession): HeaderFields {
-    const value = session.cookie()
-    if (value === undefined) return {}
+    const notice = session.notice()
+    if (notice === undefined) return {}
     const { cookie } = session.session
-    const name = this.#nameFor(x, settings)
-    const secure = this.isSecure(x)
-    const { warn } = this.#options
-    if (cookie.secure && !secure) {
+    const [name] = this.#namesFor(x, settings) as [string]
+    if (!this.#canSend(x, settings, name, cookie.secure)) return {}
+    if (notice.id === undefined)
+      return { 'Set-Cookie': [serializeCookie(name, '', { ...cookie.data, expires: new Date(0) })] }
+    return { 'Set-Cookie': [serializeCookie(name, this.#ids.sign(notice, name), cookie.data)] }
+  }
+
+  /** Returns whether the cookie may be sent, and warns if it may not, or if that is unsafe. */
+  #canSend(
+    x: Exchange<Native>,
+    settings: CookieSettings,
+    name: string,
+    isSecureCookie: boolean | undefined,
+  ): boolean {
+    const { isSecure, warn } = this.#options
+    if (isSecure(x)) return true
+    if (isSecureCookie) {
       warn(
         `The session cookie ${name} is not sent: it is Secure, and the request did not arrive over HTTPS. Behind a proxy, configure the framework (app.set('trust proxy', 1); new Koa({ proxy: true, maxIpsCount: 1 })), or use cookie: { secure: 'auto' }.`,
       )
-      return {}
+      return false
     }
-    if (!cookie.secure && !secure && this.fixed?.secure === 'auto')
+    if (name.startsWith('__'))
+      warn(
+        `The browser rejects the session cookie ${name}: its prefix requires HTTPS, and the request did not arrive over HTTPS. Behind a proxy, configure the framework: app.set('trust proxy', 1); new Koa({ proxy: true, maxIpsCount: 1 }).`,
+      )
+    else if (settings.secure === 'auto')
       warn(
         `The session cookie ${name} is sent without Secure, because the request did not arrive over HTTPS. Behind a proxy that terminates TLS, configure the framework: app.set('trust proxy', 1); new Koa({ proxy: true, maxIpsCount: 1 }).`,
       )
-    const attributes = value === '' ? { ...cookie.data, expires: new Date(0) } : cookie.data
-    return { 'Set-Cookie': [serializeCookie(name, value, attributes)] }
+    return true
   }
 
-  /** True if the request arrived over HTTPS, by `proxy` or the framework's own setting. */
-  isSecure(x: Exchange<Native>): boolean {
-    const { proxy } = this.#options
-    if (proxy === undefined) return x.secure
-    const { socket } = x.native as { socket?: { encrypted?: boolean } }
-    if (socket?.encrypted === true || !proxy) return socket?.encrypted === true
-    return x.header('x-forwarded-proto')?.split(',', 1)[0]!.trim().toLowerCase() === 'https'
+  #readName(field: string, name: string, tenant: string | undefined): readonly NamedSession[] {
+    return distinct(cookieValues(field, name, MAX_VALUES), (value) =>
+      this.#ids.verify(value, name, tenant),
+    )
   }
 
-  #verify(value: string, tenant: string | undefined): NamedSession | undefined {
-    const key = tenant === undefined ? value : `${tenant}\n${value}`
-    const known = this.#verified.get(key)
-    if (known) return known
-    const plain = decodeCookieValue(value)
-    const found =
-      plain === undefined ? undefined : verifySessionId(plain, this.#engine.options.secrets)
-    if (!found) return undefined
-    const named: NamedSession = {
-      keys: this.#engine.keysOf(found.id, tenant),
-      isOutdated: found.secret > 0,
-    }
-    this.#verified.set(key, named)
-    return named
+  #diagnosePlain(field: string, tenant: string | undefined): void {
+    if (this.#readName(field, PLAIN, tenant).length > 0) this.#diagnosis.onPlainCookie()
   }
 
-  /** Returns the cookie's name: `__Host-` (RFC 6265bis, 4.1.3.2) keeps other hosts and paths from setting it. */
-  #nameFor(x: Exchange<Native>, { domain, path = '/', secure }: CookieSettings): string {
-    const { name } = this.#options
-    if (name !== undefined) return name
+  /** Returns the names that are read. The first is the one to send. */
+  #namesFor(
+    x: Exchange<Native>,
+    { domain, path = '/', secure }: CookieSettings,
+  ): readonly string[] {
+    const { names } = this.#options
+    if (names !== undefined) return names
     const isHostOnly = domain === undefined && path === '/' && secure !== false
-    return isHostOnly && this.isSecure(x) ? '__Host-sid' : 'sid'
+    return isHostOnly && this.#options.isSecure(x) ? HOST_ONLY_NAMES : PLAIN_NAMES
   }
 }
 

@@ -3,11 +3,13 @@ import { TurnpikeError } from '../../errors.ts'
 import type { EventMap } from '../../events.ts'
 import type { ExtensionContext } from '../../extension.ts'
 import type { RequestBudget } from '../../request-budget.ts'
-import type { Cipher } from './cipher.ts'
 import { ConnectRedisStorage } from './connect-redis-storage.ts'
+import { DeployDiagnosis } from './deploy-diagnosis.ts'
 import { merge, type OnConflict, type SessionValues } from './merge.ts'
-import type { SessionMeta, StoredSession } from './record.ts'
-import type { SessionSerializer } from './serializer.ts'
+import { MixedStorage, type WriteFor } from './mixed-storage.ts'
+import { RecordStorage, successorIdOf, type RecordOptions } from './record-storage.ts'
+import type { SessionMeta, StoredForm, StoredSession } from './record.ts'
+import { serializerOf, type SessionSerializer } from './serializer.ts'
 import type { CookieData } from './session-cookie.ts'
 import {
   createSessionId,
@@ -17,15 +19,9 @@ import {
   type Secret,
   type SessionKeys,
 } from './session-id.ts'
-import {
-  corruptError,
-  RecordStorage,
-  type SaveResult,
-  type SessionStorage,
-  type SessionWrite,
-} from './session-storage.ts'
+import { corruptError, type Predecessor } from './session-storage.ts'
 
-export interface SessionEngineOptions {
+export interface SessionEngineOptions extends RecordOptions {
   /** Names the sessions in events. */
   name: string
   /** The first creates the tags of new sessions. */
@@ -34,22 +30,20 @@ export interface SessionEngineOptions {
   ttl: number
   /** ms; undefined: a tenth of the session's time to live. */
   touchAfter: number | undefined
-  /** ms, 0: unlimited. */
-  absolute: number
   serializer: SessionSerializer
   maxBytes: number
-  cipher: Cipher | undefined
   onConflict: OnConflict
   onCorrupt: 'new' | 'error'
-  /** 0: unlimited. */
-  maxPerUser: number
-  onOverflow: 'evict-oldest' | 'deny'
+  /** Prefix of connect-redis's keys. Undefined: its values are not read. */
   legacyPrefix: string | undefined
-  format: 'turnpike' | 'connect-redis'
+  /** The form of new sessions. */
+  format: StoredForm
 }
 
 /** A session that was read, and its data. */
 export interface LoadedSession {
+  /** The keys under which it is stored: another session's, if it was moved. */
+  readonly keys: SessionKeys
   readonly stored: StoredSession
   readonly data: SessionValues
 }
@@ -57,40 +51,36 @@ export interface LoadedSession {
 /** What a request wants to store. */
 export interface SessionChange {
   data: SessionValues
-  /** `data` as the serializer wrote it. */
+  /** `data`, serialized for `form`. */
   text: string
+  form: StoredForm
   meta: SessionMeta
   cookie: CookieData
   /** ms */
   ttl: number
 }
 
-/** What `tp.on('session')` reports. */
-type SessionEventType = EventMap['session']['type']
-
 const MAX_CONFLICTS = 16
+/** Most moves that one ID may lead over. */
+const MAX_HOPS = 8
+const json = serializerOf('json')
 
 /** The sessions of one mount. */
 export class SessionEngine {
   readonly options: SessionEngineOptions
   readonly context: ExtensionContext
-  readonly records: RecordStorage
-  readonly #storage: SessionStorage
-  /** connect-redis's values, which are read and removed, but not written. */
-  readonly #legacy: ConnectRedisStorage | undefined
+  readonly storage: MixedStorage
+  readonly diagnosis: DeployDiagnosis
 
   constructor(context: ExtensionContext, options: SessionEngineOptions) {
     const { store } = context
-    const { ttl, legacyPrefix, format } = options
+    const { ttl, legacyPrefix, secrets } = options
+    const legacy =
+      legacyPrefix === undefined ? undefined : new ConnectRedisStorage(store, legacyPrefix, ttl)
     this.context = context
     this.options = options
-    this.records = new RecordStorage(store, options)
-    const isShared = format === 'connect-redis'
-    this.#storage = isShared
-      ? new ConnectRedisStorage(store, legacyPrefix ?? 'sess:', ttl)
-      : this.records
-    if (!isShared && legacyPrefix !== undefined)
-      this.#legacy = new ConnectRedisStorage(store, legacyPrefix, ttl)
+    this.storage = new MixedStorage(new RecordStorage(store, options), legacy, options)
+    this.diagnosis = new DeployDiagnosis(context, secrets)
   }
 
   readonly now = (): number => this.context.store.now()
@@ -104,27 +94,49 @@ export class SessionEngine {
     return createSessionId(user === undefined ? undefined : userTag(user, this.options.secrets[0]!))
   }
 
+  /** Serializes data as it is, or is to be, stored. @param form default: that of new sessions */
+  serialize(values: object, form: StoredForm = this.storage.form): string {
+    return this.#serializer(form).serialize(values)
+  }
+
   /**
    * Loads a session. Undefined if there is none, or if it cannot be read and `onCorrupt` is `'new'`.
    * @throws TP_UNAVAILABLE; TP_SESSION_CORRUPT with `onCorrupt: 'error'`
    */
-  load(keys: SessionKeys, budget?: RequestBudget): Promise<LoadedSession | undefined> {
-    const own = this.#storage.load(keys, budget)
-    const legacy = this.#legacy?.load(keys, budget)
-    // It is awaited only if there is no session of our own. Until then a rejection must not count as unhandled.
-    legacy?.catch(() => {})
-    const found = legacy === undefined ? own : own.then((stored) => stored ?? legacy)
-    return found.then(
-      (stored) => (stored ? this.#parse(keys, stored) : this.#missing(keys, budget)),
+  load(keys: SessionKeys, budget?: RequestBudget, hops = 0): Promise<LoadedSession | undefined> {
+    return this.storage.load(keys, budget).then(
+      (stored) => {
+        if (!stored) return this.#missing(keys, budget)
+        if (stored.meta.successor) return this.#loadReplaced(keys, stored, budget, hops)
+        return this.#parse(keys, stored)
+      },
       (error: unknown) => this.#unreadable(keys, error),
     )
   }
 
+  /** Loads a session that another one took the place of. It is dead with its successor. */
+  async #loadReplaced(
+    keys: SessionKeys,
+    stored: StoredSession,
+    budget: RequestBudget | undefined,
+    hops: number,
+  ): Promise<LoadedSession | undefined> {
+    const { sealedId, follow } = stored.meta.successor!
+    let successor: SessionKeys
+    try {
+      successor = this.keysOf(successorIdOf(keys, sealedId), keys.tenant)
+    } catch (error) {
+      return this.#unreadable(keys, corruptError(error))
+    }
+    const loaded = hops < MAX_HOPS ? await this.load(successor, budget, hops + 1) : undefined
+    return loaded && (follow ? loaded : this.#parse(keys, stored))
+  }
+
   /** Looks for a value of another type. Only `onCorrupt: 'error'` waits for the answer. */
   #missing(keys: SessionKeys, budget: RequestBudget | undefined): Promise<undefined> | undefined {
-    if (this.#storage !== this.records) return undefined
+    if (this.storage.form !== 'turnpike') return undefined
     const isStrict = this.options.onCorrupt === 'error'
-    const verified = this.records
+    const verified = this.storage.records
       .verify(keys, isStrict ? budget : undefined)
       .then(() => undefined)
       .catch((error: unknown) => this.#unreadable(keys, error))
@@ -135,7 +147,7 @@ export class SessionEngine {
 
   #parse(keys: SessionKeys, stored: StoredSession): LoadedSession | undefined {
     try {
-      return { stored, data: this.#deserialize(stored) }
+      return { keys, stored, data: this.#deserialize(stored) }
     } catch (error) {
       return this.#unreadable(keys, error)
     }
@@ -144,6 +156,7 @@ export class SessionEngine {
   #unreadable(keys: SessionKeys, error: unknown): undefined {
     if ((error as { code?: unknown }).code !== 'TP_SESSION_CORRUPT') throw error
     this.report('corrupt', keys)
+    this.diagnosis.onUnreadable(error)
     if (this.options.onCorrupt === 'error') throw error
     return undefined
   }
@@ -155,10 +168,10 @@ export class SessionEngine {
   async create(
     keys: SessionKeys,
     change: SessionChange,
-    replaced?: StoredSession,
+    predecessor: Predecessor = {},
     budget?: RequestBudget,
   ): Promise<StoredSession | undefined> {
-    const result = await this.#storage.create(keys, this.#write(change), replaced, budget)
+    const result = await this.storage.create(keys, this.#writeFor(change), predecessor, budget)
     if (result === 'full') {
       throw new TurnpikeError(
         'TP_SESSION_LIMIT',
@@ -180,28 +193,44 @@ export class SessionEngine {
     change: SessionChange,
     budget?: RequestBudget,
   ): Promise<LoadedSession | undefined> {
-    const { serializer, onConflict } = this.options
     let [base, wanted] = [stored, change]
     for (let attempt = 0; attempt < MAX_CONFLICTS; attempt++) {
-      const result = await this.#save(keys, base, wanted, budget)
+      const result = await this.storage.update(keys, base, this.#writeFor(wanted), budget)
       if (result === 'gone' || result === 'full') {
         this.report('dropped', keys)
         return undefined
       }
-      if ('stored' in result) return { stored: result.stored, data: wanted.data }
-      if (onConflict === 'reject') throw conflictError()
-      const theirs = result.conflict
-      base = theirs
-      if (onConflict === 'last-write-wins') continue
-      const [before, now] = [this.#deserialize(stored), this.#deserialize(theirs)]
-      const both =
-        onConflict === 'merge'
-          ? merge(before, change.data, now, serializer)
-          : onConflict(before, change.data, now)
-      wanted = { ...change, data: both, text: serializer.serialize(both) }
-      this.report('merged', keys)
+      if ('stored' in result) return { keys, stored: result.stored, data: wanted.data }
+      base = result.conflict
+      wanted = this.resolve(keys, stored, change, wanted, base)
     }
     throw conflictError()
+  }
+
+  /**
+   * Returns what to store after a conflict.
+   * @param before what the request had read
+   * @param wanted what it wanted to store last
+   * @param theirs what is stored now
+   * @throws TP_SESSION_CONFLICT with `onConflict: 'reject'`
+   */
+  resolve(
+    keys: SessionKeys,
+    before: StoredSession,
+    change: SessionChange,
+    wanted: SessionChange,
+    theirs: StoredSession,
+  ): SessionChange {
+    const { onConflict } = this.options
+    if (onConflict === 'reject') throw conflictError()
+    if (onConflict === 'last-write-wins') return wanted
+    const [base, now] = [this.#deserialize(before), this.#deserialize(theirs)]
+    const data =
+      onConflict === 'merge'
+        ? merge(base, change.data, now, this.#serializer(theirs.form))
+        : onConflict(base, change.data, now)
+    this.report('merged', keys)
+    return { ...change, data, form: theirs.form, text: this.serialize(data, theirs.form) }
   }
 
   /** Creates the error for a session that no longer exists. */
@@ -215,18 +244,13 @@ export class SessionEngine {
   /** Renews a session's time to live in the background, if enough of it has passed. */
   touch(keys: SessionKeys, stored: StoredSession, ttl: number): void {
     const { touchAfter = ttl / 10 } = this.options
-    if (ttl <= 0 || this.now() - stored.touched < touchAfter) return
-    const storage =
-      stored.form === 'connect-redis' ? (this.#legacy ?? this.#storage) : this.#storage
-    this.runInBackground(storage.touch(keys, ttl))
+    if (ttl <= 0 || stored.meta.successor || this.now() - stored.touched < touchAfter) return
+    this.runInBackground(this.storage.touch(keys, stored, ttl))
   }
 
   /** Ends a session. @throws TP_UNAVAILABLE */
-  async destroy(keys: SessionKeys, grace = 0, budget?: RequestBudget): Promise<void> {
-    await Promise.all([
-      this.#storage.destroy(keys, grace, budget),
-      this.#legacy?.destroy(keys, 0, budget),
-    ])
+  destroy(keys: SessionKeys, budget?: RequestBudget): Promise<void> {
+    return this.storage.destroy(keys, budget)
   }
 
   /** Reports the failure of a write that no request waits for. */
@@ -236,42 +260,36 @@ export class SessionEngine {
     )
   }
 
-  report(type: SessionEventType, keys: SessionKeys | undefined): void {
+  report(type: EventMap['session']['type'], keys: SessionKeys | undefined): void {
     const { events } = this.context
     if (events.hasListeners('session'))
       events.emit('session', { name: this.options.name, type, handle: keys && handleOf(keys) })
   }
 
-  async #save(
-    keys: SessionKeys,
-    base: StoredSession,
-    change: SessionChange,
-    budget: RequestBudget | undefined,
-  ): Promise<SaveResult> {
-    const write = this.#write(change)
-    if (base.form === 'turnpike' || !this.#legacy)
-      return await this.#storage.update(keys, base, write, budget)
-    // Only the request that removes connect-redis's value writes the new one. Otherwise a save would undo a logout.
-    if (await this.#legacy.destroy(keys, 0, budget))
-      return await this.#storage.create(keys, write, undefined, budget)
-    const theirs = await this.#storage.load(keys, budget)
-    return theirs ? { conflict: theirs } : 'gone'
-  }
-
-  #write({ text, meta, cookie, ttl }: SessionChange): SessionWrite {
+  /** @throws TP_SESSION_SIZE */
+  #writeFor(change: SessionChange): WriteFor {
+    const { data: values, meta, cookie, ttl } = change
     const { maxBytes } = this.options
-    const bytes = Buffer.byteLength(text)
-    if (bytes <= maxBytes) return { data: text, meta, cookie, ttl }
-    throw new TurnpikeError(
-      'TP_SESSION_SIZE',
-      `The session has ${bytes} bytes, more than maxBytes (${maxBytes}). The stored value is unchanged.`,
-    )
+    return (form) => {
+      const data = change.form === form ? change.text : this.serialize(values, form)
+      const bytes = Buffer.byteLength(data)
+      if (bytes <= maxBytes) return { data, meta, cookie, ttl }
+      throw new TurnpikeError(
+        'TP_SESSION_SIZE',
+        `The session has ${bytes} bytes, more than maxBytes (${maxBytes}). The stored value is unchanged.`,
+      )
+    }
   }
 
-  #deserialize({ data }: StoredSession): SessionValues {
+  /** connect-redis's values are JSON, whatever serializer our own records have. */
+  #serializer(form: StoredForm): SessionSerializer {
+    return form === 'connect-redis' ? json : this.options.serializer
+  }
+
+  #deserialize({ data, form }: StoredSession): SessionValues {
     let parsed: unknown
     try {
-      parsed = this.options.serializer.deserialize(data)
+      parsed = this.#serializer(form).deserialize(data)
     } catch (error) {
       throw corruptError(error)
     }
@@ -281,7 +299,7 @@ export class SessionEngine {
   }
 }
 
-const conflictError = (): TurnpikeError =>
+export const conflictError = (): TurnpikeError =>
   new TurnpikeError('TP_SESSION_CONFLICT', 'Another request has changed the session meanwhile.', {
     status: 409,
   })

@@ -1,5 +1,5 @@
 /** Sessions as a feature: an Exchange in, a Plan out. */
-import { isUnavailable, TurnpikeError } from '../../errors.ts'
+import { isUnavailable } from '../../errors.ts'
 import {
   passThrough,
   type Exchange,
@@ -8,19 +8,26 @@ import {
   type Plan,
 } from '../../http/exchange.ts'
 import { unavailableRefusal } from '../../http/refusal.ts'
-import { isObject } from '../../validate.ts'
-import { CookieTransport, isBelowPath, type CookieTransportOptions } from './cookie-transport.ts'
+import { isBelowPath } from './cookie-transport.ts'
 import type { LoadedSession, SessionEngine } from './engine.ts'
-import { RequestSession, type NamedSession } from './request-session.ts'
+import { RequestSession } from './request-session.ts'
+import type { NamedSession } from './signed-ids.ts'
 import type { CookieSettings } from './session-cookie.ts'
+import { LazySession, type SessionSlot } from './session-slot.ts'
 import type { RequestSessionOptions, SessionClient } from './session-writer.ts'
 import type { Session } from './session.ts'
+import { NO_SESSIONS, type SessionTransport } from './transport.ts'
 
 /** The options of a mount: validated, with their defaults. */
-export interface SessionMount<Native>
-  extends
-    Omit<RequestSessionOptions, 'tenant' | 'cookie' | 'onFailure'>,
-    CookieTransportOptions<Native> {
+export interface SessionMount<Native> extends Omit<
+  RequestSessionOptions,
+  'tenant' | 'cookie' | 'onFailure'
+> {
+  /** Attributes of the cookie. They also say how long a session lives. */
+  cookie: CookieSettings | ((native: Native) => CookieSettings)
+  transport: SessionTransport<Native>
+  /** True if a request arrived over HTTPS. */
+  isSecure(x: Exchange<Native>): boolean
   lazy: boolean
   skip: ((native: Native) => boolean | Promise<boolean>) | undefined
   fail: 'closed' | 'open'
@@ -32,58 +39,14 @@ export interface SessionMount<Native>
 
 /** What is known before it is the feature's turn. */
 interface EarlySession {
-  readonly named: NamedSession | undefined
+  readonly named: readonly NamedSession[]
   readonly loading: Promise<LoadedSession | undefined> | undefined
 }
 
-/** The session of a request with `lazy: true`. It is loaded at most once. */
-class LazySession {
-  readonly #begin: () => Promise<RequestSession>
-  #beginning: Promise<RequestSession> | undefined
-  loaded: RequestSession | undefined
-
-  constructor(begin: () => Promise<RequestSession>) {
-    this.#begin = begin
-  }
-
-  /** See `RequestSession.seal`. */
-  seal(): Promise<void> | undefined {
-    return this.loaded ? this.loaded.seal() : this.#beginning?.then((session) => session.seal())
-  }
-
-  load(): Promise<RequestSession> {
-    return (this.#beginning ??= this.#begin().then((session) => (this.loaded = session)))
-  }
-}
-
-/**
- * Where the requests of one instance keep their sessions. A property of the request costs less than
- * an entry in a WeakMap.
- */
-export class SessionSlot {
-  readonly #slot = Symbol('turnpike.session')
-
-  set(native: unknown, session: RequestSession | LazySession): void {
-    ;(native as Record<symbol, unknown>)[this.#slot] = session
-  }
-
-  /**
-   * Returns the session of a request: at once, unless it is lazy and not loaded yet.
-   * @throws TP_OPTION if no middleware of this instance gave the request a session
-   */
-  get(native: unknown, where: string): RequestSession | Promise<RequestSession> {
-    const holder = (isObject(native) ? native : {}) as Record<
-      symbol,
-      RequestSession | LazySession | undefined
-    >
-    const session = holder[this.#slot]
-    if (session === undefined)
-      throw new TurnpikeError(
-        'TP_OPTION',
-        `${where}: this request has no session. Mount tp.session() of the same instance in front of the route, and pass Express's req or Koa's ctx.`,
-      )
-    return session instanceof LazySession ? (session.loaded ?? session.load()) : session
-  }
+/** How a request's session is treated, and the settings of its cookie as the mount gave them. */
+interface RequestSettings {
+  readonly options: RequestSessionOptions
+  readonly settings: CookieSettings
 }
 
 export class SessionFeature<Native> implements Feature<Native, EarlySession> {
@@ -92,32 +55,30 @@ export class SessionFeature<Native> implements Feature<Native, EarlySession> {
   readonly prepare?: (x: Exchange<Native>) => EarlySession | undefined
   readonly #engine: SessionEngine
   readonly #mount: SessionMount<Native>
-  readonly #transport: CookieTransport<Native>
-  /** Most mounts have the same options for every request, except whether it is secure. */
-  readonly #fixed: { secure: RequestSessionOptions; insecure: RequestSessionOptions } | undefined
+  /** Most mounts have the same settings for every request, except whether it is secure. */
+  readonly #fixed: { secure: RequestSettings; insecure: RequestSettings } | undefined
 
   constructor(engine: SessionEngine, mount: SessionMount<Native>) {
     this.#engine = engine
     this.#mount = mount
-    this.#transport = new CookieTransport(engine, mount)
-    const { fixed } = this.#transport
-    this.#fixed = fixed && {
-      secure: this.#optionsWith(fixed, true),
-      insecure: this.#optionsWith(fixed, false),
+    const { cookie, lazy, skip, tenant } = mount
+    if (typeof cookie === 'function') return
+    this.#fixed = {
+      secure: this.#settingsWith(cookie, true),
+      insecure: this.#settingsWith(cookie, false),
     }
-    const { lazy, skip, tenant } = mount
-    if (fixed && !lazy && !skip && !tenant) this.prepare = (x) => this.#prepare(x)
+    if (!lazy && !skip && !tenant) this.prepare = (x) => this.#prepare(x)
   }
 
   handle(x: Exchange<Native>, early: EarlySession | undefined): Promise<Plan> | Plan {
     if (x.identity.session !== undefined) return passThrough
     const { skip, tenant } = this.#mount
-    return skip || tenant ? this.#handleLater(x) : this.#planOf(x, this.#optionsOf(x), early)
+    return skip || tenant ? this.#handleLater(x) : this.#planOf(x, this.#settingsOf(x), early)
   }
 
   #prepare(x: Exchange<Native>): EarlySession | undefined {
     if (x.identity.session !== undefined) return undefined
-    const early = this.#read(x, this.#optionsOf(x))
+    const early = this.#read(x, this.#settingsOf(x))
     // `handle` reports a failure. Until then it must not count as unhandled.
     early.loading?.catch(() => {})
     return early
@@ -126,40 +87,37 @@ export class SessionFeature<Native> implements Feature<Native, EarlySession> {
   async #handleLater(x: Exchange<Native>): Promise<Plan> {
     const { skip, tenant } = this.#mount
     if (await skip?.(x.native)) return passThrough
-    const options = this.#optionsOf(x)
-    if (!isBelowPath(x.url, options.cookie.path)) return passThrough
+    const { settings, options } = this.#settingsOf(x)
+    if (!isBelowPath(x.url, settings.path)) return passThrough
     const owner = await tenant?.(x.native)
-    return this.#planOf(x, owner === undefined ? options : { ...options, tenant: owner }, undefined)
+    return this.#planOf(x, { settings, options: { ...options, tenant: owner } }, undefined)
   }
 
   #planOf(
     x: Exchange<Native>,
-    options: RequestSessionOptions,
+    request: RequestSettings,
     early: EarlySession | undefined,
   ): Promise<Plan> | Plan {
-    if (!isBelowPath(x.url, options.cookie.path)) return passThrough
-    if (this.#mount.lazy) return this.#planLazily(x, options)
+    if (!isBelowPath(x.url, request.settings.path)) return passThrough
+    if (this.#mount.lazy) return this.#planLazily(x, request)
     const planWith = (session: RequestSession): Plan => {
       this.#mount.slot.set(x.native, session)
       return {
         assign: this.#propertiesOf(session),
-        ...this.#responsePlan(
-          x,
-          options,
-          () => session,
-          () => session.seal(),
-        ),
+        headers: () => this.#mount.transport.write(x, request.settings, session),
+        beforeHead: () => session.sealHead(),
+        beforeEnd: () => session.seal(),
       }
     }
-    const begun = this.#begin(x, options, early ?? this.#read(x, options))
+    const begun = this.#begin(x, request.options, early ?? this.#read(x, request))
     return begun instanceof RequestSession
       ? planWith(begun)
-      : begun.then(planWith, (error: unknown) => this.#planWithout(x, options, error))
+      : begun.then(planWith, (error: unknown) => this.#planWithout(x, request.options, error))
   }
 
-  #planLazily(x: Exchange<Native>, options: RequestSessionOptions): PassPlan {
+  #planLazily(x: Exchange<Native>, request: RequestSettings): PassPlan {
     const lazy = new LazySession(async () => {
-      const session = await this.#begin(x, options, this.#read(x, options))
+      const session = await this.#begin(x, request.options, this.#read(x, request))
       Object.assign(x.native as object, this.#propertiesOf(session))
       return session
     })
@@ -167,28 +125,10 @@ export class SessionFeature<Native> implements Feature<Native, EarlySession> {
     const getSession = (): Promise<Session> => lazy.load().then(({ session }) => session)
     return {
       assign: { getSession },
-      ...this.#responsePlan(
-        x,
-        options,
-        () => lazy.loaded,
-        () => lazy.seal(),
-      ),
-    }
-  }
-
-  /** Returns how the session takes part in the response. */
-  #responsePlan(
-    x: Exchange<Native>,
-    { cookie }: RequestSessionOptions,
-    sessionOf: () => RequestSession | undefined,
-    beforeEnd: () => Promise<void> | undefined,
-  ): PassPlan {
-    return {
-      headers: () => {
-        const session = sessionOf()
-        return session === undefined ? {} : this.#transport.write(x, cookie, session)
-      },
-      beforeEnd,
+      headers: () =>
+        lazy.loaded ? this.#mount.transport.write(x, request.settings, lazy.loaded) : {},
+      beforeHead: () => lazy.seal((session) => session.sealHead()),
+      beforeEnd: () => lazy.seal((session) => session.seal()),
     }
   }
 
@@ -206,10 +146,26 @@ export class SessionFeature<Native> implements Feature<Native, EarlySession> {
     return { assign: this.#propertiesOf(session) }
   }
 
-  #read(x: Exchange<Native>, { cookie, tenant }: RequestSessionOptions): EarlySession {
-    if (!isBelowPath(x.url, cookie.path)) return { named: undefined, loading: undefined }
-    const named = this.#transport.read(x, cookie, tenant)
-    return { named, loading: named && this.#engine.load(named.keys, x.budget) }
+  #read(x: Exchange<Native>, { settings, options }: RequestSettings): EarlySession {
+    const named = isBelowPath(x.url, settings.path)
+      ? this.#mount.transport.read(x, settings, options.tenant)
+      : NO_SESSIONS
+    return { named, loading: named.length === 0 ? undefined : this.#load(named, x) }
+  }
+
+  /**
+   * Loads the session that a request names. Of several only one may be alive: if two are, one of them
+   * may have been planted (cookie tossing), and none is believed.
+   */
+  #load(named: readonly NamedSession[], x: Exchange<Native>): Promise<LoadedSession | undefined> {
+    if (named.length === 1) return this.#engine.load(named[0]!.keys, x.budget)
+    return Promise.all(named.map(({ keys }) => this.#engine.load(keys, x.budget))).then((all) => {
+      const [first, ...others] = all.filter((each) => each && !isRetired(each))
+      if (first === undefined) return all.find((each) => each !== undefined)
+      if (others.every((each) => each?.keys.id === first.keys.id)) return first
+      this.#engine.report('two-cookies', undefined)
+      return undefined
+    })
   }
 
   /** Begins the session of a request: at once if there is nothing to load. */
@@ -219,51 +175,57 @@ export class SessionFeature<Native> implements Feature<Native, EarlySession> {
     { named, loading }: EarlySession,
   ): Promise<RequestSession> | RequestSession {
     const client = x as SessionClient
-    if (named === undefined || loading === undefined)
-      return new RequestSession(this.#engine, client, options)
+    if (loading === undefined) return new RequestSession(this.#engine, client, options)
     return loading.then((loaded) => {
       const session = new RequestSession(this.#engine, client, options, named, loaded)
-      return named.isOutdated && loaded ? session.renewTag().then(() => session) : session
+      if (loaded === undefined) return session
+      const current = named.find(({ keys }) => keys.id === loaded.keys.id)
+      return current?.isOutdated ? session.renewTag().then(() => session) : session
     })
   }
 
   #propertiesOf(session: RequestSession): Record<string, unknown> {
     return {
       session: session.session,
-      sessionID: session.id,
+      sessionID: session.session.id,
       sessionStore: this.#mount.store,
     }
   }
 
-  #optionsOf(x: Exchange<Native>): RequestSessionOptions {
-    const settings = this.#transport.settingsOf(x)
+  #settingsOf(x: Exchange<Native>): RequestSettings {
+    const { cookie } = this.#mount
+    const settings = typeof cookie === 'function' ? cookie(x.native) : cookie
     const isAuto = settings.secure === 'auto' || settings.sameSite === 'auto'
-    const isSecure = isAuto && this.#transport.isSecure(x)
+    const isSecure = isAuto && this.#mount.isSecure(x)
     if (this.#fixed) return isSecure ? this.#fixed.secure : this.#fixed.insecure
-    return this.#optionsWith(settings, isSecure)
+    return this.#settingsWith(settings, isSecure)
   }
 
   /** @param isSecure whether the request is secure, for settings that are `'auto'` */
-  #optionsWith(settings: CookieSettings, isSecure: boolean): RequestSessionOptions {
-    const { isKoa, rolling, resave, saveUninitialized, unset, grace, genid } = this.#mount
+  #settingsWith(settings: CookieSettings, isSecure: boolean): RequestSettings {
+    const { isKoa, rolling, resave, saveUninitialized, unset, grace, genid, user } = this.#mount
     const { secure, sameSite } = settings
     return {
-      isKoa,
-      rolling,
-      resave,
-      saveUninitialized,
-      unset,
-      grace,
-      genid,
-      tenant: undefined,
-      cookie: {
-        ...settings,
-        secure: secure === 'auto' ? isSecure : secure,
-        // README of express-session, cookie.sameSite: 'auto' is None over HTTPS, and Lax otherwise.
-        sameSite: sameSite === 'auto' ? (isSecure ? 'none' : 'lax') : sameSite,
-      },
-      onFailure: (error) => {
-        if (isUnavailable(error)) this.#reportUnavailable(error, 'closed')
+      settings,
+      options: {
+        isKoa,
+        rolling,
+        resave,
+        saveUninitialized,
+        unset,
+        grace,
+        genid,
+        user,
+        tenant: undefined,
+        cookie: {
+          ...settings,
+          secure: secure === 'auto' ? isSecure : secure,
+          // README of express-session, cookie.sameSite: 'auto' is None over HTTPS, and Lax otherwise.
+          sameSite: sameSite === 'auto' ? (isSecure ? 'none' : 'lax') : sameSite,
+        },
+        onFailure: (error) => {
+          if (isUnavailable(error)) this.#reportUnavailable(error, 'closed')
+        },
       },
     }
   }
@@ -283,3 +245,6 @@ export class SessionFeature<Native> implements Feature<Native, EarlySession> {
       })
   }
 }
+
+/** True for a session that only requests in progress may still read. */
+const isRetired = ({ stored }: LoadedSession): boolean => stored.meta.successor !== undefined

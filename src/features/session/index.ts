@@ -3,21 +3,34 @@ import { durationOption } from '../../duration.ts'
 import type { ExtensionContext } from '../../extension.ts'
 import { isPromise } from '../../http/promises.ts'
 import { isObject, optionError, validateOptions } from '../../validate.ts'
+import type { Exchange } from '../../http/exchange.ts'
+import { CookieTransport } from './cookie-transport.ts'
 import { SessionEngine } from './engine.ts'
 import { SessionStore } from './express-store.ts'
-import { SessionFeature, SessionSlot } from './feature.ts'
-import type { RequireOptions, SessionOptions, SessionStorageOptions } from './options.ts'
+import { SessionFeature } from './feature.ts'
+import { HeaderTransport } from './header-transport.ts'
+import type {
+  RequireOptions,
+  SessionCookieOptions,
+  SessionOptions,
+  SessionStorageOptions,
+} from './options.ts'
 import { ObservedPromise } from './observed-promise.ts'
 import type { RequestSession } from './request-session.ts'
 import { requireFeature } from './require-feature.ts'
 import { SessionDirectory, type SessionControl } from './session-control.ts'
+import type { CookieSettings } from './session-cookie.ts'
+import { SessionSlot } from './session-slot.ts'
 import {
   cookieSettings,
   sessionEngineOptions,
   listOf,
   MOUNT_OPTIONS,
   STORAGE_OPTIONS,
+  validatePrefix,
 } from './settings.ts'
+import { SignedIds } from './signed-ids.ts'
+import type { SessionTransport } from './transport.ts'
 import type { SessionStoreApi } from './types.ts'
 
 export { asNodeRedis } from './node-redis.ts'
@@ -171,7 +184,7 @@ function createMountEngine<Native>(
       'absent: sessions are in the store of this instance. With express-session itself, use session({ store: tp.sessionStore() })',
     )
   validateOptions(SESSION, options, MOUNT_OPTIONS)
-  const { secret, name = 'sid', maxPerUser = 0, onOverflow = 'evict-oldest' } = options
+  const { secret, name, transport, maxPerUser = 0, onOverflow = 'evict-oldest' } = options
   if (secret === undefined)
     throw optionError(
       SESSION,
@@ -179,16 +192,22 @@ function createMountEngine<Native>(
       undefined,
       'a string that only your servers know, or a list of them',
     )
+  if (name !== undefined && isObject(transport))
+    throw optionError(SESSION, 'name', name, 'absent with transport: { header }')
+  const [called = 'sid'] = isObject(transport) ? [transport.header] : namesOf(name)
   return new SessionEngine(
     context,
     sessionEngineOptions(SESSION, options, {
-      name,
+      name: called,
       secrets: listOf(secret),
       maxPerUser,
       onOverflow,
     }),
   )
 }
+
+const namesOf = (name: string | readonly string[] | undefined): readonly string[] =>
+  name === undefined ? [] : typeof name === 'string' ? [name] : name
 
 /** Creates the feature of a mount. The options must be validated already. */
 function createFeature<Native>(
@@ -199,10 +218,9 @@ function createFeature<Native>(
 ): SessionFeature<Native> {
   const isKoa = context.framework === 'koa'
   const {
-    name,
-    proxy,
     skip,
     genid,
+    user,
     cookie = {},
     grace = '10s',
     lazy = false,
@@ -212,26 +230,57 @@ function createFeature<Native>(
     unset = isKoa ? 'destroy' : 'keep',
     fail = 'closed',
   } = options
+  const settingsOf = (given: SessionCookieOptions): CookieSettings => {
+    const settings = cookieSettings(SESSION, given, engine.now())
+    for (const name of namesOf(options.name)) validatePrefix(SESSION, name, settings)
+    return settings
+  }
+  const isSecure = secureBy<Native>(options.proxy)
   return new SessionFeature<Native>(engine, {
     isKoa,
     slot,
-    name,
-    proxy,
     skip,
     genid,
+    user,
     lazy,
     rolling,
     resave,
     saveUninitialized,
     unset,
     fail,
+    isSecure,
     tenant: context.hasTenants ? (native) => context.tenantOf(native) : undefined,
     cookie:
-      typeof cookie === 'function'
-        ? (native) => cookieSettings(SESSION, cookie(native))
-        : cookieSettings(SESSION, cookie),
+      typeof cookie === 'function' ? (native) => settingsOf(cookie(native)) : settingsOf(cookie),
+    transport: createTransport(context, engine, options, isSecure),
     grace: durationOption(grace, SESSION, 'grace', 0),
     store: new SessionStore(engine),
+  })
+}
+
+function createTransport<Native>(
+  context: ExtensionContext<Native>,
+  engine: SessionEngine,
+  { format, legacyPrefix, legacySignature, name, transport }: SessionOptions<Native>,
+  isSecure: (x: Exchange<Native>) => boolean,
+): SessionTransport<Native> {
+  const inherited =
+    format === 'connect-redis' ? 'write' : legacyPrefix === undefined ? 'refuse' : 'read'
+  const ids = new SignedIds(engine, legacySignature ?? inherited)
+  if (isObject(transport)) return new HeaderTransport(ids, transport.header)
+  return new CookieTransport(ids, engine.diagnosis, {
+    names: name === undefined ? undefined : namesOf(name),
+    isSecure,
     warn: (message) => context.events.warn(message),
   })
+}
+
+/** Returns how a mount recognises HTTPS: by `proxy`, or by the framework's own setting. */
+function secureBy<Native>(proxy: boolean | undefined): (x: Exchange<Native>) => boolean {
+  if (proxy === undefined) return (x) => x.secure
+  return (x) => {
+    const { socket } = x.native as { socket?: { encrypted?: boolean } }
+    if (socket?.encrypted === true || !proxy) return socket?.encrypted === true
+    return x.header('x-forwarded-proto')?.split(',', 1)[0]!.trim().toLowerCase() === 'https'
+  }
 }

@@ -45,10 +45,17 @@ export interface SessionStorageOptions {
   maxBytes?: number
   /**
    * Key for AES-256-GCM, at least 32 random characters or bytes. Of a list the first key encrypts,
-   * and all decrypt. Values that were stored in plaintext can still be read.
+   * and all decrypt. A stored session that is not encrypted is refused, unless `plaintext` allows it.
    * @default not encrypted
    */
   encrypt?: Secret | readonly Secret[]
+  /**
+   * Treatment of plaintext while `encrypt` is set, for deploys that switch encryption on or off.
+   * `'read'`: plaintext is read, and new sessions are encrypted. `'write'`: both are read, and new
+   * sessions are plaintext. An existing session keeps its form, unless `rewrite` is set.
+   * @default 'refuse'
+   */
+  plaintext?: 'refuse' | 'read' | 'write'
   /**
    * Resolution of a conflict between two requests that have changed one session.
    * @default 'merge'
@@ -60,18 +67,24 @@ export interface SessionStorageOptions {
    */
   onCorrupt?: 'new' | 'error'
   /**
-   * Key prefix of sessions that connect-redis wrote, usually `'sess:'`. They are read too, and are
-   * stored in turnpike's form when they are next saved.
+   * Key prefix of sessions that connect-redis wrote, usually `'sess:'`. They are read too. A session
+   * keeps that form, so that connect-redis can still read it, unless `rewrite` is set.
    * @default none
    */
   legacyPrefix?: string
   /**
-   * Form of the stored values. `'connect-redis'` reads and writes connect-redis's own values under
-   * `legacyPrefix` (default `'sess:'`), for servers that run side by side with connect-redis. In this
-   * form there is no user index, encryption or absolute timeout.
+   * Form of new sessions. `'connect-redis'` stores them as connect-redis does, under `legacyPrefix`
+   * (default `'sess:'`), for servers that run side by side with connect-redis. In this form there is
+   * no user index, encryption or absolute timeout. Sessions of turnpike's form are read, too.
    * @default 'turnpike'
    */
   format?: 'turnpike' | 'connect-redis'
+  /**
+   * Stores each session in the form of new sessions when it is next used. Set it when every server can
+   * read that form. Without it a session keeps the form in which it was found.
+   * @default false
+   */
+  rewrite?: boolean
 }
 
 /** Options of `tp.session()`. Those that express-session has mean what its README says. */
@@ -82,10 +95,34 @@ export interface SessionOptions<Native> extends SessionStorageOptions {
    */
   secret: Secret | readonly Secret[]
   /**
-   * Name of the cookie.
+   * Name of the cookie. Of a list the first is sent, and all are read. The signature covers the name,
+   * so two mounts of one secret do not accept each other's cookies.
    * @default '__Host-sid' over HTTPS if the cookie has no domain and the path '/', otherwise 'sid'
    */
-  name?: string
+  name?: string | readonly string[]
+  /**
+   * Way of the session's ID. `'cookie'`, or a header field for API clients that keep no cookies: the
+   * client sends back the value that it received in that field. An empty value means that the session
+   * has ended.
+   * @default 'cookie'
+   * @example
+   * tp.session({ secret, transport: { header: 'x-session' } })
+   */
+  transport?: 'cookie' | { header: string }
+  /**
+   * Treatment of signatures of express-session's form, which do not cover the cookie's name. `'read'`:
+   * they are accepted. `'write'`: new cookies are signed so, and both forms are accepted.
+   * @default 'write' with format 'connect-redis', 'read' with legacyPrefix, otherwise 'refuse'
+   */
+  legacySignature?: 'refuse' | 'read' | 'write'
+  /**
+   * Returns the ID of the user whom the application has logged in itself, for example with passport.
+   * `tp.sessions` and `maxPerUser` then know the session. With `tp.session.login()` it is not needed.
+   * @default nobody
+   * @example
+   * tp.session({ secret, user: (req) => req.user?.id })
+   */
+  user?: (native: Native) => string | number | false | null | undefined
   /**
    * Attributes of the cookie, or a function of the request that returns them.
    * @default { httpOnly: true, path: '/', sameSite: 'lax', secure: 'auto' }

@@ -11,6 +11,16 @@ export interface SessionMeta {
   agent?: string
   /** The session's cookie, if it differs from the mount's settings. */
   cookie?: CookieData
+  /** The session that took this one's place. */
+  successor?: Successor
+}
+
+/** What the record of a replaced session says about its successor. It is dead with it. */
+export interface Successor {
+  /** The successor's ID, encrypted with the ID of this session: nobody else can read it. */
+  sealedId: string
+  /** True if a request with the old ID continues with the successor. Otherwise it gets the old data. */
+  follow: boolean
 }
 
 /** In which form a session is stored: as a record of this file, or as connect-redis stores it. */
@@ -30,24 +40,28 @@ export interface StoredSession {
   /** When its time to live was last renewed. */
   readonly touched: number
   readonly form: StoredForm
+  readonly isEncrypted: boolean
+  /** True if an older key has encrypted it. */
+  readonly hasOldKey: boolean
 }
 
 /**
  * The length of the header. Its fields, by the positions that the scripts use (from 1):
  *
  *     1      'J': plaintext, 'E': encrypted
- *     2      'u': belongs to a user, '-': anonymous
+ *     2      'u': belongs to a user, '-': anonymous, 'r': replaced, which can no longer be changed
  *     3-8    version
  *     9-21   created, ms
  *     22-34  absolute expiry, ms, 0: none
  *     35-47  touched, ms
  */
 export const HEADER_LENGTH = 47
-const HEADER_PATTERN = /^[JE][u-]\d{45}$/
+const HEADER_PATTERN = /^[JE][ur-]\d{45}$/
 
 export interface RecordHeader {
   readonly isEncrypted: boolean
   readonly isOwned: boolean
+  readonly isReplaced: boolean
   readonly version: string
   readonly created: number
   readonly endsAt: number
@@ -60,6 +74,7 @@ export function parseHeader(text: string): RecordHeader | undefined {
   return {
     isEncrypted: text[0] === 'E',
     isOwned: text[1] === 'u',
+    isReplaced: text[1] === 'r',
     version: text.slice(2, 8),
     created: Number(text.slice(8, 21)),
     endsAt: Number(text.slice(21, 34)),
@@ -89,9 +104,11 @@ export const nextVersion = (version: string): string =>
   String((Number(version) + 1) % 1_000_000).padStart(6, '0')
 
 /** Writes metadata and data as one text. A line feed, which JSON never contains, separates them. */
-export function pack({ user, ip, agent, cookie }: SessionMeta, data: string): string {
-  if (user === undefined && cookie === undefined) return `\n${data}`
-  return `${JSON.stringify({ u: user, i: ip, a: agent, c: cookie })}\n${data}`
+export function pack(meta: SessionMeta, data: string): string {
+  const { user, ip, agent, cookie, successor } = meta
+  if (user === undefined && cookie === undefined && successor === undefined) return `\n${data}`
+  const { sealedId, follow } = successor ?? {}
+  return `${JSON.stringify({ u: user, i: ip, a: agent, c: cookie, s: sealedId, f: follow })}\n${data}`
 }
 
 /** Reads what `pack` wrote. @throws SyntaxError for any other text */
@@ -100,13 +117,14 @@ export function unpack(text: string): { meta: SessionMeta; data: string } {
   if (end < 0) throw new SyntaxError('The first line is missing.')
   const data = text.slice(end + 1)
   if (end === 0) return { meta: {}, data }
-  const { u, i, a, c } = JSON.parse(text.slice(0, end)) as Record<string, never>
+  const { u, i, a, c, s, f } = JSON.parse(text.slice(0, end)) as Record<string, unknown>
   return {
     meta: {
-      ...(u !== undefined && { user: u }),
-      ...(i !== undefined && { ip: i }),
-      ...(a !== undefined && { agent: a }),
-      ...(c !== undefined && { cookie: c }),
+      ...(typeof u === 'string' && { user: u }),
+      ...(typeof i === 'string' && { ip: i }),
+      ...(typeof a === 'string' && { agent: a }),
+      ...(typeof c === 'object' && c !== null && { cookie: c as CookieData }),
+      ...(typeof s === 'string' && { successor: { sealedId: s, follow: f === true } }),
     },
     data,
   }

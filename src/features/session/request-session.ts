@@ -1,121 +1,123 @@
 /** The session of one request: how it was, what happened to it, what has to be sent and stored. */
-import type { StoreUnavailable } from '../../errors.ts'
+import type { StoreUnavailable, TurnpikeError } from '../../errors.ts'
 import type { RequestBudget } from '../../request-budget.ts'
+import { CallQueue } from './call-queue.ts'
 import type { LoadedSession, SessionEngine } from './engine.ts'
-import { KoaSession, type KoaSessionHost } from './koa-session.ts'
-import type { SessionValues } from './merge.ts'
-import { ObservedPromise } from './observed-promise.ts'
+import type { KoaSessionHost } from './koa-session.ts'
+import type { ObservedPromise } from './observed-promise.ts'
 import type { SessionCookie } from './session-cookie.ts'
-import { signSessionId, type SessionKeys } from './session-id.ts'
-import { SessionWriter, type RequestSessionOptions, type SessionClient } from './session-writer.ts'
-import { Session, valuesOf } from './session.ts'
-
-/** The properties of `req` or `ctx`. */
-interface Properties {
-  session?: Session | SessionValues | null
-  sessionID?: string
-}
-
-/** A session that a request names by a signed ID. */
-export interface NamedSession {
-  readonly keys: SessionKeys
-  /** True if an older secret signed the ID. */
-  readonly isOutdated: boolean
-}
+import { endSessions } from './session-move.ts'
+import { SessionProperty } from './session-property.ts'
+import {
+  headSentError,
+  SessionWriter,
+  type RequestSessionOptions,
+  type SessionClient,
+} from './session-writer.ts'
+import { Session } from './session.ts'
+import type { NamedSession, SessionNotice } from './signed-ids.ts'
 
 export class RequestSession implements KoaSessionHost {
   readonly native: object
   readonly isNew: boolean
   readonly #engine: SessionEngine
   readonly #options: RequestSessionOptions
-  readonly #properties: Properties
+  readonly #property: SessionProperty
   readonly #writer: SessionWriter
   readonly #budget: RequestBudget
-  readonly #named: NamedSession | undefined
-  #session: Session
-  /** The serialized data that `seal` decided on. The cookie is decided on the same data. */
+  readonly #calls = new CallQueue()
+  /** All sessions that the request names. Usually there is one at most. */
+  readonly #named: readonly NamedSession[]
+  /** The serialized data that `seal` decided on. The notice is decided on the same data. */
   #sealed: string | undefined
-  /** The last call of a method that is not finished at once. */
-  #pending: Promise<unknown> | undefined
-  /** Calls that have failed. */
-  readonly #failures: { error: unknown; observed: ObservedPromise<void> }[] = []
   #state: 'alive' | 'ended' | 'failed' = 'alive'
+  /** True once the client's session was ended on purpose: the client is to forget its ID. */
   #isLoggedOut = false
-  /** Why the session is not connected to the store: it could not be loaded, and `fail` is `'open'`. */
-  #unavailable: StoreUnavailable | undefined
+  /** True once the head is being sent: the client can no longer learn an ID, so no session begins. */
+  #isHeadSent = false
 
   constructor(
     engine: SessionEngine,
     client: SessionClient,
     options: RequestSessionOptions,
-    named?: NamedSession,
+    named: readonly NamedSession[] = [],
     loaded?: LoadedSession,
   ) {
     this.#engine = engine
     this.#options = options
-    this.native = this.#properties = client.native
+    this.native = client.native
+    this.#property = new SessionProperty(this, options.isKoa)
     this.#writer = new SessionWriter(engine, client, options)
     this.#budget = client.budget
     this.#named = named
     this.isNew = loaded === undefined
     const cookie = this.#writer.createCookie()
-    if (named && loaded) {
-      this.#session = this.#restore(named.keys, loaded, cookie, options.resave)
+    if (loaded) {
+      const state = { isUnsaved: options.resave, isModified: !this.#namedBy(loaded.keys.id) }
+      this.#property.begin(this.#restore(loaded, cookie, state))
     } else {
-      this.#session = this.#create(this.#writer.createId(), cookie)
+      this.#property.begin(this.#createSession(cookie))
       this.#writer.tracker.begin('{}', cookie.settings)
     }
   }
 
-  /** Makes every call that needs the store fail. */
+  /** Makes every call that needs the store fail: the session could not be loaded, and `fail` is `'open'`. */
   disconnect(error: StoreUnavailable): this {
-    this.#unavailable = error
+    this.#calls.refuse(error)
     return this
   }
 
   get session(): Session {
-    return this.#session
+    return this.#property.session
   }
 
-  get id(): string {
-    return this.#session.id
-  }
-
-  /** Returns the signed ID to send, '' to remove the cookie, or undefined to send nothing. */
-  cookie(): string | undefined {
+  /** Returns what the response has to tell the client. Undefined if it is nothing. */
+  notice(): SessionNotice | undefined {
     if (this.#state === 'failed') return undefined
-    const session = this.#currentOrInvalid()
-    const isNamed = this.#named !== undefined
-    if (this.#isLoggedOut && isNamed && (!session || !this.#isWorthSaving(session))) return ''
+    const session = this.#property.currentOrInvalid()
+    const isNamed = this.#named.length > 0
+    if (this.#isLoggedOut && isNamed && (!session || !this.#isWorthSaving(session)))
+      return { id: undefined, form: undefined }
     if (!session) return undefined
-    const isWanted = this.#isKnownToClient(session)
+    const named = this.#namedBy(session.id)
+    const isWanted = named
       ? this.#options.rolling ||
-        this.#named!.isOutdated ||
+        named.isOutdated ||
         (session.cookie.expires != null && this.#isModified(session))
       : this.#isWorthSaving(session)
-    return isWanted ? signSessionId(session.id, this.#engine.options.secrets[0]!) : undefined
+    return isWanted ? { id: session.id, form: named?.form } : undefined
+  }
+
+  /** Stores what has to be stored before a head that goes out before the end of the response. */
+  sealHead(): Promise<void> | undefined {
+    const sealing = this.seal()
+    if (sealing === undefined) this.#isHeadSent = true
+    return sealing?.then(() => void (this.#isHeadSent = true))
   }
 
   /** Stores what has to be stored before the client can see the end of the response. Undefined if there is nothing. */
   seal(): Promise<void> | undefined {
     try {
-      // The usual case without a promise: no method is in progress, and nothing has changed.
-      const isPlain = this.#pending === undefined && this.#properties.session === this.#session
-      if (isPlain && this.#settle(this.#session)) return undefined
+      // The usual case without a promise: no method was called, and nothing has changed.
+      const isPlain = this.#calls.done === undefined && this.#property.isOurs
+      if (isPlain && this.#settle(this.session, true)) return undefined
     } catch (error) {
       return this.#fail(error)
     }
-    return this.#sealPending().catch((error: unknown) => this.#fail(error))
+    return this.#sealCalls().catch((error: unknown) => this.#fail(error))
   }
 
-  async #sealPending(): Promise<void> {
-    await this.#pending
-    const unhandled = this.#failures.find(({ observed }) => !observed.isObserved)
-    if (unhandled) throw unhandled.error
-    const session = this.#current()
+  async #sealCalls(): Promise<void> {
+    await this.#calls.done
+    if (this.#calls.unhandled) throw this.#calls.unhandled.error
+    const session = this.#property.current()
     if (!session) {
-      if (this.#options.unset === 'destroy' && this.#state === 'alive') await this.#unset()
-    } else if (!this.#settle(session)) {
+      if (this.#options.unset === 'destroy' && this.#state === 'alive') {
+        await this.#end(this.#budget)
+        // koa-session removes the cookie as well.
+        this.#isLoggedOut = this.#options.isKoa
+      }
+    } else if (!this.#settle(session, true)) {
       await this.#store(session, this.#sealed!, this.#budget)
     }
   }
@@ -126,63 +128,68 @@ export class RequestSession implements KoaSessionHost {
     return Promise.reject(error)
   }
 
-  /** Renews the session if nothing else has to be done. False if it has to be stored. */
-  #settle(session: Session): boolean {
+  /**
+   * Renews the session if nothing else has to be done. False if it has to be stored.
+   * @param isSealing true on the way out
+   */
+  #settle(session: Session, isSealing: boolean): boolean {
     if (this.#state !== 'alive') return true
     session.touch()
     const text = this.#writer.serialize(session)
     this.#sealed = text
-    if (this.#mustStore(session, text)) return false
-    if (this.#isKnownToClient(session)) this.#writer.touch(session)
+    if (this.#mustStore(session, text, isSealing)) return false
+    if (this.#namedBy(session.id)) this.#writer.touch(session)
     return true
   }
 
   save(session: Session): Promise<void> {
-    return this.#enqueue(() => this.#store(session, this.#writer.serialize(session)))
+    return this.#calls.run(() => this.#store(session, this.#writer.serialize(session)))
   }
 
   commit(session: Session): Promise<void> {
-    return this.#enqueue(async () => {
-      if (!this.#settle(session)) await this.#store(session, this.#sealed!)
+    return this.#calls.run(async () => {
+      if (!this.#settle(session, false)) await this.#store(session, this.#sealed!)
     })
   }
 
   reload(session: Session): Promise<void> {
-    return this.#enqueue(async () => {
-      const keys = this.#writer.keysOf(session)
-      const loaded = await this.#engine.load(keys)
+    return this.#calls.run(async () => {
+      const loaded = await this.#engine.load(this.#writer.keysOf(session))
       if (!loaded) throw this.#engine.goneError()
-      this.#put(this.#restore(keys, loaded, this.#writer.createCookie(), false))
+      const isModified = loaded.keys.id !== session.id
+      this.#property.put(this.#restore(loaded, this.#writer.createCookie(), { isModified }))
     })
   }
 
   regenerate(): Promise<void> {
-    return this.#enqueue(async () => {
+    return this.#calls.run(async () => {
       await this.#end()
-      const session = this.#create(this.#writer.createId(), this.#writer.createCookie())
-      this.#begin(session, undefined)
+      this.#begin(this.#createSession(), undefined)
     })
   }
 
   renewId(session: Session): Promise<void> {
-    return this.#enqueue(async () => {
+    return this.#calls.run(async () => {
       await this.#writer.renewId(session)
-      this.#put(session)
+      await this.#endOthers()
+      this.#property.put(session)
       this.#state = 'alive'
     })
   }
 
   destroy(): Promise<void> {
-    delete this.#properties.session
-    return this.#enqueue(() => this.#end())
+    this.#property.remove()
+    return this.#calls.run(() => this.#end())
   }
 
   /** See `tp.session.login()`. */
   login(user: string | number, data: object): Promise<void> {
-    return this.#enqueue(async () => {
-      const session = this.#current() ?? this.#create('', this.#writer.createCookie())
+    return this.#calls.run(async () => {
+      if (this.#isHeadSent) throw headSentError()
+      const session = this.#property.current() ?? this.#createSession()
       await this.#writer.login(session, user, data)
-      this.#put(session)
+      await this.#endOthers()
+      this.#property.put(session)
       this.#state = 'alive'
       this.#engine.report('login', this.#writer.keysOf(session))
     })
@@ -190,8 +197,8 @@ export class RequestSession implements KoaSessionHost {
 
   /** Ends the session in the store. The request continues with an empty session. */
   logout(): Promise<void> {
-    return this.#enqueue(async () => {
-      const session = this.#session
+    return this.#calls.run(async () => {
+      const { session } = this
       const keys = this.#writer.keysOf(session)
       await this.#end()
       this.#isLoggedOut = true
@@ -203,106 +210,94 @@ export class RequestSession implements KoaSessionHost {
   }
 
   /** See `SessionWriter.renewTag`. */
-  async renewTag(): Promise<void> {
-    await this.#writer.renewTag(this.#session)
+  renewTag(): Promise<void> {
+    return this.#writer.renewTag(this.session)
   }
 
-  observe(
-    work: Promise<void>,
-    observed: ObservedPromise<void> = ObservedPromise.of(work),
-  ): Promise<void> {
-    work.catch((error: unknown) => this.#failures.push({ error, observed }))
-    return observed
+  observe(call: Promise<void>, observed?: ObservedPromise<void>): Promise<void> {
+    return this.#calls.observe(call, observed)
   }
 
   onReservedName(): void {
     this.#engine.report('reserved-name', this.#writer.tracker.keys)
   }
 
-  /** Runs calls one after the other, in their order. */
-  #enqueue(work: () => Promise<void>): Promise<void> {
-    if (this.#unavailable) return Promise.reject(this.#unavailable)
-    const done = this.#pending === undefined ? work() : this.#pending.then(work)
-    this.#pending = done.catch(() => {})
-    return done
-  }
-
   async #store(session: Session, text: string, budget?: RequestBudget): Promise<void> {
-    if (!(await this.#writer.store(session, text, budget))) this.#state = 'ended'
+    const user = this.#userToBind(budget !== undefined)
+    if (user !== undefined) await this.#bind(session, text, user, budget)
+    else if (!(await this.#writer.store(session, text, budget))) this.#state = 'ended'
   }
 
+  /** Makes the session that of a user whom the application has logged in itself. */
+  async #bind(
+    session: Session,
+    text: string,
+    user: string,
+    budget: RequestBudget | undefined,
+  ): Promise<void> {
+    const isLogin = this.#isModified(session, text)
+    try {
+      const isBound = await this.#writer.bind(session, text, user, isLogin, budget)
+      if (!isBound) return await this.#end(budget)
+    } catch (error) {
+      // A login that was refused is over: the end of the response must not try it again.
+      if ((error as TurnpikeError).code === 'TP_SESSION_LIMIT') this.#state = 'ended'
+      throw error
+    }
+    if (isLogin) await this.#endOthers(budget)
+    this.#property.put(session)
+    this.#engine.report('login', this.#writer.keysOf(session))
+  }
+
+  /** Ends the client's session, and any other that the request names. */
   async #end(budget?: RequestBudget): Promise<void> {
     this.#state = 'ended'
     await this.#writer.destroy(budget)
+    await this.#endOthers(budget)
   }
 
-  /** Carries out `req.session = null`. koa-session removes the cookie as well. */
-  async #unset(): Promise<void> {
-    await this.#end(this.#budget)
-    this.#isLoggedOut = this.#options.isKoa
+  #endOthers(budget?: RequestBudget): Promise<unknown> | undefined {
+    return this.#named.length < 2 ? undefined : endSessions(this.#engine, this.#named, budget)
   }
 
   /** Continues with a session that is not stored yet. */
   #begin(session: Session, initial: string | undefined): void {
     this.#writer.tracker.begin(initial, session.cookie.settings)
     this.#state = 'alive'
-    this.#put(session)
+    this.#property.put(session)
+  }
+
+  #createSession(cookie: SessionCookie = this.#writer.createCookie()): Session {
+    return this.#property.create(this.#writer.createId(), cookie)
   }
 
   /** Creates the session from what is stored. */
   #restore(
-    keys: SessionKeys,
-    { stored, data }: LoadedSession,
+    { keys, stored, data }: LoadedSession,
     cookie: SessionCookie,
-    isUnsaved: boolean,
+    state: { isUnsaved?: boolean; isModified?: boolean },
   ): Session {
     if (stored.meta.cookie) cookie.restore(stored.meta.cookie)
     cookie.renew(stored.touched || undefined)
-    this.#writer.tracker.adopt(keys, stored, cookie.settings, { isUnsaved })
-    const session = this.#create(keys.id, cookie)
+    this.#writer.tracker.adopt(keys, stored, cookie.settings, state)
+    const session = this.#property.create(keys.id, cookie)
     Session.restore(session, data)
     return session
   }
 
-  #create(id: string, cookie: SessionCookie): Session {
-    return this.#options.isKoa ? new KoaSession(this, id, cookie) : new Session(this, id, cookie)
+  /** Returns how the client named a session. Undefined if the client does not know its ID. */
+  #namedBy(id: string): NamedSession | undefined {
+    return this.#named.find(({ keys }) => keys.id === id)
   }
 
-  #put(session: Session): void {
-    this.#session = session
-    this.#properties.session = session
-    this.#properties.sessionID = session.id
+  /** See `SessionWriter.userToBind`. Once the head is sent the client cannot learn a new ID. */
+  #userToBind(isSealing: boolean): string | undefined {
+    return this.#isHeadSent ? undefined : this.#writer.userToBind(isSealing)
   }
 
-  /**
-   * Returns the session as the application left it: ours, with the data of an object that replaced it.
-   * @throws TP_VALUE if that data has the name of a member
-   */
-  #current(): Session | undefined {
-    const { session } = this.#properties
-    if (session === this.#session) return this.#session
-    if (typeof session !== 'object' || session === null) return undefined
-    Session.assign(this.#session, valuesOf(session))
-    this.#put(this.#session)
-    return this.#session
-  }
-
-  /** Returns the session for the head, which must not fail: `seal` reports data that cannot be stored. */
-  #currentOrInvalid(): Session | undefined {
-    try {
-      return this.#current()
-    } catch {
-      return undefined
-    }
-  }
-
-  #isKnownToClient({ id }: Session): boolean {
-    return id === this.#named?.keys.id
-  }
-
-  #isModified(session: Session): boolean {
-    const text = (): string => this.#sealed ?? this.#writer.serialize(session)
-    return this.#writer.tracker.isModified(text, session.cookie.settings)
+  #isModified(session: Session, text?: string): boolean {
+    const serialized = (): string => text ?? this.#sealed ?? this.#writer.serialize(session)
+    return this.#writer.tracker.isModified(serialized, session.cookie.settings)
   }
 
   /** True if a session that the client does not know yet has to be stored, and its ID sent. */
@@ -310,9 +305,14 @@ export class RequestSession implements KoaSessionHost {
     return this.#options.saveUninitialized || this.#isModified(session)
   }
 
-  #mustStore(session: Session, text: string): boolean {
+  #mustStore(session: Session, text: string, isSealing: boolean): boolean {
     const { tracker } = this.#writer
-    const isNew = !this.#isKnownToClient(session) && !tracker.isStored
-    return isNew ? this.#isWorthSaving(session) : tracker.isUnsaved(text, session.cookie.settings)
+    const { stored } = tracker
+    if (!stored) return !this.#isHeadSent && this.#isWorthSaving(session)
+    return (
+      tracker.isUnsaved(text, session.cookie.settings) ||
+      this.#engine.storage.needsRewrite(stored) ||
+      this.#userToBind(isSealing) !== undefined
+    )
   }
 }

@@ -17,7 +17,7 @@ import {
   userTag,
   type SessionKeys,
 } from './session-id.ts'
-import { isRevoked } from './session-storage.ts'
+import { isRevoked } from './record-storage.ts'
 
 /** A user's session, as `tp.sessions.list()` describes it. */
 export interface UserSession {
@@ -123,7 +123,7 @@ export class SessionDirectory implements SessionControl {
     const destroyed = await this.#context.store.run(
       destroySession,
       [keys.session, keys.index],
-      [keys.digest, 0],
+      [keys.digest],
     )
     return destroyed === 1
   }
@@ -247,7 +247,7 @@ function describe(
 ): Omit<UserSession, 'expires' | 'current'> | undefined {
   if (typeof text !== 'string') return undefined
   try {
-    const stored = engine.records.parse(text, keys.digest)
+    const stored = engine.storage.records.parse(text, keys.digest)
     const { user, ip, agent } = stored.meta
     if (user === undefined || isRevoked(stored, keys.digest, revoked)) return undefined
     return {

@@ -1,5 +1,5 @@
-/** Session IDs: how they are created, signed and verified, and the keys that they lead to. */
-import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
+/** Session IDs: how they are created, and the keys that they lead to. */
+import { createHash, createHmac, randomBytes } from 'node:crypto'
 import type { KeySpace } from '../../store/keys.ts'
 
 export type Secret = string | Buffer
@@ -14,6 +14,7 @@ export interface SessionKeys {
   readonly session: string
   readonly index: string
   readonly revokeBefore: string
+  readonly tenant: string | undefined
 }
 
 const TAG_LENGTH = 8
@@ -71,58 +72,9 @@ export function keysAt(
     session: keys.key('session', hashTag, digest),
     index: keys.key('sessions', hashTag),
     revokeBefore: keys.key('session-revoke-before', hashTag),
+    tenant,
   }
 }
 
 /** Returns what `tp.sessions` and events call a session. It identifies the session, but is no credential. */
 export const handleOf = ({ tag, digest }: SessionKeys): string => `${tag}.${digest}`
-
-const signatureOf = (id: string, secret: Secret): string =>
-  createHmac('sha256', secret).update(id).digest('base64').replace(/=+$/, '')
-
-/** Signs an ID as express-session does: `s:<id>.<HMAC-SHA-256>`. */
-export const signSessionId = (id: string, secret: Secret): string =>
-  `s:${id}.${signatureOf(id, secret)}`
-
-/** Returns the ID of a signed value and the index of the secret that signed it. Undefined if none did. */
-export function verifySessionId(
-  value: string,
-  secrets: readonly Secret[],
-): { id: string; secret: number } | undefined {
-  const dot = value.lastIndexOf('.')
-  if (!value.startsWith('s:') || dot < 3) return undefined
-  const id = value.slice(2, dot)
-  const given = Buffer.from(value.slice(dot + 1))
-  const secret = secrets.findIndex((each) => {
-    const expected = Buffer.from(signatureOf(id, each))
-    return expected.length === given.length && timingSafeEqual(expected, given)
-  })
-  return secret < 0 ? undefined : { id, secret }
-}
-
-/** A map of the `size` to `2 * size` most recently used values. */
-export class RecentlyUsed<Value> {
-  readonly #size: number
-  #recent = new Map<string, Value>()
-  #older = new Map<string, Value>()
-
-  constructor(size: number) {
-    this.#size = size
-  }
-
-  get(key: string): Value | undefined {
-    const recent = this.#recent.get(key)
-    if (recent !== undefined) return recent
-    const older = this.#older.get(key)
-    if (older !== undefined) this.set(key, older)
-    return older
-  }
-
-  set(key: string, value: Value): void {
-    if (this.#recent.size >= this.#size) {
-      this.#older = this.#recent
-      this.#recent = new Map()
-    }
-    this.#recent.set(key, value)
-  }
-}

@@ -1,22 +1,7 @@
-/** Where sessions are stored: as turnpike's own records, or as connect-redis stores them. */
+/** Where sessions are stored: what turnpike's own records and connect-redis's values have in common. */
 import { TurnpikeError } from '../../errors.ts'
 import type { RequestBudget } from '../../request-budget.ts'
-import type { Store } from '../../store/store.ts'
-import type { Cipher } from './cipher.ts'
-import { destroySession } from './operations/destroy.ts'
-import { loadSessions, valueType } from './operations/load.ts'
-import { saveSession } from './operations/save.ts'
-import { touchSession } from './operations/touch.ts'
-import { parseRevokeBefore } from './operations/user-index.ts'
-import {
-  formatTimes,
-  HEADER_LENGTH,
-  pack,
-  parseHeader,
-  unpack,
-  type SessionMeta,
-  type StoredSession,
-} from './record.ts'
+import type { SessionMeta, StoredForm, StoredSession } from './record.ts'
 import type { CookieData } from './session-cookie.ts'
 import type { SessionKeys } from './session-id.ts'
 
@@ -30,17 +15,30 @@ export interface SessionWrite {
   readonly ttl: number
 }
 
+/** The session that a new one comes after. */
+export interface Predecessor {
+  /** The new session continues with the times of this one. */
+  readonly continues?: StoredSession | undefined
+  /** True if a session that continues another is an additional one of its user. @default false */
+  readonly isAdditional?: boolean
+  /** Digest of a session of the same user and tag that ends with the login. */
+  readonly replaces?: string | undefined
+}
+
 /** The result of a save. */
 export type SaveResult = { stored: StoredSession } | { conflict: StoredSession } | 'gone' | 'full'
 
+/** The result of removing one version of a session. */
+export type RemoveResult = 'removed' | 'gone' | { conflict: StoredSession }
+
 export interface SessionStorage {
+  readonly form: StoredForm
   /** @throws TP_SESSION_CORRUPT for a value that cannot be read */
   load(keys: SessionKeys, budget?: RequestBudget): Promise<StoredSession | undefined>
-  /** @param replaced the session that continues under this ID */
   create(
     keys: SessionKeys,
     write: SessionWrite,
-    replaced: StoredSession | undefined,
+    predecessor: Predecessor,
     budget?: RequestBudget,
   ): Promise<SaveResult>
   /** @param base the version that the update is based on */
@@ -51,140 +49,32 @@ export interface SessionStorage {
     budget?: RequestBudget,
   ): Promise<SaveResult>
   touch(keys: SessionKeys, ttl: number, budget?: RequestBudget): Promise<void>
-  /** @param grace ms for which requests in progress may still use the session */
-  destroy(keys: SessionKeys, grace: number, budget?: RequestBudget): Promise<boolean>
+  /** Ends a session, whatever its version. True if it existed. */
+  destroy(keys: SessionKeys, budget?: RequestBudget): Promise<boolean>
+  /** Removes a session if its version is still the one that was read. */
+  remove(keys: SessionKeys, base: StoredSession, budget?: RequestBudget): Promise<RemoveResult>
 }
 
-/** How records are written. */
-export interface RecordOptions {
-  cipher: Cipher | undefined
-  /** Absolute lifetime of a session in ms, 0: unlimited. */
-  absolute: number
-  /** 0: unlimited. */
-  maxPerUser: number
-  onOverflow: 'evict-oldest' | 'deny'
-}
-
+/** Creates the error for a stored value that cannot be read. */
 export const corruptError = (cause: unknown): TurnpikeError =>
   new TurnpikeError('TP_SESSION_CORRUPT', 'A stored session cannot be read.', { cause })
 
-/** Stores each session as one record: see record.ts. */
-export class RecordStorage implements SessionStorage {
-  readonly #store: Store
-  readonly #options: RecordOptions
+/** Why a record cannot be read, if the mount's configuration is the reason. */
+export type UnreadableReason = 'no-key' | 'wrong-key' | 'plaintext'
 
-  constructor(store: Store, options: RecordOptions) {
-    this.#store = store
-    this.#options = options
-  }
+/** The cause of a corrupt session that another configuration could read. */
+export class UnreadableRecord extends Error {
+  override readonly name = 'UnreadableRecord'
+  readonly reason: UnreadableReason
 
-  load(keys: SessionKeys, budget?: RequestBudget): Promise<StoredSession | undefined> {
-    const { session, revokeBefore, digest } = keys
-    return this.#store
-      .run(loadSessions, [session, revokeBefore], [], budget)
-      .then(([text, revoked]) => {
-        if (typeof text !== 'string') return undefined
-        const stored = this.parse(text, digest)
-        return isRevoked(stored, digest, revoked) ? undefined : stored
-      })
-  }
-
-  /** @throws TP_SESSION_CORRUPT */
-  parse(text: string, digest: string): StoredSession {
-    const header = parseHeader(text)
-    if (!header) throw corruptError(new Error('It has no header.'))
-    const { isEncrypted, version, created, endsAt, touched } = header
-    try {
-      const payload = text.slice(HEADER_LENGTH)
-      const plaintext = isEncrypted ? this.#cipher.decrypt(payload, digest) : payload
-      return { ...unpack(plaintext), version, created, endsAt, touched, form: 'turnpike' }
-    } catch (error) {
-      throw corruptError(error)
-    }
-  }
-
-  /** Checks a key that holds no string. @throws TP_SESSION_CORRUPT if it holds a value of another type */
-  async verify(keys: SessionKeys, budget?: RequestBudget): Promise<void> {
-    const type = await this.#store.run(valueType, [keys.session], [], budget)
-    if (type !== 'none' && type !== 'string') throw corruptError(new Error(`It is a ${type}.`))
-  }
-
-  create(
-    keys: SessionKeys,
-    write: SessionWrite,
-    replaced: StoredSession | undefined,
-    budget?: RequestBudget,
-  ): Promise<SaveResult> {
-    // connect-redis's values do not say when a session began.
-    const times = replaced?.form === 'turnpike' ? formatTimes(replaced) : undefined
-    return this.#save(keys, '', write, times, budget)
-  }
-
-  update(
-    keys: SessionKeys,
-    base: StoredSession,
-    write: SessionWrite,
-    budget?: RequestBudget,
-  ): Promise<SaveResult> {
-    return this.#save(keys, base.version, write, undefined, budget)
-  }
-
-  async touch(
-    { session, index, digest }: SessionKeys,
-    ttl: number,
-    budget?: RequestBudget,
-  ): Promise<void> {
-    await this.#store.run(touchSession, [session, index], [Math.ceil(ttl), digest], budget)
-  }
-
-  async destroy(
-    { session, index, digest }: SessionKeys,
-    grace: number,
-    budget?: RequestBudget,
-  ): Promise<boolean> {
-    return (await this.#store.run(destroySession, [session, index], [digest, grace], budget)) === 1
-  }
-
-  /** @param times of the session that continues under this ID */
-  async #save(
-    { session, index, revokeBefore, digest }: SessionKeys,
-    base: string,
-    { data, meta, ttl }: SessionWrite,
-    times: string | undefined,
-    budget: RequestBudget | undefined,
-  ): Promise<SaveResult> {
-    const { cipher, absolute, maxPerUser, onOverflow } = this.#options
-    const plaintext = pack(meta, data)
-    const kind = `${cipher ? 'E' : 'J'}${meta.user === undefined ? '-' : 'u'}`
-    const payload = cipher ? cipher.encrypt(plaintext, digest) : plaintext
-    const overflow = onOverflow === 'deny' ? 'deny' : 'evict'
-    // A session that continues under another ID is not an additional one.
-    const limit = times === undefined ? maxPerUser : 0
-    const reply = await this.#store.run(
-      saveSession,
-      [session, index, revokeBefore],
-      [base, Math.ceil(ttl), absolute, kind, payload, digest, limit, overflow, times ?? ''],
-      budget,
-    )
-    if (reply[0] === 'gone' || reply[0] === 'full') return reply[0]
-    if (reply[0] === 'conflict') return { conflict: this.parse(String(reply[1]), digest) }
-    const [, version, created, endsAt, touched] = reply as [string, string, number, number, number]
-    return { stored: { data, meta, version, created, endsAt, touched, form: 'turnpike' } }
-  }
-
-  get #cipher(): Cipher {
-    if (this.#options.cipher) return this.#options.cipher
-    throw new Error('It is encrypted, and there is no key.')
+  constructor(reason: UnreadableReason, cause?: unknown) {
+    super(REASONS[reason], { cause })
+    this.reason = reason
   }
 }
 
-/** True if the session was revoked together with the other sessions of its user. */
-export function isRevoked(
-  { created, meta }: StoredSession,
-  digest: string,
-  revoked: string | null | undefined,
-): boolean {
-  if (!revoked || meta.user === undefined) return false
-  const { at, exempt } = parseRevokeBefore(revoked)
-  return created <= at && exempt !== digest
+const REASONS: Record<UnreadableReason, string> = {
+  'no-key': 'It is encrypted, and `encrypt` is not set.',
+  'wrong-key': 'It cannot be decrypted with any key of `encrypt`.',
+  plaintext: 'It is plaintext, and `encrypt` is set.',
 }

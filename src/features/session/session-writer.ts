@@ -1,11 +1,13 @@
 /** Stores the session of one request. */
+import { TurnpikeError } from '../../errors.ts'
 import type { RequestBudget } from '../../request-budget.ts'
 import { ChangeTracker } from './change-tracker.ts'
-import type { SessionChange, SessionEngine } from './engine.ts'
+import type { LoadedSession, SessionChange, SessionEngine } from './engine.ts'
 import type { SessionValues } from './merge.ts'
 import type { SessionMeta } from './record.ts'
 import { SessionCookie, type ResolvedCookieSettings } from './session-cookie.ts'
 import type { SessionKeys } from './session-id.ts'
+import { moveSession, retireSession, type SessionMove } from './session-move.ts'
 import { Session, valuesOf } from './session.ts'
 
 /** What a session needs to know about its request. */
@@ -28,6 +30,8 @@ export interface RequestSessionOptions {
   /** Milliseconds for which the ID from before a login remains valid. */
   grace: number
   genid: ((native: never) => string) | undefined
+  /** Returns the user that the application has logged in. */
+  user: ((native: never) => unknown) | undefined
   tenant: string | undefined
   /** The settings of this request's cookie. */
   cookie: ResolvedCookieSettings
@@ -36,14 +40,15 @@ export interface RequestSessionOptions {
 }
 
 const MAX_AGENT_LENGTH = 200
-/** How long the old ID remains valid after the session moved. The response with the new one may be lost. */
-const MOVED_MS = 60_000
+/** How long an old ID leads to a session that has moved. The response with the new ID may be lost. */
+const FOLLOW_MS = 60_000
 
 export class SessionWriter {
   readonly tracker: ChangeTracker = new ChangeTracker()
   readonly #engine: SessionEngine
   readonly #client: SessionClient
   readonly #options: RequestSessionOptions
+  #mountSettings: string | undefined
 
   constructor(engine: SessionEngine, client: SessionClient, options: RequestSessionOptions) {
     this.#engine = engine
@@ -52,7 +57,11 @@ export class SessionWriter {
   }
 
   keysOf(session: Session): SessionKeys {
-    return (this.tracker.keys ??= this.#keysOfId(session.id))
+    return (this.tracker.keys ??= this.keysOfId(session.id))
+  }
+
+  keysOfId(id: string): SessionKeys {
+    return this.#engine.keysOf(id, this.#options.tenant)
   }
 
   createId(): string {
@@ -60,12 +69,16 @@ export class SessionWriter {
     return genid ? genid(this.#client.native as never) : this.#engine.createId()
   }
 
+  /** Creates a cookie with the settings of the mount. */
   createCookie(): SessionCookie {
-    return new SessionCookie(this.#options.cookie, this.#engine.now)
+    const cookie = new SessionCookie(this.#options.cookie, this.#engine.now)
+    // The first one counts: an `expires` of the mount makes the lifetime of each one shorter.
+    this.#mountSettings ??= cookie.settings
+    return cookie
   }
 
   serialize(values: object): string {
-    return this.#engine.options.serializer.serialize(values)
+    return this.#engine.serialize(values, this.tracker.stored?.form)
   }
 
   /** Returns the session's time to live in ms. */
@@ -84,7 +97,7 @@ export class SessionWriter {
     const change = this.#change(session, valuesOf(session), text, meta)
     const { settings } = session.cookie
     if (stored === undefined) {
-      const created = await this.#engine.create(keys, change, undefined, budget)
+      const created = await this.#engine.create(keys, change, {}, budget)
       if (created) this.tracker.saved(created, change.meta, settings)
       return created !== undefined
     }
@@ -105,45 +118,101 @@ export class SessionWriter {
   /** Removes the session from the store. */
   async destroy(budget?: RequestBudget): Promise<void> {
     const { keys, stored } = this.tracker
-    if (keys && stored) await this.#engine.destroy(keys, 0, budget)
+    if (keys && stored) await this.#engine.destroy(keys, budget)
     this.tracker.forget()
   }
 
-  /** Makes the session a user's, under a new ID with the user's tag. */
+  /**
+   * Makes the session a user's, under a new ID with the user's tag. Its data stays, unless it is the
+   * data of a different user.
+   */
   async login(session: Session, user: string | number, data: object): Promise<void> {
-    const { ip } = this.#client
-    const agent = this.#client.header('user-agent')?.slice(0, MAX_AGENT_LENGTH)
     const { keys: oldKeys, stored: before, meta } = this.tracker
-    const values: SessionValues = { ...valuesOf(session), userId: user, ...data }
+    const owner = String(user)
+    const current = valuesOf(session)
+    const previous = meta.user ?? (current['userId'] as string | number | null | undefined)
+    const isOther = previous !== undefined && previous !== null && `${previous}` !== owner
+    const values: SessionValues = { ...(isOther ? {} : current), userId: user, ...data }
     Session.checkNames(session, values)
-    const owner: SessionMeta = { user: String(user), ip, ...(agent !== undefined && { agent }) }
-    const keys = this.#keysOfId(this.#engine.createId(String(user)))
-    const change = this.#change(session, values, this.serialize(values), owner)
-    const stored = await this.#engine.create(keys, change)
+    const keys = this.keysOfId(this.#engine.createId(owner))
+    const change = this.#change(session, values, this.serialize(values), this.#metaOf(owner))
+    // The user's own session makes room for the new one in the same step. It must not count beside it.
+    const replaces = meta.user === owner && oldKeys?.tag === keys.tag ? oldKeys.digest : undefined
+    const stored = await this.#engine.create(keys, change, { replaces })
     if (!stored) throw this.#engine.goneError()
-    if (before && oldKeys) {
-      const isAnonymous = meta.user === undefined
-      const destroyed = this.#engine.destroy(oldKeys, isAnonymous ? this.#options.grace : 0)
+    if (before && oldKeys && replaces === undefined) {
+      const isAnonymous = previous === undefined || previous === null
+      const { grace } = this.#options
+      const retired = retireSession(this.#engine, oldKeys, before, keys, isAnonymous ? grace : 0)
       // An anonymous session may live on for a moment. A user's session must be gone before the login is reported.
-      if (isAnonymous) this.#engine.runInBackground(destroyed)
-      else await destroyed
+      if (isAnonymous) this.#engine.runInBackground(retired)
+      else await retired
     }
-    Session.rename(session, keys.id)
+    this.#adopt(session, { keys, stored, data: values })
     Session.assign(session, values)
-    this.tracker.adopt(keys, stored, session.cookie.settings, { isModified: true })
+  }
+
+  /**
+   * Returns the user whom the application has logged in itself, if the session is not that user's yet.
+   * connect-redis's values have no room for a user. A stored session is bound only on the way out.
+   * @throws TP_VALUE if the option `user` returned no ID
+   */
+  userToBind(isSealing: boolean): string | undefined {
+    const { user } = this.#options
+    const { stored, meta } = this.tracker
+    const form = stored?.form ?? this.#engine.storage.form
+    if (user === undefined || form !== 'turnpike' || meta.successor) return undefined
+    if (stored && !isSealing) return undefined
+    const id = user(this.#client.native as never)
+    if (id === undefined || id === null || id === false) return undefined
+    if ((typeof id !== 'string' || id === '') && !Number.isFinite(id))
+      throw new TurnpikeError(
+        'TP_VALUE',
+        "tp.session(): `user` must return the user's ID, a string or a number, or undefined if nobody is logged in.",
+      )
+    return `${id as string | number}` === meta.user ? undefined : `${id as string | number}`
+  }
+
+  /**
+   * Makes the session that of the user whom the application has logged in itself.
+   * @param isLogin true if the request has changed the session, so that the login may be in this request
+   * @returns false if the session no longer exists
+   */
+  async bind(
+    session: Session,
+    text: string,
+    owner: string,
+    isLogin: boolean,
+    budget?: RequestBudget,
+  ): Promise<boolean> {
+    const { keys: from, stored } = this.tracker
+    const to = this.keysOfId(this.#engine.createId(owner))
+    const change = this.#change(session, valuesOf(session), text, this.#metaOf(owner))
+    if (!stored || !from) {
+      const created = await this.#engine.create(to, change, {}, budget)
+      if (created) this.#adopt(session, { keys: to, stored: created, data: change.data })
+      return created !== undefined
+    }
+    // Who knew the ID before a login must not get the session of the user (session fixation).
+    const follow = isLogin ? 0 : FOLLOW_MS
+    const isAdditional = isLogin || this.#engine.options.onOverflow === 'evict-oldest'
+    return await this.#move(session, { from, stored, to, change, follow, isAdditional }, budget)
   }
 
   /** Stores the session under a new ID, with its data, its user and its times. */
   async renewId(session: Session): Promise<void> {
-    const { keys: oldKeys, stored: before, meta } = this.tracker
+    const { keys: from, stored, meta } = this.tracker
     const id = meta.user === undefined ? this.createId() : this.#engine.createId(meta.user)
-    const keys = this.#keysOfId(id)
+    const to = this.keysOfId(id)
     const change = this.#change(session, valuesOf(session), this.serialize(session), meta)
-    const stored = await this.#engine.create(keys, change, before)
-    if (!stored) throw this.#engine.goneError()
-    if (before && oldKeys) await this.#engine.destroy(oldKeys)
-    Session.rename(session, keys.id)
-    this.tracker.adopt(keys, stored, session.cookie.settings, { isModified: true })
+    if (stored && from) {
+      const move = { from, stored, to, change, follow: 0, isAdditional: false }
+      if (!(await this.#move(session, move))) throw this.#engine.goneError()
+      return
+    }
+    const created = await this.#engine.create(to, change)
+    if (!created) throw this.#engine.goneError()
+    this.#adopt(session, { keys: to, stored: created, data: change.data })
   }
 
   /**
@@ -151,33 +220,55 @@ export class SessionWriter {
    * find it once the secret that created the old tag is gone.
    */
   async renewTag(session: Session): Promise<void> {
-    const { keys: oldKeys, stored: before } = this.tracker
-    const user = before?.meta.user
-    if (!oldKeys || !before || user === undefined) return
-    const keys = this.#keysOfId(this.#engine.createId(user))
-    if (keys.tag === oldKeys.tag) return
-    const change = this.#change(session, valuesOf(session), before.data, before.meta)
-    const stored = await this.#engine.create(keys, change, before, this.#client.budget)
-    if (!stored) return
-    this.#engine.runInBackground(this.#engine.destroy(oldKeys, MOVED_MS))
+    const { keys: from, stored } = this.tracker
+    const user = stored?.meta.user
+    if (!from || !stored || user === undefined) return
+    const to = this.keysOfId(this.#engine.createId(user))
+    if (to.tag === from.tag) return
+    const change = this.#change(session, valuesOf(session), stored.data, stored.meta)
+    const move = { from, stored, to, change, follow: FOLLOW_MS, isAdditional: false }
+    await this.#move(session, move, this.#client.budget)
+  }
+
+  /** Moves the session. False if it no longer exists. */
+  async #move(session: Session, move: SessionMove, budget?: RequestBudget): Promise<boolean> {
+    const moved = await moveSession(this.#engine, move, budget)
+    if (!moved) return false
+    if (moved.stored.data !== move.change.text) Session.restore(session, moved.data)
+    this.#adopt(session, moved)
+    return true
+  }
+
+  /** Continues with a session under an ID that the client does not know yet. */
+  #adopt(session: Session, { keys, stored }: LoadedSession): void {
     Session.rename(session, keys.id)
     this.tracker.adopt(keys, stored, session.cookie.settings, { isModified: true })
   }
 
-  #keysOfId(id: string): SessionKeys {
-    return this.#engine.keysOf(id, this.#options.tenant)
+  #metaOf(user: string): SessionMeta {
+    const { ip } = this.#client
+    const agent = this.#client.header('user-agent')?.slice(0, MAX_AGENT_LENGTH)
+    return { user, ip, ...(agent !== undefined && { agent }) }
   }
 
   #change(session: Session, values: SessionValues, text: string, meta: SessionMeta): SessionChange {
     const { cookie } = session
-    const { cookie: _, ...owner } = meta
-    const isOwn = cookie.settings !== this.createCookie().settings
+    const { cookie: _cookie, successor: _successor, ...owner } = meta
+    const isOwn = cookie.settings !== (this.#mountSettings ?? this.createCookie().settings)
     return {
       data: values,
       text,
+      form: this.tracker.stored?.form ?? this.#engine.storage.form,
       meta: isOwn ? { ...owner, cookie: cookie.data } : owner,
       cookie: cookie.data,
       ttl: this.ttl(session),
     }
   }
 }
+
+/** Creates the error for a login whose cookie can no longer be sent. */
+export const headSentError = (): TurnpikeError =>
+  new TurnpikeError(
+    'TP_OPTION',
+    'tp.session.login(): the head of the response has been sent, so the client cannot learn the new session ID. Log in before you write to the response.',
+  )

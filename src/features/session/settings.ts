@@ -1,5 +1,5 @@
 /** Validates the options of sessions and fills in their defaults. */
-import { durationOption, durationValidator } from '../../duration.ts'
+import { durationOption, durationValidator, type Duration } from '../../duration.ts'
 import {
   anyOf,
   boolean,
@@ -48,9 +48,11 @@ export const STORAGE_OPTIONS: Record<string, Validator> = {
   maxBytes: integer(1),
   encrypt: secretValidator(32),
   onConflict: anyOf(oneOf('merge', 'last-write-wins', 'reject'), callback),
+  plaintext: oneOf('refuse', 'read', 'write'),
   onCorrupt: oneOf('new', 'error'),
   legacyPrefix: { expected: 'a string', accepts: (value) => typeof value === 'string' },
   format: oneOf('turnpike', 'connect-redis'),
+  rewrite: boolean,
 }
 
 /** The name of a cookie is a token (RFC 6265, 4.1.1). */
@@ -62,7 +64,23 @@ const cookieName: Validator = {
 export const MOUNT_OPTIONS: Record<string, Validator> = {
   ...STORAGE_OPTIONS,
   secret: secretValidator(1),
-  name: cookieName,
+  name: anyOf(cookieName, {
+    expected: 'a list of such names',
+    accepts: (value) =>
+      Array.isArray(value) && value.length > 0 && value.every((each) => cookieName.accepts(each)),
+  }),
+  transport: anyOf(oneOf('cookie'), {
+    expected: "{ header: 'x-session' }, a header field that is not Cookie or Authorization",
+    accepts: (value) =>
+      isObject(value) &&
+      Object.keys(value).length === 1 &&
+      cookieName.accepts(value['header']) &&
+      !/^(set-cookie|cookie|(proxy-)?authorization|connection|host)$/i.test(
+        String(value['header']),
+      ),
+  }),
+  legacySignature: oneOf('refuse', 'read', 'write'),
+  user: callback,
   cookie: anyOf({ expected: 'an object', accepts: isObject }, callback),
   proxy: boolean,
   rolling: boolean,
@@ -118,27 +136,43 @@ export function sessionEngineOptions(
     serializer = 'json',
     maxBytes = 65_536,
     encrypt,
+    plaintext = 'refuse',
     onConflict = 'merge',
     onCorrupt = 'new',
-    legacyPrefix,
     format = 'turnpike',
+    legacyPrefix = format === 'connect-redis' ? 'sess:' : undefined,
+    rewrite = false,
   } = options
   if (format === 'connect-redis') rejectUnsupported(where, options, mount)
+  if (options.plaintext !== undefined && encrypt === undefined)
+    throw optionError(where, 'plaintext', plaintext, 'absent without encrypt')
   return {
     ...mount,
-    ttl: durationOption(ttl, where, 'ttl'),
+    ttl: lifetimeOption(ttl, where, 'ttl'),
     touchAfter:
       touchAfter === undefined ? undefined : durationOption(touchAfter, where, 'touchAfter', 0),
     absolute:
-      absoluteTimeout === undefined ? 0 : durationOption(absoluteTimeout, where, 'absoluteTimeout'),
+      absoluteTimeout === undefined ? 0 : lifetimeOption(absoluteTimeout, where, 'absoluteTimeout'),
     serializer: serializerOf(serializer),
     maxBytes,
     cipher: encrypt === undefined ? undefined : new Cipher(listOf(encrypt)),
+    plaintext,
     onConflict,
     onCorrupt,
     legacyPrefix,
     format,
+    rewrite,
   }
+}
+
+/** A lifetime must fit into a record's timestamps of 13 digits, and into the date of a cookie. */
+const MAX_LIFETIME_MS = 36_500 * 86_400_000
+
+/** Returns a lifetime in ms. @throws TP_OPTION if it is longer than 100 years */
+function lifetimeOption(value: Duration, where: string, option: string): number {
+  const ms = durationOption(value, where, option)
+  if (ms <= MAX_LIFETIME_MS) return ms
+  throw optionError(where, option, value, "at most '36500d' (100 years)")
 }
 
 /** @throws TP_OPTION for an option that connect-redis's values have no room for */
@@ -167,18 +201,43 @@ function rejectUnsupported(
 export const listOf = (given: Secret | readonly Secret[]): readonly Secret[] =>
   typeof given === 'string' || Buffer.isBuffer(given) ? [given] : given
 
-/** Validates a cookie's attributes and returns them with their defaults. Times are in ms. */
-export function cookieSettings(where: string, options: SessionCookieOptions): CookieSettings {
+/**
+ * Validates a cookie's attributes and returns them with their defaults. Times are in ms.
+ * @param now the store's clock, ms
+ */
+export function cookieSettings(
+  where: string,
+  options: SessionCookieOptions,
+  now: number,
+): CookieSettings {
   validateOptions(`${where}: cookie`, options, COOKIE_OPTIONS)
-  const { maxAge, ...attributes } = options
+  const { maxAge, expires, ...attributes } = options
   const isDuration = typeof maxAge === 'number' || typeof maxAge === 'string'
-  const lifetime = isDuration ? durationOption(maxAge, where, 'cookie.maxAge') : maxAge
+  const lifetime = isDuration ? lifetimeOption(maxAge, where, 'cookie.maxAge') : maxAge
+  for (const [option, date] of [['expires', expires] as const, ['maxAge', lifetime] as const]) {
+    // Also for an invalid date.
+    if (date instanceof Date && !(date.getTime() > now))
+      throw optionError(where, `cookie.${option}`, date.toJSON() ?? date, 'a Date in the future')
+  }
   return {
     httpOnly: true,
     path: '/',
     sameSite: 'lax',
     secure: 'auto',
     ...attributes,
+    ...(expires !== undefined && { expires }),
     ...(lifetime !== undefined && { maxAge: lifetime }),
   }
+}
+
+/** @throws TP_OPTION for a name whose prefix the cookie's attributes contradict (RFC 6265bis, 4.1.3) */
+export function validatePrefix(where: string, name: string, settings: CookieSettings): void {
+  const { secure, domain, path = '/' } = settings
+  const expected = (what: string): never => {
+    throw optionError(where, 'name', name, `a name without this prefix, which requires ${what}`)
+  }
+  if (/^__(Host|Secure)-/.test(name) && secure === false) expected('cookie.secure')
+  if (!name.startsWith('__Host-')) return
+  if (domain !== undefined) expected('a cookie without domain')
+  if (path !== '/') expected("the cookie.path '/'")
 }

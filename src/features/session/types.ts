@@ -88,4 +88,12 @@ export interface SessionStoreApi extends EventEmitter {
   regenerate(req: any, callback: Done): any
   load(id: string, callback: (error: any, session?: any) => any): any
   createSession(req: any, session: any): any
+  /** Returns all sessions. It reads every key of the sessions, in bounded steps: for administration. */
+  all(callback: (error: any, sessions?: any) => void): void
+  /** Returns the number of sessions. See `all`. */
+  length(callback: (error: any, length?: number) => void): void
+  /** Returns what `destroy` can be given. IDs are stored as hashes, so these are handles. See `all`. */
+  ids(callback: (error: any, ids?: string[]) => void): void
+  /** Ends all sessions. See `all`. */
+  clear(callback?: Done): void
 }

@@ -9,10 +9,12 @@ import { listSessions } from '../../../src/features/session/operations/list.ts'
 import {
   connectRedisDestroy,
   connectRedisLoad,
+  connectRedisRemove,
   connectRedisSave,
   connectRedisTouch,
   sha1,
 } from '../../../src/features/session/operations/connect-redis.ts'
+import { replaceSession } from '../../../src/features/session/operations/replace.ts'
 import { saveSession } from '../../../src/features/session/operations/save.ts'
 import { sweepRevoked } from '../../../src/features/session/operations/sweep.ts'
 import { touchSession } from '../../../src/features/session/operations/touch.ts'
@@ -77,16 +79,23 @@ const step = fc.record({
         overflow: fc.constantFrom('evict', 'deny'),
         payload: fc.constantFrom('\n{}', '{"u":"ä"}\n{"a":1}'),
         moved: fc.boolean(),
+        replaces: fc.constantFrom('', '', ...DIGESTS),
       }),
     },
     { weight: 3, arbitrary: fc.record({ kind: fc.constant('load' as const), digest }) },
     { weight: 3, arbitrary: fc.record({ kind: fc.constant('touch' as const), digest, ttl }) },
     {
       weight: 2,
+      arbitrary: fc.record({ kind: fc.constant('destroy' as const), digest }),
+    },
+    {
+      weight: 3,
       arbitrary: fc.record({
-        kind: fc.constant('destroy' as const),
+        kind: fc.constant('replace' as const),
         digest,
-        grace: fc.constantFrom(0, 5500),
+        version,
+        payload: fc.constantFrom('', '{"s":"x"}\n{}'),
+        life: fc.constantFrom(0, 5500, 60_500),
       }),
     },
     {
@@ -124,6 +133,13 @@ const step = fc.record({
     { weight: 1, arbitrary: fc.record({ kind: fc.constant('connectRedisLoad' as const) }) },
     { weight: 1, arbitrary: fc.record({ kind: fc.constant('connectRedisTouch' as const), ttl }) },
     { weight: 1, arbitrary: fc.record({ kind: fc.constant('connectRedisDestroy' as const) }) },
+    {
+      weight: 1,
+      arbitrary: fc.record({
+        kind: fc.constant('connectRedisRemove' as const),
+        base: fc.constantFrom('current', 'other'),
+      }),
+    },
   ),
 })
 
@@ -167,6 +183,7 @@ function operationOf(call: Call, id: string, memory: MemoryStore): SentOperation
           call.limit,
           call.overflow,
           times,
+          call.replaces,
         ],
       }
     }
@@ -182,8 +199,30 @@ function operationOf(call: Call, id: string, memory: MemoryStore): SentOperation
       return {
         operation: destroySession,
         keys: [key(call.digest), index],
-        args: [call.digest, call.grace],
+        args: [call.digest],
       }
+    case 'replace': {
+      const now = (memory.get<{ text: string }>(key(call.digest))?.text ?? '').slice(2, 8)
+      return {
+        operation: replaceSession,
+        keys: [key(call.digest), index],
+        args: [
+          call.version === 'current' ? now : call.version,
+          call.digest,
+          'Jr',
+          call.payload,
+          call.life,
+        ],
+      }
+    }
+    case 'connectRedisRemove': {
+      const value = memory.get<{ text: string }>(connectRedis)?.text ?? ''
+      return {
+        operation: connectRedisRemove,
+        keys: [connectRedis],
+        args: [sha1(call.base === 'current' ? value : 'other')],
+      }
+    }
     case 'revokeBefore':
       return { operation: revokeBefore, keys: [revoked, index], args: [call.exempt, 7_200_500] }
     case 'sweep':
@@ -283,5 +322,7 @@ test(
       expect(seen).toContain(`session.save ${outcome}`)
     for (const outcome of ['saved', 'gone', 'conflict'])
       expect(seen).toContain(`session.connectRedisSave ${outcome}`)
+    for (const outcome of ['replaced', 'gone', 'conflict'])
+      expect(seen).toContain(`session.replace ${outcome}`)
   },
 )

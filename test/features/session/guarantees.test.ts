@@ -15,6 +15,15 @@ import {
   type SiteOptions,
 } from './support.ts'
 
+/** The value of a cookie; itself if it is no encoded value. */
+function decoded(value: string): string {
+  try {
+    return decodeURIComponent(value)
+  } catch {
+    return value
+  }
+}
+
 const engines = bothEngines()
 
 describe.each(engines)('sessions on the $name engine', (engine) => {
@@ -132,12 +141,13 @@ describe.each(engines)('sessions on the $name engine', (engine) => {
       await someone.get('/set?key=a&value=1')
       const value = someone.cookie()!
       for (let i = 0; i < value.length; i++) {
-        // Another character, and where there is one the other case: %3a means the same as %3A.
         for (const bit of /[a-z]/i.test(value[i]!) ? [1, 32] : [1]) {
           const flipped =
             value.slice(0, i) + String.fromCharCode(value.charCodeAt(i) ^ bit) + value.slice(i + 1)
+          // %3a means the same as %3A.
+          const isSame = decoded(flipped) === decoded(value)
           const { text } = await app.get('/', { Cookie: `sid=${flipped}` })
-          expect(text, `byte ${i}, bit ${bit}`).toBe('{}')
+          expect(text, `byte ${i}, bit ${bit}`).toBe(isSame ? '{"a":"1"}' : '{}')
         }
       }
       expect((await app.get('/', { Cookie: `sid=${value}` })).text).toBe('{"a":"1"}')
@@ -301,10 +311,10 @@ describe.each(engines)('sessions on the $name engine', (engine) => {
     })
 
     test('an unknown but well-signed id is never adopted', async () => {
-      const { signSessionId } = await import('../../../src/features/session/session-id.ts')
+      const { signId } = await import('../../../src/features/session/signature.ts')
       const { someone } = start()
       const planted = 'x'.repeat(40)
-      someone.jar.set('sid', encodeURIComponent(signSessionId(planted, SECRET)))
+      someone.jar.set('sid', encodeURIComponent(signId(planted, SECRET, 'sid', 'named')))
       await someone.get('/set?key=a&value=1')
       expect((await someone.json('/id')).id).not.toBe(planted)
       expect(await someone.json('/')).toEqual({ a: '1' })

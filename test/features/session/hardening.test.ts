@@ -129,18 +129,31 @@ describe.each(engines)('on the $name engine', (engine) => {
       }
     })
 
-    test('encrypt can be switched on: what was stored in the clear is read, and encrypted with its next save', async () => {
+    test('encrypt refuses what is stored in plaintext, unless a transition allows it', async () => {
       const { someone, opened, prefix } = start()
       await someone.get('/set?key=word&value=confidential')
-      const now = start({ session: { encrypt: 'k'.repeat(32) } }, opened)
+      const strict = start({ session: { encrypt: 'k'.repeat(32) } }, opened)
+      strict.someone.jar.set('sid', someone.cookie()!)
+      const events: any[] = []
+      strict.app.tp.on('session', (event: any) => events.push(event.type))
+      expect(await strict.someone.json('/')).toEqual({})
+      expect(events).toEqual(['corrupt'])
+      expect(strict.app.warnings).toEqual([expect.stringContaining("plaintext: 'read'")])
+      const moving = { encrypt: 'k'.repeat(32), plaintext: 'read' }
+      const now = start({ session: moving }, opened)
       now.someone.jar.set('sid', someone.cookie()!)
-      expect(await now.someone.json('/')).toEqual({ word: 'confidential' })
-      await now.someone.get('/count')
-      expect(await now.someone.json('/')).toEqual({ word: 'confidential', count: 1 })
+      expect(await now.someone.json('/count')).toEqual({ count: 1 })
+      expect(await someone.json('/')).toEqual({ word: 'confidential', count: 1 })
+      const rewriting = start({ session: { ...moving, rewrite: true } }, opened)
+      rewriting.someone.jar.set('sid', someone.cookie()!)
+      expect(await rewriting.someone.json('/')).toEqual({ word: 'confidential', count: 1 })
       const redis = server()
-      if (!redis) return
-      const [key] = await keysOf(redis, `${prefix}:session:`)
-      expect(await redis.send('GET', key!)).not.toContain('confidential')
+      if (redis) {
+        const [key] = await keysOf(redis, `${prefix}:session:`)
+        expect(await redis.send('GET', key!)).not.toContain('confidential')
+      }
+      strict.someone.jar.set('sid', someone.cookie()!)
+      expect(await strict.someone.json('/')).toEqual({ word: 'confidential', count: 1 })
     })
 
     test('changing only the cookie saves the session', async () => {

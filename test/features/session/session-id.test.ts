@@ -4,14 +4,13 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import {
   handleOf,
-  RecentlyUsed,
   createSessionId,
   keysOfId,
   keysOfHandle,
-  signSessionId,
   userTag,
-  verifySessionId,
 } from '../../../src/features/session/session-id.ts'
+import { RecentlyUsed } from '../../../src/features/session/recently-used.ts'
+import { signId, verifyId } from '../../../src/features/session/signature.ts'
 import { createKeySpace } from '../../../src/store/keys.ts'
 
 const keys = createKeySpace('tp')
@@ -47,18 +46,21 @@ test('session, index and not-before share a slot, and the key holds a hash of th
   )
 })
 
-test('verified takes what signed makes, by any of the secrets, and nothing else', () => {
+test('an ID is verified as it was signed: by one of the secrets, in an accepted form, under its name', () => {
   fc.assert(
-    fc.property(fc.string({ minLength: 1 }), (id) => {
-      expect(verifySessionId(signSessionId(id, 'old'), ['new', Buffer.from('old')])).toEqual({
-        id,
-        secret: 1,
-      })
-      expect(verifySessionId(signSessionId(id, 'other'), ['new', 'old'])).toBeUndefined()
+    fc.property(fc.string({ minLength: 1 }), fc.constantFrom('named', 'express'), (id, form) => {
+      const secrets = ['new', Buffer.from('old')]
+      const value = signId(id, 'old', '__Host-sid', form)
+      expect(verifyId(value, 'sid', secrets, [form])).toEqual({ id, secret: 1, form })
+      expect(verifyId(value, 'sid', ['new', 'other'], ['named', 'express'])).toBeUndefined()
+      const other = form === 'named' ? 'express' : 'named'
+      expect(verifyId(value, 'sid', secrets, [other])).toBeUndefined()
+      const isNameCovered = form === 'named'
+      expect(verifyId(value, 'admin.sid', secrets, [form]) === undefined).toBe(isNameCovered)
     }),
   )
-  for (const odd of ['', 's:', 's:.', 's:a', 's:a.', 'a.b', 's:.x'])
-    expect(verifySessionId(odd, ['secret'])).toBeUndefined()
+  for (const odd of ['', 's:', 's:.', 's:a', 's:a.', 'a.b', 's:.x', `s:a.${'x'.repeat(43)}`])
+    expect(verifyId(odd, 'sid', ['secret'], ['named', 'express'])).toBeUndefined()
 })
 
 test('the memory of verified cookies is bounded, and keeps what is used', () => {

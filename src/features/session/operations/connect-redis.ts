@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import { operation, type Operation, type OperationReply } from '../../../store/store.ts'
 import loadLua from './connect-redis-load.lua'
+import removeLua from './connect-redis-remove.lua'
 import saveLua from './connect-redis-save.lua'
 import type { StoredText } from './user-index.ts'
 
@@ -54,4 +55,18 @@ export const connectRedisDestroy: Operation<number> = operation({
   refuseLate: true,
   command: 'UNLINK',
   memory: (database, [session]) => (database.delete(session!) ? 1 : 0),
+})
+
+/** Deletes a value if it is still the one that was read. See connect-redis-remove.lua. */
+export const connectRedisRemove: Operation<OperationReply[]> = operation<OperationReply[]>({
+  name: 'session.connectRedisRemove',
+  refuseLate: true,
+  lua: removeLua,
+  memory(database, [session], [base]) {
+    const stored = database.get<StoredText>(session!)
+    if (!stored) return ['gone']
+    if (sha1(stored.text) !== base) return ['conflict', stored.text]
+    database.delete(session!)
+    return ['removed']
+  },
 })

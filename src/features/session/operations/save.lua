@@ -10,7 +10,8 @@
 -- ARGV[6]  the session's digest: its member in the index
 -- ARGV[7]  most sessions of one user, 0: unlimited
 -- ARGV[8]  'evict' the sessions that expire first, or 'deny' the new one
--- ARGV[9]  '' or the created and absolute expiry (26 digits) of the session that this one replaces
+-- ARGV[9]  '' or the created and absolute expiry (26 digits) of the session that continues as this one
+-- ARGV[10] '' or the digest of a session of the same user and tag that this one replaces
 -- Reply: {'saved', version, created, absolute expiry, now}, {'gone'}, {'conflict', stored text}, {'full'}
 local base, ttl, kind, digest = ARGV[1], tonumber(ARGV[2]), ARGV[4], ARGV[6]
 local owned = string.sub(kind, 2, 2) == 'u'
@@ -53,19 +54,31 @@ if life <= 0 then
 end
 
 if owned then
-  local limit = tonumber(ARGV[7])
+  local limit, replaced = tonumber(ARGV[7]), ARGV[10]
+  -- The sessions in the index have this user's tag. Otherwise their keys would be in other slots.
+  local prefix = string.sub(KEYS[1], 1, -#digest - 1)
   if base == '' and limit > 0 then
-    local count = redis.call('ZCOUNT', KEYS[2], '(' .. string.format('%.0f', now), '+inf')
+    local after = '(' .. string.format('%.0f', now)
+    local count = redis.call('ZCOUNT', KEYS[2], after, '+inf')
+    local expiry = replaced ~= '' and tonumber(redis.call('ZSCORE', KEYS[2], replaced) or '0') or 0
+    if expiry > now then count = count - 1 end
     if count >= limit then
       if ARGV[8] == 'deny' then return { 'full' } end
-      -- The evicted sessions have this user's tag. Otherwise their keys would be in other slots.
-      local prefix = string.sub(KEYS[1], 1, -#digest - 1)
-      local evicted = redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. string.format('%.0f', now), '+inf', 'LIMIT', 0, count - limit + 1)
-      for _, each in ipairs(evicted) do
-        redis.call('UNLINK', prefix .. each)
-        redis.call('ZREM', KEYS[2], each)
+      -- One more than needed, in case that one of them is the replaced session.
+      local first = redis.call('ZRANGEBYSCORE', KEYS[2], after, '+inf', 'LIMIT', 0, count - limit + 2)
+      local excess = count - limit + 1
+      for _, each in ipairs(first) do
+        if excess > 0 and each ~= replaced then
+          excess = excess - 1
+          redis.call('UNLINK', prefix .. each)
+          redis.call('ZREM', KEYS[2], each)
+        end
       end
     end
+  end
+  if replaced ~= '' then
+    redis.call('UNLINK', prefix .. replaced)
+    redis.call('ZREM', KEYS[2], replaced)
   end
   local expired = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', string.format('%.0f', now), 'LIMIT', 0, 100)
   if #expired > 0 then redis.call('ZREM', KEYS[2], unpack(expired)) end

@@ -22,9 +22,9 @@ export const saveSession: Operation<OperationReply[]> = operation<OperationReply
   lua,
   memory(database, keys, args, now) {
     const [session, index, revokeBefore] = keys as [string, string, string]
-    const [base, ttl, absolute, kind, payload, digest, limit, overflow, replaced] = args.map(
+    const [base, ttl, absolute, kind, payload, digest, limit, overflow, times, replaced] = args.map(
       String,
-    ) as [string, string, string, string, string, string, string, string, string]
+    ) as [string, string, string, string, string, string, string, string, string, string]
     const isOwned = kind[1] === 'u'
     const stored = database.get<StoredText>(session)
     const header = stored && parseHeader(stored.text)
@@ -39,13 +39,13 @@ export const saveSession: Operation<OperationReply[]> = operation<OperationReply
     let created = Math.max(now, revoked.at + 1)
     let endsAt = Number(absolute) > 0 ? created + Number(absolute) : 0
     if (base === '') {
-      if (replaced !== '') {
-        created = Number(replaced.slice(0, 13))
-        endsAt = Number(replaced.slice(13))
+      if (times !== '') {
+        created = Number(times.slice(0, 13))
+        endsAt = Number(times.slice(13))
         if (created <= revoked.at) return ['gone']
       }
     } else {
-      if (!header) return ['gone']
+      if (!header || header.isReplaced) return ['gone']
       ;({ created, endsAt } = header)
       if (isOwned && created <= revoked.at && revoked.exempt !== digest) return remove()
       if (header.version !== base) return ['conflict', stored.text]
@@ -56,14 +56,17 @@ export const saveSession: Operation<OperationReply[]> = operation<OperationReply
     if (life <= 0) return remove()
 
     if (isOwned) {
-      const living = entriesOf(database, index).filter(([, score]) => score > now)
-      if (base === '' && Number(limit) > 0 && living.length >= Number(limit)) {
-        if (overflow === 'deny') return ['full']
-        const prefix = session.slice(0, -digest.length)
-        const evicted = living.slice(0, living.length - Number(limit) + 1).map(([each]) => each)
-        for (const each of evicted) database.delete(prefix + each)
-        removeFromIndex(database, index, evicted, now)
-      }
+      const prefix = session.slice(0, -digest.length)
+      const others = entriesOf(database, index).filter(
+        ([each, score]) => score > now && each !== replaced,
+      )
+      const isFull = base === '' && Number(limit) > 0 && others.length >= Number(limit)
+      if (isFull && overflow === 'deny') return ['full']
+      const excess = isFull ? others.length - Number(limit) + 1 : 0
+      const ended = others.slice(0, excess).map(([each]) => each)
+      if (replaced !== '') ended.push(replaced)
+      for (const each of ended) database.delete(prefix + each)
+      removeFromIndex(database, index, ended, now)
       const expired = entriesOf(database, index).filter(([, score]) => score <= now)
       const pruned = expired.slice(0, MAX_PRUNED).map(([each]) => each)
       removeFromIndex(database, index, pruned, now)

@@ -10,7 +10,7 @@ export const touchSession: Operation<number> = operation({
   memory(database, [session, index], [ttl, digest], now) {
     const stored = database.get<StoredText>(session!)
     const header = stored && parseHeader(stored.text)
-    if (!header) return 0
+    if (!header || header.isReplaced) return 0
     const { version, created, endsAt, isOwned } = header
     const life = endsAt > 0 ? Math.min(Number(ttl), endsAt - now) : Number(ttl)
     if (life <= 0) {

@@ -1,0 +1,76 @@
+/** `req.session` or `ctx.session` of one request, which the application may replace or remove. */
+import { KoaSession, type KoaSessionHost } from './koa-session.ts'
+import type { SessionValues } from './merge.ts'
+import type { SessionCookie } from './session-cookie.ts'
+import { Session, valuesOf } from './session.ts'
+
+interface Properties {
+  session?: Session | SessionValues | null
+  sessionID?: string
+}
+
+export class SessionProperty {
+  readonly #host: KoaSessionHost
+  readonly #properties: Properties
+  readonly #isKoa: boolean
+  #session: Session | undefined
+
+  constructor(host: KoaSessionHost, isKoa: boolean) {
+    this.#host = host
+    this.#properties = host.native
+    this.#isKoa = isKoa
+  }
+
+  /** The session, whatever the application has done to the property. */
+  get session(): Session {
+    return this.#session!
+  }
+
+  /** True if the application has left the property alone. */
+  get isOurs(): boolean {
+    return this.#properties.session === this.#session
+  }
+
+  create(id: string, cookie: SessionCookie): Session {
+    return this.#isKoa
+      ? new KoaSession(this.#host, id, cookie)
+      : new Session(this.#host, id, cookie)
+  }
+
+  /** Begins with a session. The request gets it with the rest of the plan. */
+  begin(session: Session): void {
+    this.#session = session
+  }
+
+  put(session: Session): void {
+    this.#session = session
+    this.#properties.session = session
+    this.#properties.sessionID = session.id
+  }
+
+  remove(): void {
+    delete this.#properties.session
+  }
+
+  /**
+   * Returns the session as the application left it: ours, with the data of an object that replaced it.
+   * @throws TP_VALUE if that data has the name of a member
+   */
+  current(): Session | undefined {
+    const { session } = this.#properties
+    if (session === this.#session) return this.#session
+    if (typeof session !== 'object' || session === null) return undefined
+    Session.assign(this.session, valuesOf(session))
+    this.put(this.session)
+    return this.#session
+  }
+
+  /** Returns the session for the head, which must not fail: the end of the response reports the error. */
+  currentOrInvalid(): Session | undefined {
+    try {
+      return this.current()
+    } catch {
+      return undefined
+    }
+  }
+}

@@ -15,10 +15,10 @@ import {
 import { logAvailability } from './availability-log.ts'
 import { systemClock } from './clock.ts'
 import { durationOption, durationValidator } from './duration.ts'
-import { TurnpikeError } from './errors.ts'
 import { EventBus } from './events.ts'
 import type { ExtensionContext } from './extension.ts'
 import type { FrameworkAdapter } from './http/adapter.ts'
+import { canonicalHost, tenantOf } from './http/tenant.ts'
 import { NameClaims } from './name-claims.ts'
 import { createKeySpace, type KeySpace } from './store/keys.ts'
 import { MemoryStore } from './store/memory.ts'
@@ -59,7 +59,7 @@ const OPTIONS: Record<string, Validator> = {
     accepts: (value) => typeof value === 'string' && /^[\w.:-]{1,32}$/.test(value),
   },
   version: anyOf(integer(0), { expected: 'a text', accepts: (value) => typeof value === 'string' }),
-  tenant: callback,
+  tenant: anyOf(oneOf('host'), callback),
   layout: oneOf('prefix', 'databases'),
   databases: byArea('database numbers', integer(0, 15_000).accepts),
   stores: byArea('{ redis }', (value) => isObject(value) && 'redis' in value),
@@ -135,7 +135,13 @@ export function createInstanceContext<Native, Middleware>(
     claims: new NameClaims(events),
     keysOf: (name) => {
       const start = `${outerPrefix(own[name]?.redis ?? redis, reuse)}${prefix}`
-      return createKeySpace(start, version, isBuiltInArea(name) ? undefined : name)
+      const extension = isBuiltInArea(name) ? undefined : name
+      return createKeySpace(
+        start,
+        version,
+        extension,
+        tenant === 'host' ? canonicalHost : undefined,
+      )
     },
   }
   // Connect at start: mistakes in the configuration are reported before the first request.
@@ -213,16 +219,8 @@ function createContext<Native, Middleware>(
     framework: adapter.framework,
     exchange: (native) => adapter.exchange(native),
     identityOf: (native) => adapter.exchange(native).identity,
-    async tenantOf(native) {
-      if (!hasTenants) return undefined
-      const given: unknown = await tenant(native)
-      if (typeof given === 'string') return given
-      // Requests without a tenant must not share data: they belong to different clients.
-      throw new TurnpikeError(
-        'TP_KEY',
-        'turnpike(): `tenant` returned no string for this request. Refuse requests without a tenant before they reach turnpike.',
-      )
-    },
+    tenantOf: async (native) =>
+      hasTenants ? await tenantOf(adapter.exchange(native), tenant) : undefined,
     forTenant: (id) =>
       createContext(shared, name, {
         ...keys,

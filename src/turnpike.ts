@@ -15,6 +15,7 @@ import type { SemaphoreScope } from './features/semaphore/options.ts'
 import type { Sessions } from './features/session/index.ts'
 import type { AdapterOptions, FrameworkAdapter } from './http/adapter.ts'
 import type { NodeListener } from './http/cache-listener.ts'
+import type { TenantSource } from './http/tenant.ts'
 import type { RedisSource } from './store/redis.ts'
 import type { Store, StoreStatus } from './store/store.ts'
 import type { Area } from './store/areas.ts'
@@ -51,12 +52,15 @@ export interface TurnpikeOptions<Native> {
    */
   version?: string | number
   /**
-   * Function that returns the tenant of a request. The tenant becomes part of every key, so that
-   * tenants never share data. A request for which it returns no string fails with TP_KEY.
+   * The tenant of a request: a function that returns it, or `'host'`. The tenant becomes part of every
+   * key, so that tenants never share data. A request without one fails with TP_KEY.
+   *
+   * Hosts are tenants in lower case, without a port and a final dot. A function sees the host of its
+   * request in this form.
    * @default none: the application has no tenants
-   * @example (req) => req.hostname
+   * @example (req) => req.user.team
    */
-  tenant?: (native: Native) => string | Promise<string>
+  tenant?: TenantSource<Native>
   /**
    * Placement of the areas (sessions, cache, limits ...). `'prefix'`: one database, in which keys
    * tell them apart. `'databases'`: a database and a connection for each area.

@@ -1,5 +1,5 @@
 /** Patterns of names, as they are looked for among stored keys. */
-import { keyPart } from '../store/keys.ts'
+import { keyPart, type KeySpace } from '../store/keys.ts'
 
 /** Returns a pattern as it stands in keys: everything but `*` and `?` is escaped. */
 export const readablePattern = (glob: string): string =>
@@ -11,8 +11,8 @@ export const readablePattern = (glob: string): string =>
     .replaceAll('?', '*')
 
 /** Returns the pattern of hash tags: those of one tenant, or all. */
-export const tagPattern = (tenant: string | undefined): string =>
-  tenant === undefined ? '*' : `${keyPart(tenant, 32)}=*`
+export const tagPattern = (keys: KeySpace, tenant: string | undefined): string =>
+  tenant === undefined ? '*' : `${keys.tenantPart(tenant)}=*`
 
 /** Returns whether a stored key is meant: without a tenant, the keys of tenants are not. */
 export const isMeant = (stored: string, tenant: string | undefined): boolean =>

@@ -10,7 +10,8 @@ import { createHash } from 'node:crypto'
 const PLAIN = /^[\w.@-]{1,64}$/
 const SPECIAL = /[^\w.@-]/g
 const MAX_PART_LENGTH = 64
-const MAX_TENANT_LENGTH = 32
+/** Of a tenant's digest, its first characters: 132 bits. With them a key has at most 200 bytes. */
+const MAX_TENANT_LENGTH = 24
 const MAX_VERSION_LENGTH = 20
 
 const sha256 = (value: string): string => createHash('sha256').update(value).digest('base64url')
@@ -57,6 +58,8 @@ export interface KeySpace {
    * @param isShown true if the subject may come from an event, where a digest stands for a long string
    */
   tag(subject: Subject, tenant?: string, isShown?: boolean): string
+  /** Returns a tenant as it begins the tags of its subjects, before a `=`. */
+  tenantPart(tenant: string): string
   /** Returns the key of `feature` under `tag`. `sub` must consist of parts (`keyPart`). */
   key(feature: string, tag: string, sub?: string): string
   /** Returns a pub/sub channel of `feature`. */
@@ -69,20 +72,31 @@ export interface KeySpace {
  * @param prefix precedes every key; letters, digits and `_.:-`
  * @param version changes every key when it changes
  * @param name of an extension; precedes the names of its features, so that extensions cannot collide
+ * @param tenantName returns the one spelling of a tenant that keys contain
  */
-export function createKeySpace(prefix: string, version?: string | number, name?: string): KeySpace {
+export function createKeySpace(
+  prefix: string,
+  version?: string | number,
+  name?: string,
+  tenantName: (tenant: string) => string = (tenant) => tenant,
+): KeySpace {
   const versioned =
     version === undefined
       ? prefix
       : `${prefix}~${keyPart(String(version), MAX_VERSION_LENGTH).slice(0, MAX_VERSION_LENGTH)}`
   const start = name === undefined ? versioned : `${versioned}:${keyPart(name)}`
+  const tenantPart = (tenant: string): string =>
+    keyPart(tenantName(tenant), MAX_TENANT_LENGTH).slice(0, MAX_TENANT_LENGTH)
   return {
+    tenantPart,
     tag(subject, tenant, isShown = false) {
       const partOf = (name: string): string => (isShown && DIGEST.test(name) ? name : keyPart(name))
       const parts = typeof subject === 'string' ? partOf(subject) : subject.map(partOf).join(':')
       // No part contains '='. A tenant cannot be mistaken for the first of several parts.
-      const whole = tenant === undefined ? parts : `${keyPart(tenant, MAX_TENANT_LENGTH)}=${parts}`
-      return whole.length <= MAX_PART_LENGTH ? whole : `~t${sha256(whole)}`
+      const owner = tenant === undefined ? '' : `${tenantPart(tenant)}=`
+      const whole = `${owner}${parts}`
+      // The tenant stays readable, so that its keys can be found.
+      return whole.length <= MAX_PART_LENGTH ? whole : `${owner}~t${sha256(whole)}`
     },
     key: (feature, tag, sub) =>
       sub === undefined ? `${start}:${feature}:{${tag}}` : `${start}:${feature}:{${tag}}:${sub}`,

@@ -136,7 +136,11 @@ async function removeMatches(
   dryRun: boolean,
 ): Promise<number> {
   const { store } = cacheStore
-  const pattern = context.keys.key('cache', tagPattern(tenant), `${readablePattern(glob)}*`)
+  const pattern = context.keys.key(
+    'cache',
+    tagPattern(context.keys, tenant),
+    `${readablePattern(glob)}*`,
+  )
   let count = 0
   for await (const keys of store.scan(pattern)) {
     const found = keys.filter((key) => isMeant(key, tenant) && matchesGlob(glob, nameIn(key)))

@@ -18,7 +18,7 @@ async function* findKeys(
   glob: string,
   tenant: string | undefined,
 ): AsyncGenerator<FoundKey> {
-  const pattern = keys.key('data', tagPattern(tenant), readablePattern(glob))
+  const pattern = keys.key('data', tagPattern(keys, tenant), readablePattern(glob))
   const seen = new Set<string>()
   for await (const batch of cacheStore.store.scan(pattern)) {
     for (const stored of batch) {

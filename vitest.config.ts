@@ -44,7 +44,8 @@ export default defineConfig({
         test: {
           name: 'behavior',
           include: ['test/**/*.test.ts', 'examples/**/*.test.ts'],
-          exclude: TIMED,
+          // The ecosystem has packages of its own: npm run test:ecosystem.
+          exclude: [...TIMED, 'test/ecosystem/**'],
           sequence: { groupOrder: 0 },
         },
       },

@@ -1,9 +1,9 @@
-/** Callbacks that need nothing but the request itself. */
-const EARLY = Symbol.for('turnpike.early@1')
+/** Callbacks of options that read only the request itself, so that a pipeline may call them in advance. */
+const REQUEST_ONLY = Symbol.for('turnpike.early@1')
 
-/** May a pipeline ask for this before its other members ran? */
-export const isRequestOnly = (callback: object): boolean => EARLY in callback
+/** Returns true if the callback reads nothing that an earlier middleware adds. */
+export const isRequestOnly = (callback: object): boolean => REQUEST_ONLY in callback
 
-/** Say so of a callback. */
+/** Marks a callback that reads nothing that an earlier middleware adds. */
 export const requestOnly = <Callback extends object>(callback: Callback): Callback =>
-  Object.assign(callback, { [EARLY]: true })
+  Object.assign(callback, { [REQUEST_ONLY]: true })

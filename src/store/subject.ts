@@ -1,4 +1,4 @@
-/** What users name a resource by, as the content of a key's hash tag. */
+/** Names of resources, as the content of a key's hash tag. */
 import { TurnpikeError } from '../errors.ts'
 import { shownPart, type KeySpace, type Subject } from './keys.ts'
 
@@ -7,7 +7,7 @@ export type KeyValue = Subject | number | undefined | null
 
 /**
  * Returns the hash tag of what a `key` returned.
- * @throws TP_KEY for everything that is no identity: strangers would share it
+ * @throws TP_KEY for everything that is no identity, because different clients would share it
  */
 export function subjectTag(
   keys: KeySpace,
@@ -33,7 +33,7 @@ export function passedSubjectTag(
   return keys.tag(subjectOf(value, where, 'the subject is', PASS), tenant, isShown)
 }
 
-/** Returns a subject as events show it. Whoever passes it to a call means the same subject. */
+/** Returns a subject as events show it. Passed to a call, it means the same subject. */
 export function shownSubject(value: Subject | number): Subject {
   if (typeof value === 'string') return shownPart(value)
   return typeof value === 'number' ? String(value) : value.map(shownPart)

@@ -37,7 +37,7 @@ export function createCostHelpers<Native>(): CostHelpers<Native> {
   return {
     bodySize(options) {
       const where = 'tp.cost.bodySize()'
-      // `unknown` has no default that would be safe for everybody.
+      // `unknown` has no default: none is safe for every application.
       validateOptions(where, { ...options, unknown: options?.unknown ?? null }, BODY_SIZE_OPTIONS)
       const { unknown, unit = 1 } = options
       return (native) =>

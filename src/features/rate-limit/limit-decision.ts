@@ -94,7 +94,7 @@ function highestCostOf(charges: readonly Charge[]): number {
   return highest
 }
 
-/** Where nothing was counted, nothing tells the time: try again in a second. */
+/** Without a count no time is known. A second is a cheap retry. */
 function retryAfterMsOf(tightest: PolicyState | undefined): number | undefined {
   if (!tightest) return 1000
   return tightest.retryAfterMs < 0 ? undefined : tightest.retryAfterMs

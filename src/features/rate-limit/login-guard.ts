@@ -179,7 +179,7 @@ class Guard<Native> {
     if (hasSucceeded) await this.#forgive(attempt, x.budget)
   }
 
-  /** Clears the pair, and gives the address back this one attempt. If that fails, the login succeeds all the same. */
+  /** Clears the pair, and refunds the address this one attempt. If that fails, the login succeeds all the same. */
   async #forgive(
     { decision: { source, at }, onPair, onAddress }: Attempt,
     budget: RequestBudget,

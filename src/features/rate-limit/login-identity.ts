@@ -5,7 +5,7 @@ import { TurnpikeError } from '../../errors.ts'
 /** Characters of an identity, before it is normalised. Longer ones are refused without any work. */
 export const MAX_IDENTITY_LENGTH = 256
 
-/** Characters that nobody sees, such as zero-width spaces and soft hyphens. */
+/** Invisible characters, such as zero-width spaces and soft hyphens. */
 const INVISIBLE = /\p{Default_Ignorable_Code_Point}/gu
 
 /**

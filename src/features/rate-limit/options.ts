@@ -15,8 +15,8 @@ export interface LimitRefusal extends Refusal {
 export type ValueOrFunction<Native, Type> = Type | ((native: Native) => Type | Promise<Type>)
 
 /**
- * Returns what a request is counted by. Undefined, null and an empty list are errors (TP_KEY):
- * otherwise strangers would share a bucket.
+ * Returns what a request is counted by. Undefined, null, NaN, an empty string and an empty list are
+ * errors (TP_KEY). Otherwise different clients would share a bucket.
  */
 export type KeyFunction<Native> = (
   native: Native,

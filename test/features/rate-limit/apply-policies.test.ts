@@ -247,7 +247,7 @@ describe.each(engines)('policies in the $name engine', (engine) => {
     },
   )
 
-  test('a refund takes the use it is for: the later ones stay as long as they would have', async () => {
+  test('a refund takes its own use, and later ones stay as long as before', async () => {
     const s = subject()
     const policy = { limit: 2, window: MINUTE }
     await s.one('consume', policy)
@@ -265,7 +265,7 @@ describe.each(engines)('policies in the $name engine', (engine) => {
     })
   })
 
-  test('GCRA: a refund gives back what has not drained, or was held all the time', async () => {
+  test('GCRA: a refund gives back what has not drained, or was held throughout', async () => {
     const s = subject()
     const policy = { algorithm: 'gcra', limit: 60, window: MINUTE, parameter: 10 } as const
     await s.one('consume', policy)
@@ -279,7 +279,7 @@ describe.each(engines)('policies in the $name engine', (engine) => {
     expect(await s.one('refund', policy, now)).toMatchObject({ remaining: 7 })
   })
 
-  test('uses that are refused count where they shall', async () => {
+  test('countDenied charges refused uses, too', async () => {
     const s = subject()
     const policies = [
       { limit: 2, window: MINUTE },
@@ -294,7 +294,7 @@ describe.each(engines)('policies in the $name engine', (engine) => {
     } = await s.apply('countDenied', policies)
     expect(allowed).toBe(0)
     expect(minute).toMatchObject({ remaining: 0, retry: 50 * SECOND, violated: 1 })
-    // It did not refuse, but is full now: the call is admitted only when it admits again, too.
+    // It did not refuse, but is full now. The call is admitted only when both policies admit it.
     expect(hour).toMatchObject({ remaining: 0, retry: HOUR - 10 * SECOND, violated: 0 })
     expect(
       (
@@ -318,7 +318,7 @@ describe.each(engines)('policies in the $name engine', (engine) => {
   describe.each(['sliding-window', 'fixed-window', 'gcra'] as const)('%s: a block', (algorithm) => {
     const policy = { algorithm, limit: 1, window: MINUTE }
 
-    test('refuses everything, cost 0 too, and is never shortened', async () => {
+    test('refuses everything, also cost 0, and is never shortened', async () => {
       const s = subject()
       expect(await s.one('block', { ...policy, cost: 10 * MINUTE })).toEqual({
         allowed: 1,
@@ -369,7 +369,7 @@ describe.each(engines)('policies in the $name engine', (engine) => {
       expect(await s.one('consume', blocking)).toMatchObject({ reset: 10 * MINUTE })
     })
 
-    test('that a clock far ahead has made is dropped', async () => {
+    test('that was made by a clock far ahead is dropped', async () => {
       const s = subject()
       await s.one('block', { ...policy, cost: MINUTE })
       s.now -= 30 * SECOND
@@ -397,7 +397,7 @@ describe.each(engines)('policies in the $name engine', (engine) => {
     },
   )
 
-  test('calendar periods: one that does not hold now does nothing at all', async () => {
+  test('a calendar period that does not contain the present changes nothing', async () => {
     const s = subject()
     const day = {
       algorithm: 'fixed-window',
@@ -419,7 +419,7 @@ describe.each(engines)('policies in the $name engine', (engine) => {
     expect(policies[1]).toMatchObject({ remaining: 1, reset: DAY })
   })
 
-  test('limits that change keep the uses counted', async () => {
+  test('a changed limit keeps the counted uses', async () => {
     const s = subject()
     for (let i = 0; i < 100; i++) {
       s.now += 10
@@ -441,7 +441,7 @@ describe.each(engines)('policies in the $name engine', (engine) => {
     expect(await s.one('peek', { limit: 105, window: MINUTE })).toMatchObject({ remaining: 3 })
   })
 
-  test("subjects' own limits come before the policy's", async () => {
+  test('overrides replace the limit of the policy', async () => {
     const [mine, ours] = [`own:${subjects++}`, `own:${subjects++}`]
     const s = subject([mine, ours])
     const set = (key: string, ...pairs: string[]): Promise<number> =>
@@ -470,7 +470,7 @@ describe.each(engines)('policies in the $name engine', (engine) => {
     expect(await exists(mine)).toBe(false)
   })
 
-  test('own limits are read back without their renewal', async () => {
+  test('overrides are read without their renewal', async () => {
     const key = `own:${subjects++}`
     expect(
       await engine.run(
@@ -486,7 +486,7 @@ describe.each(engines)('policies in the $name engine', (engine) => {
     expect(fields).toEqual(['minute', '600', '__proto__', '1'])
   })
 
-  test('a reset forgets, tells how much, and tells others', async () => {
+  test('a reset deletes the states, replies how many, and is published', async () => {
     const s = subject()
     const policies = [
       { limit: 1, window: MINUTE, blockFor: HOUR },
@@ -513,7 +513,7 @@ describe.each(engines)('policies in the $name engine', (engine) => {
   })
 })
 
-describe('keys in Redis live as long as they are needed', () => {
+describe('the time to live of keys in Redis', () => {
   const DEFAULT = { window: MINUTE } as const
 
   async function life(
@@ -549,7 +549,7 @@ describe('keys in Redis live as long as they are needed', () => {
   })
 
   test.each(['sliding-window', 'fixed-window', 'gcra'] as const)(
-    '%s: blocks and what is remembered of them',
+    '%s: blocks, and the memory of them',
     async (algorithm) => {
       const policy = {
         ...DEFAULT,
@@ -569,7 +569,7 @@ describe('keys in Redis live as long as they are needed', () => {
     ['sliding-window', 'in the script'],
     ['gcra', 'in the script'],
   ] as const)(
-    '%s, policies %s: a charge that comes soon leaves it, a later one gives the whole back',
+    '%s, policies %s: a charge soon after leaves it, a later one renews it',
     async (algorithm, kind) => {
       const policy = { name: 'soon', algorithm, limit: 1000, window: 4 * SECOND }
       const key = `life:${subjects++}`
@@ -600,7 +600,7 @@ describe('keys in Redis live as long as they are needed', () => {
     expect((await life('refund', { ...DEFAULT, limit: 6, algorithm: 'gcra' }, key))[1]).toBe(-2)
   })
 
-  test('expired by Redis, the window is free again', async () => {
+  test('after expiry the window is free again', async () => {
     const policy = { limit: 1, window: 60 }
     const [key] = await life('consume', policy)
     await sleep(80)
@@ -608,7 +608,7 @@ describe('keys in Redis live as long as they are needed', () => {
     expect((await life('consume', policy, key))[1]).toBeGreaterThan(0)
   })
 
-  test('own limits are renewed by use, once half of their time is gone', async () => {
+  test('overrides are renewed by use after half of their time', async () => {
     const own = `life:${subjects++}`
     const use = async (): Promise<number[]> =>
       numbersOf(
@@ -631,7 +631,7 @@ describe('keys in Redis live as long as they are needed', () => {
     near(await redis.client.pttl(own), MINUTE)
   })
 
-  test('no key is without a time to live', async () => {
+  test('every key has one', async () => {
     const names = (await redis.client.keys('*')).filter((name) => !name.startsWith('policies:'))
     for (const name of names) expect(await redis.client.pttl(name), name).not.toBe(-1)
   })

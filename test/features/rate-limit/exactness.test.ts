@@ -86,7 +86,7 @@ describe.each(engines)('in the $name engine', (engine) => {
 
   describe.each([1, 5, 64, 65, 100, 1_000, 10_000])('a sliding window of limit %i', (limit) => {
     test.each([1_000, 60_000, 86_400_000, 61])(
-      'and %i ms never over-admits, and holds exactly',
+      'and %i ms never admits too many, and is exact',
       async (window) => {
         const next = random(SEED + limit + window)
         const ask = subject(engine, 'log')
@@ -124,7 +124,7 @@ describe.each(engines)('in the $name engine', (engine) => {
     )
   })
 
-  test('a sliding window stays right when uses are refunded and the limit varies', async () => {
+  test('a sliding window is right with refunds and a limit that varies', async () => {
     for (const window of [1_000, 60_000]) {
       const next = random(SEED + window)
       const ask = subject(engine, 'refunds')
@@ -151,7 +151,7 @@ describe.each(engines)('in the $name engine', (engine) => {
     }
   })
 
-  test('a refund whose time is unknown takes the oldest use: never over-admits', async () => {
+  test('a refund whose time is unknown takes the oldest use, and never admits too many', async () => {
     const next = random(SEED)
     const [limit, window] = [100, 1_000]
     const ask = subject(engine, 'oldest')
@@ -214,7 +214,7 @@ describe.each(engines)('in the $name engine', (engine) => {
     }
   })
 
-  test('a fixed window holds exactly, with refunds', async () => {
+  test('a fixed window is exact, with refunds', async () => {
     const next = random(SEED)
     const [limit, window] = [20, 1_000]
     const ask = subject(engine, 'fixed')
@@ -245,7 +245,7 @@ describe.each(engines)('in the $name engine', (engine) => {
     }
   })
 
-  test('the retry time is the truth: admitted then, refused 1 ms earlier', async () => {
+  test('the retry time is exact: admitted then, refused 1 ms earlier', async () => {
     const next = random(SEED)
     let refusals = 0
     for (let round = 0; round < (engine.name === 'Redis' ? 20 : 120); round++) {

@@ -117,7 +117,7 @@ async function timed<Answer>(work: PromiseLike<Answer>): Promise<{ answer: Answe
 }
 
 describe.each(['Express 5', 'Koa 3'])('RateLimiterRedis on %s', (framework) => {
-  test('counts, refuses, and says so', async () => {
+  test('counts, refuses, and sends fields', async () => {
     const { get } = app({ limiter: over(connect(), 2, 60) }, framework)
     const first = await get()
     expect(read(first.headers['ratelimit-policy'])).toEqual([{ name: 'login', q: 2, w: 60 }])
@@ -220,7 +220,7 @@ describe('several limiters over one Redis', () => {
   })
 })
 
-describe('its store is away', () => {
+describe('its store is unavailable', () => {
   const stores: [string, () => void | Promise<void>, ClientOptions, object][] = [
     ['dead, commands queued', () => redis.kill(), {}, {}],
     [
@@ -298,7 +298,7 @@ describe('its store is away', () => {
     },
   )
 
-  test('the engine follows the rule too; what writes says that it could not', async () => {
+  test('calls follow the rule, too, and writes reject', async () => {
     const client = connect({ enableOfflineQueue: false, maxRetriesPerRequest: 0 })
     await new Promise((resolve) => client.once('ready', resolve))
     const { limiter } = app({ limiter: over(client, 2, 60) })
@@ -318,7 +318,7 @@ describe('its store is away', () => {
     }
   })
 
-  test('its own insurance comes first where it has one', async () => {
+  test('its own insuranceLimiter comes first', async () => {
     const client = connect({ enableOfflineQueue: false, maxRetriesPerRequest: 0 })
     await new Promise((resolve) => client.once('ready', resolve))
     const insuranceLimiter = new RateLimiterMemory({ points: 1, duration: 60 })
@@ -331,7 +331,7 @@ describe('its store is away', () => {
     expect(unavailable).toEqual([])
   })
 
-  test('a reward that fails is reported, and the response is out', async () => {
+  test('a reward that fails is reported after the response', async () => {
     const client = connect({ enableOfflineQueue: false, maxRetriesPerRequest: 0 })
     await new Promise((resolve) => client.once('ready', resolve))
     const failing = over(client, 2, 60)
@@ -360,7 +360,7 @@ test.each([null, undefined, 'no', 42, {}, new Error('its store is away')])(
   },
 )
 
-test('one member of a union that refuses outweighs another whose store is away', async () => {
+test('one member of a union that refuses outweighs another whose store is unavailable', async () => {
   const away = over(
     connect({ port: 1, lazyConnect: true, enableOfflineQueue: false }),
     5,

@@ -80,7 +80,7 @@ const memory = (points: number, duration: number, keyPrefix = 'login', more = {}
 describe.each(Object.keys(frameworks) as (keyof typeof frameworks)[])(
   'RateLimiterMemory on %s',
   (framework) => {
-    test('has our headers, our 429 and a true Retry-After', async () => {
+    test('sends the fields of turnpike, 429 and an exact Retry-After', async () => {
       const { get } = app({ limiter: memory(2, 60) }, framework)
       const first = await get()
       expect([first.status, first.text]).toEqual([200, 'true'])
@@ -97,7 +97,7 @@ describe.each(Object.keys(frameworks) as (keyof typeof frameworks)[])(
       expect((await get({ 'x-user': 'bob' })).status).toBe(200)
     })
 
-    test('in shadow: every request passes, without headers, and is reported', async () => {
+    test('in shadow all requests pass without fields, and are reported', async () => {
       const { get, tp } = app({ limiter: memory(1, 60), shadow: true }, framework)
       const decisions: EventMap['decision'][] = []
       tp.on('decision', (decision) => decisions.push(decision))
@@ -129,7 +129,7 @@ describe.each(Object.keys(frameworks) as (keyof typeof frameworks)[])(
       expect((await get()).headers['ratelimit']).toContain('r=1')
     })
 
-    test('cost, and a cost that is never admitted', async () => {
+    test('charges a cost, and refuses one that is never admitted', async () => {
       const { get } = app({ limiter: memory(5, 60) }, framework)
       expect((await get({ 'x-cost': '4' })).headers['ratelimit']).toContain('r=1')
       expect((await get({ 'x-cost': '0' })).headers['ratelimit']).toContain('r=1')
@@ -140,7 +140,7 @@ describe.each(Object.keys(frameworks) as (keyof typeof frameworks)[])(
   },
 )
 
-describe('its engine', () => {
+describe('its calls', () => {
   test('consume, peek, refund, reset, block', async () => {
     const theirs = memory(3, 60)
     const { limiter, get } = app({ limiter: theirs })
@@ -170,7 +170,7 @@ describe('its engine', () => {
     expect((await get()).status).toBe(200)
   })
 
-  test('settle charges what it really cost, beyond the limit too, or gives back', async () => {
+  test('settle() charges or refunds the difference to the actual cost, also beyond the limit', async () => {
     const theirs = memory(10, 60, 'tokens', { blockDuration: 600 })
     const { limiter } = app({ limiter: theirs })
     const decision = await limiter.consume('ann', 2)
@@ -184,7 +184,7 @@ describe('its engine', () => {
     await expect(decision.settle(1.5)).rejects.toMatchObject({ code: 'TP_VALUE' })
   })
 
-  test('a refusal charged nothing that could be settled or given back', async () => {
+  test('a refusal charges nothing to settle or refund', async () => {
     const theirs = memory(1, 60)
     const { limiter } = app({ limiter: theirs })
     await limiter.consume('ann')
@@ -204,7 +204,7 @@ describe('its engine', () => {
     expect(await theirs.get('ann')).toBeNull()
   })
 
-  test('a cost or subject that cannot be used is a typed error', async () => {
+  test('a cost or subject that cannot be used is an error with a code', async () => {
     const { limiter } = app({ limiter: memory(1, 60) })
     await expect(limiter.consume('ann', -1)).rejects.toMatchObject({ code: 'TP_VALUE' })
     await expect(limiter.consume([])).rejects.toMatchObject({ code: 'TP_KEY' })
@@ -212,7 +212,7 @@ describe('its engine', () => {
 })
 
 describe('keys', () => {
-  test('are plain texts as they are, so that other calls of the same limiter mean the same', async () => {
+  test('are plain strings unchanged, so that other calls of the same limiter mean the same', async () => {
     const theirs = memory(5, 60)
     const { get, limiter } = app({ limiter: theirs })
     for (const user of ['ann+1@example.com', '2001:db8::1', 'a:b', 'k/ä'.normalize()]) {
@@ -225,7 +225,7 @@ describe('keys', () => {
     expect(await theirs.get('ann+1@example.com')).toBeNull()
   })
 
-  test('lists, tenants and what is long never meet a plain text', async () => {
+  test('lists, tenants and long strings never collide with a plain string', async () => {
     const theirs = memory(1, 60)
     const { limiter } = app({ limiter: theirs })
     const long = 'x'.repeat(1_000_000)
@@ -235,7 +235,7 @@ describe('keys', () => {
     for (const { key } of theirs.dump().storage) expect(String(key).length).toBeLessThanOrEqual(200)
   })
 
-  test('of tenants stay apart', async () => {
+  test('of tenants differ', async () => {
     const theirs = memory(1, 60)
     const tp = turnpike({ store: testStore(), tenant: (req) => req.get('x-tenant')! })
     const limiter = tp.rateLimit({ limiter: theirs, key: () => 'ann' })
@@ -277,7 +277,7 @@ describe('RateLimiterUnion', () => {
     ])
   })
 
-  test('a refusal names who refused, with their limits even if this process has never seen them admit', async () => {
+  test('a refusal names the members that refused, with limits that this process has not seen before', async () => {
     const members = [memory(100, 1, 'second'), memory(2, 60, 'minute')]
     await members[1]!.consume('ann', 2)
     const { get } = app({ limiter: new RateLimiterUnion(...members) })
@@ -288,7 +288,7 @@ describe('RateLimiterUnion', () => {
     expect(Number(headers['retry-after'])).toBeGreaterThanOrEqual(59)
   })
 
-  test('is given back to, reset, blocked and looked at by its members', async () => {
+  test('refund, reset, block and peek apply to its members', async () => {
     const members = [memory(3, 60, 'a'), memory(5, 60, 'b')]
     const { limiter, get } = app({ limiter: new RateLimiterUnion(...members) })
     const decision = await limiter.consume('ann', 2)
@@ -310,7 +310,7 @@ describe('RateLimiterUnion', () => {
     expect((await get()).status).toBe(200)
   })
 
-  test('its members stand where they are looked for', () => {
+  test('its private fields have the names that we read', () => {
     expect(union()).toHaveProperty('_limiters')
     const bursty = new BurstyRateLimiter(memory(1, 1), memory(1, 1))
     expect(bursty).toHaveProperty('_rateLimiter')
@@ -328,7 +328,7 @@ describe('BurstyRateLimiter', () => {
     expect(await statuses(5)).toEqual([200, 200, 200, 200, 429])
   })
 
-  test('is given back where it was charged', async () => {
+  test('is refunded where it was charged', async () => {
     const [rate, burst] = [memory(2, 60, 'rate'), memory(3, 60, 'burst')]
     const { limiter } = app({ limiter: new BurstyRateLimiter(rate, burst) })
     const decisions = [
@@ -349,7 +349,7 @@ describe('BurstyRateLimiter', () => {
     ]).toEqual([1, 0])
   })
 
-  test('peek knows of the burst; block shuts both; reset opens both', async () => {
+  test('peek includes the burst; block and reset apply to both', async () => {
     const { limiter } = app({
       limiter: new BurstyRateLimiter(memory(1, 60, 'rate'), memory(1, 60, 'burst')),
     })
@@ -372,7 +372,7 @@ describe('RLWrapperBlackAndWhite', () => {
       blackList: ['::1'],
     })
 
-  test('who is white is never refused, and its headers can be read', async () => {
+  test('a whitelisted key is never refused, and its fields parse', async () => {
     const { get, statuses } = app({ limiter: wrapped() })
     expect(await statuses(5, { 'x-user': 'ann+1@example.com' })).toEqual([200, 200, 200, 200, 200])
     const { headers } = await get({ 'x-user': 'ann+1@example.com' })
@@ -380,7 +380,7 @@ describe('RLWrapperBlackAndWhite', () => {
     expect(read(headers['ratelimit'])).toEqual([{ name: 'login', r: 2 }])
   })
 
-  test('who is black is refused, and not told to come back in 285,000 years', async () => {
+  test('a blacklisted key is refused without a Retry-After of 285,000 years', async () => {
     const { get, limiter } = app({ limiter: wrapped() })
     const { status, headers } = await get({ 'x-user': '::1' })
     expect(status).toBe(429)
@@ -394,7 +394,7 @@ describe('RLWrapperBlackAndWhite', () => {
     expect((await limiter.peek('::1')).allowed).toBe(false)
   })
 
-  test('everybody else is counted', async () => {
+  test('all other keys are counted', async () => {
     const { statuses } = app({ limiter: wrapped() })
     expect(await statuses(3)).toEqual([200, 200, 429])
   })
@@ -414,8 +414,8 @@ describe('RLWrapperBlackAndWhite', () => {
   })
 })
 
-describe('what else they have', () => {
-  test('RLWrapperTimeouts shows the numbers of what it is around', async () => {
+describe('other features of its limiters', () => {
+  test('RLWrapperTimeouts has the limits of the limiter inside', async () => {
     const { get } = app({
       limiter: new RLWrapperTimeouts({ limiter: memory(2, 60), timeoutMs: 50 }),
       name: 'login',
@@ -425,7 +425,7 @@ describe('what else they have', () => {
     ])
   })
 
-  test('duration 0 is a window that never ends: neither w nor t nor Retry-After', async () => {
+  test('duration 0 is a window that never ends, without w, t and Retry-After', async () => {
     const { get } = app({ limiter: memory(1, 0) })
     const first = await get()
     expect([first.headers['ratelimit-policy'], first.headers['ratelimit']]).toEqual([
@@ -443,7 +443,7 @@ describe('what else they have', () => {
     expect((await get()).headers['retry-after']).toBe('30')
   })
 
-  test('a keyPrefix that no header can hold is mended in the header only', async () => {
+  test('a keyPrefix that no field can hold is changed in the field only', async () => {
     const { get } = app({
       limiter: new RateLimiterUnion(
         memory(1, 60, 'käse:ip'),
@@ -460,13 +460,13 @@ describe('what else they have', () => {
     ])
   })
 
-  test('execEvenly, whose delays look like an outage, is refused when it is mounted', () => {
+  test('execEvenly, whose delays look like an outage, is refused when mounted', () => {
     expect(() => app({ limiter: memory(5, 60, 'even', { execEvenly: true }) })).toThrow(
       /execEvenly/,
     )
   })
 
-  test('an option of ours that it would not follow is refused', () => {
+  test('an option that it would not follow is refused', () => {
     const tp = turnpike({ store: testStore() })
     for (const option of [
       { limit: 5 },
@@ -485,7 +485,7 @@ describe('what else they have', () => {
     ).toThrow(/no option limiter/)
   })
 
-  test('its types fit without a cast', () => {
+  test('its types need no cast', () => {
     expectTypeOf<RateLimiterMemory>().toExtend<FlexibleLimiter>()
     expectTypeOf<RateLimiterUnion>().toExtend<FlexibleLimiter>()
     expectTypeOf<BurstyRateLimiter>().toExtend<FlexibleLimiter>()
@@ -493,7 +493,7 @@ describe('what else they have', () => {
   })
 })
 
-test('a mistake in its commands is an error, not an outage', async () => {
+test('a programming error in its commands is an error, not an outage', async () => {
   const store = testStore()
   const failing = (error: Error) => ({
     points: 1,

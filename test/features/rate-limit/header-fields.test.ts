@@ -118,26 +118,26 @@ describe('the values', () => {
     })
   })
 
-  test('seconds are rounded up: a client that waits so long has waited long enough', () => {
+  test('seconds are rounded up, so that a client that waits for them is admitted', () => {
     expect(write([state({ resetMs: 1 })]).RateLimit).toBe('"default";r=9;t=1')
     expect(write([state({ resetMs: 59_000 })]).RateLimit).toBe('"default";r=9;t=59')
     expect(write([state({ resetMs: 59_001 })]).RateLimit).toBe('"default";r=9;t=60')
   })
 
-  test('a window below a second is said to be one: precision is not to be had, and 0 is forbidden', () => {
+  test('a window below a second is sent as 1: fields have whole seconds, and 0 is forbidden', () => {
     expect(write([state({ windowMs: 250, resetMs: 200 })])['RateLimit-Policy']).toBe(
       '"default";q=10;w=1',
     )
   })
 
-  test('a month has no length, so that it has no w', () => {
+  test('a month varies in length, so it has no w', () => {
     expect(write([state({ windowMs: 0 })])).toEqual({
       'RateLimit-Policy': '"default";q=10',
       RateLimit: '"default";r=9;t=60',
     })
   })
 
-  test('where nothing ever leaves the window there is no t, rather than a t of 0', () => {
+  test('a window that never ends has no t', () => {
     expect(write([state({ windowMs: 0, resetMs: 0 })]).RateLimit).toBe('"default";r=9')
     expect(write([state({ resetMs: 0 })], { standard: false, legacy: true })).toEqual({
       'X-RateLimit-Limit': '10',
@@ -145,12 +145,12 @@ describe('the values', () => {
     })
   })
 
-  test('the greatest limit is still an Integer of RFC 9651', () => {
+  test('the highest limit is an Integer of RFC 9651', () => {
     const [policy] = read(write([state({ limit: 1e12, remaining: 1e12 })])['RateLimit-Policy'])
     expect(policy!.q).toBe(1e12)
   })
 
-  test('a limit that differs by request is not remembered for the next one', () => {
+  test('a limit that differs by request is not used for the next one', () => {
     const writer = createHeaderWriter({ standard: true, legacy: false, partitionKey: undefined })
     const policyOf = (limit: number): unknown =>
       writer(
@@ -164,11 +164,11 @@ describe('the values', () => {
     ])
   })
 
-  test('nothing counted, nothing said', () => {
+  test('nothing is sent where nothing was counted', () => {
     expect(write([])).toEqual({})
   })
 
-  test('the old fields say the second, since the epoch, at which the oldest use has left', () => {
+  test('X-RateLimit-Reset is the second, since the epoch, at which the oldest use leaves', () => {
     expect(write([state()], { standard: false, legacy: true })).toEqual({
       'X-RateLimit-Limit': '10',
       'X-RateLimit-Remaining': '9',
@@ -197,13 +197,13 @@ describe('the partition key', () => {
     expect(keyOf('192.0.2.1')).toEqual(keys[0])
   })
 
-  test('is never the bare hash, from which an address is found by trying all of them', () => {
+  test('is no bare hash, from which an address can be found by trying all of them', () => {
     const bare = createHash('sha256').update('192.0.2.1').digest()
     expect(keyOf('192.0.2.1')).not.toEqual(bare)
     expect(bare.includes(keyOf('192.0.2.1').subarray(0, 6))).toBe(false)
   })
 
-  test('is of the policy, not of the mount: what is shared by all has one key for all', async () => {
+  test('belongs to the policy: a policy that all clients share has one key for all', async () => {
     const { get } = app({
       partitionKey: SECRET,
       policies: [
@@ -221,7 +221,7 @@ describe('the partition key', () => {
 })
 
 describe('a route with several limits', () => {
-  test.each(['Express', 'Koa'])('has one list of them all (%s)', async (framework) => {
+  test.each(['Express', 'Koa'])('has one list of all policies (%s)', async (framework) => {
     const burst = { name: 'burst', limit: 2, window: '1s' } as const
     const daily = {
       policies: [
@@ -341,7 +341,7 @@ describe('a refusal', () => {
     })
   })
 
-  test('that no waiting helps has no Retry-After', async () => {
+  test('that no wait can change has no Retry-After', async () => {
     const { get } = app({ limit: 2, window: '1m', cost: 3 })
     const { status, headers } = await get()
     expect(status).toBe(429)
@@ -349,7 +349,7 @@ describe('a refusal', () => {
     expect(conforms(headers).limits[0]!.r).toBe(2)
   })
 
-  test('what was charged beyond the limit leaves 0, not less', async () => {
+  test('a charge beyond the limit leaves 0', async () => {
     const store = testStore()
     const tp = turnpike({ store })
     const limiter = tp.rateLimit({ limit: 3, window: '1m', key: () => 'ann' })
@@ -362,7 +362,7 @@ describe('a refusal', () => {
   })
 })
 
-test('a look at a subject charges nothing, so that there is nothing to give back', async () => {
+test('a peek charges nothing, so refund() does nothing', async () => {
   const limiter = turnpike({ store: testStore() }).limiter('x', { limit: 100, window: '1m' })
   await limiter.consume('ann')
   const seen = await limiter.peek('ann')

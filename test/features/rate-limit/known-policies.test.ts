@@ -126,7 +126,7 @@ describe.each([memoryEngine(), redisEngine(() => redis)])('in the $name engine',
   })
 })
 
-test('no state is without a time to live', async () => {
+test('every state has a time to live', async () => {
   const keys = await redis.client.keys('*')
   expect(keys.length).toBeGreaterThan(100)
   const lives = await Promise.all(keys.map((key) => redis.client.pttl(key)))

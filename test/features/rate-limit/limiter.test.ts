@@ -15,7 +15,7 @@ describe.each(engines)('on the $name engine', ({ open }) => {
   }
 
   describe('limits of single subjects', () => {
-    test('come before the policy’s own, from the next request on, until they are taken away', async () => {
+    test('replace the policy’s own from the next request on, until they are deleted', async () => {
       const { tp } = kit()
       const limiter = tp.limiter('api', {
         policies: [
@@ -39,7 +39,7 @@ describe.each(engines)('on the $name engine', ({ open }) => {
       expect((await limiter.consume('user1')).allowed).toBe(false)
     })
 
-    test('may shut a subject out, and may be for a time', async () => {
+    test('may admit nothing, and may expire', async () => {
       const { tp } = kit()
       const limiter = tp.limiter('api', { name: 'm', limit: 5, window: '1m' } as never)
       await tp.overrides.set('user', { api: 0 }, { ttl: '1h' })
@@ -48,7 +48,7 @@ describe.each(engines)('on the $name engine', ({ open }) => {
     })
   })
 
-  test('blockFor shuts out for a time; block() and reset() do so by hand', async () => {
+  test('blockFor blocks after a refusal; block() and reset() do so on request', async () => {
     const { tp, advance } = kit()
     const limiter = tp.limiter('api', { limit: 1, window: '1m', blockFor: '10m' })
     await limiter.consume('a')
@@ -66,7 +66,7 @@ describe.each(engines)('on the $name engine', ({ open }) => {
     expect(await limiter.reset('nobody')).toBe(false)
   })
 
-  test('countDenied: who hammers stays out', async () => {
+  test('countDenied: a client that keeps hammering stays refused', async () => {
     const { tp, advance } = kit()
     const limiter = tp.limiter('api', { limit: 2, window: '1m', countDenied: true })
     for (let i = 0; i < 6; i++) {
@@ -78,7 +78,7 @@ describe.each(engines)('on the $name engine', ({ open }) => {
     expect((await limiter.consume('a')).allowed).toBe(true)
   })
 
-  test('Retry-After is the truth: 1 ms earlier is refused', async () => {
+  test('the retry time is exact: 1 ms earlier is refused', async () => {
     const { tp, advance } = kit()
     for (const algorithm of ['sliding-window', 'gcra', 'fixed-window'] as const) {
       const limiter = tp.limiter(`truth-${algorithm}`, { limit: 3, window: '10s', algorithm })
@@ -124,7 +124,7 @@ describe.each(engines)('on the $name engine', ({ open }) => {
     })
   })
 
-  test('several subjects in one decision: user, address and everybody, all or nothing', async () => {
+  test('several subjects in one decision (user, address, all), all or nothing', async () => {
     const { tp } = kit()
     const limiter = tp.limiter('many', {
       policies: [
@@ -150,7 +150,7 @@ describe.each(engines)('on the $name engine', ({ open }) => {
   })
 
   describe('waiting', () => {
-    test('consumes as soon as it may, first come first served', async () => {
+    test('consumes as soon as it is admitted, in order of arrival', async () => {
       const { tp, advance } = kit()
       const limiter = tp.limiter('outgoing', { limit: 1, window: '10s' })
       const order: number[] = []
@@ -164,7 +164,7 @@ describe.each(engines)('on the $name engine', ({ open }) => {
       expect(order).toEqual([1, 2, 3])
     })
 
-    test('gives up at once when its turn would come too late, or never, or it is called off', async () => {
+    test('rejects at once if its turn would be too late or never, or it is aborted', async () => {
       const { tp } = kit()
       const limiter = tp.limiter('outgoing', { limit: 1, window: '1h' })
       await limiter.wait('api')
@@ -186,7 +186,7 @@ describe.each(engines)('on the $name engine', ({ open }) => {
     })
   })
 
-  test('denyCache: a refusal is repeated from memory until its time, a reset elsewhere is heard', async () => {
+  test('denyCache repeats a refusal until its retry time or a reset in another process', async () => {
     const { tp, store, prefix, advance } = kit()
     const run = vi.spyOn(store, 'run')
     const takes = (): number => run.mock.calls.filter(([{ name }]) => name === 'take').length
@@ -215,7 +215,7 @@ describe.each(engines)('on the $name engine', ({ open }) => {
     expect(await limiter.consume('a')).toMatchObject({ source: 'store', allowed: true })
   })
 
-  test('denyCache: a reset of several subjects elsewhere is heard for each of them', async () => {
+  test('denyCache: a reset of several subjects elsewhere applies to each of them', async () => {
     const { store, prefix } = kit()
     const [here, there] = [0, 1].map(() =>
       turnpike({ store, prefix }).limiter('pairs', {
@@ -249,7 +249,7 @@ describe.each(engines)('on the $name engine', ({ open }) => {
       }
     }
 
-    test('shadow: everything passes, nothing shows, the event tells', async () => {
+    test('shadow: all requests pass, no field is sent, events report refusals', async () => {
       const decided: boolean[] = []
       const { get, tp } = app({ shadow: true }, (native) => {
         decided.push((native.rateLimit ?? native.state.rateLimit).allowed)
@@ -271,7 +271,7 @@ describe.each(engines)('on the $name engine', ({ open }) => {
       ])
     })
 
-    test('skip, onLimited and an answer of one’s own', async () => {
+    test('skip, onLimited and reply', async () => {
       const limited: number[] = []
       const { get } = app({
         skip: async (native: any) => native.headers['x-skip'] === 'yes',
@@ -310,7 +310,7 @@ describe.each(engines)('on the $name engine', ({ open }) => {
       expect((await get('/bad')).status).toBe(429)
     })
 
-    test('text for who prefers text, old headers for who asks for them', async () => {
+    test('plain text for a client that prefers it, and legacyHeaders', async () => {
       const { get, store } = app({ legacyHeaders: true })
       const { headers } = await get()
       expect(headers).toMatchObject({
@@ -323,7 +323,7 @@ describe.each(engines)('on the $name engine', ({ open }) => {
       expect(refused.text).toBe('Too Many Requests\nThe limit is used up. Try again in 60 s.')
     })
 
-    test('two limits on a route are one list in the headers, which parses', async () => {
+    test('two limits on a route are one list in the fields, which parses', async () => {
       const opened = open()
       const { get } = start({
         options: { store: opened.store, prefix: opened.prefix },
@@ -338,7 +338,7 @@ describe.each(engines)('on the $name engine', ({ open }) => {
       expect(names('ratelimit')).toEqual(new Set(['inner', 'outer']))
     })
 
-    test('an error of the handler keeps the headers', async () => {
+    test('an error of the handler keeps the fields', async () => {
       const { get } = app({ limit: 3 }, () => {
         throw Object.assign(new Error('boom'), { status: 418 })
       })
@@ -347,7 +347,7 @@ describe.each(engines)('on the $name engine', ({ open }) => {
       expect(headers['ratelimit']).toBe('"1m";r=2;t=60')
     })
 
-    test('tenants do not meet', async () => {
+    test('tenants have counts of their own', async () => {
       const { store, prefix } = open()
       const { get, tp } = start({
         options: { store, prefix, tenant: (native: any) => native.headers['x-tenant'] },

@@ -33,7 +33,7 @@ describe.each(engines)('loginGuard on the $name engine', ({ open, server }) => {
       return { ...opened, app, guard, login, checked: () => checked }
     }
 
-    test('five wrong passwords, then 429 with the time to come back; the right one no longer helps', async () => {
+    test('five wrong passwords, then 429 with Retry-After, also for the right password', async () => {
       const { login, checked, advance } = shop()
       for (let i = 0; i < 5; i++) expect((await login('a@x.org')).status).toBe(401)
       const refused = await login('a@x.org', 'right')
@@ -62,14 +62,14 @@ describe.each(engines)('loginGuard on the $name engine', ({ open, server }) => {
       expect(checked()).toBe(20)
     })
 
-    test('attack: spelling an identity differently', async () => {
+    test('attack: another spelling of an identity is no new identity', async () => {
       const { login, checked } = shop()
       for (const email of ['A@X.org', 'a@x.org', 'a@X.ORG', 'a@x.oRg', 'A@x.org', 'a@x.Org'])
         await login(email)
       expect(checked()).toBe(5)
     })
 
-    test('attack: enumeration: known and unknown accounts are refused alike', async () => {
+    test('attack: refusals of known and unknown accounts do not differ', async () => {
       const { login } = shop()
       for (let i = 0; i < 5; i++) await Promise.all([login('known@x.org'), login('unknown@x.org')])
       const [known, unknown] = [await login('known@x.org', 'right'), await login('unknown@x.org')]
@@ -78,7 +78,7 @@ describe.each(engines)('loginGuard on the $name engine', ({ open, server }) => {
       expect(known.headers).toEqual(unknown.headers)
     })
 
-    test('success clears the pair and gives the address back this one attempt only', async () => {
+    test('success clears the pair, and refunds the address this one attempt only', async () => {
       const { login } = shop({ addressLimit: 6 })
       for (let i = 0; i < 4; i++) await login('a@x.org')
       expect((await login('a@x.org', 'right')).status).toBe(200)
@@ -95,7 +95,7 @@ describe.each(engines)('loginGuard on the $name engine', ({ open, server }) => {
       expect(checked()).toBe(6)
     })
 
-    test('mounted in front of the body parser it counts addresses, and says so once', async () => {
+    test('mounted in front of the body parser it counts addresses, and warns once', async () => {
       const { app, checked } = shop({
         addressLimit: 3,
         key: (native: any) => native.body?.email ?? native.request?.body?.email,
@@ -161,7 +161,7 @@ describe.each(engines)('loginGuard on the $name engine', ({ open, server }) => {
       expect(refused.headers['retry-after']).toBe('900')
     })
 
-    test('each block is twice as long as the one before, and hammering does not stretch it', async () => {
+    test('each block is twice as long as the one before, and attempts do not extend it', async () => {
       const { login, advance } = shop({ limit: 1, blockFor: '15m', blockMax: '1h' })
       await login('a@x.org')
       for (const seconds of ['900', '1800', '3600', '3600']) {
@@ -173,7 +173,7 @@ describe.each(engines)('loginGuard on the $name engine', ({ open, server }) => {
       }
     })
 
-    test('reset(identity) opens all addresses it was tried from', async () => {
+    test('reset(identity) clears all addresses it was tried from', async () => {
       const { login, guard } = shop()
       for (const address of ['198.51.100.1', '198.51.100.2', '198.51.100.3']) {
         for (let i = 0; i < 6; i++) await login('a@x.org', 'wrong', address)
@@ -186,7 +186,7 @@ describe.each(engines)('loginGuard on the $name engine', ({ open, server }) => {
       }
     })
 
-    test('the identity stands in no key and in no event', async () => {
+    test('neither keys nor events contain the identity', async () => {
       const { app, login, prefix } = shop()
       const events: unknown[] = []
       app.tp.on('decision', (event: unknown) => events.push(event))
@@ -197,7 +197,7 @@ describe.each(engines)('loginGuard on the $name engine', ({ open, server }) => {
       if (redis) expect(await redis.send('KEYS', `${prefix}*`)).not.toContain('secret')
     })
 
-    test('an outcome of one’s own decides what a success is', async () => {
+    test('outcome decides what a success is', async () => {
       const { login } = shop({
         limit: 2,
         outcome: (_native: unknown, status: number) => status === 401,
@@ -243,7 +243,7 @@ describe('reset(identity, { address })', () => {
 
 describe('while the store is away', () => {
   test.each(apps)(
-    '$name: it counts here, and refuses with 503 when it cannot',
+    '$name: this process counts, and refuses with 503 when it is full',
     async ({ start }) => {
       const store = testStore()
       store.fail()
@@ -255,7 +255,7 @@ describe('while the store is away', () => {
       const login = (email: string) => app.post('/', { 'x-email': email })
       for (let i = 0; i < 5; i++) expect((await login('a')).status).toBe(401)
       expect((await login('a')).status).toBe(429)
-      // Two more pairs fill the floor of four keys; a further identity cannot be counted.
+      // Two more pairs fill the fallback of four keys. A further identity cannot be counted.
       expect((await login('b')).status).toBe(401)
       expect((await login('c')).status).toBe(401)
       const refused = await login('d')

@@ -15,7 +15,7 @@ function thrown(make: () => unknown): Error & Record<string, unknown> {
   throw new Error('it did not throw')
 }
 
-describe('a bad option is told when the middleware is made: which, what, what was expected, what was meant', () => {
+describe('a bad option throws when the middleware is made: which, its value, what is expected, what was meant', () => {
   test.each([
     [{ limt: 5, window: '1m' }, 'limt', 5, 'limit'],
     [{ limit: 5, window: '15 minutes' }, 'window', '15 minutes', "'15m'"],
@@ -97,7 +97,7 @@ describe('a bad option is told when the middleware is made: which, what, what wa
     expect(thrown(make)).toMatchObject({ code: 'TP_OPTION', option })
   })
 
-  test('stored limits must be whole numbers', async () => {
+  test('overrides must be integers', async () => {
     await expect(tp().overrides.set('a', { minute: 'lots' } as never)).rejects.toMatchObject({
       code: 'TP_OPTION',
       option: 'minute',
@@ -109,7 +109,7 @@ describe('a bad option is told when the middleware is made: which, what, what wa
   })
 })
 
-test('two limits that would share their counts unawares are warned about, once', () => {
+test('two limits with one derived name are reported once', () => {
   const kit = tp()
   const warnings: string[] = []
   kit.on('warning', ({ message }) => warnings.push(message))

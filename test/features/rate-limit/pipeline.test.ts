@@ -33,7 +33,7 @@ describe.each(apps)('a pipeline of limits: $name', ({ start }) => {
     expect(ticks).toEqual([0, 0, 0])
   })
 
-  test('a refusal gives back what later members had charged; the order of decisions stays', async () => {
+  test('a refusal refunds what later members charged, and the first limit decides', async () => {
     const store = testStore()
     const app = start({
       options: { store },
@@ -52,7 +52,7 @@ describe.each(apps)('a pipeline of limits: $name', ({ start }) => {
     await vi.waitFor(async () => expect((await second.peek('127.0.0.1')).remaining).toBe(9))
   })
 
-  test('a key that cannot be had is told at its turn: an earlier refusal goes first', async () => {
+  test('a key that throws fails the request at its turn, after earlier refusals', async () => {
     const store = testStore()
     const app = start({
       options: { store },
@@ -68,7 +68,7 @@ describe.each(apps)('a pipeline of limits: $name', ({ start }) => {
     expect((await app.get()).status).toBe(429)
   })
 
-  test('a key that needs an earlier member is asked only after it', async () => {
+  test('a key that needs an earlier member is called after it', async () => {
     const store = testStore()
     const asked: unknown[] = []
     const app = start({
@@ -111,7 +111,7 @@ class SlottedStore extends TestStore {
   }
 }
 
-test('on a Cluster each subject is one script, and a refusal by one gives the others back', async () => {
+test('on a Cluster each subject is one script, and a refusal by one refunds the others', async () => {
   const store = new SlottedStore()
   const tp = turnpike({ store })
   const limiter = tp.limiter('l', {
@@ -141,7 +141,7 @@ test('on a Cluster each subject is one script, and a refusal by one gives the ot
   expect(store.calls).toBe(1)
 })
 
-test('what several servers decided is given back to each at its own time', async () => {
+test('decisions of several servers are refunded to each at its own time', async () => {
   const store = new SlottedStore()
   store.onRun = () => void store.advance('5m')
   const tp = turnpike({ store })

@@ -6,7 +6,7 @@ import { apps } from '../../support/apps.ts'
 import { bothEngines } from '../../support/engines.ts'
 
 describe.each(apps)('limit: Infinity, $name', ({ start }) => {
-  test('lets every request pass, asks no store and sends no fields', async () => {
+  test('admits every request, calls no store and sends no fields', async () => {
     const store = testStore()
     const run = vi.spyOn(store, 'run')
     const decisions: unknown[] = []
@@ -38,7 +38,7 @@ describe.each(apps)('limit: Infinity, $name', ({ start }) => {
     expect(decisions).toHaveLength(3)
   })
 
-  test('from a function is for those for whom it is returned', async () => {
+  test('from a function applies to its request alone', async () => {
     const app = start({
       options: { store: testStore() },
       mount: (tp) => [
@@ -91,7 +91,7 @@ describe.each(apps)('limit: Infinity, $name', ({ start }) => {
     expect(checked).toBe(110)
     for (let i = 0; i < 6; i++) await app.post('/', { 'x-email': 'a@x.org' })
     expect(checked).toBe(115)
-    // Nothing is left to count for a client that names nobody.
+    // Nothing is left to count for a client that names no identity.
     for (let i = 0; i < 3; i++) expect((await app.post('/')).status).toBe(401)
   })
 })

@@ -1,4 +1,4 @@
-/** The "must hold" lines of rate limiting, one by one, on every framework and both engines. */
+/** What rate limiting guarantees, on every framework and both engines. */
 import { fork } from 'node:child_process'
 import type { Socket } from 'node:net'
 import { once } from 'node:events'
@@ -14,9 +14,9 @@ const engines = bothEngines()
 
 describe.each(engines)('on the $name engine', ({ open, server }) => {
   describe.each(proxyApps)('$name', ({ start }) => {
-    // The proxy in front appends the address it saw; everything before that the client made up.
+    // The proxy appends the address that it saw. The client made up what precedes it.
     test.each([true, 1, false])(
-      'must hold 1, attack: spoofed X-Forwarded-For, trust proxy %s: never 10 times 200',
+      'attack: with a made-up X-Forwarded-For and trust proxy %s, the limit holds',
       async (trustProxy) => {
         const { store, prefix } = open()
         const app = start({
@@ -39,7 +39,7 @@ describe.each(engines)('on the $name engine', ({ open, server }) => {
       },
     )
 
-    test('must hold 1: a client that nobody stands in front of cannot invent an address either', async () => {
+    test('attack: a client without a proxy in front cannot make up its address', async () => {
       const { store, prefix } = open()
       const app = start({
         options: { store, prefix },
@@ -52,7 +52,7 @@ describe.each(engines)('on the $name engine', ({ open, server }) => {
       expect(statuses.filter((status) => status === 200)).toHaveLength(2)
     })
 
-    test('must hold 2: one network or one mapped address is one client', async () => {
+    test('an IPv6 network is one client, and so are an IPv4 address and its mapped form', async () => {
       const { store, prefix } = open()
       const app = start({
         options: { store, prefix },
@@ -73,7 +73,7 @@ describe.each(engines)('on the $name engine', ({ open, server }) => {
   })
 
   describe.each(apps)('$name', ({ start }) => {
-    test('must hold 3: odd user ids have buckets of their own', async () => {
+    test('unusual user IDs have their own buckets, in keys of at most 200 bytes', async () => {
       const { store, prefix } = open()
       const odd = [
         'a:b',
@@ -107,7 +107,7 @@ describe.each(engines)('on the $name engine', ({ open, server }) => {
         expect((await app.get('/', { 'x-user': String(i) })).status, odd[i]!.slice(0, 20)).toBe(200)
       for (const [i] of odd.entries())
         expect((await app.get('/', { 'x-user': String(i) })).status, odd[i]!.slice(0, 20)).toBe(429)
-      // Who has no key is an error, not a bucket that strangers share.
+      // A request without a key is an error. Otherwise clients would share a bucket.
       const nobody = await app.get('/', { 'x-user': '99' })
       expect(nobody.status).toBe(500)
       expect(app.errors[0]).toMatchObject({
@@ -123,7 +123,7 @@ describe.each(engines)('on the $name engine', ({ open, server }) => {
       for (const key of keys) expect(Buffer.byteLength(key)).toBeLessThanOrEqual(200)
     })
 
-    test('must hold 4: 2/min + 100/h + 1000/day: a refused request drains no window', async () => {
+    test('a request that the minute refuses is charged to neither the hour nor the day', async () => {
       const { store, prefix } = open()
       const app = start({
         options: { store, prefix },
@@ -155,7 +155,7 @@ describe.each(engines)('on the $name engine', ({ open, server }) => {
       })
     })
 
-    test('must hold 5: limit 10: cost 6 passes, 5 is refused uncharged, 4 passes', async () => {
+    test('a cost above what is left is refused uncharged, and a cost above the limit never passes', async () => {
       const { store, prefix } = open()
       const app = start({
         options: { store, prefix },
@@ -171,7 +171,7 @@ describe.each(engines)('on the $name engine', ({ open, server }) => {
       for (const cost of [6, 5, 4, 1, 0])
         statuses.push((await app.get('/', { 'x-cost': String(cost) })).status)
       expect(statuses).toEqual([200, 429, 200, 429, 200])
-      // More than the limit is never admitted: there is no time to come back.
+      // A cost above the limit is never admitted, so no time to retry is sent.
       const never = await app.get('/', { 'x-cost': '11' })
       expect(never.status).toBe(429)
       expect(never.headers['retry-after']).toBeUndefined()
@@ -181,10 +181,10 @@ describe.each(engines)('on the $name engine', ({ open, server }) => {
     })
   })
 
-  describe('the clock (must hold 7)', () => {
+  describe('clocks', () => {
     afterEach(() => void vi.useRealTimers())
 
-    test('this process off by an hour changes nothing', async () => {
+    test('the clock of this process, an hour wrong, changes nothing', async () => {
       const { store, prefix } = open()
       const limiter = turnpike({ store, prefix }).limiter('l', { limit: 2, window: '1m' })
       await limiter.consume('a')
@@ -196,7 +196,7 @@ describe.each(engines)('on the $name engine', ({ open, server }) => {
     })
 
     test.each(['sliding-window', 'fixed-window', 'gcra'] as const)(
-      '%s: the store 30 s back: still limited; 10 min back: no lock-out',
+      '%s: with the clock of the store set back 30 s the limit holds, and 10 min lock nobody out',
       async (algorithm) => {
         const { store, prefix, back, advance } = open()
         const limiter = turnpike({ store, prefix }).limiter('l', {
@@ -214,9 +214,9 @@ describe.each(engines)('on the $name engine', ({ open, server }) => {
     )
   })
 
-  describe('refunds (must hold 10)', () => {
+  describe('refunds', () => {
     test.each(['sliding-window', 'fixed-window', 'gcra'] as const)(
-      '%s: never below zero, never twice, never after expiry',
+      '%s: a refund never counts below zero, twice, or after the window',
       async (algorithm) => {
         const { store, prefix, advance } = open()
         const limiter = turnpike({ store, prefix }).limiter('l', {
@@ -239,7 +239,7 @@ describe.each(engines)('on the $name engine', ({ open, server }) => {
       },
     )
 
-    test('what is settled costs what it cost', async () => {
+    test('settle() charges or refunds the difference to the actual cost', async () => {
       const { store, prefix } = open()
       const limiter = turnpike({ store, prefix }).limiter('tokens', { limit: 100, window: '1m' })
       const decision = await limiter.consume('a', 10)
@@ -251,7 +251,7 @@ describe.each(engines)('on the $name engine', ({ open, server }) => {
     })
 
     test.each(apps)(
-      '$name: a failed request is given back, an aborted one is not',
+      '$name: skipFailed refunds a failed request, and no aborted one',
       async ({ start }) => {
         const { store, prefix } = open()
         let left: Promise<unknown> = Promise.resolve()
@@ -286,7 +286,7 @@ describe.each(engines)('on the $name engine', ({ open, server }) => {
   })
 })
 
-test('must hold 6: 200 parallel calls from 4 processes astride a boundary, limit 50: exactly 50', async () => {
+test('200 parallel calls from 4 processes across the boundary of a window: exactly 50 of limit 50 pass', async () => {
   await using redis = await startRedis()
   const worker = fileURLToPath(new URL('./hammer.mjs', import.meta.url))
   const window = 4000
@@ -309,7 +309,7 @@ test('must hold 6: 200 parallel calls from 4 processes astride a boundary, limit
   expect(at).toHaveLength(50)
 })
 
-test('must hold 3: one slot for all keys of a subject', async () => {
+test('all keys of a subject share a hash slot', async () => {
   await using redis = await startRedis()
   await using tp = turnpike({ redis: redis.url, prefix: 'p' })
   await tp.ready()

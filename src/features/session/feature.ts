@@ -7,7 +7,7 @@ import {
   type PassPlan,
   type Plan,
 } from '../../http/exchange.ts'
-import { unavailableRefusal } from '../../http/refusal.ts'
+import { unavailableRefusal, type ReplyFunction } from '../../http/refusal.ts'
 import { isBelowPath } from './cookie-transport.ts'
 import type { LoadedSession, SessionEngine } from './engine.ts'
 import { RequestSession } from './request-session.ts'
@@ -31,6 +31,7 @@ export interface SessionMount<Native> extends Omit<
   lazy: boolean
   skip: ((native: Native) => boolean | Promise<boolean>) | undefined
   fail: 'closed' | 'open'
+  reply: ReplyFunction<Native> | undefined
   tenant: ((native: Native) => Promise<string | undefined>) | undefined
   /** `req.sessionStore`. */
   store: object
@@ -140,6 +141,7 @@ export class SessionFeature<Native> implements Feature<Native, EarlySession> {
     if (fail === 'closed')
       return {
         refusal: unavailableRefusal('The session could not be loaded. Try again shortly.'),
+        replyWith: this.#mount.reply,
       }
     const session = new RequestSession(this.#engine, x as SessionClient, options).disconnect(error)
     this.#mount.slot.set(x.native, session)

@@ -81,8 +81,17 @@ export interface SessionEntry<Native, Middleware> {
    * await tp.session.logout(req)
    */
   logout(native: Native): Promise<void>
-  /** Creates a middleware that lets a request pass only if its session has a user, and the permission. Otherwise it responds with 401 or 403. */
+  /**
+   * Creates a middleware that lets a request pass only if its session has a user, and the permission.
+   * Otherwise it responds with 401 or 403, or redirects.
+   *
+   * @param permission what the user needs, for example `'orders:write'`. A grant may have wildcards: `'orders:*'`
+   * @example
+   * app.get('/orders', tp.session.require('orders:read'), listOrders)
+   * app.use('/account', tp.session.require({ redirect: '/login' }))
+   */
   require(permission?: string, options?: RequireOptions<Native>): Middleware
+  require(options: RequireOptions<Native>): Middleware
 }
 
 /** Creates the sessions of an instance. */
@@ -104,8 +113,10 @@ export function createSessions<Native, Middleware>(
         login(slot, native, user, data),
       logout: (native: Native) =>
         withSession(slot, native, 'tp.session.logout()', (session) => session.logout()),
-      require: (permission?: string, options?: RequireOptions<Native>) =>
-        context.mount(requireFeature(permission, options)),
+      require: (first?: string | RequireOptions<Native>, second?: RequireOptions<Native>) =>
+        isObject(first)
+          ? context.mount(requireFeature(undefined, first))
+          : context.mount(requireFeature(first as string | undefined, second)),
     }),
     sessions: new SessionDirectory(context, engines),
     sessionStore(options = {}) {
@@ -248,6 +259,7 @@ function createFeature<Native>(
     saveUninitialized,
     unset,
     fail,
+    reply: options.reply,
     isSecure,
     tenant: context.hasTenants ? (native) => context.tenantOf(native) : undefined,
     cookie:

@@ -1,5 +1,6 @@
 /** Options of `tp.session()`, `tp.sessionStore()` and `tp.session.require()`. */
 import type { Duration } from '../../duration.ts'
+import type { ReplyFunction } from '../../http/refusal.ts'
 import type { OnConflict } from './merge.ts'
 import type { SessionSerializer } from './serializer.ts'
 import type { CookieSettings } from './session-cookie.ts'
@@ -187,6 +188,11 @@ export interface SessionOptions<Native> extends SessionStorageOptions {
    * @default 'closed'
    */
   fail?: 'closed' | 'open'
+  /**
+   * Own reply to a request that is refused because its session cannot be loaded. Returns undefined for
+   * the default reply, problem+json (RFC 9457).
+   */
+  reply?: ReplyFunction<Native>
 }
 
 /** Options of `tp.session.require()`. */
@@ -203,4 +209,14 @@ export interface RequireOptions<Native> {
   permissions?: (
     native: Native,
   ) => readonly string[] | undefined | Promise<readonly string[] | undefined>
+  /**
+   * Page to redirect to if nobody is logged in: a path, an http(s) URL, or a function that returns one.
+   * A missing permission is still refused with 403.
+   * @default none: 401
+   * @example
+   * app.use('/account', tp.session.require({ redirect: '/login' }))
+   */
+  redirect?: string | ((native: Native) => string | Promise<string>)
+  /** Own reply to a refused request. Returns undefined for the default reply, problem+json (RFC 9457). */
+  reply?: ReplyFunction<Native>
 }

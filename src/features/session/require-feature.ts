@@ -1,38 +1,82 @@
 /** `tp.session.require()`: routes that need a user, or a permission. */
 import { passThrough, type Exchange, type Feature, type Plan } from '../../http/exchange.ts'
-import { problemReply } from '../../http/problem.ts'
 import { isPermitted } from '../../permissions.ts'
-import { callback, optionError, validateOptions } from '../../validate.ts'
+import type { Refusal, RefusalReply } from '../../http/refusal.ts'
+import { callback, isFunction, optionError, validateOptions } from '../../validate.ts'
 import type { RequireOptions } from './options.ts'
+
+const WHERE = 'tp.session.require()'
 
 /** Creates the feature that lets a request pass only if its user is logged in and has `permission`. */
 export function requireFeature<Native>(
   permission: string | undefined,
   options: RequireOptions<Native> = {},
 ): Feature<Native, never> {
-  const where = 'tp.session.require()'
   if (permission !== undefined && typeof permission !== 'string')
-    throw optionError(where, 'permission', permission, 'a string')
-  validateOptions(where, options, { user: callback, permissions: callback })
-  const { user, permissions } = options
+    throw optionError(WHERE, 'permission', permission, 'a string')
+  validateOptions(WHERE, options, {
+    user: callback,
+    permissions: callback,
+    redirect: {
+      expected: "a path such as '/login', an http(s) URL, or a function that returns one",
+      accepts: (value) => isFunction(value) || isLocation(value),
+    },
+    reply: callback,
+  })
+  const { user, permissions, redirect, reply } = options
+
+  /** Refuses a request that nobody has logged in for. */
+  async function refuseAnonymous(x: Exchange<Native>): Promise<Plan> {
+    const refusal: Refusal = {
+      status: 401,
+      code: 'TP_UNAUTHENTICATED',
+      detail: 'Log in first.',
+    }
+    if (redirect === undefined) return { refusal, replyWith: reply }
+    const location = typeof redirect === 'function' ? await redirect(x.native) : redirect
+    if (!isLocation(location))
+      throw optionError(
+        WHERE,
+        'redirect',
+        location,
+        'a function that returns a path or an http(s) URL',
+      )
+    const replyWith = async (native: Native, refusal: Refusal): Promise<RefusalReply> =>
+      (await reply?.(native, refusal)) ?? redirectTo(location, x.method)
+    return { refusal, replyWith }
+  }
 
   async function handle(x: Exchange<Native>): Promise<Plan> {
     const { identity } = x
     const who = user ? user(x.native) : (identity.userId ?? identity.user)
-    if (who === undefined || who === null || who === false)
-      return refuse(x, 401, 'Unauthorized', 'Log in first.')
+    if (who === undefined || who === null || who === false) return await refuseAnonymous(x)
     if (permission === undefined) return passThrough
     const granted = await (permissions ? permissions(x.native) : permissionsOf(x))
     if (isPermitted(granted, permission)) return passThrough
-    return refuse(x, 403, 'Forbidden', `This needs the permission '${permission}'.`)
+    return {
+      refusal: {
+        status: 403,
+        code: 'TP_FORBIDDEN',
+        detail: `This needs the permission '${permission}'.`,
+      },
+      replyWith: reply,
+    }
   }
 
   return { name: 'requireSession', handle }
 }
 
-const refuse = (x: Exchange, status: number, title: string, detail: string): Plan => ({
-  reply: problemReply({ title, status, detail }, x),
-})
+/** True for a path or an http(s) URL. Browsers read `//host` and `/\host` as another host. */
+const isLocation = (value: unknown): value is string =>
+  typeof value === 'string' && /^(?:https?:\/\/|\/(?![/\\]))/i.test(value)
+
+/** Redirects to a page that is always asked for with GET (RFC 9110, 15.4.4). */
+function redirectTo(location: string, method: string): RefusalReply {
+  const isRead = method === 'GET' || method === 'HEAD'
+  // A field holds visible ASCII only (RFC 9110, 5.5).
+  const encoded = location.replace(/[^\x21-\x7E]+/g, encodeURIComponent)
+  return { status: isRead ? 302 : 303, headers: { Location: encoded } }
+}
 
 /** Returns `permissions` of the session, or of the user that an authentication middleware set. */
 function permissionsOf({ identity }: Exchange): readonly string[] | undefined {

@@ -94,6 +94,7 @@ export const MOUNT_OPTIONS: Record<string, Validator> = {
   lazy: boolean,
   skip: callback,
   fail: oneOf('closed', 'open'),
+  reply: callback,
 }
 
 const COOKIE_OPTIONS: Record<string, Validator> = {

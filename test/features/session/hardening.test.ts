@@ -433,9 +433,46 @@ describe('options', () => {
     [{ secret: 's', store: {} }, 'tp.sessionStore()'],
     [{ secret: 's', format: 'connect-redis', encrypt: 'k'.repeat(32) }, "format: 'connect-redis'"],
     [{ secret: 's', unset: 'delete' }, 'unset must be'],
+    [{ secret: 's', cookie: { maxAge: '40000d' } }, 'cookie.maxAge must be at most'],
+    [{ secret: 's', cookie: { maxAge: 1e300 } }, 'cookie.maxAge must be at most'],
+    [{ secret: 's', cookie: { maxAge: 0 } }, 'cookie.maxAge must be at least 1 ms'],
+    [{ secret: 's', ttl: '40000d' }, 'ttl must be at most'],
+    [{ secret: 's', absoluteTimeout: Number.MAX_SAFE_INTEGER }, 'absoluteTimeout must be at most'],
+    [
+      { secret: 's', cookie: { expires: new Date(0) } },
+      'cookie.expires must be a Date in the future',
+    ],
+    [
+      { secret: 's', cookie: { expires: new Date('x') } },
+      'cookie.expires must be a Date in the future',
+    ],
+    [
+      { secret: 's', cookie: { maxAge: new Date(0) } },
+      'cookie.maxAge must be a Date in the future',
+    ],
+    [{ secret: 's', name: '__Host-sid', cookie: { domain: 'example.com' } }, 'without domain'],
+    [{ secret: 's', name: ['sid', '__Host-sid'], cookie: { path: '/app' } }, "cookie.path '/'"],
+    [{ secret: 's', name: '__Secure-sid', cookie: { secure: false } }, 'requires cookie.secure'],
+    [{ secret: 's', name: [] }, 'name must be'],
+    [{ secret: 's', plaintext: 'read' }, 'plaintext must be absent without encrypt'],
+    [{ secret: 's', legacySignature: true }, 'legacySignature must be'],
   ])('%o: %s', (options, message) => {
     expect(made(options)).toThrow(message)
     expect(made(options)).toThrow(expect.objectContaining({ code: 'TP_OPTION' }))
+  })
+
+  test.each([
+    [{ redirect: 'login' }, 'redirect must be'],
+    [{ redirect: '//evil.example' }, 'redirect must be'],
+    [{ redirct: '/login' }, 'Did you mean redirect?'],
+    [{ reply: 'no' }, 'reply must be'],
+  ])('require: %o: %s', (options, message) => {
+    expect(() => tp.session.require(options as never)).toThrow(message)
+    expect(() => tp.session.require('write', options as never)).toThrow(message)
+  })
+
+  test('require: a permission that is no string', () => {
+    expect(() => tp.session.require(5 as never)).toThrow('permission must be a string')
   })
 
   test('a secret is in no message', () => {

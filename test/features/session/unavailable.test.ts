@@ -194,6 +194,22 @@ describe.each(apps)('$name', (kind) => {
     expect(await someone.json('/')).toEqual({ userId: 'ada' })
   })
 
+  test('reply phrases the refusal of a session that cannot be loaded', async () => {
+    const store = testStore()
+    const reply = (_native: unknown, { status, detail }: any) =>
+      status === 503
+        ? { body: `<p>${detail}</p>`, headers: { 'Content-Type': 'text/html' } }
+        : undefined
+    const someone = site(kind, { store, prefix: 'tp' }, { session: { reply } }).browser()
+    await someone.get('/login')
+    store.fail()
+    const refused = await someone.get('/')
+    expect(refused.status).toBe(503)
+    expect(refused.text).toBe('<p>The session could not be loaded. Try again shortly.</p>')
+    expect(refused.headers['content-type']).toBe('text/html')
+    expect(refused.headers['retry-after']).toBe('2')
+  })
+
   test('in a pipeline the load is issued in the tick of the others: one round trip for all', async () => {
     const redis = await startRedis()
     const proxy = await startFaultProxy(redis.port)

@@ -175,6 +175,79 @@ describe.each(engines)('users on the $name engine', (engine) => {
       expect((await someone.get('/write')).status).toBe(200)
       expect(app.errors).toEqual([])
     })
+
+    /** Mounts a middleware of `tp.session.require()` for one path. */
+    const guarded =
+      (path: string, middlewareOf: (tp: any) => any) =>
+      (tp: any): any[] => {
+        const middleware = middlewareOf(tp)
+        return [
+          kind.name.startsWith('Koa')
+            ? (ctx: any, next: any) => (ctx.path === path ? middleware(ctx, next) : next())
+            : (req: any, res: any, next: any) =>
+                new URL(req.url, 'http://x').pathname === path
+                  ? middleware(req, res, next)
+                  : next(),
+        ]
+      }
+
+    test('require({ redirect }): a visitor is sent to the login page, and a form too', async () => {
+      const { app, someone } = start({
+        after: guarded('/account', (tp) => tp.session.require({ redirect: '/login-page' })),
+        routes: { '/account': () => ({ in: true }) },
+      })
+      const page = await someone.get('/account')
+      expect([page.status, page.headers['location']]).toEqual([302, '/login-page'])
+      expect(page.headers['cache-control']).toBe('no-store')
+      const form = await app.post('/account')
+      expect([form.status, form.headers['location']]).toEqual([303, '/login-page'])
+      await someone.get('/login')
+      expect(await someone.json('/account')).toEqual({ in: true })
+    })
+
+    test('require({ redirect }) may ask the request; it stays on this host unless it says otherwise', async () => {
+      const { app } = start({
+        after: guarded('/account', (tp) =>
+          tp.session.require('write', {
+            redirect: ({ headers }: any) => headers['x-to'] ?? '/in?next=/account ü',
+          }),
+        ),
+        routes: { '/account': () => ({}) },
+      })
+      const to = async (headers = {}): Promise<unknown> => {
+        const { status, headers: fields } = await app.get('/account', headers)
+        return status === 302 ? fields['location'] : status
+      }
+      expect(await to()).toBe('/in?next=/account%20%C3%BC')
+      expect(await to({ 'x-to': 'https://sso.example.com/in' })).toBe('https://sso.example.com/in')
+      for (const elsewhere of ['//evil.example', '/\\evil.example', 'javascript:alert(1)', ''])
+        expect(await to({ 'x-to': elsewhere }), elsewhere).toBe(500)
+    })
+
+    test('require({ reply }) phrases 401 and 403', async () => {
+      const reply = (_native: unknown, { status, code }: any) => ({ body: { status, code } })
+      const { someone } = start({
+        after: guarded('/account', (tp) => tp.session.require('write', { reply })),
+        routes: { '/account': () => ({}) },
+      })
+      const anonymous = await someone.get('/account')
+      expect([anonymous.status, anonymous.text]).toEqual([
+        401,
+        '{"status":401,"code":"TP_UNAUTHENTICATED"}',
+      ])
+      await someone.get('/login')
+      expect((await someone.get('/account')).text).toBe('{"status":403,"code":"TP_FORBIDDEN"}')
+    })
+
+    test('refusals: next hands them to the error handler', async () => {
+      const { app, someone } = start({
+        kit: { refusals: 'next' },
+        after: guarded('/account', (tp) => tp.session.require()),
+        routes: { '/account': () => ({}) },
+      })
+      expect((await someone.get('/account')).status).toBe(401)
+      expect(app.errors.map(({ code }) => code)).toEqual(['TP_UNAUTHENTICATED'])
+    })
   })
 
   test('1,000 sessions of one user: list and revokeAll in bounded batches', async () => {

@@ -6,7 +6,7 @@ export class OptionError extends TurnpikeError {
   override readonly name: string = 'OptionError'
   /** Name of the option. */
   readonly option: string
-  /** The value that was passed. */
+  /** The value that was passed. Undefined for secrets, objects and functions: a log must not show what they hold. */
   readonly value: unknown
   /** What the option accepts. */
   readonly expected: string
@@ -22,7 +22,7 @@ export class OptionError extends TurnpikeError {
   ) {
     super('TP_OPTION', message)
     this.option = option
-    this.value = value
+    this.value = withoutSecrets(option, value)
     this.expected = expected
     this.suggestion = suggestion
   }
@@ -44,7 +44,7 @@ export function optionError(
   return new OptionError(
     `${where}: ${option} must be ${expected}. It is ${quote(option, value)}.${hint}`,
     option,
-    withoutSecrets(option, value),
+    value,
     expected,
     suggestion,
   )
@@ -183,7 +183,8 @@ export function validateOptions(
       throw new OptionError(
         `${where}: there is no option ${option}. ${near ? `Did you mean ${near}?` : `The options are ${listed}.`}`,
         option,
-        withoutSecrets(option, value),
+        // Nothing is known of it: it may be a password under another name.
+        undefined,
         expected,
         near,
       )
@@ -225,15 +226,17 @@ function distance(a: string, b: string): number {
 
 /** Returns what an error keeps of a value. */
 function withoutSecrets(option: string, value: unknown): unknown {
-  if (SECRET.test(option)) return undefined
-  return typeof value === 'string' ? value.replace(CREDENTIALS, '//***@') : value
+  if (SECRET.test(option) || typeof value === 'object' || typeof value === 'function')
+    return undefined
+  return typeof value === 'string' ? withoutCredentials(value) : value
 }
 
 /** Names of options whose values are secrets, and so must not appear in messages and logs. */
 const SECRET = /secret|encrypt|password|credential|pep+er/i
 
-/** The user name and password of a URL. */
-const CREDENTIALS = /\/\/[^/\s]*@/
+/** Returns a string without the credentials that a URL, or what was meant to be one, can hold. */
+const withoutCredentials = (text: string): string =>
+  text.replace(/[^/\s]*:[^/\s]*@/, '***@').replace(/(\w:.*)\?.*/s, '$1?***')
 
 /** Returns a value as an error message shows it: short, with its type, and without secrets. */
 function quote(option: string, value: unknown): string {
@@ -261,7 +264,7 @@ function quote(option: string, value: unknown): string {
 
 /** Returns a string for one line of a message. */
 function printable(text: string): string {
-  const shown = text.replace(CREDENTIALS, '//***@')
+  const shown = withoutCredentials(text)
   const short = shown.length > 60 ? `${shown.slice(0, 57)}...` : shown
   return JSON.stringify(short).slice(1, -1).replaceAll('\\"', '"')
 }

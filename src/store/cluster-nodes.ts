@@ -1,5 +1,5 @@
 /** The masters of a Cluster, each with a guard and a clock: one that fails does not affect the others. */
-import type { StoreUnavailable } from '../errors.ts'
+import type { StoreUnavailable, TurnpikeError } from '../errors.ts'
 import { ConnectionGuard, type GuardedClient, type GuardOptions } from './connection-guard.ts'
 import { toCallerError } from './diagnose.ts'
 import { unrefSocket } from './ioredis-patches.ts'
@@ -27,7 +27,7 @@ export function createRoute(
     ...options,
     hangTimeout: HANG_TIMEOUT,
     probe: () => commands.ping(),
-    explain(error, name) {
+    explain(error, name): TurnpikeError {
       const told = toCallerError(error, name)
       if ((told as StoreUnavailable).reason === 'late') void clock.measure()
       return told

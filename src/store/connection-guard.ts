@@ -6,7 +6,7 @@ import {
 } from '../errors.ts'
 import type { RequestBudget } from '../request-budget.ts'
 import { CircuitBreaker } from './circuit-breaker.ts'
-import type { Outage } from './diagnose.ts'
+import { toCause, type Outage } from './diagnose.ts'
 import { Latency } from './latency.ts'
 import { PendingCalls, type PendingCall } from './pending-calls.ts'
 import { PendingReplies } from './pending-replies.ts'
@@ -44,8 +44,8 @@ export interface GuardOptions {
   classify(error: unknown): Outage | undefined
   onBreaker(state: 'open' | 'closed', reason: string | undefined): void
   onReplaced(): void
-  /** Returns the error that the caller of `name` gets for one that the client reported. */
-  explain(error: unknown, name: string): unknown
+  /** Returns the error for the caller of `name`, whose command was wrong. */
+  explain(error: unknown, name: string): TurnpikeError
   /**
    * Whether a timeout counts as a failure while much data arrives. It does not where replies are
    * large: then it only means that this process requests more than the connection can carry.
@@ -213,19 +213,16 @@ export class ConnectionGuard {
     if (!outage || outage.isServerHealthy) this.#breaker.recordSuccess()
     if (!outage) return this.#options.explain(error, name)
     const { uncertain, message } = outage
-    return this.#options.explain(
-      outage.isServerHealthy
-        ? new StoreUnavailable('error', false, error)
-        : this.#failure('error', error, uncertain, message),
-      name,
-    )
+    return outage.isServerHealthy
+      ? new StoreUnavailable('error', false, toCause(error))
+      : this.#failure('error', toCause(error), uncertain, message)
   }
 
   #failure(
     reason: UnavailableReason,
-    cause: unknown,
+    cause: Error,
     uncertain = false,
-    message = (cause as Error).message,
+    message = cause.message,
   ): StoreUnavailable {
     this.#breaker.recordFailure(message)
     return new StoreUnavailable(reason, uncertain, cause)

@@ -1,5 +1,5 @@
 /** Finds out what an error of a connection means and what an operator can do about it. */
-import { isUnavailable, StoreUnavailable, TurnpikeError } from '../errors.ts'
+import { StoreUnavailable, TurnpikeError } from '../errors.ts'
 
 /** Remedies for what is also true while a server restarts. They are no warnings by themselves. */
 const OUTAGES: readonly (readonly [RegExp, string])[] = [
@@ -96,15 +96,23 @@ export function detectTlsMismatch(
 }
 
 /**
- * Removes a command's arguments from an error and returns its message without them. ioredis attaches
- * the command to each error, and Redis quotes a command that it does not know.
+ * Returns an error's message without the arguments of a command. Redis quotes them for a command
+ * that it does not know.
  */
 export function redact(error: unknown): string {
-  if (typeof error === 'object' && error !== null) delete (error as { command?: unknown }).command
-  return String((error as Partial<Error> | null)?.message).replace(
-    /,? with args beginning with:.*/s,
-    '',
-  )
+  const message = String((error as Partial<Error> | null)?.message)
+  return message.replace(/,? with args beginning with:.*/s, '')
+}
+
+/**
+ * Returns a cause that a log may show. No error of ioredis leaves the store: it carries the command
+ * with its arguments, that of AUTH with the password.
+ */
+export function toCause(error: unknown): Error {
+  const { code, name } = (error ?? {}) as Partial<NodeJS.ErrnoException>
+  const cause = new Error(redact(error))
+  if (name !== undefined) cause.name = name
+  return Object.assign(cause, code !== undefined && { code })
 }
 
 /** An error that means that the server, or the connection to it, failed. */
@@ -129,7 +137,7 @@ export function classify(error: unknown): Outage | undefined {
   const { name = '', message = '' } = (error ?? {}) as Partial<Error>
   if (name === 'ReplyError') {
     const isOutage = UNAVAILABLE_REPLY.test(message) || message.startsWith('max number of clients')
-    return isOutage ? { uncertain: false, message } : undefined
+    return isOutage ? { uncertain: false, message: redact(error) } : undefined
   }
   if (error instanceof TypeError || error instanceof RangeError) return undefined
   // A hash slot is being migrated, and the command is for several of its keys: TRYAGAIN each time.
@@ -146,12 +154,8 @@ export function classifyOnNode(error: unknown): Outage | undefined {
   return outage && isClosed ? { ...outage, uncertain: true } : outage
 }
 
-/** Returns the error for the caller: without the command's arguments, and with a remedy if one is known. */
-export function toCallerError(error: unknown, operation: string): unknown {
-  if (isUnavailable(error)) {
-    redact(error.cause)
-    return error
-  }
+/** Returns the error for the caller whose command was wrong, with a remedy if one is known. */
+export function toCallerError(error: unknown, operation: string): TurnpikeError {
   const message = redact(error)
   if (message.startsWith('TPLATE')) return new StoreUnavailable('late', false)
   const sentences = [`Redis refused the operation '${operation}': ${message}`]
@@ -159,5 +163,3 @@ export function toCallerError(error: unknown, operation: string): unknown {
   if (remedy !== undefined) sentences.push(remedy)
   return new TurnpikeError('TP_COMMAND', sentences.join(' '))
 }
-
-export { redact as discreet }

@@ -139,7 +139,9 @@ describe('a large value', () => {
   it('keeps its place until its reply has arrived, although its caller gave up', async () => {
     const open = await opened({ commandTimeout: 100 })
     await warm(open)
-    for (let i = 0; i < 12; i++) await open.store.run(set, [`large-${i}`], [MEGABYTE])
+    const client = new Redis(server.url)
+    for (let i = 0; i < 12; i++) await client.set(`large-${i}`, MEGABYTE, 'PX', 60_000)
+    client.disconnect()
     // Slow, but too fast to be taken for silent.
     open.proxy.set({ bandwidth: 4 << 20 })
     open.proxy.forget()
@@ -178,7 +180,7 @@ describe('a large value', () => {
     const hurried = await timed(open.store.run(getLarge, ['large'], [], budget))
     expect(hurried.error).toMatchObject({ code: 'TP_UNAVAILABLE', reason: 'timeout' })
     expect(hurried.ms).toBeLessThan(150)
-    expect(budget.left(performance.now())).toBeLessThanOrEqual(0)
+    expect(budget.left(performance.now())).toBeLessThan(2)
     expect((await patient)!.length).toBe(MEGABYTE.length)
   })
 

@@ -1,7 +1,7 @@
 /** A limiter of rate-limiter-flexible behind our header fields, responses and calls. */
 import { optionError, optionRuleError } from '../../../validate.ts'
 import { StoreUnavailable, TurnpikeError } from '../../../errors.ts'
-import { classify, discreet } from '../../../store/diagnose.ts'
+import { classify, redact } from '../../../store/diagnose.ts'
 import type { Subject } from '../../../store/keys.ts'
 import { tightestOf, type Decision, type PolicyState } from '../decision.ts'
 import { MAX_LIMIT } from '../operations/script.ts'
@@ -163,7 +163,7 @@ export class FlexibleEngine {
       if (outage) throw new StoreUnavailable('error', outage.uncertain, thrown)
       throw new TurnpikeError(
         'TP_COMMAND',
-        `The limiter of rate-limiter-flexible failed: ${discreet(thrown)}`,
+        `The limiter of rate-limiter-flexible failed: ${redact(thrown)}`,
       )
     } finally {
       clearTimeout(timer)

@@ -1,4 +1,5 @@
-/** What applications bind to a token, as it is stored: JSON, bounded. */
+/** What applications bind to a token, as it is stored: JSON, bounded, with a checksum. */
+import { crc32 } from 'node:zlib'
 import { TurnpikeError } from '../../errors.ts'
 
 /**
@@ -25,8 +26,23 @@ export function toJson(value: unknown, maxBytes: number, where: string, what: st
   )
 }
 
-/** Returns what a string from Redis holds. Undefined if it is no JSON. */
-export function fromJson(json: string): unknown {
+const CHECKSUM_LENGTH = 8
+
+/**
+ * Returns JSON as it is stored, with its CRC-32. Otherwise a damaged reply could name another user
+ * and still be JSON.
+ */
+export const sealJson = (json: string): string =>
+  crc32(json).toString(16).padStart(CHECKSUM_LENGTH, '0') + json
+
+/** Returns the value of sealed JSON. Undefined if it was damaged. */
+export function openJson(sealed: string): unknown {
+  const json = sealed.slice(CHECKSUM_LENGTH)
+  return sealJson(json) === sealed ? parseJson(json) : undefined
+}
+
+/** Returns the value of JSON. Undefined if it is none. */
+export function parseJson(json: string): unknown {
   try {
     return JSON.parse(json) as unknown
   } catch {

@@ -1,4 +1,5 @@
 /** What tokens ask of a real Redis: trips, commands, and what happens when it freezes or its replies are lost. */
+import { Redis } from 'ioredis'
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { turnpike } from '../../../src/node.ts'
 import { startRedis, type RedisServer } from '../../../src/testing.ts'
@@ -308,6 +309,68 @@ test('an application whose clock is an hour off changes nothing', async () => {
     const [family] = await same.list('ann')
     expect(Math.abs(family!.created.getTime() - now)).toBeLessThan(60_000)
   }
+})
+
+describe('what is damaged in Redis names nobody else', () => {
+  /** Replaces a string in the one key that a pattern matches. */
+  async function damage(
+    pattern: string,
+    field: string | undefined,
+    from: string,
+    to: string,
+  ): Promise<void> {
+    const client = new Redis(redis.url)
+    try {
+      const [key] = await client.keys(pattern)
+      const text = field === undefined ? await client.get(key!) : await client.hget(key!, field)
+      expect(text).toContain(from)
+      const changed = text!.replace(from, to)
+      if (field === undefined) await client.set(key!, changed, 'KEEPTTL')
+      else await client.hset(key!, field, changed)
+    } finally {
+      client.disconnect()
+    }
+  }
+
+  test('an API key: the database is asked', async () => {
+    const app = node.start({
+      options: { redis: redis.url },
+      mount: (tp) => [apiKeys(tp, { lookup: () => ({ user: 'ann' }), checksum: false, near: 0 })],
+      handle: (native) => [200, native.apiKey],
+    })
+    onTestFinished(() => app.tp.close())
+    const get = async () => JSON.parse((await app.get('/', { 'x-api-key': 'k' })).text)
+    expect(await get()).toEqual({ user: 'ann' })
+    for (const [from, to] of [
+      ['ann', 'bob'],
+      ['{', '['],
+      ['r', 'q'],
+    ] as const) {
+      await damage('tp:tokens:api-key:*', undefined, from, to)
+      expect(await get()).toEqual({ user: 'ann' })
+      await damage('tp:tokens:api-key:*', undefined, to, from)
+    }
+  })
+
+  test('a refresh token: it is not valid', async () => {
+    const tp = await connected()
+    const refresh = refreshTokens(tp)
+    const { token, family } = await refresh.issue('ann', { data: { role: 'user' } })
+    await damage('tp:tokens:refresh:*', family, '"ann"', '"bob"')
+    await expect(refresh.rotate(token)).rejects.toMatchObject(INVALID)
+    const other = await refresh.issue('cat', { data: { role: 'user' } })
+    await refresh.revokeUser('ann')
+    await damage('tp:tokens:refresh:*', other.family, 'user', 'root')
+    expect((await refresh.rotate(other.token)).data).toBeUndefined()
+  })
+
+  test('a link: it is not valid', async () => {
+    const tp = await connected()
+    const links = oneTimeTokens(tp, { purpose: 'reset' })
+    const { code } = await links.issue('ann', { data: { email: 'ann@example.org' } })
+    await damage('tp:tokens:once:*', undefined, 'ann@example', 'bob@example')
+    await expect(links.consume(null, code)).rejects.toMatchObject(INVALID)
+  })
 })
 
 describe('revocation of API keys in another process', () => {

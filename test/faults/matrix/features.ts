@@ -1,77 +1,14 @@
 /** The features, as an application uses them, and what each must never do whatever befalls Redis. */
 import { expect } from 'vitest'
 import { until } from '../../support/until.ts'
-import type { Fault } from './faults.ts'
-import type { AnyKit, Answer, Ask, Site } from './site.ts'
-
-/** The statuses that are right, by what the fault means. */
-type Rule = Record<Fault['kind'], readonly number[]>
-
-export interface Asked extends Answer {
-  /** May what the answer says has failed have happened all the same? */
-  uncertain: boolean
-}
-
-/** A kind of request. */
-export interface Question {
-  /** As the table calls it. */
-  name: string
-  rule: Rule
-  /** How often in a row it may ask Redis something, and wait for it. */
-  waits: 'once' | 'twice'
-  next(): Ask
-}
-
-export interface Subject {
-  questions: readonly Question[]
-  /** What it needs of its clients where Redis was never there. */
-  prepare?(ask: (ask: Ask) => Promise<Asked>): Promise<void>
-  /** Was this answer right, by what only this feature knows? Fails the test if not. */
-  check?(answer: Asked, ask: Ask): unknown
-  /** Tells by a request and its answer whether Redis has its part in it again. */
-  pulse: { next(): Ask; isWell(answer: Asked): boolean }
-  /** Nothing that was reported as failed happens later, and nothing happens twice. */
-  ghosts?(ask: (ask: Ask) => Promise<Asked>): Promise<void>
-}
-
-/** What a feature is tried on. */
-export interface Rig {
-  tp: AnyKit
-  site: Site
-  fault: Fault
-  /** As another process would have it. */
-  another(): AnyKit
-}
-
-export interface Feature {
-  name: string
-  open(rig: Rig): Subject
-}
+import { always, fails, type Feature, type Rule, type Subject } from './feature.ts'
+import type { AnyKit, Ask } from './site.ts'
+import { apiKey, oneTimeToken, refreshToken } from './tokens.ts'
 
 const MANY = 1_000_000
 /** By when a write that was given up has been made good, in ms. */
 const SETTLED = 3000
 
-/** What the middlewares and the handlers here can answer at all. */
-export const ANYTHING = [200, 401, 409, 422, 423, 429, 500, 503]
-
-const always = (...statuses: number[]): Rule => ({
-  away: statuses,
-  'at times': statuses,
-  reads: statuses,
-  full: statuses,
-  forbidden: [500],
-  garbled: ANYTHING,
-})
-/** 200, and `status` while Redis does not do its part. */
-const fails = (status: number): Rule => ({
-  away: [status],
-  'at times': [200, status],
-  reads: [status],
-  full: [200, status],
-  forbidden: [500],
-  garbled: ANYTHING,
-})
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 
 /** A limit: what Redis has counted is what it was seen to count, and what nobody could tell. */
@@ -373,4 +310,7 @@ export const features: readonly Feature[] = [
   idempotency,
   lock,
   semaphore,
+  oneTimeToken,
+  refreshToken,
+  apiKey,
 ]

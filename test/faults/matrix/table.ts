@@ -2,7 +2,8 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { turnpike } from '../../../src/express.ts'
 import { faults } from './faults.ts'
-import { ANYTHING, features } from './features.ts'
+import { ANYTHING } from './feature.ts'
+import { features } from './features.ts'
 import type { Cell } from './run.ts'
 import type { AnyKit, FrameworkName, Site } from './site.ts'
 

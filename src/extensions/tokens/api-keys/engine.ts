@@ -4,7 +4,7 @@ import type { EventMap } from '../../../events.ts'
 import type { ExtensionContext } from '../../../extension.ts'
 import type { RequestBudget } from '../../../request-budget.ts'
 import { KeyLookup, type KeyLookupSettings, type LookupCaller } from './key-lookup.ts'
-import { readRecord } from './key-record.ts'
+import { readReply, type FoundOut, type KeyReply } from './key-record.ts'
 import { KeyUses, type KeyUseSettings } from './key-uses.ts'
 import { KnownKeys, type FoundKey, type KnownKey } from './known-keys.ts'
 import { findKey, forgetKey } from './operations.ts'
@@ -117,8 +117,8 @@ export class ApiKeyEngine {
   ): Promise<KeyOutcome> {
     const { revision } = this.#known
     try {
-      const told = await (early ?? this.ask(digest, tenant, budget))
-      if (told !== '' && told !== 'l') return this.#read(told, digest, tag, revision)
+      const reply = readReply(await (early ?? this.ask(digest, tenant, budget)))
+      if (isKnown(reply)) return this.#remember(reply, digest, tag, revision)
     } catch (error) {
       if (!isUnavailable(error)) throw error
     }
@@ -143,31 +143,33 @@ export class ApiKeyEngine {
     for (;;) {
       const { revision } = this.#known
       const token = this.#lookup.newToken()
-      let told: string
+      let reply: KeyReply
       try {
-        told = (await early) || (await this.#lookup.claim(key, token, budget))
+        reply = readReply((await early) || (await this.#lookup.claim(key, token, budget)))
       } catch (error) {
         return await this.#withoutStore(error, digest, tag, caller)
       }
       // The request's budget is for the first answer. What follows is the lookup's time.
       early = budget = undefined
-      if (told === 'l' && performance.now() < until) {
+      if (isKnown(reply)) return this.#remember(reply, digest, tag, revision)
+      if (reply.kind === 'busy' && performance.now() < until) {
         await new Promise((resolve) => setTimeout(resolve, pause))
         pause = Math.min(pause * 2, LONGEST_PAUSE)
         continue
       }
-      if (told !== 'o' && told !== 'l') return this.#read(told, digest, tag, revision)
       const retryAfterMs = this.#lookup.waitOf(caller.address)
       if (retryAfterMs > 0) {
         this.#lookup.release(key, token)
         return this.#limited(tag, retryAfterMs)
       }
-      const { found, known } = await this.#lookup.fill(key, token, digest, caller)
-      if (known === 'o') return this.#read(found, digest, tag, revision)
-      if (known !== '' && known !== 'l') return this.#read(known, digest, tag, revision)
+      const { found, stored } = await this.#lookup.fill(key, token, digest, caller)
+      // What is damaged in Redis stays there until it ends, so nothing was stored in its place.
+      const isDamaged = reply.kind === 'nothing'
+      if (stored.kind === 'ours' || isDamaged) return this.#remember(found, digest, tag, revision)
+      if (isKnown(stored)) return this.#remember(stored, digest, tag, revision)
       // The key was invalidated during the lookup. What was found may be outdated.
       if (++lookups === MAX_LOOKUPS || performance.now() >= until)
-        return this.#read(found, digest, tag, OUTDATED)
+        return this.#remember(found, digest, tag, OUTDATED)
     }
   }
 
@@ -186,21 +188,20 @@ export class ApiKeyEngine {
     const retryAfterMs = this.#lookup.waitOf(caller.address)
     if (retryAfterMs > 0) return this.#limited(tag, retryAfterMs)
     const { revision } = this.#known
-    return this.#read(await this.#lookup.ask(digest, caller), digest, tag, revision)
+    return this.#remember(await this.#lookup.ask(digest, caller), digest, tag, revision)
   }
 
   /**
-   * Reads what a script told.
-   * @param revision of what was known when it was asked for. Forgotten meanwhile, it is not remembered.
+   * Remembers what was found out.
+   * @param revision when it was asked for. If something was forgotten since, it may be outdated.
    */
-  #read(told: string, digest: string, tag: string, revision: number): KeyOutcome {
-    const read = told.startsWith('r') ? readRecord(told.slice(1)) : undefined
-    const known: KnownKey = {
-      key: read && { digest, by: this, record: read.record },
-      expiresAt: read?.expiresAt ?? Infinity,
-    }
+  #remember(found: FoundOut, digest: string, tag: string, revision: number): KeyOutcome {
+    const known: KnownKey =
+      found.kind === 'record'
+        ? { key: { digest, by: this, record: found.record }, expiresAt: found.expiresAt }
+        : { key: undefined, expiresAt: Infinity }
     const { near, missTtl } = this.settings
-    const life = read ? near : Math.min(near, missTtl)
+    const life = known.key ? near : Math.min(near, missTtl)
     if (life > 0 && revision === this.#known.revision)
       this.#known.set(tag, known, this.#context.store.monotonic() + life)
     return this.#outcomeOf(known, tag)
@@ -255,3 +256,6 @@ export class ApiKeyEngine {
     events.emit('token', { feature: 'apiKeys', name, type, ...of })
   }
 }
+
+const isKnown = (reply: KeyReply): reply is FoundOut =>
+  reply.kind === 'record' || reply.kind === 'none'

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { isUnavailable } from '../../../errors.ts'
 import type { ExtensionContext } from '../../../extension.ts'
 import type { RequestBudget } from '../../../request-budget.ts'
-import { recordJson } from './key-record.ts'
+import { readReply, sealRecord, type FoundOut, type KeyReply } from './key-record.ts'
 import { MissLimit } from './miss-limit.ts'
 import { fillKey, findKey } from './operations.ts'
 import type { LookupContext } from './options.ts'
@@ -55,30 +55,31 @@ export class KeyLookup {
 
   /**
    * Asks the database, and stores what it says.
-   * @returns what was found; and what is known by now, as fill.lua tells it
-   * @throws what `lookup` throws; TP_VALUE for a record that cannot be stored
+   * @returns what was found; and what Redis knows by now: `ours`, if it was stored
+   * @throws what `lookup` throws; TP_VALUE for a record that cannot be used
    */
   async fill(
     key: string,
     token: string,
     digest: string,
     caller: LookupCaller,
-  ): Promise<{ found: string; known: string }> {
+  ): Promise<{ found: FoundOut; stored: KeyReply }> {
     const { ttl, missTtl } = this.#settings
     const { store } = this.#context
-    let found: string
+    let [sealed, found]: [string, FoundOut] = ['', { kind: 'none' }]
     try {
-      found = await this.ask(digest, caller)
+      sealed = await this.#ask(digest, caller)
+      found = foundIn(sealed)
     } catch (error) {
       this.release(key, token)
       throw error
     }
     try {
-      const args = [token, found, found === 'n' ? missTtl : ttl]
-      return { found, known: await store.run(fillKey, [key], args) }
+      const args = [token, sealed, found.kind === 'none' ? missTtl : ttl]
+      return { found, stored: readReply(await store.run(fillKey, [key], args)) }
     } catch (error) {
       if (!isUnavailable(error)) throw error
-      return { found, known: 'o' }
+      return { found, stored: { kind: 'ours' } }
     }
   }
 
@@ -91,16 +92,24 @@ export class KeyLookup {
       .catch((error: unknown) => events.emit('error', { feature: 'apiKeys', name, error }))
   }
 
-  /** Asks the database. @returns what was found, as it is stored: 'r' and the record, or 'n' */
-  async ask(digest: string, { tenant, address }: LookupCaller): Promise<string> {
+  /** Asks the database, where Redis cannot answer. @throws as `fill()` */
+  async ask(digest: string, caller: LookupCaller): Promise<FoundOut> {
+    return foundIn(await this.#ask(digest, caller))
+  }
+
+  /** @returns what was found, as it is stored: 'r' and the record, or 'n' */
+  async #ask(digest: string, { tenant, address }: LookupCaller): Promise<string> {
     const end = this.#misses.begin(address, this.#context.store.monotonic())
     let hasFound = true
     try {
-      const json = recordJson(await this.#settings.lookup(digest, { tenant }))
-      hasFound = json !== undefined
-      return json === undefined ? 'n' : `r${json}`
+      const sealed = sealRecord(await this.#settings.lookup(digest, { tenant }))
+      hasFound = sealed !== undefined
+      return sealed === undefined ? 'n' : `r${sealed}`
     } finally {
       end(hasFound)
     }
   }
 }
+
+/** Reads what was found as it would be read from Redis, so that a miss gives what a hit gives. */
+const foundIn = (sealed: string): FoundOut => readReply(sealed) as FoundOut

@@ -5,7 +5,7 @@ import type { ExtensionContext } from '../../../extension.ts'
 import type { RequestBudget } from '../../../request-budget.ts'
 import type { KeyValue } from '../../../store/subject.ts'
 import type { CodeFormat } from '../code-format.ts'
-import { fromJson } from '../json.ts'
+import { openJson, sealJson } from '../json.ts'
 import { requireTag, tagOfSubject } from '../subjects.ts'
 import { admitAddress, consumeToken, issueToken, revokeIssued } from './operations.ts'
 import type { OneTimeToken } from './options.ts'
@@ -70,7 +70,7 @@ export class OneTimeEngine {
       [this.#key(tag, caller)],
       [
         this.#digest(tag, code, caller, peppers[0]),
-        `[${named},${data}]`,
+        sealJson(`[${named},${data}]`),
         ttl,
         attempts,
         cooldown,
@@ -193,7 +193,7 @@ function tokenOf(
   tag: string,
   expiresInMs: number,
 ): OneTimeToken | undefined {
-  const parsed = fromJson(payload)
+  const parsed = openJson(payload)
   if (!Array.isArray(parsed) || parsed.length !== 2) return undefined
   const [named, data] = parsed as [KeyValue, unknown]
   const subject = given ?? named

@@ -2,8 +2,8 @@
 import { createHmac, randomBytes } from 'node:crypto'
 import type { EventMap } from '../../../events.ts'
 import type { ExtensionContext } from '../../../extension.ts'
-import { fromJson } from '../json.ts'
-import { requireTag } from '../subjects.ts'
+import { openJson, parseJson, sealJson } from '../json.ts'
+import { requireTag, tagOfSubject } from '../subjects.ts'
 import {
   base62,
   newSecret,
@@ -82,7 +82,7 @@ export class RefreshEngine {
         absolute,
         maxPerUser,
         JSON.stringify(String(user)),
-        data,
+        sealJson(data),
       ],
     )
     this.#tell('issued', String(user), family)
@@ -90,7 +90,7 @@ export class RefreshEngine {
       token: this.#write(parts),
       family,
       user: String(user),
-      data: fromJson(data),
+      data: JSON.parse(data) as unknown,
       expiresInMs,
     }
   }
@@ -117,16 +117,15 @@ export class RefreshEngine {
         salt,
         ttl,
         grace,
-        ...(data === undefined ? [] : [data]),
+        ...(data === undefined ? [] : [sealJson(data)]),
       ],
     )
     return this.#outcomeOf(reply, parts, family)
   }
 
   #outcomeOf(reply: RotateReply, parts: Parts, family: string): RotateOutcome {
-    const user =
-      reply[0] === 0 ? undefined : fromJson(reply[0] > 2 ? reply[1] : (reply[3] as string))
-    if (typeof user !== 'string') {
+    const user = reply[0] === 0 ? undefined : userOf(reply[0] > 2 ? reply[1] : reply[3], parts)
+    if (user === undefined) {
       this.#tell('refused', undefined, family)
       return { kind: 'unknown' }
     }
@@ -137,7 +136,7 @@ export class RefreshEngine {
     const [kind, salt, expiresInMs, , data] = reply as Extract<RotateReply, [1 | 2, ...unknown[]]>
     this.#tell(kind === 1 ? 'rotated' : 'repeated', user, family)
     const token = this.#write({ ...parts, secret: successorOf(parts.secret, salt) })
-    return { kind: 'rotated', token: { token, family, user, data: fromJson(data), expiresInMs } }
+    return { kind: 'rotated', token: { token, family, user, data: openJson(data), expiresInMs } }
   }
 
   /** @throws TP_UNAVAILABLE */
@@ -191,7 +190,7 @@ export class RefreshEngine {
         Date,
         Date,
       ]
-      const [family, data] = [String(reply[i]), fromJson(String(reply[i + 4]))]
+      const [family, data] = [String(reply[i]), openJson(String(reply[i + 4]))]
       families.push({ family, created, lastUsed, expires, data })
     }
     return families
@@ -232,6 +231,12 @@ export class RefreshEngine {
         family,
       })
   }
+}
+
+/** Returns undefined for what was changed in Redis: it must not make a token somebody else's. */
+function userOf(json: unknown, { user: tag }: Parts): string | undefined {
+  const user = parseJson(String(json))
+  return typeof user === 'string' && tagOfSubject(user) === tag ? user : undefined
 }
 
 const digestOf = (secret: string): string => sha256(secret).toString('base64url')

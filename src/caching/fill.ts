@@ -89,6 +89,11 @@ export class Fill {
     return this.#isOver
   }
 
+  /** Returns whether this fill is under way, for an entry of a store. */
+  isOf(store: object, key: string): boolean {
+    return !this.#isOver && this.keys.entry === key && this.#store.store === store
+  }
+
   /** True if this fill holds the lease. */
   get hasLease(): boolean {
     return this.#token !== ''

@@ -1,5 +1,6 @@
 /** One fill of an entry at a time in this process. Requests that come meanwhile wait for its outcome. */
 import type { CacheEntry } from './entry.ts'
+import { isTracingFills } from './fill-context.ts'
 
 /** A lease that a fill leaves to its waiters. The one that takes it sets the token to ''. */
 export interface InheritedLease {
@@ -23,6 +24,8 @@ export interface Flight {
   readonly epoch: number
   /** True if it began without the store. Then it is unknown what other processes have invalidated. */
   readonly isWithoutStore: boolean
+  /** True if the requests that its handler sends to this process are known as a part of it. */
+  readonly isTraced: boolean
   /** Rejects with the error of the fill. */
   readonly outcome: Promise<FlightOutcome>
   /** Ends the wait of all waiters. Only the first call of `settle` or `fail` counts. */
@@ -52,7 +55,8 @@ export class SingleFlight {
     // It may have no waiters.
     outcome.catch(() => {})
     if (replaced) outcome.then(replaced.settle, replaced.fail)
-    const flight: Flight = { key, epoch, isWithoutStore, outcome, settle, fail }
+    const isTraced = isTracingFills()
+    const flight: Flight = { key, epoch, isWithoutStore, isTraced, outcome, settle, fail }
     this.#flights.set(key, flight)
     return flight
   }

@@ -115,7 +115,9 @@ function carryOut(
   } catch (error) {
     return raise(error)
   }
-  next()
+  const { around } = plan as PassPlan
+  if (around === undefined) next()
+  else around(() => next())
 }
 
 /** Has a feature take part in the response. */

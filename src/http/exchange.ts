@@ -174,6 +174,8 @@ export interface PassPlan {
    * @param isFailed true if the `beforeEnd` of a feature failed, and an error takes the response's place
    */
   commit?: ((status: number, isFailed: boolean) => Promise<void> | undefined) | undefined
+  /** Runs the inner middlewares and the handler, for example in an async context. */
+  around?: <Result>(next: () => Result) => Result
   /** It is over, however it ended; also when the client was gone before the handler's turn. */
   onFinish?: (onFinish: ResponseEnd) => void
   /** It is over, and nobody further inside got a turn: the client had gone before. */

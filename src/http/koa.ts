@@ -107,7 +107,8 @@ function takePart(ctx: Context, plan: PassPlan, next: Onward): Promise<unknown> 
   }
   if (plan.onFinish !== undefined) onFinish(stateOf(req, res), res, plan.onFinish)
   const isPassing = tap === undefined && !isFirst && unmask === undefined
-  return isPassing ? next() : around(ctx, next, tap, isFirst, unmask)
+  const onward: Onward = plan.around === undefined ? next : () => plan.around!(next)
+  return isPassing ? onward() : around(ctx, onward, tap, isFirst, unmask)
 }
 
 /** Turns a request away: with a reply, or through the application's error handler. */

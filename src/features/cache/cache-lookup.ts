@@ -1,7 +1,8 @@
 /** A request's lookup of its entry: in this process, in the store, and again while it waits for others. */
 import type { CacheEntry } from '../../caching/entry.ts'
 import type { LookupResult, EntryKeys } from '../../caching/entry-keys.ts'
-import type { Acceptance, FillAttempt } from '../../caching/fill.ts'
+import type { Acceptance, FillAttempt, SharedEntry } from '../../caching/fill.ts'
+import { isWithinFill, mayBeWithin } from '../../caching/fill-context.ts'
 import { isValidSince, releaseLease } from '../../caching/fill-turn.ts'
 import type { Flight } from '../../caching/single-flight.ts'
 import { entryState } from '../../caching/validity.ts'
@@ -74,6 +75,11 @@ export class CacheLookup<Native> implements FillAttempt {
     return this.x.header('range') !== undefined
   }
 
+  /** True if the handler that fills this entry has sent this request. */
+  get isWithinOwnFill(): boolean {
+    return isWithinFill(this.engine.cacheStore.store, this.keys.entry)
+  }
+
   /** Adds the application's tags. @param fields of the log */
   addTags(fields: readonly string[]): void {
     if (fields.length > 0) this.tags = [...new Set([...this.tags, ...fields])]
@@ -87,7 +93,9 @@ export class CacheLookup<Native> implements FillAttempt {
       // What these make of a response says nothing about the response that others wait for.
       !this.asksForRange &&
       !directivesOf(x.header('cache-control')).has('no-store') &&
-      !engine.isPaused(keys.entry)
+      !engine.isPaused(keys.entry) &&
+      !this.isWithinOwnFill &&
+      !mayBeWithin(engine.cacheStore.singleFlight.get(keys.entry))
     )
   }
 
@@ -177,6 +185,11 @@ export class CacheLookup<Native> implements FillAttempt {
       this.engine.reportUnavailable(this.mount.name, error)
       return 'no'
     }
+  }
+
+  /** Returns whether there is an entry that may be sent to the client. */
+  isUsable(found: LookupResult): found is LookupResult & SharedEntry {
+    return found.entry !== undefined && this.maySend(found.entry)
   }
 
   /** Returns whether an entry may be sent to this request, and can be. */

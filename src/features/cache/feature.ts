@@ -180,7 +180,7 @@ export class CacheFeature<Native> implements Feature<Native, EarlyLookup<Native>
       ? directivesOf(x.header('cache-control') ?? x.header('pragma'))
       : undefined
     if (entryState(first) === 'fresh') {
-      if (isUsable(lookup, first)) return await this.#serveFresh(lookup, first, asked)
+      if (lookup.isUsable(first)) return await this.#serveFresh(lookup, first, asked)
       // What is stored is for anonymous requests: the responses are not public any more.
       if (sender !== undefined) return this.#bypassPersonal(lookup, sender)
     }
@@ -193,7 +193,7 @@ export class CacheFeature<Native> implements Feature<Native, EarlyLookup<Native>
     const isClaimed = first.entry !== undefined && first.lease === 'none' && !hasFlight
     const found = isClaimed ? await this.#claim(lookup, first) : first
     const state = entryState(found)
-    if (isUsable(lookup, found) && asked?.has('no-cache') !== true) {
+    if (lookup.isUsable(found) && asked?.has('no-cache') !== true) {
       const decision = decideFor(lookup, found, hasFlight)
       const outcome = state === 'fresh' ? 'hit' : 'stale'
       if (decision === 'serve') return await this.#hit(lookup, found, outcome)
@@ -272,6 +272,10 @@ export class CacheFeature<Native> implements Feature<Native, EarlyLookup<Native>
     found: LookupResult | undefined,
     forward: Forward,
   ): Promise<Plan> {
+    if (lookup.isWithinOwnFill) {
+      lookup.release()
+      return this.#bypass('loop')
+    }
     const turn = await takeTurn(this.#engine.cacheStore, lookup, found)
     return 'shared' in turn
       ? await this.#hit(lookup, turn.shared, 'collapsed')
@@ -289,12 +293,4 @@ export class CacheFeature<Native> implements Feature<Native, EarlyLookup<Native>
     const flight = cacheStore.singleFlight.begin(keys.entry, keys.log.epoch, false)
     return await fillByHandler(lookup, found, new Fill(cacheStore, keys, token, flight), 'stale')
   }
-}
-
-/** Returns whether there is an entry that may be sent to the client. */
-function isUsable<Native>(
-  lookup: CacheLookup<Native>,
-  found: LookupResult,
-): found is LookupResult & SharedEntry {
-  return found.entry !== undefined && lookup.maySend(found.entry)
 }

@@ -1,7 +1,9 @@
 /** The response cache: `tp.cache()` and `tp.invalidate()`. */
 import { cacheStoreOf } from '../../caching/cache-store.ts'
+import { fillContext } from '../../caching/fill-context.ts'
 import type { ExtensionContext } from '../../extension.ts'
 import { passThrough, type Plan } from '../../http/exchange.ts'
+import { carryOverOwnRequests } from '../../http/own-requests.ts'
 import { anyOf, boolean, callback, oneOf, validateOptions, type Validator } from '../../validate.ts'
 import { createControl, type CacheControl } from './control.ts'
 import { CacheEngine } from './engine.ts'
@@ -65,8 +67,11 @@ export function createCaching<Native, Middleware>(
   let engine: CacheEngine | undefined
   const open = (): CacheEngine => (engine ??= new CacheEngine(context, cacheStoreOf(context)))
   const listenerAnswers = new ListenerAnswers()
-  const cache = (options: CacheOptions<Native>): Middleware =>
-    context.mount(new CacheFeature(createMount(open, options), listenerAnswers))
+  const cache = (options: CacheOptions<Native>): Middleware => {
+    const mount = createMount(open, options)
+    carryOverOwnRequests(fillContext)
+    return context.mount(new CacheFeature(mount, listenerAnswers))
+  }
   return {
     api: {
       cache: Object.assign(cache, createControl(open)),

@@ -1,6 +1,7 @@
 /** A response on its way from the handler to the client: stored, shared, or replaced by what was stored before. */
 import type { CacheEntry } from '../../caching/entry.ts'
 import type { Fill } from '../../caching/fill.ts'
+import { isTracingFills, runFill } from '../../caching/fill-context.ts'
 import type { LogPosition } from '../../caching/invalidation-log.ts'
 import type { LookupResult } from '../../caching/entry-keys.ts'
 import { MAX_ENTRY_TAGS, tagFields } from '../../caching/tags.ts'
@@ -84,6 +85,7 @@ export class ResponseFill<Native> implements OuterFill {
   /** Returns the plan that observes the response. */
   plan(): PassPlan {
     const { mount, x } = this.#lookup
+    const { fill } = this.#options
     registerFill(x.native, this)
     const mayReplace = this.#former() !== undefined || isConditional(this.#request.client)
     return {
@@ -99,6 +101,7 @@ export class ResponseFill<Native> implements OuterFill {
         ...(mayReplace && { replace: (sent: SentResponse) => this.#replacement(sent) }),
       },
       onFinish: () => this.#end('aborted'),
+      ...(isTracingFills() && { around: (next) => runFill(fill, next) }),
     }
   }
 

@@ -127,7 +127,7 @@ export class DataLoader {
     const began = store.monotonic()
     try {
       const position = found && (await this.#positionOf(keys, found))
-      const value = await runFill(store, keys.entry, load)
+      const value = await runFill(fill, load)
       const stored = value === undefined ? NO_VALUE : await this.#engine.encode(value)
       const lifetime = value === undefined ? NOT_STORED : lifetimeOf(value)
       const cost = Math.round(store.monotonic() - began)

@@ -4,6 +4,7 @@ import { incrementCounter, expireEntry } from '../../caching/entry-operations.ts
 import { tagFields, type Tag } from '../../caching/tags.ts'
 import { durationOption, durationValidator, type Duration } from '../../duration.ts'
 import { TurnpikeError } from '../../errors.ts'
+import { fillContext } from '../../caching/fill-context.ts'
 import type { ExtensionContext } from '../../extension.ts'
 import { requireTenant } from '../../store/subject.ts'
 import { entryState } from '../../caching/validity.ts'
@@ -16,6 +17,7 @@ import {
   type Validator,
 } from '../../validate.ts'
 import { DataEngine, type Lifetime } from './engine.ts'
+import { carryOverOwnRequests } from '../../http/own-requests.ts'
 import { DataLoader, type LoadCall } from './loader.ts'
 import {
   FETCH_OPTIONS,
@@ -217,7 +219,8 @@ export class DataNamespace implements DataCache {
   }
 
   #load<Value>(engine: DataEngine, call: LoadCall<Value>): Promise<Value> {
-    return (this.#loader ??= new DataLoader(engine)).fetch(call)
+    this.#loader ??= createLoader(engine)
+    return this.#loader.fetch(call)
   }
 
   /** Validates a call. @throws TP_OPTION, TP_KEY */
@@ -286,4 +289,10 @@ export class DataNamespace implements DataCache {
     }
     if (wrapped.size < MAX_NAMES) wrapped.set(id, fn)
   }
+}
+
+/** Creates the loader. A value may be requested from this process's own server while it is loaded. */
+function createLoader(engine: DataEngine): DataLoader {
+  carryOverOwnRequests(fillContext)
+  return new DataLoader(engine)
 }

@@ -1,5 +1,5 @@
 /** Assembles the built-in features over one instance context. The only file that knows them all. */
-import { durationOption } from './duration.ts'
+import { durationOption, durationValidator } from './duration.ts'
 import { redisFromEnvironment } from './environment.ts'
 import { CONTEXT } from './extension.ts'
 import { createCaching } from './features/cache/index.ts'
@@ -13,7 +13,7 @@ import { createSessions } from './features/session/index.ts'
 import { createCacheListener } from './http/cache-listener.ts'
 import { createInstanceContext } from './instance-context.ts'
 import type { AdapterFactory, Turnpike, TurnpikeFactory, TurnpikeOptions } from './turnpike.ts'
-import { isFunction, optionError } from './validate.ts'
+import { isFunction, optionError, validateOptions } from './validate.ts'
 
 /** Returns `turnpike()` for a framework. */
 export function createFactory<Native, Middleware extends object>(
@@ -27,6 +27,9 @@ export function createFactory<Native, Middleware extends object>(
   }
   return Object.assign(turnpike, { fromEnv })
 }
+
+/** Time that work in progress may take when an instance is closed, in ms. */
+const DRAIN = 10_000
 
 function createTurnpike<Native, Middleware extends object>(
   framework: AdapterFactory<Native, Middleware>,
@@ -78,7 +81,10 @@ function createTurnpike<Native, Middleware extends object>(
       await Promise.all(stores.all().map((each) => each.ready(ms)))
     },
     status,
-    close,
-    [Symbol.asyncDispose]: close,
+    async close(options = {}) {
+      validateOptions('tp.close()', options, { drain: durationValidator })
+      await close(durationOption(options.drain ?? DRAIN, 'tp.close()', 'drain', 0))
+    },
+    [Symbol.asyncDispose]: () => close(DRAIN),
   }
 }

@@ -53,8 +53,14 @@ export interface ExtensionContext<Native = any, Middleware = any> {
   forTenant(tenant: string): ExtensionContext<Native, Middleware>
   /** Returns a middleware of the instance's framework that runs the feature. */
   mount(feature: Feature<Native, any>): Middleware
-  /** Runs `close` when the instance is closed, before its connections end. The last registered runs first. */
-  onClose(close: () => Promise<void>): void
+  /** Fires when the instance begins to close. Refuse new work then. */
+  readonly closing: AbortSignal
+  /**
+   * Runs `close` when the instance is closed, before its connections end. The last registered runs
+   * first.
+   * @param close waits for work in progress, until its signal fires
+   */
+  onClose(close: (signal: AbortSignal) => Promise<void>): void
   /**
    * Claims a name for something that keeps state under it. Things of one kind may share a name if
    * their settings are equal. Reports a shared name that the application did not choose.

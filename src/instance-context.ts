@@ -83,8 +83,11 @@ export interface InstanceContext<Native, Middleware> {
   readonly adapter: FrameworkAdapter<Native, Middleware>
   /** Returns the context of a feature or extension, one for each name. */
   contextFor(name: string): ExtensionContext<Native, Middleware>
-  /** Closes what contexts registered, then the connections. */
-  close(): Promise<void>
+  /**
+   * Closes what contexts registered, then the connections.
+   * @param drainMs time that work in progress may take
+   */
+  close(drainMs: number): Promise<void>
 }
 
 /**
@@ -132,6 +135,7 @@ export function createInstanceContext<Native, Middleware>(
       refusing: new MemoryStore({ clock, maxKeys, whenFull: 'refuse' }),
     },
     closers: [],
+    closing: new AbortController(),
     claims: new NameClaims(events),
     keysOf: (name) => {
       const start = `${outerPrefix(own[name]?.redis ?? redis, reuse)}${prefix}`
@@ -158,20 +162,27 @@ export function createInstanceContext<Native, Middleware>(
       contexts.set(name, context)
       return context
     },
-    close: () => (closing ??= closeAll(shared).finally(endLog)),
+    close: (drainMs) => (closing ??= closeAll(shared, drainMs).finally(endLog)),
   }
 }
 
 /** Closes what contexts registered, the last first, and then the stores. */
-async function closeAll({ closers, events, stores }: Shared<any, any>): Promise<void> {
+async function closeAll(
+  { closers, closing, events, stores }: Shared<any, any>,
+  drainMs: number,
+): Promise<void> {
+  closing.abort()
+  const drain = new AbortController()
+  const timer = setTimeout(() => drain.abort(), drainMs)
   for (const { name, close } of closers.splice(0).reverse()) {
     try {
-      await close()
+      await close(drain.signal)
     } catch (error) {
       // The other parts must close all the same.
       events.emit('error', { feature: name, name: 'close', error })
     }
   }
+  clearTimeout(timer)
   // The fallback stays open: requests in progress are limited to the end.
   await Promise.all(stores.all().map((each) => each.close()))
 }
@@ -184,7 +195,8 @@ interface Shared<Native, Middleware> {
   readonly instances: number
   readonly tenant: TurnpikeOptions<Native>['tenant']
   readonly fallback: { readonly evicting: Store; readonly refusing: Store }
-  readonly closers: { name: string; close: () => Promise<void> }[]
+  readonly closers: { name: string; close: (signal: AbortSignal) => Promise<void> }[]
+  readonly closing: AbortController
   readonly claims: NameClaims
   keysOf(name: string): KeySpace
 }
@@ -199,7 +211,7 @@ function createContext<Native, Middleware>(
   name: string,
   own?: KeySpace,
 ): ExtensionContext<Native, Middleware> {
-  const { adapter, closers, events, fallback, instances, stores, tenant } = shared
+  const { adapter, closers, closing, events, fallback, instances, stores, tenant } = shared
   const keys = own ?? shared.keysOf(name)
   // Tenants have keys of their own, so one name may have other settings for each.
   const claims = own === undefined ? shared.claims : new NameClaims(events)
@@ -227,6 +239,7 @@ function createContext<Native, Middleware>(
         tag: (subject, _tenant, isShown) => keys.tag(subject, id, isShown),
       }),
     mount: (feature) => adapter.mount(feature),
+    closing: closing.signal,
     onClose: (close) => void closers.push({ name, close }),
     claimName: (claim) => claims.claim(claim),
     once<Part>(part: string, create: () => Part): Part {

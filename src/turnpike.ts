@@ -196,11 +196,19 @@ export interface Turnpike<Native, Middleware, Member = Middleware>
   /** Returns the store's status without calling Redis. */
   status(): StoreStatus
   /**
-   * Closes extensions and connections. Calls in flight may finish, for at most `commandTimeout`.
+   * Closes the instance. New idempotent requests, locks and permits are refused. Those in progress may
+   * finish, and their responses are stored. Then extensions and connections are closed; calls in
+   * flight may finish, for at most `commandTimeout`.
+   *
+   * @param options `drain`: how long work in progress may take. Default `'10s'`.
+   * @throws TP_OPTION for an option that cannot be used
    * @example
-   * process.on('SIGTERM', () => server.close(() => tp.close()))
+   * process.once('SIGTERM', () => {
+   *   server.close(() => tp.close())
+   *   setTimeout(() => server.closeAllConnections(), 20_000).unref()
+   * })
    */
-  close(): Promise<void>
+  close(options?: { drain?: Duration }): Promise<void>
 }
 
 /** Returns how features are run in a framework. Called once for each instance. */

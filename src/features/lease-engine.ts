@@ -1,11 +1,12 @@
 /** Leases that this process holds: what locks, single runs and permits have in common. */
-import { isUnavailable, TurnpikeError } from '../errors.ts'
+import { isUnavailable, StoreUnavailable, TurnpikeError } from '../errors.ts'
 import type { EventMap } from '../events.ts'
 import type { ExtensionContext } from '../extension.ts'
 import type { RequestBudget } from '../request-budget.ts'
 import { ownerPrefix } from './lease-owner.ts'
-import { Lease, SharedTimers, type LeaseLoss } from './lease.ts'
+import { Lease, lossWithCause, SharedTimers, type LeaseLoss } from './lease.ts'
 import { retryWrite } from './retry-write.ts'
+import { WorkInProgress } from './work-in-progress.ts'
 import { Waiters, type AcquireAttempt, type AcquireRefused } from './waiters.ts'
 
 /** How a lease is asked for. Times are in ms. */
@@ -17,6 +18,8 @@ export interface LeaseRequest {
   wait: number
   /** True if waiters are served in order of arrival. */
   fair: boolean
+  /** True if the holder's work ends by itself. Then close() waits for it. */
+  isWork: boolean
   /** Time after which the lease is not renewed any more. @default Infinity */
   maxLease?: number | undefined
   signal?: AbortSignal | undefined
@@ -81,6 +84,7 @@ export abstract class LeaseEngine<Request extends LeaseRequest> {
   readonly #waiters: Waiters
   readonly #timers: SharedTimers
   readonly #held = new Set<HeldLease>()
+  readonly #work = new WorkInProgress()
   #count = 0
 
   constructor(context: ExtensionContext, feature: EventMap['lock']['feature'], space: string) {
@@ -114,6 +118,7 @@ export abstract class LeaseEngine<Request extends LeaseRequest> {
     const { name, lease, wait, fair, signal } = request
     const began = store.monotonic()
     const attempt = async (): Promise<AcquireAttempt<HeldLease>> => {
+      if (this.context.closing.aborted) throw new StoreUnavailable('closed', false)
       const grant = await this.grant(tag, owner, request)
       if (!('token' in grant)) return grant
       return { acquired: this.#hold(tag, owner, grant, request), more: grant.more }
@@ -139,9 +144,19 @@ export abstract class LeaseEngine<Request extends LeaseRequest> {
     return result.acquired
   }
 
-  /** Releases what this process holds. */
-  async close(): Promise<void> {
-    await Promise.all([...this.#held].map((held) => held.release()))
+  /**
+   * Waits for work under leases, and then releases what this process still holds.
+   * @param signal ends the wait
+   */
+  async close(signal: AbortSignal): Promise<void> {
+    await this.#work.finished(signal)
+    await Promise.all(
+      [...this.#held].map((held) => {
+        // Work that is still going on must not go on as if it had its lease.
+        held.lease.revoke(closedError(this.noun, held.name))
+        return held.release()
+      }),
+    )
   }
 
   protected channel(tag: string): string {
@@ -153,7 +168,8 @@ export abstract class LeaseEngine<Request extends LeaseRequest> {
   }
 
   #hold(tag: string, owner: string, { token, since }: LeaseGrant, request: Request): HeldLease {
-    const { name, lease: length, maxLease, fair } = request
+    const { name, lease: length, maxLease, fair, isWork } = request
+    const onEnd = isWork ? this.#work.begin() : undefined
     const lease = new Lease({
       timers: this.#timers,
       lease: length,
@@ -162,6 +178,7 @@ export abstract class LeaseEngine<Request extends LeaseRequest> {
       renew: async () => (await this.renew(tag, owner, length)) === 1,
       onLost: (loss) => {
         this.#held.delete(held)
+        onEnd?.()
         this.#emit(name, 'lost', tag, token, 0)
         return lostError(this.noun, name, loss)
       },
@@ -178,6 +195,7 @@ export abstract class LeaseEngine<Request extends LeaseRequest> {
         this.#retry(write, name, until)
         return false
       } finally {
+        onEnd?.()
         if (!fair) this.#waiters.wake(this.channel(tag))
       }
     }
@@ -217,6 +235,11 @@ function lostError(noun: string, name: string, loss: LeaseLoss): TurnpikeError {
   )
 }
 
+const closedError = (noun: string, name: string): TurnpikeError =>
+  new TurnpikeError('TP_LOCK_LOST', `The ${noun} ${name} was released: tp.close() was called.`, {
+    status: 503,
+  })
+
 /**
  * Does work under leases and releases them afterwards.
  * @throws TP_LOCK_LOST if one was lost, whatever the work did; what the work threw is the `cause`
@@ -232,7 +255,7 @@ export async function runUnderLease<Result>(
       result = await work()
     } catch (error) {
       const { loss } = held
-      throw loss === undefined ? error : withCause(loss, error)
+      throw loss === undefined ? error : lossWithCause(loss, error)
     }
     if (held.loss) throw held.loss
     await onDone?.()
@@ -240,11 +263,4 @@ export async function runUnderLease<Result>(
   } finally {
     await held.release()
   }
-}
-
-/** Sets the cause of an error. The signal's reason stays the error that callers get. */
-function withCause(loss: TurnpikeError, cause: unknown): TurnpikeError {
-  if (cause !== loss && loss.cause === undefined)
-    Object.defineProperty(loss, 'cause', { value: cause, configurable: true, writable: true })
-  return loss
 }

@@ -134,9 +134,12 @@ export class Lease {
     this.#cancel()
   }
 
-  /** Ends the lease and fires its signal, as if Redis had lost it. */
-  revoke(): void {
-    if (!this.#isOver) this.#lose('gone')
+  /** Ends the lease, and fires its signal with this reason. */
+  revoke(reason: TurnpikeError): void {
+    if (this.#isOver) return
+    this.end()
+    this.#loss = reason
+    this.#abort?.abort(reason)
   }
 
   readonly #wake = (): void => void this.#renewOrLose()
@@ -179,4 +182,11 @@ export class Lease {
     this.#loss = this.#options.onLost(loss)
     this.#abort?.abort(this.#loss)
   }
+}
+
+/** Returns the error of work whose lease was lost: the signal's reason, with what the work threw as its cause. */
+export function lossWithCause(loss: TurnpikeError, cause: unknown): TurnpikeError {
+  if (cause !== loss && loss.cause === undefined)
+    Object.defineProperty(loss, 'cause', { value: cause, configurable: true, writable: true })
+  return loss
 }

@@ -1,5 +1,4 @@
 /** Middlewares that hold a lease while a request is handled: `tp.exclusive()` and `tp.concurrency()`. */
-import { isUnavailable } from '../errors.ts'
 import type { ExtensionContext } from '../extension.ts'
 import {
   passThrough,
@@ -12,6 +11,7 @@ import { andThen } from '../http/promises.ts'
 import { unavailableRefusal, type Refusal, type ReplyFunction } from '../http/refusal.ts'
 import { peekBody } from '../http/request-body.ts'
 import type { RequestBudget } from '../request-budget.ts'
+import { applyFailureRule } from './failure-rule.ts'
 import { HoldTimes } from './hold-times.ts'
 import { HeldLease } from './lease-engine.ts'
 import type { RequestHoldings } from './request-holdings.ts'
@@ -67,7 +67,7 @@ export function createRequestLease<Native>(
       const retryAfterMs = holdTimes.estimate(outcome)
       return { refusal: { ...options.refusal, retryAfterMs }, replyWith }
     }
-    holdings.add(x.native, tag)
+    holdings.add(x, tag)
     const { store } = context
     const began = store.monotonic()
     let isReleased = false
@@ -79,16 +79,14 @@ export function createRequestLease<Native>(
   }
 
   function whenUnavailable(error: unknown): Plan {
-    if (!isUnavailable(error)) throw error
-    const { reason, uncertain } = error
-    events.emit('unavailable', { feature, name, reason, uncertain, rule: fail })
-    if (fail === 'open') return passThrough
+    const rule = applyFailureRule(events, { feature, name }, fail, error)
+    if (rule === 'open') return passThrough
     return { refusal: unavailableRefusal(options.unavailable), replyWith }
   }
 
   async function handleWithBody(x: Exchange<Native>): Promise<Plan> {
     const tag = await options.tagOf(x.native)
-    if (holdings.has(x.native, tag)) return passThrough
+    if (holdings.has(x, tag)) return passThrough
     // A request with `wait` may take longer than its budget: the application said so.
     const budget = wait > 0 ? undefined : x.budget
     return await options

@@ -55,7 +55,6 @@ function listenerOf(read: Read | undefined, limit: number, seen: PeekedBody[]) {
       const body = await peekBody(req, limit)
       seen.push(body, await peekBody(req, limit))
       const bytes = read ? await read(req) : Buffer.from('unread')
-      if (!read && !req.complete) req.resume()
       res.end(bytes)
     })().catch(() => res.destroy())
   }
@@ -204,16 +203,17 @@ describe('an upload', () => {
   }
   test.each(Object.entries(cuts))('%s, over HTTP/1.1', async (_name, { length, isBroken }) => {
     let result: boolean | undefined
+    let size = 0
     const server = createServer((req, res) => {
       const isBrokenOff = watchUpload(req)
-      req.on('error', () => {}).resume()
+      req.on('error', () => {}).on('data', (chunk: Buffer) => (size += chunk.length))
       res.on('close', () => (result = isBrokenOff()))
     }).listen(0, '127.0.0.1')
     onTestFinished(() => void server.close())
     await once(server, 'listening')
     const socket = connect((server.address() as AddressInfo).port, '127.0.0.1')
     socket.write(`POST / HTTP/1.1\r\nHost: x\r\nContent-Length: ${length}\r\n\r\nhalf`)
-    await new Promise((resolve) => setTimeout(resolve, 30))
+    await vi.waitFor(() => expect(size).toBe(4))
     socket.destroy()
     await vi.waitFor(() => expect(result).toBe(isBroken))
   })

@@ -1,5 +1,13 @@
 /** How a request whose handler runs takes part in the response. */
-import type { Exchange, HeaderFields, PassPlan, SentResponse } from '../../http/exchange.ts'
+import { TurnpikeError } from '../../errors.ts'
+import type {
+  Exchange,
+  HeaderFields,
+  PassPlan,
+  SentHead,
+  SentResponse,
+} from '../../http/exchange.ts'
+import { watchUpload } from '../../http/request-body.ts'
 import type { Attempt } from './attempt.ts'
 import type { Idempotency } from './options.ts'
 
@@ -16,35 +24,55 @@ export interface AttemptPlanOptions {
 
 /** Returns the plan of an attempt. */
 export function createAttemptPlan(
-  { method }: Exchange,
+  x: Exchange,
   attempt: Attempt,
   key: string,
-  { maxBodyBytes, isStored, filterHeaders, reportError }: AttemptPlanOptions,
+  options: AttemptPlanOptions,
 ): PassPlan {
-  let sent: SentResponse | undefined
-  let isFailed = false
-  const release = (): void => void attempt.release().catch(reportError)
+  const { maxBodyBytes, isStored, filterHeaders, reportError } = options
+  const isBrokenOff = watchUpload(x.native)
+  let head: SentHead | undefined
+  let body: SentResponse['body'] | undefined
+  let isUnwound = false
+  const inBackground = (write: Promise<void>): void => void write.catch(reportError)
+  const store = ({ status, headers }: SentHead): Promise<void> =>
+    attempt.complete({ status, headers: filterHeaders(headers, x.method), body })
+
   return {
     state: { idempotency: new HandlerView(key, attempt) },
     capture: {
       limit: maxBodyBytes,
       evenIfAborted: true,
-      onComplete: (whole) => void (sent = whole),
+      onHead: (seen) => void (head = seen),
+      onComplete: (whole) => void ({ body } = whole),
       onError() {
-        isFailed = true
-        // If the client has gone, nothing more is sent, and beforeEnd is not called.
-        release()
+        isUnwound = true
+        // If the client has gone, nothing more is sent, and commit is not called.
+        inBackground(attempt.release())
       },
     },
-    beforeEnd(status) {
-      const final = sent?.status ?? status
-      if (isFailed || !isStored(final)) return attempt.release()
-      const headers = filterHeaders(sent?.headers ?? {}, method)
-      return attempt.complete({ status: final, headers, body: sent?.body })
+    commit(status, isFailed) {
+      const sent = head ?? { status, headers: {} }
+      // An error has taken the response's place, or the response is about a request that is not whole.
+      const isVoid = isFailed || isUnwound || isBrokenOff() || !isStored(status)
+      return isVoid || !isStored(sent.status) ? attempt.release() : store(sent)
     },
-    onAbort: release,
+    onAbort: () => inBackground(attempt.release()),
+    onFinish() {
+      if (attempt.hasEnded) return
+      if (isBrokenOff()) inBackground(attempt.abandon(brokenOffError()))
+      // The client left while its response was streamed. The effect has happened: it must not happen
+      // again. If the handler still ends the response, its body is stored then.
+      else if (head !== undefined)
+        inBackground(isStored(head.status) ? store(head) : attempt.release())
+    },
   }
 }
+
+const brokenOffError = (): TurnpikeError =>
+  new TurnpikeError('TP_REQUEST_ABORTED', 'The client left before its request had arrived.', {
+    status: 400,
+  })
 
 /** What a handler finds. A class: an object with getters of its own is slower to make. */
 class HandlerView implements Idempotency {

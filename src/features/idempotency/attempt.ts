@@ -4,7 +4,7 @@ import type { EventMap } from '../../events.ts'
 import type { RequestBudget } from '../../request-budget.ts'
 import type { ExtensionContext } from '../../extension.ts'
 import type { Operation } from '../../store/store.ts'
-import { Lease, type LeaseLoss, type SharedTimers } from '../lease.ts'
+import { Lease, lossWithCause, type SharedTimers } from '../lease.ts'
 import { retryWrite } from '../retry-write.ts'
 import { digestOf } from './fingerprint.ts'
 import { releaseKey, renewKey, saveStep, type RecordTerms } from './operations.ts'
@@ -25,6 +25,8 @@ export interface AttemptContext {
   readonly options: EngineOptions
   readonly timers: SharedTimers
   readonly complete: Operation<number>
+  /** Notes that an attempt runs. Returns the function that notes its end. */
+  track(): () => void
   emit(type: EventMap['idempotency']['type'], subject: string, attempt: number | undefined): void
 }
 
@@ -61,6 +63,9 @@ export class Attempt {
   /** Steps of this attempt. */
   #steps: Map<string, Promise<unknown>> | undefined
   #ending: Promise<void> | undefined
+  /** Only the status is stored. The handler may still bring the body. */
+  #isPartial = false
+  readonly #onEnd: () => void
 
   constructor(engine: AttemptContext, claim: Claim, { token, attempt, steps }: Grant) {
     const { lease, maxLease, ttl } = engine.options
@@ -69,6 +74,7 @@ export class Attempt {
     this.#savedSteps = steps
     this.token = token
     this.attempt = attempt
+    this.#onEnd = engine.track()
     this.lease = new Lease({
       timers: engine.timers,
       since: claim.since,
@@ -78,7 +84,10 @@ export class Attempt {
         const { store } = engine.context
         return (await store.run(renewKey, [claim.key], [claim.text, lease, ttl])) === 1
       },
-      onLost: lostError,
+      onLost: () => {
+        this.#onEnd()
+        return lostError()
+      },
     })
   }
 
@@ -112,9 +121,21 @@ export class Attempt {
     return running
   }
 
-  /** Stores the response. @throws TP_IDEMPOTENCY_LOST if another attempt has taken over */
+  /** True if the response was stored or the key released. */
+  get hasEnded(): boolean {
+    return this.#ending !== undefined
+  }
+
+  /**
+   * Stores the response. It may be called again with the body after it was called without.
+   * @throws TP_IDEMPOTENCY_LOST if another attempt has taken over
+   */
   complete(response: StoredResponse): Promise<void> {
-    return (this.#ending ??= this.#complete(response))
+    const earlier = this.#ending
+    if (earlier !== undefined && !this.#isPartial) return earlier
+    this.#isPartial = response.body === undefined
+    const store = (): Promise<void> => this.#complete(response)
+    return (this.#ending = earlier === undefined ? store() : earlier.then(store))
   }
 
   /** Releases the key: the request failed. */
@@ -127,6 +148,12 @@ export class Attempt {
     return (this.#ending ??= this.#release(this.recovered))
   }
 
+  /** Releases the key, and fires the handler's signal with this reason: the request is not whole. */
+  abandon(reason: TurnpikeError): Promise<void> {
+    if (!this.hasEnded) this.lease.revoke(reason)
+    return this.release()
+  }
+
   async #runStep<Result>(
     name: string,
     work: (context: StepContext) => Promise<Result> | Result,
@@ -137,7 +164,9 @@ export class Attempt {
     const saved = this.#savedSteps?.get(name)
     if (saved) return (saved.length === 0 ? undefined : JSON.parse(saved.toString())) as Result
     if (this.lease.isLost) throw this.#lost()
-    const result = await work({ key: digestOf(`${key} ${name}`), token, attempt })
+    const result = await this.#doStep(() =>
+      work({ key: digestOf(`${key} ${name}`), token, attempt }),
+    )
     const value = JSON.stringify(result) ?? ''
     const write = (): Promise<number> => store.run(saveStep, [key], [text, name, value])
     try {
@@ -147,6 +176,18 @@ export class Attempt {
       // The effect has happened. Continue, and save the result as soon as Redis answers.
       void this.#retry(write)
     }
+    return result
+  }
+
+  /** Does the work of a step. If the lease was lost meanwhile, that is what the caller learns. */
+  async #doStep<Result>(work: () => Promise<Result> | Result): Promise<Result> {
+    let result: Result
+    try {
+      result = await work()
+    } catch (error) {
+      throw this.lease.isLost ? lossWithCause(this.#lost(), error) : error
+    }
+    if (this.lease.isLost) throw this.#lost()
     return result
   }
 
@@ -160,15 +201,19 @@ export class Attempt {
     this.lease.end()
     return write(budget).then(
       (written) => {
+        this.#onEnd()
         if (written !== 1) throw this.#lost()
         this.#emit('stored')
       },
       (error: unknown) => {
-        if (!isUnavailable(error)) throw error
-        // Another attempt may have begun, and Redis cannot say.
-        if (wasLost) throw this.#lost()
+        if (!isUnavailable(error) || wasLost) {
+          this.#onEnd()
+          // After a loss, another attempt may have begun, and Redis cannot say.
+          throw wasLost ? this.#lost() : error
+        }
         this.#emit('pending')
         void this.#retry(write).then((written) => {
+          this.#onEnd()
           if (written === undefined) this.#emit('unstored')
           else this.#emit(written === 1 ? 'stored' : 'lost')
         })
@@ -189,6 +234,8 @@ export class Attempt {
     } catch (error) {
       if (!isUnavailable(error)) throw error
       void this.#retry(write)
+    } finally {
+      this.#onEnd()
     }
     this.#emit('released')
   }
@@ -217,7 +264,7 @@ export class Attempt {
   }
 }
 
-function lostError(_loss?: LeaseLoss): TurnpikeError {
+function lostError(): TurnpikeError {
   return new TurnpikeError(
     'TP_IDEMPOTENCY_LOST',
     'Another attempt has taken over this request. Repeat it with the same key for its response.',

@@ -1,5 +1,5 @@
 /** Idempotent requests without HTTP: keys and fingerprints in, attempts and stored responses out. */
-import { isUnavailable } from '../../errors.ts'
+import { isUnavailable, StoreUnavailable } from '../../errors.ts'
 import type { EventMap } from '../../events.ts'
 import type { RequestBudget } from '../../request-budget.ts'
 import type { Operation, OperationReply } from '../../store/store.ts'
@@ -8,6 +8,7 @@ import { ownerPrefix } from '../lease-owner.ts'
 import { SharedTimers } from '../lease.ts'
 import { retryWrite } from '../retry-write.ts'
 import { Waiters, type AcquireAttempt } from '../waiters.ts'
+import { WorkInProgress } from '../work-in-progress.ts'
 import { Attempt, type AttemptContext, type Claim, type EngineOptions } from './attempt.ts'
 import { createBegin, createComplete, readLargeResponse, releaseKey } from './operations.ts'
 import { parseResponse, type StoredResponse } from './stored-response.ts'
@@ -52,6 +53,7 @@ export class IdempotencyEngine implements AttemptContext {
   readonly #begin: Operation<number | OperationReply[]>
   readonly #ownerPrefix = ownerPrefix()
   readonly #waiters: Waiters
+  readonly #running = new WorkInProgress()
   #count = 0
 
   constructor(context: ExtensionContext, options: EngineOptions) {
@@ -63,24 +65,39 @@ export class IdempotencyEngine implements AttemptContext {
     this.#waiters = new Waiters(context.store, this.#ownerPrefix)
   }
 
+  /** Waits until the responses of running requests are stored. @param signal ends the wait */
+  close(signal: AbortSignal): Promise<void> {
+    return this.#running.finished(signal)
+  }
+
+  track(): () => void {
+    return this.#running.begin()
+  }
+
   /**
    * Claims the key of a request, or returns what is known of it.
    * @param fingerprint a SHA-256 in base64url
    * @throws TP_UNAVAILABLE if Redis cannot answer: the handler must not run
    */
   begin(tag: string, fingerprint: string, { wait, budget }: BeginOptions): Promise<BeginResult> {
+    if (this.context.closing.aborted) return Promise.reject(new StoreUnavailable('closed', false))
     const owner = `${this.#ownerPrefix}${(++this.#count).toString(36)}`
     const key = this.context.keys.key('idempotency', tag)
     const claim: Claim = { tag, key, owner, text: `${fingerprint}${owner}`, since: 0, budget }
+    const onReply = this.track()
     // The application promised the wait. Only the first question is on the request's budget.
     return this.#ask(claim, undefined, budget).then(
       (reply) => {
         const outcome = this.#parse(reply, claim)
+        onReply()
         return outcome.kind === 'running' && wait > 0
           ? this.#wait(claim, wait)
           : this.#report(outcome, tag)
       },
-      (error: unknown) => this.#withdraw(claim, error),
+      (error: unknown) => {
+        onReply()
+        return this.#withdraw(claim, error)
+      },
     )
   }
 

@@ -1,8 +1,9 @@
 /** `tp.idempotency()` as a feature: a request in, a Plan out. */
-import { isUnavailable } from '../../errors.ts'
+import { applyFailureRule } from '../failure-rule.ts'
 import { passThrough, type Exchange, type Feature, type Plan } from '../../http/exchange.ts'
 import { andThen, isPromise } from '../../http/promises.ts'
 import { isBodyAvailable, nodeRequestOf } from '../../http/request-body.ts'
+import type { RequestHoldings } from '../request-holdings.ts'
 import { isRequestOnly } from '../request-only.ts'
 import { createAttemptPlan, type AttemptPlanOptions } from './attempt-plan.ts'
 import type { BeginResult, IdempotencyEngine } from './engine.ts'
@@ -10,16 +11,17 @@ import { createFingerprint } from './fingerprint.ts'
 import type { IdempotencyOptions, IdempotencyRefusal } from './options.ts'
 import { createRefusals, type IdempotencyRefusals } from './refusals.ts'
 import { createHeaderFilter, replayOf } from './replay.ts'
-import { clientKeyOf, createTagOf } from './request-key.ts'
+import { createKeyOf, createTagOf, type ClientKey } from './request-key.ts'
 
-/** Responses that ask the client to come back: they are no results. */
-const TEMPORARY = new Set([408, 423, 425, 429])
+/** Responses that are no results: the client is to come back, or has left (499). */
+const TEMPORARY = new Set([408, 423, 425, 429, 499])
 const isResult = (status: number): boolean => status < 500 && !TEMPORARY.has(status)
 const MEBIBYTE = 1_048_576
 
 /** A key that was claimed before its turn in a pipeline. */
 interface Early {
   key: string
+  tag: string
   begun: Promise<BeginResult>
 }
 
@@ -27,13 +29,15 @@ interface Early {
 export function createIdempotencyFeature<Native>(
   engine: IdempotencyEngine,
   options: IdempotencyOptions<Native> & { wait: number },
+  holdings: RequestHoldings,
 ): Feature<Native, Early> {
-  const { scope, skip, fingerprint } = options
-  const steps = new RequestSteps(engine, options)
+  const { key, scope, skip, fingerprint } = options
+  const steps = new RequestSteps(engine, options, holdings)
   // A pipeline may claim the key before its other members run, unless something of theirs counts.
   const isPrepared =
     scope !== undefined &&
     isRequestOnly(scope) &&
+    !key &&
     !skip &&
     !engine.context.hasTenants &&
     typeof fingerprint !== 'function'
@@ -52,34 +56,39 @@ class RequestSteps<Native> {
   readonly #engine: IdempotencyEngine
   readonly #options: IdempotencyOptions<Native> & { wait: number }
   readonly #methods: ReadonlySet<string>
-  /** Name of the key's field, in lower case. */
-  readonly #field: string
+  readonly #holdings: RequestHoldings
   readonly #refusals: IdempotencyRefusals
+  readonly #keyOf: (x: Exchange<Native>) => ClientKey | Promise<ClientKey>
   readonly #tagOf: (x: Exchange<Native>, key: string) => string | Promise<string>
   readonly #fingerprintOf: (x: Exchange<Native>) => string | Promise<string>
   readonly #attemptOptions: AttemptPlanOptions
 
-  constructor(engine: IdempotencyEngine, options: IdempotencyOptions<Native> & { wait: number }) {
+  constructor(
+    engine: IdempotencyEngine,
+    options: IdempotencyOptions<Native> & { wait: number },
+    holdings: RequestHoldings,
+  ) {
     const { header = 'Idempotency-Key', methods = ['POST', 'PATCH'], docsUrl } = options
     const { maxRequestBytes = MEBIBYTE, maxBodyBytes = MEBIBYTE, fingerprint = 'body' } = options
     const { context } = engine
     this.#engine = engine
     this.#options = options
     this.#methods = new Set(methods.map((method) => method.toUpperCase()))
-    this.#field = header.toLowerCase()
-    this.#refusals = createRefusals(header, docsUrl)
+    this.#holdings = holdings
+    this.#refusals = createRefusals(options.key ? undefined : header, docsUrl)
+    this.#keyOf = createKeyOf(header, options.key)
     this.#tagOf = createTagOf(context, engine.options.name, options.scope)
     this.#fingerprintOf = createFingerprint(context, fingerprint, maxRequestBytes)
     this.#attemptOptions = {
       maxBodyBytes,
       isStored: options.store ?? isResult,
-      filterHeaders: createHeaderFilter(options.headers ?? []),
+      filterHeaders: createHeaderFilter(options.omitHeaders ?? []),
       reportError: (error) => this.#reportError(error),
     }
   }
 
   handle(x: Exchange<Native>, early: Early | undefined): Promise<Plan> | Plan {
-    if (early) return this.#planOf(x, early.begun, early.key)
+    if (early) return this.#planOf(x, early)
     if (!this.#methods.has(x.method)) return passThrough
     const { skip } = this.#options
     if (!skip) return this.#handleKey(x)
@@ -89,16 +98,18 @@ class RequestSteps<Native> {
   /** Claims the key before the members of a pipeline that stand before this one have run. */
   prepare(x: Exchange<Native>): Early | undefined {
     if (!this.#methods.has(x.method) || !isBodyAvailable(x.native)) return undefined
-    const { key } = clientKeyOf(x, this.#field)
-    if (key === undefined) return undefined
+    const found = this.#keyOf(x)
+    if (isPromise(found) || found.key === undefined) return undefined
+    const { key } = found
     try {
       const tag = this.#tagOf(x, key)
       const fingerprint = this.#fingerprintOf(x)
       if (isPromise(tag) || isPromise(fingerprint)) return undefined
+      if (this.#holdings.has(x, tag)) return undefined
       const begun = this.#begin(x, tag, fingerprint)
       // An earlier member may reply. Then no one handles a rejection.
       begun.catch(ignore)
-      return { key, begun }
+      return { key, tag, begun }
     } catch {
       // What is wrong with the request is reported at its turn.
       return undefined
@@ -114,26 +125,32 @@ class RequestSteps<Native> {
   }
 
   #handleKey(x: Exchange<Native>): Promise<Plan> | Plan {
-    const { key, malformed } = clientKeyOf(x, this.#field)
-    if (malformed !== undefined) return this.#refuse(x, this.#refusals.malformed(malformed))
-    if (key === undefined)
-      return this.#options.required ? this.#refuse(x, this.#refusals.missing()) : passThrough
-    return andThen(this.#tagOf(x, key), (tag) =>
-      andThen(this.#fingerprintOf(x), (fingerprint) =>
-        this.#planOf(x, this.#begin(x, tag, fingerprint), key),
-      ),
-    )
+    return andThen(this.#keyOf(x), ({ key, malformed }) => {
+      if (malformed !== undefined) return this.#refuse(x, this.#refusals.malformed(malformed))
+      if (key === undefined)
+        return this.#options.required ? this.#refuse(x, this.#refusals.missing()) : passThrough
+      return andThen(this.#tagOf(x, key), (tag) => {
+        if (this.#holdings.has(x, tag)) return passThrough
+        return andThen(this.#fingerprintOf(x), (fingerprint) =>
+          this.#planOf(x, { key, tag, begun: this.#begin(x, tag, fingerprint) }),
+        )
+      })
+    })
   }
 
   #begin(x: Exchange<Native>, tag: string, fingerprint: string): Promise<BeginResult> {
     return this.#engine.begin(tag, fingerprint, { wait: this.#options.wait, budget: x.budget })
   }
 
-  #planOf(x: Exchange<Native>, begun: Promise<BeginResult>, key: string): Promise<Plan> {
+  #planOf(x: Exchange<Native>, { key, tag, begun }: Early): Promise<Plan> | Plan {
+    // In a pipeline, an outer mount may have claimed the key after this one was prepared.
+    if (this.#holdings.has(x, tag)) return passThrough
     return begun.then(
       (result) => {
-        if (result.kind === 'attempt')
+        if (result.kind === 'attempt') {
+          this.#holdings.add(x, tag)
           return createAttemptPlan(x, result.attempt, key, this.#attemptOptions)
+        }
         if (result.kind === 'completed' && result.response.body) {
           drain(x)
           return { reply: replayOf(result.response, result.response.body) }
@@ -158,18 +175,10 @@ class RequestSteps<Native> {
   }
 
   #whenUnavailable(x: Exchange<Native>, error: unknown): Plan {
-    if (!isUnavailable(error)) throw error
-    const { fail = 'closed' } = this.#options
-    const { reason, uncertain } = error
-    const { name } = this.#engine.options
-    this.#engine.context.events.emit('unavailable', {
-      feature: 'idempotency',
-      name,
-      reason,
-      uncertain,
-      rule: fail,
-    })
-    return fail === 'open' ? passThrough : this.#refuse(x, this.#refusals.unavailable())
+    const { context, options } = this.#engine
+    const source = { feature: 'idempotency', name: options.name }
+    const rule = applyFailureRule(context.events, source, this.#options.fail ?? 'closed', error)
+    return rule === 'open' ? passThrough : this.#refuse(x, this.#refusals.unavailable())
   }
 
   #refuse(x: Exchange<Native>, refusal: IdempotencyRefusal): Plan {

@@ -6,18 +6,17 @@ import {
   identifier,
   integer,
   oneOf,
-  optionError,
   validateOptions,
   type Validator,
 } from '../../validate.ts'
 import { durationOption, durationValidator } from '../../duration.ts'
 import type { ExtensionContext } from '../../extension.ts'
 import type { Feature } from '../../http/exchange.ts'
-import { SHORTEST_LEASE } from '../lease-options.ts'
+import { requestLeaseTimes, SHORTEST_LEASE } from '../lease-options.ts'
+import { RequestHoldings } from '../request-holdings.ts'
 import { IdempotencyEngine } from './engine.ts'
 import { createIdempotencyFeature } from './feature.ts'
 import type { IdempotencyOptions } from './options.ts'
-import { NEVER_STORED } from './replay.ts'
 
 const TOKEN = /^[!#$%&'*+.^_`|~\w-]+$/
 const isToken = (value: unknown): boolean => typeof value === 'string' && TOKEN.test(value)
@@ -33,11 +32,12 @@ const OPTIONS: Record<keyof IdempotencyOptions<never>, Validator> = {
   wait: durationValidator,
   required: boolean,
   methods: tokens("a list of methods, like ['POST', 'PATCH']"),
+  key: callback,
   header: { expected: 'the name of a header field', accepts: isToken },
   scope: callback,
   fingerprint: anyOf(oneOf('body', 'json'), callback),
   store: callback,
-  headers: tokens('a list of names of header fields'),
+  omitHeaders: tokens('a list of names of header fields'),
   maxBodyBytes: integer(0),
   maxRequestBytes: integer(0),
   onCrash: oneOf('rerun', 'conflict'),
@@ -69,34 +69,28 @@ export interface IdempotencyApi<Native, Middleware> {
 export function createIdempotency<Native, Middleware>(
   context: ExtensionContext<Native, Middleware>,
 ): { api: IdempotencyApi<Native, Middleware> } {
+  const holdings = new RequestHoldings('keys')
   return {
-    api: { idempotency: (options) => context.mount(createMount(context, options)) },
+    api: { idempotency: (options) => context.mount(createMount(context, holdings, options)) },
   }
 }
 
 function createMount<Native>(
   context: ExtensionContext<Native>,
+  holdings: RequestHoldings,
   options: IdempotencyOptions<Native> = {},
 ): Feature<Native> {
   const where = 'tp.idempotency()'
   validateOptions(where, options, OPTIONS)
-  const { name = 'default', onCrash = 'rerun', headers = [] } = options
-  const never = headers.find((field) => NEVER_STORED.includes(field.toLowerCase()))
-  if (never)
-    throw optionError(
-      where,
-      'headers',
-      never,
-      `fields of the response itself; ${never} belongs to one connection or one visit`,
-    )
-  const lease = durationOption(options.lease ?? '30s', where, 'lease', SHORTEST_LEASE)
+  const { name = 'default', onCrash = 'rerun' } = options
+  const { lease, maxLease, wait } = requestLeaseTimes(where, options)
   const engine = new IdempotencyEngine(context, {
     name,
     onCrash,
     lease,
     ttl: Math.max(lease, durationOption(options.ttl ?? '24h', where, 'ttl', SHORTEST_LEASE)),
-    maxLease: durationOption(options.maxLease ?? lease * 10, where, 'maxLease', SHORTEST_LEASE),
+    maxLease,
   })
-  const wait = durationOption(options.wait ?? 0, where, 'wait', 0)
-  return createIdempotencyFeature(engine, { ...options, wait })
+  context.onClose((signal) => engine.close(signal))
+  return createIdempotencyFeature(engine, { ...options, wait }, holdings)
 }

@@ -93,6 +93,13 @@ export interface IdempotencyOptions<Native> {
    */
   header?: string
   /**
+   * Returns the key, in place of the header field: for webhooks, whose events have an ID in their
+   * body. Mount the body parser before. A request for which it returns undefined has no key.
+   * @example
+   * tp.idempotency({ key: (req) => req.body.id, fingerprint: () => 'any', scope: () => 'stripe' })
+   */
+  key?: (native: Native) => KeyValue | Promise<KeyValue>
+  /**
    * Returns whose key it is: the same key of two owners is two keys. With one of `tp.key`'s helpers
    * that need only the request, a `tp.pipeline()` asks for the key together with its other reads.
    * @default the user (`req.session.userId`, `req.user.id`, `ctx.state.user.id`), else the
@@ -100,20 +107,25 @@ export interface IdempotencyOptions<Native> {
    */
   scope?: (native: Native) => KeyValue | Promise<KeyValue>
   /**
-   * What makes two requests with one key the same request. `'body'`: path, query and the bytes of
-   * the body, or the value that a body parser made of it. `'json'`: the body as JSON in canonical
-   * form, wherever the parser stands. A function returns a string to compare.
+   * What makes two requests with one key the same request. `'body'`: path, query, media type and
+   * body. JSON is compared in canonical form, and multipart without its boundary. Behind a parser of
+   * uploads, fields and files are compared: name, size and content. `'json'`: every body is taken
+   * for JSON. A function returns a string to compare.
    * @default 'body'
    */
   fingerprint?: 'body' | 'json' | ((native: Native) => string | Promise<string>)
   /**
    * Returns whether a response is stored, by its status. After other responses the key can be used
    * again.
-   * @default all below 500, except 408, 423, 425 and 429
+   * @default all below 500, except 408, 423, 425, 429 and 499
    */
   store?: (status: number) => boolean
-  /** Header fields that are stored besides the usual ones (docs/idempotency.md lists them). */
-  headers?: readonly string[]
+  /**
+   * Header fields of the response that are not stored, and not replayed. Set-Cookie, Date and the
+   * fields of the connection never are. All others are that were set behind this middleware.
+   * @default []
+   */
+  omitHeaders?: readonly string[]
   /**
    * Longest body of a response that is stored, in bytes. Of longer ones only the status is stored,
    * and a repeated request is refused: 409.

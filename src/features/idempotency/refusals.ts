@@ -18,10 +18,15 @@ export interface IdempotencyRefusals {
 
 /**
  * Creates the refusals of a mount.
- * @param field name of the header field, as the application wrote it
+ * @param field name of the header field; undefined if a function of the application returns the key
  * @param docsUrl becomes `type` and a Link
  */
-export function createRefusals(field: string, docsUrl: string | undefined): IdempotencyRefusals {
+export function createRefusals(
+  field: string | undefined,
+  docsUrl: string | undefined,
+): IdempotencyRefusals {
+  const name = field ?? 'The idempotency key'
+  const where = field === undefined ? 'the idempotency key' : `the header field ${field}`
   const headers: HeaderFields =
     docsUrl === undefined ? {} : { Link: `<${docsUrl}>; rel="describedby"` }
   const refusal = (
@@ -35,26 +40,26 @@ export function createRefusals(field: string, docsUrl: string | undefined): Idem
     missing: () =>
       refusal('missing', KEY, {
         status: 400,
-        title: `${field} is missing`,
-        detail: `This request needs the header field ${field}: a string that no other request of yours has.`,
+        title: `${name} is missing`,
+        detail: `This request needs ${where}: a string that no other request of yours has.`,
       }),
     malformed: (why) =>
       refusal('malformed', KEY, {
         status: 400,
-        title: `${field} is malformed`,
-        detail: `The header field ${field} cannot be used: ${why}.`,
+        title: `${name} is malformed`,
+        detail: `The request's key (${where}) cannot be used: ${why}.`,
       }),
     mismatch: () =>
       refusal('mismatch', CONFLICT, {
         status: 422,
-        title: `${field} is already used`,
+        title: `${name} is already used`,
         detail:
           'This key was used for a request with other content. Use a new key for each request.',
       }),
     running: (leftMs) =>
       refusal('running', CONFLICT, {
         status: 409,
-        title: `A request is outstanding for this ${field}`,
+        title: `A request is outstanding for this ${field ?? 'idempotency key'}`,
         detail:
           'The first request with this key is still running. Repeat this one for its response.',
         retryAfterMs: Math.min(LONGEST_RETRY, leftMs),

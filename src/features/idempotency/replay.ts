@@ -2,49 +2,36 @@
 import type { HeaderFields, Reply } from '../../http/exchange.ts'
 import type { StoredResponse } from './stored-response.ts'
 
-/** Fields that describe the response itself. */
-const USUAL = [
-  'accept-ranges',
-  'cache-control',
-  'content-disposition',
-  'content-encoding',
-  'content-language',
-  'content-location',
-  'content-range',
-  'content-type',
-  'etag',
-  'expires',
-  'last-modified',
-  'link',
-  'location',
-  'retry-after',
-  'vary',
-  'warning',
-]
-
 /** Fields of one connection, one moment or one visit. Another client must not get them. */
-export const NEVER_STORED: readonly string[] = [
+const NEVER_STORED = [
   'set-cookie',
+  'set-cookie2',
   'date',
   'connection',
   'keep-alive',
-  'transfer-encoding',
+  'proxy-connection',
+  'te',
   'trailer',
+  'transfer-encoding',
   'upgrade',
 ]
 
-/** Returns the function that selects the fields to be stored. @param more names, in any case */
+/**
+ * Returns the function that selects the fields to be stored: all that were set inside the mount,
+ * except those above.
+ * @param omitted names of more fields, in any case
+ */
 export function createHeaderFilter(
-  more: readonly string[],
+  omitted: readonly string[],
 ): (headers: HeaderFields, method: string) => HeaderFields {
-  const allowed = new Set([...USUAL, ...more.map((name) => name.toLowerCase())])
+  const never = new Set([...NEVER_STORED, ...omitted.map((name) => name.toLowerCase())])
   return (headers, method) => {
     const stored: HeaderFields = {}
     for (const field in headers) {
       const name = field.toLowerCase()
-      // The length is all that HEAD tells of the body.
-      if (allowed.has(name) || (method === 'HEAD' && name === 'content-length'))
-        stored[field] = headers[field]!
+      // The body tells its length, except after HEAD.
+      if (name === 'content-length' && method !== 'HEAD') continue
+      if (!never.has(name)) stored[field] = headers[field]!
     }
     return stored
   }

@@ -6,10 +6,11 @@ import { addressSubject } from '../../http/client-address.ts'
 import type { Exchange } from '../../http/exchange.ts'
 import { andThen } from '../../http/promises.ts'
 import { nodeRequestOf } from '../../http/request-body.ts'
+import type { KeyValue } from '../../store/subject.ts'
 import { digestOf } from './fingerprint.ts'
 import type { IdempotencyOptions } from './options.ts'
 
-/** A key, or why a field contains none. Neither if there is no field. */
+/** A key, or why a request has none that can be used. Neither if it has none. */
 export type ClientKey =
   | { key: string; malformed?: undefined }
   | { key?: undefined; malformed?: string }
@@ -26,7 +27,7 @@ const BARE = /^[!#-+\--~]+$/
  *
  * @param field its name in lower case
  */
-export function clientKeyOf<Native>(x: Exchange<Native>, field: string): ClientKey {
+function keyInField<Native>(x: Exchange<Native>, field: string): ClientKey {
   const sent = x.header(field)
   if (sent === undefined) return {}
   if (timesSent(x.native, field) > 1) return { malformed: 'it was sent more than once' }
@@ -38,6 +39,30 @@ export function clientKeyOf<Native>(x: Exchange<Native>, field: string): ClientK
   if (key === '') return { malformed: 'it is empty' }
   if (key.length > LONGEST) return { malformed: `it is longer than ${LONGEST} characters` }
   return { key }
+}
+
+/**
+ * Returns the function that finds the key of a request.
+ * @param field name of the header field
+ * @param own the application's function, in place of the field
+ */
+export function createKeyOf<Native>(
+  field: string,
+  own: IdempotencyOptions<Native>['key'],
+): (x: Exchange<Native>) => ClientKey | Promise<ClientKey> {
+  const name = field.toLowerCase()
+  if (own === undefined) return (x) => keyInField(x, name)
+  return (x) =>
+    andThen(own(x.native), (value): ClientKey => {
+      if (value === undefined || value === null) return {}
+      // It may come from the body, so a client chooses it.
+      const parts = partsOf(value)
+      if (parts === undefined)
+        return {
+          malformed: 'it must be a string that is not empty, a number, or a list of such values',
+        }
+      return { key: Array.isArray(value) ? JSON.stringify(parts) : parts[0]! }
+    })
 }
 
 function quoted(value: string): string | undefined {
@@ -87,8 +112,8 @@ export function createTagOf<Native>(
     key: string,
     owner: readonly string[],
   ): string | Promise<string> {
-    const target = [x.method, x.route ?? x.url.split('?', 1)[0]!]
-    const digest = digestOf(JSON.stringify([...owner, ...target, key]))
+    const { method, route = x.url.split('?', 1)[0]! } = x
+    const digest = digestOf(JSON.stringify([...owner, method, hostNameOf(x), route, key]))
     if (!context.hasTenants) return context.keys.tag([name, digest])
     return andThen(context.tenantOf(x.native), (tenant) => context.keys.tag([name, digest], tenant))
   }
@@ -104,17 +129,24 @@ export function createTagOf<Native>(
   }
 }
 
+/** Returns the host without its port: several processes of one machine serve one application. */
+const hostNameOf = ({ host = '' }: Exchange): string => host.replace(/\.?(?::\d*)?$/, '')
+
 /** @throws TP_KEY if `scope` returned nothing that tells clients apart */
-function scopeParts(id: unknown): string[] {
-  const parts: readonly unknown[] = Array.isArray(id) ? id : [id]
-  const isUsable = (part: unknown): boolean =>
-    (typeof part === 'string' && part !== '') || Number.isFinite(part)
-  if (parts.length > 0 && parts.every(isUsable))
-    return Array.isArray(id)
-      ? ['scopes', String(parts.length), ...parts.map(String)]
-      : ['scope', String(id)]
+function scopeParts(id: KeyValue): string[] {
+  const parts = partsOf(id)
+  if (parts !== undefined)
+    return Array.isArray(id) ? ['scopes', String(parts.length), ...parts] : ['scope', ...parts]
   throw new TurnpikeError(
     'TP_KEY',
     'tp.idempotency(): `scope` returned nothing that tells clients apart. It must return a string that is not empty, a number, or a list of such values. Refuse other requests before this middleware.',
   )
+}
+
+/** Returns a value as a list of strings; undefined if it identifies nothing. */
+function partsOf(value: KeyValue): string[] | undefined {
+  const list: readonly unknown[] = Array.isArray(value) ? value : [value]
+  const isUsable = (part: unknown): boolean =>
+    (typeof part === 'string' && part !== '') || Number.isFinite(part)
+  return list.length > 0 && list.every(isUsable) ? list.map(String) : undefined
 }

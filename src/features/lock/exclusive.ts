@@ -57,7 +57,8 @@ export function createExclusive<Native>(
     unavailable: 'The resource could not be locked, so nothing was done. Try again shortly.',
     holdings,
     tagOf,
-    acquire: (tag, _native, budget) => engine.acquire(tag, { name, ...times, fair, budget }),
+    acquire: (tag, _native, budget) =>
+      engine.acquire(tag, { name, ...times, fair, isWork: true, budget }),
     refusal: {
       status: 423,
       code: 'TP_LOCKED',

@@ -27,7 +27,9 @@ export function createLocking<Native, Middleware>(
     context.once('locks', () => {
       const locks = new LockEngine(context, 'lock')
       const runs = new LockEngine(context, 'once')
-      context.onClose(async () => void (await Promise.all([locks.close(), runs.close()])))
+      context.onClose(
+        async (signal) => void (await Promise.all([locks.close(signal), runs.close(signal)])),
+      )
       return { locks, runs }
     })
   const holdings = new RequestHoldings('locks')

@@ -60,8 +60,8 @@ export function createLockScope(context: ExtensionContext, engines: () => LockEn
 
 function createLockFunction(context: ExtensionContext, engines: () => LockEngines): LockFunction {
   const where = 'tp.lock()'
-  async function take(name: Subject, options: LockOptions): Promise<HeldLease> {
-    const request = lockRequest(context, options, where)
+  async function take(name: Subject, options: LockOptions, isWork: boolean): Promise<HeldLease> {
+    const request = { ...lockRequest(context, options, where), isWork }
     const tag = nameTag(context.keys, name, requireTenant(context, options.tenant, where), where)
     return await acquireOrThrow(engines().locks, tag, { ...request, name: printName(name) })
   }
@@ -71,13 +71,13 @@ function createLockFunction(context: ExtensionContext, engines: () => LockEngine
     work: (signal: AbortSignal, holding: LockHolding) => Promise<Result> | Result,
   ): Promise<Result> {
     requireWork(where, work)
-    const held = await take(name, options)
+    const held = await take(name, options, true)
     const holding = createHeldLock(held)
     return await runUnderLease(held, () => work(holding.signal, holding))
   }
   return Object.assign(lock, {
     acquire: async (name: Subject, options: LockOptions = {}) =>
-      createHeldLock(await take(name, options)),
+      createHeldLock(await take(name, options, false)),
     all: createLockAll(context, engines),
   })
 }
@@ -87,8 +87,9 @@ function createLockAll(context: ExtensionContext, engines: () => LockEngines): A
   async function take(
     names: readonly Subject[],
     options: LockOptions,
+    isWork: boolean,
   ): Promise<{ held: HeldLeases; tokens: number[] }> {
-    const request = lockRequest(context, options, where)
+    const request = { ...lockRequest(context, options, where), isWork }
     const tenant = requireTenant(context, options.tenant, where)
     if (!Array.isArray(names) || names.length === 0)
       throw new TurnpikeError('TP_KEY', `${where}: the names must be a list that is not empty.`)
@@ -118,13 +119,13 @@ function createLockAll(context: ExtensionContext, engines: () => LockEngines): A
     work: (signal: AbortSignal, holding: LocksHolding) => Promise<Result> | Result,
   ): Promise<Result> {
     requireWork(where, work)
-    const { held, tokens } = await take(names, options)
+    const { held, tokens } = await take(names, options, true)
     const holding = createHeldLocks(held, tokens)
     return await runUnderLease(held, () => work(holding.signal, holding))
   }
   return Object.assign(lockAll, {
     async acquire(names: readonly Subject[], options: LockOptions = {}) {
-      const { held, tokens } = await take(names, options)
+      const { held, tokens } = await take(names, options, false)
       return createHeldLocks(held, tokens)
     },
   })
@@ -144,7 +145,13 @@ function createOnce(context: ExtensionContext, engines: () => LockEngines): Lock
     const tag = nameTag(context.keys, key, requireTenant(context, options.tenant, where), where)
     const { runs } = engines()
     const { lease } = leaseTimesOf(where, options)
-    const held = await runs.acquire(tag, { name: printName(key), lease, wait: 0, fair: false })
+    const held = await runs.acquire(tag, {
+      name: printName(key),
+      lease,
+      wait: 0,
+      fair: false,
+      isWork: true,
+    })
     if (!(held instanceof HeldLease)) return { ran: false }
     const value = await runUnderLease(
       held,
@@ -160,7 +167,7 @@ function lockRequest(
   context: ExtensionContext,
   options: LockOptions,
   where: string,
-): Omit<LockRequest, 'name'> {
+): Omit<LockRequest, 'name' | 'isWork'> {
   validateOptions(where, options, LOCK)
   const { fair = false, waitReplicas = 0, signal } = options
   if (waitReplicas > 0 && context.store.cluster)

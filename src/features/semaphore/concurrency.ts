@@ -77,6 +77,7 @@ export function createConcurrency<Native>(
         name,
         ...times,
         fair,
+        isWork: true,
         budget,
         limit: async () =>
           validLimit(typeof limit === 'function' ? await limit(native) : limit, where),

@@ -27,7 +27,7 @@ export function createSemaphores<Native, Middleware>(
   const engine = (space: 'semaphore' | 'concurrency'): SemaphoreEngine =>
     context.once(space, () => {
       const engine = new SemaphoreEngine(context, space)
-      context.onClose(() => engine.close())
+      context.onClose((signal) => engine.close(signal))
       return engine
     })
   const holdings = new RequestHoldings('permits')

@@ -57,11 +57,20 @@ export function createSemaphore(
   const currentLimit = async (): Promise<number> =>
     validLimit(typeof limit === 'function' ? await limit() : limit, where)
 
-  async function take(asked: PermitOptions): Promise<HeldLease> {
+  async function take(asked: PermitOptions, isWork: boolean): Promise<HeldLease> {
     validateOptions(where, asked, PERMIT)
     const { wait } = leaseTimesOf(where, asked)
     const { signal } = asked
-    const request = { name: printed, lease, maxLease, wait, fair, limit: currentLimit, signal }
+    const request = {
+      name: printed,
+      lease,
+      maxLease,
+      wait,
+      fair,
+      limit: currentLimit,
+      isWork,
+      signal,
+    }
     const outcome = await engine.acquire(tag, request)
     if (outcome instanceof HeldLease) return outcome
     throw new TurnpikeError(
@@ -78,12 +87,12 @@ export function createSemaphore(
     const [asked, work] = isFunction(first) ? [{}, first] : [first, second]
     if (!isFunction(work))
       throw optionError(`${where}.using()`, 'work', work, 'a function, as the last argument')
-    const held = await take(asked)
+    const held = await take(asked, true)
     return await runUnderLease(held, () => work(held.lease.signal))
   }
 
   return {
-    acquire: async (asked = {}) => createPermit(await take(asked)),
+    acquire: async (asked = {}) => createPermit(await take(asked, false)),
     using,
     count: () => engine.count(tag),
     holders: () => engine.holders(tag),

@@ -102,6 +102,107 @@ test('SIGKILL after the effect, before completion: the retry sees attempt 2', as
   expect(await bank.send('HGET', 'effects', 'k')).toBe('$1\r\n1\r\n')
 }, 60_000)
 
+/** Repeats a request while its first attempt is running. */
+async function insist(port: number, key: string, body: object): Promise<Answer> {
+  for (;;) {
+    const answer = await pay(port, key, body)
+    if (answer.status !== 409) return answer
+    await sleep(20)
+  }
+}
+
+const numbersIn = async (redis: Redis, name: string): Promise<number[]> =>
+  Object.values(await redis.hgetall(name)).map(Number)
+
+test.each([
+  ['a step', { ms: 300 }],
+  ['the fencing token', { ms: 300, fenced: true }],
+])(
+  'a process that stands still for longer than its leases has no second effect, by %s',
+  async (_name, body) => {
+    const KEYS = 30
+    await using store = await startRedis()
+    await using bank = await startRedis()
+    const [frozen, other] = [
+      await start(store.url, bank.url, '1s', '0ms'),
+      await start(store.url, bank.url, '1s', '0ms'),
+    ]
+    const keys = Array.from({ length: KEYS }, (_, i) => `key-${i}`)
+    // Some are before their effect, some behind it.
+    const late = keys.map((key) => pay(frozen.port, key, body))
+    await sleep(100)
+    frozen.child.kill('SIGSTOP')
+    await sleep(1500)
+    const answers = await Promise.all(keys.map((key) => insist(other.port, key, body)))
+    frozen.child.kill('SIGCONT')
+    const lateAnswers = await Promise.all(late)
+    const redis = new Redis(bank.url)
+    const effects = await numbersIn(redis, 'effects')
+    const refused = await numbersIn(redis, 'refused')
+    redis.disconnect()
+    const taken = answers.filter(({ replayed }) => !replayed).length
+    console.log(
+      `SIGSTOP: ${KEYS} keys, ${taken} taken over, ${lateAnswers.filter(({ status }) => status === 409).length} late answers refused, ${refused.length} late writes refused`,
+    )
+    expect(taken).toBeGreaterThan(0)
+    expect(effects).toHaveLength(KEYS)
+    for (const [i, { status, text, replayed }] of answers.entries()) {
+      expect(status).toBe(201)
+      const late = lateAnswers[i]!
+      // Who was overtaken learns it. Its own answer is not sent as a success.
+      if (replayed) expect(late).toMatchObject({ status: 201, text })
+      else expect(late.status).toBe(409)
+      expect((await pay(other.port, keys[i]!, body)).text).toBe(text)
+    }
+    // The step has one effect. A row with a fence is written again by the next attempt, but never by a late one.
+    if (!('fenced' in body)) expect(effects.every((count) => count === 1)).toBe(true)
+    else expect(refused.length).toBeGreaterThan(0)
+  },
+  60_000,
+)
+
+test('SIGTERM: running requests are answered and stored, and the process ends by itself', async () => {
+  await using store = await startRedis()
+  await using bank = await startRedis()
+  const [leaving, other] = [
+    await start(store.url, bank.url, '30s', '0ms'),
+    await start(store.url, bank.url, '30s', '0ms'),
+  ]
+  const body = { ms: 300 }
+  const keys = Array.from({ length: 10 }, (_, i) => `key-${i}`)
+  const running = keys.map((key) => pay(leaving.port, key, body))
+  await sleep(100)
+  const ended = once(leaving.child, 'exit')
+  leaving.child.kill('SIGTERM')
+  const answers = await Promise.all(running)
+  for (const [i, { status, text }] of answers.entries()) {
+    expect(status).toBe(201)
+    expect(await pay(other.port, keys[i]!, body)).toEqual({ status: 201, text, replayed: true })
+  }
+  expect(await ended).toEqual([0, null])
+}, 60_000)
+
+test('SIGTERM: a handler whose client has left is waited for, and its response is stored', async () => {
+  await using store = await startRedis()
+  await using bank = await startRedis()
+  const [leaving, other] = [
+    await start(store.url, bank.url, '30s', '0ms'),
+    await start(store.url, bank.url, '30s', '0ms'),
+  ]
+  // The connections are closed after 1.5 s. The handler takes up to 6 s.
+  const body = { ms: 3000 }
+  const keys = Array.from({ length: 10 }, (_, i) => `key-${i}`)
+  const running = keys.map((key) => pay(leaving.port, key, body).catch(() => undefined))
+  await sleep(100)
+  const ended = once(leaving.child, 'exit')
+  leaving.child.kill('SIGTERM')
+  const answers = await Promise.all(running)
+  expect(answers.some((answer) => answer === undefined)).toBe(true)
+  expect(await ended).toEqual([0, null])
+  for (const key of keys)
+    expect(await pay(other.port, key, body)).toMatchObject({ status: 201, replayed: true })
+}, 60_000)
+
 interface Start {
   key: string
   attempt: number

@@ -17,6 +17,15 @@ effects.defineCommand('charge', {
     redis.call('HSET', 'receipts', ARGV[1], receipt)
     return receipt`,
 })
+// A row that remembers the last token: what an older attempt writes is refused.
+effects.defineCommand('writeFenced', {
+  numberOfKeys: 0,
+  lua: `local last = tonumber(redis.call('HGET', 'fences', ARGV[1]) or '0')
+    if tonumber(ARGV[2]) < last then redis.call('HINCRBY', 'refused', ARGV[1], 1) return 0 end
+    redis.call('HSET', 'fences', ARGV[1], ARGV[2])
+    redis.call('HINCRBY', 'effects', ARGV[1], 1)
+    return 1`,
+})
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 const app = express()
 app.post(
@@ -28,6 +37,10 @@ app.post(
     const start = `${idempotency.key} ${idempotency.attempt} ${process.pid} ${Date.now()}`
     await Promise.all([effects.hincrby('runs', idempotency.key, 1), effects.rpush('starts', start)])
     await sleep(Math.random() * body.ms)
+    if (body.fenced) {
+      const isWritten = await effects.writeFenced(idempotency.key, idempotency.token)
+      return res.status(201).json({ isWritten, attempt: idempotency.attempt })
+    }
     const receipt = await idempotency.step('charge', ({ key }) =>
       effects.charge(key, idempotency.key),
     )
@@ -36,7 +49,7 @@ app.post(
       process.send('charged')
       await sleep(60_000)
     }
-    res.status(201).json({
+    return res.status(201).json({
       receipt,
       ...(body.tell && { attempt: idempotency.attempt, recovered: idempotency.recovered }),
     })
@@ -44,3 +57,13 @@ app.post(
 )
 await tp.ready()
 const server = app.listen(0, '127.0.0.1', () => process.send(server.address().port))
+
+// The recipe of docs/idempotency.md.
+process.once('SIGTERM', () => {
+  server.close(async () => {
+    await tp.close()
+    effects.disconnect()
+    process.disconnect()
+  })
+  setTimeout(() => server.closeAllConnections(), 1500).unref()
+})

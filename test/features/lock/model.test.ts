@@ -78,6 +78,7 @@ test('any order of acquiring, releasing, cooldowns, crashes and waits: one holde
               lease: TTL,
               wait: 0,
               fair: false,
+              isWork: false,
               waitReplicas: 0,
             })
             const isAcquired = outcome instanceof HeldLease

@@ -1,0 +1,281 @@
+/** Which requests are the same: hosts, nested mounts, keys in bodies, JSON and forms. */
+import { tmpdir } from 'node:os'
+import express from 'express'
+import multer from 'multer'
+import request from 'supertest'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
+import { turnpike } from '../../../src/express.ts'
+import { testStore } from '../../../src/testing.ts'
+import { apps } from '../../support/apps.ts'
+import { bothEngines } from '../../support/engines.ts'
+
+const OPTIONS = { scope: () => 'me' } as const
+
+describe.each(bothEngines())('on the $name engine', ({ open }) => {
+  describe.each(apps)('$name', ({ start }) => {
+    function shop(mount: (tp: any) => any[]) {
+      const { store, prefix } = open()
+      let runs = 0
+      const app = start({
+        options: { store, prefix },
+        mount,
+        handle: (native) => [
+          201,
+          { run: ++runs, attempt: (native.idempotency ?? native.state?.idempotency)?.attempt },
+        ],
+      })
+      return { app, runs: () => runs }
+    }
+
+    test('the same key on another host is another request', async () => {
+      const { app, runs } = shop((tp) => [tp.idempotency(OPTIONS)])
+      const post = (host: string) =>
+        app.post('/', { 'Idempotency-Key': 'k', Host: host }).then(({ text }) => text)
+      const first = await post('a.example')
+      expect(await post('b.example')).not.toBe(first)
+      expect(await post('A.example:8080')).toBe(first)
+      expect(await post('a.example.')).toBe(first)
+      expect(runs()).toBe(2)
+    })
+
+    test('mounted twice on a way, the inner mount lets the request of the outer one pass', async () => {
+      const { app, runs } = shop((tp) => [
+        tp.idempotency(OPTIONS),
+        tp.pipeline(tp.idempotency(OPTIONS)),
+        tp.idempotency({ ...OPTIONS, wait: '1m' }),
+      ])
+      const first = await app.post('/', { 'Idempotency-Key': 'k' })
+      expect([first.status, JSON.parse(first.text)]).toEqual([201, { run: 1, attempt: 1 }])
+      const again = await app.post('/', { 'Idempotency-Key': 'k' })
+      expect([again.text, again.headers['idempotency-replayed']]).toEqual([first.text, 'true'])
+      expect(runs()).toBe(1)
+    })
+
+    test('prepared twice in one pipeline, a request does not wait for itself', async () => {
+      const { app, runs } = shop((tp) => {
+        const options = { scope: tp.key.header('x-customer') }
+        return [tp.pipeline(tp.idempotency(options), tp.idempotency(options))]
+      })
+      const headers = { 'Idempotency-Key': 'k', 'X-Customer': 'ada' }
+      const first = await app.post('/', headers)
+      expect(first.status).toBe(201)
+      const again = await app.post('/', headers)
+      expect([again.text, again.headers['idempotency-replayed']]).toEqual([first.text, 'true'])
+      expect(runs()).toBe(1)
+    })
+
+    test('two mounts of different names on a way both keep the response', async () => {
+      const { app, runs } = shop((tp) => [
+        tp.idempotency({ ...OPTIONS, name: 'outer' }),
+        tp.idempotency({ ...OPTIONS, name: 'inner' }),
+      ])
+      const first = await app.post('/', { 'Idempotency-Key': 'k' })
+      const again = await app.post('/', { 'Idempotency-Key': 'k' })
+      expect([again.text, again.headers['idempotency-replayed']]).toEqual([first.text, 'true'])
+      expect(runs()).toBe(1)
+    })
+  })
+})
+
+/** An Express application whose handler counts its runs. */
+function shop(mount: (tp: any) => any[]): { post(): request.Test; runs(): number } {
+  const tp = turnpike({ store: testStore() })
+  const app = express()
+  let runs = 0
+  app.post('/', ...mount(tp), (_req: any, res: any) => res.status(201).json({ run: ++runs }))
+  app.use((error: any, _req: any, res: any, _next: any) => res.status(error.status ?? 500).end())
+  const server = app.listen(0)
+  onTestFinished(() => void server.close())
+  return { post: () => request(server).post('/'), runs: () => runs }
+}
+
+describe('the same JSON', () => {
+  test.each(['before', 'behind'])('is recognised %s the body parser', async (where) => {
+    const { post, runs } = shop((tp) => {
+      const all = [tp.idempotency(OPTIONS), express.json()]
+      return where === 'before' ? all : all.toReversed()
+    })
+    const send = (body: string) =>
+      post().set('Idempotency-Key', 'k').set('Content-Type', 'application/json').send(body)
+    expect((await send('{"item":1,"note":"a"}')).status).toBe(201)
+    const again = await send('{ "note": "a",\n "item": 1 }')
+    expect([again.status, again.headers['idempotency-replayed']]).toEqual([201, 'true'])
+    expect((await send('{"item":1,"note":"b"}')).status).toBe(422)
+    expect((await send('[1,{"item":1}]')).status).toBe(422)
+    expect(runs()).toBe(1)
+  })
+
+  test('is recognised after a deploy that moved the mount behind the parser', async () => {
+    const store = testStore()
+    const serve = (isMoved: boolean) => {
+      const tp = turnpike({ store })
+      const app = express()
+      const all = [tp.idempotency(OPTIONS), express.json()]
+      app.post('/', ...(isMoved ? all.toReversed() : all), (_req, res) => void res.send('done'))
+      return request(app).post('/').set('Idempotency-Key', 'k').send({ item: 1, note: 'a' })
+    }
+    expect((await serve(false)).headers['idempotency-replayed']).toBeUndefined()
+    expect((await serve(true)).headers['idempotency-replayed']).toBe('true')
+  })
+
+  test('JSON as deep as a client likes is compared, and breaks nothing', async () => {
+    const deep = (n: number): string => `${'['.repeat(n)}${']'.repeat(n)}`
+    for (const all of [
+      (tp: any) => [tp.idempotency(OPTIONS), express.json()],
+      (tp: any) => [express.json(), tp.idempotency(OPTIONS)],
+    ]) {
+      const { post } = shop(all)
+      const send = (body: string) =>
+        post().set('Idempotency-Key', 'k').set('Content-Type', 'application/json').send(body)
+      expect((await send(deep(40_000))).status).toBe(201)
+      expect((await send(deep(40_000))).headers['idempotency-replayed']).toBe('true')
+      expect((await send(deep(39_999))).status).toBe(422)
+    }
+  })
+})
+
+describe('the same form', () => {
+  const parsers: Record<string, () => any[]> = {
+    'without a parser': () => [],
+    'behind multer in memory': () => [multer({ storage: multer.memoryStorage() }).any()],
+    'behind multer on disk': () => [multer({ dest: tmpdir() }).single('file')],
+    'behind multer with fields': () => [multer().fields([{ name: 'file' }, { name: 'other' }])],
+  }
+  test.each(Object.keys(parsers))('is recognised %s, whatever its boundary', async (name) => {
+    const { post, runs } = shop((tp) => [...parsers[name]!(), tp.idempotency(OPTIONS)])
+    const send = (
+      change: { title?: string; file?: string; filename?: string; field?: string } = {},
+    ) =>
+      // superagent chooses a new boundary for each request.
+      post()
+        .set('Idempotency-Key', 'k')
+        .field('title', change.title ?? 'Report')
+        .attach(change.field ?? 'file', Buffer.from(change.file ?? 'content'), {
+          filename: change.filename ?? 'report.pdf',
+        })
+    expect((await send()).status).toBe(201)
+    const again = await send()
+    expect([again.status, again.headers['idempotency-replayed']]).toEqual([201, 'true'])
+    expect((await send({ title: 'Other' })).status).toBe(422)
+    expect((await send({ file: 'CONTENT' })).status).toBe(422)
+    expect((await send({ file: 'more content' })).status).toBe(422)
+    expect((await send({ filename: 'other.pdf' })).status).toBe(422)
+    expect(runs()).toBe(1)
+  })
+
+  test('a large file is compared by its beginning and its length', async () => {
+    const { post } = shop((tp) => [tp.idempotency({ ...OPTIONS, maxRequestBytes: 10_000 })])
+    const send = (file: Buffer) =>
+      post().set('Idempotency-Key', 'k').attach('file', file, { filename: 'a.bin' })
+    expect((await send(Buffer.alloc(100_000, 'x'))).status).toBe(201)
+    expect((await send(Buffer.alloc(100_000, 'x'))).headers['idempotency-replayed']).toBe('true')
+    expect((await send(Buffer.alloc(100_001, 'x'))).status).toBe(422)
+    expect((await send(Buffer.alloc(100_000, 'y'))).status).toBe(422)
+  })
+})
+
+describe('a key out of the body', () => {
+  const webhook = (options: object = {}) =>
+    shop((tp) => [
+      express.json(),
+      tp.idempotency({
+        ...OPTIONS,
+        key: (req: express.Request) => (req.body as { id?: string } | undefined)?.id,
+        fingerprint: () => 'any',
+        ...options,
+      }),
+    ])
+
+  test('an event that is delivered twice has one effect, although its other fields differ', async () => {
+    const { post, runs } = webhook()
+    expect((await post().send({ id: 'evt_1', delivery: 1 })).body).toEqual({ run: 1 })
+    const again = await post().send({ id: 'evt_1', delivery: 2 })
+    expect([again.body, again.headers['idempotency-replayed']]).toEqual([{ run: 1 }, 'true'])
+    expect((await post().send({ id: 'evt_2' })).body).toEqual({ run: 2 })
+    expect(runs()).toBe(2)
+  })
+
+  test('a header field has no say then, and an event without an ID passes or is refused', async () => {
+    const open = webhook()
+    expect((await open.post().set('Idempotency-Key', 'a b').send({})).status).toBe(201)
+    expect((await open.post().send({})).body).toEqual({ run: 2 })
+    const strict = webhook({ required: true })
+    expect((await strict.post().send({})).status).toBe(400)
+    expect(strict.runs()).toBe(0)
+  })
+
+  test('what a client puts in the place of an ID is refused: 400', async () => {
+    const { post, runs } = webhook()
+    for (const id of ['', [], {}, { toString: 1 }, [''], [{}], true, [null]])
+      expect((await post().send({ id })).status, JSON.stringify(id)).toBe(400)
+    expect(runs()).toBe(0)
+    expect((await post().send({ id: 7 })).status).toBe(201)
+    expect((await post().send({ id: '7' })).headers['idempotency-replayed']).toBe('true')
+    expect((await post().send({ id: ['7'] })).headers['idempotency-replayed']).toBeUndefined()
+    expect((await post().send({ id: 'x'.repeat(50_000) })).status).toBe(201)
+  })
+})
+
+test('a replay has all fields that were set behind the mount, and none of those before', async () => {
+  const tp = turnpike({ store: testStore() })
+  const app = express()
+  app.disable('x-powered-by')
+  let requests = 0
+  app.use((_req, res, next) => {
+    res.set('X-Request-Id', String(++requests))
+    next()
+  })
+  app.post('/', tp.idempotency({ ...OPTIONS, omitHeaders: ['X-Trace'] }), (_req, res) => {
+    res
+      .status(201)
+      .set({ 'X-Order': '7', Link: '</orders/7>; rel="self"', 'X-Trace': 'secret' })
+      .cookie('a', '1')
+      .append('X-List', ['a', 'b'])
+      .json({})
+  })
+  const post = () => request(app).post('/').set('Idempotency-Key', 'k')
+  const first = await post()
+  const { headers } = await post()
+  expect(headers).toMatchObject({
+    'x-order': '7',
+    link: '</orders/7>; rel="self"',
+    'x-list': 'a, b',
+    'x-request-id': '2',
+    'content-length': first.headers['content-length'],
+    etag: first.headers['etag'],
+  })
+  expect(headers['x-trace']).toBeUndefined()
+  expect(headers['set-cookie']).toBeUndefined()
+  expect(first.headers['x-trace']).toBe('secret')
+})
+
+test('options of another package, or wrong ones, are refused where the middleware is made', () => {
+  const tp = turnpike({ store: testStore() })
+  for (const options of [{ headers: ['X-Own'] }, { omitHeaders: ['a b'] }, { key: 'k' }])
+    expect(() => tp.idempotency(options as never)).toThrow(
+      expect.objectContaining({ code: 'TP_OPTION' }),
+    )
+})
+
+test('a request that broke off while its body was read ahead reaches the error handler as such', async () => {
+  const tp = turnpike({ store: testStore() })
+  const app = express()
+  const errors: unknown[] = []
+  app.post('/', tp.idempotency(OPTIONS), (_req, res) => void res.send('x'))
+  app.use((error: any, _req: any, res: any, _next: any) => {
+    errors.push(error.code)
+    res.status(error.status).end()
+  })
+  const server = app.listen(0)
+  onTestFinished(() => void server.close())
+  const call = request(server)
+    .post('/')
+    .set({ 'Idempotency-Key': 'k', 'Content-Length': '100' })
+    .timeout(50)
+  call.write('half')
+  await call.then(
+    () => {},
+    () => {},
+  )
+  await vi.waitFor(() => expect(errors).toEqual(['TP_REQUEST_ABORTED']))
+})

@@ -8,6 +8,7 @@ import { describe, expect, it } from 'vitest'
 import {
   feature,
   frameworks,
+  signal,
   type AnyFeature,
   type Framework,
   type Handler,
@@ -165,12 +166,17 @@ const capture = { limit: 100, onComplete: () => {} }
 /** What a client receives on one connection for two requests, and whether the connection stays open. */
 async function transcript({ start }: Framework, stack: Member[], handler: Handler) {
   let isFirst = true
+  const handled = signal()
   const app = await start({
     stack,
-    handler(tools) {
+    async handler(tools) {
       if (!isFirst) return tools.send(200, 'next')
       isFirst = false
-      return handler(tools)
+      try {
+        await handler(tools)
+      } finally {
+        handled.resolve()
+      }
     },
   })
   const socket = connect(Number(app.url.port), '127.0.0.1').on('error', () => {})
@@ -182,6 +188,7 @@ async function transcript({ start }: Framework, stack: Member[], handler: Handle
   const request = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n'
   socket.write(request)
   await until(/(one|two|second|Error|}|\r\n0\r\n\r\n)$/)
+  await handled.promise
   await wait(12)
   if (socket.writable) socket.write(request)
   await until(/next(\r\n0\r\n\r\n)?$/)

@@ -4,7 +4,7 @@ import { isBackgroundRequest } from './background-request.ts'
 import { breakOff } from './disguise.ts'
 import { sendReply } from './send-reply.ts'
 import type { Exchange, Plan } from './exchange.ts'
-import { hasOneHost } from './request.ts'
+import { hasOneHost, isRegularTarget } from './request-target.ts'
 import { isOver } from './request-end.ts'
 
 /** What `http.createServer()` takes. */
@@ -26,7 +26,7 @@ function wireOf(req: IncomingMessage): string | undefined {
   const { method, url = '', headers, socket } = req
   if (method !== 'GET' && method !== 'HEAD') return undefined
   const { host } = headers
-  const isPlain = url.startsWith('/') && url.length <= LONGEST && req.httpVersionMajor === 1
+  const isPlain = url.length <= LONGEST && isRegularTarget(url) && req.httpVersionMajor === 1
   if (!isPlain || host === undefined || !hasOneHost(req) || isBackgroundRequest(req))
     return undefined
   // Credentials are the application's, and so is a body.

@@ -5,19 +5,22 @@ import type { ExchangeSettings } from './adapter.ts'
 import { isBackgroundRequest, sendBackgroundRequest } from './background-request.ts'
 import { listenerKeyOf } from './cache-listener.ts'
 import type { Exchange } from './exchange.ts'
+import { expressRoute } from './express-route.ts'
 import { Identity } from './identity.ts'
-import { hostOf } from './request.ts'
+import { checkedAddress, EXPRESS, warnOfForwarding, warnOfTrust } from './proxies.ts'
+import { hasKnownScheme, hostOf, isRegularTarget } from './request-target.ts'
 import { hasBody } from './request-body.ts'
 
 /** What Connect and Express add to node's request. */
 export interface ExpressRequest {
   originalUrl?: string
-  baseUrl?: string
-  route?: { path?: string | RegExp | (string | RegExp)[] }
   ip?: string
   secure?: boolean
   app?: { get?(setting: string): unknown }
 }
+
+/** Express's own mark of an application that has not set 'trust proxy'. */
+const UNSET = '@@symbol:trust_proxy_default'
 
 type Trust = (address: string, hop: number) => boolean
 
@@ -39,6 +42,7 @@ export class ConnectExchange<Req extends IncomingMessage> implements Exchange<Re
   #ip: string | undefined
   /** null: not read yet. */
   #host: string | undefined | null = null
+  #isRegular: boolean | undefined
   #budget: RequestBudget | undefined
   #identity: Identity | undefined
 
@@ -56,7 +60,7 @@ export class ConnectExchange<Req extends IncomingMessage> implements Exchange<Re
     return this.native.url ?? '/'
   }
   get ip(): string {
-    return (this.#ip ??= this.#address() ?? '')
+    return (this.#ip ??= this.#address())
   }
   get secure(): boolean {
     const { native } = this
@@ -67,15 +71,12 @@ export class ConnectExchange<Req extends IncomingMessage> implements Exchange<Re
     return isToldOf && (native as ExpressRequest).secure === true
   }
   get host(): string | undefined {
-    if (this.#host === null) this.#host = this.#readHost()
+    if (this.#host === null) this.#host = this.#hostOf()
     return this.#host
   }
-  #readHost(): string | undefined {
-    if (this.native.headers['x-forwarded-host'] === undefined) return hostOf(this.native, false)
-    const { app } = this.native as ExpressRequest
-    const trust = app?.get?.('trust proxy fn')
-    const { remoteAddress = '' } = this.native.socket
-    return hostOf(this.native, typeof trust === 'function' && (trust as Trust)(remoteAddress, 0))
+  get target(): string | undefined {
+    this.#isRegular ??= this.#isTargetRegular()
+    return this.#isRegular ? this.url : undefined
   }
   get hasBody(): boolean {
     return hasBody(this.native)
@@ -87,8 +88,7 @@ export class ConnectExchange<Req extends IncomingMessage> implements Exchange<Re
     return listenerKeyOf(this.native)
   }
   get route(): string | undefined {
-    const { baseUrl = '', route } = this.native as ExpressRequest
-    return `${baseUrl}${String(route?.path ?? '')}` || undefined
+    return expressRoute(this.native)
   }
   get identity(): Identity {
     return (this.#identity ??= new Identity(this))
@@ -104,18 +104,43 @@ export class ConnectExchange<Req extends IncomingMessage> implements Exchange<Re
     return sendBackgroundRequest(this.native, this.url, fields)
   }
 
-  #address(): string | undefined {
+  #hostOf(): string | undefined {
+    const isForwarded = this.native.headers['x-forwarded-host'] !== undefined
+    return hostOf(this.native, isForwarded && this.#isProxyTrusted())
+  }
+
+  #isTargetRegular(): boolean {
+    const { native, url } = this
+    if (!isRegularTarget(url) || this.host === undefined) return false
+    return hasKnownScheme(native) || !this.#isProxyTrusted()
+  }
+
+  /** Does the application believe the proxy that the connection comes from? */
+  #isProxyTrusted(): boolean {
+    const { app } = this.native as ExpressRequest
+    const trust = app?.get?.('trust proxy fn')
+    const { remoteAddress = '' } = this.native.socket
+    return typeof trust === 'function' && (trust as Trust)(remoteAddress, 0)
+  }
+
+  #address(): string {
+    const settings = this.#settings
     const { remoteAddress } = this.native.socket
     const isForwarded = this.native.headers['x-forwarded-for'] !== undefined
+    const { app } = this.native as ExpressRequest
     // Nothing forwarded: then Express, too, takes the socket's address, but goes a long way to it.
-    if (!isForwarded && !Object.hasOwn(this.native, 'ip')) return remoteAddress
-    const { ip, app } = this.native as ExpressRequest
-    if (app?.get === undefined) return remoteAddress
-    if (!isForwarded || !believesAnybody(app.get('trust proxy fn'))) return ip
-    this.#settings.warnOnce(
-      'trust',
-      "'trust proxy' is true, so any client can make up its address. The socket's address is used instead. Write: app.set('trust proxy', 1)  // the number of proxies in front",
-    )
-    return remoteAddress
+    if (!isForwarded && !Object.hasOwn(this.native, 'ip')) {
+      return remoteAddress ?? checkedAddress(settings, undefined, app && EXPRESS)
+    }
+    if (app?.get === undefined) {
+      warnOfForwarding(settings)
+      return checkedAddress(settings, remoteAddress)
+    }
+    if (isForwarded && believesAnybody(app.get('trust proxy fn'))) {
+      warnOfTrust(settings, "'trust proxy' is true", EXPRESS.line)
+      return checkedAddress(settings, remoteAddress, EXPRESS)
+    }
+    if (isForwarded && app.get(UNSET) === true) warnOfForwarding(settings, EXPRESS)
+    return checkedAddress(settings, (this.native as ExpressRequest).ip, EXPRESS)
   }
 }

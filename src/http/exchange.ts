@@ -6,110 +6,121 @@ import type { RequestBudget } from '../request-budget.ts'
 /** Header fields by name. A list is sent as several fields. */
 export type HeaderFields = Record<string, string | readonly string[]>
 
-/** What a feature may know of a request. Every property is lazy and costs nothing until it is read. */
+/** What a feature may know of a request. Every property is computed when it is read. */
 export interface Exchange<Native = unknown> {
-  /** Express's and node's `req`, Koa's `ctx`: what a user's own callbacks receive. */
+  /** Express's and node's `req`, Koa's `ctx`: what callbacks of the application receive. */
   readonly native: Native
   readonly method: string
-  /** The request target as the client sent it, whatever router this is mounted under. */
+  /** The request target as the client sent it, whatever router the feature is mounted in. */
   readonly url: string
   /**
    * The target that routers use now. It differs from `url` below a mount path, and after a middleware
    * has rewritten it.
    */
   readonly routedUrl: string
-  /** The client's address by the framework's own proxy rules, except that an address which any client could make up is not believed. */
+  /**
+   * The request target, if it is certain that features and handlers see the same target, host and
+   * scheme. Undefined for fragments, absolute forms and control characters in the target, for a
+   * missing or ambiguous host, and for an unknown forwarded scheme. Features whose keys name the
+   * target let such a request pass.
+   */
+  readonly target: string | undefined
+  /**
+   * The client's address by the framework's own proxy rules, without port and zone. An address that
+   * any client can make up is not believed. '' if there is none.
+   */
   readonly ip: string
-  /** Did the request come over TLS, by the framework's own proxy rules? */
+  /** True if the request came over TLS, by the framework's own proxy rules. */
   readonly secure: boolean
   /**
    * The host and port that the client asked for, in lower case and by the framework's own proxy
-   * rules; undefined where they are missing, doubled or no host at all.
+   * rules. Undefined if they are missing, doubled, contradictory or malformed.
    */
   readonly host: string | undefined
   /** True if the framing announces a body. */
   readonly hasBody: boolean
-  /** Is this a request that `again` made? Nobody waits for its answer. */
+  /** True for a request that `sendInBackground` has sent. No client waits for its response. */
   readonly isBackground: boolean
   /**
-   * Everything that told the target, host and scheme of a request when it came to the edge, as one
-   * text: requests alike in it are alike in `url`, `host` and `secure`. Undefined where it did not.
+   * Everything that decides on target, host and scheme of a request at the cache listener, as one
+   * string. Requests with the same string have the same `url`, `host` and `secure`. Undefined for
+   * a request that did not come through the listener.
    */
   readonly listenerKey: string | undefined
-  /** The pattern of the matched route, with the mount path before it; undefined where there is none. */
+  /** The pattern of the matched route, mount patterns included: `/shops/:shop/items`. Undefined where none is known. */
   readonly route: string | undefined
   /** Who sends the request. */
   readonly identity: Identity
-  /** What this request may still spend on the store. */
+  /** The time that this request may still wait for the store. */
   readonly budget: RequestBudget
-  /** A request header; repeated ones are joined with a comma. `name` is in lower case. */
+  /** Returns a request header. Repeated ones are joined with a comma. @param name in lower case */
   header(name: string): string | undefined
   /**
-   * Send this request through the whole application once more, with nobody waiting for the answer.
-   * @param fields request headers to be changed or, where undefined, left out
-   * @returns when it is over; undefined where that is not possible
+   * Sends this request through the whole application again. No client waits for the response.
+   * @param fields request headers to change or, where undefined, to leave out
+   * @returns a promise for the end of the request; undefined if the server cannot do it
    */
   sendInBackground(fields: Record<string, string | undefined>): Promise<void> | undefined
 }
 
-/** An answer instead of the handler's. */
+/** A response in place of the handler's. */
 export interface Reply {
   status: number
   headers?: HeaderFields
   /** Names of fields that outer middlewares have set, and that the response must not have. */
   remove?: readonly string[]
   body?: string | Buffer | Readable
-  /** The bytes of `body` once more, as Latin-1: node sends a head and a text in one piece. */
+  /** The bytes of `body` again, as a Latin-1 string: node sends a head and a string in one piece. */
   text?: string | undefined
-  /** With `text`: `headers` and Content-Length once more, as `writeHead` takes them where nobody has set a field. */
+  /** With `text`: `headers` and Content-Length again, as `writeHead` takes them if no field is set yet. */
   lines?: string[] | undefined
 }
 
-/** A response as it was at the place where it was looked at. */
+/** A response as it was at one place of the stack. */
 export interface SentResponse {
   status: number
-  /** The fields that were set further inside, not those that were there before. */
+  /** The fields that inner middlewares, features and the handler have set. */
   headers: HeaderFields
   body: Buffer
 }
 
-/** The head of a response, as it was at the place where it was looked at. */
+/** The head of a response as it was at one place of the stack. */
 export interface SentHead extends Pick<SentResponse, 'status' | 'headers'> {
-  /** Names of fields that were set further outside, and that inner middlewares have removed. */
+  /** Names of fields that outer middlewares have set, and that inner middlewares have removed. */
   readonly removed: readonly string[]
-  /** Returns a field as it stands now, whoever has set it. */
+  /** Returns a field as it is now. */
   readonly field: FieldReader
 }
 
 /** Returns the value of a header field of the response. Several are joined with a comma. */
 export type FieldReader = (name: string) => string | undefined
 
-/** How a feature looks at the response. */
+/** How a feature sees the response. */
 export interface BodyCapture {
-  /** In bytes: of a longer body nothing is kept. */
+  /** Longest body that is kept, in bytes. */
   limit: number
-  /** The head, as soon as it is known, and before any `head` of the Plan is asked for. */
+  /** Called with the head as soon as it is known. */
   onHead?: (head: SentHead) => void
-  /** The whole response, before any `seal`. */
+  /** Called with the whole response, before the work before the end begins. */
   onComplete: (sent: SentResponse) => void
-  /** Koa unwinds an error past our place: its answer is not seen, and this is called in its stead. */
+  /** Called in place of `onComplete` if an error passes this place in Koa: its response is not seen. */
   onError?: () => void
-  /** The body has outgrown its limit: `then` will not be called. */
+  /** Called when the body grows beyond `limit`. `onComplete` is not called then. */
   onOverflow?: () => void
-  /** Call `then` also when the client has gone meanwhile. Default false. */
+  /** Call `onComplete` also if the client has gone meanwhile. @default false */
   evenIfAborted?: boolean
   /**
-   * May give another answer in the place of this one. Asked only where nothing has been sent yet and
-   * the body is whole; in Koa also for an error, with its status.
+   * Returns another response to send in place of this one. Called only while nothing has been sent,
+   * and with the whole body. In Koa also for an error, with its status.
    */
   replace?: (sent: SentResponse) => Reply | undefined
 }
 
-/** How a response came to its end. */
+/** How a response ended. */
 export interface ResponseEnd {
   /** The status that was sent. */
   status: number
-  /** False when the client went away, or the socket broke, before the end. */
+  /** False if the client went away, or the connection broke, before the end. */
   finished: boolean
 }
 
@@ -131,54 +142,56 @@ export interface RefusalPlan {
 export interface PassPlan {
   reply?: undefined
   refusal?: undefined
-  /** Names to hang on `req`, or on `ctx.state`. */
+  /** Properties to set on `req`, or on `ctx.state`. */
   state?: Record<string, unknown>
-  /** Names to hang on `req`, or on `ctx` itself, where applications assign to them. */
+  /** Properties to set on `req`, or on `ctx` itself: applications assign to them. */
   assign?: Record<string, unknown>
   /**
-   * Fields set when the head is sent, so that no error handler can wipe them: the innermost
-   * feature's first, so that the outermost has the last word. `Set-Cookie` and list fields append.
-   * Must change nothing: a capture further out asks for it, too.
+   * Returns fields to set when the head is sent, so that no error handler can remove them. The
+   * innermost feature's are set first, so that the outermost decides. `Set-Cookie` and lists append.
+   * It is called again for an outer capture, and after work before the head or the end, so it must
+   * change nothing.
    * @param field returns a field that is set already
    */
   headers?: (field: FieldReader) => HeaderFields
-  /**
-   * The whole response as it was at our place, if it ended well and stayed within a limit.
-   */
+  /** Sees the whole response as it is at this place. */
   capture?: BodyCapture
-  /** Request headers as everybody further inside is to see them; undefined hides one. */
+  /** Request headers that inner middlewares see in place of the client's. Undefined hides one. */
   requestHeaders?: Record<string, string | undefined>
-  /** Returns the query as inner middlewares are to see it. Outer ones see the request as it came. */
+  /** Returns the query that inner middlewares see. Outer ones see the request as it came. */
   requestQuery?: (query: string) => string
-  /** Names to hang on `res`, or on `ctx` itself: what a handler may call. */
+  /** Properties to set on `res`, or on `ctx` itself: functions that a handler may call. */
   responseHelpers?: Record<string, unknown>
   /**
-   * Work to be done before the head of a response that goes out before its end (a stream). What the
-   * handler writes waits for it; if it fails, so does the request. `beforeEnd` is asked at the end,
-   * too. Undefined where there is nothing to wait for.
+   * Starts work that must be done before the head goes out, if it goes out before the end: a stream,
+   * flushed headers. What the handler writes waits for the work. If it fails, so does the request.
+   * `beforeEnd` is called at the end, too. It returns undefined if there is nothing to wait for.
    */
   beforeHead?: ((status: number) => Promise<void> | undefined) | undefined
   /**
-   * Work to be done before the client can see the end of the response, all features' side by
-   * side; if it fails, so does the request. Not called if the handler never ends the response.
-   * Undefined where there is nothing to wait for.
+   * Starts work that must be done before the client can see the end of the response. The work of all
+   * features runs side by side. If one fails, so does the request. It is not called if the handler
+   * never ends the response. It returns undefined if there is nothing to wait for.
    */
   beforeEnd?: (
     status: number,
     field: (name: string) => string | undefined,
   ) => Promise<void> | undefined
   /**
-   * Last work before the client can see the end: it follows the `beforeEnd` of all features. What
-   * must be true of the response that the client gets is written here. If it fails, so does the
-   * request. Undefined where there is nothing to wait for.
-   * @param isFailed true if the `beforeEnd` of a feature failed, and an error takes the response's place
+   * Starts the last work before the client can see the end: it follows the `beforeEnd` of all
+   * features. What must be true of the response that the client gets is written here. If it fails,
+   * so does the request. It returns undefined if there is nothing to wait for.
+   * @param isFailed true if earlier work of a feature failed, and an error takes the response's place
    */
   commit?: ((status: number, isFailed: boolean) => Promise<void> | undefined) | undefined
   /** Runs the inner middlewares and the handler, for example in an async context. */
   around?: <Result>(next: () => Result) => Result
-  /** It is over, however it ended; also when the client was gone before the handler's turn. */
-  onFinish?: (onFinish: ResponseEnd) => void
-  /** It is over, and nobody further inside got a turn: the client had gone before. */
+  /**
+   * Called once when the request is over, however it ended, also if the client had gone before the
+   * plan was made.
+   */
+  onFinish?: (end: ResponseEnd) => void
+  /** Called in addition if no inner middleware got a turn, because the client had gone before the plan was made. */
   onAbort?: () => void
 }
 
@@ -189,17 +202,21 @@ export type Plan = ReplyPlan | RefusalPlan | PassPlan
 export const passThrough: PassPlan = Object.freeze({})
 
 /**
- * A capability, written once for every framework: it reads an Exchange, gives back a Plan and
- * never touches a response.
+ * A capability, written once for every framework. It reads an Exchange, returns a Plan and never
+ * touches a response.
  */
 export interface Feature<Native, Early = unknown> {
-  /** Names the middleware function, for stack traces. */
+  /** Name of the middleware function, for stack traces. */
   readonly name: string
-  /** What to do with a request that `again` made: nothing. Default: what is done with any other. */
+  /** `'skip'` lets requests of `sendInBackground` pass. By default they are handled as any other. */
   readonly onBackground?: 'skip'
-  /** Commands that need only the request. A pipeline issues those of all its members in one tick. Must not throw; failures belong to `handle`. */
+  /**
+   * Starts commands that need only the request. A pipeline calls it for all members in one tick. It
+   * must not throw: failures belong to `handle`. The pipeline observes a promise that it returns,
+   * or that is a property of what it returns.
+   */
   prepare?(x: Exchange<Native>): Early | undefined
   handle(x: Exchange<Native>, early: Early | undefined): Promise<Plan> | Plan
-  /** Undo a prepared write that an earlier member's answer made pointless. */
+  /** Undoes a prepared write, because an earlier member answered. */
   discard?(early: Early): void
 }

@@ -6,7 +6,7 @@ import { ServerResponse, type IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { Next } from './connect-middleware.ts'
 import type { Plan, Reply } from './exchange.ts'
-import { maskHeaders } from './request.ts'
+import { maskHeaders } from './request-mask.ts'
 import { sendReply } from './send-reply.ts'
 
 /** What a handshake passes in the place of a response. engine.io's can end, `{}` cannot. */

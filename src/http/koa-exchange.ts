@@ -6,13 +6,16 @@ import { isBackgroundRequest, sendBackgroundRequest } from './background-request
 import { listenerKeyOf } from './cache-listener.ts'
 import type { Exchange } from './exchange.ts'
 import { Identity } from './identity.ts'
-import { hostOf } from './request.ts'
+import { checkedAddress, KOA, warnOfForwarding, warnOfTrust } from './proxies.ts'
+import { hasKnownScheme, hostOf, isRegularTarget } from './request-target.ts'
 import { hasBody } from './request-body.ts'
 
 /** What routers leave on a context. */
 interface Routed {
   _matchedRoute?: string | RegExp
   routerPath?: string
+  /** koa-mount, which takes the prefix off `ctx.path`. */
+  mountPath?: string
 }
 
 export class KoaExchange implements Exchange<Context> {
@@ -21,6 +24,7 @@ export class KoaExchange implements Exchange<Context> {
   #ip: string | undefined
   /** null: not read yet. */
   #host: string | undefined | null = null
+  #isRegular: boolean | undefined
   #budget: RequestBudget | undefined
   #identity: Identity | undefined
 
@@ -38,14 +42,19 @@ export class KoaExchange implements Exchange<Context> {
     return this.native.req.url ?? '/'
   }
   get ip(): string {
-    return (this.#ip ??= this.#address() ?? '')
+    return (this.#ip ??= this.#address())
   }
   get secure(): boolean {
     return this.native.secure
   }
   get host(): string | undefined {
-    if (this.#host === null) this.#host = hostOf(this.native.req, this.native.app.proxy)
+    const { app, req } = this.native
+    if (this.#host === null) this.#host = hostOf(req, app.proxy)
     return this.#host
+  }
+  get target(): string | undefined {
+    this.#isRegular ??= this.#isTargetRegular()
+    return this.#isRegular ? this.url : undefined
   }
   get hasBody(): boolean {
     return hasBody(this.native.req)
@@ -58,7 +67,8 @@ export class KoaExchange implements Exchange<Context> {
   }
   get route(): string | undefined {
     const { _matchedRoute: route, routerPath } = this.native as Context & Routed
-    return route === undefined ? routerPath : String(route)
+    const own = route === undefined ? routerPath : String(route)
+    return own === undefined ? undefined : `${this.#mountPrefix()}${own}`
   }
   get identity(): Identity {
     return (this.#identity ??= new Identity(this))
@@ -74,14 +84,27 @@ export class KoaExchange implements Exchange<Context> {
     return sendBackgroundRequest(this.native.req, this.url, fields)
   }
 
-  #address(): string | undefined {
+  #isTargetRegular(): boolean {
+    const { app, req } = this.native
+    if (!isRegularTarget(this.url) || this.host === undefined) return false
+    return hasKnownScheme(req) || !app.proxy
+  }
+
+  /** The prefixes that koa-mount has taken off the path. They have no parameters. */
+  #mountPrefix(): string {
+    const { mountPath, originalUrl, path } = this.native as Context & Routed
+    if (mountPath === undefined) return ''
+    const whole = originalUrl.split('?', 1)[0]!
+    return whole.endsWith(path) ? whole.slice(0, whole.length - path.length) : mountPath
+  }
+
+  #address(): string {
     const { app, req, ip } = this.native
+    const settings = this.#settings
     const isForwarded = req.headers[app.proxyIpHeader.toLowerCase()] !== undefined
-    if (!app.proxy || app.maxIpsCount > 0 || !isForwarded) return ip
-    this.#settings.warnOnce(
-      'trust',
-      "app.proxy is true without maxIpsCount, so any client can make up its address. The socket's address is used instead. Write: new Koa({ proxy: true, maxIpsCount: 1 })  // the number of proxies in front",
-    )
-    return req.socket.remoteAddress
+    if (isForwarded && !app.proxy) warnOfForwarding(settings, KOA)
+    if (!app.proxy || app.maxIpsCount > 0 || !isForwarded) return checkedAddress(settings, ip, KOA)
+    warnOfTrust(settings, 'app.proxy is true without maxIpsCount', KOA.line)
+    return checkedAddress(settings, req.socket.remoteAddress, KOA)
   }
 }

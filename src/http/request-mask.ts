@@ -1,4 +1,4 @@
-/** Shows inner middlewares another query than the client sent. */
+/** Shows inner middlewares other header fields, or another query, than the client sent. */
 import type { IncomingMessage } from 'node:http'
 
 type SelectQuery = (query: string) => string
@@ -75,4 +75,26 @@ function parsedQuery({ app, query }: ConnectTarget, url: string, select: SelectQ
   return Object.fromEntries(
     Object.entries(query).filter(([name]) => select(encodeURIComponent(name)) !== ''),
   )
+}
+
+/** Sets request headers; undefined hides one. @returns the function that undoes it */
+export function maskHeaders(
+  req: IncomingMessage,
+  fields: Record<string, string | undefined>,
+): () => void {
+  const { headers } = req
+  const before = Object.keys(fields).map((name) => [name, headers[name]] as const)
+  for (const [name, value] of Object.entries(fields)) set(headers, name, value)
+  return () => {
+    for (const [name, value] of before) set(headers, name, value)
+  }
+}
+
+function set(
+  headers: IncomingMessage['headers'],
+  name: string,
+  value: string | string[] | undefined,
+): void {
+  if (value === undefined) delete headers[name]
+  else headers[name] = value
 }

@@ -3,7 +3,7 @@ import type { IncomingMessage } from 'node:http'
 import { TurnpikeError } from '../errors.ts'
 import type { Exchange } from './exchange.ts'
 import { isPromise } from './promises.ts'
-import { maskHeaders } from './request.ts'
+import { maskHeaders } from './request-mask.ts'
 import { nodeRequestOf } from './request-body.ts'
 
 /** How the tenant of a request is found: by its host, or by a function of the application. */

@@ -1,10 +1,7 @@
 import { once } from 'node:events'
 import { createServer, request } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { Router } from '@koa/router'
 import express from 'express'
-import express4 from 'express4'
-import Koa from 'koa'
 import supertest from 'supertest'
 import { describe, expect, it } from 'vitest'
 import { featureOf } from '../../src/http/adapter.ts'
@@ -158,32 +155,6 @@ describe.each(frameworks)('the flow on $name', ({ start, kind }) => {
     expect(app.adapter.exchange(x?.native)).toBe(x)
   })
 
-  describe('ip', () => {
-    const headers = { 'X-Forwarded-For': '192.0.2.7, 198.51.100.1' }
-    const [everybody, oneProxy] =
-      kind === 'koa' ? [{ proxy: true }, { proxy: true, maxIpsCount: 1 }] : [true, 1]
-    const cases: [string, unknown, object, string, boolean][] = [
-      ['no proxy', undefined, headers, '127.0.0.1', false],
-      ['one proxy', oneProxy, headers, kind === 'node' ? '127.0.0.1' : '198.51.100.1', false],
-      ['one proxy, without the header', oneProxy, {}, '127.0.0.1', false],
-      ['everybody', everybody, headers, '127.0.0.1', kind !== 'node'],
-      ['everybody, without the header', everybody, {}, '127.0.0.1', false],
-    ]
-    it.each(cases)('trusting %s', async (_, trustProxy, headers, expected, isWarned) => {
-      const app = await start({
-        stack: [feature((x) => ({ reply: { status: 200, body: x.ip } }))],
-        trustProxy,
-      })
-      const asked = { headers: headers as Record<string, string> }
-      expect((await ask(app, asked)).text).toBe(expected)
-      await ask(app, asked)
-      const line =
-        kind === 'koa' ? 'new Koa({ proxy: true, maxIpsCount: 1 })' : "app.set('trust proxy', 1)"
-      expect(app.warnings).toHaveLength(isWarned ? 1 : 0)
-      if (isWarned) expect(app.warnings[0]).toContain(line)
-    })
-  })
-
   it('names the middleware after the feature, and finds it again', async () => {
     const adapter = kind === 'koa' ? koaAdapter(options) : connectAdapter(options)
     const probe = feature(() => ({}), { name: 'rateLimit' })
@@ -193,45 +164,6 @@ describe.each(frameworks)('the flow on $name', ({ start, kind }) => {
     expect(featureOf(middleware)).toBe(probe)
     expect(featureOf(() => {})).toBeUndefined()
     expect(featureOf(undefined)).toBeUndefined()
-  })
-})
-
-describe('routes', () => {
-  const seen: (string | undefined)[] = []
-  const note = feature((x) => {
-    seen.push(x.route)
-    return {}
-  })
-
-  it.each([
-    ['Express 4', express4],
-    ['Express 5', express],
-  ])('of %s', async (_, express: any) => {
-    const { mount } = connectAdapter(options)
-    const probe: any = mount(note)
-    const router = express.Router()
-    router.use(probe)
-    router.get('/users/:id', probe, (_: any, res: any) => res.send('ok'))
-    const app = express()
-    app.use(probe)
-    app.use('/api', router)
-    app.get([/^\/x(\d+)/, '/y'], probe, (_: any, res: any) => res.send('ok'))
-    seen.length = 0
-    await supertest(app).get('/api/users/7').expect(200)
-    expect(seen).toEqual([undefined, '/api', '/api/users/:id'])
-    seen.length = 0
-    await supertest(app).get('/x5').expect(200)
-    expect(seen).toEqual([undefined, '/^\\/x(\\d+)/,/y'])
-  })
-
-  it('of @koa/router', async () => {
-    const { mount } = koaAdapter(options)
-    const router = new Router({ prefix: '/api' })
-    router.get('/users/:id', mount(note) as any, (ctx) => void (ctx.body = 'ok'))
-    const app = new Koa().use(mount(note)).use(router.routes() as any)
-    seen.length = 0
-    await supertest(app.callback()).get('/api/users/7').expect(200)
-    expect(seen).toEqual([undefined, '/api/users/:id'])
   })
 })
 

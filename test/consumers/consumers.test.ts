@@ -30,6 +30,7 @@ const entries = [
   'turnpike/koa',
   'turnpike/node',
   'turnpike/testing',
+  'turnpike/tokens',
   'turnpike/extension',
 ]
 const passed = [200, 200, 429]
@@ -69,7 +70,7 @@ describe('the tarball', () => {
     )
     expect(files.filter((file) => !allowed.test(file))).toEqual([])
     expect(files).toEqual(expect.arrayContaining(wanted.map((file) => `package/${file}`)))
-    for (const name of ['index', 'express', 'koa', 'node', 'testing', 'extension']) {
+    for (const name of ['index', 'express', 'koa', 'node', 'testing', 'extension', 'tokens']) {
       for (const kind of ['mjs', 'cjs', 'd.mts', 'd.cts']) {
         expect(files).toContain(`package/dist/${name}.${kind}`)
       }

@@ -9,6 +9,7 @@ import {
 } from '../../src/node.ts'
 import type { TurnpikeOptions } from '../../src/turnpike.ts'
 import { useCaching } from './acl-caching.ts'
+import { useTokens } from './acl-tokens.ts'
 import { until } from './until.ts'
 
 type Must = (what: string, holds: unknown) => void
@@ -56,6 +57,7 @@ export const flows: Record<string, Flow> = {
   'response cache, data': using((tp, must, isBroken, redis, prefix) =>
     useCaching(tp, redis, prefix, must, isBroken),
   ),
+  tokens: using((tp, must, isBroken) => useTokens(tp, must, isBroken)),
 }
 
 /** All of it. */

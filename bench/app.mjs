@@ -1,9 +1,9 @@
 /**
  * The application of one variant, in a process of its own: `node app.mjs <file> <name> <redis url>`.
- * It says its port, and then answers to:
+ * It reports its port and then accepts these messages:
  *   mark      what this process has used so far
  *   heap      how much of its heap is in use, after a collection
- *   profile   start a CPU profile; again: end it and give it
+ *   profile   start a CPU profile; the second time, end it and return it
  */
 import { subscribe } from 'node:diagnostics_channel'
 import { createServer } from 'node:http'

@@ -3,7 +3,7 @@ import express from 'express'
 import Koa from 'koa'
 import { PATH, payload } from './payload.mjs'
 
-/** A limit that nobody reaches: what is measured is the way of a request that may pass. */
+/** A limit that no request reaches: admitted requests are measured. */
 export const ENOUGH = 1_000_000_000
 
 /** The windows of the variants with three of them, in ms. */
@@ -16,7 +16,7 @@ export function expressApp(...middlewares) {
   return app
 }
 
-/** Gives each request an idempotency key that was never used. */
+/** Adds a new idempotency key to each request. */
 export function freshKey() {
   const start = Date.now().toString(36)
   let count = 0
@@ -26,7 +26,7 @@ export function freshKey() {
   }
 }
 
-/** Takes orders under new keys: the body is parsed, then the middlewares have their say. */
+/** Accepts orders with new keys: the body is parsed, then the middlewares run. */
 export function orderApp(...middlewares) {
   const app = express()
   app.post(PATH, freshKey(), express.json(), ...middlewares, (req, res) => res.json(payload()))

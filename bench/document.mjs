@@ -9,7 +9,7 @@ const DOCUMENT = path.join(import.meta.dirname, '../docs/performance.md')
 const README = path.join(import.meta.dirname, '../README.md')
 const prose = (name) => readFileSync(path.join(import.meta.dirname, 'prose', name), 'utf8').trim()
 
-/** Write docs/performance.md anew, and the table in the README. */
+/** Writes docs/performance.md and the table in the README. */
 export function writeDocument() {
   const measured = new Measured(readFigures().sections)
   writeFileSync(DOCUMENT, documentOf(measured))

@@ -22,7 +22,7 @@ export class Figures {
     this.#resume = resume
   }
 
-  /** Keep what `measure` gives as the figures of a section. */
+  /** Stores what `measure` returns as the figures of a section. */
   async of(section, measure) {
     const before = this.#kept.sections[section]
     if (this.#resume && before?.build === this.#build) return before.figures
@@ -50,7 +50,7 @@ export class Figures {
   }
 }
 
-/** Four digits say all that there is to say. */
+/** Rounds to four digits. */
 function round(value) {
   return JSON.parse(
     JSON.stringify(value, (_name, each) =>

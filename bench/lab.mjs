@@ -8,7 +8,7 @@ import { pathToFileURL } from 'node:url'
 const ROOT = path.join(import.meta.dirname, '..')
 const PATIENCE = 60_000
 
-/** The options that all benchmarks share, with the Node binaries that were asked for. */
+/** Returns the options that all benchmarks share, with the binaries of the requested versions of Node. */
 export function options(more = {}) {
   const { values, positionals } = parseArgs({
     options: { node: { type: 'string' }, ...more },
@@ -82,7 +82,7 @@ class Child {
       .join(' ')
   }
 
-  /** What it says next. */
+  /** Resolves with its next message. */
   hear() {
     const child = this.#process
     return new Promise((resolve, reject) => {
@@ -158,7 +158,7 @@ export async function openLab(tools) {
       }
     },
     load: (job) => load.ask(job),
-    /** Set the delay, in ms each way; gives what passed since the last time. */
+    /** Sets the delay, in ms each way. Resolves with what has passed since the last call. */
     proxy: (delay) => proxy.child.ask({ delay }),
     /** What Redis did: calls, µs and µs of CPU, by command, since the last `forget`. */
     async commands() {

@@ -1,4 +1,4 @@
-/** How variants are measured: each kind of measurement gives figures by the ids of variants. */
+/** How variants are measured. Each kind of measurement returns figures by the IDs of variants. */
 import { PATH } from './payload.mjs'
 import { median } from './table.mjs'
 

@@ -1,4 +1,4 @@
-/** The packages that applications use today, set up over Redis as their documentation says. */
+/** The packages that applications use today, configured over Redis as their documentation shows. */
 import apicache from 'apicache'
 import { RedisStore as SessionStore } from 'connect-redis'
 import { getSharedIdempotencyService, idempotency } from 'express-idempotency'
@@ -37,7 +37,7 @@ export function expressPeers(url) {
         }),
       ),
     cache() {
-      // It asks whether the client is connected, which only old clients tell.
+      // It reads whether the client is connected, which only old clients have.
       client.connected = true
       return apicache.options({ redisClient: client }).middleware('1 hour')
     },
@@ -62,7 +62,7 @@ function adapter(client) {
   }
 }
 
-/** For Koa. koa-session and koa-cash have their users write what asks Redis. */
+/** For Koa. Users of koa-session and koa-cash write the calls to Redis themselves. */
 export function koaPeers(url) {
   const client = new Redis(url)
   const read = async (key) => {

@@ -32,7 +32,7 @@ export function sectionsOf(variants, { kind, only, isFirst }) {
     const isStack = members[0].id.includes('stack')
     const isAside = !only && ASIDE.includes(group)
     if (isAside && (kind === 'quick' || (kind === 'docs' && !(isStack && isFirst)))) continue
-    // Frameworks beside the first are there for comparison: bare, floor, and three windows.
+    // The other frameworks are for comparison: bare, lower bound, and three windows.
     const few = ({ id }) => /\/(bare|ping|.*-3)$/.test(id)
     const section = (where, distant, kinds) => ({
       name: `${group}, ${where}`,

@@ -1,6 +1,6 @@
 /**
- * Stands between an application and Redis: `node proxy.mjs <port of Redis>`. It holds what passes
- * back for some time each way, and counts. It says its port, and then answers to `{ delay }`, in ms
+ * A proxy between an application and Redis: `node proxy.mjs <port of Redis>`. It delays what passes each
+ * way, and counts. It reports its port and then accepts `{ delay }`, in ms
  * each way, with what it counted since the last time:
  *   commands   that clients sent
  *   trips      times that a client spoke after the server had answered: with one request at a time,

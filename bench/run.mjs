@@ -26,7 +26,7 @@ const { quick, docs, resume, only, nodes } = options({
 const kind = docs ? 'docs' : quick ? 'quick' : 'full'
 const effort = EFFORTS[kind]
 
-/** What one start of a group's applications gives. */
+/** The result of one start of a group's applications. */
 function measure(lab, node, { variants, distant, kinds }) {
   return withApps(lab, node, variants, { distant, warm: effort.warm }, async (apps) => {
     const figures = {}

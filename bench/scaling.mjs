@@ -1,7 +1,7 @@
 /**
  * What does not grow, and what does: `node bench/scaling.mjs [--node 24] [--requests 1000000] [--resume]`.
  * More processes on one Redis, more keys in it, memory for each item, and the heap over a million
- * requests. The figures go into figures.json, and docs/performance.md is written anew.
+ * requests. The figures go into figures.json, and docs/performance.md is written again.
  */
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'

@@ -56,7 +56,7 @@ async function costs(lab, tp, storeClient, batches) {
   const rows = []
   for (const windows of [LONG, SHORT]) {
     const ways = waysOver(windows, tp, storeClient)
-    // Fill the logs of short windows; for long ones nobody could wait.
+    // Fill the logs of short windows. Those of long ones would take too long.
     for (let i = 0; i < (windows === SHORT ? 150 : 1); i++) {
       await Promise.all(ways.flatMap(({ decide }) => SUBJECTS.map(decide)))
       await sleep(10)

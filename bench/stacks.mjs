@@ -9,7 +9,7 @@ const LOGIN = '/login'
 /** As many bytes in the header of those who need no session, so that reading it costs them the same. */
 const STRANGER = `sid=${'0'.repeat(80)}`
 
-/** What a kit mounts: one window or three, with a cache, or with idempotency keys. */
+/** What an instance mounts: one window or three, with a cache, or with idempotency keys. */
 function mounts({ turnpike, url, windows, method }) {
   const tp = turnpike({ redis: url, commandTimeout: '1s', requestBudget: '1s' })
   const policies = Object.keys(WINDOWS)
@@ -26,18 +26,18 @@ function mounts({ turnpike, url, windows, method }) {
 const plural = (count) => `${count} ${count === 1 ? 'window' : 'windows'}`
 
 /**
- * Variants that differ in nothing but what stands before the handler.
- * @param build takes a function of the application that gives its guards, and the session among them
+ * Variants that differ only in the middlewares before the handler.
+ * @param build receives a function of the application that returns its middlewares, among them the session
  */
-function stack({ group, method, build, turnpike, floor, peers }) {
+function stack({ group, method, build, turnpike, lowerBound, peers }) {
   const isPost = method === 'post'
   const last = isPost ? 'a new idempotency key' : 'cache hit'
   const own = isPost ? `${last} of an X-API-Key` : last
   const variants = {
     bare: { title: 'bare', serve: () => build(() => ({ guards: [] })) },
     ping: {
-      title: 'one PING: the floor',
-      serve: ({ url }) => build(() => ({ guards: [floor(new Redis(url))] })),
+      title: 'one PING: the lower bound',
+      serve: ({ url }) => build(() => ({ guards: [lowerBound(new Redis(url))] })),
     },
   }
   for (const windows of isPost ? [1] : [1, 3]) {
@@ -99,7 +99,7 @@ export function expressStack(name, framework, turnpike, method = 'get') {
     method,
     build,
     turnpike,
-    floor: (redis) => async (req, res, goOn) => {
+    lowerBound: (redis) => async (req, res, goOn) => {
       await redis.ping()
       goOn()
     },
@@ -145,7 +145,7 @@ export function koaStack(name, Koa, turnpike) {
     method: 'get',
     build,
     turnpike,
-    floor: (redis) => async (ctx, goOn) => {
+    lowerBound: (redis) => async (ctx, goOn) => {
       await redis.ping()
       await goOn()
     },

@@ -1,5 +1,5 @@
 /**
- * How long it takes to load turnpike, beside Express itself: `node bench/start-up.mjs [--node 20,24]`.
+ * How long it takes to load turnpike, compared with Express: `node bench/start-up.mjs [--node 20,24]`.
  * Medians over fresh processes, in turns.
  */
 import { execFileSync } from 'node:child_process'

@@ -1,4 +1,4 @@
-/** The goals, each beside what was measured. */
+/** The goals, each with its measured value. */
 import { fixed, table } from './table.mjs'
 
 const STACK = '70-stack-express5'
@@ -149,15 +149,23 @@ function near(measured) {
     const rate = (which) => measured.of(node, '0 ms', which)?.rate
     return rate(id) / rate('cache-10-bare')
   }
-  const edge = (major) => of(major, 'cache-22-turnpike-edge')
+  const beforeFramework = (major) => of(major, 'cache-22-turnpike-listener')
   return [
     {
       goal: 'hit in the near cache by bare res.json, Node 24',
       bound: 1.4,
       value: of(24, 'cache-21-turnpike-near'),
     },
-    { goal: 'hit at the edge by bare res.json, Node 24', bound: 2, value: edge(24) },
-    { goal: 'hit at the edge by bare res.json, Node 20', bound: 6, value: edge(20) },
+    {
+      goal: 'hit before the framework by bare res.json, Node 24',
+      bound: 2,
+      value: beforeFramework(24),
+    },
+    {
+      goal: 'hit before the framework by bare res.json, Node 20',
+      bound: 6,
+      value: beforeFramework(20),
+    },
   ]
 }
 
@@ -195,7 +203,6 @@ function redis(measured) {
 function weight(measured) {
   const starts = measured.all['start-up'] ?? []
   const soak = measured.all['scaling: soak']
-  const [js] = measured.all.package ?? []
   return [
     ...starts.map(({ node, median }) => ({
       goal: `require('turnpike/express'), ms, ${short(node)}`,
@@ -204,13 +211,6 @@ function weight(measured) {
       digits: 1,
       isMost: true,
     })),
-    {
-      goal: 'kB of unpacked JavaScript, ESM',
-      bound: 150,
-      value: js?.bytes / 1000,
-      digits: 0,
-      isMost: true,
-    },
     {
       goal: 'heap after a million requests by that after the first 100,000',
       bound: 1.1,

@@ -1,7 +1,7 @@
 import { Redis } from 'ioredis'
 import { expressApp } from '../apps.mjs'
 
-/** The floor: nothing that asks Redis can be cheaper. */
+/** The lower bound of everything that calls Redis. */
 export const group = 'Express 5'
 export const title = 'Express 5 + one PING'
 export default ({ url }) => {

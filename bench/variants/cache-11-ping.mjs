@@ -1,7 +1,7 @@
 import { Redis } from 'ioredis'
 import { expressApp } from '../apps.mjs'
 
-/** The floor of a hit in Redis. */
+/** The lower bound of a hit in Redis. */
 export const group = 'Express 5, cached'
 export const title = 'res.json + one PING'
 export default ({ url }) => {

@@ -1,7 +1,7 @@
 import { Redis } from 'ioredis'
 import { orderApp } from '../apps.mjs'
 
-/** The floor: a key is claimed in one round trip, and its answer stored in another. */
+/** The lower bound: a key is claimed in one round trip, and its response stored in another. */
 export const group = 'idempotency'
 export const method = 'POST'
 export const title = 'POST with express.json() + two PINGs'

@@ -2,7 +2,7 @@ import { turnpike } from 'turnpike/express'
 import { expressApp } from '../apps.mjs'
 
 export const group = 'Express 5, cached'
-export const title = 'turnpike, cache hit at the edge'
+export const title = 'turnpike, cache hit before the framework'
 export default ({ url }) => {
   const tp = turnpike({ redis: url })
   return tp.cacheListener(

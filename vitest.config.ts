@@ -3,7 +3,7 @@ import { defineConfig } from 'vitest/config'
 
 /** A `.lua` import is the script without its comments, as in the build: no script may depend on one. */
 const lua = {
-  name: 'lua-as-text',
+  name: 'lua-as-string',
   enforce: 'pre' as const,
   load(id: string): string | undefined {
     if (!id.endsWith('.lua')) return undefined
@@ -12,10 +12,10 @@ const lua = {
   },
 }
 
-/** Tests and examples that import the package by its name run its source. */
+/** Tests and examples that import the package by name use its source. */
 const source = (file: string): string => `${import.meta.dirname}/src/${file}`
 
-/** Tests of deadlines, which have the machine to themselves. */
+/** Tests of timeouts. They run alone, because a loaded machine changes what they measure. */
 const TIMED = [
   'test/faults/**/*.test.ts',
   'test/store/guard.test.ts',

@@ -13,7 +13,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { isDeepStrictEqual, promisify } from 'node:util'
 
 const root = path.join(import.meta.dirname, '..')
-const PASSWORD = 'a-password-nobody-may-see'
+const PASSWORD = 'a-password-that-must-not-show'
 const PATIENCE = 60_000
 const began = performance.now()
 const running = new Set()
@@ -24,7 +24,7 @@ process.on('exit', () => {
   for (const child of running) child.kill('SIGKILL')
 })
 
-/** Compare, and say so. `wanted` is a value, a pattern, or a test of the value. */
+/** Compares and prints the result. `wanted` is a value, a pattern, or a test of the value. */
 function check(what, got, wanted) {
   const right =
     typeof wanted === 'function'
@@ -122,7 +122,7 @@ function checkRefusal(what, answer, { policy, retryAfter }) {
 
 const login = (password) => ({ json: { email: 'ada@example.com', password } })
 
-/** Log in from two devices, and out again. Gives a cookie that is still good. */
+/** Logs in from two devices and out again. Returns a cookie that is still valid. */
 async function checkSessions(origin) {
   const enter = async (device) => {
     const headers = { 'content-type': 'application/json', 'user-agent': device }
@@ -202,7 +202,7 @@ async function checkLogin(origin) {
   const other = await send(origin, '/login', {
     json: { email: 'grace@example.com', password: 'guess' },
   })
-  check('POST /login, somebody else: 401', other.status, 401)
+  check('POST /login, another user: 401', other.status, 401)
   const none = await send(origin, '/login', { method: 'POST' })
   check('POST /login, nothing: 401', none.status, 401)
   const broken = await send(origin, '/login', { ...login(''), body: '{' })
@@ -460,7 +460,7 @@ async function checkAway(origin, cookie) {
     [me.status, me.field('retry-after'), me.field('content-type'), me.field('set-cookie')],
     [503, '2', 'application/problem+json', null],
   )
-  check('Redis killed, GET /me, with a cookie: within the deadline', me.ms, (ms) => ms < 500)
+  check('Redis killed, GET /me, with a cookie: within the timeout', me.ms, (ms) => ms < 500)
   check('Redis killed, GET /me, no cookie: 401', (await send(origin, '/me')).status, 401)
   check(
     'Redis killed, GET /products, with a cookie: 200',
@@ -498,7 +498,7 @@ async function checkAway(origin, cookie) {
     )
   }
   check(
-    'Redis killed: nobody waits for it',
+    'Redis killed: no request waits for it',
     Math.max(...free.map(({ ms }) => ms)),
     (ms) => ms < 500,
   )

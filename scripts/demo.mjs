@@ -1,6 +1,6 @@
 /**
  * Builds what is needed and serves an example, by default the shop, on http://127.0.0.1:3000 or the
- * next free port. The example runs on the built package, which it imports by name.
+ * next free port. The example imports the built package by name.
  *
  *   npm run demo                       over REDIS_URL, else in this process
  *   npm run demo -- --redis            over a redis-server of its own
@@ -17,7 +17,7 @@ const HOST = '127.0.0.1'
 const root = path.join(import.meta.dirname, '..')
 const at = (...parts) => path.join(root, ...parts)
 
-/** When the newest of these files and folders was changed. */
+/** Returns when the newest of these files and folders was changed. */
 function newest(...paths) {
   const files = paths.flatMap((each) => {
     if (!statSync(each).isDirectory()) return [each]
@@ -29,7 +29,7 @@ function newest(...paths) {
 const isFresh = (output, ...inputs) =>
   existsSync(output) && statSync(output).mtimeMs > newest(...inputs)
 
-/** Run tsdown; nothing is said unless it fails. */
+/** Runs tsdown. It prints only errors. */
 async function bundle(options) {
   const { build } = await import('tsdown')
   await build({ cwd: root, logLevel: 'error', ...options })
@@ -42,7 +42,7 @@ async function buildPackage() {
   await bundle({})
 }
 
-/** Compile an example, since Node 20 does not read TypeScript. Gives its server's path. */
+/** Compiles an example, since Node 20 does not read TypeScript. Returns the path of its server. */
 async function buildExample(name) {
   const folder = at('.cache/demo', name)
   const server = path.join(folder, 'server.mjs')
@@ -63,7 +63,7 @@ async function buildExample(name) {
   return server
 }
 
-/** The port itself, one of the system's choice for 0, or undefined if it is taken. */
+/** Resolves with the port, for 0 with one that the system chose, or with undefined if it is taken. */
 function bindable(port) {
   return new Promise((resolve) => {
     const server = createServer()
@@ -103,7 +103,7 @@ async function main() {
   const redis = values.redis ? await (await import('turnpike/testing')).startRedis() : undefined
   if (redis) process.env.REDIS_URL = redis.url
   try {
-    // It serves until SIGINT or SIGTERM; then its last line is reached.
+    // It serves until SIGINT or SIGTERM. Then its last line is reached.
     await import(pathToFileURL(server).href)
   } finally {
     await redis?.stop()

@@ -1,7 +1,7 @@
 /**
- * The tests need a real Redis (7.0 or newer) or Valkey (7.2 or newer). This says nothing where
- * there is one, installs one where it can, and otherwise stops with the command to run. Tests
- * start their own servers, so the service that a distribution's package brings is kept off.
+ * The tests need a real Redis (7.0 or newer) or Valkey (7.2 or newer). This prints nothing if there is
+ * one, installs one if it can, and otherwise fails with the command to run. Tests start their own
+ * servers, so the service of a distribution's package is not started.
  */
 import { spawnSync } from 'node:child_process'
 import { accessSync, constants } from 'node:fs'
@@ -11,7 +11,7 @@ const SERVERS = { 'redis-server': [7, 0], 'valkey-server': [7, 2] }
 const WANTED = 'Redis >= 7.0 or Valkey >= 7.2'
 const BY_PATH = 'REDIS_SERVER_BIN=<path of a redis-server of yours> npm test'
 
-/** `[major, minor]` of the first version number in `text`, or undefined. */
+/** Returns `[major, minor]` of the first version number in a string, or undefined. */
 function versionIn(text) {
   const found = /(\d+)\.(\d+)/.exec(text)
   return found ? [Number(found[1]), Number(found[2])] : undefined
@@ -21,7 +21,7 @@ function isEnough([major, minor], [leastMajor, leastMinor]) {
   return major > leastMajor || (major === leastMajor && minor >= leastMinor)
 }
 
-/** What is wrong with the server `program`; undefined if it will do. */
+/** Returns what is wrong with the server `program`, undefined if it can be used. */
 function complaint(program) {
   const { stdout, status } = spawnSync(program, ['--version'], { encoding: 'utf8' })
   const version = status === 0 ? versionIn(/\bv=\S+/.exec(stdout)?.[0] ?? '') : undefined
@@ -42,7 +42,7 @@ function isOnPath(program) {
   })
 }
 
-/** What is wrong with the servers on PATH; undefined if one of them will do. */
+/** Returns what is wrong with the servers on PATH, undefined if one of them can be used. */
 function complaintOnPath() {
   const complaints = Object.keys(SERVERS).filter(isOnPath).map(complaint)
   if (complaints.includes(undefined)) return undefined
@@ -54,7 +54,7 @@ function stop(problem, remedy) {
   process.exit(1)
 }
 
-/** Run a shell script whose output matters only when it fails. */
+/** Runs a shell script and prints its output only if it fails. */
 function shell(script, { as = [] } = {}) {
   const [program, ...args] = [...as, 'sh', '-c', script]
   const { status, stdout, stderr } = spawnSync(program, args, { encoding: 'utf8' })
@@ -62,14 +62,14 @@ function shell(script, { as = [] } = {}) {
   return status === 0
 }
 
-/** How to become root without asking anybody; undefined if we cannot. */
+/** Returns the command that runs another as root without a password, undefined if there is none. */
 function asRoot() {
   if (process.getuid?.() === 0) return []
   const sudo = isOnPath('sudo') && spawnSync('sudo', ['-n', 'true']).status === 0
   return sudo ? ['sudo', '-n'] : undefined
 }
 
-/** The Debian package of a server that is new enough; undefined if the distribution has none. */
+/** Returns the Debian package of a server that is new enough, undefined if there is none. */
 function debianPackage() {
   return Object.keys(SERVERS).find((name) => {
     const { stdout } = spawnSync('apt-cache', ['policy', name], {
@@ -81,7 +81,7 @@ function debianPackage() {
   })
 }
 
-// policy-rc.d keeps the package from starting its service; disable keeps it off after a reboot.
+// policy-rc.d stops the package from starting its service. disable keeps it off after a reboot.
 const INSTALL = (name) => `
   set -e
   export DEBIAN_FRONTEND=noninteractive
@@ -115,7 +115,7 @@ function installOnMac(problem) {
   if (!shell('brew install redis')) stop('brew install redis failed', 'brew install redis')
 }
 
-/** What to type where this file installs nothing. */
+/** Returns the command to run if this file installs nothing. */
 function byHand() {
   const managers = {
     brew: 'brew install redis',

@@ -1,8 +1,8 @@
 /**
- * Prints the path of another Node's binary, for tests and benchmarks. It is fetched from the npm
+ * Prints the path of another Node's binary, for tests and benchmarks. It is downloaded from the npm
  * registry the first time and kept in .cache/.
  *
- *   node scripts/node-version.mjs 24          the newest 24 (once fetched, it stays)
+ *   node scripts/node-version.mjs 24          the newest 24 of the first download
  *   node scripts/node-version.mjs 22.14.0     exactly that one
  */
 import { execFileSync } from 'node:child_process'
@@ -24,7 +24,7 @@ if (!existsSync(binary)) {
   mkdirSync(folder, { recursive: true })
   writeFileSync(path.join(folder, 'package.json'), '{ "private": true }\n')
   const args = ['install', '--ignore-scripts', '--no-audit', '--no-fund', `${name}@${version}`]
-  // What npm says goes to stderr: stdout holds the path alone.
+  // The output of npm goes to stderr. Otherwise stdout would hold more than the path.
   execFileSync('npm', args, { cwd: folder, stdio: ['ignore', 2, 2], shell: windows })
 }
 

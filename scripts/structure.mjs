@@ -138,7 +138,7 @@ function placeOf(file) {
 function* badImports() {
   for (const [file, { imports }] of modules) {
     const place = placeOf(file)
-    if (!place) yield `${file}: in which layer is it? Say so in LAYERS of scripts/structure.mjs.`
+    if (!place) yield `${file}: no layer has this file. Add it to LAYERS in scripts/structure.mjs.`
     for (const each of new Map(
       imports.map((each) => [`${each.target}${each.isType}`, each]),
     ).values()) {

@@ -4,9 +4,9 @@ import { optionError } from './validate.ts'
 import type { RedisSource } from './store/redis.ts'
 
 /**
- * Where Redis is, by REDIS_URL, REDIS_USERNAME, REDIS_PASSWORD, REDIS_SSL, REDIS_SSL_CA_CERTS,
- * REDIS_SSL_CERTFILE and REDIS_SSL_KEYFILE (the last three name files). Undefined without REDIS_URL.
- * Pool sizes and socket timeouts are not read: there is one connection, and `deadline` bounds it.
+ * Returns the location of Redis by REDIS_URL, REDIS_USERNAME, REDIS_PASSWORD, REDIS_SSL, REDIS_SSL_CA_CERTS,
+ * REDIS_SSL_CERTFILE and REDIS_SSL_KEYFILE (the last three name files), undefined without REDIS_URL.
+ * Pool sizes and socket timeouts are ignored: there is one connection, and `commandTimeout` bounds it.
  * @throws TP_OPTION for a file that cannot be read
  */
 export function redisFromEnvironment(

@@ -30,7 +30,7 @@ export interface ExtensionContext<Native = any, Middleware = any> {
   /** Reports events to `tp.on()` and `node:diagnostics_channel`. */
   readonly events: EventBus
   /**
-   * Bounded in-process engines that stand in while Redis is away. When full, `evicting` drops its
+   * Bounded in-process engines for the time when Redis is away. When full, `evicting` drops its
    * oldest keys and `refusing` rejects new ones.
    */
   readonly fallback: { readonly evicting: Store; readonly refusing: Store }

@@ -1,5 +1,6 @@
 /** What an instance consists of: validated options, stores, keys, events and one context for each feature. */
 import {
+  anyString,
   boolean,
   callback,
   validateOptions,
@@ -58,7 +59,7 @@ const OPTIONS: Record<string, Validator> = {
     expected: "up to 32 letters, digits, '_', '.', ':' or '-'",
     accepts: (value) => typeof value === 'string' && /^[\w.:-]{1,32}$/.test(value),
   },
-  version: anyOf(integer(0), { expected: 'a text', accepts: (value) => typeof value === 'string' }),
+  version: anyOf(integer(0), anyString),
   tenant: anyOf(oneOf('host'), callback),
   layout: oneOf('prefix', 'databases'),
   databases: byArea('database numbers', integer(0, 15_000).accepts),

@@ -124,14 +124,14 @@ export const identifier: Validator = {
   expected: "up to 40 letters, digits, '_', '.' or '-'",
   accepts: (value) => typeof value === 'string' && /^[\w.-]{1,40}$/.test(value),
   suggest: (value) => {
-    const mended =
+    const valid =
       typeof value === 'string'
         ? value
             .trim()
             .replace(/[^\w.-]+/g, '-')
             .slice(0, 40)
         : ''
-    return /\w/.test(mended) ? `'${mended}'` : undefined
+    return /\w/.test(valid) ? `'${valid}'` : undefined
   },
 }
 

@@ -1,6 +1,6 @@
 /**
- * The package as its users get it: packed, installed into an empty folder, loaded as CommonJS and
- * as ESM, compiled against in both of TypeScript's module worlds, and run.
+ * The package as its users get it: packed, installed into an empty folder, loaded as CommonJS and as
+ * ESM, and compiled in each mode of TypeScript's module resolution.
  */
 import { execFile } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
@@ -43,9 +43,9 @@ const compilers: [version: string, tsc: string][] = [
 
 let folder: string
 let tarball: string
-/** The tarball installed, and nothing else. */
+/** A folder with the installed tarball and nothing else. */
 let bare: string
-/** The same, beside the frameworks, ioredis and the fixtures. */
+/** The same with the frameworks, ioredis and the fixtures. */
 let full: string
 
 beforeAll(async () => {
@@ -61,7 +61,7 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }))
 
 describe('the tarball', () => {
-  it('holds what users need and nothing else', async () => {
+  it('contains what users need and nothing else', async () => {
     const { stdout } = await run(folder, 'tar', ['-tzf', tarball])
     const files = stdout.trim().split('\n')
     const wanted = ['package.json', 'README.md', 'LICENSE', 'CHANGELOG.md', 'SECURITY.md']
@@ -77,7 +77,7 @@ describe('the tarball', () => {
     }
   })
 
-  it('holds JavaScript that a person can read', async () => {
+  it('contains JavaScript that a person can read', async () => {
     const dist = path.join(bare, 'node_modules/turnpike/dist')
     for (const file of await readdir(dist, { recursive: true })) {
       if (!/\.[cm]js$/.test(file)) continue
@@ -131,12 +131,12 @@ describe('an error', () => {
 })
 
 describe('with nothing else installed', () => {
-  it.each(entries)('require(%j) works and warns of nothing', async (entry) => {
+  it.each(entries)('require(%j) works without warnings', async (entry) => {
     const { stderr } = await run(bare, process.execPath, ['-e', `require('${entry}')`])
     expect(stderr).toBe('')
   })
 
-  it.each(entries)('import(%j) works and warns of nothing', async (entry) => {
+  it.each(entries)('import(%j) works without warnings', async (entry) => {
     const args = ['--input-type=module', '-e', `import '${entry}'`]
     expect((await run(bare, process.execPath, args)).stderr).toBe('')
   })
@@ -184,7 +184,7 @@ describe('over Redis', () => {
 
 describe.each(compilers)('TypeScript %s', (version, tsc) => {
   it.each(['nodenext', 'bundler'])(
-    '%s: what is right compiles and runs, what is wrong is refused',
+    '%s: correct programs compile and run, wrong ones do not compile',
     async (mode) => {
       const out = path.join(full, `out-${mode}`)
       await rm(out, { recursive: true, force: true })
@@ -284,7 +284,7 @@ it('moduleResolution node10 finds all entries', async () => {
   )
 }, 60_000)
 
-/** Build and pack a copy of the tree, so that nothing else that runs now sees `dist` come and go. */
+/** Builds and packs a copy of the tree, so that other processes do not see `dist` change. */
 async function pack(source: string): Promise<string> {
   const left = new Set(['node_modules', '.git', '.cache', 'dist', 'coverage'])
   await cp(root, source, {
@@ -315,14 +315,14 @@ async function install(target: string): Promise<void> {
   ])
 }
 
-/** The frameworks come from our own node_modules: no download, and the versions that we lock. */
+/** Links the frameworks from our own node_modules: no download, and the locked versions. */
 async function furnish(target: string): Promise<void> {
   const installed = path.join(target, 'node_modules')
   const types = (await readdir(path.join(modules, '@types'))).map((name) => `@types/${name}`)
   await mkdir(path.join(installed, '@types'), { recursive: true })
   for (const name of ['express', 'koa', 'ioredis', ...types]) {
     const [from, to] = [path.join(modules, name), path.join(installed, name)]
-    // What the package brings itself stays as it was installed.
+    // The package's own dependencies stay as they were installed.
     if (!existsSync(to)) await symlink(from, to, 'junction')
   }
   await cp(path.join(import.meta.dirname, 'fixtures'), target, { recursive: true })
@@ -333,14 +333,14 @@ function expected(file: string): number[] {
 }
 
 /**
- * What the compiler says of the fixtures and of our declarations. It checks those of `@types` too
- * (there is no switch between), and they do not always fit each other.
+ * Returns the compiler's errors in the fixtures and in our declarations. It also checks those of
+ * `@types`, which do not always fit each other, so their errors are left out.
  */
 function complaints(tsc: string, project: string): Promise<string[]> {
   return compile([tsc, '-p', project])
 }
 
-/** What the compiler says of one fixture, with strict options and without other global types. */
+/** Returns the errors of one fixture, with strict options and without other global types. */
 function checked(tsc: string, file: string): Promise<string[]> {
   const strict = ['--strict', '--noUncheckedIndexedAccess', '--exactOptionalPropertyTypes']
   const options = ['--noEmit', '--target', 'es2022', '--module', 'nodenext', '--types', 'node']
@@ -357,14 +357,14 @@ async function compile(command: string[]): Promise<string[]> {
   return errors.filter((line) => !/node_modules\/@types\/[^(]*\(/.test(line))
 }
 
-/** What a fixture saw. It must not have warned of anything. */
+/** Returns the statuses that a fixture printed. It must not warn. */
 async function statuses(file: string, env?: Record<string, string>): Promise<unknown> {
   const { stdout, stderr } = await run(full, process.execPath, [file], env)
   expect(stderr, file).toBe('')
   return JSON.parse(stdout)
 }
 
-/** The package that a module belongs to. */
+/** Returns the package of a module. */
 function packageOf(file: string): string {
   return file.split(path.sep).join('/').split('/node_modules/').at(-1)!.split('/')[0]!
 }
@@ -373,7 +373,7 @@ function npm(cwd: string, args: string[]): Promise<{ stdout: string; stderr: str
   return run(cwd, 'npm', args)
 }
 
-/** Run a program as a user's shell would, without what vitest puts into the environment. */
+/** Runs a program as a user's shell would, without what vitest adds to the environment. */
 async function run(
   cwd: string,
   program: string,

@@ -1,5 +1,5 @@
 /**
- * How long does `require('turnpike/express')` take? The median of 15 fresh processes, in ms.
+ * Prints how long `require('turnpike/express')` takes: the median of 15 new processes, in ms.
  *
  *   npm run build && node test/consumers/load-time.mjs [path of another node]
  */

@@ -1,17 +1,17 @@
 /**
  * The code blocks of the documentation, as modules that can be type-checked and run.
  *
- * A fence says what happens to its block: by itself, a `ts` or `js` block is a module of its own that is
- * checked and run. Words after the language change that:
+ * By default a `ts` or `js` block is a module that is checked and run. Words after the language change
+ * that:
  *
- * - `continue`   goes on with the module of the block before it in the same document
+ * - `continue`   continues the module of the block before it in the same document
  * - `file=<name>` gives the module a name that later blocks can import
  * - `test`       is a test file for vitest: its tests are run
  * - `no-run`     is type-checked only
  * - `no-check`   is left alone (other libraries' code, excerpts)
  *
- * A block may listen on any port: it gets a free one. `redis://localhost:6379` leads to a server of
- * the test's own. Where a block has comments like `// → 99`, they are what it prints, in order.
+ * A block may listen on any port: it gets a free one. `redis://localhost:6379` is replaced by a server of
+ * the test. Comments like `// → 99` are what the block must print, in order.
  */
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -48,7 +48,7 @@ export interface Module {
 
 const WORDS = /^(continue|test|no-run|no-check|file=[\w.-]+\.ts)$/
 
-/** The fenced blocks of a text. */
+/** Returns the fenced blocks of a Markdown document. */
 export function blocksOf(text: string): Block[] {
   const blocks: Block[] = []
   let open: (Block & { fence: string }) | undefined
@@ -70,7 +70,7 @@ export function blocksOf(text: string): Block[] {
   return blocks
 }
 
-/** The modules of a document. @throws Error for a word that is none, or a continuation of nothing */
+/** Returns the modules of a document. @throws Error for an unknown word or a continuation of nothing */
 export function modulesOf(document: string): Module[] {
   const modules: Module[] = []
   for (const block of blocksOf(textOf(document))) {
@@ -78,7 +78,9 @@ export function modulesOf(document: string): Module[] {
     if (language !== 'ts' && language !== 'js') continue
     const odd = words.find((word) => !WORDS.test(word))
     if (odd)
-      throw new Error(`${document}:${line}: what is "${odd}"? test/docs/blocks.ts has the words.`)
+      throw new Error(
+        `${document}:${line}: unknown word "${odd}". test/docs/blocks.ts lists the words.`,
+      )
     if (words.includes('no-check')) continue
     const last = modules.at(-1)
     if (words.includes('continue')) {
@@ -95,7 +97,7 @@ export function modulesOf(document: string): Module[] {
   return modules
 }
 
-/** The code of a module, each line where it is in the document. */
+/** Returns the code of a module, with each line where it is in the document. */
 export function sourceOf({ blocks }: Module, which: (block: Block) => boolean): string {
   let source = ''
   let at = 1
@@ -108,7 +110,7 @@ export function sourceOf({ blocks }: Module, which: (block: Block) => boolean): 
 
 export const isRun = (block: Block): boolean => !block.words.includes('no-run')
 
-/** Writes a module below `folder` of .cache/docs; gives its path, or undefined if there is nothing to write. */
+/** Writes a module below `folder` of .cache/docs. Returns its path, undefined if there is nothing to write. */
 export function write(folder: string, module: Module, source: string): string | undefined {
   if (source.trim() === '') return undefined
   const path = join(ROOT, '.cache/docs', folder, module.document.replace(/\.md$/, ''), module.name)
@@ -122,6 +124,6 @@ export function clear(folder: string): void {
   rmSync(join(ROOT, '.cache/docs', folder), { recursive: true, force: true })
 }
 
-/** What a module says it prints. */
+/** Returns what a module must print. */
 export const printed = (source: string): string[] =>
   [...source.matchAll(/\/\/ → (.*)$/gm)].map(([, text]) => text!.trim())

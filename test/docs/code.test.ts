@@ -1,4 +1,4 @@
-/** All code of the documentation is type-checked and run; how a block is marked stands in blocks.ts. */
+/** All code of the documentation is type-checked and run. blocks.ts documents how blocks are marked. */
 import { spawnSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
@@ -8,7 +8,7 @@ import { startRedis } from '../../src/testing.ts'
 import { clear, documents, isRun, modulesOf, printed, ROOT, sourceOf, write } from './blocks.ts'
 import { freePorts } from './servers.ts'
 
-/** Of its own: the suite may run twice at once. */
+/** A folder for this process. The suite may run twice at once. */
 const FOLDER = `code-${process.pid}`
 const modules = documents().flatMap((document) => modulesOf(document))
 const redis = await startRedis()
@@ -45,7 +45,7 @@ test('the documentation has code', () => {
   expect(runnable.length).toBeGreaterThan(20)
 })
 
-test('every block is of the right types', () => {
+test('every block compiles', () => {
   const folder = join(ROOT, '.cache/docs', FOLDER)
   const config = {
     extends: '../../../tsconfig.test.json',
@@ -73,7 +73,7 @@ describe.each(documents())('%s', async (document) => {
       await import(path)
       continue
     }
-    test(`${name} runs${expected.length > 0 ? ', and prints what it says' : ''}`, async () => {
+    test(`${name} runs${expected.length > 0 ? ', and prints what its comments show' : ''}`, async () => {
       await redis.send('FLUSHALL')
       const lines: string[] = []
       const log = vi

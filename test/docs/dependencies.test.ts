@@ -18,7 +18,7 @@ const locked = json('package-lock.json').packages as Record<string, Locked>
 const names = Object.keys(dependencies!)
 const peers = Object.keys(peerDependencies!)
 
-/** Where npm has put what a package at `from` asks for. */
+/** Returns where npm has installed a dependency of the package at `from`. */
 function placeOf(name: string, from: string): string {
   for (let folder = from; ; folder = folder.slice(0, folder.lastIndexOf('/node_modules/'))) {
     const place = `${folder}/node_modules/${name}`.replace(/^\//, '')
@@ -30,7 +30,7 @@ function placeOf(name: string, from: string): string {
   return place
 }
 
-/** A package and all that it brings along. */
+/** Returns a package and all of its dependencies. */
 function treeOf(place: string, seen: Set<string> = new Set()): Set<string> {
   if (seen.has(place)) return seen
   seen.add(place)
@@ -39,20 +39,20 @@ function treeOf(place: string, seen: Set<string> = new Set()): Set<string> {
   return seen
 }
 
-test.each([...names, ...peers])('%s is argued in docs/dependencies.md', (name) => {
+test.each([...names, ...peers])('%s has a reason in docs/dependencies.md', (name) => {
   const text = textOf('docs/dependencies.md')
   expect(text).toContain(`| \`${name}\` |`)
   expect(text).toContain(`**\`${name}\`**`)
 })
 
-test('docs/dependencies.md names nothing that is none', () => {
+test('docs/dependencies.md names dependencies only', () => {
   const named = [...textOf('docs/dependencies.md').matchAll(/^\| `([^`]+)` \|/gm)].map(
     ([, name]) => name,
   )
   expect(new Set(named)).toEqual(new Set([...names, ...peers]))
 })
 
-describe.each([...names, ...peers])('what %s brings along', (name) => {
+describe.each([...names, ...peers])('%s with its dependencies', (name) => {
   const tree = [...treeOf(`node_modules/${name}`)]
 
   test('runs no script when it is installed', () => {
@@ -66,7 +66,7 @@ describe.each([...names, ...peers])('what %s brings along', (name) => {
     }
   })
 
-  test('is as many packages as docs/dependencies.md says', () => {
+  test('has as many packages as docs/dependencies.md states', () => {
     const row = textOf('docs/dependencies.md')
       .split('\n')
       .find((line) => line.startsWith(`| \`${name}\` |`))!

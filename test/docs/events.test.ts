@@ -1,4 +1,4 @@
-/** Events are one table: one that is missing in it does not compile, and each is documented. */
+/** Every event is in one table, or it does not compile. Every event is documented. */
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

@@ -1,4 +1,4 @@
-/** The measured facts that README.md and docs/ state about this package and about others. */
+/** Facts that README.md and docs/ state about this package and others, measured. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import express from 'express'
 import { rateLimit } from 'express-rate-limit'
@@ -38,7 +38,7 @@ afterAll(async () => {
 })
 
 let count = 0
-/** One caller under some windows, as each package decides. */
+/** How each package decides for one caller under some windows. */
 const packages: {
   name: string
   decider(windows: Window[], on?: Redis): Decide
@@ -135,17 +135,17 @@ describe.each(packages)(
       const decide = decider([{ name: 'edge', limit: 100, seconds }])
       const burst = async (): Promise<number> =>
         (await Promise.all(Array.from({ length: 105 }, decide))).filter(Boolean).length
-      // The others' windows begin with the first request.
+      // The windows of the other packages begin with the first request.
       const start = Date.now()
       await decide()
       await sleep(start + seconds * 1000 - 2000 - Date.now())
       const first = Date.now()
       const before = await burst()
-      // Time for the first request to leave the window, and for a slow machine to have seen it arrive.
+      // Wait until the first request has left the window, also on a slow machine.
       await sleep(Math.max(0, start + seconds * 1000 + 250 - Date.now()))
       const admitted = before + (await burst())
       expect(Date.now() - first).toBeLessThan(seconds * 1000)
-      // Ours: the 99 that were left, and 1 when the first use had left the window.
+      // turnpike admits the 99 that were left, and 1 after the first use has left the window.
       expect(admitted).toBe(edge)
     })
 
@@ -174,7 +174,7 @@ describe.each(packages)(
       expect((await limiter.peek('caller')).policies[1]!.remaining).toBe(hourLeft)
     })
 
-    test(`a frozen Redis: ${one === three ? 'a decision within the deadline' : 'no answer within 3 s, with the default options of ioredis'}`, async () => {
+    test(`a frozen Redis: ${one === three ? 'a decision within the timeout' : 'no answer within 3 s, with the default options of ioredis'}`, async () => {
       await using frozen = await startRedis()
       const on = new Redis(frozen.url)
       await on.ping()
@@ -202,7 +202,7 @@ describe.each(packages)(
 )
 
 describe('the algorithms in docs/rate-limits.md, limit 100 in 60 s: the most admitted within 60 s', () => {
-  /** A full burst, then as much as is ever admitted until just before `ms` have passed. */
+  /** Sums a full burst and everything that is admitted until just before `ms` have passed. */
   async function admitted(options: object, ms = 60_000, step = 100, from = 0): Promise<number> {
     const store = testStore()
     const limiter = turnpike({ store }).limiter('l', { limit: 100, window: '1m', ...options })
@@ -230,7 +230,7 @@ describe('the algorithms in docs/rate-limits.md, limit 100 in 60 s: the most adm
   })
 })
 
-test('memory: no kind of state takes more than 1 KB', async () => {
+test('memory: the state of an algorithm takes at most 1 KB', async () => {
   const kinds = ['sliding-window', 'gcra', 'fixed-window'] as const
   const sizes = await Promise.all(
     kinds.map(async (algorithm) => {

@@ -1,10 +1,10 @@
-/** Links between documents lead to files and headings that are there. */
+/** Links between documents lead to files and headings that exist. */
 import { existsSync } from 'node:fs'
 import { dirname, join, normalize } from 'node:path'
 import { expect, test } from 'vitest'
 import { documents, ROOT, textOf } from './blocks.ts'
 
-/** The anchors of a document's headings, as GitHub makes them. */
+/** Returns the anchors of a document's headings, as GitHub creates them. */
 function anchorsOf(text: string): Set<string> {
   const anchors = new Set<string>()
   for (const [, heading] of withoutCode(text).matchAll(/^#{1,6} +(.+?) *#*$/gm)) {
@@ -39,7 +39,7 @@ test.each(links.filter(({ target }) => !/^[a-z]+:/.test(target)))(
   ({ document, target }) => {
     const [path = '', anchor] = target.split('#')
     const file = path === '' ? document : normalize(join(dirname(document), path))
-    expect(existsSync(join(ROOT, file)), `${file} is not there`).toBe(true)
+    expect(existsSync(join(ROOT, file)), `${file} does not exist`).toBe(true)
     if (anchor !== undefined) expect([...anchorsOf(textOf(file))]).toContain(anchor)
   },
 )

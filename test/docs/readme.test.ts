@@ -1,4 +1,4 @@
-/** What README.md shows of the terminal is what its application answers. */
+/** The application of README.md answers what its console blocks show. */
 import type { Server } from 'node:net'
 import request from 'supertest'
 import { afterAll, beforeAll, expect, test } from 'vitest'

@@ -1,9 +1,9 @@
-/** Lets documentation listen where it likes: every server gets a free port, and is closed at the end. */
+/** Documentation may listen on any port: every server gets a free one and is closed at the end. */
 import { Server } from 'node:net'
 
 type Listen = (this: Server, ...args: unknown[]) => Server
 
-/** Redirects every `listen()` until `restore` is called, which closes what was opened. */
+/** Redirects every `listen()` until `restore` is called, which closes the servers. */
 export function freePorts(): { servers: Server[]; restore(): void } {
   const servers: Server[] = []
   const prototype = Server.prototype as unknown as { listen: Listen }

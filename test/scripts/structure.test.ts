@@ -153,7 +153,7 @@ it.each<[string, Record<string, string>, string]>([
   [
     'a file that belongs to no layer',
     { 'helpers.ts': 'export const help = 1' },
-    'helpers.ts: in which layer is it? Say so in LAYERS of scripts/structure.mjs.',
+    'helpers.ts: no layer has this file. Add it to LAYERS in scripts/structure.mjs.',
   ],
   [
     'an import of a file that is not there',

@@ -12,7 +12,7 @@ import { until } from '../support/until.ts'
 
 /** Keys and channels of the prefix `shop`, with a version or without. */
 const OWN = '~shop[:~]* &shop[:~]*'
-/** Commands by what needs them, as docs/store.md says. */
+/** Commands by feature, as docs/store.md lists them. */
 const PUBLISHED = new Map(
   [
     ...readFileSync(new URL('../../docs/store.md', import.meta.url), 'utf8').matchAll(
@@ -22,13 +22,13 @@ const PUBLISHED = new Map(
 )
 const COMMON = PUBLISHED.get('everything')!
 const SETS = Object.keys(flows)
-/** Only a breaker that is open sends the one; the other ends with the process. */
+/** Commands that are sent seldom: one by an open breaker only, the other at the end of the process. */
 const SELDOM = new Set(['ping', 'unsubscribe'])
 const ruleOf = (commands: readonly string[]): string =>
   `${OWN} ${[...new Set(commands)].map((command) => `+${command}`).join(' ')}`
 const leastFor = (set: string): string => ruleOf([...COMMON, ...(PUBLISHED.get(set) ?? [])])
 const MINIMUM = ruleOf([...PUBLISHED.values()].flat())
-/** The same by category, for those who would rather not change it with each version. */
+/** The same permissions by category, which need no change with each version. */
 const BY_CATEGORY = `${OWN} +@read +@write +@pubsub +@connection -@dangerous +eval +evalsha +time +info`
 
 let server: RedisServer
@@ -96,7 +96,7 @@ describe('the published permissions', () => {
     )
   })
 
-  it('are listed for all there is', () => {
+  it('are listed for every feature', () => {
     expect([...PUBLISHED.keys()]).toEqual(['everything', ...SETS])
   })
 
@@ -135,8 +135,8 @@ describe('the published permissions', () => {
   })
 })
 
-describe('a permission that is lacking', () => {
-  it('is told with its remedy, and is no outage: nothing is let pass for it', async () => {
+describe('a missing permission', () => {
+  it('is reported with its remedy, and lets no request pass', async () => {
     const redis = await user(`${MINIMUM} -time`)
     await using tp = turnpike({ redis, prefix: 'shop', commandTimeout: 2000 })
     const { consume } = tp.limiter('clockless', { limit: 1, window: '1m', fail: 'open' })
@@ -149,7 +149,7 @@ describe('a permission that is lacking', () => {
     expect(tp.status()).toMatchObject({ status: 'ok', breaker: 'closed' })
   })
 
-  it('to subscribe is warned of once, and does not make it connect again and again', async () => {
+  it('to subscribe is reported once, and causes no repeated connections', async () => {
     const redis = await user(`${MINIMUM} -subscribe`)
     await using tp = turnpike({ redis, prefix: 'shop', commandTimeout: 2000 })
     const warnings: string[] = []

@@ -27,7 +27,7 @@ function opened(redis: string | Redis, options: object = {}) {
 }
 
 describe('one line when Redis goes away, and one when it is back', () => {
-  it('killed, with nothing to do', async () => {
+  it('killed while idle', async () => {
     await using own = await startRedis()
     const { tp, away, back } = opened(own.url)
     await tp.ready()
@@ -88,7 +88,7 @@ describe('one line when Redis goes away, and one when it is back', () => {
     expect(away()[0]).toContain('Redis (session) is away')
   })
 
-  it('a connection that is only replaced is no line', async () => {
+  it('a connection that is only replaced writes no line', async () => {
     const proxy = await startFaultProxy(server.port)
     onTestFinished(() => proxy.close())
     const { tp, away, back } = opened(proxy.url)

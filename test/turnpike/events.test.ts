@@ -1,4 +1,4 @@
-/** What happens is told to whoever listens, without secrets, and without a say in it. */
+/** Listeners are notified of events, without secrets, and cannot change what they report. */
 import { channel } from 'node:diagnostics_channel'
 import { inspect } from 'node:util'
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
@@ -23,8 +23,8 @@ afterAll(() => server.stop())
 
 const NAMES: EventName[] = ['decision', 'unavailable', 'breaker', 'replaced', 'error', 'warning']
 
-/** Every event of a kit from now on, by both ways. */
-function hear(tp: Pick<AnyKit, 'on'>): {
+/** Collects every event of an instance from now on, from `on()` and from diagnostics_channel. */
+function collect(tp: Pick<AnyKit, 'on'>): {
   emitted: { [Name in EventName]: EventMap[Name][] }
   published: Record<string, unknown[]>
 } {
@@ -43,9 +43,9 @@ function hear(tp: Pick<AnyKit, 'on'>): {
 }
 
 describe('decisions', () => {
-  it('are told with what decided them, to listeners and to diagnostics_channel alike', async () => {
+  it('are reported with what decided them, to listeners and to diagnostics_channel', async () => {
     await using tp = turnpike({ store: testStore() })
-    const { emitted, published } = hear(tp)
+    const { emitted, published } = collect(tp)
     const limiter = tp.limiter('api', { limit: 1, window: '1m' })
     await limiter.consume('ann')
     await limiter.consume('ann')
@@ -66,10 +66,10 @@ describe('decisions', () => {
     expect(published['decision']).toEqual(emitted.decision)
   })
 
-  it('by failure rules come with the reason', async () => {
+  it('of failure rules come with the reason', async () => {
     const store = testStore()
     await using tp = turnpike({ store })
-    const { emitted, published } = hear(tp)
+    const { emitted, published } = collect(tp)
     store.fail()
     await tp.limiter('rule', { limit: 1, window: '1m', fail: 'closed' }).consume('ann')
     expect(emitted.unavailable).toEqual([
@@ -79,27 +79,27 @@ describe('decisions', () => {
     expect(published['unavailable']).toEqual(emitted.unavailable)
   })
 
-  it('are told no longer once the listener has left', async () => {
+  it('are not reported to a listener that has unsubscribed', async () => {
     await using tp = turnpike({ store: testStore() })
-    let heard = 0
-    const leave = tp.on('decision', () => heard++)
+    let calls = 0
+    const leave = tp.on('decision', () => calls++)
     const limiter = tp.limiter('left', { limit: 5, window: '1m' })
     await limiter.consume('ann')
     leave()
     leave()
     await limiter.consume('ann')
-    expect(heard).toBe(1)
+    expect(calls).toBe(1)
   })
 
-  it('reach every listener of several, and only those of their own kit', async () => {
+  it('reach every listener of their instance, and none of another', async () => {
     await using tp = turnpike({ store: testStore() })
     await using other = turnpike({ store: testStore() })
-    const heard: string[] = []
-    tp.on('decision', () => heard.push('a'))
-    tp.on('decision', () => heard.push('b'))
-    other.on('decision', () => heard.push('other'))
+    const called: string[] = []
+    tp.on('decision', () => called.push('a'))
+    tp.on('decision', () => called.push('b'))
+    other.on('decision', () => called.push('other'))
     await tp.limiter('several', { limit: 5, window: '1m' }).consume('ann')
-    expect(heard).toEqual(['a', 'b'])
+    expect(called).toEqual(['a', 'b'])
   })
 })
 
@@ -107,7 +107,7 @@ describe('listeners', () => {
   const uses = async (tp: Pick<AnyKit, 'limiter'>): Promise<void> =>
     void (await tp.limiter('used', { limit: 50, window: '1m' }).consume('ann'))
 
-  it('that were unsubscribed twice take no other listener with them', async () => {
+  it('that unsubscribe twice remove no other listener', async () => {
     await using tp = turnpike({ store: testStore() })
     let count = 0
     const leave = tp.on('decision', () => {})
@@ -133,15 +133,15 @@ describe('listeners', () => {
 
   it('may unsubscribe while they are called', async () => {
     await using tp = turnpike({ store: testStore() })
-    const heard: string[] = []
+    const called: string[] = []
     const leave = tp.on('decision', () => {
-      heard.push('first')
+      called.push('first')
       leave()
     })
-    tp.on('decision', () => heard.push('second'))
+    tp.on('decision', () => called.push('second'))
     await uses(tp)
     await uses(tp)
-    expect(heard).toEqual(['first', 'second', 'second'])
+    expect(called).toEqual(['first', 'second', 'second'])
   })
 
   it.each([
@@ -156,10 +156,10 @@ describe('listeners', () => {
   })
 })
 
-describe('what happens to the connection', () => {
-  it('is told as breaker and replaced', async () => {
+describe('events of the connection', () => {
+  it('are breaker and replaced', async () => {
     await using tp = turnpike({ redis: server.url })
-    const { emitted, published } = hear(tp)
+    const { emitted, published } = collect(tp)
     const limiter = tp.limiter('outage', { limit: 1000, window: '1m' })
     await tp.ready()
     await until('it counts', async () => (await limiter.consume('ann')).source === 'store')
@@ -200,7 +200,7 @@ describe('a listener that throws', () => {
     ['a listener', `tp.on('decision', () => { throw new Error('mine') })`],
     ['a subscriber', `channel('turnpike:decision').subscribe(() => { throw new Error('mine') })`],
   ])(
-    'changes no decision and keeps nobody else from hearing; its mistake surfaces (%s)',
+    'changes no decision and stops no other listener, and its error surfaces (%s)',
     async (_name, listen) => {
       const { stdout, code } = await runScript(script(listen))
       expect(JSON.parse(stdout)).toEqual({
@@ -240,14 +240,14 @@ describe('DEBUG', () => {
   )
 
   it.each(['', 'express:*', 'turnpike:breaker', 'notturnpike:*'])(
-    '=%s prints none',
+    '=%s prints no line',
     async (DEBUG) => {
       expect(lines((await runScript(used, { env: { DEBUG } })).stderr)).toEqual([])
     },
   )
 })
 
-describe('no secret', () => {
+describe('a secret', () => {
   const SECRETS = {
     key: 'sk_live_4242424242',
     email: 'ann.secret@example.org',
@@ -256,8 +256,8 @@ describe('no secret', () => {
     redis: 'redis-password',
   }
 
-  /** Does any of them show, as it is or as a key shows it? */
-  function expectDiscretion(text: string): void {
+  /** Expects none of them, as it is or as a key contains it. */
+  function expectNoSecret(text: string): void {
     for (const secret of Object.values(SECRETS)) {
       expect(text).not.toContain(secret)
       expect(text).not.toContain(secret.replaceAll('=', '%3d'))
@@ -266,7 +266,7 @@ describe('no secret', () => {
   }
 
   it.each([express5, koa3])(
-    'is in any event of a guarded login, refused or not, with Redis or without ($name)',
+    'is in no event of a guarded login, refused or not, with Redis or without ($name)',
     async (framework) => {
       const app = await framework.serve({
         options: { redis: server.url, commandTimeout: 200 },
@@ -276,7 +276,7 @@ describe('no secret', () => {
         }),
       })
       await app.tp.ready()
-      const { emitted, published } = hear(app.tp)
+      const { emitted, published } = collect(app.tp)
       const headers = {
         'x-email': SECRETS.email,
         authorization: `Bearer ${SECRETS.key}`,
@@ -301,11 +301,11 @@ describe('no secret', () => {
         showHidden: true,
         maxArrayLength: Infinity,
       })
-      expectDiscretion(all)
+      expectNoSecret(all)
     },
   )
 
-  it('is in any line of DEBUG', async () => {
+  it('is in no line of DEBUG', async () => {
     const { stderr, code } = await runScript(
       `import { turnpike } from 'turnpike/node'
        import { createServer } from 'node:http'
@@ -323,10 +323,10 @@ describe('no secret', () => {
     expect(code).toBe(0)
     expect(stderr).toContain('turnpike:decision')
     expect(stderr).toContain('turnpike:unavailable')
-    expectDiscretion(stderr)
+    expectNoSecret(stderr)
   })
 
-  it('is in an error that a write in the background reports', async () => {
+  it('is in no error that a write in the background reports', async () => {
     await using own = await startRedis()
     const app = await express5.serve({
       options: { redis: own.url, commandTimeout: 500 },
@@ -340,7 +340,7 @@ describe('no secret', () => {
       }),
     })
     await app.tp.ready()
-    const { emitted } = hear(app.tp)
+    const { emitted } = collect(app.tp)
     let frozen = false
     app.tp.on('decision', () => {
       if (!frozen) own.freeze()
@@ -360,7 +360,7 @@ describe('no secret', () => {
 })
 
 describe('warnings', () => {
-  it('with what a client sent in them are bounded', () => {
+  it('that contain what a client sent are bounded', () => {
     const events = new EventBus('')
     const messages: string[] = []
     const emitted = vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
@@ -377,7 +377,7 @@ describe('warnings', () => {
 })
 
 describe('a warning', () => {
-  it('is said once, as an event and by the process', async () => {
+  it('is reported once, as an event and by the process', async () => {
     const { stderr } = await runScript(
       `import { turnpike } from 'turnpike/node'
        const tp = turnpike({ redis: process.env.URL })
@@ -386,11 +386,11 @@ describe('a warning', () => {
        const limiter = tp.limiter('warned', { limit: 5, window: '1m' })
        while (count === 0) await limiter.consume('ann')
        await new Promise((resolve) => setTimeout(resolve, 500))
-       console.error('heard', count)
+       console.error('count', count)
        await tp.close()`,
       { env: { URL: server.url.replace('//', '//nobody:wrong@') } },
     )
-    expect(stderr).toContain('heard 1\n')
+    expect(stderr).toContain('count 1\n')
     expect(stderr.match(/TurnpikeWarning/g)).toHaveLength(1)
   })
 })

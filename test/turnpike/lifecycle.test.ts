@@ -1,4 +1,4 @@
-/** A kit comes up before its Redis, and goes when it is told to, or when nobody needs it. */
+/** An instance may be created before Redis is up. It ends when it is closed, or with its process. */
 import { once } from 'node:events'
 import { Redis } from 'ioredis'
 import {
@@ -37,19 +37,19 @@ afterEach(async () => {
 
 const limit = { limit: 10, window: '1m' } as const
 
-/** Ended by itself, and well; a warning that Redis is away is what one expects of it. */
-function expectAGoodEnd({ code, signal, stderr }: Ended): void {
+/** Expects that the process ended by itself and without errors. It may warn that Redis is away. */
+function expectCleanEnd({ code, signal, stderr }: Ended): void {
   expect(stderr.split('\n').filter((line) => /Error|Unhandled/.test(line))).toEqual([])
   expect({ code, signal }).toEqual({ code: 0, signal: null })
 }
 
 describe('a process', () => {
   it('that only imports turnpike ends by itself', async () => {
-    expectAGoodEnd(await runScript(`import 'turnpike/express'; import 'turnpike/koa'`))
+    expectCleanEnd(await runScript(`import 'turnpike/express'; import 'turnpike/koa'`))
   })
 
-  it('that only makes a kit and its middlewares ends by itself', async () => {
-    expectAGoodEnd(
+  it('that only creates an instance and its middlewares ends by itself', async () => {
+    expectCleanEnd(
       await runScript(
         `import { turnpike } from 'turnpike/node'
          const tp = turnpike({ redis: process.env.URL })
@@ -68,12 +68,12 @@ describe('a process', () => {
        console.log(source, remaining)`,
       { env: { URL: server.url } },
     )
-    expectAGoodEnd(ended)
+    expectCleanEnd(ended)
     expect(ended.stdout).toBe('store 4\n')
     expect(ended.ms).toBeLessThan(5000)
   })
 
-  it('with a client of its own that it hands in ends when it closes that', async () => {
+  it('that passes a client of its own ends when it closes that client', async () => {
     const ended = await runScript(
       `import { turnpike } from 'turnpike/node'
        import { Redis } from 'ioredis'
@@ -84,7 +84,7 @@ describe('a process', () => {
        await client.quit()`,
       { env: { URL: server.url } },
     )
-    expectAGoodEnd(ended)
+    expectCleanEnd(ended)
     expect(ended.stdout).toBe('store\n')
   })
 
@@ -107,7 +107,7 @@ describe('a process', () => {
     await script.says('used')
     script.tell('close')
     const ended = await script.ended
-    expectAGoodEnd(ended)
+    expectCleanEnd(ended)
     expect(ended.stdout).toContain('store\n')
     expect(closedIn(ended)).toBeLessThan(500)
     expect(ended.ms).toBeLessThan(1500)
@@ -119,30 +119,30 @@ describe('a process', () => {
     server.freeze()
     script.tell('close')
     const ended = await script.ended
-    expectAGoodEnd(ended)
+    expectCleanEnd(ended)
     expect(closedIn(ended)).toBeLessThan(900)
     expect(ended.ms).toBeLessThan(2000)
   })
 
-  it('ends after close() where Redis was frozen from the start', async () => {
+  it('ends after close() if Redis was frozen from the start', async () => {
     server.freeze()
     const script = startScript(used, { env: { URL: server.url } })
     await script.says('used')
     script.tell('close')
     const ended = await script.ended
-    expectAGoodEnd(ended)
+    expectCleanEnd(ended)
     expect(ended.stdout).toContain('local\n')
     expect(closedIn(ended)).toBeLessThan(900)
     expect(ended.ms).toBeLessThan(2000)
   })
 
-  it('ends after close() where Redis never was', async () => {
+  it('ends after close() if Redis was never reached', async () => {
     await server.kill()
     const script = startScript(used, { env: { URL: server.url } })
     await script.says('used')
     script.tell('close')
     const ended = await script.ended
-    expectAGoodEnd(ended)
+    expectCleanEnd(ended)
     expect(ended.stdout).toContain('local\n')
     expect(closedIn(ended)).toBeLessThan(500)
     expect(ended.ms).toBeLessThan(1500)
@@ -156,12 +156,12 @@ describe('a process', () => {
        const limiter = tp.limiter('first', { limit: 5, window: '1m', fail: 'closed' })
        const began = performance.now()
        const { source } = await limiter.consume('me')
-       // Loading ioredis blocks the event loop; twice the deadline is what must not be.
+       // Loading ioredis blocks the event loop. Twice the timeout would be too long.
        console.log(source, Math.round(performance.now() - began))
        await tp.close()`,
       { env: { URL: server.url } },
     )
-    expectAGoodEnd(ended)
+    expectCleanEnd(ended)
     const [source, ms] = ended.stdout.trim().split(' ')
     expect(source).toBe('closed')
     expect(Number(ms)).toBeLessThan(1600)
@@ -186,7 +186,7 @@ describe('close()', () => {
     expect(decisions.map(({ remaining }) => remaining)).toEqual([9, 8, 7, 6, 5])
   })
 
-  it('waits for calls to a frozen server no longer than for their deadline, and they are answered', async () => {
+  it('waits for calls to a frozen server at most for their timeout, and they are answered', async () => {
     const tp = turnpike({ redis: server.url, commandTimeout: 100 })
     await tp.ready()
     const limiter = tp.limiter('frozen', { ...limit, fail: 'closed' })
@@ -198,7 +198,7 @@ describe('close()', () => {
     expect(ms).toBeLessThan(100 + 500 + 100)
   })
 
-  it('may be called twice, and side by side', async () => {
+  it('may be called twice, also concurrently', async () => {
     const tp = turnpike({ redis: server.url })
     await tp.ready()
     await Promise.all([tp.close(), tp.close()])
@@ -206,13 +206,13 @@ describe('close()', () => {
     expect(tp.status()).toMatchObject({ status: 'down', reason: 'closed' })
   })
 
-  it('may be called before anything is there to close', async () => {
+  it('may be called before a connection exists', async () => {
     const tp = turnpike({ redis: server.url })
     await tp.close()
     expect(tp.status().status).toBe('down')
   })
 
-  it('leaves use by the failure rules: never an error, never a hang', async () => {
+  it('leaves the failure rules in force: no error and no hang', async () => {
     const tp = turnpike({ redis: server.url })
     const make = (fail: 'open' | 'closed' | 'local') =>
       tp.limiter(`after-${fail}`, { ...limit, fail })
@@ -240,10 +240,10 @@ describe('close()', () => {
       await tp.ready()
       expect(await connections()).toBe(before + 1)
     }
-    await until('the connection is gone', async () => (await connections()) === before)
+    await until('the connection is closed', async () => (await connections()) === before)
   })
 
-  it('ends the connection that listens, too', async () => {
+  it('ends the connection that subscribes, too', async () => {
     const client = new Redis(server.url)
     onTestFinished(() => client.disconnect())
     const names = async (): Promise<number> =>
@@ -255,10 +255,10 @@ describe('close()', () => {
     tp.limiter('listening', { ...limit, denyCache: true })
     await until('both connections are there', async () => (await names()) === before + 2)
     await tp.close()
-    await until('both are gone', async () => (await names()) === before)
+    await until('both are closed', async () => (await names()) === before)
   })
 
-  it('leaves the client alone that was handed in, and its listeners as they were', async () => {
+  it('leaves a client that was passed open, with its listeners as they were', async () => {
     const client = new Redis(server.url)
     onTestFinished(() => client.disconnect())
     await once(client, 'ready')
@@ -274,7 +274,7 @@ describe('close()', () => {
     expect(counts()).toEqual(before)
   })
 
-  it('leaves a client alone that it used itself, and its listeners as they were', async () => {
+  it('leaves a client that it used itself open, with its listeners as they were', async () => {
     const client = new Redis(server.url, {
       maxRetriesPerRequest: 0,
       enableOfflineQueue: false,
@@ -303,8 +303,8 @@ describe('close()', () => {
   })
 })
 
-describe('a kit that is there before Redis', () => {
-  it('serves by its failure rules, and counts in Redis once that comes', async () => {
+describe('an instance that is created before Redis is up', () => {
+  it('follows its failure rules, and counts in Redis when that is up', async () => {
     await server.kill()
     await using tp = turnpike({ redis: server.url })
     const limiter = tp.limiter('early', limit)
@@ -321,7 +321,7 @@ describe('a kit that is there before Redis', () => {
     expect(tp.status().status).toBe('ok')
   })
 
-  it('tells whoever waits for Redis that it does not come, in time', async () => {
+  it('rejects ready() in time if Redis does not come up', async () => {
     await server.kill()
     await using tp = turnpike({ redis: server.url })
     const { error, ms } = await timed(tp.ready('200ms'))

@@ -1,4 +1,4 @@
-/** Two things of one name share their state, so they must agree on their settings. */
+/** Two limits with one name share their state, so they must have the same settings. */
 import { describe, expect, test } from 'vitest'
 import { turnpike } from '../../src/express.ts'
 import { extension, type ExtensionContext } from '../../src/extension.ts'
@@ -46,7 +46,7 @@ describe('one explicit name', () => {
     expect(make).toThrow(shown)
   })
 
-  test('is refused for tp.limiter(), whose counts are those of a mount of its name', () => {
+  test('is refused for tp.limiter(), which shares the counts of a mount with its name', () => {
     const { tp } = open()
     tp.rateLimit({ name: 'api', limit: 5, window: '1m' })
     expect(() => tp.limiter('api', { limit: 6, window: '1m' })).toThrow(taken)
@@ -59,7 +59,7 @@ describe('one explicit name', () => {
     open().tp.limiter('api', { limit: 9, window: '1m' })
   })
 
-  test('of a login guard is no name of a rate limit', () => {
+  test('of a login guard may also be that of a rate limit', () => {
     const { tp, warnings } = open()
     tp.rateLimit({ name: 'login', limit: 5, window: '1m' })
     tp.loginGuard({ key: () => 'a' })
@@ -69,7 +69,7 @@ describe('one explicit name', () => {
 })
 
 describe('a derived name', () => {
-  test('that two things have is reported once, with what to write', () => {
+  test('of two limits is reported once, with the option to set', () => {
     const { tp, warnings } = open()
     for (let i = 0; i < 3; i++) tp.rateLimit({ limit: 5, window: '1m' })
     expect(warnings).toEqual([expect.stringContaining("two rate limits have the name '5-1m'")])
@@ -82,14 +82,14 @@ describe('a derived name', () => {
     expect(warnings).toEqual([expect.stringContaining("two login guards have the name 'login'")])
   })
 
-  test('that an explicit name meets with other settings is refused', () => {
+  test('that equals an explicit name with other settings is refused', () => {
     const { tp } = open()
     tp.rateLimit({ name: '5-1m', limit: 9, window: '1m' })
     expect(() => tp.rateLimit({ limit: 5, window: '1m' })).toThrow(taken)
   })
 })
 
-test('names out of client input do not fill the memory, and are not refused', () => {
+test('names made from client input do not fill the memory, and are accepted', () => {
   const { tp } = open()
   const context = extension(tp, 'greetings', (own): ExtensionContext => own)
   const claim = (i: number, size: number): void =>

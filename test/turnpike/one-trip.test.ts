@@ -29,7 +29,7 @@ const windows = (name: string) => ({
   ] as const,
 })
 
-/** Until the connection is up, what it asks of itself is answered, and the scripts are known. */
+/** Waits until the connection is up, its own commands are answered, and Redis knows the scripts. */
 async function settled(tp: Pick<AnyKit, 'ready'>, use: () => Promise<unknown>): Promise<void> {
   proxy.forget()
   await tp.ready()
@@ -55,29 +55,32 @@ describe('a decision over three windows', () => {
     expect(proxy.traffic).toMatchObject(ONE)
   })
 
-  it.each([express5, koa3])('is that in a request, too ($name)', async (framework) => {
-    const app = await framework.serve({
-      options: { redis: proxy.url, commandTimeout: 2000, requestBudget: 2000 },
-      routes: (tp) => ({
-        '/one': tp.rateLimit(windows('one')),
-        '/two': tp.pipeline(tp.rateLimit(windows('first')), tp.rateLimit(windows('second'))),
-      }),
-    })
-    onTestFinished(() => app.tp.close())
-    await settled(app.tp, async () => [await app.get('/one'), await app.get('/two')])
-    expect((await app.get('/one')).status).toBe(200)
-    expect(proxy.traffic).toMatchObject(ONE)
-    proxy.forget()
-    // Two limits in a pipeline ask side by side.
-    expect((await app.get('/two')).status).toBe(200)
-    expect(proxy.traffic).toMatchObject({
-      writes: 1,
-      commands: ['EVALSHA', 'EVALSHA'],
-      roundTrips: 1,
-    })
-  })
+  it.each([express5, koa3])(
+    'is one command in one write in a request, too ($name)',
+    async (framework) => {
+      const app = await framework.serve({
+        options: { redis: proxy.url, commandTimeout: 2000, requestBudget: 2000 },
+        routes: (tp) => ({
+          '/one': tp.rateLimit(windows('one')),
+          '/two': tp.pipeline(tp.rateLimit(windows('first')), tp.rateLimit(windows('second'))),
+        }),
+      })
+      onTestFinished(() => app.tp.close())
+      await settled(app.tp, async () => [await app.get('/one'), await app.get('/two')])
+      expect((await app.get('/one')).status).toBe(200)
+      expect(proxy.traffic).toMatchObject(ONE)
+      proxy.forget()
+      // Two limits in a pipeline ask side by side.
+      expect((await app.get('/two')).status).toBe(200)
+      expect(proxy.traffic).toMatchObject({
+        writes: 1,
+        commands: ['EVALSHA', 'EVALSHA'],
+        roundTrips: 1,
+      })
+    },
+  )
 
-  it('is none at all while a refusal is remembered', async () => {
+  it('sends nothing while the deny cache holds its refusal', async () => {
     await using tp = turnpike({ redis: proxy.url, commandTimeout: 2000 })
     const limiter = tp.limiter('remembered', { limit: 1, window: '1h', denyCache: true })
     await settled(tp, () => limiter.consume('me'))

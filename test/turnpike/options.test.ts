@@ -1,4 +1,4 @@
-/** What turnpike() takes, what it refuses, and that each option does what it says. */
+/** turnpike() accepts and refuses options, and each option has its effect. */
 import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -17,11 +17,11 @@ import { expectEveryKeyToExpire } from '../support/ttl.ts'
 import { until } from '../support/until.ts'
 
 type Options = TurnpikeOptions<any>
-type Kit = ReturnType<typeof turnpike>
+type Instance = ReturnType<typeof turnpike>
 
 let server: RedisServer
 let other: RedisServer
-const kits: Kit[] = []
+const instances: Instance[] = []
 const clients: (Redis | Redis5)[] = []
 
 beforeAll(async () => {
@@ -29,7 +29,7 @@ beforeAll(async () => {
 })
 afterEach(async () => {
   vi.unstubAllEnvs()
-  await Promise.all(kits.splice(0).map((tp) => tp.close()))
+  await Promise.all(instances.splice(0).map((tp) => tp.close()))
   for (const client of clients.splice(0)) client.disconnect()
   for (const each of [server, other]) {
     await expectEveryKeyToExpire(each)
@@ -38,16 +38,16 @@ afterEach(async () => {
 })
 afterAll(() => Promise.all([server.stop(), other.stop()]))
 
-/** A kit that is closed after the test. A loaded machine is slow: the deadline is not what is tested here. */
-function make(options: Options = {}): Kit {
+/** Returns an instance that is closed after the test. Its timeout is long, because a loaded machine is slow. */
+function create(options: Options = {}): Instance {
   const tp = turnpike({ commandTimeout: 2000, ...options })
-  kits.push(tp)
+  instances.push(tp)
   return tp
 }
 
-function fromEnv(options: Options = {}): Kit {
+function fromEnv(options: Options = {}): Instance {
   const tp = turnpike.fromEnv({ commandTimeout: 2000, ...options })
-  kits.push(tp)
+  instances.push(tp)
   return tp
 }
 
@@ -59,11 +59,11 @@ function client<Kind extends Redis | Redis5>(made: Kind): Kind {
 
 const limit = { limit: 10, window: '1m' } as const
 
-/** Use a limiter once. */
-const use = async (tp: Kit, name = 'used', subject = 'me') =>
+/** Uses a limiter once. */
+const use = async (tp: Instance, name = 'used', subject = 'me') =>
   await tp.limiter(name, limit).consume(subject)
 
-/** The keys of one database, read by another connection. */
+/** Returns the keys of one database, read by another connection. */
 async function keysOf(redis: RedisServer, db = 0): Promise<string[]> {
   const reader = client(new Redis({ host: redis.host, port: redis.port, db }))
   return (await reader.keys('*')).toSorted()
@@ -71,7 +71,7 @@ async function keysOf(redis: RedisServer, db = 0): Promise<string[]> {
 
 function refusal(options: unknown): Error & { suggestion?: string } {
   try {
-    kits.push(turnpike(options as Options))
+    instances.push(turnpike(options as Options))
   } catch (error) {
     expect(error).toMatchObject({ code: 'TP_OPTION' })
     return error as Error
@@ -84,8 +84,8 @@ describe('an option that cannot be used is refused', () => {
     expect(refusal({ redis: 'memory', prefix }).message).toMatch(/prefix must be up to 32 letters/)
   })
 
-  it.each(['a', 'shop:eu-1', 'A.b_c', 'x'.repeat(32)])('but not prefix %j', (prefix) => {
-    expect(make({ redis: 'memory', prefix }).status().status).toBe('ok')
+  it.each(['a', 'shop:eu-1', 'A.b_c', 'x'.repeat(32)])('except the prefix %j', (prefix) => {
+    expect(create({ redis: 'memory', prefix }).status().status).toBe('ok')
   })
 
   it.each([
@@ -94,13 +94,13 @@ describe('an option that cannot be used is refused', () => {
     ['database', 'databases'],
     ['maxInflight', 'maxInFlight'],
     ['command_timeout', 'commandTimeout'],
-  ])('an unknown one, with what was meant: %s', (wrong, right) => {
+  ])('if it is unknown, with a suggestion: %s', (wrong, right) => {
     expect(refusal({ redis: 'memory', [wrong]: 1 }).message).toMatch(
       new RegExp(`there is no option ${wrong}. Did you mean ${right}\\?`),
     )
   })
 
-  it('an unknown one like no other, with all there are', () => {
+  it('if it is unknown and like no other, with all options', () => {
     expect(refusal({ redis: 'memory', colour: 'red' }).message).toContain(
       'The options are redis, store, prefix',
     )
@@ -129,9 +129,12 @@ describe('an option that cannot be used is refused', () => {
     expect(error.suggestion).toBe(meant)
   })
 
-  it.each([[null], ['redis://localhost'], [[]], [5]])('options that are none: %j', (options) => {
-    expect(refusal(options).message).toContain('the options must be an object')
-  })
+  it.each([[null], ['redis://localhost'], [[]], [5]])(
+    'if the options are no object: %j',
+    (options) => {
+      expect(refusal(options).message).toContain('the options must be an object')
+    },
+  )
 })
 
 describe('redis', () => {
@@ -139,7 +142,7 @@ describe('redis', () => {
     ['localhost:6379', "'redis://localhost:6379'"],
     ['localhost', "'redis://localhost'"],
     ['cache.internal:6380', "'redis://cache.internal:6380'"],
-  ])('%s is taken for what it was meant to be', (redis, meant) => {
+  ])('%s is refused with a suggestion', (redis, meant) => {
     expect(refusal({ redis }).message).toContain(`Did you mean ${meant}?`)
   })
 
@@ -167,7 +170,7 @@ describe('redis', () => {
     'user:p@ss@hunter2@localhost:6379',
     'localhost:6379?password=hunter2',
     'tcp://user:hunter2@localhost:6379?db=1',
-  ])('a password is never shown: %s', (redis) => {
+  ])('no error shows the password in %s', (redis) => {
     for (const error of [
       refusal({ redis }),
       refusal({ redis: { url: redis } }),
@@ -186,26 +189,26 @@ describe('redis', () => {
     ['a client', () => client(new Redis(server.url))],
     ['a lazy client', () => client(new Redis(server.url, { lazyConnect: true }))],
     ['a client of ioredis 5', () => client(new Redis5(server.url)) as unknown as Redis],
-  ])('may be %s', async (_name, redis) => {
-    expect(await use(make({ redis: redis() }))).toMatchObject({ source: 'store', remaining: 9 })
+  ])('can be %s', async (_name, redis) => {
+    expect(await use(create({ redis: redis() }))).toMatchObject({ source: 'store', remaining: 9 })
     expect(await keysOf(server)).toEqual(['tp:limit:{me}:used.used.s'])
   })
 
-  it("may be 'memory'", async () => {
-    const tp = make({ redis: 'memory' })
+  it("can be 'memory'", async () => {
+    const tp = create({ redis: 'memory' })
     expect(await use(tp)).toMatchObject({ source: 'store', remaining: 9 })
     expect(tp.status()).toMatchObject({ status: 'ok', topology: 'memory' })
   })
 
-  it('may be left out where there is a store', async () => {
+  it('can be omitted if there is a store', async () => {
     vi.stubEnv('NODE_ENV', 'production')
     vi.stubEnv('REDIS_URL', '')
-    expect(await use(make({ store: testStore() }))).toMatchObject({ remaining: 9 })
+    expect(await use(create({ store: testStore() }))).toMatchObject({ remaining: 9 })
   })
 })
 
 describe('without redis', () => {
-  it('production is refused with TP_NO_REDIS', () => {
+  it('turnpike() throws TP_NO_REDIS in production', () => {
     vi.stubEnv('REDIS_URL', '')
     vi.stubEnv('NODE_ENV', 'production')
     expect(() => turnpike()).toThrow(
@@ -217,13 +220,13 @@ describe('without redis', () => {
     expect(() => turnpike.fromEnv()).toThrow(expect.objectContaining({ code: 'TP_NO_REDIS' }))
   })
 
-  it("production takes 'memory' where it is meant", async () => {
+  it("'memory' is accepted in production", async () => {
     vi.stubEnv('REDIS_URL', '')
     vi.stubEnv('NODE_ENV', 'production')
-    expect(await use(make({ redis: 'memory' }))).toMatchObject({ remaining: 9 })
+    expect(await use(create({ redis: 'memory' }))).toMatchObject({ remaining: 9 })
   })
 
-  it('development counts in the process, with one warning', async () => {
+  it('development counts in the process and warns once', async () => {
     vi.stubEnv('REDIS_URL', '')
     vi.stubEnv('NODE_ENV', 'development')
     const warned: string[] = []
@@ -231,27 +234,27 @@ describe('without redis', () => {
       .spyOn(process, 'emitWarning')
       .mockImplementation((message) => void warned.push(String(message)))
     onTestFinished(() => warn.mockRestore())
-    const tp = make()
+    const tp = create()
     expect(await use(tp)).toMatchObject({ remaining: 9 })
     expect(warned).toEqual([expect.stringContaining('REDIS_URL')])
   })
 
-  it('REDIS_URL says where it is', async () => {
+  it('REDIS_URL is used', async () => {
     vi.stubEnv('REDIS_URL', server.url)
     vi.stubEnv('NODE_ENV', 'production')
-    expect(await use(make())).toMatchObject({ source: 'store' })
+    expect(await use(create())).toMatchObject({ source: 'store' })
     expect(await keysOf(server)).toHaveLength(1)
   })
 
-  it('the option wins over REDIS_URL', async () => {
+  it('the option has precedence over REDIS_URL', async () => {
     vi.stubEnv('REDIS_URL', other.url)
-    await use(make({ redis: server.url }))
+    await use(create({ redis: server.url }))
     await use(fromEnv({ redis: server.url }))
     expect(await keysOf(server)).toHaveLength(1)
     expect(await keysOf(other)).toEqual([])
   })
 
-  it('a REDIS_URL that is none is refused', () => {
+  it('an invalid REDIS_URL is refused', () => {
     vi.stubEnv('REDIS_URL', 'user:hunter2@localhost')
     expect(() => turnpike()).toThrow(
       expect.objectContaining({
@@ -269,9 +272,9 @@ describe('without redis', () => {
 })
 
 describe('fromEnv()', () => {
-  /** Passwords with what URLs and shells make something else of. */
+  /** Passwords with characters that URLs and shells change. */
   it.each(['simple', 'p@ss:w/rd', 'a%41b', '100%', 'ü#?&='])(
-    'takes REDIS_PASSWORD and REDIS_USERNAME: %s',
+    'reads REDIS_PASSWORD and REDIS_USERNAME: %s',
     async (password) => {
       await using guarded = await startRedis({ args: ['--requirepass', password] })
       const reachable = async (url: string, env: Record<string, string>): Promise<string> => {
@@ -288,7 +291,7 @@ describe('fromEnv()', () => {
         await reachable(`redis://${at}/0`, { REDIS_USERNAME: 'default', REDIS_PASSWORD: password }),
       ).toBe('store')
       expect(await reachable(`redis://default@${at}`, { REDIS_PASSWORD: password })).toBe('store')
-      // What the URL says itself counts.
+      // The password in the URL has precedence.
       expect(
         await reachable(`redis://:${encodeURIComponent(password)}@${at}`, {
           REDIS_PASSWORD: 'wrong',
@@ -393,12 +396,12 @@ describe('TLS', () => {
   })
 
   const warned = async (redis: Options['redis']): Promise<string[]> => {
-    const tp = make({ redis: redis! })
+    const tp = create({ redis: redis! })
     const warnings: string[] = []
     tp.on('warning', ({ message }) => warnings.push(message))
     await use(tp)
     await until('it warns', () => tp.status().warnings.length > 0, 8000)
-    // Connections go on failing; nothing more is said of it.
+    // Connections continue to fail. No further warning comes.
     await new Promise((resolve) => setTimeout(resolve, 300))
     expect(tp.status().warnings).toEqual(warnings)
     expect(tp.status().status).toBe('down')
@@ -420,30 +423,30 @@ describe('TLS', () => {
     expect((await use(bySwitch)).source).toBe('store')
   })
 
-  it('a certificate that nobody vouches for is warned of once, with the remedy', async () => {
+  it('an untrusted certificate is reported once, with the remedy', async () => {
     expect(await warned(`rediss://localhost:${port}`)).toEqual([
       expect.stringMatching(/certificate is not trusted\. .*tls\.ca.*REDIS_SSL_CA_CERTS/),
     ])
   })
 
-  it('TLS against a server that speaks none is warned of once, with the remedy', async () => {
+  it('TLS to a server without TLS is reported once, with the remedy', async () => {
     expect(await warned(`rediss://localhost:${secure.port}`)).toEqual([
       expect.stringContaining('use redis:// instead of rediss://'),
     ])
   })
 
-  it('none against a server that speaks TLS is warned of once, with the remedy', async () => {
+  it('a plain connection to a server with TLS is reported once, with the remedy', async () => {
     expect(await warned(`redis://localhost:${port}`)).toEqual([
       expect.stringContaining('use rediss:// instead of redis://'),
     ])
   })
 })
 
-describe('a mistake in the configuration is said once, with its remedy, and stands in the status', () => {
+describe('a mistake in the configuration is reported once, with its remedy, and is part of the status', () => {
   it('a wrong password', async () => {
     await using guarded = await startRedis({ args: ['--requirepass', 'right'] })
     for (const credentials of [':hunter2@', 'nobody:hunter2@', '']) {
-      const tp = make({ redis: `redis://${credentials}${guarded.host}:${guarded.port}` })
+      const tp = create({ redis: `redis://${credentials}${guarded.host}:${guarded.port}` })
       const warnings: string[] = []
       tp.on('warning', ({ message }) => warnings.push(message))
       await until('it warns', () => warnings.length > 0)
@@ -456,29 +459,29 @@ describe('a mistake in the configuration is said once, with its remedy, and stan
   })
 
   it('a host that does not exist', async () => {
-    const tp = make({ redis: 'redis://no-such-host.invalid:6379' })
+    const tp = create({ redis: 'redis://no-such-host.invalid:6379' })
     await until('it warns', () => tp.status().warnings.length > 0, 8000)
     expect(tp.status().warnings).toEqual([expect.stringContaining('cannot be resolved')])
   })
 
-  it('a port where nothing listens, until something does', async () => {
+  it('a port where nothing listens, until a server does', async () => {
     const own = await startRedis()
     onTestFinished(() => own.stop())
     await own.kill()
-    const tp = make({ redis: own.url })
+    const tp = create({ redis: own.url })
     await until('it warns', () => tp.status().warnings.length > 0)
     expect(tp.status().warnings).toEqual([expect.stringContaining('Nothing listens')])
     await own.restart()
     await tp.ready('3s')
-    await until('it has nothing to complain of', () => tp.status().warnings.length === 0)
+    await until('there is no warning left', () => tp.status().warnings.length === 0)
   })
 })
 
 describe('prefix, version and tenant', () => {
-  it('stand in every key', async () => {
-    await use(make({ redis: server.url, prefix: 'shop' }))
-    await use(make({ redis: server.url, prefix: 'shop', version: 2 }))
-    await make({ redis: server.url }).forTenant('acme').limiter('used', limit).consume('me')
+  it('are part of every key', async () => {
+    await use(create({ redis: server.url, prefix: 'shop' }))
+    await use(create({ redis: server.url, prefix: 'shop', version: 2 }))
+    await create({ redis: server.url }).forTenant('acme').limiter('used', limit).consume('me')
     expect(await keysOf(server)).toEqual([
       'shop:limit:{me}:used.used.s',
       'shop~2:limit:{me}:used.used.s',
@@ -486,14 +489,14 @@ describe('prefix, version and tenant', () => {
     ])
   })
 
-  it('another version is cold', async () => {
-    await use(make({ redis: server.url, version: 1 }))
-    expect((await use(make({ redis: server.url, version: 1 }))).remaining).toBe(8)
-    expect((await use(make({ redis: server.url, version: 2 }))).remaining).toBe(9)
-    expect((await use(make({ redis: server.url }))).remaining).toBe(9)
+  it('another version finds no data', async () => {
+    await use(create({ redis: server.url, version: 1 }))
+    expect((await use(create({ redis: server.url, version: 1 }))).remaining).toBe(8)
+    expect((await use(create({ redis: server.url, version: 2 }))).remaining).toBe(9)
+    expect((await use(create({ redis: server.url }))).remaining).toBe(9)
   })
 
-  it('two tenants never share a bucket', async () => {
+  it('two tenants never share a count', async () => {
     const app = await express5.serve({
       options: {
         redis: server.url,
@@ -517,7 +520,7 @@ describe('prefix, version and tenant', () => {
     }
   })
 
-  it('a request of no tenant is an error, never a bucket that strangers share', async () => {
+  it('a request without a tenant is an error, and shares no count', async () => {
     const app = await express5.serve({
       options: { store: testStore(), tenant: () => undefined as unknown as string },
       routes: (tp) => ({
@@ -534,8 +537,8 @@ describe('prefix, version and tenant', () => {
     }
   })
 
-  it('a limiter outside a request must be told the tenant, or be of one', async () => {
-    const tp = make({ store: testStore(), tenant: () => 'acme' })
+  it('a limiter outside a request needs a tenant, or belongs to one', async () => {
+    const tp = create({ store: testStore(), tenant: () => 'acme' })
     const limiter = tp.limiter('jobs', limit)
     await expect(limiter.consume('me')).rejects.toMatchObject({
       code: 'TP_KEY',
@@ -550,8 +553,8 @@ describe('prefix, version and tenant', () => {
     )
   })
 
-  it('limits that are stored for a subject count for its tenant only', async () => {
-    const tp = make({ redis: server.url })
+  it('limits that are stored for a subject apply to its tenant only', async () => {
+    const tp = create({ redis: server.url })
     await tp.forTenant('acme').overrides.set('vip', { plan: 100 })
     const remaining = async (tenant: string) =>
       (await tp.forTenant(tenant).limiter('plan', limit).consume('vip')).remaining
@@ -565,7 +568,7 @@ describe('databases', () => {
     ['layout', { layout: 'databases' }],
     ['databases', { databases: { rateLimit: 2, cache: 1 } }],
   ] as [string, Options][])(
-    '%s: limits land in database 2, whatever database the source names',
+    '%s: limits are in database 2, whatever database the source names',
     async (_name, layout) => {
       const sources = [
         server.url,
@@ -576,7 +579,7 @@ describe('databases', () => {
         { host: server.host, port: server.port, db: 8 },
         client(new Redis(`${server.url}/9`)),
       ]
-      for (const redis of sources) await use(make({ redis, ...layout }))
+      for (const redis of sources) await use(create({ redis, ...layout }))
       const used = await Promise.all(
         Array.from({ length: 10 }, async (_, db) =>
           (await keysOf(server, db)).length > 0 ? db : -1,
@@ -584,23 +587,23 @@ describe('databases', () => {
       )
       expect(used.filter((db) => db >= 0)).toEqual([2])
       expect(await keysOf(server, 2)).toEqual(['tp:limit:{me}:used.used.s'])
-      expect((await use(make({ redis: server.url, ...layout }))).remaining).toBe(
+      expect((await use(create({ redis: server.url, ...layout }))).remaining).toBe(
         10 - sources.length - 1,
       )
     },
   )
 
-  it('without them the database of the URL counts', async () => {
-    await use(make({ redis: `${server.url}/5` }))
+  it('without them the database of the URL is used', async () => {
+    await use(create({ redis: `${server.url}/5` }))
     expect(await keysOf(server, 5)).toHaveLength(1)
   })
 
-  it('on a Cluster are refused when the kit is made', () => {
+  it('on a Cluster are refused when the instance is created', () => {
     const cluster = new Cluster([{ host: server.host, port: server.port }], { lazyConnect: true })
     onTestFinished(() => cluster.disconnect())
     for (const redis of [cluster, { cluster: [{ host: server.host, port: server.port }] }]) {
-      for (const wish of [{ databases: { rateLimit: 2 } }, { layout: 'databases' }]) {
-        expect(refusal({ redis, ...wish }).message).toMatch(
+      for (const option of [{ databases: { rateLimit: 2 } }, { layout: 'databases' }]) {
+        expect(refusal({ redis, ...option }).message).toMatch(
           /databases must be omitted on a Cluster/,
         )
       }
@@ -617,38 +620,38 @@ describe('databases', () => {
 
 describe('stores', () => {
   it('put an area on a server of its own', async () => {
-    await use(make({ redis: server.url, stores: { rateLimit: { redis: other.url } } }))
+    await use(create({ redis: server.url, stores: { rateLimit: { redis: other.url } } }))
     expect(await keysOf(server)).toEqual([])
     expect(await keysOf(other)).toHaveLength(1)
   })
 
-  it('of other areas change nothing', async () => {
-    await use(make({ redis: server.url, stores: { session: { redis: other.url } } }))
+  it('of other areas have no effect', async () => {
+    await use(create({ redis: server.url, stores: { session: { redis: other.url } } }))
     expect(await keysOf(server)).toHaveLength(1)
     expect(await keysOf(other)).toEqual([])
   })
 
-  it('take the keyPrefix of their own client', async () => {
+  it('have the keyPrefix of their own client', async () => {
     const [main, own] = [
       client(new Redis(server.url, { keyPrefix: 'main:' })),
       client(new Redis(other.url, { keyPrefix: 'own:' })),
     ]
-    await use(make({ redis: main, stores: { rateLimit: { redis: own } } }))
+    await use(create({ redis: main, stores: { rateLimit: { redis: own } } }))
     expect(await keysOf(other)).toEqual(['own:tp:limit:{me}:used.used.s'])
   })
 })
 
-describe('a client that is handed in', () => {
+describe('a client that is passed', () => {
   const connections = async (): Promise<number> =>
     (await server.send('CLIENT', 'LIST'))
       .split('\n')
       .filter((line) => line.startsWith('id=') || line.includes('id=')).length
 
-  it('is duplicated with options that hang on to nothing, and is not closed', async () => {
+  it('is duplicated with safe options, and is not closed', async () => {
     const theirs = client(new Redis(server.url))
     await theirs.ping()
     const before = await connections()
-    const tp = make({ redis: theirs })
+    const tp = create({ redis: theirs })
     await tp.ready('3s')
     expect((await connections()) - before).toBe(1)
     expect(theirs.options).toMatchObject({
@@ -659,34 +662,37 @@ describe('a client that is handed in', () => {
     expect(await theirs.ping()).toBe('PONG')
   })
 
-  it('keeps its keyPrefix in front of every key, duplicated or itself', async () => {
+  it('keeps its keyPrefix before every key, also with reuse', async () => {
     const theirs = client(new Redis(server.url, { keyPrefix: 'app:' }))
-    expect((await use(make({ redis: theirs }))).remaining).toBe(9)
-    const itself = make({ redis: theirs, reuse: true })
+    expect((await use(create({ redis: theirs }))).remaining).toBe(9)
+    const itself = create({ redis: theirs, reuse: true })
     expect((await use(itself)).remaining).toBe(8)
     expect(
-      (await use(make({ redis: { host: server.host, port: server.port, keyPrefix: 'app:' } })))
+      (await use(create({ redis: { host: server.host, port: server.port, keyPrefix: 'app:' } })))
         .remaining,
     ).toBe(7)
-    // reuse is about clients; options have a keyPrefix all the same.
+    // reuse concerns clients. The keyPrefix of options applies all the same.
     expect(
       (
         await use(
-          make({ redis: { host: server.host, port: server.port, keyPrefix: 'app:' }, reuse: true }),
+          create({
+            redis: { host: server.host, port: server.port, keyPrefix: 'app:' },
+            reuse: true,
+          }),
         )
       ).remaining,
     ).toBe(6)
     expect(await keysOf(server)).toEqual(['app:tp:limit:{me}:used.used.s'])
   })
 
-  it('is warned of once where reuse keeps options that let commands run late or twice', async () => {
+  it('is reported once if reuse keeps options that let commands run late or twice', async () => {
     const warned: string[] = []
     const warn = vi
       .spyOn(process, 'emitWarning')
       .mockImplementation((message) => void warned.push(String(message)))
     onTestFinished(() => warn.mockRestore())
     const theirs = client(new Redis(server.url))
-    make({ redis: theirs, reuse: true })
+    create({ redis: theirs, reuse: true })
     expect(warned).toEqual([
       expect.stringMatching(
         /reuse: true keeps .*maxRetriesPerRequest, enableOfflineQueue, autoResendUnfulfilledCommands/,
@@ -699,15 +705,15 @@ describe('a client that is handed in', () => {
         autoResendUnfulfilledCommands: false,
       }),
     )
-    make({ redis: safe, reuse: true })
+    create({ redis: safe, reuse: true })
     expect(warned).toHaveLength(1)
   })
 
-  it('is used itself with reuse, and no other connection is made', async () => {
+  it('is used itself with reuse, without another connection', async () => {
     const theirs = client(new Redis(server.url))
     await theirs.ping()
     const before = await connections()
-    const tp = make({ redis: theirs, reuse: true })
+    const tp = create({ redis: theirs, reuse: true })
     expect((await use(tp)).source).toBe('store')
     expect(await connections()).toBe(before)
     await tp.close()

@@ -1,4 +1,4 @@
-/** Who answers a refused request: an option of the instance, for all of its features. */
+/** `refusals` decides who answers refused requests, for all features of an instance. */
 import express from 'express'
 import express4 from 'express4'
 import Koa from 'koa'
@@ -55,7 +55,7 @@ describe.each(applications)('refusals on %s', (_, application) => {
     expect(headers['retry-after']).toBe('60')
   })
 
-  it("are the application's error handler's with 'next'", async () => {
+  it("are passed to the application's error handler with 'next'", async () => {
     const { body, headers } = await supertest(application('next') as never)
       .get('/')
       .expect(429)
@@ -64,7 +64,7 @@ describe.each(applications)('refusals on %s', (_, application) => {
   })
 })
 
-it.each([forExpress, forKoa, forNode])('takes no other word', (turnpike: any) => {
+it.each([forExpress, forKoa, forNode])('no other value is accepted', (turnpike: any) => {
   expect(() => turnpike({ store, refusals: 'nxt' })).toThrow(
     /refusals must be .*Did you mean 'next'/,
   )

@@ -1,4 +1,4 @@
-/** Whose data a request touches: hosts in one spelling, other ids as they are, and nobody else's. */
+/** A request touches the data of its tenant only. Hosts are normalised, other IDs are taken as they are. */
 import http2 from 'node:http2'
 import type { AddressInfo } from 'node:net'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
@@ -155,7 +155,7 @@ describe.each(bothEngines())('ids of any length, on the $name engine', ({ open, 
     for (const key of keys) expect(Buffer.byteLength(key)).toBeLessThanOrEqual(200)
   })
 
-  test('list and invalidate only what is their own', async () => {
+  test('list and invalidate only their own data', async () => {
     const { store, prefix } = open()
     const tp = turnpike({ store, prefix, tenant: (req) => LONG[Number(req.headers['x-tenant'])]! })
     const left = async (): Promise<string[]> => {
@@ -199,7 +199,7 @@ describe('without a tenant', () => {
     await expect(call()).rejects.toMatchObject({ code: 'TP_KEY' })
   })
 
-  test('but a host in any spelling reaches its own', async () => {
+  test('a host in any spelling reaches its own data', async () => {
     await limiter.consume('a', { tenant: 'Shop.EXAMPLE:80' })
     expect((await limiter.peek('a', { tenant: 'shop.example' })).allowed).toBe(false)
     const scoped = tp.forTenant('SHOP.example.').limiter('l', { limit: 1, window: '1m' })
@@ -207,7 +207,7 @@ describe('without a tenant', () => {
   })
 })
 
-test('another word than host is refused', () => {
+test("a string other than 'host' is refused", () => {
   const make = () => turnpike({ store: testStore(), tenant: 'hostname' as never })
   expect(make).toThrow(expect.objectContaining({ code: 'TP_OPTION', option: 'tenant' }))
 })

@@ -35,10 +35,10 @@ afterAll(async () => {
 
 const frameworks = apps.filter(({ name }) => name === 'Express 5' || name === 'Koa 3')
 const BODY = { items: Array.from({ length: 20 }, (_, id) => ({ id, name: `Product ${id}` })) }
-/** What the connection asks for itself, now and then. */
+/** Commands that the connection sends for itself from time to time. */
 const ERRANDS = new Set(['TIME', 'INFO', 'PING'])
 
-/** Where the key is asked for with the rest, and where it waits for them. */
+/** Frameworks in which the key is claimed together with the rest, and those in which it waits. */
 const POST_BEFORE: Record<number, number> = { 1: 2, 3: 3 }
 
 const session = (tp: AnyKit): any =>
@@ -68,7 +68,7 @@ interface Mounted {
 let count = 0
 const freshKey = (): Record<string, string> => ({ 'Idempotency-Key': `key-${++count}` })
 
-/** An application whose connection is up, and whose visitor has a session. */
+/** An application with an established connection, whose visitor has a session. */
 async function mounted(kind: AppKind, mount: (tp: AnyKit) => any[]): Promise<Mounted> {
   let before: number | undefined
   proxy.forget()
@@ -83,16 +83,16 @@ async function mounted(kind: AppKind, mount: (tp: AnyKit) => any[]): Promise<Mou
   })
   onTestFinished(() => app.tp.close())
   await app.tp.ready()
-  await until('the first errands are done', () =>
+  await until('its own commands are answered', () =>
     ['TIME', 'INFO'].every((name) => proxy.traffic.commands.includes(name)),
   )
   let cookie = ''
 
-  /** Until nothing has been sent for a while. */
+  /** Waits until nothing has been sent for a while. */
   async function quiet(): Promise<void> {
     let seen = -1
     let still = 0
-    await until('Redis is asked no more', () => {
+    await until('no more is sent to Redis', () => {
       still = seen === proxy.traffic.writes ? still + 1 : 0
       seen = proxy.traffic.writes
       return still === 3
@@ -149,13 +149,13 @@ describe.each(frameworks)('$name', (kind) => {
       expect(hit).toEqual({ before: 1, trips: 1, commands: 1 })
     })
 
-    it('cache hit in the process: nothing', async () => {
+    it('cache hit in the process: no command', async () => {
       const { cost } = await mounted(kind, (tp) => [cache(tp, { near: true })])
       await until('the entry is near', async () => (await cost()).commands === 0)
       expect(await cost()).toEqual({ before: 0, trips: 0, commands: 0 })
     })
 
-    it('cache miss: what is kept is written behind the answer', async () => {
+    it('cache miss: the entry is written after the response', async () => {
       const { cost } = await mounted(kind, (tp) => [cache(tp, { key: () => `page-${++count}` })])
       const { before, trips } = await cost()
       expect(before).toBeLessThanOrEqual(2)
@@ -213,7 +213,7 @@ describe.each(frameworks)('$name', (kind) => {
       expect({ all, commands }).toEqual({ all: before + 1, commands: 4 })
     })
 
-    it('POST with a new key whose scope needs only the request: all are asked at once', async () => {
+    it('POST with a new key whose scope needs only the request: all commands are sent at once', async () => {
       const { cost } = await mounted(kind, (tp) => [
         ...mount(tp, session(tp), limit(tp, ['1m']), tp.idempotency({ scope: tp.key.ip() })),
       ])

@@ -55,7 +55,7 @@ export interface SessionChange {
   text: string
   form: StoredForm
   meta: SessionMeta
-  cookie: CookieData
+  cookie: CookieData | null
   /** ms */
   ttl: number
 }

@@ -2,6 +2,7 @@
 import { EventEmitter } from 'node:events'
 import type { LoadedSession, SessionChange, SessionEngine } from './engine.ts'
 import { setOwn } from './merge.ts'
+import type { StoredSession } from './record.ts'
 import { SessionCookie, type CookieData } from './session-cookie.ts'
 import { keysOfHandle } from './session-id.ts'
 import { clearSessions, loadAllSessions, sessionNames } from './session-scan.ts'
@@ -114,19 +115,9 @@ export class SessionStore extends EventEmitter {
 
   /** Returns a session as express-session expects it. */
   #plain({ stored, data }: LoadedSession): PlainSession {
-    const cookie = stored.meta.cookie ?? {
-      originalMaxAge: null,
-      expires: null,
-      httpOnly: true,
-      path: '/',
-    }
-    const { originalMaxAge } = cookie
-    // The stored date is that of the last save. Touches have moved the end since.
-    const expires =
-      typeof originalMaxAge === 'number'
-        ? new Date(stored.touched + originalMaxAge).toISOString()
-        : cookie.expires
-    const session: PlainSession = { cookie: { ...cookie, expires } }
+    const session = { cookie: cookieOfStored(stored) } as PlainSession
+    // A session that was stored without a cookie is express-session's to report.
+    if (stored.meta.cookie === null) delete (session as Partial<PlainSession>).cookie
     for (const key of Object.keys(data)) if (key !== 'cookie') setOwn(session, key, data[key])
     return session
   }
@@ -134,8 +125,9 @@ export class SessionStore extends EventEmitter {
   async #set(id: string, session: PlainSession): Promise<void> {
     const loaded = this.#loaded.get(session)
     const keys = loaded?.keys ?? this.#engine.keysOf(id, undefined)
-    const cookie = cookieOf(session)
-    const ttl = this.#ttl(cookie)
+    // `set` takes any object.
+    const cookie = (session.cookie as unknown) === undefined ? null : cookieOf(session)
+    const ttl = cookie === null ? this.#engine.options.ttl : this.#ttl(cookie)
     if (ttl <= 0) return await this.#engine.destroy(keys)
     const { cookie: _, ...data } = session
     const { cookie: _cookie, successor: _successor, ...owner } = loaded?.stored.meta ?? {}
@@ -161,7 +153,23 @@ export class SessionStore extends EventEmitter {
 }
 
 const cookieOf = ({ cookie }: PlainSession): CookieData =>
-  'toJSON' in cookie ? cookie.toJSON() : cookie
+  typeof (cookie as SessionCookie).toJSON === 'function'
+    ? (cookie as SessionCookie).toJSON()
+    : (cookie as CookieData)
+
+/** Returns the cookie of a stored session. Each renewal of the session has moved its end. */
+function cookieOfStored({ meta, touched }: StoredSession): CookieData {
+  const { cookie } = meta
+  if (!cookie) return { originalMaxAge: null, expires: null, httpOnly: true, path: '/' }
+  const { originalMaxAge, expires } = cookie
+  if (typeof originalMaxAge !== 'number' || !expires) return cookie
+  const end = touched + originalMaxAge
+  // The save itself comes a little later than the moment that the cookie counts from.
+  const isMoved = Math.abs(end - new Date(expires).getTime()) > SAVE_MS
+  return { ...cookie, expires: isMoved ? new Date(end).toISOString() : expires }
+}
+
+const SAVE_MS = 50
 
 /** Reports a result to a callback. An error without a callback surfaces, as it would from any callback API. */
 function settle<Value>(work: Promise<Value>, callback: StoreCallback<Value> | undefined): void {

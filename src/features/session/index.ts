@@ -135,7 +135,9 @@ export function createSessions<Native, Middleware>(
         maxPerUser: 0,
         onOverflow: 'evict-oldest',
       } as const
-      const engine = new SessionEngine(context, sessionEngineOptions(where, options, mount))
+      // express-session expects that a touch moves the end of a session. Nothing waits for it.
+      const settings = sessionEngineOptions(where, { touchAfter: 0, ...options }, mount)
+      const engine = new SessionEngine(context, settings)
       return new SessionStore(engine)
     },
   }

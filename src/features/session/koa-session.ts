@@ -79,4 +79,5 @@ const OWN_MEMBERS = ['isNew', 'length', 'populated', 'externalKey', 'manuallyCom
 
 const KOA_MEMBERS: ReadonlySet<string> = new Set([...SESSION_MEMBERS, 'maxAge', ...OWN_MEMBERS])
 
+Object.defineProperty(KoaSession.prototype, 'cookie', Session.cookieProperty)
 reserveNames(KoaSession.prototype, [...OWN_MEMBERS, 'regenerate'])

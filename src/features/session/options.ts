@@ -25,7 +25,7 @@ export interface SessionStorageOptions {
   ttl?: Duration
   /**
    * Age of the last renewal after which a request renews the session's time to live.
-   * @default a tenth of the time to live
+   * @default a tenth of the time to live; `0` for `tp.sessionStore()`
    */
   touchAfter?: Duration
   /**

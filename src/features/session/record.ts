@@ -9,8 +9,8 @@ export interface SessionMeta {
   ip?: string
   /** The client's user agent at login. */
   agent?: string
-  /** The session's cookie, if it differs from the mount's settings. */
-  cookie?: CookieData
+  /** The session's cookie, if it differs from the mount's settings. Null: it was stored without one. */
+  cookie?: CookieData | null
   /** The session that took this one's place. */
   successor?: Successor
 }
@@ -123,7 +123,7 @@ export function unpack(text: string): { meta: SessionMeta; data: string } {
       ...(typeof u === 'string' && { user: u }),
       ...(typeof i === 'string' && { ip: i }),
       ...(typeof a === 'string' && { agent: a }),
-      ...(typeof c === 'object' && c !== null && { cookie: c as CookieData }),
+      ...(typeof c === 'object' && { cookie: c as CookieData | null }),
       ...(typeof s === 'string' && { successor: { sealedId: s, follow: f === true } }),
     },
     data,

@@ -2,7 +2,7 @@
 import { KoaSession, type KoaSessionHost } from './koa-session.ts'
 import type { SessionValues } from './merge.ts'
 import type { SessionCookie } from './session-cookie.ts'
-import { Session, valuesOf } from './session.ts'
+import { ExpressSession, Session, valuesOf } from './session.ts'
 
 interface Properties {
   session?: Session | SessionValues | null
@@ -34,7 +34,7 @@ export class SessionProperty {
   create(id: string, cookie: SessionCookie): Session {
     return this.#isKoa
       ? new KoaSession(this.#host, id, cookie)
-      : new Session(this.#host, id, cookie)
+      : new ExpressSession(this.#host, id, cookie)
   }
 
   /** Begins with a session. The request gets it with the rest of the plan. */
@@ -60,6 +60,7 @@ export class SessionProperty {
     const { session } = this.#properties
     if (session === this.#session) return this.#session
     if (typeof session !== 'object' || session === null) return undefined
+    if (session.cookie !== undefined) this.session.cookie = session.cookie as SessionCookie
     Session.assign(this.session, valuesOf(session))
     this.put(this.session)
     return this.#session

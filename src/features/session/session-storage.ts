@@ -10,7 +10,7 @@ export interface SessionWrite {
   readonly data: string
   readonly meta: SessionMeta
   /** The cookie as connect-redis stores it. */
-  readonly cookie: CookieData
+  readonly cookie: CookieData | null
   /** Time to live in ms. */
   readonly ttl: number
 }

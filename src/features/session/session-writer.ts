@@ -77,8 +77,9 @@ export class SessionWriter {
     return cookie
   }
 
-  serialize(values: object): string {
-    return this.#engine.serialize(values, this.tracker.stored?.form)
+  /** Serializes the data of the session as it is stored. */
+  serialize(session: object): string {
+    return this.#engine.serialize(valuesOf(session), this.tracker.stored?.form)
   }
 
   /** Returns the session's time to live in ms. */

@@ -19,12 +19,13 @@ export interface SessionHost {
 
 export type SessionCallback = (error?: unknown) => void
 
-/** A session. Its own properties are its data; everything else is on the prototype. */
-export class Session {
+/** A session. Its own properties are its data. Its members are on the prototype. */
+export abstract class Session {
   readonly #host: SessionHost
   readonly #cookie: SessionCookie
   readonly #members: ReadonlySet<string>
   #id: string
+  declare cookie: SessionCookie
 
   /** @param members names that data cannot have */
   constructor(
@@ -39,21 +40,24 @@ export class Session {
     this.#members = members
   }
 
+  /** The property `cookie`. A value that is assigned only changes the cookie's attributes. */
+  static readonly cookieProperty: PropertyDescriptor = {
+    configurable: false,
+    get(this: Session): SessionCookie {
+      return this.#cookie
+    },
+    set(this: Session, attributes: unknown) {
+      if (typeof attributes !== 'object' || attributes === null) throw reservedNameError('cookie')
+      if (attributes !== this.#cookie) Object.assign(this.#cookie, attributes)
+    },
+  }
+
   get id(): string {
     return this.#id
   }
 
   get req(): object {
     return this.#host.native
-  }
-
-  get cookie(): SessionCookie {
-    return this.#cookie
-  }
-
-  set cookie(settings: object) {
-    if (typeof settings !== 'object' || settings === null) throw reservedNameError('cookie')
-    Object.assign(this.#cookie, settings)
   }
 
   /** Restarts the lifetime of the cookie. */
@@ -151,12 +155,25 @@ function reservedNameError(name: string): TurnpikeError {
 }
 
 /** Returns the data of a session, or of an object that took its place. */
-export const valuesOf = (session: object): SessionValues =>
-  Object.fromEntries(Object.entries(session))
+export function valuesOf(session: object): SessionValues {
+  const { cookie: _, ...values } = session as { cookie?: unknown }
+  return values
+}
 
 function clear(session: Session): void {
-  for (const key of Object.keys(session)) delete (session as unknown as SessionValues)[key]
+  for (const key of Object.keys(session))
+    if (key !== 'cookie') delete (session as unknown as SessionValues)[key]
 }
+
+/** A session with express-session's members. Its cookie is among its own properties, as there. */
+export class ExpressSession extends Session {
+  constructor(host: SessionHost, id: string, cookie: SessionCookie) {
+    super(host, id, cookie)
+    Object.defineProperty(this, 'cookie', OWN_COOKIE)
+  }
+}
+
+const OWN_COOKIE: PropertyDescriptor = { ...Session.cookieProperty, enumerable: true }
 
 /** With a callback a method works as in express-session. Without one it returns a promise. */
 export function settle<Self>(

@@ -6,6 +6,7 @@ import { until } from '../../support/until.ts'
 import {
   ageing,
   cookiesOf,
+  dataOf,
   gate,
   keysOf,
   pause,
@@ -207,7 +208,7 @@ describe.each(engines)('sessions on the $name engine', (engine) => {
             return {}
           },
           '/look': (native) => ({
-            own: Object.keys(native.session).toSorted(),
+            own: Object.keys(dataOf(native.session)).toSorted(),
             x: native.session.x,
             global: ({} as any).x,
             isSession: typeof native.session.regenerate,

@@ -5,7 +5,16 @@ import { testStore } from '../../../src/testing.ts'
 import { turnpike } from '../../../src/node.ts'
 import { apps } from '../../support/apps.ts'
 import { bothEngines } from '../../support/engines.ts'
-import { ageing, cookiesOf, gate, keysOf, site, within, type SiteOptions } from './support.ts'
+import {
+  ageing,
+  cookiesOf,
+  dataOf,
+  gate,
+  keysOf,
+  site,
+  within,
+  type SiteOptions,
+} from './support.ts'
 
 const engines = bothEngines()
 
@@ -377,7 +386,7 @@ describe.each(engines)('on the $name engine', (engine) => {
           '/some': async (native) => {
             const session = await native.getSession()
             session.b = 2
-            return { ...native.session, same: native.session === session }
+            return { ...dataOf(native.session), same: native.session === session }
           },
         },
       })

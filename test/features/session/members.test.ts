@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest'
 import { testStore } from '../../../src/testing.ts'
 import { apps } from '../../support/apps.ts'
 import { bothEngines } from '../../support/engines.ts'
-import { ageing, cookiesOf, site, type Route, type SiteOptions } from './support.ts'
+import { ageing, cookiesOf, dataOf, site, type Route, type SiteOptions } from './support.ts'
 
 const engines = bothEngines()
 const expressMembers = 'cookie destroy id regenerate reload req resetMaxAge save touch'.split(' ')
@@ -111,7 +111,7 @@ describe.each(engines)('on the $name engine', (engine) => {
             }
             session.a = 1
             await session.save()
-            return { calls, keys: Object.keys(session) }
+            return { calls, keys: Object.keys(dataOf(session)) }
           },
         },
       })
@@ -125,7 +125,7 @@ describe.each(engines)('on the $name engine', (engine) => {
         routes: {
           '/works': async ({ session }) => {
             await session.save()
-            return { ...session, save: typeof session.save }
+            return { ...dataOf(session), save: typeof session.save }
           },
         },
       })

@@ -36,9 +36,15 @@ export interface SiteOptions {
   trustProxy?: boolean | number
 }
 
+/** The data of a session. Its cookie is among its own properties, as in express-session. */
+export function dataOf(session: { cookie?: unknown }): object {
+  const { cookie: _cookie, ...data } = session
+  return data
+}
+
 /** Routes that most tests use. */
 export const ROUTES: Record<string, Route> = {
-  '/': ({ session }) => ({ ...session }),
+  '/': ({ session }) => dataOf(session),
   '/id': (native) => ({ id: native.session.id, sessionID: native.sessionID }),
   '/count': ({ session }) => ({ count: (session.count = (session.count ?? 0) + 1) }),
   '/login': async (native, tp) => {

@@ -35,7 +35,7 @@ export function createAttemptPlan(
   let body: SentResponse['body'] | undefined
   let isUnwound = false
   const inBackground = (write: Promise<void>): void => void write.catch(reportError)
-  const store = ({ status, headers }: SentHead): Promise<void> =>
+  const store = ({ status, headers }: Pick<SentHead, 'status' | 'headers'>): Promise<void> =>
     attempt.complete({ status, headers: filterHeaders(headers, x.method), body })
 
   return {

@@ -141,6 +141,8 @@ export async function openLab(tools) {
     folder,
     redis,
     cpus,
+    /** Redis through the proxy, for what runs in the benchmark's own process. */
+    distantUrl: `redis://127.0.0.1:${proxy.port}`,
     redisVersion: /redis_version:(\S+)/.exec(info)[1],
     /** Serve a variant. @param distant through the proxy */
     async app(node, { file: variant, name }, { distant = false } = {}) {

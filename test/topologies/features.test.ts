@@ -11,6 +11,7 @@ import { startRedis, storeContract, type RedisServer } from '../../src/testing.t
 import { EventBus } from '../../src/events.ts'
 import type { RedisSource } from '../../src/store/redis.ts'
 import { RedisStore } from '../../src/store/redis-store.ts'
+import { apiKeys, oneTimeTokens, refreshTokens } from '../../src/tokens.ts'
 import { startCluster, type TestCluster } from '../support/cluster.ts'
 import { startSentinel, type TestSentinel } from '../support/sentinel.ts'
 import { expectEveryKeyToExpire } from '../support/ttl.ts'
@@ -365,6 +366,45 @@ describe.each(sources)('$name', ({ name, nodes, source, reuse = false }) => {
       ),
     )
     expect(most).toBe(3)
+  })
+
+  it('tokens: codes are right once, families end whole, a revoked key is refused elsewhere', async () => {
+    const own = `${prefix}-tokens`
+    const [tp, other] = [await kit(own), await kit(own)]
+    const codes = [tp, other].map((each) =>
+      oneTimeTokens(each, { purpose: 'verify', format: 'letters:32', cooldown: 0 }),
+    )
+    const address = '192.0.2.1'
+    for (const id of ids) {
+      const { code } = await codes[0]!.issue(id, { address })
+      const uses = [0, 1, 0, 1].map((at) => codes[at]!.consume(id, code, { address }))
+      const settled = await Promise.allSettled(uses)
+      expect(settled.filter(({ status }) => status === 'fulfilled')).toHaveLength(1)
+    }
+
+    const [refresh, elsewhere] = [tp, other].map((each) => refreshTokens(each))
+    for (const id of ids) {
+      const { token } = await refresh!.issue(id)
+      const next = await Promise.all([refresh!.rotate(token), elsewhere!.rotate(token)])
+      expect(next[0].token).toBe(next[1].token)
+      await refresh!.issue(id)
+      expect(await refresh!.list(id)).toHaveLength(2)
+      expect(await elsewhere!.revokeUser(id)).toBe(2)
+      await expect(refresh!.rotate(next[0].token)).rejects.toMatchObject({
+        code: 'TP_TOKEN_INVALID',
+      })
+    }
+
+    const keys = [tp, other].map((each) =>
+      apiKeys(each, { lookup: () => ({ user: 'ann' }), checksum: false, near: '1m' }),
+    )
+    const app = express().use(keys[0]!)
+    app.get('/', (_req, res) => void res.send('ok'))
+    const status = async (): Promise<number> =>
+      (await request(app).get('/').set('x-api-key', 'k')).status
+    expect(await status()).toBe(200)
+    await keys[1]!.revoke(keys[1]!.digest('k'))
+    await until('the revocation is heard', async () => (await status()) === 401)
   })
 
   it('tells of resets, and of its health', async () => {

@@ -27,8 +27,8 @@ function nodeOf(version) {
 export const versionOf = (node) => execFileSync(node, ['--version'], { encoding: 'utf8' }).trim()
 
 /**
- * A copy of the package, freshly built, in a folder of its own: whoever builds or edits meanwhile
- * changes nothing, and the variants import `turnpike/express` as users do.
+ * A copy of the package, freshly built, in a separate folder. Builds and edits during the run
+ * change nothing there. The variants import `turnpike/express` as users do.
  */
 export function stage() {
   const folder = path.join(ROOT, '.cache', `bench-${process.pid}`)
@@ -83,27 +83,27 @@ class Child {
   }
 
   /** Resolves with its next message. */
-  hear() {
+  receive() {
     const child = this.#process
     return new Promise((resolve, reject) => {
       const done = (settle) => (value) => {
         clearTimeout(timer)
-        child.off('message', heard).off('exit', ended).off('error', failed)
+        child.off('message', received).off('exit', ended).off('error', failed)
         settle(value)
       }
       const fail = done(reject)
-      const heard = done(resolve)
+      const received = done(resolve)
       const ended = (code) => fail(new Error(`${this.name} ended with code ${code}`))
       const failed = (error) => fail(error)
       const timer = setTimeout(() => fail(new Error(`${this.name} does not answer`)), PATIENCE)
-      child.on('message', heard).on('exit', ended).on('error', failed)
+      child.on('message', received).on('exit', ended).on('error', failed)
     })
   }
 
   async ask(message) {
-    const heard = this.hear()
+    const received = this.receive()
     this.#process.send(message)
-    const answer = await heard
+    const answer = await received
     if (answer.error) throw new Error(`${this.name}: ${answer.error}`)
     return answer
   }
@@ -130,7 +130,7 @@ export async function openLab(tools) {
   async function start(node, on, ...args) {
     const child = new Child(node, on, args)
     children.add(child)
-    const { port } = await child.hear()
+    const { port } = await child.receive()
     return { child, port }
   }
 

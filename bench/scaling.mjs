@@ -113,11 +113,11 @@ async function memory(variantOf) {
   }
   await lab.empty()
   const near = await lab.app(node, variantOf(NEAR_CACHE))
-  const visit = (pages) =>
+  const browse = (pages) =>
     lab.load({ port: near.port, path: PATH, connections: 1, requests: 4 * pages, pages })
-  await visit(10)
+  await browse(10)
   const before = await near.ask('heap')
-  await visit(5000)
+  await browse(5000)
   const after = await near.ask('heap')
   rows.push({ name: 'cache, in the process', bytes: (after.used - before.used) / 5000 })
   near.stop()

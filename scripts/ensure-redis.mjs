@@ -49,8 +49,8 @@ function complaintOnPath() {
   return complaints.join(', ') || 'there is no redis-server or valkey-server on PATH'
 }
 
-function stop(problem, remedy) {
-  console.error(`ensure-redis: ${problem}. The tests need ${WANTED}. Run:\n  ${remedy}`)
+function stop(problem, command) {
+  console.error(`ensure-redis: ${problem}. The tests need ${WANTED}. Run:\n  ${command}`)
   process.exit(1)
 }
 

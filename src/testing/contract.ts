@@ -128,18 +128,18 @@ export function storeContract(name: string, { describe, it, open }: ContractOpti
     it('tells subscribers what operations publish, until they leave', async () => {
       const { store } = await open()
       const channel = key()
-      const heard: string[] = []
-      const leave = store.subscribe(channel, (message) => heard.push(message))
-      // A subscription takes a moment on a server: publish until it is heard.
-      for (let i = 0; heard.length === 0 && i < 200; i++) {
+      const messages: string[] = []
+      const leave = store.subscribe(channel, (message) => messages.push(message))
+      // A subscription takes a moment on a server: publish until one arrives.
+      for (let i = 0; messages.length === 0 && i < 200; i++) {
         await store.run(publish, [key()], [channel, 'hello'])
         await new Promise((resolve) => setTimeout(resolve, 10))
       }
-      assert.equal(heard[0], 'hello')
+      assert.equal(messages[0], 'hello')
       leave()
-      const count = heard.length
+      const count = messages.length
       await store.run(publish, [key()], [channel, 'anybody?'])
-      assert.equal(heard.length, count)
+      assert.equal(messages.length, count)
     })
 
     it('lets a wrong command surface as what it is, not as an outage', async () => {

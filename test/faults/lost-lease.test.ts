@@ -1,13 +1,13 @@
-/** A lease whose giving back is lost, with the answer that told of it: nobody waits for whoever has it. */
+/** A lease whose release is lost together with its reply delays no other caller. */
 import { expect, onTestFinished, test } from 'vitest'
 import { startRedis } from '../../src/testing.ts'
 import { startFaultProxy } from '../support/fault-proxy.ts'
-import { express5, koa3, type AnyKit } from '../support/serve.ts'
+import { express5, koa3, type AnyTurnpike } from '../support/serve.ts'
 import { until } from '../support/until.ts'
 
-/** So long somebody would wait for another process, in ms. */
+/** How long a caller would wait for another process, in ms. */
 const PATIENCE = 30_000
-/** What wanted to reach Redis has given up by then: two deadlines. */
+/** Waits until all calls to Redis have timed out: two timeouts. */
 const givenUp = () => new Promise((resolve) => setTimeout(resolve, 200))
 
 async function behindProxy() {
@@ -17,7 +17,7 @@ async function behindProxy() {
     await proxy.close()
     await server.stop()
   })
-  /** Redis has heard what was asked of it, and nobody hears of Redis. */
+  /** Redis has received the command, and its reply is lost. */
   const lose = (): void => {
     proxy.set({ mode: 'refuse' })
     proxy.reset()
@@ -30,7 +30,7 @@ test.each([express5, koa3])(
   async ({ serve }) => {
     const { proxy, lose, options } = await behindProxy()
     let isLost = false
-    const routes = (tp: AnyKit) => ({
+    const routes = (tp: AnyTurnpike) => ({
       '/': tp.pipeline(
         tp.cache({ ttl: '1h', wait: PATIENCE, lease: PATIENCE }),
         (...native: any[]) => {

@@ -15,7 +15,7 @@ it(
     const limiter = tp.limiter('flood', { limit: 2, window: '1m', denyCache: true })
     await limiter.consume('warm')
     console.log('warm')
-    await heard('frozen')
+    await received('frozen')
     const sources = {}
     let peak = 0
     for (let i = 0; i < 1_000_000; i += 100) {
@@ -30,7 +30,7 @@ it(
     console.log('sources', JSON.stringify(sources))
     await tp.close()
     `,
-      // The whole process has to do with this, and the floor with a good part of it.
+      // This covers the whole process. The local fallback has the largest part.
       {
         env: { URL: server.url },
         node: ['--max-old-space-size=128', '--expose-gc'],

@@ -15,7 +15,7 @@ const get = operation<string | null>({ name: 'get', command: 'GET', memory: () =
 const INFO = '# Server\r\nredis_version:7.0.15\r\nloading:0\r\n'
 const bulk = (text: string): string => `$${text.length}\r\n${text}\r\n`
 
-/** A server that answers as Redis does, but GET as it is told. Gives its URL and its connections. */
+/** Starts a server that answers as Redis does, but GET as configured. Returns its URL and its connections. */
 async function pretend(answer: (connection: number, socket: Socket) => string) {
   const sockets: Socket[] = []
   const listeners: Socket[] = []
@@ -57,7 +57,7 @@ const SURPLUS = surpluses.flatMap(([name, surplus]) =>
   CLIENTS.map((client) => ({ name, surplus, client })),
 )
 
-describe('a reply that nobody waits for', () => {
+describe('a reply that no call waits for', () => {
   test.each(SURPLUS)('$name, $client: the connection is replaced', async ({ surplus, client }) => {
     const { source, sockets } = await pretend((connection) =>
       connection === 1 ? bulk('mine') + surplus : bulk('mine'),
@@ -96,13 +96,13 @@ test('a message of too few parts is no message', async () => {
   const { source, listeners } = await pretend(() => bulk('mine'))
   const { store } = openStore({ source })
   await store.ready()
-  const heard: string[] = []
-  store.subscribe('c', (message) => heard.push(message))
+  const messages: string[] = []
+  store.subscribe('c', (message) => messages.push(message))
   const listening = await until('the subscription', () => listeners[0])
   listening.write(`>1\r\n${bulk('message')}>2\r\n${bulk('message')}${bulk('c')}`)
   listening.write(`>3\r\n${bulk('message')}${bulk('c')}${bulk('sound')}`)
-  await until('it goes on', () => heard.length > 0)
-  expect(heard).toEqual(['sound'])
+  await until('it goes on', () => messages.length > 0)
+  expect(messages).toEqual(['sound'])
 })
 
 describe('on one node of a Cluster', () => {
@@ -145,7 +145,7 @@ describe('on one node of a Cluster', () => {
       }),
     )
     const [sick, ...well] = places
-    /** The sick node is read from over another connection, and nobody else was disturbed. */
+    /** The faulty node is read over another connection, and the other nodes are unaffected. */
     async function expectReplaced(): Promise<void> {
       const { key, connection, first } = sick!
       await until('another connection', async () => {
@@ -164,7 +164,7 @@ describe('on one node of a Cluster', () => {
   }
 
   test.each(SURPLUS)(
-    '$name that nobody waits for, $client: its connection is replaced',
+    '$name that no call waits for, $client: its connection is replaced',
     async ({ surplus, client }) => {
       const { events, sick, read, expectReplaced } = await behindProxies(client)
       let isDone = false

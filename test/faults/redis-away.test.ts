@@ -2,7 +2,7 @@
  * Redis goes away, in each of the ways it can: every request is answered in time, with the status
  * that its failure rule promises, and Redis counts again soon after it is back.
  *
- * A request may take its deadline and 30 ms more, not counting time in which the process could not
+ * A request may take its timeout and 30 ms more, not counting time in which the process could not
  * run. A scenario's slowest request is the best of three runs all the same: Redis and the kernel may
  * be starved too. Statuses and recovery must be right in each run.
  */
@@ -21,7 +21,7 @@ import {
   express4App,
   express5,
   koa3,
-  type AnyKit,
+  type AnyTurnpike,
   type Answer,
   type Framework,
   type Served,
@@ -29,7 +29,7 @@ import {
 import { expectEveryKeyToExpire } from '../support/ttl.ts'
 import { until } from '../support/until.ts'
 
-const DEADLINE = 100
+const TIMEOUT = 100
 const GRACE = 30
 /** What a request may wait for Redis that has two things to ask of it, one after the other. */
 const BUDGET = 150
@@ -61,7 +61,7 @@ afterAll(async () => {
 
 const LIMIT = 5
 
-const routes = (tp: AnyKit): Record<string, unknown> => ({
+const routes = (tp: AnyTurnpike): Record<string, unknown> => ({
   '/local': tp.rateLimit({ name: 'local', limit: LIMIT, window: '1h' }),
   '/open': tp.rateLimit({ name: 'open', limit: LIMIT, window: '1h', fail: 'open' }),
   '/closed': tp.rateLimit({ name: 'closed', limit: LIMIT, window: '1h', fail: 'closed' }),
@@ -153,7 +153,7 @@ async function evals(): Promise<number> {
 async function inTime(
   what: string,
   scenario: () => Promise<{ slowest: number; recovery: number }>,
-  most = DEADLINE + GRACE,
+  most = TIMEOUT + GRACE,
 ): Promise<void> {
   let best = Infinity
   for (let run = 0; run < 3 && best > most; run++) {
@@ -168,7 +168,7 @@ async function inTime(
 
 async function serve(framework: Framework, options = {}): Promise<Served> {
   return await framework.serve({
-    options: { redis: server.url, commandTimeout: DEADLINE, prefix: 'away', ...options },
+    options: { redis: server.url, commandTimeout: TIMEOUT, prefix: 'away', ...options },
     routes,
   })
 }
@@ -203,7 +203,7 @@ describe.each([express5, koa3])('$name', (framework) => {
     })
   })
 
-  it('goes on while Redis is dead, and counts anew when it comes back empty', async () => {
+  it('continues while Redis is dead, and counts from zero when Redis returns empty', async () => {
     await inTime(`${framework.name}, killed`, async () => {
       const app = await warm(framework)
       await server.kill()
@@ -271,7 +271,7 @@ describe('Express 4', () => {
 describe.each([express5, koa3])(
   'a script cache that is flushed in a burst ($name)',
   (framework) => {
-    it('costs nobody an error, and nobody is charged twice', async () => {
+    it('causes no error, and charges no client twice', async () => {
       const app = await framework.serve({
         options: { redis: server.url, commandTimeout: 2000, requestBudget: 2000, prefix: 'flush' },
         routes: (tp) => ({
@@ -305,7 +305,7 @@ describe.each([express5, koa3])(
 )
 
 describe('loginGuard', () => {
-  it('refuses with 503 when its floor is full, rather than forget whom it counts', async () => {
+  it('refuses with 503 when its local fallback is full, and forgets no client that it counts', async () => {
     await server.kill()
     const app = await serve(express5, { fallbackMaxKeys: 10 })
     const answers: Answer[] = []

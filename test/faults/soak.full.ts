@@ -1,10 +1,10 @@
 import { test } from 'vitest'
 import { document } from './matrix/table.ts'
-import { expectSteady, soak } from './soak.ts'
+import { expectSound, soak } from './soak.ts'
 
 test('a million calls while Redis comes and goes', { timeout: 1_200_000 }, async () => {
   const soaked = await soak(1_000_000, 1_190_000)
-  expectSteady(soaked)
+  expectSound(soaked)
   const { calls, seconds, faults, outcomes, heap, listeners, ended } = soaked
   const range = (values: readonly number[]): string =>
     [Math.min(...values), Math.max(...values)].map((value) => value.toFixed(1)).join(' to ')

@@ -93,7 +93,7 @@ const listeners = () =>
 
 await tp.ready()
 for (let i = 0; i < 4; i++) await ask(i)
-// Somebody who waits listens, and the connection for that stays.
+// A waiting caller subscribes, and the connection for that stays open.
 const held = await tp.lock.acquire('warm')
 await tp.lock('warm', { wait: '50ms' }, () => {}).catch(() => {})
 await held.release()
@@ -212,7 +212,7 @@ export async function soak(calls: number, patience: number): Promise<Soaked> {
   }
 }
 
-/** What calls come to: Redis's answer, the floor, or its absence. */
+/** How calls end: by a reply of Redis, by the local fallback, or without Redis. */
 const USUAL = [
   'limiter store',
   'limiter local',
@@ -231,7 +231,7 @@ const USUAL = [
 const RARE = ['TP_SEMAPHORE_FULL', 'TP_LOCKED', 'TP_LOCK_LOST', '/session 409', '/pay 409']
 
 /** Nothing grew, nothing was left behind, and no request failed in another way than it may. */
-export function expectSteady({ heap, listeners, ended, code, stderr, outcomes }: Soaked): void {
+export function expectSound({ heap, listeners, ended, code, stderr, outcomes }: Soaked): void {
   expect(stderr.replaceAll(/.*TurnpikeWarning.*\n|\(Use .*\n/g, '')).toBe('')
   expect(code).toBe(0)
   // What is remembered of keys is bounded, and full after the first part.
@@ -240,7 +240,7 @@ export function expectSteady({ heap, listeners, ended, code, stderr, outcomes }:
   expect(grown).toBeLessThan(3)
   expect(Math.max(...listeners)).toBe(Math.min(...listeners))
   expect(ended).toBeLessThan(3_000)
-  const told = new Set(Object.keys(outcomes))
-  for (const what of USUAL) expect(told).toContain(what)
-  for (const what of told) expect([...USUAL, ...RARE]).toContain(what)
+  const seen = new Set(Object.keys(outcomes))
+  for (const what of USUAL) expect(seen).toContain(what)
+  for (const what of seen) expect([...USUAL, ...RARE]).toContain(what)
 }

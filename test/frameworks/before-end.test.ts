@@ -347,7 +347,7 @@ describe.each(frameworks)('the last work before the end in $name', ({ start }) =
     expect((await answer).text).toBe('hello')
   })
 
-  it('is told that the work of another feature has failed, and that an error takes the response’s place', async () => {
+  it('is notified that the work of another feature has failed, and that an error replaces the response', async () => {
     const log: string[] = []
     const { url } = await start({
       stack: [committer('outer', log), broken(), committer('inner', log)],

@@ -68,7 +68,7 @@ describe.each(frameworks)('body on $name', ({ start, kind, name }) => {
     })
   })
 
-  it('is what goes out of a compressor further inside', async () => {
+  it('is the output of an inner compressor', async () => {
     if (kind === 'koa') return
     const { probe, seen } = witness()
     const app = await start({ stack: [probe, 'compression'] })
@@ -78,7 +78,7 @@ describe.each(frameworks)('body on $name', ({ start, kind, name }) => {
     expect(seen[0]?.headers).toMatchObject({ 'content-encoding': 'gzip' })
   })
 
-  it('carries the fields that were set further inside, and no others', async () => {
+  it('has the fields that inner middlewares set, and no others', async () => {
     const { probe, seen } = witness()
     const app = await start({
       stack: [
@@ -117,7 +117,7 @@ describe.each(frameworks)('body on $name', ({ start, kind, name }) => {
     expect(answer.headers['set-cookie']).toEqual(['outer=1', 'handler=1', 'inner=1', 'late=1'])
   })
 
-  it('sees fields that others set with the head, further inside', async () => {
+  it('has fields that inner middlewares pass to writeHead', async () => {
     if (kind === 'koa') return
     for (const seal of [[], [feature(() => ({ beforeEnd: async () => {} }))]]) {
       const { probe, seen } = witness()
@@ -240,7 +240,7 @@ describe.each(frameworks)('body on $name', ({ start, kind, name }) => {
     const req = request(app.url, { agent: false }).end()
     const [res] = await once(req, 'response')
     res.pause()
-    // Until nobody reads any more, and everybody waits for the client.
+    // Waits until all reads have stopped because the client does not read.
     for (let before = -1; before !== pushed;) {
       before = pushed
       await new Promise((resolve) => setTimeout(resolve, 50))

@@ -69,7 +69,7 @@ describe.each(frameworks)('the flow on $name', ({ start, kind }) => {
     const order: unknown[] = []
     const begun = signal()
     const gone = signal()
-    const told = signal()
+    const notified = signal()
     const app = await start({
       stack: [
         feature(() => ({ onFinish: () => gone.resolve() })),
@@ -79,7 +79,7 @@ describe.each(frameworks)('the flow on $name', ({ start, kind }) => {
           return {
             onFinish(end) {
               order.push(end.finished)
-              told.resolve()
+              notified.resolve()
             },
           }
         }),
@@ -90,7 +90,7 @@ describe.each(frameworks)('the flow on $name', ({ start, kind }) => {
     req.end()
     await begun.promise
     req.destroy()
-    await told.promise
+    await notified.promise
     await new Promise(setImmediate)
     expect(order).toEqual([false])
   })

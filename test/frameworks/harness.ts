@@ -38,7 +38,7 @@ export interface Tools {
 }
 export type Handler = (tools: Tools) => void | Promise<void>
 
-/** Somebody else's middleware: `around` is asked before, and awaited after where there is an after. */
+/** A foreign middleware: `around` runs before the next one, and its result after it, if the framework has an after. */
 export interface Foreign {
   /** Runs before; 'answer' ends the response here, an Error is handed on. */
   foreign(tools: Tools): 'answer' | Error | void | Promise<'answer' | Error | void>

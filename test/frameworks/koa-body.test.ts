@@ -4,7 +4,7 @@ import { ask, frameworks, witness } from './harness.ts'
 const koas = frameworks.filter(({ kind }) => kind === 'koa')
 
 describe.each(koas)('the body of $name', ({ start, name }) => {
-  it('is what Koa says when nobody answers', async () => {
+  it('is that of Koa when no middleware answers', async () => {
     const { probe, seen } = witness()
     const answer = await ask(await start({ stack: [probe], handler: () => {} }))
     expect(answer).toMatchObject({ status: 404, text: 'Not Found' })

@@ -216,15 +216,15 @@ describe.each([
 
   it('hands on an error that comes after the response, once', async () => {
     const { mount, pipeline } = connectAdapter(options)
-    const told = signal<string>()
+    const reported = signal<string>()
     const seal = feature(() => ({ beforeEnd: () => Promise.reject(new Error('not saved')) }))
     const app = express().use(pipeline([mount(seal)]))
     app.get('/', (_req: any, res: any) => res.send('hello'))
     app.use((error: Error, _req: any, res: any, _next: any) => {
-      told.resolve(error.message)
+      reported.resolve(error.message)
       res.status(500).send('failed')
     })
     await supertest(app).get('/').expect(500, 'failed')
-    expect(await told.promise).toBe('not saved')
+    expect(await reported.promise).toBe('not saved')
   })
 })

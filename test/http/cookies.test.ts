@@ -29,7 +29,7 @@ describe('cookieValues', () => {
   })
 })
 
-test('setCookie writes what it is told, in the order of the cookie package', () => {
+test('setCookie writes the attributes in the order of the cookie package', () => {
   const expires = new Date(Date.UTC(2027, 0, 1))
   expect(
     serializeCookie('sid', 's:a/b', {

@@ -76,7 +76,7 @@ const versions: Record<
     const { port } = server.address() as AddressInfo
     const send: Send = async (pieces, headers = {}) => {
       const req = request({ port, method: 'POST', agent, headers })
-      // It may be answered before it is told that it has ended.
+      // It may be answered before its end arrives.
       const answered = once(req, 'response') as Promise<[IncomingMessage]>
       for (const piece of pieces) {
         req.write(piece)
@@ -155,7 +155,7 @@ describe.each(
   })
 })
 
-test('a body that nobody reads does not block the connection', async () => {
+test('an unread body does not block the connection', async () => {
   const { send } = await serve(undefined)
   for (const pieces of [[small], [large, large, large, large], [small]])
     expect((await send(pieces)).toString()).toBe('unread')

@@ -96,7 +96,7 @@ function after(options: object = {}) {
 }
 
 describe.each(stores)('from express-session with connect-redis %s', (_version, store) => {
-  test('nobody is logged out: its sessions are read, and keep their form', async () => {
+  test('no user is logged out: its sessions are read, and keep their format', async () => {
     const old = before(store())
     await old.get('/login')
     const now = after()

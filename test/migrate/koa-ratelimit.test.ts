@@ -23,7 +23,7 @@ import {
   statuses,
   timed,
   times,
-  told,
+  limitFields,
   within,
   type App,
   type Asked,
@@ -106,7 +106,7 @@ describe.each(['in memory', 'over Redis'] as const)('alike, %s', (stores) => {
       await ask(await before(old, stores), requests),
       await ask(await after(now, stores, {}, first), requests),
     ] as const
-    expect(told(answers[1])).toEqual(told(answers[0]))
+    expect(limitFields(answers[1])).toEqual(limitFields(answers[0]))
     // It rounds the time down, we up.
     expect(apart('x-ratelimit-reset', ...answers)).toBeLessThanOrEqual(2)
     return statuses(answers[1])
@@ -212,15 +212,15 @@ describe('alike', () => {
     },
   )
 
-  test('onLimited hears of refusals, and ctx.state.rateLimit of what was admitted', async () => {
-    const heard: unknown[] = []
-    const onLimited = (ctx: Context): void => void heard.push(ctx.state.rateLimit)
+  test('onLimited is called for refusals, and ctx.state.rateLimit is set for admitted requests', async () => {
+    const reported: unknown[] = []
+    const onLimited = (ctx: Context): void => void reported.push(ctx.state.rateLimit)
     const old = serving([
       ratelimit({ driver: 'memory', db: new Map(), max: 1, onLimited }),
-      (ctx, next) => (heard.push(ctx.state.rateLimit), next()),
+      (ctx, next) => (reported.push(ctx.state.rateLimit), next()),
     ])
     await ask(old, times(2))
-    expect(heard.splice(0)).toEqual([
+    expect(reported.splice(0)).toEqual([
       undefined,
       expect.objectContaining({ after: expect.any(Number) }),
     ])
@@ -229,12 +229,12 @@ describe('alike', () => {
       tp.rateLimit({
         limit: 1,
         window: '1h',
-        onLimited: (_ctx, { retryAfterMs }) => void heard.push(retryAfterMs),
+        onLimited: (_ctx, { retryAfterMs }) => void reported.push(retryAfterMs),
       }),
-      (ctx, next) => (heard.push(ctx.state.rateLimit), next()),
+      (ctx, next) => (reported.push(ctx.state.rateLimit), next()),
     ])
     await ask(now, times(2))
-    expect(heard).toEqual([expect.objectContaining({ allowed: true, remaining: 0 }), 3_600_000])
+    expect(reported).toEqual([expect.objectContaining({ allowed: true, remaining: 0 }), 3_600_000])
   })
 
   test('shadow beside the old one: it decides, reports, and is not seen', async () => {
@@ -246,7 +246,7 @@ describe('alike', () => {
       tp.rateLimit({ limit: 1, window: '1h', shadow: true }),
     ])
     const answers = await ask(app, times(3))
-    expect(told(answers)).toEqual([
+    expect(limitFields(answers)).toEqual([
       [200, '2', '1'],
       [200, '2', '0'],
       [429, '2', '0'],
@@ -366,7 +366,7 @@ describe('different on purpose', () => {
       expectPrompt(await timed(now))
     })
 
-    test('dead: 500 before; now the local floor still limits', async () => {
+    test('dead: 500 before; now the local fallback still limits', async () => {
       const db = await connect(redis, { enableOfflineQueue: false, maxRetriesPerRequest: 0 })
       const [old, now] = [
         await before({ max: 2, driver: 'redis', db }),

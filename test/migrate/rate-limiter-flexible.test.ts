@@ -32,7 +32,7 @@ import {
   statuses,
   timed,
   times,
-  told,
+  limitFields,
   within,
   type App,
 } from './support.ts'
@@ -92,7 +92,7 @@ async function theirs(
   return new RateLimiterRedis({ storeClient: client ?? (await connect(redis)), ...settings })
 }
 
-async function kit(stores: Stores) {
+async function setup(stores: Stores) {
   const tp = turnpike(
     stores === 'over Redis' ? { redis: redis.url } : { store: testStore({ now: Date.now() }) },
   )
@@ -102,7 +102,7 @@ async function kit(stores: Stores) {
 }
 
 async function ours(options: RateLimitOptions<Request>, stores: Stores) {
-  const limiter = (await kit(stores)).rateLimit({
+  const limiter = (await setup(stores)).rateLimit({
     key: keyOf,
     cost: costOf,
     legacyHeaders: true,
@@ -132,7 +132,7 @@ describe.each(['in memory', 'over Redis'] as const)('alike, %s', (stores) => {
         : { limit: 3, window: '1m' as const }
       const now = await ask((await ours(options, stores)).app, requests)
       expect(statuses(now)).toEqual(expected)
-      expect(told(now)).toEqual(told(old))
+      expect(limitFields(now)).toEqual(limitFields(old))
       expect(apart('x-ratelimit-reset', old, now)).toBeLessThanOrEqual(1)
       expect(apart('retry-after', old, now)).toBeLessThanOrEqual(1)
     },
@@ -225,11 +225,11 @@ describe('step by step', () => {
     const limiter = await theirs({ points: 4, duration: 60, keyPrefix: 'api' }, 'over Redis')
     const [old, now] = [
       serving(recipe(limiter)),
-      serving((await kit('over Redis')).rateLimit({ limiter, key: keyOf, legacyHeaders: true })),
+      serving((await setup('over Redis')).rateLimit({ limiter, key: keyOf, legacyHeaders: true })),
     ]
     const user = { 'x-user': 'ann+1@example.com' }
     const answers = [...(await ask(old, times(2, user))), ...(await ask(now, times(3, user)))]
-    expect(told(answers)).toEqual([
+    expect(limitFields(answers)).toEqual([
       [200, '4', '3'],
       [200, '4', '2'],
       [200, '4', '1'],
@@ -240,7 +240,7 @@ describe('step by step', () => {
   })
 
   test('shadow beside the old one: it decides, reports, and is not seen', async () => {
-    const tp = await kit('in memory')
+    const tp = await setup('in memory')
     const would: boolean[] = []
     tp.on('decision', ({ allowed }) => would.push(allowed))
     const app = express()
@@ -248,7 +248,7 @@ describe('step by step', () => {
     app.use(tp.rateLimit({ limit: 1, window: '1m', key: keyOf, shadow: true }))
     app.get('/', (_req, res) => void res.send('hello'))
     const answers = await ask(app, times(3))
-    expect(told(answers)).toEqual([
+    expect(limitFields(answers)).toEqual([
       [200, '2', '1'],
       [200, '2', '0'],
       [429, '2', '0'],
@@ -374,7 +374,7 @@ describe('different on purpose', () => {
     const old: RequestHandler = (req, res, next) => {
       attempt(keyOf(req)).then((status) => res.sendStatus(status), next)
     }
-    const guard = (await kit('in memory')).loginGuard({ limit: 5, window: '15m', key: keyOf })
+    const guard = (await setup('in memory')).loginGuard({ limit: 5, window: '15m', key: keyOf })
     const app = express()
     let arrived = 0
     let all = signal()
@@ -453,7 +453,7 @@ describe('different on purpose', () => {
       expect(await limiter.consume('ann')).toMatchObject({ allowed: false, source: 'deny-cache' })
     })
 
-    test('dead: an Error to handle before; now the local floor still limits', async () => {
+    test('dead: an Error to handle before; now the local fallback still limits', async () => {
       const client = await connect(redis, { enableOfflineQueue: false, maxRetriesPerRequest: 0 })
       const limiter = await theirs({ points: 2, duration: 60 }, 'over Redis', client)
       const steps = [

@@ -24,8 +24,8 @@ export const times = (count: number, headers: Asked = {}): Asked[] =>
 export const statuses = (answers: readonly Response[]): number[] =>
   answers.map(({ status }) => status)
 
-/** What the old header fields say to a client, step by step. */
-export const told = (answers: readonly Response[]): (string | number | undefined)[][] =>
+/** Returns the status and the X-RateLimit fields of each response. */
+export const limitFields = (answers: readonly Response[]): (string | number | undefined)[][] =>
   answers.map(({ status, headers }) => [
     status,
     headers['x-ratelimit-limit'],

@@ -31,7 +31,7 @@ interface Opened {
 
 async function open(framework: 'Express 5' | 'Koa 3', prefix: string): Promise<Opened> {
   const site = await openSite(framework)
-  const tp = site.kit({ redis: redis.url, prefix, commandTimeout: '2s', requestBudget: '5s' })
+  const tp = site.turnpike({ redis: redis.url, prefix, commandTimeout: '2s', requestBudget: '5s' })
   const errors: Opened['errors'] = []
   tp.on('warning', () => {})
   tp.on('error', ({ error }) => errors.push(error as Error))
@@ -106,7 +106,7 @@ const text = fc.oneof(
     .constantFrom('', '0', '-1', 'NaN', 'inf', '1e999', 'null', '[]', '{}', '\0', '9'.repeat(40))
     .map((each) => Buffer.from(each)),
 )
-/** What somebody does to the value under a key. */
+/** A change to the value under a key by another program. */
 const damage = fc.oneof(
   fc.record({ how: fc.constant('replace' as const), by: text }),
   fc.record({

@@ -26,14 +26,14 @@ const HOSTILE = [
 
 async function open(framework: 'Express 5' | 'Koa 3', url: string): Promise<Site> {
   const site = await openSite(framework)
-  const tp = site.kit({
+  const tp = site.turnpike({
     redis: url,
     prefix: 'inj',
     commandTimeout: '2s',
     requestBudget: '5s',
     tenant: ({ headers }) => headers['x-input'] ?? 'nobody',
   })
-  const plain = site.kit({ redis: url, prefix: 'inj', commandTimeout: '2s' })
+  const plain = site.turnpike({ redis: url, prefix: 'inj', commandTimeout: '2s' })
   tp.on('warning', () => {})
   await Promise.all([tp.ready(), plain.ready()])
   const input = ({ headers }: any): string => headers['x-input'] ?? 'nobody'
@@ -137,7 +137,7 @@ describe.each(['Express 5', 'Koa 3'] as const)('%s', (framework) => {
     const redis = await startTestRedis()
     try {
       await using site = await openSite(framework)
-      const tp = site.kit({
+      const tp = site.turnpike({
         redis: redis.url,
         prefix: 'pol',
         commandTimeout: '2s',

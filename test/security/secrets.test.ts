@@ -1,4 +1,4 @@
-/** attack: whoever reads logs, errors, events or the status must not find a credential in them. */
+/** Logs, errors, events and the status contain no credential. */
 import { inspect } from 'node:util'
 import { Cluster, Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'

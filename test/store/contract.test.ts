@@ -33,7 +33,7 @@ function onRedis(name: string, open: () => Pick<RedisStoreOptions, 'source' | 'r
     it,
     async open() {
       if (!store) {
-        // A loaded machine is slow: what is tested here is not the deadline.
+        // The timeout is long, because a loaded machine is slow.
         store = new RedisStore({
           ...open(),
           name,

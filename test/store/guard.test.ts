@@ -1,4 +1,4 @@
-/** What stands between the features and Redis: nothing hangs, nothing runs twice, nothing is told. */
+/** Calls to Redis: none hangs, none runs twice, no error contains a secret. */
 import { inspect } from 'node:util'
 import { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
@@ -11,7 +11,7 @@ import { openStore, type OpenedStore } from '../support/stores.ts'
 import { expectEveryKeyToExpire } from '../support/ttl.ts'
 import { timed, until } from '../support/until.ts'
 
-/** How much later than its deadline a call may be answered. */
+/** How much later than its timeout a call may be answered. */
 const GRACE = 30
 
 let server: RedisServer
@@ -80,7 +80,7 @@ const open = (store: OpenedStore): Promise<unknown> =>
     return store.store.status().breaker !== 'closed'
   })
 
-describe('the deadline', () => {
+describe('commandTimeout', () => {
   it('ends a call to a frozen server in time, and says that it may have been carried out', async () => {
     const store = await opened({ source: server.url, commandTimeout: 100 })
     server.freeze()
@@ -408,7 +408,7 @@ describe('an error', () => {
   const SECRET = 'hunter2-do-not-tell'
 
   /** Everything that a logger might get hold of. */
-  function told(error: unknown): string {
+  function printed(error: unknown): string {
     const texts: string[] = []
     for (let each = error as Error | undefined; each; each = each.cause as Error | undefined) {
       texts.push(String(each), each.stack ?? '', JSON.stringify(each))
@@ -427,15 +427,15 @@ describe('an error', () => {
       const store = await opened({ source: server.url })
       const error = await failure(store.store.run(refuse, [KEY], [reply, SECRET]))
       expect(error.message).toBeTruthy()
-      expect(told(error)).not.toContain(SECRET)
-      expect(told(error)).not.toContain(KEY)
+      expect(printed(error)).not.toContain(SECRET)
+      expect(printed(error)).not.toContain(KEY)
     },
   )
 
   it('of a script that is no Lua does not carry them', async () => {
     const store = await opened({ source: server.url })
     const broken = operation({ name: 'broken', lua: 'return (', memory: never })
-    expect(told(await failure(store.store.run(broken, [KEY], [SECRET])))).not.toContain(SECRET)
+    expect(printed(await failure(store.store.run(broken, [KEY], [SECRET])))).not.toContain(SECRET)
   })
 
   it('of a server that does not know the command does not carry them', async () => {
@@ -447,10 +447,10 @@ describe('an error', () => {
       code: 'TP_COMMAND',
       message: expect.stringContaining('unknown command'),
     })
-    expect(told(error)).not.toContain(SECRET)
+    expect(printed(error)).not.toContain(SECRET)
   })
 
-  it('of a deadline, an open breaker or a lost connection does not carry them', async () => {
+  it('of a timeout, an open breaker or a lost connection does not carry them', async () => {
     const proxy = await proxied()
     const store = await opened({ source: proxy.url })
     const call = (): Promise<number> => store.store.run(count, [KEY], [SECRET])
@@ -464,7 +464,7 @@ describe('an error', () => {
     expect(reasons).toContain('timeout')
     expect(reasons).toContain('error')
     expect(reasons).toContain('breaker-open')
-    for (const error of errors) expect(told(error)).not.toContain(SECRET)
+    for (const error of errors) expect(printed(error)).not.toContain(SECRET)
     expect(inspect(store.events, { depth: Infinity })).not.toContain(SECRET)
     expect(inspect(store.store.status(), { depth: Infinity })).not.toContain(SECRET)
   })
@@ -543,15 +543,15 @@ describe('a connection that hangs', () => {
 })
 
 describe('one decision', () => {
-  const errands = (proxy: FaultProxy): Promise<unknown> =>
-    until('the first errands are done', () =>
+  const settled = (proxy: FaultProxy): Promise<unknown> =>
+    until('its own commands are answered', () =>
       ['TIME', 'INFO'].every((name) => proxy.traffic.commands.includes(name)),
     )
 
   it('is one command and one round trip', async () => {
     const proxy = await proxied()
     const store = await opened({ source: proxy.url })
-    await errands(proxy)
+    await settled(proxy)
     proxy.forget()
     await hit(store)
     expect(proxy.traffic).toMatchObject({ writes: 1, commands: ['EVALSHA'], roundTrips: 1 })
@@ -568,7 +568,7 @@ describe('one decision', () => {
     const client = new Redis(proxy.url)
     onTestFinished(() => client.disconnect())
     const store = await opened({ source: client, reuse: true })
-    await errands(proxy)
+    await settled(proxy)
     let writes = 0
     for (const method of ['_write', '_writev'] as const) {
       const original = client.stream[method] as (...args: unknown[]) => void

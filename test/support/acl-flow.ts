@@ -16,11 +16,11 @@ type Must = (what: string, holds: unknown) => void
 /** Uses what a set of features asks of Redis, and throws at the first thing that does not work. Gives what it was warned of. */
 type Flow = (redis: string, prefix: string) => Promise<string[]>
 
-/** One instance, told of what goes wrong, for the length of a flow. */
+/** One instance for one flow, with the errors that it reports. */
 const using =
   (
     use: (
-      tp: Kit,
+      tp: Instance,
       must: Must,
       isBroken: () => boolean,
       redis: string,
@@ -67,9 +67,9 @@ export async function useEverything(redis: string, prefix: string): Promise<stri
   return warnings
 }
 
-/** Limits by every algorithm, of single subjects too, told to other processes; logins; health. */
+/** Limits by every algorithm, also of single subjects, with notifications to other processes, logins and health. */
 async function useLimits(
-  tp: Kit,
+  tp: Instance,
   must: Must,
   _isBroken: () => boolean,
   redis: string,
@@ -109,7 +109,7 @@ async function useLimits(
   await denying.consume('me')
   must('deny cache', (await denying.consume('me')).source === 'deny-cache')
   await until(
-    'a reset is heard',
+    'a reset arrives',
     async () => {
       await resetting.reset('me')
       return (await denying.consume('me')).source === 'store'
@@ -144,14 +144,14 @@ async function useLimits(
   }
 }
 
-type Kit = ReturnType<typeof turnpike>
+type Instance = ReturnType<typeof turnpike>
 
 /** Locks and semaphores in fair order, one run, a request with a key that fails and is repeated. */
-async function useLocks(tp: Kit, must: Must): Promise<void> {
+async function useLocks(tp: Instance, must: Must): Promise<void> {
   const fair = { fair: true, wait: '5s' } as const
   const held = await tp.lock.acquire('a', fair)
   const next = tp.lock('a', fair, () => 'next')
-  // Where the release is refused, nobody comes to look at this one.
+  // If the release is refused, no waiter retries this one.
   next.catch(() => {})
   await held.release()
   must('the next holder', (await next) === 'next')
@@ -203,7 +203,7 @@ async function useLocks(tp: Kit, must: Must): Promise<void> {
 
 /** Sessions: what is stored, renewed, listed, driven out and ended. */
 async function useSessions(
-  tp: Kit,
+  tp: Instance,
   legacyPrefix: string,
   must: Must,
   isBroken: () => boolean,

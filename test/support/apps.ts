@@ -11,12 +11,12 @@ import { turnpike as forExpress } from '../../src/express.ts'
 import { turnpike as forKoa } from '../../src/koa.ts'
 import { turnpike as forNode } from '../../src/node.ts'
 
-type AnyKit = Turnpike<any, any>
+type AnyTurnpike = Turnpike<any, any>
 
 export interface AppSetup {
   options: TurnpikeOptions<any>
   /** The middlewares, in order. `native` has `headers` in every framework. */
-  mount(tp: AnyKit): any[]
+  mount(tp: AnyTurnpike): any[]
   /** The handler: gives status and body. Default: 200 'ok'. */
   handle?(
     native: any,
@@ -26,7 +26,7 @@ export interface AppSetup {
 }
 
 export interface App {
-  tp: AnyKit
+  tp: AnyTurnpike
   server: Server
   get(path?: string, headers?: Record<string, string>): Promise<request.Response>
   post(path?: string, headers?: Record<string, string>): Promise<request.Response>
@@ -48,7 +48,7 @@ const answer = async (
 
 const ok = (): readonly [number, string] => [200, 'ok']
 
-function running(tp: AnyKit, listener: any, errors: any[]): App {
+function running(tp: AnyTurnpike, listener: any, errors: any[]): App {
   const warnings: string[] = []
   tp.on('warning', ({ message }) => warnings.push(message))
   const server = createServer(listener)

@@ -34,9 +34,9 @@ export interface ScriptOptions {
 }
 
 /**
- * Runs an ES module, given as text, in a process of its own. It can import the built package by
- * name ('turnpike/node'), and has `heard(word)`: resolves when the test tells it that word. Waiting
- * for a word keeps the process alive, nothing else here does.
+ * Runs the source of an ES module in a new process. It can import the built package by
+ * name ('turnpike/node'), and has `received(word)`: resolves when the test sends that word. Waiting
+ * for a word keeps the process alive. Nothing else here does.
  */
 export function startScript(
   source: string,
@@ -44,7 +44,7 @@ export function startScript(
 ): Script {
   const whole = `
     import { createInterface } from 'node:readline'
-    function heard(word) {
+    function received(word) {
       process.stdin.ref?.()
       const lines = createInterface({ input: process.stdin })
       return new Promise((resolve) => lines.on('line', (line) => {

@@ -4,7 +4,7 @@ import type { RedisSource } from '../../src/store/redis.ts'
 
 type Nodes = Exclude<Extract<RedisSource, { cluster: unknown }>, Cluster>
 
-/** How turnpike is told where Redis is, by the client that it then uses. Those that are made here never connect themselves. */
+/** Sources of Redis for turnpike, by the client that it then uses. Clients that are created here never connect themselves. */
 export const clients = {
   'ioredis 6': {
     server: (url: string): RedisSource => url,

@@ -66,7 +66,7 @@ export async function startCluster({
         ({ isMaster, failed, slots }) =>
           isMaster && !failed && slots.some(([first, last]) => first <= slot && slot <= last),
       )
-      if (!owner) throw new Error(`nobody serves slot ${slot}`)
+      if (!owner) throw new Error(`no node serves slot ${slot}`)
       return { id: owner.id, node: byPort(owner.port) }
     },
     byPort,
@@ -100,7 +100,7 @@ async function startNode(
   try {
     return { server: await startRedis({ args: [...all, ...args] }), bus }
   } catch (error) {
-    // Somebody else may have taken the bus's port meanwhile.
+    // Another process may have taken the port of the bus meanwhile.
     if (attempts <= 1) throw error
     return await startNode(nodeTimeout, args, attempts - 1)
   }
@@ -145,13 +145,15 @@ async function join(nodes: readonly Node[], masters: number): Promise<void> {
     'all nodes know who is whose replica',
     (view) => view.filter(({ isMaster }) => !isMaster).length === nodes.length - masters,
   )
-  const told = async (server: RedisServer, what: string, ...command: string[]): Promise<void> =>
+  const reports = async (server: RedisServer, what: string, ...command: string[]): Promise<void> =>
     void (await until(what, async () => (await server.send(...command)).includes(what), 15_000))
-  await Promise.all(nodes.map(({ server }) => told(server, 'cluster_state:ok', 'CLUSTER', 'INFO')))
+  await Promise.all(
+    nodes.map(({ server }) => reports(server, 'cluster_state:ok', 'CLUSTER', 'INFO')),
+  )
   await Promise.all(
     nodes
       .slice(masters)
-      .map(({ server }) => told(server, 'master_link_status:up', 'INFO', 'replication')),
+      .map(({ server }) => reports(server, 'master_link_status:up', 'INFO', 'replication')),
   )
 }
 

@@ -62,7 +62,7 @@ export async function differential<Step>(
   const { name, operations, step, play, channel } = options
   console.log(`differential test of ${name}: SEED=${SEED}`)
   const redis = await startTestRedis()
-  const heard = new Map<string, string[]>()
+  const received = new Map<string, string[]>()
   const ear = redis.client.duplicate()
   const scripts = new Map(operations.map((each) => [each, enduring(each)]))
   const tally: Record<string, number> = {}
@@ -70,7 +70,7 @@ export async function differential<Step>(
     for (const { lua } of scripts.values()) await redis.client.script('LOAD', lua)
     await ear.psubscribe('*')
     ear.on('pmessage', (_pattern, where: string, message: string) =>
-      heard.set(where, [...(heard.get(where) ?? []), message]),
+      received.set(where, [...(received.get(where) ?? []), message]),
     )
     const sequences = fc.sample(fc.array(step, { minLength: 3, maxLength: 20, size: 'max' }), {
       seed: SEED,
@@ -118,11 +118,11 @@ export async function differential<Step>(
             expect(actual, `SEED=${SEED}, after ${story(calls, i)}`).toEqual(expected)
         }
         expect(
-          heard.get(channel(id)) ?? [],
+          received.get(channel(id)) ?? [],
           `SEED=${SEED}, what is published in ${story(calls, calls.length)}`,
         ).toEqual(said)
       }
-      heard.clear()
+      received.clear()
     }
   } finally {
     ear.disconnect()

@@ -59,7 +59,7 @@ export function bothEngines(): EngineUnderTest[] {
         const store = new RedisStore({
           source: server!.url,
           name: 'test',
-          // A loaded test machine is slow: what is tested here is not the deadline.
+          // The timeout is long, because a loaded test machine is slow.
           commandTimeout: 5000,
           maxInFlight: 5000,
           events: new EventBus(''),

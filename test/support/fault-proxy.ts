@@ -7,7 +7,7 @@ export interface Faults {
    * - `ok`: bytes pass
    * - `refuse`: new connections are reset at once
    * - `stall`: both ways keep what comes, and TCP stays up; it is delivered when the stall ends
-   * - `stallDown`: the server hears and executes, its answers are kept
+   * - `stallDown`: the server receives and executes, its replies are held back
    */
   mode: 'ok' | 'refuse' | 'stall' | 'stallDown'
   /** Milliseconds that each way takes longer. */
@@ -90,7 +90,7 @@ export async function startFaultProxy(target: number): Promise<FaultProxy> {
     link.stranded || faults.mode === 'stall' || (faults.mode === 'stallDown' && !up)
 
   /** One direction: pieces in order, each when its time has come. */
-  function pump(link: Link, up: boolean, heard: (piece: Buffer) => void): void {
+  function pump(link: Link, up: boolean, received: (piece: Buffer) => void): void {
     const [from, to] = up ? [link.client, link.server] : [link.server, link.client]
     let before = Promise.resolve()
     const inTurn = (deliver: () => void, bytes: number): void => {
@@ -105,7 +105,7 @@ export async function startFaultProxy(target: number): Promise<FaultProxy> {
       })
     }
     from.on('data', (piece) => {
-      heard(piece)
+      received(piece)
       if (!up && Math.random() < faults.drops) return cut(link)
       const whole = up ? piece : faults.rewrite(piece)
       const sent = !up && Math.random() < faults.corrupts ? corrupted(whole) : whole
@@ -114,7 +114,7 @@ export async function startFaultProxy(target: number): Promise<FaultProxy> {
     from.on('end', () => inTurn(() => to.end(), 0))
     from.on('error', () => {})
     from.on('close', () => {
-      // Whoever is half-open does not learn that the other end has gone.
+      // A half-open peer does not learn that the other end has closed.
       if (link.stranded && !from.destroyed) return
       links.delete(link)
       if (!link.stranded) to.destroy()

@@ -10,12 +10,12 @@ import type { Turnpike, TurnpikeOptions } from '../../src/turnpike.ts'
 import { turnpike as forKoa } from '../../src/koa.ts'
 import { watchStarvation } from './starvation.ts'
 
-export type AnyKit = Turnpike<any, any>
+export type AnyTurnpike = Turnpike<any, any>
 
 /** Routes of an application: one middleware under test each, and a handler that answers 200, or what X-Status says. */
 export interface Setup {
   options: TurnpikeOptions<any>
-  routes(tp: AnyKit): Record<string, any>
+  routes(tp: AnyTurnpike): Record<string, any>
 }
 
 export interface Answer {
@@ -30,7 +30,7 @@ export interface Answer {
 }
 
 export interface Served {
-  tp: AnyKit
+  tp: AnyTurnpike
   get(path: string, headers?: Record<string, string>): Promise<Answer>
   /** What reached the framework's error handler. */
   errors: unknown[]
@@ -48,7 +48,7 @@ function onExpress(name: string, framework: typeof express): Framework {
   return {
     name,
     async serve({ options, routes }) {
-      const tp: AnyKit = forExpress(options)
+      const tp: AnyTurnpike = forExpress(options)
       const errors: unknown[] = []
       const app = framework()
       for (const [path, middleware] of Object.entries(routes(tp))) {
@@ -66,7 +66,7 @@ function onExpress(name: string, framework: typeof express): Framework {
 const onKoa: Framework = {
   name: 'Koa 3',
   async serve({ options, routes }) {
-    const tp: AnyKit = forKoa(options)
+    const tp: AnyTurnpike = forKoa(options)
     const errors: unknown[] = []
     const app = new Koa()
     app.silent = true
@@ -86,7 +86,7 @@ export const express5: Framework = onExpress('Express 5', express)
 export const express4App: Framework = onExpress('Express 4', express4)
 export const koa3: Framework = onKoa
 
-async function listen(tp: AnyKit, app: RequestListener, errors: unknown[]): Promise<Served> {
+async function listen(tp: AnyTurnpike, app: RequestListener, errors: unknown[]): Promise<Served> {
   const took = new Map<string, number>()
   const server = createServer((req, res) => {
     const began = performance.now()

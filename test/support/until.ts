@@ -15,7 +15,7 @@ export async function until<Value>(
   }
 }
 
-/** What a promise comes to, and how long that takes in ms, without the time in which this process could not run. */
+/** Resolves with the outcome of a promise and its duration in ms, without the time in which this process could not run. */
 export async function timed<Value>(
   promise: Promise<Value>,
 ): Promise<{ value?: Value; error?: unknown; ms: number; wall: number }> {

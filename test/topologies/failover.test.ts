@@ -2,7 +2,7 @@
 import { afterEach, describe, expect, it, onTestFinished } from 'vitest'
 import type { RedisServer } from '../../src/testing.ts'
 import { slotOf } from '../../src/store/slot.ts'
-import { openSite, type Answer, type AnyKit, type Site } from '../faults/matrix/site.ts'
+import { openSite, type Answer, type AnyTurnpike, type Site } from '../faults/matrix/site.ts'
 import { startCluster } from '../support/cluster.ts'
 import { startFaultProxy } from '../support/fault-proxy.ts'
 import { Payments } from './payments.ts'
@@ -10,7 +10,7 @@ import { startSentinel } from '../support/sentinel.ts'
 import { until } from '../support/until.ts'
 
 /** The defaults, and what a request may take besides, in ms. */
-const [DEADLINE, BUDGET, GRACE] = [100, 150, 30]
+const [TIMEOUT, BUDGET, GRACE] = [100, 150, 30]
 /** From the failover's decision until all is well. */
 const RECOVERY = 3500
 /** Between two requests of a kind for a subject. */
@@ -47,7 +47,7 @@ const KINDS: Record<string, Kind> = {
 const isKnown = (path: string, status: number): boolean =>
   [...KINDS[path]!.well, ...KINDS[path]!.away].includes(status)
 
-function mount(site: Site, tp: AnyKit, payments: Payments): void {
+function mount(site: Site, tp: AnyTurnpike, payments: Payments): void {
   const key = (x: any): string => String(x.headers['x-subject'])
   const echo = (x: any): readonly [number, string] => [200, key(x)]
   const limit = { limit: MANY, window: '1h', key } as const
@@ -75,7 +75,7 @@ interface Seen extends Answer {
   at: number
 }
 
-/** Asks for everything, round after round, until told to stop. */
+/** Requests everything in rounds until it is stopped. */
 function traffic(
   site: Site,
   subjects: readonly string[],
@@ -122,12 +122,12 @@ function traffic(
 
 const isWell = ({ path, status }: Seen): boolean => KINDS[path]!.well.includes(status)
 
-/** On a loaded machine a healthy Redis misses a deadline, too. */
+/** On a loaded machine a healthy Redis misses the timeout, too. */
 const areWell = (seen: readonly Seen[]): boolean => seen.length >= 150 && seen.every(isWell)
 
 /** By how much an answer was later than it may be, without the time in which this process did not run. */
 const lateness = ({ path, ms, lost }: Seen): number =>
-  ms - lost.ms - lost.spared - GRACE - (KINDS[path]!.waits === 'once' ? DEADLINE : BUDGET)
+  ms - lost.ms - lost.spared - GRACE - (KINDS[path]!.waits === 'once' ? TIMEOUT : BUDGET)
 
 interface Verdict {
   statuses: Record<string, number[]>
@@ -155,7 +155,7 @@ function judge(what: string, seen: readonly Seen[], decided: number): Verdict {
 }
 
 /**
- * Redis and the kernel may be starved on a loaded machine, which nobody here can measure: slowness is tried three
+ * Redis and the kernel may be starved on a loaded machine, which this process cannot measure: slowness is tried three
  * times, as in the matrix of faults. Statuses and effects must be right each time.
  */
 async function trial(run: () => Promise<Verdict>): Promise<void> {
@@ -195,7 +195,7 @@ describe('Sentinel', () => {
       await trial(async () => {
         await using sentinel = await startSentinel()
         await using site = await openSite(framework)
-        const tp = site.kit({ redis: sentinel.source, prefix: 'failover' })
+        const tp = site.turnpike({ redis: sentinel.source, prefix: 'failover' })
         const payments = new Payments()
         mount(site, tp, payments)
         await tp.ready()
@@ -234,7 +234,7 @@ it('Sentinel tells of the failover while a client is about to connect: it connec
   )
   onTestFinished(async () => void (await Promise.all(proxies.map((proxy) => proxy.close()))))
   await using site = await openSite('Express 5')
-  const tp = site.kit({
+  const tp = site.turnpike({
     redis: {
       name: sentinel.source.name,
       sentinels: proxies.map(({ port }) => ({ host: '127.0.0.1', port })),
@@ -264,7 +264,7 @@ describe('a Cluster', () => {
           args: ['--cluster-require-full-coverage', 'no'],
         })
         await using site = await openSite(framework)
-        const tp = site.kit({ redis: { cluster: cluster.startup }, prefix: 'failover' })
+        const tp = site.turnpike({ redis: { cluster: cluster.startup }, prefix: 'failover' })
         const payments = new Payments()
         mount(site, tp, payments)
         await tp.ready()

@@ -80,11 +80,11 @@ const sources: { name: string; nodes: number; source(): RedisSource; reuse?: boo
 ]
 
 describe.each(sources)('$name', ({ name, nodes, source, reuse = false }) => {
-  /** A loaded machine is slow: what is tested here is not the deadline. */
+  /** A long timeout, because a loaded machine is slow. */
   const options = { commandTimeout: 5000, requestBudget: 10_000, reuse } as const
   let given: RedisSource
   let prefix = ''
-  let kits = 0
+  let count = 0
   beforeAll(() => {
     given = source()
     prefix = `t${sources.findIndex((each) => each.name === name)}`
@@ -112,7 +112,7 @@ describe.each(sources)('$name', ({ name, nodes, source, reuse = false }) => {
   afterAll(() => store?.close())
 
   /** An instance of its own, whose warnings and errors fail the test. */
-  async function kit(own = `${prefix}-${kits++}`): Promise<Turnpike<any, any>> {
+  async function connected(own = `${prefix}-${count++}`): Promise<Turnpike<any, any>> {
     const tp = turnpike({ ...options, redis: given, prefix: own })
     const trouble: unknown[] = []
     tp.on('warning', ({ message }) => trouble.push(message))
@@ -126,7 +126,7 @@ describe.each(sources)('$name', ({ name, nodes, source, reuse = false }) => {
   }
 
   it('limits: three windows in one decision, and what it admits is exact', async () => {
-    const tp = await kit()
+    const tp = await connected()
     const app = express()
     const windows = [
       { name: 'second', limit: 50, window: '1m' },
@@ -150,7 +150,7 @@ describe.each(sources)('$name', ({ name, nodes, source, reuse = false }) => {
   })
 
   it('limits by two subjects at once, which may be on two nodes', async () => {
-    const tp = await kit()
+    const tp = await connected()
     const app = express()
     const everybody = { name: 'all', limit: 20, window: '1m', key: () => 'everybody' } as const
     const each = { name: 'each', limit: 3, window: '1m' } as const
@@ -167,7 +167,7 @@ describe.each(sources)('$name', ({ name, nodes, source, reuse = false }) => {
   })
 
   it('slows down guessing, and forgets it when asked', async () => {
-    const tp = await kit()
+    const tp = await connected()
     const app = express()
     const guard = tp.loginGuard({ limit: 3, window: '1m', key: (req) => req.body.email })
     app.post('/login', express.json(), guard, (_req, res) => void res.status(401).send('no'))
@@ -180,7 +180,7 @@ describe.each(sources)('$name', ({ name, nodes, source, reuse = false }) => {
   })
 
   it('keeps sessions, lists them, and ends all of a user', async () => {
-    const tp = await kit()
+    const tp = await connected()
     const app = express()
     app.use(tp.session({ secret: 'a secret', cookie: { secure: false }, maxPerUser: 20 }))
     app.get('/in/:user', (req, res, next) => {
@@ -228,7 +228,7 @@ describe.each(sources)('$name', ({ name, nodes, source, reuse = false }) => {
   const ids = Array.from({ length: 12 }, (_, i) => String(i))
 
   it('caches, one origin call for many, and invalidates by tag, URL and pattern on every node', async () => {
-    const tp = await kit()
+    const tp = await connected()
     const { app, made } = shop(tp, false)
     const server = app.listen(0)
     onTestFinished(() => void server.close())
@@ -254,9 +254,9 @@ describe.each(sources)('$name', ({ name, nodes, source, reuse = false }) => {
     expect(await counts()).toEqual(ids.map((id) => (id === '1' || id === '2' ? 5 : 4)))
   })
 
-  it('keeps hot entries near, and hears of what another process invalidates', async () => {
+  it('keeps hot entries near, and receives the invalidations of another process', async () => {
     const own = `${prefix}-near`
-    const [tp, other] = [await kit(own), await kit(own)]
+    const [tp, other] = [await connected(own), await connected(own)]
     const { app } = shop(tp, true)
     const server = app.listen(0)
     onTestFinished(() => void server.close())
@@ -267,12 +267,12 @@ describe.each(sources)('$name', ({ name, nodes, source, reuse = false }) => {
       return tp.cache.stats().near >= ids.length
     })
     await other.cache.invalidate({ tags: ['product:3'] })
-    await until('it is made anew', async () => (await get('3')) === 2)
+    await until('it is filled again', async () => (await get('3')) === 2)
     expect(await get('4')).toBe(1)
   })
 
   it('keeps plain values over all slots', async () => {
-    const tp = await kit()
+    const tp = await connected()
     const values = Object.fromEntries(ids.map((id) => [`user:${id}`, { id }]))
     await tp.data.setMany(values, { tags: ['users'] })
     expect(await tp.data.getMany(Object.keys(values))).toEqual(Object.values(values))
@@ -295,7 +295,7 @@ describe.each(sources)('$name', ({ name, nodes, source, reuse = false }) => {
   })
 
   it('gives a repeated request its first answer', async () => {
-    const tp = await kit()
+    const tp = await connected()
     const app = express()
     let orders = 0
     app.post('/orders', tp.idempotency({ wait: '5s', scope: () => 'ann' }), (_req, res) => {
@@ -322,7 +322,7 @@ describe.each(sources)('$name', ({ name, nodes, source, reuse = false }) => {
 
   it('locks: one holder at a time, woken when it is given back', async () => {
     const own = `${prefix}-locks`
-    const both = [await kit(own), await kit(own)]
+    const both = [await connected(own), await connected(own)]
     const inside = new Map<string, number>()
     let most = 0
     let runs = 0
@@ -353,7 +353,7 @@ describe.each(sources)('$name', ({ name, nodes, source, reuse = false }) => {
   })
 
   it('semaphores: never more than the limit inside', async () => {
-    const tp = await kit()
+    const tp = await connected()
     let [inside, most] = [0, 0]
     const videos = tp.semaphore('videos', { limit: 3 })
     await Promise.all(
@@ -409,13 +409,13 @@ describe.each(sources)('$name', ({ name, nodes, source, reuse = false }) => {
 
   it('tells of resets, and of its health', async () => {
     const own = `${prefix}-health`
-    const [tp, other] = [await kit(own), await kit(own)]
+    const [tp, other] = [await connected(own), await connected(own)]
     const limit = { limit: 1, window: '1m' } as const
     const denying = tp.limiter('deny', { ...limit, denyCache: true })
     const resetting = other.limiter('deny', limit)
     for (let i = 0; i < 2; i++) await denying.consume('ann')
     expect((await denying.consume('ann')).source).toBe('deny-cache')
-    await until('a reset is heard', async () => {
+    await until('a reset arrives', async () => {
       await resetting.reset('ann')
       return (await denying.consume('ann')).source === 'store'
     })

@@ -35,22 +35,22 @@ async function move(cluster: TestCluster, slot: number, pause: number): Promise<
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 
-async function started(): Promise<{ cluster: TestCluster; kits: Turnpike<any, any>[] }> {
+async function started(): Promise<{ cluster: TestCluster; instances: Turnpike<any, any>[] }> {
   const cluster = await startCluster({ replicas: 0 })
-  const kits = [1, 2].map(() =>
+  const instances = [1, 2].map(() =>
     turnpike({ redis: { cluster: cluster.startup }, prefix: 'move', commandTimeout: 1000 }),
   )
   onTestFinished(async () => {
-    await Promise.all(kits.map((tp) => tp.close()))
+    await Promise.all(instances.map((tp) => tp.close()))
     await cluster.stop()
   })
-  await Promise.all(kits.map((tp) => tp.ready()))
-  return { cluster, kits }
+  await Promise.all(instances.map((tp) => tp.ready()))
+  return { cluster, instances }
 }
 
 it('limits stay exact: three windows, two processes, the slot moved six times', async () => {
-  const { cluster, kits } = await started()
-  const limiters = kits.map((tp) =>
+  const { cluster, instances } = await started()
+  const limiters = instances.map((tp) =>
     tp.limiter('jobs', {
       fail: 'closed',
       policies: [
@@ -62,7 +62,7 @@ it('limits stay exact: three windows, two processes, the slot moved six times', 
   )
   // The node is well: what is on its other slots must not suffer.
   const breakers: unknown[] = []
-  for (const tp of kits) tp.on('breaker', (event) => breakers.push(event))
+  for (const tp of instances) tp.on('breaker', (event) => breakers.push(event))
   let [allowed, refused, away] = [0, 0, 0]
   let going = true
   const worker = async (limiter: (typeof limiters)[number]): Promise<void> => {
@@ -89,7 +89,7 @@ it('limits stay exact: three windows, two processes, the slot moved six times', 
 })
 
 it('locks hold: never two holders', async () => {
-  const { cluster, kits } = await started()
+  const { cluster, instances } = await started()
   let [inside, most, runs, away] = [0, 0, 0, 0]
   let going = true
   const worker = async (tp: Turnpike<any, any>): Promise<void> => {
@@ -108,7 +108,7 @@ it('locks hold: never two holders', async () => {
       }
     }
   }
-  const workers = kits.flatMap((tp) => [worker(tp), worker(tp)])
+  const workers = instances.flatMap((tp) => [worker(tp), worker(tp)])
   for (let i = 0; i < 4; i++) {
     await move(cluster, slotOf('{ann}'), 60)
     await sleep(50)
@@ -148,7 +148,7 @@ it('sessions can be read all the time', async () => {
   const reading = (async () => {
     while (going) {
       const { status, headers } = await app.get('/', { cookie })
-      // Whoever has lost the session is given a new one.
+      // A client that has lost its session gets a new one.
       statuses.push(headers['set-cookie'] === undefined ? status : -status)
       await sleep(5)
     }

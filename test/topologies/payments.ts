@@ -6,8 +6,8 @@ interface Payment {
   subject: string
   /** What each run answered, in order. */
   runs: string[]
-  /** What its clients were told with 200. */
-  told: Set<string>
+  /** The bodies that its clients received with 200. */
+  answered: Set<string>
   /**
    * Was it acknowledged in the master's last moments? Replication is asynchronous: the new master may not know
    * of it, and then it runs again.
@@ -32,25 +32,25 @@ export class Payments {
   /** Alternately the key of a new payment and one that was acknowledged and cannot be lost. */
   next(subject: string): string {
     const known = [...this.#all.values()].filter(
-      (each) => each.subject === subject && each.told.size > 0 && !each.mayBeLost,
+      (each) => each.subject === subject && each.answered.size > 0 && !each.mayBeLost,
     )
     if (++this.#count % 2 === 0 && known.length > 0)
       return known[Math.floor(Math.random() * known.length)]!.key
     const key = `p${this.#count}`
-    this.#all.set(key, { key, subject, runs: [], told: new Set(), mayBeLost: false })
+    this.#all.set(key, { key, subject, runs: [], answered: new Set(), mayBeLost: false })
     return key
   }
 
-  /** What a client was told. */
+  /** Records what a client received. */
   note(key: string, { status, body }: { status: number; body: string }): void {
     const payment = this.#all.get(key)!
-    const { runs, told } = payment
+    const { runs, answered } = payment
     const { from, to } = this.#lastMoments
     const now = performance.now()
     if (status === 200) {
-      if (told.size === 0) payment.mayBeLost = from < now && now < to
-      told.add(body)
-    } else if (told.size === 0) {
+      if (answered.size === 0) payment.mayBeLost = from < now && now < to
+      answered.add(body)
+    } else if (answered.size === 0) {
       expect([key, status, runs]).toEqual([key, status, []])
     }
   }
@@ -71,20 +71,20 @@ export class Payments {
     pay: (key: string, subject: string) => Promise<{ status: number }>,
     end: number,
   ): Promise<void> {
-    for (const { key, subject, told, mayBeLost } of this.#all.values()) {
+    for (const { key, subject, answered, mayBeLost } of this.#all.values()) {
       const ask = async (): Promise<boolean> => (await pay(key, subject)).status === 200
-      if (told.size === 0)
+      if (answered.size === 0)
         await until(`the retry of ${key} is answered`, ask, Math.max(0, end - performance.now()))
       else if (!(await ask())) expect([key, mayBeLost]).toEqual([key, true])
     }
   }
 
-  /** Each has run once, and all its clients were told the same. */
+  /** Each has run once, and all its clients received the same body. */
   expectOnce(): void {
     const all = [...this.#all.values()]
     expect(all.length).toBeGreaterThan(20)
-    for (const { key, runs, told } of all.filter(({ mayBeLost }) => !mayBeLost))
-      expect([key, runs, [...told]]).toEqual([key, [`${key}, run 1`], [`${key}, run 1`]])
+    for (const { key, runs, answered } of all.filter(({ mayBeLost }) => !mayBeLost))
+      expect([key, runs, [...answered]]).toEqual([key, [`${key}, run 1`], [`${key}, run 1`]])
     const last = all.filter(({ mayBeLost }) => mayBeLost)
     for (const { key, runs } of last) expect([key, runs.length <= 2]).toEqual([key, true])
     const lost = last.filter(({ runs }) => runs.length > 1)

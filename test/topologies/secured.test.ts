@@ -1,4 +1,4 @@
-/** Redis behind TLS, and one that forbids things: what works, and what is told where it does not. */
+/** Redis behind TLS, and one that forbids things: what works, and what is reported otherwise. */
 import { writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -42,7 +42,7 @@ describe('TLS', () => {
   it.each([
     ['with a wrong CA', () => ({ ca: makeCertificate().cert })],
     ['without a CA', () => ({})],
-  ])('%s: ready() rejects, and the remedy is told', async (_name, tls) => {
+  ])('%s: ready() rejects, and the remedy is reported', async (_name, tls) => {
     await using redis = await startTlsRedis()
     const tp = open({ url: redis.url, tls: tls() })
     await expect(tp.ready('1s')).rejects.toMatchObject({ code: 'TP_UNAVAILABLE' })
@@ -57,7 +57,7 @@ describe('a server that forbids commands', () => {
     ['TIME', /unknown command 'TIME'.*Redis 7\.0/i],
     // Redis does not name the command inside a script.
     ['GETRANGE', /'applyPolicies'.*renamed or disabled.*docs\/store\.md/],
-  ])('is no outage: a renamed %s is told with its remedy', async (command, message) => {
+  ])('is no outage: a renamed %s is reported with its remedy', async (command, message) => {
     await using redis = await startRedis({ args: ['--rename-command', command, 'hidden'] })
     const tp = open(redis.url)
     const limiter = tp.limiter('jobs', { ...limit, fail: 'open' })

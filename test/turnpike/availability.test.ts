@@ -132,7 +132,7 @@ describe('a process whose Redis is killed and started again writes two lines', (
     await tp.data.set('large', 'x'.repeat(100_000), { ttl: '1m' }).catch(() => {})
     console.log('used')
     const timer = setInterval(() => limiter.consume('me'), 20)
-    await heard('close')
+    await received('close')
     clearInterval(timer)
     await tp.close()`
 

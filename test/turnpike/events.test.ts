@@ -6,7 +6,7 @@ import { EventBus, type EventMap, type EventName } from '../../src/events.ts'
 import { turnpike } from '../../src/node.ts'
 import { startRedis, testStore, type RedisServer } from '../../src/testing.ts'
 import { runScript } from '../support/child.ts'
-import { express5, koa3, type AnyKit } from '../support/serve.ts'
+import { express5, koa3, type AnyTurnpike } from '../support/serve.ts'
 import { expectEveryKeyToExpire } from '../support/ttl.ts'
 import { until } from '../support/until.ts'
 
@@ -24,7 +24,7 @@ afterAll(() => server.stop())
 const NAMES: EventName[] = ['decision', 'unavailable', 'breaker', 'replaced', 'error', 'warning']
 
 /** Collects every event of an instance from now on, from `on()` and from diagnostics_channel. */
-function collect(tp: Pick<AnyKit, 'on'>): {
+function collect(tp: Pick<AnyTurnpike, 'on'>): {
   emitted: { [Name in EventName]: EventMap[Name][] }
   published: Record<string, unknown[]>
 } {
@@ -104,7 +104,7 @@ describe('decisions', () => {
 })
 
 describe('listeners', () => {
-  const uses = async (tp: Pick<AnyKit, 'limiter'>): Promise<void> =>
+  const uses = async (tp: Pick<AnyTurnpike, 'limiter'>): Promise<void> =>
     void (await tp.limiter('used', { limit: 50, window: '1m' }).consume('ann'))
 
   it('that unsubscribe twice remove no other listener', async () => {

@@ -90,12 +90,12 @@ describe('a process', () => {
 
   const used = `
     import { turnpike } from 'turnpike/node'
-    const tp = turnpike({ redis: process.env.URL, commandTimeout: process.env.DEADLINE ?? 100 })
+    const tp = turnpike({ redis: process.env.URL, commandTimeout: process.env.TIMEOUT ?? 100 })
     const limiter = tp.limiter('used', { limit: 5, window: '1m', denyCache: true })
     const { source } = await limiter.consume('me')
     console.log(source)
     console.log('used')
-    await heard('close')
+    await received('close')
     const began = performance.now()
     await tp.close()
     console.log('closed in', Math.round(performance.now() - began))`
@@ -103,7 +103,7 @@ describe('a process', () => {
   const closedIn = ({ stdout }: Ended): number => Number(/closed in (\d+)/.exec(stdout)?.[1])
 
   it('ends after close() while Redis is up', async () => {
-    const script = startScript(used, { env: { URL: server.url, DEADLINE: '5s' } })
+    const script = startScript(used, { env: { URL: server.url, TIMEOUT: '5s' } })
     await script.says('used')
     script.tell('close')
     const ended = await script.ended
@@ -114,7 +114,7 @@ describe('a process', () => {
   })
 
   it('ends after close() while Redis is frozen', async () => {
-    const script = startScript(used, { env: { URL: server.url, DEADLINE: '1s' } })
+    const script = startScript(used, { env: { URL: server.url, TIMEOUT: '1s' } })
     await script.says('used')
     server.freeze()
     script.tell('close')

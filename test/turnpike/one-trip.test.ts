@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vites
 import { turnpike } from '../../src/node.ts'
 import { startRedis, type RedisServer } from '../../src/testing.ts'
 import { startFaultProxy, type FaultProxy } from '../support/fault-proxy.ts'
-import { express5, koa3, type AnyKit } from '../support/serve.ts'
+import { express5, koa3, type AnyTurnpike } from '../support/serve.ts'
 import { expectEveryKeyToExpire } from '../support/ttl.ts'
 import { until } from '../support/until.ts'
 
@@ -30,11 +30,11 @@ const windows = (name: string) => ({
 })
 
 /** Waits until the connection is up, its own commands are answered, and Redis knows the scripts. */
-async function settled(tp: Pick<AnyKit, 'ready'>, use: () => Promise<unknown>): Promise<void> {
+async function settled(tp: Pick<AnyTurnpike, 'ready'>, use: () => Promise<unknown>): Promise<void> {
   proxy.forget()
   await tp.ready()
   await use()
-  await until('the first errands are done', () =>
+  await until('its own commands are answered', () =>
     ['TIME', 'INFO'].every((name) => proxy.traffic.commands.includes(name)),
   )
   await use()

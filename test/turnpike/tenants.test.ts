@@ -195,7 +195,7 @@ describe('without a tenant', () => {
     ['overrides.set()', () => tp.overrides.set('a', { l: 5 })],
     ['overrides.get()', () => tp.overrides.get('a')],
     ['overrides.delete()', () => tp.overrides.delete('a')],
-  ])('%s reaches nobody’s data', async (_call, call) => {
+  ])('%s reaches no data', async (_call, call) => {
     await expect(call()).rejects.toMatchObject({ code: 'TP_KEY' })
   })
 

@@ -15,7 +15,7 @@ import {
 import { startRedis, type RedisServer } from '../../src/testing.ts'
 import { apps, type AppKind } from '../support/apps.ts'
 import { startFaultProxy, type FaultProxy } from '../support/fault-proxy.ts'
-import type { AnyKit } from '../support/serve.ts'
+import type { AnyTurnpike } from '../support/serve.ts'
 import { expectEveryKeyToExpire } from '../support/ttl.ts'
 import { until } from '../support/until.ts'
 
@@ -36,16 +36,16 @@ afterAll(async () => {
 const frameworks = apps.filter(({ name }) => name === 'Express 5' || name === 'Koa 3')
 const BODY = { items: Array.from({ length: 20 }, (_, id) => ({ id, name: `Product ${id}` })) }
 /** Commands that the connection sends for itself from time to time. */
-const ERRANDS = new Set(['TIME', 'INFO', 'PING'])
+const OWN_COMMANDS = new Set(['TIME', 'INFO', 'PING'])
 
 /** Frameworks in which the key is claimed together with the rest, and those in which it waits. */
 const POST_BEFORE: Record<number, number> = { 1: 2, 3: 3 }
 
-const session = (tp: AnyKit): any =>
+const session = (tp: AnyTurnpike): any =>
   tp.session({ secret: 'a secret of the tests', cookie: { secure: false } })
-const limit = (tp: AnyKit, windows: readonly ('1m' | '1h' | '1d')[]): any =>
+const limit = (tp: AnyTurnpike, windows: readonly ('1m' | '1h' | '1d')[]): any =>
   tp.rateLimit({ policies: windows.map((window) => ({ limit: 1000, window })) })
-const cache = (tp: AnyKit, options: object = {}): any =>
+const cache = (tp: AnyTurnpike, options: object = {}): any =>
   tp.cache({ ttl: '1h', public: true, tags: ['products'], ...options })
 
 interface Cost {
@@ -58,7 +58,7 @@ interface Cost {
 }
 
 interface Mounted {
-  tp: AnyKit
+  tp: AnyTurnpike
   /** What one request costs, once everything is quiet. */
   cost(method?: 'get' | 'post', headers?: Record<string, string>): Promise<Cost>
   /** The names of the commands of the last request, those after its answer included. */
@@ -69,7 +69,7 @@ let count = 0
 const freshKey = (): Record<string, string> => ({ 'Idempotency-Key': `key-${++count}` })
 
 /** An application with an established connection, whose visitor has a session. */
-async function mounted(kind: AppKind, mount: (tp: AnyKit) => any[]): Promise<Mounted> {
+async function mounted(kind: AppKind, mount: (tp: AnyTurnpike) => any[]): Promise<Mounted> {
   let before: number | undefined
   proxy.forget()
   const app = kind.start({
@@ -109,7 +109,7 @@ async function mounted(kind: AppKind, mount: (tp: AnyKit) => any[]): Promise<Mou
       expect(answer.status).toBe(200)
       const set = answer.get('Set-Cookie') ?? []
       if (set.length > 0) cookie = set.map((each) => each.split(';')[0]).join('; ')
-      if (!commands.some((name) => ERRANDS.has(name))) {
+      if (!commands.some((name) => OWN_COMMANDS.has(name))) {
         return { before: before ?? trips, trips, commands: commands.length }
       }
     }
@@ -180,10 +180,10 @@ describe.each(frameworks)('$name', (kind) => {
   })
 
   describe.each([
-    ['mounted separately, one round trip each', (_tp: AnyKit, ...all: any[]): any[] => all, 3],
+    ['mounted separately, one round trip each', (_tp: AnyTurnpike, ...all: any[]): any[] => all, 3],
     [
       'in tp.pipeline(), one round trip',
-      (tp: AnyKit, ...all: any[]): any[] => [tp.pipeline(...all)],
+      (tp: AnyTurnpike, ...all: any[]): any[] => [tp.pipeline(...all)],
       1,
     ],
   ])('%s', (_name, mount, trips) => {
@@ -233,7 +233,7 @@ describe('bytes in Redis', () => {
     end
     return table.concat(found, '\\n')`
 
-  it.each<[string, number, (tp: AnyKit) => any[]]>([
+  it.each<[string, number, (tp: AnyTurnpike) => any[]]>([
     ['session', 250, (tp) => [session(tp)]],
     ['rate limit over three windows', 600, (tp) => [limit(tp, ['1m', '1h', '1d'])]],
     ['cache and its record', 2000, (tp) => [cache(tp)]],

@@ -1,6 +1,6 @@
 /** What a feature of the matrix is, and which statuses are right. */
 import type { Fault } from './faults.ts'
-import type { AnyKit, Answer, Ask, Site } from './site.ts'
+import type { AnyTurnpike, Answer, Ask, Site } from './site.ts'
 
 /** The statuses that are right, by what the fault means. */
 export type Rule = Record<Fault['kind'], readonly number[]>
@@ -34,11 +34,11 @@ export interface Subject {
 
 /** What a feature is tried on. */
 export interface Rig {
-  tp: AnyKit
+  tp: AnyTurnpike
   site: Site
   fault: Fault
   /** As another process would have it. */
-  another(): AnyKit
+  another(): AnyTurnpike
 }
 
 export interface Feature {

@@ -2,7 +2,7 @@
 import { expect } from 'vitest'
 import { until } from '../../support/until.ts'
 import { always, fails, type Feature, type Rule, type Subject } from './feature.ts'
-import type { AnyKit, Ask } from './site.ts'
+import type { AnyTurnpike, Ask } from './site.ts'
 import { apiKey, oneTimeToken, refreshToken } from './tokens.ts'
 
 const MANY = 1_000_000
@@ -11,12 +11,12 @@ const SETTLED = 3000
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 
-/** A limit: what Redis has counted is what it was seen to count, and what nobody could tell. */
+/** A limit: Redis has counted the requests that were seen, and at most those whose outcome is uncertain. */
 function counting(
   name: string,
   status: number,
   rule: Rule,
-  mount: (tp: AnyKit) => unknown,
+  mount: (tp: AnyTurnpike) => unknown,
 ): Feature {
   return {
     name,
@@ -74,7 +74,7 @@ const session: Feature = {
     site.serve('/session', [tp.session({ secret: 'only for tests' })], note)
     let cookie = ''
     let count = 0
-    /** What may be stored: the last note that was acknowledged, and those after it of which nobody can tell. */
+    /** What may be stored: the last note that was acknowledged, and the later ones whose outcome is uncertain. */
     let possible = new Set<string>()
     const headers = (): Record<string, string> => (cookie ? { cookie } : {})
     const check: Subject['check'] = (answer, ask) => {
@@ -84,7 +84,7 @@ const session: Feature = {
       if (note === undefined) return
       if (sent) [cookie = ''] = sent.split(';')
       if (answer.status === 200) possible = new Set([note])
-      // Redis refuses what comes to it too late.
+      // Redis refuses a command that arrives after its timeout.
       else if (answer.uncertain && !delivers) possible.add(note)
     }
     const read = (): Ask => ({ path: '/session', headers: headers() })
@@ -111,7 +111,7 @@ const session: Feature = {
       pulse: { next: read, isWell: ({ status }) => status === 200 },
       check,
       async prepare(ask) {
-        const elsewhere = site.kit({ redis: 'memory' })
+        const elsewhere = site.turnpike({ redis: 'memory' })
         site.serve('/early', [elsewhere.session({ secret: 'only for tests' })], note)
         const ask1 = { path: '/early', headers: { 'x-note': '0' } }
         check(await ask(ask1), ask1)
@@ -249,14 +249,14 @@ const idempotency: Feature = {
 /** A middleware that lets in one, or a few. */
 function admitting(
   name: string,
-  mount: (tp: AnyKit, ttl: '1s' | '30s') => unknown,
+  mount: (tp: AnyTurnpike, ttl: '1s' | '30s') => unknown,
   busy: number,
 ): Feature {
   return {
     name,
     open({ tp, site, fault }) {
       let [runs, inside, answered] = [0, 0, 0]
-      // Who is told that the place is taken, when it was given to them, cannot give it back.
+      // A caller whose permit was granted, but who was refused, cannot release it.
       const ttl = fault.kind === 'garbled' ? '1s' : '30s'
       site.serve(`/${name}`, [mount(tp, ttl)], async () => {
         runs++
@@ -274,7 +274,7 @@ function admitting(
         questions: [
           {
             name,
-            // Until Redis has heard that the last one is done.
+            // Waits until Redis has received the last release.
             rule: {
               ...rule,
               'at times': [...rule['at times'], busy],

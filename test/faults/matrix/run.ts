@@ -1,4 +1,4 @@
-/** One fault, one framework, all features at once: each has a kit and so connections of its own. */
+/** One fault, one framework, all features at once: each has its own instance and connections. */
 import { Redis } from 'ioredis'
 import { expect } from 'vitest'
 import type { RedisSource } from '../../../src/store/redis.ts'
@@ -9,9 +9,9 @@ import { until } from '../../support/until.ts'
 import type { Asked, Question, Subject } from './feature.ts'
 import { features } from './features.ts'
 import type { Fault, Patient } from './faults.ts'
-import { openSite, type AnyKit, type Ask, type FrameworkName, type Site } from './site.ts'
+import { openSite, type AnyTurnpike, type Ask, type FrameworkName, type Site } from './site.ts'
 
-export const DEADLINE = 100
+export const TIMEOUT = 100
 export const BUDGET = 150
 export const GRACE = 30
 export const RECOVERY = 1500
@@ -33,7 +33,7 @@ export interface Cell {
   recovery: number
 }
 
-/** A subject under test, with what its kit said of its requests. */
+/** A subject under test, with what its instance reported of its requests. */
 interface Bed {
   name: string
   subject: Subject
@@ -46,18 +46,18 @@ function makeBed(
   fault: Fault,
   redis: () => RedisSource,
 ): Bed {
-  const kit = (): AnyKit =>
-    site.kit({
+  const open = (): AnyTurnpike =>
+    site.turnpike({
       redis: redis(),
-      commandTimeout: DEADLINE,
+      commandTimeout: TIMEOUT,
       requestBudget: BUDGET,
       prefix: `f${features.indexOf(feature)}`,
     })
-  const tp = kit()
+  const tp = open()
   tp.on('warning', () => {})
   let isUncertain = false
   tp.on('unavailable', ({ uncertain }) => uncertain && (isUncertain = true))
-  const subject = feature.open({ tp, site, fault, another: kit })
+  const subject = feature.open({ tp, site, fault, another: open })
   return {
     name: feature.name,
     subject,
@@ -79,7 +79,7 @@ async function suffer(bed: Bed, fault: Fault, cells: Map<Question, Cell>): Promi
       const cell = cells.get(question)!
       if (!cell.statuses.includes(answer.status)) cell.statuses.push(answer.status)
       const ms = answer.ms - answer.lost.ms
-      const bound = (question.waits === 'once' ? DEADLINE : BUDGET) + GRACE + answer.lost.spared
+      const bound = (question.waits === 'once' ? TIMEOUT : BUDGET) + GRACE + answer.lost.spared
       cell.slowest = Math.max(cell.slowest, ms)
       cell.late = Math.max(cell.late, ms - bound)
       if (!question.rule[fault.kind].includes(answer.status))
@@ -131,7 +131,7 @@ export async function endure(
       for (const { subject, ask } of beds) await subject.prepare?.(ask)
     } else {
       for (const bed of beds) await untilWell(bed, 10_000)
-      // On a loaded machine a healthy Redis misses a deadline, too.
+      // On a loaded machine a healthy Redis misses the timeout, too.
       for (const { subject, ask } of beds)
         for (const { name, rule, next } of subject.questions)
           await until(`${name} is well`, async () => {

@@ -1,4 +1,4 @@
-/** One application with all features, each of them on a kit of its own. */
+/** One application with all features, each of them on its own instance. */
 import { once } from 'node:events'
 import { Agent, createServer, request, type RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -10,7 +10,7 @@ import { turnpike as forKoa } from '../../../src/koa.ts'
 import type { Turnpike, TurnpikeOptions } from '../../../src/turnpike.ts'
 import { delays, type Lost } from './delays.ts'
 
-export type AnyKit = Turnpike<any, any>
+export type AnyTurnpike = Turnpike<any, any>
 
 /** What a handler is given: `req` or `ctx`, as far as they are alike. */
 type Handler = (native: any) => readonly [number, string] | Promise<readonly [number, string]>
@@ -31,7 +31,7 @@ export interface Answer {
 }
 
 export interface Site extends AsyncDisposable {
-  kit(options: TurnpikeOptions<any>): AnyKit
+  turnpike(options: TurnpikeOptions<any>): AnyTurnpike
   serve(path: string, middlewares: readonly any[], handle: Handler): void
   ask(ask: Ask): Promise<Answer>
   /** What reached the framework's error handler. */
@@ -41,7 +41,7 @@ export interface Site extends AsyncDisposable {
 interface Host {
   errors: any[]
   listener: RequestListener
-  kit(options: TurnpikeOptions<any>): AnyKit
+  turnpike(options: TurnpikeOptions<any>): AnyTurnpike
   serve: Site['serve']
 }
 
@@ -52,7 +52,7 @@ function onExpress(framework: typeof express): Host {
   let isOpen = true
   return {
     errors,
-    kit: forExpress,
+    turnpike: forExpress,
     serve(path, middlewares, handle) {
       app.use(path, ...(middlewares as []), (req: any, res: any, next: any) => {
         void Promise.resolve(handle(req)).then(
@@ -82,7 +82,7 @@ function onKoa(): Host {
   let callback: RequestListener | undefined
   return {
     errors,
-    kit: forKoa,
+    turnpike: forKoa,
     serve(path, middlewares, handle) {
       const stack = [
         ...middlewares,
@@ -113,8 +113,8 @@ const hosts = {
 export type FrameworkName = keyof typeof hosts
 
 export async function openSite(framework: FrameworkName): Promise<Site> {
-  const { listener, kit, serve, errors } = hosts[framework]()
-  const kits: AnyKit[] = []
+  const { listener, turnpike, serve, errors } = hosts[framework]()
+  const instances: AnyTurnpike[] = []
   const took = new Map<string, Pick<Answer, 'ms' | 'lost'>>()
   const delay = delays()
   const server = createServer((req, res) => {
@@ -129,10 +129,10 @@ export async function openSite(framework: FrameworkName): Promise<Site> {
   const agent = new Agent({ keepAlive: true })
   let count = 0
   return {
-    kit(options) {
-      const made = kit(options)
-      kits.push(made)
-      return made
+    turnpike(options) {
+      const instance = turnpike(options)
+      instances.push(instance)
+      return instance
     },
     serve,
     errors,
@@ -151,7 +151,7 @@ export async function openSite(framework: FrameworkName): Promise<Site> {
       agent.destroy()
       server.closeAllConnections()
       server.close()
-      await Promise.all(kits.map((each) => each.close()))
+      await Promise.all(instances.map((each) => each.close()))
       delay.end()
     },
   }

@@ -5,7 +5,7 @@ import { faults } from './faults.ts'
 import { ANYTHING } from './feature.ts'
 import { features } from './features.ts'
 import type { Cell } from './run.ts'
-import type { AnyKit, FrameworkName, Site } from './site.ts'
+import type { AnyTurnpike, FrameworkName, Site } from './site.ts'
 
 const DOCUMENT = new URL('../../../docs/failure-modes.md', import.meta.url)
 
@@ -15,7 +15,7 @@ const table = (head: readonly string[], rows: readonly (readonly string[])[]): s
 
 /** What each kind of request is answered while each fault lasts. */
 export function statusTable(): string {
-  const tp: AnyKit = turnpike({ redis: 'memory' })
+  const tp: AnyTurnpike = turnpike({ redis: 'memory' })
   // Nothing is asked: only what would be.
   const rig = { tp, site: { serve() {} } as unknown as Site, fault: faults[0]!, another: () => tp }
   const questions = features.flatMap((feature) => feature.open(rig).questions)

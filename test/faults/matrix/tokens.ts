@@ -7,7 +7,7 @@ import type { Ask } from './site.ts'
 import { until } from '../../support/until.ts'
 
 const USER = 'ann'
-/** Well formed, and nobody's. */
+/** Well formed, and never issued. */
 const NEVER_ISSUED = new TokenFormat('once', 65).write('0'.repeat(65))
 /** `statuses`, and 503 while Redis does not do its part. */
 const failsTo503 = (...statuses: number[]): Rule => ({

@@ -6,7 +6,7 @@ import type { FrameworkName } from './site.ts'
 import type { ClientName } from '../../support/clients.ts'
 
 /**
- * What was seen of a fault. Redis and the kernel may be starved on a loaded machine, which nobody here can
+ * What was seen of a fault. Redis and the kernel may be starved on a loaded machine, which this process cannot
  * measure: slowness is tried three times. Statuses and effects must be right each time.
  */
 async function trial(
@@ -36,7 +36,7 @@ export function tryFault(
   })
 }
 
-/** No rejection may go unheard while the tests of this file run. */
+/** Every rejection must be handled while the tests of this file run. */
 export function expectNothingUnhandled(): void {
   const unhandled: unknown[] = []
   const note = (reason: unknown): void => void unhandled.push(reason)

@@ -2,14 +2,14 @@
 import { describe, expect, test } from 'vitest'
 import { bothEngines } from '../../support/engines.ts'
 import { until } from '../../support/until.ts'
-import { counting, kinds, statusOf, type AnyKit, type Handler } from './support.ts'
+import { counting, kinds, statusOf, type AnyTurnpike, type Handler } from './support.ts'
 
 const engines = bothEngines()
 const ENDLESS = { ttl: '10m', wait: '5m', lease: '5m', jitter: 0 } as const
 
 describe.each(engines)('the cache on the $name engine', ({ open }) => {
   describe.each(kinds)('$name', (kind) => {
-    async function app(mounts: (tp: AnyKit) => any[], handler: Handler) {
+    async function app(mounts: (tp: AnyTurnpike) => any[], handler: Handler) {
       const { store, prefix } = open()
       const options = { store, prefix, requestBudget: '9s' } as const
       return await kind.start({ options, handler, cache: mounts })
@@ -19,7 +19,7 @@ describe.each(engines)('the cache on the $name engine', ({ open }) => {
       return handler
     }
 
-    test.each<[string, (tp: AnyKit) => any[]]>([
+    test.each<[string, (tp: AnyTurnpike) => any[]]>([
       ['two caches on one way', (tp) => [tp.cache(ENDLESS), tp.cache(ENDLESS)]],
       ['one mount twice', (tp) => ((mount) => [mount, mount])(tp.cache(ENDLESS))],
       ['two in one pipeline', (tp) => [tp.pipeline(tp.cache(ENDLESS), tp.cache(ENDLESS))]],

@@ -5,7 +5,7 @@ import { promisify } from 'node:util'
 import { afterAll, describe, expect, test } from 'vitest'
 import { bothEngines } from '../../support/engines.ts'
 import { until } from '../../support/until.ts'
-import { counting, kinds, statusOf, type AnyKit, type App, type Handler } from './support.ts'
+import { counting, kinds, statusOf, type AnyTurnpike, type App, type Handler } from './support.ts'
 
 const ENDLESS = { ttl: '10m', wait: '5m', lease: '5m', jitter: 0 } as const
 const engines = bothEngines()
@@ -46,7 +46,7 @@ const start = async (open: (typeof engines)[0]['open'], kind: (typeof kinds)[0],
 }
 interface Setup {
   handler: Handler
-  cache?: (tp: AnyKit) => any[]
+  cache?: (tp: AnyTurnpike) => any[]
 }
 
 test('the first request that a process sends to itself does not wait for itself, either', async () => {

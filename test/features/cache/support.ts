@@ -17,7 +17,7 @@ import { turnpike as forKoa } from '../../../src/koa.ts'
 import { turnpike as forNode } from '../../../src/node.ts'
 import { ask, type Answer, type Question } from '../../frameworks/harness.ts'
 
-export type AnyKit = Turnpike<any, any>
+export type AnyTurnpike = Turnpike<any, any>
 
 /** What a handler is given. */
 export interface Tools {
@@ -36,7 +36,7 @@ export type Handler = (tools: Tools) => unknown
 
 export interface Setup {
   options: TurnpikeOptions<any>
-  cache?: CacheOptions<any> | ((tp: AnyKit) => any[])
+  cache?: CacheOptions<any> | ((tp: AnyTurnpike) => any[])
   handler: Handler
   /** Compression outside of the cache. */
   compressed?: boolean
@@ -48,7 +48,7 @@ export interface Setup {
 }
 
 export interface App {
-  tp: AnyKit
+  tp: AnyTurnpike
   server: Server
   url: URL
   errors: any[]
@@ -62,10 +62,15 @@ export interface Kind {
   start(setup: Setup): Promise<App>
 }
 
-const mounted = (tp: AnyKit, { cache = { ttl: '1m', jitter: 0 } }: Setup): any[] =>
+const mounted = (tp: AnyTurnpike, { cache = { ttl: '1m', jitter: 0 } }: Setup): any[] =>
   typeof cache === 'function' ? cache(tp) : [tp.cache({ jitter: 0, ...cache })]
 
-async function running(tp: AnyKit, listener: any, errors: any[], isBehind = false): Promise<App> {
+async function running(
+  tp: AnyTurnpike,
+  listener: any,
+  errors: any[],
+  isBehind = false,
+): Promise<App> {
   const server = createServer(isBehind ? tp.cacheListener(listener) : listener).listen(
     0,
     '127.0.0.1',
@@ -133,7 +138,7 @@ function onExpress(name: string, framework: typeof express): Kind {
   return {
     name,
     start(setup) {
-      const tp: AnyKit = forExpress(setup.options)
+      const tp: AnyTurnpike = forExpress(setup.options)
       const app = framework()
       const errors: any[] = []
       if (setup.trustProxy) app.set('trust proxy', 1)
@@ -159,7 +164,7 @@ function onExpress(name: string, framework: typeof express): Kind {
 const onNode: Kind = {
   name: 'node:http',
   start(setup) {
-    const tp: AnyKit = forNode(setup.options)
+    const tp: AnyTurnpike = forNode(setup.options)
     const errors: any[] = []
     const stack = [
       ...(setup.compressed ? [compression({ threshold: 0 })] : []),
@@ -194,7 +199,7 @@ function onKoa(name: string, Framework: typeof Koa): Kind {
   return {
     name,
     start(setup) {
-      const tp: AnyKit = forKoa(setup.options)
+      const tp: AnyTurnpike = forKoa(setup.options)
       const app = new Framework(setup.trustProxy ? { proxy: true, maxIpsCount: 1 } : {})
       const errors: any[] = []
       app.silent = true

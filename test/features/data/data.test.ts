@@ -9,7 +9,7 @@ import { bothEngines } from '../../support/engines.ts'
 import { until } from '../../support/until.ts'
 
 describe.each(bothEngines())('tp.data on the $name engine', ({ open, server }) => {
-  function kit() {
+  function setup() {
     const opened = open()
     const make = (options = {}) =>
       turnpike({ store: opened.store, prefix: opened.prefix, ...options })
@@ -18,7 +18,7 @@ describe.each(bothEngines())('tp.data on the $name engine', ({ open, server }) =
   }
 
   test('keeps strings, bytes and values as they are, for their time', async () => {
-    const { data, advance } = kit()
+    const { data, advance } = setup()
     const bytes = Buffer.from([0, 255, 13, 10])
     const long = { text: 'x'.repeat(5000) }
     await data.setMany(
@@ -44,7 +44,7 @@ describe.each(bothEngines())('tp.data on the $name engine', ({ open, server }) =
   })
 
   test('deletes, and says whether there was something', async () => {
-    const { data } = kit()
+    const { data } = setup()
     await data.set('a', 1)
     expect([await data.delete('a'), await data.delete('a'), await data.get('a')]).toEqual([
       true,
@@ -54,7 +54,7 @@ describe.each(bothEngines())('tp.data on the $name engine', ({ open, server }) =
   })
 
   test('counts, and gives another time to live', async () => {
-    const { data, advance } = kit()
+    const { data, advance } = setup()
     expect([
       await data.increment('n'),
       await data.increment('n', 5),
@@ -74,7 +74,7 @@ describe.each(bothEngines())('tp.data on the $name engine', ({ open, server }) =
   })
 
   test('loads once for all who ask at the same time, in all processes', async () => {
-    const { data, make } = kit()
+    const { data, make } = setup()
     let loads = 0
     const load = async () => {
       loads++
@@ -94,7 +94,7 @@ describe.each(bothEngines())('tp.data on the $name engine', ({ open, server }) =
   })
 
   test('a loader that throws keeps nothing, and everybody who waited hears of it', async () => {
-    const { data } = kit()
+    const { data } = setup()
     let loads = 0
     const fail = async () => {
       loads++
@@ -114,7 +114,7 @@ describe.each(bothEngines())('tp.data on the $name engine', ({ open, server }) =
   test.each(['set', 'delete', 'invalidate', 'pattern'] as const)(
     'what was being loaded does not undo a %s',
     async (how) => {
-      const { data } = kit()
+      const { data } = setup()
       const [reading, goOn] = [signal(), signal()]
       const loading = data.getOrFetch(
         'thing:1',
@@ -138,7 +138,7 @@ describe.each(bothEngines())('tp.data on the $name engine', ({ open, server }) =
   )
 
   test('what was fresh when it was invalidated is kept again once it is loaded', async () => {
-    const { data, make } = kit()
+    const { data, make } = setup()
     const other = make().data
     let loads = 0
     const get = (from: typeof data) =>
@@ -153,7 +153,7 @@ describe.each(bothEngines())('tp.data on the $name engine', ({ open, server }) =
   })
 
   test('an old value is returned while it is loaded again, and when the loader throws', async () => {
-    const { data, advance } = kit()
+    const { data, advance } = setup()
     let n = 0
     const options = { ttl: '10s', staleWhileRevalidate: '10s', staleIfError: '1m' } as const
     expect(await data.getOrFetch('a', () => ++n, options)).toBe(1)
@@ -171,7 +171,7 @@ describe.each(bothEngines())('tp.data on the $name engine', ({ open, server }) =
   })
 
   test('wraps functions: by their arguments, whatever the order of properties', async () => {
-    const { data } = kit()
+    const { data } = setup()
     const calls: unknown[] = []
     const search = data.wrap(
       (query: { a: number; b?: Date }) => (calls.push(query), `result ${calls.length}`),
@@ -192,7 +192,7 @@ describe.each(bothEngines())('tp.data on the $name engine', ({ open, server }) =
   })
 
   test('namespaces and tenants never meet', async () => {
-    const { data, make } = kit()
+    const { data, make } = setup()
     const users = data.namespace('user', { ttl: '10s' })
     await users.set('1', 'ann')
     await data.set('1', 'one')
@@ -214,7 +214,7 @@ describe.each(bothEngines())('tp.data on the $name engine', ({ open, server }) =
   })
 
   test('patterns find keys whatever stands in them, and remove them', async () => {
-    const { data } = kit()
+    const { data } = setup()
     const keys = ['user:1', 'user:2', 'user:[x]', 'user:a b/ü', 'other:1', 'userx']
     for (const key of keys) await data.set(key, key)
     expect((await data.keys('user:*')).toSorted()).toEqual(keys.slice(0, 4).toSorted())
@@ -227,7 +227,7 @@ describe.each(bothEngines())('tp.data on the $name engine', ({ open, server }) =
   })
 
   test('a serializer of one’s own', async () => {
-    const { data } = kit()
+    const { data } = setup()
     const dates = data.namespace('dates', {
       serializer: {
         serialize: (value) => String((value as Date).getTime()),
@@ -239,7 +239,7 @@ describe.each(bothEngines())('tp.data on the $name engine', ({ open, server }) =
   })
 
   test('hot values are kept in this process, and forgotten when another one writes them', async () => {
-    const { make, advance } = kit()
+    const { make, advance } = setup()
     const [a, b] = [make(), make()].map((tp) => tp.data.namespace('hot', { near: true })) as [
       DataCache,
       DataCache,
@@ -260,7 +260,7 @@ describe.each(bothEngines())('tp.data on the $name engine', ({ open, server }) =
   })
 
   test('no key without a time to live', async () => {
-    const { data, prefix } = kit()
+    const { data, prefix } = setup()
     await data.set('a', 1, { ttl: '40d' })
     await data.increment('n')
     await data.getOrFetch('b', () => 1)

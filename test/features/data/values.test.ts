@@ -206,10 +206,10 @@ test('rows of a database driver come back as plain objects, from the miss on', a
 })
 
 describe('functions that share a name', () => {
-  const kit = () => turnpike({ store: testStore() }).data
+  const dataOf = () => turnpike({ store: testStore() }).data
 
   test('are refused: they would return each other’s results', () => {
-    const data = kit()
+    const data = dataOf()
     data.wrap(async function load() {
       return 'users'
     })
@@ -222,7 +222,7 @@ describe('functions that share a name', () => {
   })
 
   test('may be one function twice, in other namespaces, or with a key of their own', () => {
-    const data = kit()
+    const data = dataOf()
     const load = () => 1
     data.wrap(load)
     data.wrap(load)
@@ -234,7 +234,7 @@ describe('functions that share a name', () => {
 
   test('without a name need one', () => {
     expect(() =>
-      kit().wrap(
+      dataOf().wrap(
         (
           () => () =>
             1

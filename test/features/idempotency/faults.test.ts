@@ -13,17 +13,22 @@ import { startFaultProxy } from '../../support/fault-proxy.ts'
 import { watchStarvation } from '../../support/starvation.ts'
 import { until } from '../../support/until.ts'
 
-type AnyKit = Turnpike<any, any>
+type AnyTurnpike = Turnpike<any, any>
 /** The default one, in ms. */
-const DEADLINE = 100
+const TIMEOUT = 100
 const OPTIONS = { scope: () => 'me', lease: '3s' } as const
 
 const frameworks: Record<
   string,
-  (url: string, handle: () => Promise<string>, options: object, kit: object) => [AnyKit, any]
+  (
+    url: string,
+    handle: () => Promise<string>,
+    options: object,
+    instance: object,
+  ) => [AnyTurnpike, any]
 > = {
-  'Express 5': (redis, handle, options, kit) => {
-    const tp = forExpress({ redis, ...kit })
+  'Express 5': (redis, handle, options, instance) => {
+    const tp = forExpress({ redis, ...instance })
     const app = express()
     app.post(
       '/',
@@ -32,8 +37,8 @@ const frameworks: Record<
     )
     return [tp, app]
   },
-  'Koa 3': (redis, handle, options, kit) => {
-    const tp = forKoa({ redis, ...kit })
+  'Koa 3': (redis, handle, options, instance) => {
+    const tp = forKoa({ redis, ...instance })
     const app = new Koa()
     app
       .use(tp.idempotency({ ...OPTIONS, ...options }))
@@ -47,10 +52,15 @@ describe.each(Object.keys(frameworks))('%s', (name) => {
     url: string,
     handle: () => Promise<string> | string = () => 'ok',
     options: object = {},
-    kit: object = {},
+    instance: object = {},
   ) {
     let runs = 0
-    const [tp, app] = frameworks[name]!(url, async () => (runs++, await handle()), options, kit)
+    const [tp, app] = frameworks[name]!(
+      url,
+      async () => (runs++, await handle()),
+      options,
+      instance,
+    )
     const times = new Map<string, number>()
     const server = createServer((req, res) => {
       const lost = watchStarvation()
@@ -112,18 +122,18 @@ describe.each(Object.keys(frameworks))('%s', (name) => {
   })
 
   test.each(['freeze', 'kill'] as const)(
-    'Redis away (%s): 503 + Retry-After within the deadline, before any effect',
+    'Redis away (%s): 503 + Retry-After within the timeout, before any effect',
     async (how) => {
       await using redis = await startRedis()
       const { post, runs } = await shop(redis.url)
-      // On a loaded machine a healthy Redis misses a deadline, too.
+      // On a loaded machine a healthy Redis misses the timeout, too.
       await until('it is warm', async () => (await post('warm')).status === 200)
       await redis[how]()
       for (let i = 0; i < 8; i++) {
         const { status, retryAfter, ms } = await post(`k${i}`)
         expect(status).toBe(503)
         expect(retryAfter).toBe('2')
-        expect(ms).toBeLessThan(DEADLINE + 30)
+        expect(ms).toBeLessThan(TIMEOUT + 30)
       }
       expect(runs()).toBe(1)
       if (how === 'freeze') redis.thaw()

@@ -12,7 +12,7 @@ import { until } from '../../support/until.ts'
 
 const engines = bothEngines()
 /** The default one, in ms. */
-const DEADLINE = 100
+const TIMEOUT = 100
 
 /** A resource that heeds fencing tokens, as a database would. */
 function fakeDatabase() {
@@ -27,7 +27,7 @@ function fakeDatabase() {
 }
 
 describe.each(engines)('locks on the $name engine', ({ open, server }) => {
-  function kit() {
+  function setup() {
     const opened = open()
     const tp = turnpike({ store: opened.store, prefix: opened.prefix })
     const events: string[] = []
@@ -41,7 +41,7 @@ describe.each(engines)('locks on the $name engine', ({ open, server }) => {
   }
 
   test('one holder at a time; the next one has a greater token', async () => {
-    const { tp, other, events } = kit()
+    const { tp, other, events } = setup()
     const first = await tp.lock.acquire('a')
     await expect(other.lock.acquire('a')).rejects.toMatchObject({ code: 'TP_LOCKED', status: 423 })
     expect(await other.lock('b', {}, () => 'free')).toBe('free')
@@ -54,7 +54,7 @@ describe.each(engines)('locks on the $name engine', ({ open, server }) => {
   })
 
   test('tenants do not collide: locks, work done once and semaphores of one name are each their own', async () => {
-    const { tp, other } = kit()
+    const { tp, other } = setup()
     const [acme, globex] = [tp.forTenant('acme'), other.forTenant('globex')]
     const held = await acme.lock.acquire('a')
     expect(await globex.lock('a', {}, () => 'free')).toBe('free')
@@ -76,7 +76,7 @@ describe.each(engines)('locks on the $name engine', ({ open, server }) => {
   })
 
   test('the work is done under the lock, which is given back whatever it comes to', async () => {
-    const { tp, other } = kit()
+    const { tp, other } = setup()
     await expect(
       tp.lock('a', {}, async (signal, { token }) => {
         expect(signal.aborted).toBe(false)
@@ -89,7 +89,7 @@ describe.each(engines)('locks on the $name engine', ({ open, server }) => {
   })
 
   test('who waits is woken by the release, here and in another instance', async () => {
-    const { tp, other } = kit()
+    const { tp, other } = setup()
     for (const waiter of [tp, other]) {
       const held = await tp.lock.acquire('a')
       const waiting = waiter.lock('a', { wait: '1m' }, () => 'mine')
@@ -100,7 +100,7 @@ describe.each(engines)('locks on the $name engine', ({ open, server }) => {
   })
 
   test('a wait ends after `wait`, or with its signal', async () => {
-    const { tp, advance, store } = kit()
+    const { tp, advance, store } = setup()
     await tp.lock.acquire('a', { lease: '1h' })
     const began = store.monotonic()
     const waiting = tp.lock.acquire('a', { wait: '5s' }).then(
@@ -129,7 +129,7 @@ describe.each(engines)('locks on the $name engine', ({ open, server }) => {
   })
 
   test('a crashed holder’s lock is free after its lease; a live one’s is renewed', async () => {
-    const { tp, other, advance, store } = kit()
+    const { tp, other, advance, store } = setup()
     const held = await tp.lock.acquire('a', { lease: '9s' })
     for (let i = 0; i < 10; i++) {
       await renewed({ store, advance }, '3s')
@@ -140,7 +140,7 @@ describe.each(engines)('locks on the $name engine', ({ open, server }) => {
   })
 
   test('several locks are acquired all or none, and callers that name them in another order do not deadlock', async () => {
-    const { tp, other, advance } = kit()
+    const { tp, other, advance } = setup()
     const both = await tp.lock.all.acquire(['b', 'a', 'b'])
     const [b, a, again] = both.tokens
     expect(both.tokens).toHaveLength(3)
@@ -163,7 +163,7 @@ describe.each(engines)('locks on the $name engine', ({ open, server }) => {
   })
 
   test('a list is one compound name, for locks, runs and semaphores', async () => {
-    const { tp, other } = kit()
+    const { tp, other } = setup()
     const cart = await tp.lock.acquire(['cart', '7'])
     await expect(other.lock.acquire(['cart', '7'])).rejects.toMatchObject({ code: 'TP_LOCKED' })
     expect(await other.lock('cart', {}, () => 'free')).toBe('free')
@@ -188,7 +188,7 @@ describe.each(engines)('locks on the $name engine', ({ open, server }) => {
   })
 
   test('fair: who came first is served first, over two instances', async () => {
-    const { tp, other } = kit()
+    const { tp, other } = setup()
     const order: number[] = []
     const held = await tp.lock.acquire('a', { fair: true })
     const all: Promise<unknown>[] = []
@@ -202,7 +202,7 @@ describe.each(engines)('locks on the $name engine', ({ open, server }) => {
   })
 
   test('once: one run over all instances; a run that fails may be repeated', async () => {
-    const { tp, other, advance } = kit()
+    const { tp, other, advance } = setup()
     await expect(tp.once('report', '1d', () => Promise.reject(new Error('no')))).rejects.toThrow(
       'no',
     )
@@ -221,7 +221,7 @@ describe.each(engines)('locks on the $name engine', ({ open, server }) => {
   })
 
   test('event loop blocked beyond the lease: signal aborted, the stale token refused by a fake database', async () => {
-    const { tp, other, advance, events } = kit()
+    const { tp, other, advance, events } = setup()
     const database = fakeDatabase()
     let stale = 0
     let aborted = false
@@ -243,7 +243,7 @@ describe.each(engines)('locks on the $name engine', ({ open, server }) => {
   test.each(['obeys its signal', 'fails because of it', 'ignores it', 'returns what it has'])(
     'work that %s gets the same error when its lease is lost, with its own error as the cause',
     async (how) => {
-      const { tp, other, advance } = kit()
+      const { tp, other, advance } = setup()
       const own = new Error('the query was aborted')
       let reason: unknown
       const work = async (signal: AbortSignal): Promise<string> => {
@@ -271,7 +271,7 @@ describe.each(engines)('locks on the $name engine', ({ open, server }) => {
   )
 
   test('work that fails while its lease is held fails with its own error', async () => {
-    const { tp } = kit()
+    const { tp } = setup()
     const own = new Error('mine')
     const work = (): never => {
       throw own
@@ -287,7 +287,7 @@ describe.each(engines)('locks on the $name engine', ({ open, server }) => {
   })
 
   test('release after expiry never frees the new owner', async () => {
-    const { tp, other, advance } = kit()
+    const { tp, other, advance } = setup()
     const old = await tp.lock.acquire('a', { lease: '10s' })
     await advance('11s')
     const current = await other.lock.acquire('a', { lease: '10s' })
@@ -298,7 +298,7 @@ describe.each(engines)('locks on the $name engine', ({ open, server }) => {
   })
 
   test('renewal in flight during release: no resurrection, no unhandled rejection', async () => {
-    const { tp, other, advance } = kit()
+    const { tp, other, advance } = setup()
     for (let i = 0; i < 20; i++) {
       const held = await tp.lock.acquire('a', { lease: '9s' })
       // Both are sent in one go, in either order.
@@ -314,7 +314,7 @@ describe.each(engines)('locks on the $name engine', ({ open, server }) => {
   })
 
   test('the app’s clock off by an hour: no effect', async () => {
-    const { tp, other, advance } = kit()
+    const { tp, other, advance } = setup()
     const now = Date.now
     onTestFinished(() => void (Date.now = now))
     const first = await tp.lock.acquire('a', { lease: '10s' })
@@ -330,7 +330,7 @@ describe.each(engines)('locks on the $name engine', ({ open, server }) => {
   })
 
   test('tokens grow although their counter was lost', async () => {
-    const { tp, prefix, advance } = kit()
+    const { tp, prefix, advance } = setup()
     const redis = server()
     const first = await tp.lock('a', {}, (_signal, { token }) => token)
     if (redis) await redis.send('UNLINK', `${prefix}:lock:{a}:token`)
@@ -340,7 +340,7 @@ describe.each(engines)('locks on the $name engine', ({ open, server }) => {
   })
 
   test('close() gives back what this instance holds', async () => {
-    const { other, prefix, store } = kit()
+    const { other, prefix, store } = setup()
     const close = vi.spyOn(store, 'close').mockImplementation(async () => {})
     const tp = turnpike({ store, prefix })
     await tp.lock.acquire('a')
@@ -352,7 +352,7 @@ describe.each(engines)('locks on the $name engine', ({ open, server }) => {
   })
 
   test('what cannot be used is refused at once', async () => {
-    const { tp } = kit()
+    const { tp } = setup()
     await expect(tp.lock.acquire('')).rejects.toMatchObject({ code: 'TP_KEY' })
     for (const name of [[], ['cart', ''], ['cart', 7], 7, undefined, null] as never[])
       await expect(tp.lock.acquire(name)).rejects.toMatchObject({ code: 'TP_KEY' })
@@ -440,11 +440,11 @@ test('Redis frozen while held: the signal fires when the lease may be over, not 
   expect(ms).toBeLessThan(1000)
 })
 
-test('Redis frozen: a lock is refused within the deadline and 30 ms, and no work is begun', async () => {
+test('Redis frozen: a lock is refused within the timeout and 30 ms, and no work is begun', async () => {
   await using redis = await startRedis()
   await using tp = turnpike({ redis: redis.url })
   await tp.ready()
-  // On a loaded machine a healthy Redis misses a deadline, too.
+  // On a loaded machine a healthy Redis misses the timeout, too.
   await until('it is warm', () => tp.lock('warm', {}, async () => true).catch(() => false))
   redis.freeze()
   let works = 0
@@ -454,7 +454,7 @@ test('Redis frozen: a lock is refused within the deadline and 30 ms, and no work
     await expect(tp.lock(`a${i}`, {}, async () => works++)).rejects.toMatchObject({
       code: 'TP_UNAVAILABLE',
     })
-    expect(performance.now() - began - lost()).toBeLessThan(DEADLINE + 30)
+    expect(performance.now() - began - lost()).toBeLessThan(TIMEOUT + 30)
   }
   expect(works).toBe(0)
   redis.thaw()

@@ -31,7 +31,7 @@ const MINUTE = 60 * SECOND
 const HOUR = 60 * MINUTE
 const DAY = 24 * HOUR
 /** The last argument of a script: it goes by Redis's own clock, and is never late. */
-const NO_DEADLINE = String(Number.MAX_SAFE_INTEGER)
+const NO_TIMEOUT = String(Number.MAX_SAFE_INTEGER)
 
 let redis: TestRedis
 beforeAll(async () => {
@@ -494,10 +494,10 @@ describe.each(engines)('policies in the $name engine', (engine) => {
     ]
     await s.apply('consume', policies)
     await s.apply('consume', policies)
-    const heard: string[] = []
+    const messages: string[] = []
     const listener = redis.client.duplicate()
-    inProcess.store.subscribe('resets', (message) => heard.push(message))
-    listener.on('message', (_channel, message) => heard.push(message))
+    inProcess.store.subscribe('resets', (message) => messages.push(message))
+    listener.on('message', (_channel, message) => messages.push(message))
     await listener.subscribe('resets')
     const forget = (channel: string): Promise<number> =>
       engine.run(resetPolicies, [s.keyOf(0), s.keyOf(1), s.keyOf(2)], [channel, 'alice'], s.now)
@@ -508,7 +508,7 @@ describe.each(engines)('policies in the $name engine', (engine) => {
     })
     expect(await forget('')).toBe(2)
     expect(await forget('')).toBe(0)
-    await expect.poll(() => heard).toEqual(['alice'])
+    await expect.poll(() => messages).toEqual(['alice'])
     listener.disconnect()
   })
 })
@@ -525,7 +525,7 @@ describe('the time to live of keys in Redis', () => {
       redis.client,
       applyPolicies,
       [key],
-      [...argumentsOf(action, [policy]), NO_DEADLINE],
+      [...argumentsOf(action, [policy]), NO_TIMEOUT],
     )
     return [key, await redis.client.pttl(key)]
   }
@@ -576,7 +576,7 @@ describe('the time to live of keys in Redis', () => {
       const charged = async (cost: number): Promise<number> => {
         if (kind === 'as arguments') return (await life('consume', { ...policy, cost }, key))[1]
         const script = applyKnownPolicies('consume', [knownPolicy({ ...policy, cost })])
-        await evaluate(redis.client, script, [key], [NO_DEADLINE])
+        await evaluate(redis.client, script, [key], [NO_TIMEOUT])
         return await redis.client.pttl(key)
       }
       const first = await charged(500)
@@ -616,17 +616,17 @@ describe('the time to live of keys in Redis', () => {
           redis.client,
           applyPolicies,
           ['life:x', own],
-          [...argumentsOf('peek', [{ ...DEFAULT, limit: 1, override: 1 }]), NO_DEADLINE],
+          [...argumentsOf('peek', [{ ...DEFAULT, limit: 1, override: 1 }]), NO_TIMEOUT],
         ),
       )
-    await evaluate(redis.client, setOverrides, [own], ['600', '600', 'default', '5', NO_DEADLINE])
+    await evaluate(redis.client, setOverrides, [own], ['600', '600', 'default', '5', NO_TIMEOUT])
     await use()
     expect(await redis.client.pttl(own)).toBeLessThanOrEqual(600)
     await sleep(350)
     expect(await redis.client.pttl(own)).toBeLessThan(300)
     expect((await use())[2]).toBe(5)
     expect(await redis.client.pttl(own)).toBeGreaterThan(500)
-    await evaluate(redis.client, setOverrides, [own], ['60000', '0', 'default', '5', NO_DEADLINE])
+    await evaluate(redis.client, setOverrides, [own], ['60000', '0', 'default', '5', NO_TIMEOUT])
     await use()
     near(await redis.client.pttl(own), MINUTE)
   })

@@ -9,14 +9,14 @@ import { bothEngines } from '../../support/engines.ts'
 const engines = bothEngines()
 
 describe.each(engines)('on the $name engine', ({ open }) => {
-  function kit(options: object = {}) {
+  function setup(options: object = {}) {
     const opened = open()
     return { ...opened, tp: turnpike({ store: opened.store, prefix: opened.prefix, ...options }) }
   }
 
   describe('limits of single subjects', () => {
     test('replace the policy’s own from the next request on, until they are deleted', async () => {
-      const { tp } = kit()
+      const { tp } = setup()
       const limiter = tp.limiter('api', {
         policies: [
           { name: 'minute', limit: 1, window: '1m' },
@@ -40,7 +40,7 @@ describe.each(engines)('on the $name engine', ({ open }) => {
     })
 
     test('may admit nothing, and may expire', async () => {
-      const { tp } = kit()
+      const { tp } = setup()
       const limiter = tp.limiter('api', { name: 'm', limit: 5, window: '1m' } as never)
       await tp.overrides.set('user', { api: 0 }, { ttl: '1h' })
       const decision = await limiter.consume('user')
@@ -49,7 +49,7 @@ describe.each(engines)('on the $name engine', ({ open }) => {
   })
 
   test('blockFor blocks after a refusal; block() and reset() do so on request', async () => {
-    const { tp, advance } = kit()
+    const { tp, advance } = setup()
     const limiter = tp.limiter('api', { limit: 1, window: '1m', blockFor: '10m' })
     await limiter.consume('a')
     expect(await limiter.consume('a')).toMatchObject({ allowed: false, retryAfterMs: 600_000 })
@@ -67,7 +67,7 @@ describe.each(engines)('on the $name engine', ({ open }) => {
   })
 
   test('countDenied: a client that keeps hammering stays refused', async () => {
-    const { tp, advance } = kit()
+    const { tp, advance } = setup()
     const limiter = tp.limiter('api', { limit: 2, window: '1m', countDenied: true })
     for (let i = 0; i < 6; i++) {
       await limiter.consume('a')
@@ -79,7 +79,7 @@ describe.each(engines)('on the $name engine', ({ open }) => {
   })
 
   test('the retry time is exact: 1 ms earlier is refused', async () => {
-    const { tp, advance } = kit()
+    const { tp, advance } = setup()
     for (const algorithm of ['sliding-window', 'gcra', 'fixed-window'] as const) {
       const limiter = tp.limiter(`truth-${algorithm}`, { limit: 3, window: '10s', algorithm })
       for (let i = 0; i < 3; i++) {
@@ -99,7 +99,7 @@ describe.each(engines)('on the $name engine', ({ open }) => {
   })
 
   test('calendar windows: days of a time zone with its clock change, and months', async () => {
-    const { tp, store, advance } = kit()
+    const { tp, store, advance } = setup()
     const day = tp.limiter('day', { limit: 1, window: '1d', timeZone: 'Europe/Berlin' })
     const month = tp.limiter('month', { limit: 1, window: 'month' })
     const until = async (moment: string): Promise<void> => advance(Date.parse(moment) - store.now())
@@ -125,7 +125,7 @@ describe.each(engines)('on the $name engine', ({ open }) => {
   })
 
   test('several subjects in one decision (user, address, all), all or nothing', async () => {
-    const { tp } = kit()
+    const { tp } = setup()
     const limiter = tp.limiter('many', {
       policies: [
         { name: 'user', limit: 2, window: '1m' },
@@ -151,7 +151,7 @@ describe.each(engines)('on the $name engine', ({ open }) => {
 
   describe('waiting', () => {
     test('consumes as soon as it is admitted, in order of arrival', async () => {
-      const { tp, advance } = kit()
+      const { tp, advance } = setup()
       const limiter = tp.limiter('outgoing', { limit: 1, window: '10s' })
       const order: number[] = []
       const waits = [1, 2, 3].map((i) =>
@@ -165,7 +165,7 @@ describe.each(engines)('on the $name engine', ({ open }) => {
     })
 
     test('rejects at once if its turn would be too late or never, or it is aborted', async () => {
-      const { tp } = kit()
+      const { tp } = setup()
       const limiter = tp.limiter('outgoing', { limit: 1, window: '1h' })
       await limiter.wait('api')
       await expect(limiter.wait('api', { wait: '10s' })).rejects.toMatchObject({
@@ -187,7 +187,7 @@ describe.each(engines)('on the $name engine', ({ open }) => {
   })
 
   test('denyCache repeats a refusal until its retry time or a reset in another process', async () => {
-    const { tp, store, prefix, advance } = kit()
+    const { tp, store, prefix, advance } = setup()
     const run = vi.spyOn(store, 'run')
     const takes = (): number => run.mock.calls.filter(([{ name }]) => name === 'take').length
     const limiter = tp.limiter('api', { limit: 1, window: '1m', denyCache: true })
@@ -216,7 +216,7 @@ describe.each(engines)('on the $name engine', ({ open }) => {
   })
 
   test('denyCache: a reset of several subjects elsewhere applies to each of them', async () => {
-    const { store, prefix } = kit()
+    const { store, prefix } = setup()
     const [here, there] = [0, 1].map(() =>
       turnpike({ store, prefix }).limiter('pairs', {
         denyCache: true,
@@ -351,7 +351,7 @@ describe.each(engines)('on the $name engine', ({ open }) => {
       const { store, prefix } = open()
       const { get, tp } = start({
         options: { store, prefix, tenant: (native: any) => native.headers['x-tenant'] },
-        mount: (kit) => [kit.rateLimit({ limit: 1, window: '1m', name: 'l', key: () => 'same' })],
+        mount: (tp) => [tp.rateLimit({ limit: 1, window: '1m', name: 'l', key: () => 'same' })],
       })
       for (const tenant of ['a', 'b'])
         expect((await get('/', { 'x-tenant': tenant })).status).toBe(200)

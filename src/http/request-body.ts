@@ -149,6 +149,7 @@ function readAhead(req: Peekable, limit: number): Promise<PeekedBody> {
       if (size > 0) req.unshift(bytes)
       // Node discards a body that no handler read, when the response is sent. Our reading does not count:
       // otherwise the rest of the body would block the connection.
+      // oxlint-disable-next-line no-underscore-dangle -- node has no public name for it
       if ('_consuming' in req) req._consuming = false
       resolve({ kind: 'raw', bytes: isWhole ? bytes : bytes.subarray(0, limit), isWhole })
     }

@@ -5,6 +5,7 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { connectAdapter } from '../../src/http/connect.ts'
 import type { ResponseEnd } from '../../src/http/exchange.ts'
+import { cancel, headers, PREFACE } from '../support/http2-frames.ts'
 import { until } from '../support/until.ts'
 import { feature, frameworks, type AnyFeature, type Handler, type Member } from './harness.ts'
 
@@ -28,25 +29,6 @@ function lease(delay?: number): {
   })
   return { probe, ends, asked: () => asked, held: () => taken - ends.length }
 }
-
-const frame = (type: number, flags: number, stream: number, payload: Buffer): Buffer => {
-  const head = Buffer.alloc(9)
-  head.writeUIntBE(payload.length, 0, 3)
-  head.writeUInt8(type, 3)
-  head.writeUInt8(flags, 4)
-  head.writeUInt32BE(stream, 5)
-  return Buffer.concat([head, payload])
-}
-const PREFACE = Buffer.concat([
-  Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'),
-  frame(4, 0, 0, Buffer.alloc(0)),
-])
-/** GET / of http://a, in HPACK (RFC 7541). */
-const REQUEST = Buffer.from([0x82, 0x84, 0x86, 0x41, 0x01, 0x61])
-const CANCEL = Buffer.from([0, 0, 0, 8])
-/** HEADERS that end the stream, and RST_STREAM, for the n-th request. */
-const cancelled = (n: number): Buffer =>
-  Buffer.concat([frame(1, 5, 2 * n + 1, REQUEST), frame(3, 0, 2 * n + 1, CANCEL)])
 
 function client(url: URL): ReturnType<typeof connect> {
   const socket = connect(Number(url.port), '127.0.0.1').on('error', () => {})
@@ -121,7 +103,9 @@ describe.each(frameworks)('on $name', ({ start, kind }) => {
           isHttp2: true,
         })
         const socket = client(app.url)
-        socket.write(Buffer.concat([PREFACE, ...Array.from({ length: 5 }, (_, n) => cancelled(n))]))
+        socket.write(
+          Buffer.concat([PREFACE, ...[0, 1, 2, 3, 4].flatMap((n) => [headers(n), cancel(n)])]),
+        )
         await until('all is over', () => ends.length === 5)
         await wait(5)
         expect([ends.length, held(), behind.held()]).toEqual([5, 0, 0])
@@ -133,7 +117,7 @@ describe.each(frameworks)('on $name', ({ start, kind }) => {
       const { probe, ends, held } = lease()
       const app = await start({ stack: place(probe), handler: idle, isHttp2: true })
       const socket = client(app.url)
-      socket.write(Buffer.concat([PREFACE, frame(1, 5, 1, REQUEST), frame(1, 5, 3, REQUEST)]))
+      socket.write(Buffer.concat([PREFACE, headers(0), headers(1)]))
       await until('all is over', () => held() === 2)
       socket.destroy()
       await until('all is over', () => ends.length === 2)
@@ -143,7 +127,7 @@ describe.each(frameworks)('on $name', ({ start, kind }) => {
     it('an HTTP/2 request that is answered', async () => {
       const { probe, ends } = lease(0)
       const app = await start({ stack: place(probe), isHttp2: true })
-      client(app.url).write(Buffer.concat([PREFACE, frame(1, 5, 1, REQUEST)]))
+      client(app.url).write(Buffer.concat([PREFACE, headers(0)]))
       await until('all is over', () => ends.length === 1)
       expect(ends).toEqual([{ status: 200, finished: true }])
     })

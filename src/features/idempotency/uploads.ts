@@ -42,7 +42,7 @@ function filesOf(native: unknown): [field: string, file: ParsedFile][] {
   const add = (field: string, value: unknown): void => {
     if (typeof value !== 'object' || value === null) return
     for (const each of Array.isArray(value) ? (value as unknown[]) : [value])
-      if (isFile(each)) found.push([String(each.fieldname ?? field), each])
+      if (isFile(each)) found.push([stringOf(each.fieldname) ?? field, each])
   }
   for (const left of [file, files, request?.file, request?.files]) {
     if (typeof left !== 'object' || left === null) continue
@@ -54,15 +54,17 @@ function filesOf(native: unknown): [field: string, file: ParsedFile][] {
   return [...unique.values()]
 }
 
+const stringOf = (value: unknown): string | undefined =>
+  typeof value === 'string' ? value : undefined
+
 const isFile = (value: unknown): value is ParsedFile =>
   typeof value === 'object' &&
   value !== null &&
   typeof (value as ParsedFile).size === 'number' &&
-  [
-    (value as ParsedFile).originalname,
-    (value as ParsedFile).originalFilename,
-    (value as ParsedFile).name,
-  ].some((name) => typeof name === 'string')
+  nameOf(value) !== undefined
+
+const nameOf = ({ originalname, originalFilename, name }: ParsedFile): string | undefined =>
+  stringOf(originalname) ?? stringOf(originalFilename) ?? stringOf(name)
 
 /**
  * Returns what is compared of a request's files; undefined if there are none.
@@ -74,7 +76,7 @@ export function comparedFiles(native: unknown, limit: number): Promise<ComparedF
   return Promise.all(
     files.map(async ([field, file]) => ({
       field,
-      name: String(file.originalname ?? file.originalFilename ?? file.name),
+      name: nameOf(file) ?? '',
       size: Number(file.size),
       content: await contentOf(file, limit),
     })),

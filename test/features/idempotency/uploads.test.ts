@@ -235,7 +235,10 @@ test('over HTTP/2, an upload that is cut releases its key', async () => {
   let runs = 0
   const server = http2.createServer((req, res) => {
     guard(req as never, res as never, (error) => {
-      if (error) return void res.writeHead(400).end()
+      if (error) {
+        res.writeHead(400).end()
+        return
+      }
       runs++
       req.resume()
       req.on('end', () => {

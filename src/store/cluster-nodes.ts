@@ -124,7 +124,7 @@ export class ClusterNodes {
     let any: ClusterNode | undefined
     for (const node of this.#nodes.values()) {
       any ??= node
-      if (node.connection.status === 'ready' && !node.guard.refusal()) return node
+      if (node.guard.isReady && !node.guard.refusal()) return node
     }
     return any
   }
@@ -137,7 +137,7 @@ export class ClusterNodes {
   /** Returns what is wrong with the master in the worst state; undefined if all are well. */
   problem(): { breaker: 'closed' | 'open' | 'half-open'; reason: string } | undefined {
     const unwell = [...this.#nodes].filter(
-      ([, { guard, connection }]) => guard.breaker !== 'closed' || connection.status !== 'ready',
+      ([, { guard }]) => guard.breaker !== 'closed' || !guard.isReady,
     )
     const worst = unwell.find(([, { guard }]) => guard.breaker !== 'closed') ?? unwell[0]
     if (!worst) return undefined

@@ -73,13 +73,15 @@ export class ConnectionGuard {
   readonly #calls = new PendingCalls((expired, now) => this.#onExpired(expired, now))
   readonly #readiness: Readiness
   readonly #replies = new PendingReplies()
+  /** True from when a connection is given up until the next one is ready. */
+  #isReplacing = false
   #isClosed = false
 
   constructor(client: GuardedClient, options: GuardOptions) {
     this.#client = client
     this.#options = options
     this.latency = options.latency ?? new Latency()
-    this.#readiness = new Readiness(() => client.status === 'ready')
+    this.#readiness = new Readiness(() => this.isReady)
     this.#breaker = new CircuitBreaker({
       probe: () => this.#probe(),
       onChange: (state, reason) => options.onBreaker(state, reason),
@@ -93,6 +95,14 @@ export class ConnectionGuard {
 
   get lastError(): string | undefined {
     return this.#breaker.reason
+  }
+
+  /**
+   * True if a command can be sent. ioredis reports a connection that it ends as ready until the
+   * socket has closed. A command sent in between would be lost with it.
+   */
+  get isReady(): boolean {
+    return !this.#isReplacing && this.#client.status === 'ready'
   }
 
   /** Returns the error for a call that would be refused now, or undefined. */
@@ -119,7 +129,7 @@ export class ConnectionGuard {
       if (left <= 0) return Promise.reject(new StoreUnavailable('budget', false))
       if (left < ms) ms = left
     }
-    if (this.#client.status === 'ready') return this.#execute(call, now, now + ms, budget)
+    if (this.isReady) return this.#execute(call, now, now + ms, budget)
     return this.#executeWhenReady(call, now, now + ms, budget)
   }
 
@@ -148,7 +158,7 @@ export class ConnectionGuard {
     const later = performance.now()
     budget?.end(later)
     if (isReady && later < deadline) return await this.#execute(call, later, deadline, budget)
-    throw this.#failure('not-ready', new Error(`the connection is ${this.#client.status}`))
+    throw this.#failure('not-ready', this.#notReady())
   }
 
   #execute<Reply>(
@@ -243,7 +253,8 @@ export class ConnectionGuard {
   }
 
   #replace(now: number): void {
-    if (this.#client.status !== 'ready') return
+    if (!this.isReady) return
+    this.#isReplacing = true
     this.#replies.restart(now)
     this.#options.onReplaced()
     this.#client.disconnect(true)
@@ -254,7 +265,7 @@ export class ConnectionGuard {
     // An open breaker sends nothing. A reply that is still missing will not come, or only with that
     // of the next command, and so on: the connection has lost the order of replies.
     if (this.#replies.isStranded(now, this.#options.commandTimeout)) this.#replace(now)
-    if (this.#client.status !== 'ready') throw new Error(`the connection is ${this.#client.status}`)
+    if (!this.isReady) throw this.#notReady()
     const call = { name: 'probe', send: () => this.#options.probe() }
     try {
       await this.#execute(call, now, now + this.#options.commandTimeout, undefined)
@@ -264,7 +275,13 @@ export class ConnectionGuard {
     }
   }
 
+  #notReady(): Error {
+    const { status } = this.#client
+    return new Error(`the connection is ${this.#isReplacing ? 'being replaced' : status}`)
+  }
+
   readonly #onReady = (): void => {
+    this.#isReplacing = false
     this.#replies.restart(performance.now())
     this.#readiness.connected()
     this.#breaker.probeNow()

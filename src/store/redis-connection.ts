@@ -159,7 +159,7 @@ export class RedisConnection implements CallContext {
 
   /** True if all servers are connected and reply. */
   get isWell(): boolean {
-    return this.client.status === 'ready' && this.breaker === 'closed' && !this.#nodes?.problem()
+    return this.#route.guard.isReady && this.breaker === 'closed' && !this.#nodes?.problem()
   }
 
   get breaker(): 'closed' | 'open' | 'half-open' {

@@ -321,7 +321,6 @@ describe('loginGuard', () => {
     expect((await app.get('/login', { 'x-user': 'user-0', 'x-status': '401' })).status).toBe(429)
   })
 
-  // Forgiving a success does not heed the request's budget yet: 200 ms. Once it does, this is an `it`.
   it('answers a success within the budget of its request while Redis is frozen', async () => {
     await inTime(
       'a login that succeeds, frozen',

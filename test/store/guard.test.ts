@@ -486,6 +486,17 @@ describe('a connection that hangs', () => {
     expect(store.events.replaced).toEqual([{ store: 'redis' }])
   })
 
+  it('carries no call once it is given up: the next connection does', async () => {
+    const proxy = await proxied()
+    const store = await opened({ source: proxy.url, commandTimeout: 250 })
+    const before = await hit(store)
+    proxy.strand()
+    while (store.events.replaced.length === 0) await failure(hit(store))
+    expect(store.store.status()).toMatchObject({ status: 'degraded', breaker: 'closed' })
+    expect(await hit(store)).toBe(before + 1)
+    expect(store.store.status().status).toBe('ok')
+  })
+
   it('is replaced without any call but the first: the probes notice', async () => {
     const proxy = await proxied()
     const store = await opened({ source: proxy.url })

@@ -4,6 +4,7 @@ import { expect } from 'vitest'
 import { startRedis } from '../../src/testing.ts'
 import { startScript } from '../support/child.ts'
 import { startFaultProxy } from '../support/fault-proxy.ts'
+import { expectOnlyOutages } from '../support/stderr.ts'
 
 export interface Soaked {
   calls: number
@@ -232,7 +233,7 @@ const RARE = ['TP_SEMAPHORE_FULL', 'TP_LOCKED', 'TP_LOCK_LOST', '/session 409', 
 
 /** Nothing grew, nothing was left behind, and no request failed in another way than it may. */
 export function expectSound({ heap, listeners, ended, code, stderr, outcomes }: Soaked): void {
-  expect(stderr.replaceAll(/.*TurnpikeWarning.*\n|\(Use .*\n/g, '')).toBe('')
+  expectOnlyOutages(stderr, 'back')
   expect(code).toBe(0)
   // What is remembered of keys is bounded, and full after the first part.
   const half = heap.length / 2

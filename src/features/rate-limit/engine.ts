@@ -158,10 +158,14 @@ export class RateLimitEngine implements ChargeAdjuster {
    */
   async reset(charges: readonly Charge[], budget?: RequestBudget): Promise<boolean> {
     const counts = await Promise.all(
-      bySubject(charges).map(([tag, group]) => {
+      bySubject(charges).map(async ([tag, group]) => {
         const keys = group.map((charge) => stateKeyOf(this.#context.keys, charge))
         void this.#fallback.run(resetPolicies, keys, ['', '']).catch(() => {})
-        return this.#context.store.run(resetPolicies, keys, [this.#channel, tag], budget)
+        const args = [this.#channel, tag]
+        const count = await this.#context.store.run(resetPolicies, keys, args, budget)
+        // The message may take longer than the reply. The caller's next request must not be refused.
+        this.#denyCache?.forget(tag)
+        return count
       }),
     )
     return counts.some((count) => count > 0)

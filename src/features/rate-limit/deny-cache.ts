@@ -5,7 +5,7 @@ import type { LimitDecision } from './limit-decision.ts'
 interface Refusal {
   readonly until: number
   readonly cost: number
-  readonly limits: readonly number[]
+  readonly charges: readonly Charge[]
   readonly madeAt: number
   readonly policies: readonly PolicyState[]
   /** The subjects that it is about. */
@@ -38,7 +38,7 @@ export class DenyCache {
       return undefined
     }
     if (lowestCostOf(charges) < refusal.cost) return undefined
-    if (charges.some(({ limit }, i) => limit !== refusal.limits[i])) return undefined
+    if (!areAlike(charges, refusal.charges)) return undefined
     const age = Math.max(0, now - refusal.madeAt)
     return refusal.policies.map((policy) => ({
       ...policy,
@@ -64,8 +64,8 @@ export class DenyCache {
       this.#idsByTag.clear()
     }
     const tags = [...new Set(charges.map(({ tag }) => tag))]
-    const limits = charges.map(({ limit }) => limit)
-    this.#refusals.set(id, { until: now + retryAfterMs, cost, limits, madeAt: now, policies, tags })
+    const until = now + retryAfterMs
+    this.#refusals.set(id, { until, cost, charges, madeAt: now, policies, tags })
     for (const tag of tags) {
       const ids = this.#idsByTag.get(tag)
       if (ids) ids.add(id)
@@ -95,6 +95,14 @@ const idOf = (charges: readonly Charge[]): string => {
     ? tag
     : charges.map((charge) => `${charge.tag}\n${charge.part ?? ''}`).join('\n')
 }
+
+/** Calls may pass limits of their own. A policy without a limit is left out. */
+const areAlike = (charges: readonly Charge[], others: readonly Charge[]): boolean =>
+  charges.length === others.length &&
+  charges.every(({ policy, limit, window }, i) => {
+    const other = others[i]!
+    return policy === other.policy && limit === other.limit && window === other.window
+  })
 
 const lowestCostOf = (charges: readonly Charge[]): number =>
   charges.reduce((lowest, { cost }) => Math.min(lowest, cost), Infinity)

@@ -1,19 +1,12 @@
 /** The rate limiter without HTTP: charges in, decisions out. */
-import { isUnavailable, TurnpikeError } from '../../errors.ts'
+import { isUnavailable } from '../../errors.ts'
 import type { EventBus } from '../../events.ts'
 import type { ExtensionContext } from '../../extension.ts'
 import type { RequestBudget } from '../../request-budget.ts'
-import { isCrossSlotError, retryWhenSplit, type Operation, type Store } from '../../store/store.ts'
+import { isCrossSlotError, retryWhenSplit, type Store } from '../../store/store.ts'
 import { applyFailureRule, reportFailureOf } from '../failure-rule.ts'
-import {
-  areOfOneSubject,
-  bySubject,
-  keysOf,
-  knownPolicyOf,
-  stateKeyOf,
-  type Charge,
-  type KnownCharge,
-} from './charge.ts'
+import { areOfOneSubject, bySubject, stateKeyOf, type Charge, type KnownCharge } from './charge.ts'
+import { ChargeScripts } from './charge-scripts.ts'
 import type { Decision, DecisionSource } from './decision.ts'
 import { DenyCache } from './deny-cache.ts'
 import type { RateLimitEngineOptions } from './engine-options.ts'
@@ -23,26 +16,16 @@ import {
   LimitDecision,
   type ChargeAdjuster,
 } from './limit-decision.ts'
-import {
-  applyKnownPolicies,
-  applyPolicies,
-  numbersOf,
-  policyArguments,
-} from './operations/apply-policies.ts'
+import { numbersOf } from './operations/apply-policies.ts'
 import { resetPolicies } from './operations/reset.ts'
 import type { PolicyAction } from './operations/script.ts'
-
-/** How often a call is repeated whose calendar period ended on the way. */
-const MAX_ATTEMPTS = 3
 
 /** Counts the charges of one mount against its policies, with one script call for each hash slot. */
 export class RateLimitEngine implements ChargeAdjuster {
   readonly options: RateLimitEngineOptions
   readonly #context: ExtensionContext
   readonly #denyCache: DenyCache | undefined
-  readonly #known: readonly KnownCharge[] | undefined
-  /** The script for charges that equal `#known`. */
-  readonly #knownOperation: Operation<Buffer> | undefined
+  readonly #scripts: ChargeScripts
 
   /** @param known the charges of every request but for their subject, if they are always the same */
   constructor(
@@ -52,15 +35,7 @@ export class RateLimitEngine implements ChargeAdjuster {
   ) {
     this.#context = context
     this.options = options
-    this.#known = known
-    // A calendar period ends. A script in which it is written down would end with it.
-    if (known?.every(({ policy }) => policy.calendar === undefined)) {
-      const override = options.overrides ? 1 : 0
-      this.#knownOperation = applyKnownPolicies(
-        this.#consumeAction,
-        known.map((charge) => knownPolicyOf(charge, override, 0)),
-      )
-    }
+    this.#scripts = new ChargeScripts(context.keys, options, known)
     if (options.denyCache > 0) {
       this.#denyCache = new DenyCache(options.denyCache)
       context.store.subscribe(this.#channel, (tag) => this.#denyCache!.forget(tag))
@@ -69,10 +44,6 @@ export class RateLimitEngine implements ChargeAdjuster {
 
   get events(): EventBus {
     return this.#context.events
-  }
-
-  get #consumeAction(): 'consume' | 'countDenied' {
-    return this.options.countDenied ? 'countDenied' : 'consume'
   }
 
   get #channel(): string {
@@ -91,28 +62,14 @@ export class RateLimitEngine implements ChargeAdjuster {
       isCrossSlotError(error)
         ? this.#consumeInSteps(charges, budget)
         : this.report(await this.decideWithoutStore(error, charges))
-    if (!this.#knownOperation || !isOneSubject || !this.#areKnown(charges)) {
-      return this.#run(store, this.#consumeAction, charges, 0, budget).then(decide, recover)
-    }
+    const known = this.#scripts.knownOperation(charges)
+    if (known === undefined)
+      return this.#scripts
+        .run(store, this.#scripts.consumeAction, charges, 0, budget)
+        .then(decide, recover)
     return store
-      .run(
-        this.#knownOperation,
-        keysOf(this.#context.keys, charges, this.#overrideTags(charges)),
-        [],
-        budget,
-      )
+      .run(known, this.#scripts.keys(charges), [], budget)
       .then((reply) => decide(numbersOf(reply)), recover)
-  }
-
-  /** Returns true if these are the charges that the engine has a script for. */
-  #areKnown(charges: readonly Charge[]): boolean {
-    const known = this.#known!
-    for (let i = 0; i < charges.length; i++) {
-      const { limit, window, cost } = charges[i]!
-      const other = known[i]!
-      if (limit !== other.limit || window !== other.window || cost !== other.cost) return false
-    }
-    return true
   }
 
   /** Consumes where the deny cache may know the answer, or several hash slots have to agree. */
@@ -125,7 +82,9 @@ export class RateLimitEngine implements ChargeAdjuster {
       return this.report(new LimitDecision(this, charges, 'deny-cache', false, remembered, 0))
     let decision: LimitDecision
     try {
-      decision = await retryWhenSplit(() => this.#decide(this.#consumeAction, charges, budget))
+      decision = await retryWhenSplit(() =>
+        this.#decide(this.#scripts.consumeAction, charges, budget),
+      )
     } catch (error) {
       decision = await this.decideWithoutStore(error, charges)
     }
@@ -148,7 +107,9 @@ export class RateLimitEngine implements ChargeAdjuster {
     budget?: RequestBudget,
   ): Promise<void> {
     const store = source === 'local' ? this.#fallback : this.#context.store
-    await this.#forEachSlot(charges, (group) => this.#run(store, action, group, chargedAt, budget))
+    await this.#forEachSlot(charges, (group) =>
+      this.#scripts.run(store, action, group, chargedAt, budget),
+    )
   }
 
   /**
@@ -174,7 +135,9 @@ export class RateLimitEngine implements ChargeAdjuster {
   /** Denies everything for `ms`. @throws TP_UNAVAILABLE */
   async block(charges: readonly Charge[], ms: number): Promise<void> {
     const blocks = charges.map((charge) => ({ ...charge, cost: ms }))
-    await this.#forEachSlot(blocks, (group) => this.#run(this.#context.store, 'block', group, 0))
+    await this.#forEachSlot(blocks, (group) =>
+      this.#scripts.run(this.#context.store, 'block', group, 0),
+    )
   }
 
   async #decide(
@@ -187,7 +150,7 @@ export class RateLimitEngine implements ChargeAdjuster {
         this,
         group,
         'store',
-        await this.#run(this.#context.store, action, group, 0, budget),
+        await this.#scripts.run(this.#context.store, action, group, 0, budget),
       )
     const groups = this.#bySlot(charges)
     if (groups.length === 1) return await decideOne(charges)
@@ -208,7 +171,12 @@ export class RateLimitEngine implements ChargeAdjuster {
     if (rule === 'local') {
       const shares = charges.map((charge) => this.#shareOf(charge))
       try {
-        const reply = await this.#run(this.#fallback, this.#consumeAction, shares, 0)
+        const reply = await this.#scripts.run(
+          this.#fallback,
+          this.#scripts.consumeAction,
+          shares,
+          0,
+        )
         return decisionOf(this, shares, 'local', reply)
       } catch (full) {
         if (!isUnavailable(full)) throw full
@@ -232,40 +200,6 @@ export class RateLimitEngine implements ChargeAdjuster {
   get #fallback(): Store {
     const { evicting, refusing } = this.#context.fallback
     return this.options.thenFail === 'closed' ? refusing : evicting
-  }
-
-  /** Calls the script once, and again if a calendar period ended on the way. */
-  async #run(
-    store: Store,
-    action: PolicyAction,
-    charges: readonly Charge[],
-    chargedAt: number,
-    budget?: RequestBudget,
-  ): Promise<number[]> {
-    const tags = this.#overrideTags(charges)
-    const keys = keysOf(this.#context.keys, charges, tags)
-    let now = charges.some(({ policy }) => policy.calendar) ? store.now() : 0
-    for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
-      const policies = charges.map((charge) =>
-        knownPolicyOf(charge, tags.indexOf(charge.tag) + 1, now),
-      )
-      const args = policyArguments(action, policies, chargedAt)
-      const reply = numbersOf(await store.run(applyPolicies, keys, args, budget))
-      if (reply[0] !== -1) return reply
-      now = reply[1]!
-    }
-    throw new TurnpikeError(
-      'TP_COMMAND',
-      "The server's clock jumps: its time is in no calendar period that was sent to it.",
-    )
-  }
-
-  /** Returns the subjects whose overrides the script has to read. */
-  #overrideTags(charges: readonly Charge[]): readonly string[] {
-    if (!this.options.overrides) return []
-    return areOfOneSubject(charges)
-      ? [charges[0]!.tag]
-      : [...new Set(charges.map(({ tag }) => tag))]
   }
 
   #forEachSlot<Result>(

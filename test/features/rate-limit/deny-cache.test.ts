@@ -5,8 +5,12 @@ import type { LimitDecision } from '../../../src/features/rate-limit/limit-decis
 
 const NOW = 1_000_000
 
+const POLICIES = new Map<string, Charge['policy']>()
+
+/** A charge of one policy of a mount. */
 function charge(tag: string, name = 'one'): Charge {
-  const policy = { name } as Charge['policy']
+  const policy = POLICIES.get(name) ?? ({ name } as Charge['policy'])
+  POLICIES.set(name, policy)
   return { policy, tag, subject: tag, tenant: undefined, limit: 1, window: 60_000, cost: 1 }
 }
 
@@ -57,5 +61,18 @@ describe('the deny cache', () => {
     expect(cache.size).toBe(1)
     expect(cache.find([charge('ann')], NOW + 60_002)).toBeUndefined()
     expect(cache.size).toBe(0)
+  })
+  test('repeats a refusal for the same policies, limits and windows only', () => {
+    const cache = new DenyCache(100)
+    const both = [charge('ann'), charge('ann', 'two')]
+    const find = (charges: Charge[]) => cache.find(charges, NOW)
+    cache.remember(both, refusal, NOW)
+    expect(find([charge('ann'), charge('ann', 'two')])).toBeDefined()
+    expect(find([charge('ann')])).toBeUndefined()
+    expect(find([charge('ann', 'two')])).toBeUndefined()
+    expect(find([charge('ann'), { ...charge('ann', 'two'), limit: 2 }])).toBeUndefined()
+    expect(find([{ ...charge('ann'), window: 1 }, charge('ann', 'two')])).toBeUndefined()
+    cache.remember([charge('ann')], refusal, NOW)
+    expect(find([charge('ann', 'two')])).toBeUndefined()
   })
 })

@@ -11,6 +11,7 @@ import type { RateLimitEngine } from './engine.ts'
 import { unlimitedDecision } from './limit-decision.ts'
 import { MAX_LIMIT } from './operations/script.ts'
 import { checkedValue, type Policy } from './policy.ts'
+import { TurnQueue } from './turn-queue.ts'
 
 /** Options of a limiter's calls. */
 export interface ConsumeOptions {
@@ -134,8 +135,7 @@ class EngineLimiter implements WaitingLimiter {
   readonly #policies: readonly Policy<never>[]
   readonly #where: string
   readonly #normalize: SubjectNormalizer
-  /** The last call that waits for each subject. An entry is removed when it is served. */
-  readonly #queues = new Map<string, Promise<unknown>>()
+  readonly #queue: TurnQueue
 
   constructor(
     context: ExtensionContext,
@@ -150,6 +150,7 @@ class EngineLimiter implements WaitingLimiter {
     this.#policies = policies
     this.#where = where
     this.#normalize = normalize
+    this.#queue = new TurnQueue(context.store)
   }
 
   // Methods are own properties, because they are copied onto the middleware.
@@ -188,13 +189,11 @@ class EngineLimiter implements WaitingLimiter {
     const until = this.#context.store.now() + durationOption(wait, this.#where, 'wait', 0)
     const charges = this.#chargesOf(subject, options, COUNT)
     const queue = charges.map(({ tag }) => tag).join('\n')
-    const turn = Promise.resolve(this.#queues.get(queue))
-      .catch(() => {})
-      .then(() => this.#consumeUntil(charges, until, signal))
-    this.#queues.set(queue, turn)
-    const leave = (): void => void (this.#queues.get(queue) === turn && this.#queues.delete(queue))
-    turn.then(leave, leave)
-    return await turn
+    return await this.#queue.run(queue, () => this.#consumeUntil(charges, until, signal), {
+      until,
+      signal,
+      createError: () => this.#limitedError('The wait would be too long'),
+    })
   }
 
   async #consume(charges: readonly Charge[]): Promise<Decision> {
@@ -218,12 +217,15 @@ class EngineLimiter implements WaitingLimiter {
       if (retryAfterMs === undefined || this.#context.store.now() + retryAfterMs > until) {
         const why =
           retryAfterMs === undefined ? 'The cost is above the limit' : 'The wait would be too long'
-        throw new TurnpikeError('TP_LIMITED', `${this.#where}.wait(): not admitted. ${why}.`, {
-          status: 429,
-        })
+        throw this.#limitedError(why)
       }
       await this.#context.store.sleep(retryAfterMs, signal)
     }
+  }
+
+  #limitedError(why: string): TurnpikeError {
+    const message = `${this.#where}.wait(): not admitted. ${why}.`
+    return new TurnpikeError('TP_LIMITED', message, { status: 429 })
   }
 
   /** Returns what a call asks of each policy. */
@@ -254,7 +256,7 @@ class EngineLimiter implements WaitingLimiter {
   #subjectOf(subject: Subjects, policy: Policy<never>): Subject | number | undefined {
     const isRecord = typeof subject === 'object' && subject !== null && !Array.isArray(subject)
     const value = isRecord
-      ? (subject as Readonly<Record<string, Subject | number>>)[policy.name]
+      ? ownValue(subject as Readonly<Record<string, Subject | number>>, policy.name)
       : (subject as Subject | number)
     return typeof value === 'string' || Array.isArray(value)
       ? this.#normalize(policy, value as Subject)
@@ -265,7 +267,7 @@ class EngineLimiter implements WaitingLimiter {
     { name, limit: constant, window }: Policy<never>,
     limits: Readonly<Record<string, number>>,
   ): { limit: number; window: number } {
-    const limit = limits[name] ?? constant
+    const limit = ownValue(limits, name) ?? constant
     if (limit !== undefined && window !== undefined)
       return { limit: checkedValue('limit', limit, name), window }
     const [missing, remedy] =
@@ -281,6 +283,12 @@ class EngineLimiter implements WaitingLimiter {
 
 const optionsOf = <Options extends ConsumeOptions>(given: number | Options): Options =>
   typeof given === 'number' ? ({ cost: given } as Options) : given
+
+/** A policy may be named as a property of all objects, for example `constructor`. */
+const ownValue = <Value>(
+  record: Readonly<Record<string, Value>>,
+  name: string,
+): Value | undefined => (Object.hasOwn(record, name) ? record[name] : undefined)
 
 const isLimited = ({ limit }: Charge): boolean => limit !== Infinity
 

@@ -184,17 +184,81 @@ describe.each(engines)('on the $name engine', ({ open }) => {
         suggestion: 'wait',
       })
     })
+
+    test('a call gives up in time, also behind one that waits longer', async () => {
+      const { tp, advance } = setup()
+      const limiter = tp.limiter('outgoing', { limit: 1, window: '1h' })
+      await limiter.wait('api')
+      const ended: unknown[] = []
+      const first = limiter.wait('api', { wait: '30d' }).then(() => ended.push('first'))
+      void limiter
+        .wait('api', { wait: '10s' })
+        .catch(({ code, status }) => ended.push([code, status]))
+      while (ended.length < 2)
+        await advance('10m').then(() => new Promise((resolve) => setTimeout(resolve, 5)))
+      await first
+      expect(ended).toEqual([['TP_LIMITED', 429], 'first'])
+    })
   })
+
+  test.each(['constructor', 'toString', '__proto__', 'hasOwnProperty'])(
+    'a policy may have the name %s',
+    async (name) => {
+      const { tp } = setup()
+      const limiter = tp.limiter('odd', {
+        policies: [
+          { name, limit: 2, window: '1m' },
+          { name: 'other', limit: 9, window: '1m' },
+        ],
+      })
+      const own = (limit: number) => Object.fromEntries([[name, limit]])
+      expect((await limiter.consume('a')).limit).toBe(2)
+      expect((await limiter.consume('a', { limits: own(5) })).remaining).toBe(3)
+      await expect(limiter.consume({ other: 'a' })).rejects.toMatchObject({ code: 'TP_KEY' })
+      const subjects = Object.fromEntries([
+        [name, 'b'],
+        ['other', 'a'],
+      ])
+      const { policies } = await limiter.consume(subjects)
+      expect(policies.map(({ subject }) => subject)).toEqual(['b', 'a'])
+      await tp.overrides.set('a', own(7))
+      expect(await tp.overrides.get('a')).toEqual(own(7))
+      expect((await limiter.peek('a')).policies[0]!.limit).toBe(7)
+    },
+  )
+
+  test.each([false, true])(
+    'a call without the limit of one policy is decided by the others (denyCache: %s)',
+    async (denyCache) => {
+      const { tp } = setup()
+      const limiter = tp.limiter('two', {
+        denyCache,
+        policies: [
+          { name: 'minute', limit: 3, window: '1m' },
+          { name: 'hour', limit: 1, window: '1h' },
+        ],
+      })
+      expect((await limiter.consume('a')).allowed).toBe(true)
+      expect((await limiter.consume('a')).tightest!.name).toBe('hour')
+      const paid = await limiter.consume('a', { limits: { hour: Infinity } })
+      expect(paid).toMatchObject({ allowed: true, remaining: 1 })
+      expect(paid.policies.map(({ name }) => name)).toEqual(['minute'])
+      const other = await limiter.consume('a', { limits: { minute: Infinity } })
+      expect(other).toMatchObject({ allowed: false, limit: 1 })
+    },
+  )
 
   test('denyCache repeats a refusal until its retry time or a reset in another process', async () => {
     const { tp, store, prefix, advance } = setup()
     const run = vi.spyOn(store, 'run')
-    const takes = (): number => run.mock.calls.filter(([{ name }]) => name === 'take').length
+    const decisions = (): number =>
+      run.mock.calls.filter(([{ name }]) => name === 'applyPolicies').length
     const limiter = tp.limiter('api', { limit: 1, window: '1m', denyCache: true })
     const elsewhere = turnpike({ store, prefix }).limiter('api', { limit: 1, window: '1m' })
     await limiter.consume('a')
     expect(await limiter.consume('a')).toMatchObject({ source: 'store', retryAfterMs: 60_000 })
-    const before = takes()
+    const before = decisions()
+    expect(before).toBeGreaterThanOrEqual(2)
     await advance('20s')
     expect(await limiter.consume('a')).toMatchObject({
       source: 'deny-cache',
@@ -202,7 +266,7 @@ describe.each(engines)('on the $name engine', ({ open }) => {
       retryAfterMs: 40_000,
       limit: 1,
     })
-    expect(takes()).toBe(before)
+    expect(decisions()).toBe(before)
     // A smaller cost might pass: it is asked for.
     expect((await limiter.consume('a', 0)).source).toBe('store')
     await vi.waitFor(async () => {

@@ -33,9 +33,14 @@ export function passedSubjectTag(
   return keys.tag(subjectOf(value, where, 'the subject is', PASS), tenant, isShown)
 }
 
-/** Returns a subject as events show it. Passed to a call, it means the same subject. */
-export function shownSubject(value: Subject | number): Subject {
-  if (typeof value === 'string') return shownPart(value)
+/**
+ * Returns a subject as events show it. Passed to a call, it means the same subject.
+ * @param tag the subject's hash tag, if it is known and contains no tenant: it saves the work
+ */
+export function shownSubject(value: Subject | number, tag?: string): Subject {
+  // A part that begins so is a digest, because `~` is escaped in all others.
+  if (typeof value === 'string')
+    return tag === undefined ? shownPart(value) : tag.startsWith('~h') ? tag : value
   return typeof value === 'number' ? String(value) : value.map(shownPart)
 }
 

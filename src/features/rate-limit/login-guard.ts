@@ -225,5 +225,6 @@ class Guard<Native> {
 /** Returns true if a body parser ran in front of the guard. */
 function isBodyParsed(native: unknown): boolean {
   const { body, request } = native as { body?: unknown; request?: { body?: unknown } }
-  return (body ?? request?.body) !== undefined
+  // Koa's own `body` is that of the response.
+  return (request === undefined ? body : request.body) !== undefined
 }

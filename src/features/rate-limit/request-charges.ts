@@ -56,7 +56,7 @@ export function createRequestLimiter<Native>(
 
   function charge(x: Exchange<Native>, value: KeyValue): Promise<Decision> {
     const tag = subjectTag(context.keys, value, undefined, where)
-    const subject = tag === value ? tag : shownSubject(value!)
+    const subject = shownSubject(value!, tag)
     const charges: Charge[] = []
     // Written out: a spread for each request costs more than the rest of this function.
     for (const { policy, limit, window, cost } of known!)

@@ -7,7 +7,13 @@ import { bothEngines } from '../../support/engines.ts'
 const engines = bothEngines()
 
 describe.each(engines)('loginGuard on the $name engine', ({ open, server }) => {
-  describe.each(apps)('$name', ({ start }) => {
+  describe.each(apps)('$name', ({ start, name }) => {
+    /** A middleware that calls `act` first. */
+    const before = (act: (native: any) => void) =>
+      name.startsWith('Koa')
+        ? (ctx: any, next: () => Promise<void>) => (act(ctx), next())
+        : (req: any, _res: any, next: () => void) => (act(req), next())
+
     /** An application whose login succeeds with the password 'right'. */
     function shop(guardOptions: object = {}) {
       const opened = open()
@@ -104,6 +110,23 @@ describe.each(engines)('loginGuard on the $name engine', ({ open, server }) => {
       expect(checked()).toBe(3)
       expect(app.warnings).toEqual([expect.stringContaining('after the body parser')])
       expect(app.warnings[0]).toContain("app.post('/login', express.json(), guard, handler)")
+    })
+
+    test('a parsed body is seen, and a response that is set already is none', async () => {
+      for (const isParsed of [true, false]) {
+        const app = start({
+          options: { store: testStore() },
+          mount: (tp) => [
+            before((native) => {
+              if (isParsed) (native.request ?? native).body = {}
+              else if (native.request) native.body = 'to be replaced'
+            }),
+            tp.loginGuard({ key: () => undefined }),
+          ],
+        })
+        await app.post('/')
+        expect(app.warnings).toHaveLength(isParsed ? 0 : 1)
+      }
     })
 
     test.each([

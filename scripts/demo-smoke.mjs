@@ -259,7 +259,7 @@ async function checkQuota(origin) {
     check(
       `GET /api/quota, key ${key}: 401`,
       [unknown.status, unknown.body.title],
-      [401, 'x-api-key must be free or pro'],
+      [401, 'Unauthorized'],
     )
   }
 }
@@ -359,6 +359,27 @@ async function checkOrders(origin) {
   )
 }
 
+/** @param demo prints the mails that the shop sends */
+async function checkVerify(demo) {
+  const post = (path, json) => send(demo.origin, path, { json })
+  const sent = await post('/verify/send', { email: 'eve@example.com' })
+  check('POST /verify/send: 202', [sent.status, sent.body], [202, { sent: true }])
+  const early = await post('/verify/send', { email: 'eve@example.com' })
+  check(
+    'POST /verify/send, again: 429',
+    [early.status, Number(early.field('retry-after'))],
+    ([status, seconds]) => status === 429 && seconds >= 1 && seconds <= 10,
+  )
+  const [, code] = /mail to eve@example\.com: Your code is (\d{6})/.exec(demo.output) ?? []
+  const wrong = code === '000000' ? '000001' : '000000'
+  const codes = [wrong, code, code]
+  const answers = []
+  for (const each of codes)
+    answers.push(await post('/verify', { email: 'eve@example.com', code: each }))
+  check('POST /verify, wrong, right, again: 410, 200, 410', statuses(answers), [410, 200, 410])
+  check('POST /verify, right: body', answers[1].body, { verified: 'eve@example.com' })
+}
+
 const textOf = (html) => html.replace(/<[^>]*>/g, ' ').replace(/\s+/g, ' ')
 
 async function checkPage(origin, store) {
@@ -389,7 +410,7 @@ async function checkLines(html) {
   const lines = [...html.matchAll(/<code>(.*?)<\/code>/g)].map(([, line]) =>
     line.replace(/&[^;]+;/g, (each) => entities[each]),
   )
-  check('GET /: thirteen lines to try', lines.length, 13)
+  check('GET /: fifteen lines to try', lines.length, 15)
   const got = {}
   const cwd = await mkdtemp(path.join(tmpdir(), 'shop-'))
   for (const line of lines) {
@@ -411,6 +432,8 @@ async function checkLines(html) {
       '/products?page=1': [200],
       '/orders': [201, 201],
       '/inventory/rebuild': [200],
+      '/verify/send': [202],
+      '/verify': [410],
       '/health': [200],
     }
     // The twenty-first of the pro plan passes where curl takes a second for twenty.
@@ -531,6 +554,7 @@ async function inProcess() {
   await checkQuota(demo.origin)
   await checkRest(demo.origin)
   await checkOrders(demo.origin)
+  await checkVerify(demo)
   await checkHealth(demo.origin, (body) => typeof body.latency_ms === 'number')
   await end(demo)
 }
@@ -547,6 +571,7 @@ async function onRedis(startRedis) {
     await checkQuota(demo.origin)
     await checkRest(demo.origin)
     await checkOrders(demo.origin)
+    await checkVerify(demo)
     await checkHealth(
       demo.origin,
       (body) => typeof body.latency_ms === 'number' && /^\d/.test(body.version),

@@ -6,11 +6,13 @@ import { createShop } from './app.ts'
 
 function open() {
   const store = testStore()
-  const shop = createShop(turnpike({ store }), { databaseMs: 0 })
+  const mails: string[] = []
+  const mail = (to: string, text: string) => void mails.push(`${to}: ${text}`)
+  const shop = createShop(turnpike({ store }), { databaseMs: 0, mail })
   const login = (password: string) =>
     request(shop).post('/login').send({ email: 'ada@example.com', password })
   const quota = (key: string) => request(shop).get('/api/quota').set('x-api-key', key)
-  return { store, shop, login, quota }
+  return { store, shop, mails, login, quota }
 }
 
 it('shuts out who guesses a password, for a while', async () => {
@@ -127,6 +129,25 @@ it('takes an order once, however often it is sent', async () => {
   await order('a', 'Easel').expect(422)
   expect((await order('b').expect(201)).body).toEqual({ item: 'Compass', charge: 'charge-2' })
   await request(shop).post('/orders').send({}).expect(400)
+})
+
+it('verifies an address by a code that is right once', async () => {
+  const { store, shop, mails } = open()
+  const post = (path: string, body: object) => request(shop).post(path).send(body)
+  await post('/verify/send', { email: 'Ada@example.com' }).expect(202)
+  const early = await post('/verify/send', { email: 'ada@example.com' }).expect(429)
+  expect(early.headers['retry-after']).toBe('10')
+  const [, code = ''] = /^ada@example\.com: Your code is (\d{6})$/.exec(mails[0] ?? '') ?? []
+  const wrong = code === '000000' ? '000001' : '000000'
+  await post('/verify', { email: 'ada@example.com', code: wrong }).expect(410)
+  await post('/verify', { email: 'bob@example.com', code }).expect(410)
+  const { body } = await post('/verify', { email: 'ada@example.com', code }).expect(200)
+  expect(body).toEqual({ verified: 'ada@example.com' })
+  await post('/verify', { email: 'ada@example.com', code }).expect(410)
+  await post('/verify', {}).expect(400)
+  await store.advance('10s')
+  await post('/verify/send', { email: 'ada@example.com' }).expect(202)
+  expect(mails).toHaveLength(2)
 })
 
 it('rebuilds the inventory once at a time', async () => {

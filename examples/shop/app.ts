@@ -4,22 +4,29 @@ import { setTimeout as pause } from 'node:timers/promises'
 import express, { type ErrorRequestHandler, type Express } from 'express'
 import type { Request, RequestHandler } from 'express'
 import type { EventMap, ExpressTurnpike, Limiter } from 'turnpike/express'
+import { apiKeys } from 'turnpike/tokens'
 import { commands, type LimitRow } from './commands.ts'
 import { orders } from './orders.ts'
 import { page, state } from './page.ts'
 import { sessions } from './sessions.ts'
+import { verification } from './verify.ts'
 
 export interface ShopOptions {
   /** What one query of the database takes, in milliseconds. */
   databaseMs?: number
+  /** Sends a mail. The demo prints it. */
+  mail?: (to: string, text: string) => void
 }
 
-type Plan = 'free' | 'pro'
-const customers = new Map<string | undefined, { id: string; plan: Plan }>([
-  ['free', { id: 'ada', plan: 'free' }],
-  ['pro', { id: 'grace', plan: 'pro' }],
-])
-const customerOf = (req: Request) => customers.get(req.get('x-api-key'))
+interface Customer {
+  id: string
+  plan: 'free' | 'pro'
+}
+/** By the key itself, because this is a demo: a shop of yours keeps digests. */
+const customers: Record<string, Customer> = {
+  free: { id: 'ada', plan: 'free' },
+  pro: { id: 'grace', plan: 'pro' },
+}
 
 const products = [
   'Abacus',
@@ -35,7 +42,13 @@ const PAGE = 4
 const BURST = 20
 
 /** The shop over any instance: `turnpike({ store: testStore() })` in tests. */
-export function createShop(tp: ExpressTurnpike, { databaseMs = 150 }: ShopOptions = {}): Express {
+export function createShop(
+  tp: ExpressTurnpike,
+  {
+    databaseMs = 150,
+    mail = (to, text) => console.log(`mail to ${to}: ${text}`),
+  }: ShopOptions = {},
+): Express {
   const app = express().disable('x-powered-by')
 
   const browsing = tp.rateLimit({ name: 'products', limit: 30, window: '1m' })
@@ -47,7 +60,11 @@ export function createShop(tp: ExpressTurnpike, { databaseMs = 150 }: ShopOption
       { name: 'day', limit: 500, window: '1d' },
     ],
   })
-  const byCustomer = { window: '1m', key: (req: Request) => customerOf(req)?.id } as const
+  const table = new Map<string, Customer>()
+  // Keys with a checksum come from keys.generate(). These are for typing.
+  const keys = apiKeys(tp, { lookup: (digest) => table.get(digest), checksum: false })
+  for (const [key, customer] of Object.entries(customers)) table.set(keys.digest(key), customer)
+  const byCustomer = { window: '1m', key: (req: Request) => keys.of(req)?.id } as const
   const quotas = {
     free: tp.rateLimit({ name: 'free', limit: 10, ...byCustomer }),
     pro: tp.rateLimit({ name: 'pro', limit: 60, algorithm: 'gcra', burst: BURST, ...byCustomer }),
@@ -78,13 +95,9 @@ export function createShop(tp: ExpressTurnpike, { databaseMs = 150 }: ShopOption
     res.set('Cache-Control', 'no-store').json({ asked, cache: tp.cache.stats() })
   })
 
-  const quota: RequestHandler = (req, res, next) => {
-    const customer = customerOf(req)
-    if (customer) quotas[customer.plan](req, res, next)
-    else problem(res, 401, 'x-api-key must be free or pro')
-  }
-  app.get('/api/quota', quota, (req, res) => {
-    res.json({ ...customerOf(req), remaining: req.rateLimit?.remaining })
+  const quota: RequestHandler = (req, res, next) => quotas[keys.of(req)!.plan](req, res, next)
+  app.get('/api/quota', keys, quota, (req, res) => {
+    res.json({ ...keys.of(req), remaining: req.rateLimit?.remaining })
   })
 
   app.get('/api/search', searching, (req, res) => {
@@ -95,6 +108,7 @@ export function createShop(tp: ExpressTurnpike, { databaseMs = 150 }: ShopOption
   })
 
   app.use(orders(tp, databaseMs))
+  app.use(verification(tp, mail))
   app.use('/health', tp.health({ cacheFor: '1s' }))
 
   const recent: EventMap['decision'][] = []

@@ -112,6 +112,22 @@ const DRAFTS: Draft[] = [
     headers: {},
   },
   {
+    title: 'Verify an address',
+    note: '202, and the code is printed where the demo runs. Again within 10 s: 429.',
+    method: 'POST',
+    path: '/verify/send',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ email: 'ada@example.com' }),
+  },
+  {
+    title: 'Guess the code',
+    note: '410 for a wrong code, a used one and one that was never sent. Put in the right one: 200, once.',
+    method: 'POST',
+    path: '/verify',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ email: 'ada@example.com', code: '123456' }),
+  },
+  {
     title: 'How is Redis?',
     note: 'Kill it and look again: degraded, and every route above still answers. Also /health/live and /health/ready.',
     path: '/health',

@@ -132,10 +132,14 @@ export function addFields(res: ServerResponse, headers: HeaderFields): void {
   }
 }
 
-/** Has the answer no body by its nature (RFC 9110, 6.4.1)? */
+/** Returns whether a response has no body by its nature (RFC 9110, 6.4.1). */
 export function isBodiless(method: string | undefined, status: number): boolean {
   return method === 'HEAD' || status === 204 || status === 304 || status < 200
 }
+
+/** Returns whether the head of a response tells that there is no body. */
+export const isEmptyBody = (res: ServerResponse): boolean =>
+  isBodiless(res.req?.method, res.statusCode) || Number(res.getHeader('content-length')) === 0
 
 /**
  * Would the client rather have `text/plain` than JSON (RFC 9110, 12.5.1)? No preference, or an even
@@ -159,6 +163,18 @@ function range(text: string): [type: string, quality: number] {
   const weight = parameters.find((parameter) => parameter.startsWith('q='))
   const quality = weight === undefined ? 1 : Number(weight.slice(2))
   return [type, quality >= 0 && quality <= 1 ? quality : 0]
+}
+
+/**
+ * Sets the fields that were passed to `writeHead`, so that ours can join them.
+ * @returns the remaining arguments: the status and the reason, if there is one
+ */
+export function adoptFields(res: ServerResponse, args: readonly unknown[]): unknown[] {
+  const { reason, fields } = parseWriteHeadArguments(args)
+  for (const [name, value] of fields) res.setHeader(name, value)
+  if (reason === undefined) return [args[0]]
+  res.statusMessage = reason
+  return [args[0], reason]
 }
 
 /**

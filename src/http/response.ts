@@ -10,7 +10,7 @@ import { deferDestroy, refuseHead, withdraw } from './disguise.ts'
 import type { BodyCapture, FieldReader, HeaderFields } from './exchange.ts'
 import { callbackOf, finalizeEnd, passEnd, setDisguise } from './finalizers.ts'
 import { runBeforeEnd, runBeforeHead } from './finalizers.ts'
-import { addFields, isBodiless, lateFields, parseWriteHeadArguments } from './headers.ts'
+import { addFields, adoptFields, isBodiless, isEmptyBody, lateFields } from './headers.ts'
 import { http2StreamOf } from './http2.ts'
 import {
   isPending,
@@ -179,15 +179,6 @@ function withholdHead(res: ServerResponse, state: ResponseState): ServerResponse
   return res
 }
 
-/** Sets the fields that were given to `writeHead`, so that ours can join them. */
-function adoptFields(res: ServerResponse, args: unknown[]): unknown[] {
-  const { reason, fields } = parseWriteHeadArguments(args)
-  for (const [name, value] of fields) res.setHeader(name, value)
-  if (reason === undefined) return [args[0]]
-  res.statusMessage = reason
-  return [args[0], reason]
-}
-
 function write(res: ServerResponse, state: ResponseState, layer: Layer, args: unknown[]): unknown {
   if (layer === state && isLate(state)) return refuseLate(args)
   const [chunk, encoding] = args
@@ -294,10 +285,6 @@ function rehearseHead(res: ServerResponse, state: ResponseState, layer: Layer): 
     layer.isRehearsing = false
   }
 }
-
-/** Returns whether the head tells that there is no body. */
-const isEmptyBody = (res: ServerResponse): boolean =>
-  isBodiless(res.req?.method, res.statusCode) || Number(res.getHeader('content-length')) === 0
 
 function isChunk(chunk: unknown): boolean {
   return typeof chunk === 'string' || chunk instanceof Uint8Array

@@ -10,5 +10,6 @@ test('docs/cache.md explains every code of Cache-Status and of the event, and no
     .split('\n')
     .filter((line) => line.startsWith('| `') && !line.startsWith('| `detail`'))
     .flatMap((line) => [...line.split('|')[1]!.matchAll(/`([^`]+)`/g)].map(([, code]) => code))
-  expect(codes.toSorted()).toEqual(Object.keys(CACHE_REASONS).toSorted())
+  expect(new Set(codes)).toEqual(new Set(Object.keys(CACHE_REASONS)))
+  expect(codes).toHaveLength(new Set(codes).size)
 })

@@ -398,7 +398,7 @@ describe.each(sources)('$name', ({ name, nodes, source, reuse = false }) => {
     const keys = [tp, other].map((each) =>
       apiKeys(each, { lookup: () => ({ user: 'ann' }), checksum: false, near: '1m' }),
     )
-    const app = express().use(keys[0]!)
+    const app = express().use(keys[0])
     app.get('/', (_req, res) => void res.send('ok'))
     const status = async (): Promise<number> =>
       (await request(app).get('/').set('x-api-key', 'k')).status

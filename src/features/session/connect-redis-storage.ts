@@ -11,9 +11,9 @@ import {
 } from './operations/connect-redis.ts'
 import type { StoredSession } from './record.ts'
 import type { CookieData } from './session-cookie.ts'
+import { corruptError } from './session-errors.ts'
 import type { SessionKeys } from './session-id.ts'
 import {
-  corruptError,
   type Predecessor,
   type RemoveResult,
   type SaveResult,

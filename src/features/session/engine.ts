@@ -1,5 +1,4 @@
 /** Sessions without HTTP: IDs in, data out. */
-import { TurnpikeError } from '../../errors.ts'
 import type { EventMap } from '../../events.ts'
 import type { ExtensionContext } from '../../extension.ts'
 import type { RequestBudget } from '../../request-budget.ts'
@@ -11,6 +10,7 @@ import { RecordStorage, successorIdOf, type RecordOptions } from './record-stora
 import type { SessionMeta, StoredForm, StoredSession } from './record.ts'
 import { serializerOf, type SessionSerializer } from './serializer.ts'
 import type { CookieData } from './session-cookie.ts'
+import { conflictError, corruptError, limitError, sizeError } from './session-errors.ts'
 import {
   createSessionId,
   handleOf,
@@ -19,7 +19,7 @@ import {
   type Secret,
   type SessionKeys,
 } from './session-id.ts'
-import { corruptError, type Predecessor } from './session-storage.ts'
+import type { Predecessor } from './session-storage.ts'
 
 export interface SessionEngineOptions extends RecordOptions {
   /** Names the sessions in events. */
@@ -172,13 +172,7 @@ export class SessionEngine {
     budget?: RequestBudget,
   ): Promise<StoredSession | undefined> {
     const result = await this.storage.create(keys, this.#writeFor(change), predecessor, budget)
-    if (result === 'full') {
-      throw new TurnpikeError(
-        'TP_SESSION_LIMIT',
-        'The user already has the maximum number of sessions.',
-        { status: 409 },
-      )
-    }
+    if (result === 'full') throw limitError()
     return typeof result === 'object' && 'stored' in result ? result.stored : undefined
   }
 
@@ -233,14 +227,6 @@ export class SessionEngine {
     return { ...change, data, form: theirs.form, text: this.serialize(data, theirs.form) }
   }
 
-  /** Creates the error for a session that no longer exists. */
-  goneError(): TurnpikeError {
-    return new TurnpikeError(
-      'TP_SESSION_GONE',
-      'The session no longer exists: it has expired or was destroyed.',
-    )
-  }
-
   /** Renews a session's time to live in the background, if enough of it has passed. */
   touch(keys: SessionKeys, stored: StoredSession, ttl: number): void {
     const { touchAfter = ttl / 10 } = this.options
@@ -274,10 +260,7 @@ export class SessionEngine {
       const data = change.form === form ? change.text : this.serialize(values, form)
       const bytes = Buffer.byteLength(data)
       if (bytes <= maxBytes) return { data, meta, cookie, ttl }
-      throw new TurnpikeError(
-        'TP_SESSION_SIZE',
-        `The session has ${bytes} bytes, more than maxBytes (${maxBytes}). The stored value is unchanged.`,
-      )
+      throw sizeError(bytes, maxBytes)
     }
   }
 
@@ -298,8 +281,3 @@ export class SessionEngine {
     return parsed as SessionValues
   }
 }
-
-export const conflictError = (): TurnpikeError =>
-  new TurnpikeError('TP_SESSION_CONFLICT', 'Another request has changed the session meanwhile.', {
-    status: 409,
-  })

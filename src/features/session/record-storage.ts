@@ -17,9 +17,9 @@ import {
   type SessionMeta,
   type StoredSession,
 } from './record.ts'
+import { corruptError } from './session-errors.ts'
 import type { SessionKeys } from './session-id.ts'
 import {
-  corruptError,
   type Predecessor,
   type RemoveResult,
   type SaveResult,

@@ -6,14 +6,10 @@ import type { LoadedSession, SessionEngine } from './engine.ts'
 import type { KoaSessionHost } from './koa-session.ts'
 import type { ObservedPromise } from './observed-promise.ts'
 import type { SessionCookie } from './session-cookie.ts'
+import { goneError, headSentError } from './session-errors.ts'
 import { endSessions } from './session-move.ts'
 import { SessionProperty } from './session-property.ts'
-import {
-  headSentError,
-  SessionWriter,
-  type RequestSessionOptions,
-  type SessionClient,
-} from './session-writer.ts'
+import { SessionWriter, type RequestSessionOptions, type SessionClient } from './session-writer.ts'
 import { Session } from './session.ts'
 import type { NamedSession, SessionNotice } from './signed-ids.ts'
 
@@ -76,15 +72,19 @@ export class RequestSession implements KoaSessionHost {
     if (this.#state === 'failed') return undefined
     const session = this.#property.currentOrInvalid()
     const isNamed = this.#named.length > 0
-    if (this.#isLoggedOut && isNamed && (!session || !this.#isWorthSaving(session)))
+    if (
+      this.#isLoggedOut &&
+      isNamed &&
+      (!session || !this.#writer.isWorthSaving(session, this.#sealed))
+    )
       return { id: undefined, form: undefined }
     if (!session) return undefined
     const named = this.#namedBy(session.id)
     const isWanted = named
       ? this.#options.rolling ||
         named.isOutdated ||
-        (session.cookie.expires != null && this.#isModified(session))
-      : this.#isWorthSaving(session)
+        (session.cookie.expires != null && this.#writer.isModified(session, this.#sealed))
+      : this.#writer.isWorthSaving(session, this.#sealed)
     return isWanted ? { id: session.id, form: named?.form } : undefined
   }
 
@@ -137,7 +137,7 @@ export class RequestSession implements KoaSessionHost {
     session.touch()
     const text = this.#writer.serialize(session)
     this.#sealed = text
-    if (this.#mustStore(session, text, isSealing)) return false
+    if (this.#writer.mustStore(session, text, isSealing, this.#isHeadSent)) return false
     if (this.#namedBy(session.id)) this.#writer.touch(session)
     return true
   }
@@ -155,7 +155,7 @@ export class RequestSession implements KoaSessionHost {
   reload(session: Session): Promise<void> {
     return this.#calls.run(async () => {
       const loaded = await this.#engine.load(this.#writer.keysOf(session))
-      if (!loaded) throw this.#engine.goneError()
+      if (!loaded) throw goneError()
       const isModified = loaded.keys.id !== session.id
       this.#property.put(this.#restore(loaded, this.#writer.createCookie(), { isModified }))
     })
@@ -235,7 +235,7 @@ export class RequestSession implements KoaSessionHost {
     user: string,
     budget: RequestBudget | undefined,
   ): Promise<void> {
-    const isLogin = this.#isModified(session, text)
+    const isLogin = this.#writer.isModified(session, text)
     try {
       const isBound = await this.#writer.bind(session, text, user, isLogin, budget)
       if (!isBound) return await this.#end(budget)
@@ -293,26 +293,5 @@ export class RequestSession implements KoaSessionHost {
   /** See `SessionWriter.userToBind`. Once the head is sent the client cannot learn a new ID. */
   #userToBind(isSealing: boolean): string | undefined {
     return this.#isHeadSent ? undefined : this.#writer.userToBind(isSealing)
-  }
-
-  #isModified(session: Session, text?: string): boolean {
-    const serialized = (): string => text ?? this.#sealed ?? this.#writer.serialize(session)
-    return this.#writer.tracker.isModified(serialized, session.cookie.settings)
-  }
-
-  /** True if a session that the client does not know yet has to be stored, and its ID sent. */
-  #isWorthSaving(session: Session): boolean {
-    return this.#options.saveUninitialized || this.#isModified(session)
-  }
-
-  #mustStore(session: Session, text: string, isSealing: boolean): boolean {
-    const { tracker } = this.#writer
-    const { stored } = tracker
-    if (!stored) return !this.#isHeadSent && this.#isWorthSaving(session)
-    return (
-      tracker.isUnsaved(text, session.cookie.settings) ||
-      this.#engine.storage.needsRewrite(stored) ||
-      this.#userToBind(isSealing) !== undefined
-    )
   }
 }

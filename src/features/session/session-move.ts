@@ -1,12 +1,8 @@
 /** Moves a session to another ID, and ends one that another took the place of. */
 import type { RequestBudget } from '../../request-budget.ts'
-import {
-  conflictError,
-  type LoadedSession,
-  type SessionChange,
-  type SessionEngine,
-} from './engine.ts'
+import { type LoadedSession, type SessionChange, type SessionEngine } from './engine.ts'
 import type { StoredSession } from './record.ts'
+import { conflictError } from './session-errors.ts'
 import type { SessionKeys } from './session-id.ts'
 import type { Predecessor } from './session-storage.ts'
 

@@ -1,5 +1,4 @@
 /** Where sessions are stored: what turnpike's own records and connect-redis's values have in common. */
-import { TurnpikeError } from '../../errors.ts'
 import type { RequestBudget } from '../../request-budget.ts'
 import type { SessionMeta, StoredForm, StoredSession } from './record.ts'
 import type { CookieData } from './session-cookie.ts'
@@ -54,10 +53,6 @@ export interface SessionStorage {
   /** Removes a session if its version is still the one that was read. */
   remove(keys: SessionKeys, base: StoredSession, budget?: RequestBudget): Promise<RemoveResult>
 }
-
-/** Creates the error for a stored value that cannot be read. */
-export const corruptError = (cause: unknown): TurnpikeError =>
-  new TurnpikeError('TP_SESSION_CORRUPT', 'A stored session cannot be read.', { cause })
 
 /** Why a record cannot be read, if the mount's configuration is the reason. */
 export type UnreadableReason = 'no-key' | 'wrong-key' | 'plaintext'

@@ -6,6 +6,7 @@ import type { LoadedSession, SessionChange, SessionEngine } from './engine.ts'
 import type { SessionValues } from './merge.ts'
 import type { SessionMeta } from './record.ts'
 import { SessionCookie, type ResolvedCookieSettings } from './session-cookie.ts'
+import { goneError } from './session-errors.ts'
 import type { SessionKeys } from './session-id.ts'
 import { moveSession, retireSession, type SessionMove } from './session-move.ts'
 import { Session, valuesOf } from './session.ts'
@@ -87,6 +88,31 @@ export class SessionWriter {
     return cookie.expires ? cookie.maxAge || 0 : this.#engine.options.ttl
   }
 
+  /** True if the request has changed the session. @param text its serialized data, if known */
+  isModified(session: Session, text?: string): boolean {
+    return this.tracker.isModified(() => text ?? this.serialize(session), session.cookie.settings)
+  }
+
+  /** True if a session that the client does not know yet has to be stored, and its ID sent. */
+  isWorthSaving(session: Session, text?: string): boolean {
+    return this.#options.saveUninitialized || this.isModified(session, text)
+  }
+
+  /**
+   * True if the session has to be stored. A renewal of its time to live is enough otherwise.
+   * @param isSealing true on the way out
+   * @param isHeadSent true if the client can no longer learn a new ID
+   */
+  mustStore(session: Session, text: string, isSealing: boolean, isHeadSent: boolean): boolean {
+    const { stored } = this.tracker
+    if (!stored) return !isHeadSent && this.isWorthSaving(session, text)
+    return (
+      this.tracker.isUnsaved(text, session.cookie.settings) ||
+      this.#engine.storage.needsRewrite(stored) ||
+      (!isHeadSent && this.userToBind(isSealing) !== undefined)
+    )
+  }
+
   /** Stores the session. False if it no longer exists. */
   async store(session: Session, text: string, budget?: RequestBudget): Promise<boolean> {
     const keys = this.keysOf(session)
@@ -140,7 +166,7 @@ export class SessionWriter {
     // The user's own session makes room for the new one in the same step. It must not count beside it.
     const replaces = meta.user === owner && oldKeys?.tag === keys.tag ? oldKeys.digest : undefined
     const stored = await this.#engine.create(keys, change, { replaces })
-    if (!stored) throw this.#engine.goneError()
+    if (!stored) throw goneError()
     if (before && oldKeys && replaces === undefined) {
       const isAnonymous = previous === undefined || previous === null
       const { grace } = this.#options
@@ -208,11 +234,11 @@ export class SessionWriter {
     const change = this.#change(session, valuesOf(session), this.serialize(session), meta)
     if (stored && from) {
       const move = { from, stored, to, change, follow: 0, isAdditional: false }
-      if (!(await this.#move(session, move))) throw this.#engine.goneError()
+      if (!(await this.#move(session, move))) throw goneError()
       return
     }
     const created = await this.#engine.create(to, change)
-    if (!created) throw this.#engine.goneError()
+    if (!created) throw goneError()
     this.#adopt(session, { keys: to, stored: created, data: change.data })
   }
 
@@ -266,10 +292,3 @@ export class SessionWriter {
     }
   }
 }
-
-/** Creates the error for a login whose cookie can no longer be sent. */
-export const headSentError = (): TurnpikeError =>
-  new TurnpikeError(
-    'TP_OPTION',
-    'tp.session.login(): the head of the response has been sent, so the client cannot learn the new session ID. Log in before you write to the response.',
-  )

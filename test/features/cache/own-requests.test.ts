@@ -20,7 +20,7 @@ const viaHttp =
       const request = httpGet(url, { headers, ...options }, (response) => {
         let text = ''
         response.on('data', (chunk) => (text += String(chunk)))
-        response.on('end', () => resolve(`${response.headers['cache-status']} | ${text}`))
+        response.on('end', () => resolve(`${String(response.headers['cache-status'])} | ${text}`))
       })
       request.on('error', reject)
     })
@@ -75,7 +75,7 @@ describe.each(engines)('on the $name engine', ({ open }) => {
         })
         app = await start(open, kind, { handler })
         expect((await app.get()).text).toBe(`${LOOP} | inner`)
-        await until('it is stored', () => app!.tp.cache.stats().stored === 1)
+        await until('it is stored', () => app.tp.cache.stats().stored === 1)
         // The inner response was not stored in the place of the outer one.
         expect((await app.get()).text).toBe(`${LOOP} | inner`)
         expect(handler.calls).toBe(2)
@@ -105,7 +105,7 @@ describe.each(engines)('on the $name engine', ({ open }) => {
         return send(200, await viaFetch(new URL('/part', app!.url).href))
       })
       app = await start(open, kind, { handler })
-      const pages = Array.from({ length: 10 }, (_, page) => app!.get(`/page/${page}`))
+      const pages = Array.from({ length: 10 }, (_, page) => app.get(`/page/${page}`))
       for (const { text } of await Promise.all(pages)) expect(text).toMatch(/part \d+$/)
       // Ten pages, one part.
       expect(handler.calls).toBe(11)
@@ -122,7 +122,7 @@ describe.each(engines)('on the $name engine', ({ open }) => {
       })
       app = await start(open, kind, { handler })
       await app.get()
-      await until('it is stored', () => app!.tp.cache.stats().stored === 1)
+      await until('it is stored', () => app.tp.cache.stats().stored === 1)
       await app.tp.cache.clear()
       release()
       expect(await afterwards).toBe('turnpike; fwd=miss; stored | number 2')

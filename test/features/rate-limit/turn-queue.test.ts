@@ -102,7 +102,7 @@ describe('calls that wait for their turn', () => {
       const b = call('b', 10_000)
       const c = call('c')
       const late = clock.advance(10_000)
-      for (let i = 0; i < microtasks; i++) await undefined
+      for (let i = 0; i < microtasks; i++) await Promise.resolve()
       a.end()
       await late
       if (begun.includes('b')) b.end()

@@ -67,7 +67,7 @@ export class SessionStore extends EventEmitter {
   touch(id: string, session: PlainSession, callback?: StoreCallback): void {
     const loaded = this.#loaded.get(session)
     const keys = this.#engine.keysOf(id, undefined)
-    if (loaded) this.#engine.touch(keys, loaded.stored, this.#ttl(cookieOf(session)))
+    if (loaded) this.#engine.touch(keys, loaded.stored, this.#ttl(session.cookie))
     if (callback) process.nextTick(callback)
   }
 
@@ -86,8 +86,8 @@ export class SessionStore extends EventEmitter {
   }
 
   createSession(req: StoreRequest, session: PlainSession): object {
-    const cookie = new SessionCookie({}, this.#engine.now)
-    cookie.restore(cookieOf(session))
+    const cookie = new SessionCookie({}, Date.now)
+    cookie.restore(dataOf(session.cookie))
     const created = new StoreSession(req, cookie, session)
     const loaded = this.#loaded.get(session)
     if (loaded) this.#loaded.set(created, loaded)
@@ -115,7 +115,7 @@ export class SessionStore extends EventEmitter {
 
   /** Returns a session as express-session expects it. */
   #plain({ stored, data }: LoadedSession): PlainSession {
-    const session = { cookie: cookieOfStored(stored) } as PlainSession
+    const session = { cookie: this.#cookieOf(stored) } as PlainSession
     // A session that was stored without a cookie is express-session's to report.
     if (stored.meta.cookie === null) delete (session as Partial<PlainSession>).cookie
     for (const key of Object.keys(data)) if (key !== 'cookie') setOwn(session, key, data[key])
@@ -126,8 +126,9 @@ export class SessionStore extends EventEmitter {
     const loaded = this.#loaded.get(session)
     const keys = loaded?.keys ?? this.#engine.keysOf(id, undefined)
     // `set` takes any object.
-    const cookie = (session.cookie as unknown) === undefined ? null : cookieOf(session)
-    const ttl = cookie === null ? this.#engine.options.ttl : this.#ttl(cookie)
+    const isComplete = (session.cookie as unknown) !== undefined
+    const cookie = isComplete ? dataOf(session.cookie) : null
+    const ttl = isComplete ? this.#ttl(session.cookie) : this.#engine.options.ttl
     if (ttl <= 0) return await this.#engine.destroy(keys)
     const { cookie: _, ...data } = session
     const { cookie: _cookie, successor: _successor, ...owner } = loaded?.stored.meta ?? {}
@@ -147,28 +148,35 @@ export class SessionStore extends EventEmitter {
     for (const key of Object.keys(updated.data)) setOwn(session, key, updated.data[key])
   }
 
-  #ttl({ expires }: CookieData): number {
-    return expires ? new Date(expires).getTime() - this.#engine.now() : this.#engine.options.ttl
+  /**
+   * Returns the cookie of a stored session. Each renewal of the session has moved its end. It is a
+   * moment of this process's clock, by which express-session counts. The store has its own.
+   */
+  #cookieOf({ meta, touched }: StoredSession): CookieData {
+    const { cookie } = meta
+    if (!cookie) return { originalMaxAge: null, expires: null, httpOnly: true, path: '/' }
+    const { originalMaxAge, expires } = cookie
+    if (typeof originalMaxAge !== 'number' || !expires) return cookie
+    const end = Math.round(touched + originalMaxAge - this.#engine.now() + Date.now())
+    const isMoved = Math.abs(end - new Date(expires).getTime()) > SAVE_MS
+    return { ...cookie, expires: isMoved ? new Date(end).toISOString() : expires }
+  }
+
+  /** @param cookie counts by its own clock; as JSON by that of this process */
+  #ttl(cookie: PlainSession['cookie']): number {
+    if (cookie instanceof SessionCookie)
+      return cookie.expires ? cookie.maxAge || 0 : this.#engine.options.ttl
+    const { expires } = dataOf(cookie)
+    return expires ? new Date(expires).getTime() - Date.now() : this.#engine.options.ttl
   }
 }
 
-const cookieOf = ({ cookie }: PlainSession): CookieData =>
+const dataOf = (cookie: PlainSession['cookie']): CookieData =>
   typeof (cookie as SessionCookie).toJSON === 'function'
     ? (cookie as SessionCookie).toJSON()
     : (cookie as CookieData)
 
-/** Returns the cookie of a stored session. Each renewal of the session has moved its end. */
-function cookieOfStored({ meta, touched }: StoredSession): CookieData {
-  const { cookie } = meta
-  if (!cookie) return { originalMaxAge: null, expires: null, httpOnly: true, path: '/' }
-  const { originalMaxAge, expires } = cookie
-  if (typeof originalMaxAge !== 'number' || !expires) return cookie
-  const end = touched + originalMaxAge
-  // The save itself comes a little later than the moment that the cookie counts from.
-  const isMoved = Math.abs(end - new Date(expires).getTime()) > SAVE_MS
-  return { ...cookie, expires: isMoved ? new Date(end).toISOString() : expires }
-}
-
+/** Longest time between the moment that a cookie counts from and the save of its session. */
 const SAVE_MS = 50
 
 /** Reports a result to a callback. An error without a callback surfaces, as it would from any callback API. */

@@ -69,7 +69,7 @@ export class RequestSession implements KoaSessionHost {
 
   /** Returns what the response has to tell the client. Undefined if it is nothing. */
   notice(): SessionNotice | undefined {
-    if (this.#state === 'failed') return undefined
+    if (this.#state === 'failed' || !this.#property.hasId) return undefined
     const session = this.#property.currentOrInvalid()
     const isNamed = this.#named.length > 0
     if (
@@ -97,6 +97,7 @@ export class RequestSession implements KoaSessionHost {
 
   /** Stores what has to be stored before the client can see the end of the response. Undefined if there is nothing. */
   seal(): Promise<void> | undefined {
+    if (!this.#property.hasId) return undefined
     try {
       // The usual case without a promise: no method was called, and nothing has changed.
       const isPlain = this.#calls.done === undefined && this.#property.isOurs

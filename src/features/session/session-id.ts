@@ -1,8 +1,9 @@
 /** Session IDs: how they are created, and the keys that they lead to. */
-import { createHash, createHmac, randomBytes } from 'node:crypto'
+import { createHash, createHmac, randomBytes, type KeyObject } from 'node:crypto'
 import type { KeySpace } from '../../store/keys.ts'
 
-export type Secret = string | Buffer
+/** What `crypto.createHmac` takes as a key. */
+export type Secret = string | NodeJS.ArrayBufferView | KeyObject
 
 /** The keys of one session. */
 export interface SessionKeys {

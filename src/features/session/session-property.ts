@@ -31,6 +31,11 @@ export class SessionProperty {
     return this.#properties.session === this.#session
   }
 
+  /** False if the application has replaced the ID by what is none: then express-session stores nothing. */
+  get hasId(): boolean {
+    return typeof this.#properties.sessionID === 'string'
+  }
+
   create(id: string, cookie: SessionCookie): Session {
     return this.#isKoa
       ? new KoaSession(this.#host, id, cookie)

@@ -1,4 +1,5 @@
 /** Validates the options of sessions and fills in their defaults. */
+import { KeyObject } from 'node:crypto'
 import { durationOption, durationValidator, type Duration } from '../../duration.ts'
 import {
   anyOf,
@@ -20,19 +21,21 @@ import { serializerOf } from './serializer.ts'
 import type { CookieSettings } from './session-cookie.ts'
 import type { Secret } from './session-id.ts'
 
-const isSecret = (value: unknown): boolean =>
-  (typeof value === 'string' || Buffer.isBuffer(value)) && value.length > 0
+/** Returns the length of a secret in characters or bytes. 0 for what is no secret. */
+function secretLength(value: unknown): number {
+  if (typeof value === 'string') return value.length
+  if (ArrayBuffer.isView(value)) return value.byteLength
+  return value instanceof KeyObject ? (value.symmetricKeySize ?? 0) : 0
+}
 
 const secretValidator = (minLength: number): Validator => ({
   expected:
     minLength > 1
-      ? `a string or Buffer of at least ${minLength} characters, or a list of them`
-      : 'a string, a Buffer, or a list of them',
+      ? `a string, Buffer or KeyObject of at least ${minLength} characters, or a list of them`
+      : 'a string, a Buffer, a KeyObject, or a list of them',
   accepts: (value) => {
     const all: unknown[] = Array.isArray(value) ? value : [value]
-    return (
-      all.length > 0 && all.every((each) => isSecret(each) && (each as string).length >= minLength)
-    )
+    return all.length > 0 && all.every((each) => secretLength(each) >= minLength)
   },
 })
 
@@ -200,7 +203,7 @@ function rejectUnsupported(
 }
 
 export const listOf = (given: Secret | readonly Secret[]): readonly Secret[] =>
-  typeof given === 'string' || Buffer.isBuffer(given) ? [given] : given
+  Array.isArray(given) ? (given as readonly Secret[]) : [given as Secret]
 
 /**
  * Validates a cookie's attributes and returns them with their defaults. Times are in ms.
@@ -220,14 +223,18 @@ export function cookieSettings(
     if (date instanceof Date && !(date.getTime() > now))
       throw optionError(where, `cookie.${option}`, date.toJSON() ?? date, 'a Date in the future')
   }
+  // README of express-session, cookie.expires: of the two the last one of the object counts.
+  const names = Object.keys(options)
+  const isExpiresLast = names.indexOf('expires') > names.indexOf('maxAge')
+  const isExpires = expires !== undefined && (isExpiresLast || lifetime === undefined)
   return {
     httpOnly: true,
     path: '/',
     sameSite: 'lax',
     secure: 'auto',
     ...attributes,
-    ...(expires !== undefined && { expires }),
-    ...(lifetime !== undefined && { maxAge: lifetime }),
+    ...(isExpires && { expires }),
+    ...(!isExpires && lifetime !== undefined && { maxAge: lifetime }),
   }
 }
 

@@ -17,7 +17,7 @@ export class HoldTimes {
   }
 
   /** Returns the time until a retry can succeed, in ms. */
-  estimate({ heldMs = 0, permits = 1 }: AcquireRefused): number {
+  estimate({ heldMs = 0, permits = 1 }: Partial<AcquireRefused> = {}): number {
     const mean = this.#mean ?? SHORTEST
     // A hold beyond the average is a long one. It is expected to last as long again.
     const left = mean > heldMs ? mean - heldMs : heldMs

@@ -17,7 +17,7 @@ type Peekable = IncomingMessage & { [peeked]?: Promise<PeekedBody> | PeekedBody 
 
 /** What Koa and body parsers add. */
 interface Native {
-  req?: IncomingMessage
+  req?: IncomingMessage & { body?: unknown }
   request?: { body?: unknown; rawBody?: unknown }
   body?: unknown
   rawBody?: unknown
@@ -63,9 +63,9 @@ export function isBodyAvailable(native: unknown): boolean {
 const isUnread = (req: IncomingMessage): boolean =>
   !req.readableDidRead && req.readableFlowing !== true && !req.readableEnded
 
-/** Returns what a body parser has left. */
-const leftOn = ({ rawBody, body, request }: Native): unknown =>
-  rawBody ?? request?.rawBody ?? body ?? request?.body
+/** Returns what a body parser has left. Koa's `ctx.body` is the response. */
+const leftOn = ({ req, request, body, rawBody }: Native): unknown =>
+  rawBody ?? request?.rawBody ?? (req === undefined ? body : (request?.body ?? req.body))
 
 function look(req: Peekable, native: Native, limit: number): Promise<PeekedBody> | PeekedBody {
   if (isUnread(req)) {
@@ -149,7 +149,6 @@ function readAhead(req: Peekable, limit: number): Promise<PeekedBody> {
       if (size > 0) req.unshift(bytes)
       // Node discards a body that no handler read, when the response is sent. Our reading does not count:
       // otherwise the rest of the body would block the connection.
-      // oxlint-disable-next-line no-underscore-dangle -- node has no public name for it
       if ('_consuming' in req) req._consuming = false
       resolve({ kind: 'raw', bytes: isWhole ? bytes : bytes.subarray(0, limit), isWhole })
     }

@@ -1,23 +1,17 @@
 /** How a request whose handler runs takes part in the response. */
 import { TurnpikeError } from '../../errors.ts'
-import type {
-  Exchange,
-  HeaderFields,
-  PassPlan,
-  SentHead,
-  SentResponse,
-} from '../../http/exchange.ts'
+import type { Exchange, PassPlan, SentHead, SentResponse } from '../../http/exchange.ts'
 import { watchUpload } from '../../http/request-body.ts'
 import type { Attempt } from './attempt.ts'
 import type { Idempotency } from './options.ts'
+import type { HeaderFilter } from './replay.ts'
 
 export interface AttemptPlanOptions {
   /** Longest body that is stored, in bytes. */
   maxBodyBytes: number
   /** Says whether a response is stored, by status. */
   isStored(status: number): boolean
-  /** Selects the header fields to be stored. */
-  filterHeaders(headers: HeaderFields, method: string): HeaderFields
+  filterHeaders: HeaderFilter
   /** Reports an error that no request waits for. */
   reportError(error: unknown): void
 }
@@ -36,7 +30,11 @@ export function createAttemptPlan(
   let isUnwound = false
   const inBackground = (write: Promise<void>): void => void write.catch(reportError)
   const store = ({ status, headers }: Pick<SentHead, 'status' | 'headers'>): Promise<void> =>
-    attempt.complete({ status, headers: filterHeaders(headers, x.method), body })
+    attempt.complete({
+      status,
+      headers: filterHeaders(headers, x.method, head?.field('connection')),
+      body,
+    })
 
   return {
     state: { idempotency: new HandlerView(key, attempt) },

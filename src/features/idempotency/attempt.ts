@@ -4,6 +4,7 @@ import type { EventMap } from '../../events.ts'
 import type { RequestBudget } from '../../request-budget.ts'
 import type { ExtensionContext } from '../../extension.ts'
 import type { Operation } from '../../store/store.ts'
+import type { HoldTimes } from '../hold-times.ts'
 import { Lease, lossWithCause, type SharedTimers } from '../lease.ts'
 import { retryWrite } from '../retry-write.ts'
 import { digestOf } from './fingerprint.ts'
@@ -25,6 +26,8 @@ export interface AttemptContext {
   readonly options: EngineOptions
   readonly timers: SharedTimers
   readonly complete: Operation<number>
+  /** How long attempts take until their response is stored. */
+  readonly runTimes: HoldTimes
   /** Notes that an attempt runs. Returns the function that notes its end. */
   track(): () => void
   emit(type: EventMap['idempotency']['type'], subject: string, attempt: number | undefined): void
@@ -133,6 +136,8 @@ export class Attempt {
   complete(response: StoredResponse): Promise<void> {
     const earlier = this.#ending
     if (earlier !== undefined && !this.#isPartial) return earlier
+    const { context, runTimes } = this.#engine
+    if (earlier === undefined) runTimes.add(context.store.monotonic() - this.#claim.since)
     this.#isPartial = response.body === undefined
     const store = (): Promise<void> => this.#complete(response)
     return (this.#ending = earlier === undefined ? store() : earlier.then(store))

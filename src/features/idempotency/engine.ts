@@ -4,6 +4,7 @@ import type { EventMap } from '../../events.ts'
 import type { RequestBudget } from '../../request-budget.ts'
 import type { Operation, OperationReply } from '../../store/store.ts'
 import type { ExtensionContext } from '../../extension.ts'
+import { HoldTimes } from '../hold-times.ts'
 import { ownerPrefix } from '../lease-owner.ts'
 import { SharedTimers } from '../lease.ts'
 import { retryWrite } from '../retry-write.ts'
@@ -50,6 +51,7 @@ export class IdempotencyEngine implements AttemptContext {
   readonly options: EngineOptions
   readonly timers: SharedTimers
   readonly complete: Operation<number>
+  readonly runTimes: HoldTimes = new HoldTimes()
   readonly #begin: Operation<number | OperationReply[]>
   readonly #ownerPrefix = ownerPrefix()
   readonly #waiters: Waiters

@@ -166,7 +166,8 @@ class RequestSteps<Native> {
       case 'completed':
         return this.#refusals.notStored(result.response.status)
       case 'running':
-        return this.#refusals.running(result.leftMs)
+        // If its process has crashed, the key is free when its lease ends.
+        return this.#refusals.running(Math.min(this.#engine.runTimes.estimate(), result.leftMs))
       case 'mismatch':
         return this.#refusals.mismatch()
       default:

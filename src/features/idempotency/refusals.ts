@@ -3,14 +3,11 @@ import type { HeaderFields } from '../../http/exchange.ts'
 import { unavailableRefusal } from '../../http/refusal.ts'
 import type { IdempotencyRefusal } from './options.ts'
 
-/** Longest Retry-After for a request that is running, in ms. */
-const LONGEST_RETRY = 5000
-
 export interface IdempotencyRefusals {
   missing(): IdempotencyRefusal
   malformed(why: string): IdempotencyRefusal
   mismatch(): IdempotencyRefusal
-  running(leftMs: number): IdempotencyRefusal
+  running(retryAfterMs: number): IdempotencyRefusal
   notStored(status: number): IdempotencyRefusal
   interrupted(): IdempotencyRefusal
   unavailable(): IdempotencyRefusal
@@ -56,13 +53,13 @@ export function createRefusals(
         detail:
           'This key was used for a request with other content. Use a new key for each request.',
       }),
-    running: (leftMs) =>
+    running: (retryAfterMs) =>
       refusal('running', CONFLICT, {
         status: 409,
         title: `A request is outstanding for this ${field ?? 'idempotency key'}`,
         detail:
           'The first request with this key is still running. Repeat this one for its response.',
-        retryAfterMs: Math.min(LONGEST_RETRY, leftMs),
+        retryAfterMs,
       }),
     notStored: (status) =>
       refusal('not-stored', CONFLICT, {

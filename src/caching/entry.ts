@@ -24,6 +24,8 @@ export interface CacheEntry {
   readonly staleUntil: number
   /** Until when it may be served instead of an error. */
   readonly errorUntil: number
+  /** Until when it is kept, so that the handler can be asked if it is still current. */
+  readonly keptUntil: number
   /** How long the fill took, in ms. */
   readonly cost: number
   /** The feature's own data: a response's status and fields, for example. */
@@ -48,7 +50,7 @@ export const metadataPrefix = ({ nonce, sequence }: CacheEntry): string =>
 export function encodeEntry(entry: CacheEntry): Buffer {
   const { nonce, sequence, tags, name, storedAt, initialAge, cost, extra, body } = entry
   // Rounded down like `freshUntil`. Otherwise what may not be stale is so for a part of a millisecond.
-  const [staleUntil, errorUntil] = [Math.floor(entry.staleUntil), Math.floor(entry.errorUntil)]
+  const { staleUntil, errorUntil, keptUntil } = entry
   const metadata = JSON.stringify([
     nonce,
     sequence,
@@ -56,8 +58,7 @@ export function encodeEntry(entry: CacheEntry): Buffer {
     name,
     storedAt,
     initialAge,
-    staleUntil,
-    errorUntil,
+    ...[staleUntil, errorUntil, keptUntil].map(Math.floor),
     cost,
     extra,
   ])
@@ -99,8 +100,8 @@ export function decodeEntry(bytes: Buffer): CacheEntry | undefined {
   if (crc32(bytes.subarray(PREFIX, end)) !== bytes.readUInt32BE(end)) return undefined
   const metadata = metadataIn(bytes.toString('utf8', PREFIX, end))
   if (metadata === undefined) return undefined
-  const [nonce, sequence, tags, name, storedAt, initialAge, staleUntil, errorUntil, cost, extra] =
-    metadata
+  const [nonce, sequence, tags, name, storedAt, initialAge, ...rest] = metadata
+  const [staleUntil, errorUntil, keptUntil, cost, extra] = rest
   const freshUntil = Number(bytes.toString('latin1', MAGIC.length, MAGIC.length + DIGITS))
   const body = bytes.subarray(end + CHECKSUM)
   return {
@@ -113,14 +114,17 @@ export function decodeEntry(bytes: Buffer): CacheEntry | undefined {
     freshUntil,
     staleUntil,
     errorUntil,
+    keptUntil,
     cost,
     extra,
     body,
   }
 }
 
-type Metadata = [string, number, string[], string, number, number, number, number, number, unknown]
-const TYPES = ['string', 'number', 'object', 'string', ...Array(5).fill('number')] as const
+type Deadlines = [staleUntil: number, errorUntil: number, keptUntil: number]
+type Metadata = [string, number, string[], string, number, number, ...Deadlines, number, unknown]
+const TYPES = ['string', 'number', 'object', 'string', ...Array(6).fill('number')] as const
+const LENGTH = TYPES.length + 1
 
 /** Returns metadata that has the right shape. What stands in Redis may have been written by anybody. */
 function metadataIn(text: string): Metadata | undefined {
@@ -130,18 +134,22 @@ function metadataIn(text: string): Metadata | undefined {
   } catch {
     return undefined
   }
-  if (!Array.isArray(metadata) || metadata.length !== 10) return undefined
+  if (!Array.isArray(metadata) || metadata.length !== LENGTH) return undefined
   const tags: unknown = metadata[2]
   const isWellFormed =
     TYPES.every((type, i) => typeof metadata[i] === type) &&
     Array.isArray(tags) &&
     tags.length <= MAX_ENTRY_TAGS &&
     tags.every((tag) => typeof tag === 'string') &&
-    typeof metadata[9] === 'object' &&
-    metadata[9] !== null
+    typeof metadata[LENGTH - 1] === 'object' &&
+    metadata[LENGTH - 1] !== null
   return isWellFormed ? (metadata as Metadata) : undefined
 }
 
 /** Returns how long the store keeps an entry, in ms: as long as anything may be served from it. */
-export const entryTtl = ({ storedAt, freshUntil, staleUntil, errorUntil }: CacheEntry): number =>
-  Math.max(1, Math.ceil(Math.max(freshUntil, staleUntil, errorUntil) - storedAt))
+export const entryTtl = (entry: CacheEntry): number =>
+  Math.max(1, Math.ceil(lastUseOf(entry) - entry.storedAt))
+
+/** Returns when nothing can be done with an entry any more. */
+export const lastUseOf = ({ freshUntil, staleUntil, errorUntil, keptUntil }: CacheEntry): number =>
+  Math.max(freshUntil, staleUntil, errorUntil, keptUntil)

@@ -27,7 +27,8 @@ export type FillDecision = 'serve' | 'refresh' | 'join' | 'wait' | 'fill'
 /** Decides who fills an entry. */
 export function decideFill(situation: FillSituation): FillDecision {
   const { entry, lease, hasFlight, mayWait, backsOff } = situation
-  if (entry === 'fresh' || (entry !== 'unusable' && backsOff)) return 'serve'
+  const isServable = entry === 'stale' || entry === 'error-only'
+  if (entry === 'fresh' || (isServable && backsOff)) return 'serve'
   if (entry === 'stale') return hasFlight || lease === 'theirs' ? 'serve' : 'refresh'
   if (!mayWait) return 'fill'
   // Replies may arrive in another order than leases were given: the holder of the lease fills.

@@ -95,9 +95,9 @@ export function deadlinesOf(entry: CacheEntry, valid: number): Deadlines {
 
 /**
  * What an entry may be used for: served; served while it is revalidated; served only instead of an
- * error; nothing.
+ * error; only to ask the handler if it is still current; nothing.
  */
-export type EntryState = 'fresh' | 'stale' | 'error-only' | 'unusable'
+export type EntryState = 'fresh' | 'stale' | 'error-only' | 'revalidate-only' | 'unusable'
 
 /** An entry, until when it is valid, and the time. */
 interface JudgedEntry {
@@ -112,5 +112,6 @@ export function entryState({ entry, validUntil, now }: JudgedEntry): EntryState 
   const { fresh, stale, error } = deadlinesOf(entry, validUntil)
   if (now < fresh) return 'fresh'
   if (now < stale) return 'stale'
-  return now < error ? 'error-only' : 'unusable'
+  if (now < error) return 'error-only'
+  return now < entry.keptUntil ? 'revalidate-only' : 'unusable'
 }

@@ -20,6 +20,7 @@ const entryOf = (more: Partial<CacheEntry>): CacheEntry => ({
   freshUntil: Infinity,
   staleUntil: Infinity,
   errorUntil: Infinity,
+  keptUntil: Infinity,
   cost: 0,
   extra: {},
   body: Buffer.alloc(0),

@@ -12,6 +12,7 @@ const example: CacheEntry = {
   freshUntil: until,
   staleUntil: until,
   errorUntil: until,
+  keptUntil: until,
   cost: 1,
   extra: { status: 200, fields: [['etag', 'x']] },
   body: Buffer.from('body'),
@@ -20,7 +21,8 @@ const example: CacheEntry = {
 test('what may not be stale is not so for a part of a millisecond either', () => {
   const entry = decodeEntry(encodeEntry(example))!
   const whole = Math.floor(until)
-  expect([entry.freshUntil, entry.staleUntil, entry.errorUntil]).toEqual([whole, whole, whole])
+  const { freshUntil, staleUntil, errorUntil, keptUntil } = entry
+  expect([freshUntil, staleUntil, errorUntil, keptUntil]).toEqual([whole, whole, whole, whole])
   expect(entry.body.toString()).toBe('body')
 })
 

@@ -86,10 +86,12 @@ export class CacheLookup<Native> implements FillAttempt {
   }
 
   mayWait(): boolean {
-    const { mount, x, engine, keys } = this
+    const { mount, x, engine, keys, sender, resourceKeys } = this
     return (
       mount.waitMs > 0 &&
       x.method === 'GET' &&
+      // The response to a personal request may be for its sender only.
+      (sender === undefined || engine.publicResources.has(resourceKeys.entry)) &&
       // What these make of a response says nothing about the response that others wait for.
       !this.asksForRange &&
       !directivesOf(x.header('cache-control')).has('no-store') &&

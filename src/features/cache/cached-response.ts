@@ -3,7 +3,8 @@ import { createHash } from 'node:crypto'
 import type { CacheEntry } from '../../caching/entry.ts'
 import { compress } from './content-coding.ts'
 import { directivesOf } from './directives.ts'
-import { dateOf, endToEndFields, fieldOf, type Candidate, type Sharing } from './policy.ts'
+import { dateOf, fieldOf, type Candidate } from './freshness.ts'
+import { endToEndFields, type Sharing } from './policy.ts'
 
 /** A header field. A list is sent as several fields. */
 export type StoredField = [name: string, value: string | readonly string[]]
@@ -105,6 +106,30 @@ export function cachedResponse(
     variant,
   }
 }
+
+/**
+ * Returns a stored response with the fields of a 304 (RFC 9111, 3.2 and 4.3.4). Without a Date of its
+ * own the 304 was made just now.
+ */
+export function refreshedResponse(former: CachedResponse, notModified: Candidate): Candidate {
+  const headers = Object.fromEntries([...former.fields, ...endToEndFields(notModified)])
+  const { date } = notModified.headers
+  if (date === undefined) delete headers['date']
+  // They describe the body, which the 304 does not bring.
+  for (const name of ['content-encoding', 'content-type', 'content-range']) {
+    const own = former.fields.find(([each]) => each === name)
+    if (own === undefined) delete headers[name]
+    else headers[name] = own[1]
+  }
+  return { status: former.status, headers }
+}
+
+/** Returns whether two responses differ in nothing but their Date. */
+export const isSameHead = (a: CachedResponse, b: CachedResponse): boolean =>
+  a.status === b.status && JSON.stringify(undated(a)) === JSON.stringify(undated(b))
+
+const undated = ({ fields }: CachedResponse): StoredField[] =>
+  fields.filter(([name]) => name !== 'date').toSorted(([a], [b]) => (a < b ? -1 : 1))
 
 /** Returns the entry with its body compressed, if that makes it smaller. Small bodies need no promise. */
 export function packEntry(entry: CacheEntry): CacheEntry | Promise<CacheEntry> {

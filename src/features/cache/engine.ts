@@ -1,6 +1,6 @@
 /** What all mounts of the response cache share: the store, the counts, and what is remembered of resources. */
 import { BoundedMap } from '../../caching/bounded-map.ts'
-import type { CacheEntry } from '../../caching/entry.ts'
+import { lastUseOf, type CacheEntry } from '../../caching/entry.ts'
 import type { InvalidationLog } from '../../caching/invalidation-log.ts'
 import type { EntryKeys, EntryVariant } from '../../caching/entry-keys.ts'
 import type { Fill } from '../../caching/fill.ts'
@@ -87,6 +87,7 @@ export class CacheEngine {
   readonly backoff: RefreshBackoff = new RefreshBackoff()
   readonly #pauses = new BoundedMap<number>(MAX_REMEMBERED)
   readonly #notStored = new BoundedMap<number>(MAX_REMEMBERED)
+  readonly #personal = new BoundedMap<number>(MAX_REMEMBERED)
   readonly #queryRules = new Map<string, QueryOptions | undefined>([['', undefined]])
   readonly #strikes = new BoundedMap<number>(MAX_REMEMBERED)
   readonly #counts: Record<CacheOutcome, number> = {
@@ -132,6 +133,22 @@ export class CacheEngine {
     return (this.#notStored.get(key) ?? 0) > this.cacheStore.store.monotonic()
   }
 
+  /** Returns whether a resource's responses to requests with Authorization could not be shared lately. */
+  isPersonal(resource: string): boolean {
+    return (this.#personal.get(resource) ?? 0) > this.cacheStore.store.monotonic()
+  }
+
+  /** Notes that a resource's responses to requests with Authorization cannot be shared. */
+  markPersonal(resource: string): void {
+    this.#personal.set(resource, this.cacheStore.store.monotonic() + NOT_STORED_MS)
+  }
+
+  /** Lets all requests run that wait for a response, because each of them has to ask the handler. */
+  refuseWaiters(fill: Fill, key: string): void {
+    this.pause(key)
+    fill.refuse(PAUSE_MS)
+  }
+
   /** Notes how a mount reads queries, so that a purge reads them alike. */
   addQueryRules(rules: QueryOptions | undefined): void {
     const id = rules === undefined ? '' : JSON.stringify(rules)
@@ -161,9 +178,8 @@ export class CacheEngine {
     const isPerhapsOfTheRequest =
       PERHAPS_OF_THE_REQUEST.has(reason) || (reason === 'status' && status >= 400)
     if (isPerhapsOfTheRequest && !this.#strike(key)) return fill.abandon()
-    this.pause(key)
     this.#notStored.set(key, this.cacheStore.store.monotonic() + NOT_STORED_MS)
-    fill.refuse(PAUSE_MS)
+    this.refuseWaiters(fill, key)
   }
 
   /**
@@ -244,9 +260,9 @@ export interface SaveRequest {
 
 /** Returns what is stored beside a variant: the marker that names the fields of Vary. */
 function variantIn({ entry: resource }: EntryKeys, entry: CacheEntry): EntryVariant {
-  const { nonce, sequence, storedAt, name, freshUntil, staleUntil, errorUntil } = entry
+  const { nonce, sequence, storedAt, name } = entry
   const { vary, variant } = entry.extra as CachedResponse
-  const until = Math.max(freshUntil, staleUntil, errorUntil)
+  const until = lastUseOf(entry)
   const marker: CacheEntry = {
     nonce,
     sequence,
@@ -257,6 +273,7 @@ function variantIn({ entry: resource }: EntryKeys, entry: CacheEntry): EntryVari
     freshUntil: until,
     staleUntil: until,
     errorUntil: until,
+    keptUntil: until,
     cost: 0,
     extra: { marker: vary } satisfies VaryMarker,
     body: Buffer.alloc(0),

@@ -1,4 +1,5 @@
 /** Letting the handler fill an entry. */
+import { lastUseOf } from '../../caching/entry.ts'
 import type { LookupResult } from '../../caching/entry-keys.ts'
 import type { Fill } from '../../caching/fill.ts'
 import type { LogPosition } from '../../caching/invalidation-log.ts'
@@ -8,6 +9,7 @@ import { decode } from './content-coding.ts'
 import { forwardStatus } from './reasons.ts'
 import { ResponseFill, type Forward } from './response-fill.ts'
 import { responseIn } from './cached-response.ts'
+import { maySend } from './policy.ts'
 
 /** Returns a plan that only sets Cache-Status. */
 export const withStatus = (status: string): PassPlan => ({
@@ -29,7 +31,7 @@ export async function fillByHandler<Native>(
   }
   try {
     const position = found && (await positionOf(lookup, found))
-    const former = await withDecodedBody(found)
+    const former = await formerOf(lookup, found)
     return new ResponseFill(lookup, { fill, position, former, forward }).plan()
   } catch (error) {
     fill.abandon()
@@ -52,11 +54,18 @@ async function positionOf<Native>(
   }
 }
 
-/** Returns the former entry with its body decoded: it may have to be sent at once instead of an error. */
-async function withDecodedBody(found: LookupResult | undefined): Promise<LookupResult | undefined> {
+/**
+ * Returns the entry that was stored before, if this request may get it. Its body is decoded, because it
+ * may have to be sent at once instead of an error.
+ */
+async function formerOf<Native>(
+  { sender }: CacheLookup<Native>,
+  found: LookupResult | undefined,
+): Promise<LookupResult | undefined> {
   const entry = found?.entry
-  if (!found || !entry || !found.validUntil) return undefined
+  if (!found || !entry || !found.validUntil || found.now >= lastUseOf(entry)) return undefined
   const response = responseIn(entry)
+  if (!maySend(response.sharing, sender)) return undefined
   if (!response.isPacked) return found
   try {
     const body = await decode(entry.body, 'gzip', response.length)

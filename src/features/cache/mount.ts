@@ -69,6 +69,8 @@ const OPTIONS: Record<string, Validator> = {
   skip: callback,
   staleWhileRevalidate: durationValidator,
   staleIfError: durationValidator,
+  keep: durationValidator,
+  heuristic: boolean,
   refresh: oneOf('background', 'foreground'),
   jitter: {
     expected: 'a number from 0 to 1',
@@ -146,6 +148,8 @@ function policyOf(options: CacheOptions<never>): CacheMount<never>['policy'] {
     negativeTtl: msOf(negativeTtl),
     staleWhileRevalidate: msOf(staleWhileRevalidate),
     staleIfError: msOf(staleIfError),
+    keep: durationOption(options.keep ?? (ttl === 'auto' ? '1h' : 0), WHERE, 'keep', 0),
+    isHeuristic: options.heuristic ?? false,
     jitter,
     isPublic: options.public ?? false,
     targeted: targeted.map((name) => name.toLowerCase()),
@@ -153,7 +157,15 @@ function policyOf(options: CacheOptions<never>): CacheMount<never>['policy'] {
 }
 
 function checkCombinations(options: CacheOptions<never>, hasTenants: boolean): void {
-  const { refresh, scope, beforeFramework, near, key, skip } = options
+  const { refresh, scope, beforeFramework, near, key, skip, ttl, heuristic } = options
+  if (heuristic && ttl !== 'auto') {
+    throw combinationError(
+      'heuristic',
+      heuristic,
+      'false',
+      "heuristic: true requires ttl: 'auto'. A fixed ttl leaves nothing to assume.",
+    )
+  }
   if (refresh === 'background' && scope) {
     throw combinationError(
       'refresh',

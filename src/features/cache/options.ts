@@ -41,13 +41,14 @@ export interface CacheOptions<Native> {
    * How long a response is fresh, whatever its max-age says. `'auto'` uses the response's own
    * s-maxage, max-age or Expires (RFC 9111). Required.
    *
-   * Responses with no-store, private, no-cache, Set-Cookie or `Vary: *` are not stored either way.
+   * Responses with no-store, private, Set-Cookie or `Vary: *` are not stored either way.
    * docs/cache.md lists what is stored, and what is not.
    */
   ttl: Duration | 'auto'
   /**
-   * How long 404, 405, 410, 414, 451 and 501 are stored.
-   * @default errors are not stored
+   * How long 404, 405, 410, 414, 451 and 501 are stored. With `ttl: 'auto'` what the response says
+   * goes first.
+   * @default errors are not stored; with `ttl: 'auto'` as the response says
    */
   negativeTtl?: Duration
   /**
@@ -105,6 +106,18 @@ export interface CacheOptions<Native> {
    * @default 0; with `ttl: 'auto'` what the response says
    */
   staleIfError?: Duration
+  /**
+   * How long a response with ETag or Last-Modified is kept after it was fresh. The handler is asked
+   * with If-None-Match or If-Modified-Since, and its 304 makes the response fresh again (RFC 9111, 4.3).
+   * @default '1h' with `ttl: 'auto'`, otherwise 0
+   */
+  keep?: Duration
+  /**
+   * Whether `ttl: 'auto'` assumes a lifetime for responses that name none: a tenth of the time since
+   * Last-Modified, up to a day (RFC 9111, 4.2.2).
+   * @default false
+   */
+  heuristic?: boolean
   /**
    * How a stale response is revalidated. `'background'`: by a copy of the request without cookies.
    * `'foreground'`: by the first request that finds it stale, while others are served the stale one.

@@ -1,12 +1,15 @@
 /** Whether a response may be stored, and for how long: pure functions that cite RFC 9111. */
-import { directivesOf, secondsOf, type Directives } from './directives.ts'
+import { STATUS_CODES } from 'node:http'
+import { secondsOf, type Directives } from './directives.ts'
+import {
+  dateOf,
+  fieldOf,
+  freshnessOf,
+  heuristicLifetime,
+  initialAgeOf,
+  type Candidate,
+} from './freshness.ts'
 import type { CacheReason } from './reasons.ts'
-
-/** A response that may be stored. Names of fields are in lower case. */
-export interface Candidate {
-  readonly status: number
-  readonly headers: Readonly<Record<string, string | readonly string[]>>
-}
 
 /** What the options of a mount say about storing. Times in ms. */
 export interface StoragePolicy {
@@ -14,6 +17,10 @@ export interface StoragePolicy {
   readonly negativeTtl: number | undefined
   readonly staleWhileRevalidate: number | undefined
   readonly staleIfError: number | undefined
+  /** How long a response with a validator is kept after it was fresh. */
+  readonly keep: number
+  /** True if a lifetime is assumed for responses that name none. */
+  readonly isHeuristic: boolean
   /** The part of `ttl` by which it may be shortened at random, from 0 to 1. */
   readonly jitter: number
   /** Targeted fields (RFC 9213) that override Cache-Control, in lower case. */
@@ -47,27 +54,26 @@ export interface StorageRefusal {
 export interface StorageTerms {
   readonly isStored: true
   readonly sharing: Sharing
+  /** 0 or less: it has to be revalidated each time. */
   readonly freshFor: number
   /** After it was fresh: how long it may be served while it is revalidated, and instead of an error. */
   readonly staleFor: number
   readonly errorFor: number
+  /** After it was fresh: how long it is kept, to be revalidated with the handler. */
+  readonly keptFor: number
   readonly initialAge: number
 }
 
 /** Statuses that are cacheable by default (RFC 9110, 15.1), errors and parts apart. */
 const GOOD = new Set([200, 203, 204, 300, 301, 308])
-/** Statuses that are stored if the response says for how long. */
-const EXPLICIT = new Set([...GOOD, 302, 303, 307])
+/** Statuses that tell what became of a range or a condition of one request. */
+const OF_THE_REQUEST = new Set([206, 304, 412, 416])
+/** Returns whether the rules of a status are known (RFC 9110, 16.2.1): it is registered. */
+const isUnderstood = (status: number): boolean => status in STATUS_CODES
 /** Errors that `negativeTtl` stores. */
 const BAD = new Set([404, 405, 410, 414, 451, 501])
 
 const refuse = (reason: CacheReason): StorageRefusal => ({ isStored: false, reason })
-
-/** Returns a field. Several of one name are joined with a comma. */
-export const fieldOf = ({ headers }: Candidate, name: string): string | undefined => {
-  const value = headers[name]
-  return value === undefined || typeof value === 'string' ? value : value.join(', ')
-}
 
 /**
  * Decides by sections 3 and 4.2.
@@ -80,98 +86,83 @@ export function judgeResponse(
   sender: CacheReason | undefined,
   now: number,
 ): StorageVerdict {
-  const { status } = response
-  const auto = policy.ttl === 'auto'
-  const bad = BAD.has(status)
-  if (bad ? policy.negativeTtl === undefined : !(auto ? EXPLICIT : GOOD).has(status))
-    return refuse('status')
+  const isAuto = policy.ttl === 'auto'
   if (varyOf(response).includes('*')) return refuse('vary')
-  if (response.headers['content-range'] !== undefined) return refuse('content-range')
-  const general = directivesOf(fieldOf(response, 'cache-control'))
-  const directives = targetedOf(response, policy) ?? general
-  for (const name of ['no-store', 'private', 'no-cache'] as const) {
-    if (directives.has(name)) return refuse(name)
-  }
-  const sharing = policy.isPublic ? 'public' : sharingOf(directives, auto)
+  const { directives, lifetime } = freshnessOf(response, isAuto ? policy.targeted : [], now)
+  const reason = refusalOf(response, directives, policy)
+  if (reason !== undefined) return refuse(reason)
+  const sharing = policy.isPublic ? 'public' : sharingOf(directives, isAuto)
   if (sender !== undefined && !maySend(sharing, sender)) return refuse(sender)
-  const initialAge = initialAgeOf(response, now)
-  const lifetime = auto
-    ? explicitLifetime(response, directives, directives !== general, now)
-    : policy.ttl
-  const limit = bad
-    ? Math.min(policy.negativeTtl!, auto ? (lifetime ?? 0) : Infinity)
-    : (lifetime ?? 0)
-  const freshFor = auto
-    ? limit - initialAge
-    : Math.ceil(limit * (1 - policy.jitter * Math.random()))
-  if (!(freshFor > 0)) return refuse('freshness')
+  const initialAge = isAuto ? initialAgeOf(response, now) : 0
+  const ownLifetime = isAuto
+    ? (lifetime ?? assumedLifetime(response, directives, policy, now))
+    : fixedLifetime(response.status, policy)
+  const mustValidate = directives.has('no-cache')
+  if (ownLifetime === undefined && !mustValidate) return refuse('freshness')
+  const freshFor = mustValidate ? 0 : ownLifetime! - initialAge
   // 4.2.4; s-maxage implies proxy-revalidate (5.2.2.10).
-  const strict =
+  const isStrict =
+    mustValidate ||
     directives.has('must-revalidate') ||
     directives.has('proxy-revalidate') ||
-    (auto && directives.has('s-maxage'))
+    (isAuto && directives.has('s-maxage'))
   const lenience = (option: number | undefined, name: string): number =>
-    strict ? 0 : (option ?? (auto ? (secondsOf(directives.get(name)) ?? 0) * 1000 : 0))
-  return {
-    isStored: true,
-    sharing,
-    freshFor,
-    staleFor: lenience(policy.staleWhileRevalidate, 'stale-while-revalidate'),
-    errorFor: lenience(policy.staleIfError, 'stale-if-error'),
-    initialAge: auto ? initialAge : 0,
-  }
+    isStrict ? 0 : (option ?? (isAuto ? (secondsOf(directives.get(name)) ?? 0) * 1000 : 0))
+  const staleFor = lenience(policy.staleWhileRevalidate, 'stale-while-revalidate')
+  const errorFor = lenience(policy.staleIfError, 'stale-if-error')
+  const keptFor = hasValidator(response) ? policy.keep : 0
+  if (freshFor + staleFor <= 0 && keptFor === 0)
+    return refuse(mustValidate ? 'no-cache' : 'freshness')
+  return { isStored: true, sharing, freshFor, staleFor, errorFor, keptFor, initialAge }
 }
 
-/** With a fixed ttl, only `public` says that a response is not personal. */
-function sharingOf(directives: Directives, auto: boolean): Sharing {
-  if (directives.has('public')) return 'public'
-  const mayBeShared = directives.has('s-maxage') || directives.has('must-revalidate')
-  return auto && mayBeShared ? 'authorized' : 'anonymous'
-}
-
-/** Returns the first targeted field that can be read (RFC 9213, 2.1). */
-function targetedOf(response: Candidate, { ttl, targeted }: StoragePolicy): Directives | undefined {
-  if (ttl !== 'auto') return undefined
-  for (const name of targeted) {
-    const directives = directivesOf(fieldOf(response, name))
-    if (directives.size > 0) return directives
-  }
-  return undefined
-}
-
-/** Returns the lifetime by section 4.2.1, in ms. Undefined: the response does not say. */
-function explicitLifetime(
+/** Returns why a response is not stored, whoever has asked for it and however fresh it is. */
+function refusalOf(
   response: Candidate,
   directives: Directives,
-  isTargeted: boolean,
+  { ttl, negativeTtl }: StoragePolicy,
+): CacheReason | undefined {
+  const { status } = response
+  const isAuto = ttl === 'auto'
+  // On other statuses the field has no meaning (RFC 9110, 14.4).
+  const isPart = response.headers['content-range'] !== undefined && (!isAuto || status === 206)
+  if (isPart) return 'content-range'
+  const mustUnderstand = isAuto && directives.has('must-understand')
+  const isStorable = isAuto
+    ? status >= 200 && !OF_THE_REQUEST.has(status) && (!mustUnderstand || isUnderstood(status))
+    : GOOD.has(status) || (BAD.has(status) && negativeTtl !== undefined)
+  if (!isStorable) return 'status'
+  // The status is understood, so no-store is for other caches (5.2.2.3).
+  if (directives.has('no-store') && !mustUnderstand) return 'no-store'
+  if (directives.has('private')) return 'private'
+  return !isAuto && directives.has('no-cache') ? 'no-cache' : undefined
+}
+
+function fixedLifetime(status: number, { ttl, negativeTtl, jitter }: StoragePolicy): number {
+  const limit = BAD.has(status) ? negativeTtl! : (ttl as number)
+  return Math.ceil(limit * (1 - jitter * Math.random()))
+}
+
+/** Returns the lifetime of a response that does not name one. */
+const assumedLifetime = (
+  response: Candidate,
+  directives: Directives,
+  { negativeTtl, isHeuristic }: StoragePolicy,
   now: number,
-): number | undefined {
-  for (const name of ['s-maxage', 'max-age']) {
-    // A lifetime that cannot be read counts as stale.
-    if (directives.has(name)) return (secondsOf(directives.get(name)) ?? 0) * 1000
-  }
-  const expires = isTargeted ? undefined : fieldOf(response, 'expires')
-  if (expires === undefined) return undefined
-  const at = dateOf(expires)
-  return at === undefined ? 0 : at - (dateOf(fieldOf(response, 'date')) ?? now)
-}
+): number | undefined =>
+  (BAD.has(response.status) ? negativeTtl : undefined) ??
+  (isHeuristic ? heuristicLifetime(response, directives, now) : undefined)
 
-/** Returns the age of a response when it arrives (4.2.3), in ms. */
-function initialAgeOf(response: Candidate, now: number): number {
-  const date = dateOf(fieldOf(response, 'date'))
-  const apparent = date === undefined ? 0 : Math.max(0, now - date)
-  const [first] = (fieldOf(response, 'age') ?? '').split(',')
-  return Math.max(apparent, (secondsOf(first!.trim()) ?? 0) * 1000)
-}
+/** Returns whether the handler can be asked if a stored response is still current (4.3.1). */
+const hasValidator = (response: Candidate): boolean =>
+  response.status === 200 &&
+  (fieldOf(response, 'etag') ?? dateOf(fieldOf(response, 'last-modified'))) !== undefined
 
-const HTTP_DATE =
-  /^(?:[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT|[A-Z][a-z]+, \d{2}-[A-Z][a-z]{2}-\d{2} \d{2}:\d{2}:\d{2} GMT|[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d{2}:\d{2}:\d{2} \d{4})$/
-
-/** Returns an HTTP-date (RFC 9110, 5.6.7) in ms since the epoch. */
-export function dateOf(text: string | undefined): number | undefined {
-  if (text === undefined || !HTTP_DATE.test(text)) return undefined
-  const ms = Date.parse(text.endsWith('GMT') ? text : `${text} GMT`)
-  return Number.isNaN(ms) ? undefined : ms
+/** With a fixed ttl, only `public` says that a response is not personal. */
+function sharingOf(directives: Directives, isAuto: boolean): Sharing {
+  if (directives.has('public')) return 'public'
+  const mayBeShared = directives.has('s-maxage') || directives.has('must-revalidate')
+  return isAuto && mayBeShared ? 'authorized' : 'anonymous'
 }
 
 /** Returns the names in Vary, in lower case and sorted. */

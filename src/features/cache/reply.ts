@@ -3,7 +3,7 @@ import type { CacheEntry } from '../../caching/entry.ts'
 import type { Exchange, HeaderFields, Reply } from '../../http/exchange.ts'
 import { byteRangeOf, isSameRange, isUnchanged } from './conditional.ts'
 import { acceptsCoding, decode, isDecodable } from './content-coding.ts'
-import { dateOf } from './policy.ts'
+import { dateOf } from './freshness.ts'
 import { responseIn } from './cached-response.ts'
 
 /** Fields that describe a body. A 304 has none. It keeps the others, as frameworks' own ones do. */

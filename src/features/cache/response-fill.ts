@@ -6,23 +6,24 @@ import type { LogPosition } from '../../caching/invalidation-log.ts'
 import type { LookupResult } from '../../caching/entry-keys.ts'
 import { MAX_ENTRY_TAGS, tagFields } from '../../caching/tags.ts'
 import { deadlinesOf } from '../../caching/validity.ts'
-import type { HeaderFields, PassPlan, Reply, SentHead, SentResponse } from '../../http/exchange.ts'
+import type {
+  FieldReader,
+  HeaderFields,
+  PassPlan,
+  Reply,
+  SentHead,
+  SentResponse,
+} from '../../http/exchange.ts'
 import type { CacheLookup } from './cache-lookup.ts'
-import { cachedResponse, packEntry, responseIn, type CachedResponse } from './cached-response.ts'
+import { refreshedResponse, responseIn } from './cached-response.ts'
 import { HandlerRequest } from './handler-request.ts'
 import { registerFill, tellOuterFills, type OuterFill } from './nesting.ts'
-import {
-  endToEndFields,
-  groupsOf,
-  varyOf,
-  type Candidate,
-  type StorageTerms,
-  type StorageVerdict,
-} from './policy.ts'
+import type { Candidate } from './freshness.ts'
+import { endToEndFields, groupsOf, type StorageVerdict } from './policy.ts'
 import { forwardStatus, type CacheReason } from './reasons.ts'
 import { ageOf, isConditional, replyFrom } from './reply.ts'
+import { createEntry, isNeverFresh, isStillGood, storeEntry } from './response-entry.ts'
 import { judgeFill, notModifiedReply, refuseFill } from './response-verdict.ts'
-import { variantOf } from './resource.ts'
 
 /** Why a request was forwarded to the handler (RFC 9211, 2.2). */
 export type Forward = 'miss' | 'stale' | 'request'
@@ -47,6 +48,7 @@ export class ResponseFill<Native> implements OuterFill {
   readonly #addedVary: string[] = []
   #excluded: CacheReason | undefined
   #head: SentHead | undefined
+  #momentary: HeaderFields = {}
   #verdict: StorageVerdict | undefined
   #entry: CacheEntry | undefined
   /** Cache-Status of a reply that replaced the handler's. */
@@ -124,24 +126,38 @@ export class ResponseFill<Native> implements OuterFill {
 
   #onHead(head: SentHead): void {
     this.#head = head
-    this.#verdict = this.#judge(head)
+    this.#momentary = momentaryFields(head.field)
+    const verdict = this.#judge(head)
+    this.#verdict = verdict
     // Waiters need not wait for the end of a response that they cannot share.
-    if (!this.#verdict.isStored) this.#end(this.#verdict.reason)
+    if (!verdict.isStored) this.#end(verdict.reason)
+    else if (verdict.freshFor <= 0) this.#refuseWaiters()
+  }
+
+  #refuseWaiters(): void {
+    this.#lookup.engine.refuseWaiters(this.#options.fill, this.#lookup.keys.entry)
   }
 
   #judge(response: Candidate): StorageVerdict {
     if (this.#excluded !== undefined) return refuseFill(this.#excluded)
     if (this.#tagsOf(response).length > MAX_ENTRY_TAGS) return refuseFill('tags')
-    const merged = this.#isRevalidation(response) ? this.#merged(response) : response
-    return judgeFill(this.#lookup, this.#request, merged, this.#head!.field)
+    if (response.status >= 500 && this.#replacesErrors()) return refuseFill('error')
+    return judgeFill(this.#lookup, this.#request, this.#whole(response), this.#head!.field)
   }
 
-  /** Returns the former response with the fields of a 304 (RFC 9111, 4.3.4 and 3.2). */
-  #merged({ headers }: Candidate): Candidate {
-    const former = responseIn(this.#former()!)
-    const fresh = Object.fromEntries(endToEndFields({ status: 304, headers }))
-    for (const name of ['content-encoding', 'content-type', 'content-range']) delete fresh[name]
-    return { status: former.status, headers: { ...Object.fromEntries(former.fields), ...fresh } }
+  /** Returns the response as it would be stored: a 304 completes the former one. */
+  #whole({ status, headers }: Candidate): Candidate {
+    const response = { status, headers: { ...headers, ...this.#momentary } }
+    return this.#isRevalidation(response)
+      ? refreshedResponse(responseIn(this.#former()!), response)
+      : response
+  }
+
+  /** Returns whether the former response is served instead of an error. */
+  #replacesErrors(): boolean {
+    const former = this.#former()
+    if (former === undefined) return false
+    return this.#lookup.now < deadlinesOf(former, this.#options.former!.validUntil!).error
   }
 
   #onComplete(sent: SentResponse): void {
@@ -152,17 +168,19 @@ export class ResponseFill<Native> implements OuterFill {
       return this.#end(verdict === undefined || verdict.isStored ? 'aborted' : verdict.reason)
     }
     this.#count(undefined)
-    const { engine, mount, keys, resourceKeys } = this.#lookup
+    const lookup = this.#lookup
+    const { engine, keys, resourceKeys } = lookup
     if (responseIn(entry).sharing === 'public') engine.publicResources.set(resourceKeys.entry, true)
     else engine.publicResources.delete(resourceKeys.entry)
     // It was invalidated meanwhile: the next response can be stored.
     if (keys.log.isPending(entry)) return fill.abandon()
     if (position === undefined) return fill.complete(entry, undefined)
     engine.resume(keys.entry)
-    fill.complete(entry, async (token) => {
-      const packed = mount.options.compress === false ? entry : await packEntry(entry)
-      await engine.save(mount.name, { keys, entry: packed, token, resourceKeys })
-    })
+    if (!isNeverFresh(entry))
+      return fill.complete(entry, (token) => storeEntry(lookup, entry, token))
+    this.#refuseWaiters()
+    const former = this.#isRevalidation(sent) ? this.#former() : undefined
+    if (former === undefined || !isStillGood(former, entry)) void storeEntry(lookup, entry, '')
   }
 
   /** Returns the entry of this response. Undefined: it is not stored. */
@@ -173,8 +191,18 @@ export class ResponseFill<Native> implements OuterFill {
     this.#verdict = verdict
     if (!verdict?.isStored || this.#lookup.x.method !== 'GET') return undefined
     const former = this.#isRevalidation(sent) ? this.#former()! : undefined
-    const response = former ? { ...this.#merged(sent), body: former.body } : sent
-    return (this.#entry = this.#createEntry(response, verdict, former))
+    const response = { ...this.#whole(sent), body: former?.body ?? sent.body }
+    this.#entry = createEntry(this.#lookup, {
+      response,
+      terms: verdict,
+      former,
+      position: this.#options.position,
+      tags: this.#tagsOf(response),
+      vary: this.#addedVary,
+      removed: former ? responseIn(former).removed : this.#head!.removed,
+      cost: Math.round(this.#lookup.engine.cacheStore.store.monotonic() - this.#began),
+    })
+    return this.#entry
   }
 
   /** Returns the tags of the mount, of the handler, of inner caches and of the response's own fields. */
@@ -183,46 +211,13 @@ export class ResponseFill<Native> implements OuterFill {
     return [...new Set([...this.#lookup.tags, ...this.#addedTags, ...groups])]
   }
 
-  #createEntry(
-    response: Candidate & { body: Buffer },
-    { freshFor, staleFor, errorFor, initialAge, sharing }: StorageTerms,
-    former: CacheEntry | undefined,
-  ): CacheEntry {
-    const { mount, resource, now, header, engine } = this.#lookup
-    const vary = [...new Set([...varyOf(response), ...mount.vary, ...this.#addedVary])].sort()
-    const stored = cachedResponse(response, {
-      removed: former ? responseIn(former).removed : this.#head!.removed,
-      sharing,
-      vary,
-      variant: vary.length > 0 ? variantOf(vary, header) : '',
-    })
-    const { isPacked, length } = former ? responseIn(former) : stored
-    const { position } = this.#options
-    const freshUntil = now + freshFor
-    return {
-      nonce: position?.nonce ?? '',
-      sequence: position?.sequence ?? 0,
-      tags: this.#tagsOf(response),
-      name: resource.name,
-      storedAt: now,
-      initialAge,
-      freshUntil,
-      staleUntil: freshUntil + staleFor,
-      errorUntil: freshUntil + errorFor,
-      cost: Math.round(engine.cacheStore.store.monotonic() - this.#began),
-      extra: { ...stored, isPacked, length } satisfies CachedResponse,
-      body: response.body,
-    }
-  }
-
   /** Returns another reply than the handler's: the former response for an error, or less than the whole. */
   #replacement(sent: SentResponse): Reply | undefined {
-    const { mount, now, engine, keys } = this.#lookup
+    const { mount, engine, keys } = this.#lookup
     const { client, seesConditions } = this.#request
     const former = this.#former()
     if (former !== undefined && sent.status >= 500) {
-      const { error } = deadlinesOf(former, this.#options.former!.validUntil!)
-      if (now >= error) return undefined
+      if (!this.#replacesErrors()) return undefined
       // Koa hands in a thrown error without a head.
       this.#end('error')
       engine.count(mount.name, 'stale', keys.entry)
@@ -231,7 +226,7 @@ export class ResponseFill<Native> implements OuterFill {
     }
     const entry = this.#entryOf(sent)
     if (this.#isRevalidation(sent)) {
-      const fields = endToEndFields(this.#merged(sent))
+      const fields = endToEndFields(this.#whole(sent))
       const whole = entry ?? { ...former!, extra: { ...responseIn(former!), fields } }
       const status = 'fwd=stale; fwd-status=304'
       return synchronous(replyFrom(whole, client, this.#addedFields(whole, status)))
@@ -269,10 +264,20 @@ export class ResponseFill<Native> implements OuterFill {
     this.#count(reason)
     const { fill, forward } = this.#options
     if (fill.isOver) return
-    const { engine, keys, x } = this.#lookup
+    const { engine, keys, x, resourceKeys } = this.#lookup
+    if (reason === 'authorization') engine.markPersonal(resourceKeys.entry)
     const mayBackOff = forward === 'stale' && (reason !== 'aborted' || x.isBackground)
     engine.endFill(fill, keys.entry, { reason, status: this.#head?.status ?? 0, mayBackOff })
   }
+}
+
+/** Returns the fields of the connection and of the moment. A capture does not see them. */
+function momentaryFields(field: FieldReader): HeaderFields {
+  const named = ['connection', 'date'].flatMap((name) => {
+    const value = field(name)
+    return value === undefined ? [] : [[name, value] as const]
+  })
+  return Object.fromEntries(named)
 }
 
 /** Only a body that has to be decoded is a promise. A former entry is decoded before the handler runs. */

@@ -5,14 +5,8 @@ import type { CacheLookup } from './cache-lookup.ts'
 import { isUnchanged } from './conditional.ts'
 import { directivesOf } from './directives.ts'
 import type { HandlerRequest } from './handler-request.ts'
-import {
-  dateOf,
-  fieldOf,
-  judgeResponse,
-  type Candidate,
-  type StorageRefusal,
-  type StorageVerdict,
-} from './policy.ts'
+import { dateOf, fieldOf, type Candidate } from './freshness.ts'
+import { judgeResponse, type StorageRefusal, type StorageVerdict } from './policy.ts'
 import type { CacheReason } from './reasons.ts'
 import { notModified, type RequestHead } from './reply.ts'
 

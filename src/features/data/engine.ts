@@ -176,6 +176,7 @@ export class DataEngine {
       freshUntil,
       staleUntil: freshUntil + staleFor,
       errorUntil: freshUntil + errorFor,
+      keptUntil: freshUntil,
       cost,
       extra: form,
       body,

@@ -18,6 +18,8 @@ const policy = (more: Partial<StoragePolicy> = {}): StoragePolicy => ({
   negativeTtl: undefined,
   staleWhileRevalidate: undefined,
   staleIfError: undefined,
+  keep: 0,
+  isHeuristic: false,
   jitter: 0,
   targeted: [],
   isPublic: false,
@@ -75,6 +77,118 @@ test('the age of a response counts: by Age, and by Date', () => {
   })
   expect(verdict({ expires: new Date(NOW + 40_000).toUTCString(), date })).toMatchObject({
     freshFor: 40_000,
+  })
+})
+
+test('Expires counts from the Date of the response, not from when it came', () => {
+  const at = (seconds: number) => new Date(NOW + seconds * 1000).toUTCString()
+  expect(verdict({ expires: at(60), date: at(0) })).toMatchObject({ freshFor: 60_000 })
+  // A clock that is ahead: it was stale when it was made.
+  expect(verdict({ expires: at(300), date: at(400) })).toMatchObject({ isStored: false })
+  // One that is behind.
+  expect(verdict({ expires: at(0), date: at(-60) })).toMatchObject({ isStored: false })
+  expect(verdict({ expires: 'tomorrow' })).toMatchObject({ isStored: false, reason: 'freshness' })
+  expect(verdict({ expires: at(60), 'cache-control': 'max-age=5' })).toMatchObject({
+    freshFor: 5000,
+  })
+})
+
+test('an Age that is no number is ignored, of a list the first counts', () => {
+  const freshFor = (age: string) => verdict({ 'cache-control': 'max-age=60', age })
+  for (const age of ['abc', '-7', '7.5', '7;x=1', ''])
+    expect(freshFor(age)).toMatchObject({ freshFor: 60_000 })
+  expect(freshFor('7, 50')).toMatchObject({ freshFor: 53_000 })
+  expect(freshFor('99999999999')).toMatchObject({ isStored: false })
+})
+
+test('targeted fields are read strictly: with one error the field counts as not there', () => {
+  const cdn = (field: string, general = 'no-store') =>
+    verdict(
+      { 'cdn-cache-control': field, 'cache-control': general },
+      { targeted: ['cdn-cache-control'] },
+    )
+  expect(cdn('max-age=60')).toMatchObject({ isStored: true, freshFor: 60_000 })
+  expect(cdn('foo, max-age=60;x=1')).toMatchObject({ isStored: true, freshFor: 60_000 })
+  expect(cdn('max-age=5, max-age=60')).toMatchObject({ freshFor: 60_000 })
+  for (const field of [
+    'max-age=60, &&&',
+    'max-age="60"',
+    'max-age=-60',
+    'max-age=6.5',
+    'max-age',
+    'MAX-AGE=60',
+    'max-age=60,',
+    'max-age = 60',
+    '',
+  ])
+    expect(cdn(field), field).toMatchObject({ isStored: false, reason: 'no-store' })
+  expect(cdn('no-store', 'max-age=60')).toMatchObject({ isStored: false, reason: 'no-store' })
+  expect(cdn('private', 'max-age=60')).toMatchObject({ isStored: false, reason: 'private' })
+  // It replaces Expires, too.
+  const expires = new Date(NOW + 60_000).toUTCString()
+  const targeted = ['cdn-cache-control']
+  expect(verdict({ 'cdn-cache-control': 'foo', expires }, { targeted })).toMatchObject({
+    isStored: false,
+    reason: 'freshness',
+  })
+  // The first one that can be read counts.
+  const both = { 'x-cache-control': 'max-age', 'cdn-cache-control': 'max-age=7' }
+  expect(verdict(both, { targeted: ['x-cache-control', 'cdn-cache-control'] })).toMatchObject({
+    freshFor: 7000,
+  })
+})
+
+test('a lifetime is assumed for what is cacheable by default, or public: a tenth, up to a day', () => {
+  const modified = (days: number) => new Date(NOW - days * 86_400_000).toUTCString()
+  const assumed = (status: number, headers: Record<string, string>) =>
+    judgeResponse({ status, headers }, policy({ isHeuristic: true }), undefined, NOW)
+  expect(assumed(200, { 'last-modified': modified(1) })).toMatchObject({ freshFor: 8_640_000 })
+  expect(assumed(200, { 'last-modified': modified(100) })).toMatchObject({ freshFor: 86_400_000 })
+  for (const status of [203, 204, 300, 301, 308, 404, 405, 410, 414, 501])
+    expect(assumed(status, { 'last-modified': modified(1) }).isStored).toBe(true)
+  for (const status of [201, 302, 400, 500, 599]) {
+    const headers = { 'last-modified': modified(1) }
+    expect(assumed(status, headers).isStored).toBe(false)
+    expect(assumed(status, { ...headers, 'cache-control': 'public' }).isStored).toBe(true)
+  }
+  expect(assumed(200, {})).toMatchObject({ isStored: false, reason: 'freshness' })
+  expect(
+    assumed(200, { 'last-modified': modified(1), 'cache-control': 'max-age=0' }),
+  ).toMatchObject({ isStored: false })
+})
+
+test('must-understand: a status that is known here overrides no-store, another one is not stored', () => {
+  const headers = { 'cache-control': 'max-age=60, must-understand, no-store' }
+  const understood = (status: number) =>
+    judgeResponse({ status, headers }, policy(), undefined, NOW)
+  expect(understood(200).isStored).toBe(true)
+  expect(understood(599)).toMatchObject({ isStored: false, reason: 'status' })
+  expect(verdict(headers, { ttl: 60_000 })).toMatchObject({ isStored: false, reason: 'no-store' })
+})
+
+test('what has a validator is kept after it was fresh', () => {
+  const keep = 3_600_000
+  const fresh = { 'cache-control': 'max-age=60' }
+  expect(verdict({ ...fresh, etag: '"a"' }, { keep })).toMatchObject({ keptFor: keep })
+  const modified = { 'last-modified': new Date(NOW).toUTCString() }
+  expect(verdict({ ...fresh, ...modified }, { keep })).toMatchObject({ keptFor: keep })
+  expect(verdict(fresh, { keep })).toMatchObject({ keptFor: 0 })
+  // Each request has to ask the handler.
+  for (const field of ['no-cache', 'max-age=0', 'no-cache, max-age=60', 'no-cache="set-cookie"']) {
+    const headers = { 'cache-control': field }
+    expect(verdict({ ...headers, etag: '"a"' }, { keep }), field).toMatchObject({
+      isStored: true,
+      freshFor: 0,
+    })
+    expect(verdict(headers, { keep }).isStored).toBe(false)
+    expect(verdict({ ...headers, etag: '"a"' }, { keep: 0 }).isStored).toBe(false)
+  }
+  // Nothing says that it may be stored.
+  expect(verdict({ etag: '"a"' }, { keep })).toMatchObject({ isStored: false, reason: 'freshness' })
+  const late = 'no-cache, stale-while-revalidate=60, stale-if-error=60'
+  expect(verdict({ 'cache-control': late, etag: '"a"' }, { keep })).toMatchObject({
+    staleFor: 0,
+    errorFor: 0,
   })
 })
 

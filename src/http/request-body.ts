@@ -149,7 +149,7 @@ function readAhead(req: Peekable, limit: number): Promise<PeekedBody> {
       if (size > 0) req.unshift(bytes)
       // Node discards a body that no handler read, when the response is sent. Our reading does not count:
       // otherwise the rest of the body would block the connection.
-      if ('_consuming' in req) req._consuming = false
+      if ('_consuming' in req) Reflect.set(req, '_consuming', false)
       resolve({ kind: 'raw', bytes: isWhole ? bytes : bytes.subarray(0, limit), isWhole })
     }
     // A short request arrives whole in this tick. Listening would then end an empty stream.

@@ -56,12 +56,18 @@ const LOOSE = /^\s*(\d+(?:\.\d+)?)\s*([a-z]+)\s*$/i
 export const DURATION_FORMAT =
   "a duration: a number of milliseconds, or a string like '250ms', '61s', '15m', '1h', '7d'"
 
-/** Returns the milliseconds of a duration, undefined for a value that is none. */
+/**
+ * Returns the milliseconds of a duration as an integer, undefined for a value that is none. Redis
+ * takes no fractions, and no more than a safe integer.
+ */
 export function parseDuration(duration: unknown): number | undefined {
-  if (typeof duration === 'number')
-    return duration >= 0 && duration < Infinity ? duration : undefined
+  const ms = typeof duration === 'number' ? duration : millisecondsOf(duration)
+  return ms >= 0 && ms <= Number.MAX_SAFE_INTEGER ? Math.round(ms) : undefined
+}
+
+function millisecondsOf(duration: unknown): number {
   const match = typeof duration === 'string' ? EXACT.exec(duration) : null
-  return match ? Math.round(Number(match[1]) * UNITS[match[2] as Unit]) : undefined
+  return match ? Number(match[1]) * UNITS[match[2] as Unit] : Number.NaN
 }
 
 /** Returns the duration that a value was probably meant to be. */

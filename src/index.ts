@@ -56,7 +56,7 @@ export type {
   Subjects,
   WaitingLimiter,
   LimiterWaitOptions,
-} from './features/rate-limit/limiter.ts'
+} from './features/rate-limit/limiter-options.ts'
 export type { LimitOverrides, OverrideOptions } from './features/rate-limit/limit-overrides.ts'
 export type { LoginGuard, LoginGuardOptions } from './features/rate-limit/login-guard-options.ts'
 export type { RateLimitAlgorithm } from './features/rate-limit/algorithms/index.ts'

@@ -53,13 +53,17 @@ function subjectOf(value: KeyValue, where: string, phrase: string, remedy: strin
     if (value !== '') return value
   } else if (typeof value === 'number') {
     if (Number.isFinite(value)) return String(value)
-  } else if (Array.isArray(value) && value.length > 0 && value.every(isName)) {
+  } else if (isNameList(value)) {
     return value
   }
   throw new TurnpikeError('TP_KEY', `${where}: ${phrase} ${described(value)}. ${remedy}`)
 }
 
 const isName = (value: unknown): boolean => typeof value === 'string' && value !== ''
+
+/** `every` skips the holes of an array, `includes` does not. */
+const isNameList = (value: KeyValue): value is readonly string[] =>
+  Array.isArray(value) && value.length > 0 && value.every(isName) && !value.includes(undefined)
 
 function described(value: unknown): string {
   if (value === '') return 'an empty string'
@@ -69,7 +73,9 @@ function described(value: unknown): string {
       : 'a list with something else than strings, or an empty one'
   if (typeof value === 'object' && value !== null) return 'an object'
   if (typeof value === 'function') return 'a function'
-  return value === undefined || value === null ? `${value}` : `${value as number} (${typeof value})`
+  return value === undefined || value === null
+    ? `${value}`
+    : `${String(value as symbol)} (${typeof value})`
 }
 
 /**

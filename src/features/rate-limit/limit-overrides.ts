@@ -3,9 +3,10 @@ import { durationOption, durationValidator, type Duration } from '../../duration
 import type { ExtensionContext } from '../../extension.ts'
 import type { Subject } from '../../store/keys.ts'
 import { passedSubjectTag, requireTenant } from '../../store/subject.ts'
-import { isObject, optionError, validateOptions } from '../../validate.ts'
+import { identifier, isObject, optionError, validateOptions } from '../../validate.ts'
 import { getOverrides, setOverrides } from './operations/overrides.ts'
 import { resetPolicies } from './operations/reset.ts'
+import { RESET_OPTIONS } from './limiter-options.ts'
 import { MAX_LIMIT } from './operations/script.ts'
 import { fixedLimitValidator } from './policy.ts'
 
@@ -20,7 +21,7 @@ export interface LimitOverrides {
    * Sets the limits of a subject by policy name, in place of all earlier ones. They apply from the next request on.
    * @param limits limits by policy name. Infinity: the subject is not limited
    * @param options.ttl how long they apply; default: until half a year to a year after the last use
-   * @throws TP_OPTION for a limit that is no integer
+   * @throws TP_OPTION for a limit that is no integer, a name that no policy can have, and more than 100 limits
    * @throws TP_KEY if the application has tenants and none is named
    * @throws TP_UNAVAILABLE if the store cannot answer
    * @example
@@ -39,10 +40,6 @@ export interface LimitOverrides {
 
 const WHERE = 'tp.overrides'
 const YEAR = 365 * 86_400_000
-const TENANT_OPTION = {
-  tenant: { expected: 'a string', accepts: (value: unknown) => typeof value === 'string' },
-}
-
 /** Creates `tp.overrides`. */
 export function createLimitOverrides(context: ExtensionContext): LimitOverrides {
   const tagOf = (subject: Subject, tenant: string | undefined): string => {
@@ -57,7 +54,7 @@ export function createLimitOverrides(context: ExtensionContext): LimitOverrides 
   return {
     async set(subject, limits, options = {}) {
       const where = `${WHERE}.set()`
-      validateOptions(where, options, { ...TENANT_OPTION, ttl: durationValidator })
+      validateOptions(where, options, { ...RESET_OPTIONS, ttl: durationValidator })
       validateLimits(where, limits)
       const tag = tagOf(subject, options.tenant)
       const ttl = options.ttl === undefined ? YEAR : durationOption(options.ttl, where, 'ttl')
@@ -70,7 +67,7 @@ export function createLimitOverrides(context: ExtensionContext): LimitOverrides 
       await publishReset(tag)
     },
     async get(subject, options = {}) {
-      validateOptions(`${WHERE}.get()`, options, TENANT_OPTION)
+      validateOptions(`${WHERE}.get()`, options, RESET_OPTIONS)
       const { tenant } = options
       const key = keyOf(tagOf(subject, tenant))
       const [, ...pairs] = await context.store.run(getOverrides, [key], [])
@@ -79,7 +76,7 @@ export function createLimitOverrides(context: ExtensionContext): LimitOverrides 
       )
     },
     async delete(subject, options = {}) {
-      validateOptions(`${WHERE}.delete()`, options, TENANT_OPTION)
+      validateOptions(`${WHERE}.delete()`, options, RESET_OPTIONS)
       const { tenant } = options
       const tag = tagOf(subject, tenant)
       const [timeLeft] = await context.store.run(getOverrides, [keyOf(tag)], [])
@@ -97,10 +94,23 @@ const stored = ([policy, limit]: [string, number]): [string, number] => [
 ]
 const limitOf = (text: string): number => (Number(text) >= MAX_LIMIT ? Infinity : Number(text))
 
+/** Limits of one subject: those of a few limiters with a few policies each. */
+const MAX_LIMITS = 100
+
 function validateLimits(where: string, limits: unknown): void {
   if (!isObject(limits) || Object.keys(limits).length === 0)
     throw optionError(where, 'limits', limits, 'an object like { minute: 600 }')
+  if (Object.keys(limits).length > MAX_LIMITS)
+    throw optionError(where, 'limits', limits, `an object with at most ${MAX_LIMITS} limits`)
   for (const [policy, limit] of Object.entries(limits)) {
+    if (!identifier.accepts(policy))
+      throw optionError(
+        where,
+        'the name of a policy',
+        policy,
+        identifier.expected,
+        identifier.suggest?.(policy),
+      )
     if (!fixedLimitValidator.accepts(limit)) {
       const { expected, suggest } = fixedLimitValidator
       throw optionError(where, policy, limit, expected, suggest?.(limit))

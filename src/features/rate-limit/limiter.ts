@@ -1,106 +1,26 @@
 /** A limiter that is called by subject, inside or outside a request. */
-import { durationOption, durationValidator, type Duration } from '../../duration.ts'
+import { durationOption } from '../../duration.ts'
 import { StoreUnavailable, TurnpikeError } from '../../errors.ts'
 import type { ExtensionContext } from '../../extension.ts'
 import type { Subject } from '../../store/keys.ts'
 import { passedSubjectTag, requireTenant, shownSubject } from '../../store/subject.ts'
-import { integer, isObject, validateOptions, type Validator } from '../../validate.ts'
 import type { Charge } from './charge.ts'
 import type { Decision } from './decision.ts'
 import type { RateLimitEngine } from './engine.ts'
 import { unlimitedDecision } from './limit-decision.ts'
-import { MAX_LIMIT } from './operations/script.ts'
+import {
+  blockTime,
+  callOptions,
+  CONSUME_OPTIONS,
+  RESET_OPTIONS,
+  WAIT_OPTIONS,
+  type ConsumeOptions,
+  type Limiter,
+  type Subjects,
+  type WaitingLimiter,
+} from './limiter-options.ts'
 import { checkedValue, type Policy } from './policy.ts'
 import { TurnQueue } from './turn-queue.ts'
-
-/** Options of a limiter's calls. */
-export interface ConsumeOptions {
-  /**
-   * Units that the use costs: an integer. 0 decides without counting.
-   * @default 1
-   */
-  cost?: number
-  /** Limits by policy name. Needed where a policy's own limit is a function of the request. */
-  limits?: Record<string, number>
-  /** Tenant of the subject. Required if the application has tenants. */
-  tenant?: string | undefined
-}
-
-/** Options of `limiter.wait()`. */
-export interface LimiterWaitOptions extends ConsumeOptions {
-  /**
-   * Longest time to wait.
-   * @default '30s'
-   */
-  wait?: Duration
-  /** Signal that ends the wait with its reason. */
-  signal?: AbortSignal
-}
-
-/**
- * One subject for all policies, or one for each by policy name. Where requests are counted by
- * address, an address is normalised as theirs are. `peek`, `refund`, `reset` and `block` take what
- * a decision or an event shows of a subject.
- */
-export type Subjects = Subject | number | Readonly<Record<string, Subject | number>>
-
-/** What can be done with a limit by subject. */
-export interface Limiter {
-  /** Name of the limiter in keys and events. */
-  readonly limiterName: string
-  /**
-   * Counts a use if every policy admits it. While Redis is away the failure rule decides.
-   * @param options the cost, or an object
-   * @throws TP_KEY, TP_VALUE if the subject or the cost cannot be used
-   * @example
-   * const { allowed, retryAfterMs } = await limiter.consume('user-42')
-   */
-  consume(subject: Subjects, options?: number | ConsumeOptions): Promise<Decision>
-  /**
-   * Returns what a use would be answered, without counting it.
-   * @throws TP_UNAVAILABLE if the store cannot answer
-   */
-  peek(subject: Subjects, options?: number | ConsumeOptions): Promise<Decision>
-  /**
-   * Gives back what a decision charged, or the oldest uses of a subject.
-   * @throws TP_UNAVAILABLE if the store cannot answer
-   */
-  refund(what: Decision | Subjects, options?: number | ConsumeOptions): Promise<void>
-  /**
-   * Deletes all uses and blocks of a subject, for every process. Returns true if there were any.
-   * @throws TP_UNAVAILABLE if the store cannot answer
-   * @example
-   * tp.on('decision', ({ allowed, subject }) => { if (!allowed) refused.add(subject) })
-   * await limiter.reset(subject)
-   */
-  reset(subject: Subjects, options?: { tenant?: string }): Promise<boolean>
-  /**
-   * Refuses a subject for a time, in every process.
-   * @throws TP_UNAVAILABLE if the store cannot answer
-   */
-  block(subject: Subjects, time: Duration, options?: { tenant?: string }): Promise<void>
-}
-
-/** A limiter that can also wait for its turn. */
-export interface WaitingLimiter extends Limiter {
-  /**
-   * Consumes as soon as the policies admit it. In each process, those who wait for a subject are served in order.
-   * @throws TP_LIMITED if that would be after `wait`, or never
-   * @throws TP_UNAVAILABLE if Redis is away and the rule is `fail: 'closed'`
-   */
-  wait(subject: Subjects, options?: number | LimiterWaitOptions): Promise<Decision>
-}
-
-const CONSUME_OPTIONS: Record<string, Validator> = {
-  cost: integer(0, MAX_LIMIT),
-  limits: { expected: 'an object of limits by policy name', accepts: isObject },
-  tenant: { expected: 'a string', accepts: (value: unknown) => typeof value === 'string' },
-}
-const WAIT_OPTIONS: Record<string, Validator> = {
-  ...CONSUME_OPTIONS,
-  wait: durationValidator,
-  signal: { expected: 'an AbortSignal', accepts: (value: unknown) => value instanceof AbortSignal },
-}
 
 /** Creates the limiter of an engine. */
 export function createLimiter(
@@ -155,14 +75,12 @@ class EngineLimiter implements WaitingLimiter {
 
   // Methods are own properties, because they are copied onto the middleware.
   readonly consume: Limiter['consume'] = async (subject, given = {}) => {
-    const options = optionsOf(given)
-    validateOptions(`${this.#where}.consume()`, options, CONSUME_OPTIONS)
+    const options = callOptions(`${this.#where}.consume()`, given, CONSUME_OPTIONS)
     return await this.#consume(this.#chargesOf(subject, options, COUNT))
   }
 
   readonly peek: Limiter['peek'] = async (subject, given = {}) => {
-    const options = optionsOf(given)
-    validateOptions(`${this.#where}.peek()`, options, CONSUME_OPTIONS)
+    const options = callOptions(`${this.#where}.peek()`, given, CONSUME_OPTIONS)
     const charges = this.#chargesOf(subject, options, LOOK_UP)
     const limited = charges.filter(isLimited)
     return limited.length > 0 ? await this.#engine.peek(limited) : unlimitedOf(charges)
@@ -170,21 +88,25 @@ class EngineLimiter implements WaitingLimiter {
 
   readonly refund: Limiter['refund'] = async (what, given = {}) => {
     if (isDecision(what)) return await what.refund()
-    const charges = this.#chargesOf(what, optionsOf(given), LOOK_UP).filter(isLimited)
+    const options = callOptions(`${this.#where}.refund()`, given, CONSUME_OPTIONS)
+    const charges = this.#chargesOf(what, options, LOOK_UP).filter(isLimited)
     if (charges.length > 0) await this.#engine.adjust('refund', charges, 'store', 0)
   }
 
-  readonly reset: Limiter['reset'] = async (subject, { tenant } = {}) =>
-    await this.#engine.reset(this.#chargesOf(subject, { tenant }, CLEAR))
+  readonly reset: Limiter['reset'] = async (subject, given = {}) => {
+    const options = callOptions(`${this.#where}.reset()`, given, RESET_OPTIONS)
+    return await this.#engine.reset(this.#chargesOf(subject, options, CLEAR))
+  }
 
-  readonly block: Limiter['block'] = async (subject, time, { tenant } = {}) => {
-    const ms = durationOption(time, `${this.#where}.block()`, 'time')
-    await this.#engine.block(this.#chargesOf(subject, { tenant }, CLEAR), ms)
+  readonly block: Limiter['block'] = async (subject, time, given = {}) => {
+    const where = `${this.#where}.block()`
+    const ms = blockTime(where, time)
+    const options = callOptions(where, given, RESET_OPTIONS)
+    await this.#engine.block(this.#chargesOf(subject, options, CLEAR), ms)
   }
 
   readonly wait: WaitingLimiter['wait'] = async (subject, given = {}) => {
-    const options = optionsOf(given)
-    validateOptions(`${this.#where}.wait()`, options, WAIT_OPTIONS)
+    const options = callOptions(`${this.#where}.wait()`, given, WAIT_OPTIONS)
     const { wait = '30s', signal } = options
     const until = this.#context.store.now() + durationOption(wait, this.#where, 'wait', 0)
     const charges = this.#chargesOf(subject, options, COUNT)
@@ -280,9 +202,6 @@ class EngineLimiter implements WaitingLimiter {
     )
   }
 }
-
-const optionsOf = <Options extends ConsumeOptions>(given: number | Options): Options =>
-  typeof given === 'number' ? ({ cost: given } as Options) : given
 
 /** A policy may be named as a property of all objects, for example `constructor`. */
 const ownValue = <Value>(

@@ -1,6 +1,15 @@
 import { durationValidator, type CheckedDuration } from '../../duration.ts'
 import type { ReplyFunction } from '../../http/refusal.ts'
-import { anyOf, callback, identifier, integer, oneOf, type Validator } from '../../validate.ts'
+import {
+  anyOf,
+  callback,
+  identifier,
+  integer,
+  nonEmptyString,
+  oneOf,
+  type Validator,
+} from '../../validate.ts'
+import { RESET_OPTIONS } from './limiter-options.ts'
 import { MAX_LIMIT } from './operations/script.ts'
 import type { LimitRefusal } from './options.ts'
 
@@ -100,4 +109,10 @@ export const GUARD_OPTIONS: Record<string, Validator> = {
   name: identifier,
   ipv6Subnet: integer(1, 128),
   reply: callback,
+}
+
+/** Options of `guard.reset()`. */
+export const GUARD_RESET_OPTIONS: Record<string, Validator> = {
+  ...RESET_OPTIONS,
+  address: nonEmptyString,
 }

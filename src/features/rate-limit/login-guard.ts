@@ -14,7 +14,12 @@ import type { Decision } from './decision.ts'
 import { RateLimitEngine } from './engine.ts'
 import { refusalOf } from './feature.ts'
 import { unlimitedDecision } from './limit-decision.ts'
-import { GUARD_OPTIONS, type LoginGuard, type LoginGuardOptions } from './login-guard-options.ts'
+import {
+  GUARD_OPTIONS,
+  GUARD_RESET_OPTIONS,
+  type LoginGuard,
+  type LoginGuardOptions,
+} from './login-guard-options.ts'
 import { identityDigest, normalizeIdentity } from './login-identity.ts'
 import { recordAddress, takeAddresses } from './operations/attempt-addresses.ts'
 import { policiesOf, sharedSettings, type Policy } from './policy.ts'
@@ -124,8 +129,11 @@ class Guard<Native> {
   /** Deletes the failures of an identity. */
   async reset(
     identity: string,
-    { address: only, tenant }: { address?: string; tenant?: string } = {},
+    options: { address?: string; tenant?: string } = {},
   ): Promise<boolean> {
+    // A misspelled `address` would clear all addresses.
+    validateOptions(`${WHERE}.reset()`, options, GUARD_RESET_OPTIONS)
+    const { address: only, tenant } = options
     requireTenant(this.#context, tenant, `${WHERE}.reset()`)
     const digest = identityDigest(identity, this.#normalize)
     if (digest === undefined)

@@ -49,6 +49,8 @@ export interface Policy<Native> {
 
 /** The longest window, in ms. */
 export const MAX_WINDOW: number = 366 * 86_400_000
+/** The longest block, in ms. Its end must fit into the state. */
+export const MAX_BLOCK: number = 100_000 * 86_400_000
 const MAX_POLICIES = 16
 
 const amount = integer(0, MAX_LIMIT)
@@ -218,6 +220,9 @@ function blockOf(
     options.blockFor === undefined ? 0 : durationOption(options.blockFor, where, 'blockFor')
   const blockMax =
     options.blockMax === undefined ? blockFor : durationOption(options.blockMax, where, 'blockMax')
+  for (const [option, ms] of Object.entries({ blockFor, blockMax }))
+    if (ms > MAX_BLOCK)
+      throw optionError(where, option, options[option as 'blockFor'], 'at most 100,000 days')
   if (blockMax < blockFor)
     throw optionRuleError(
       where,
@@ -272,7 +277,7 @@ export function checkedValue(
 ): number {
   if (what === 'window') {
     const ms = parseDuration(value)
-    if (ms !== undefined && ms >= 1 && ms <= MAX_WINDOW) return Math.ceil(ms)
+    if (ms !== undefined && ms >= 1 && ms <= MAX_WINDOW) return ms
   } else if ((what === 'limit' ? fixedLimitValidator : amount).accepts(value)) {
     return value as number
   }

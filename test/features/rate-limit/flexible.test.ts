@@ -206,7 +206,7 @@ describe('its calls', () => {
 
   test('a cost or subject that cannot be used is an error with a code', async () => {
     const { limiter } = app({ limiter: memory(1, 60) })
-    await expect(limiter.consume('ann', -1)).rejects.toMatchObject({ code: 'TP_VALUE' })
+    await expect(limiter.consume('ann', -1)).rejects.toMatchObject({ code: 'TP_OPTION' })
     await expect(limiter.consume([])).rejects.toMatchObject({ code: 'TP_KEY' })
   })
 })

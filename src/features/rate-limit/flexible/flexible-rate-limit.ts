@@ -1,5 +1,4 @@
 /** A limiter of rate-limiter-flexible in place of our engine: `tp.rateLimit({ limiter })`. */
-import { durationOption } from '../../../duration.ts'
 import type { ExtensionContext } from '../../../extension.ts'
 import { addressSubject } from '../../../http/client-address.ts'
 import type { Exchange, Feature } from '../../../http/exchange.ts'
@@ -16,7 +15,16 @@ import { engineOptions } from '../engine-options.ts'
 import { RateLimitEngine } from '../engine.ts'
 import { createRateLimitFeature, type RequestLimiter } from '../feature.ts'
 import { normalizeSubject } from '../key-normalizers.ts'
-import { isDecision, type ConsumeOptions, type Limiter, type Subjects } from '../limiter.ts'
+import { isDecision } from '../limiter.ts'
+import {
+  blockTime,
+  callOptions,
+  CONSUME_OPTIONS,
+  RESET_OPTIONS,
+  type ConsumeOptions,
+  type Limiter,
+  type Subjects,
+} from '../limiter-options.ts'
 import type { RateLimitOptions } from '../options.ts'
 import { checkedValue, policiesOf, type Policy } from '../policy.ts'
 import { FlexibleEngine, type FlexibleSubject } from './flexible-engine.ts'
@@ -132,16 +140,16 @@ class FlexibleRateLimit<Native> implements RequestLimiter<Native> {
   }
 
   #limiter(): Limiter {
-    type Options = number | ConsumeOptions | undefined
-    const costOf = (options: Options): number =>
-      checkedValue('cost', (typeof options === 'object' ? options.cost : options) ?? 1, this.#name)
+    const optionsOf = (call: string, given: number | ConsumeOptions = {}): ConsumeOptions =>
+      callOptions(`${this.#where}.${call}()`, given, CONSUME_OPTIONS)
+    const tenantOf = (call: string, given: { tenant?: string } = {}): string | undefined =>
+      callOptions(`${this.#where}.${call}()`, given, RESET_OPTIONS).tenant
     const subjectOf = (
       passed: Subjects,
-      options: Options | { tenant?: string },
+      given: string | undefined,
       isShown = true,
     ): CountedSubject => {
       const { key, ipv6Subnet } = this.#options
-      const given = typeof options === 'object' ? options.tenant : undefined
       const tenant = requireTenant(this.#context, given, this.#where)
       const value =
         typeof passed === 'string' || Array.isArray(passed)
@@ -152,20 +160,25 @@ class FlexibleRateLimit<Native> implements RequestLimiter<Native> {
     }
     return {
       limiterName: this.#name,
-      consume: async (value, options) =>
-        await this.#consume(subjectOf(value, options, false), costOf(options)),
-      peek: async (value, options) =>
-        await this.#flexible.peek(subjectOf(value, options), costOf(options)),
-      refund: async (what, options) =>
-        isDecision(what)
-          ? await what.refund()
-          : await this.#flexible.refund(subjectOf(what, options), costOf(options)),
-      reset: async (value, options) => await this.#flexible.reset(subjectOf(value, options)),
-      block: async (value, time, options) =>
-        await this.#flexible.block(
-          subjectOf(value, options),
-          durationOption(time, `${this.#where}.block()`, 'time'),
-        ),
+      consume: async (value, given) => {
+        const { tenant, cost = 1 } = optionsOf('consume', given)
+        return await this.#consume(subjectOf(value, tenant, false), cost)
+      },
+      peek: async (value, given) => {
+        const { tenant, cost = 1 } = optionsOf('peek', given)
+        return await this.#flexible.peek(subjectOf(value, tenant), cost)
+      },
+      refund: async (what, given) => {
+        if (isDecision(what)) return await what.refund()
+        const { tenant, cost = 1 } = optionsOf('refund', given)
+        await this.#flexible.refund(subjectOf(what, tenant), cost)
+      },
+      reset: async (value, given) =>
+        await this.#flexible.reset(subjectOf(value, tenantOf('reset', given))),
+      block: async (value, time, given) => {
+        const ms = blockTime(`${this.#where}.block()`, time)
+        await this.#flexible.block(subjectOf(value, tenantOf('block', given)), ms)
+      },
     }
   }
 }

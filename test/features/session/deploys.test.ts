@@ -207,6 +207,16 @@ describe.each(engines)('on the $name engine', ({ open, server }) => {
       }
       await thereAndBack(kind, [old, write, read, own], [own, read, write, writeAgain, old])
     })
+
+    test('wrong order: express-session over tp.sessionStore() in one step: a warning says what to do', async () => {
+      const opened = open()
+      const old = start(kind, opened, { name: 'express-session', express: 'sessionStore' })
+      const own = start(kind, opened, { name: 'own signature', session: {} })
+      const jar = new Jar()
+      jar.keep(await old.get('/app/login', { 'x-user': 'ada' }))
+      await own.get('/app/look', { Cookie: jar.fieldFor('/app/look') })
+      await expect.poll(() => own.warnings.join()).toContain("set legacySignature: 'read'")
+    })
   })
 
   describe.each(some)('$name', (kind) => {

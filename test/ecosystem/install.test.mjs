@@ -20,16 +20,28 @@ const versions = createRequire(import.meta.url)('./package.json')
 const tsc = path.join(root, 'node_modules/typescript/bin/tsc')
 const tarball = process.env.TURNPIKE_TARBALL
 
+const types = path.join(import.meta.dirname, 'types')
+/** Those of test/consumers whose types come from turnpike, or from the application. */
+const ownTypes = path.join(root, 'test/consumers/fixtures/types')
+const OWN = [
+  'own-global.mts',
+  'extended-request.mts',
+  'turnpike-session.mts',
+  'turnpike-koa-session.mts',
+]
+
 const run = (cwd, program, args, env = {}) =>
   execFileSync(program, args, { cwd, encoding: 'utf8', env: { ...process.env, ...env } })
 
 describe.each(['npm', 'pnpm'])('types, as %s installs them', (manager) => {
   let folder
-  const files = readdirSync(path.join(import.meta.dirname, 'types'))
+  const files = [...readdirSync(types), ...OWN]
 
   beforeAll(() => {
     folder = mkdtempSync(path.join(tmpdir(), `turnpike-${manager}-`))
-    cpSync(path.join(import.meta.dirname, 'types'), folder, { recursive: true })
+    cpSync(types, folder, { recursive: true })
+    for (const file of ['exact.d.mts', ...OWN])
+      cpSync(path.join(ownTypes, file), path.join(folder, file))
     const all = { ...versions.dependencies, ...versions.devDependencies }
     const names = [
       'express',

@@ -2,6 +2,7 @@ import type { EventBus } from './events.ts'
 
 /** Where turnpike writes its log lines. `console` and the loggers of pino and winston have this form. */
 export interface Logger {
+  /** Writes a line about something that an operator should know. */
   warn(message: string): void
   /** For good news. Default: `warn` */
   info?(message: string): void

@@ -80,6 +80,7 @@ export interface ErrorDetails {
 
 /** Base of all errors of this package. */
 export class TurnpikeError extends Error {
+  /** `'TurnpikeError'`, or the name of the subclass. Identify an error by `code`. */
   override readonly name: string = 'TurnpikeError'
   /** What went wrong. Compare this, not the message. */
   readonly code: ErrorCode
@@ -127,7 +128,9 @@ export type UnavailableReason =
 
 /** The store cannot answer now. Features apply their failure rule instead of passing it on. */
 export class StoreUnavailable extends TurnpikeError {
+  /** Always `'StoreUnavailable'`. */
   override readonly name: string = 'StoreUnavailable'
+  /** Why the store cannot answer, for example `'late'` or `'not-ready'`. */
   readonly reason: UnavailableReason
   /** True if the command may have been executed. */
   readonly uncertain: boolean

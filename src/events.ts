@@ -180,7 +180,9 @@ export interface EventMap extends TurnpikeExtensions.Events {
   warning: { message: string }
 }
 
+/** Name of an event: those of the package, and those that extensions declare. */
 export type EventName = keyof EventMap
+/** A function that `tp.on()` calls with each event of one name. */
 export type TurnpikeListener<Name extends EventName> = (event: EventMap[Name]) => void
 
 /** Events of the package itself. */

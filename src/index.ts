@@ -16,6 +16,7 @@ type WrongEntry =
  */
 export const turnpike: {
   (importFromTheEntryOfYourFramework: WrongEntry): never
+  /** Always throws, as `turnpike()` of this entry does. */
   fromEnv(importFromTheEntryOfYourFramework: WrongEntry): never
 } = Object.assign(refuseRoot, { fromEnv: refuseRoot })
 

@@ -3,6 +3,7 @@ import { TurnpikeError } from './errors.ts'
 
 /** Reports an option that cannot be used. */
 export class OptionError extends TurnpikeError {
+  /** Always `'OptionError'`. */
   override readonly name: string = 'OptionError'
   /** Name of the option. */
   readonly option: string
@@ -78,10 +79,12 @@ export const isFunction = (value: unknown): value is (...args: never[]) => unkno
 export const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
+/** Accepts true and false. */
 export const boolean: Validator = {
   expected: 'true or false',
   accepts: (value) => typeof value === 'boolean',
 }
+/** Accepts a string with at least one character. */
 export const nonEmptyString: Validator = {
   expected: 'a non-empty string',
   accepts: (value) => typeof value === 'string' && value !== '',
@@ -90,7 +93,9 @@ export const anyString: Validator = {
   expected: 'a string',
   accepts: (value) => typeof value === 'string',
 }
+/** Accepts a function. */
 export const callback: Validator = { expected: 'a function', accepts: isFunction }
+/** Accepts an object that is no array. */
 export const plainObject: Validator = { expected: 'an object', accepts: isObject }
 
 /** Accepts an integer within bounds. */

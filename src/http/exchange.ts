@@ -10,6 +10,7 @@ export type HeaderFields = Record<string, string | readonly string[]>
 export interface Exchange<Native = unknown> {
   /** Express's and node's `req`, Koa's `ctx`: what callbacks of the application receive. */
   readonly native: Native
+  /** The method of the request, for example `'GET'`. */
   readonly method: string
   /** The request target as the client sent it, whatever router the feature is mounted in. */
   readonly url: string
@@ -65,10 +66,13 @@ export interface Exchange<Native = unknown> {
 
 /** A response in place of the handler's. */
 export interface Reply {
+  /** Status code. */
   status: number
+  /** Header fields. */
   headers?: HeaderFields
   /** Names of fields that outer middlewares have set, and that the response must not have. */
   remove?: readonly string[]
+  /** The body. A stream is piped. */
   body?: string | Buffer | Readable
   /** The bytes of `body` again, as a Latin-1 string: node sends a head and a string in one piece. */
   text?: string | undefined
@@ -78,9 +82,11 @@ export interface Reply {
 
 /** A response as it was at one place of the stack. */
 export interface SentResponse {
+  /** Status code. */
   status: number
   /** The fields that inner middlewares, features and the handler have set. */
   headers: HeaderFields
+  /** The whole body, as it was written at this place. */
   body: Buffer
 }
 
@@ -126,13 +132,17 @@ export interface ResponseEnd {
 
 /** Answers the request now. */
 export interface ReplyPlan {
+  /** The response. */
   reply: Reply
+  /** Never set: the plan is a reply. */
   refusal?: undefined
 }
 
 /** Turns the request away. `refusals` of the instance decides who replies. */
 export interface RefusalPlan {
+  /** Never set: the plan is a refusal. */
   reply?: undefined
+  /** Why the request is refused, and with which status. */
   refusal: Refusal
   /** The application's own reply. It replies even with `refusals: 'next'`: it was set for this mount. */
   replyWith?: ReplyFunction<any, any> | undefined
@@ -140,7 +150,9 @@ export interface RefusalPlan {
 
 /** Lets the request pass, and takes part in the response. */
 export interface PassPlan {
+  /** Never set: the request passes. */
   reply?: undefined
+  /** Never set: the request passes. */
   refusal?: undefined
   /** Properties to set on `req`, or on `ctx.state`. */
   state?: Record<string, unknown>
@@ -216,6 +228,7 @@ export interface Feature<Native, Early = unknown> {
    * or that is a property of what it returns.
    */
   prepare?(x: Exchange<Native>): Early | undefined
+  /** Decides about the request. @param early what `prepare` returned */
   handle(x: Exchange<Native>, early: Early | undefined): Promise<Plan> | Plan
   /** Undoes a prepared write, because an earlier member answered. */
   discard?(early: Early): void

@@ -3,18 +3,19 @@ import { prefersText } from './headers.ts'
 
 /** What went wrong with a request, by RFC 9457. */
 export interface ProblemDetails {
-  /** A URI that names the kind of problem. Default 'about:blank': no more than the status says. */
+  /** URI of the kind of problem (RFC 9457). @default 'about:blank': no more than the status */
   type?: string
   /** The kind of problem in a few words, the same each time. */
   title: string
+  /** The status code of the response. */
   status: number
-  /** What went wrong this time, and what the client can do about it. */
+  /** What went wrong this time, and what the client can do. */
   detail?: string
   /** Extension members. */
   [extension: string]: unknown
 }
 
-/** Tell the client about a problem: as `application/problem+json`, or in plain text if it prefers that. */
+/** Returns the reply for a problem: `application/problem+json`, or plain text if the client prefers that. */
 export function problemReply(problem: ProblemDetails, x: Pick<Exchange, 'header'>): Reply {
   const { title, status, detail } = problem
   const text = prefersText(x.header('accept'))

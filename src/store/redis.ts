@@ -9,8 +9,16 @@ import { selectedDatabase } from './ioredis-patches.ts'
  */
 export type RedisSource =
   | string
-  | (RedisOptions & { url?: string })
-  | { cluster: ClusterNode[]; options?: ClusterOptions }
+  | (RedisOptions & {
+      /** URL of the server. The other options override its parts. */
+      url?: string
+    })
+  | {
+      /** Nodes of a Redis Cluster from which the others are discovered. */
+      cluster: ClusterNode[]
+      /** Options of ioredis for the Cluster. */
+      options?: ClusterOptions
+    }
   | IoredisClient
 
 /** A client of the package ioredis, of either kind. */

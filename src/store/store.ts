@@ -33,6 +33,7 @@ export const LARGE_VALUE = 65_536
 
 /** One atomic step on the store: a Lua script for Redis and its twin for the in-process engine. */
 export interface Operation<Result extends OperationReply = OperationReply> {
+  /** Name of the operation in errors and events. */
   readonly name: string
   /** A read command, sent as `COMMAND key... argument...`; undefined for a script. */
   readonly command: string | undefined
@@ -40,6 +41,7 @@ export interface Operation<Result extends OperationReply = OperationReply> {
   readonly lua: string
   /** SHA-1 of the script, for EVALSHA. */
   readonly sha: string
+  /** The in-process twin. */
   readonly memory: MemoryTwin<Result>
   /** True if strings in the reply are Buffers. */
   readonly buffers: boolean
@@ -47,12 +49,18 @@ export interface Operation<Result extends OperationReply = OperationReply> {
   readonly large: boolean
 }
 
+/** What `operation()` needs to know. */
 export interface OperationOptions<Result extends OperationReply> {
+  /** Name of the operation in errors and events, for example `'locks.acquire'`. */
   name: string
-  /** Content of the operation's `.lua` file. Its ARGV end with one more argument, for the prelude. */
+  /** Content of the operation's `.lua` file. Required without `command`. Its ARGV end with one more argument, for the prelude. */
   lua?: string
-  /** Read command in place of a script. All keys follow it, then all arguments. It has no clock. */
+  /**
+   * Read command in place of a script. All keys follow it, then all arguments. It has no clock.
+   * @default none
+   */
   command?: string
+  /** The in-process twin. It must reply as the script does. */
   memory: MemoryTwin<Result>
   /** Returns strings as Buffers. @default false */
   buffers?: boolean
@@ -63,8 +71,6 @@ export interface OperationOptions<Result extends OperationReply> {
    * @default false
    */
   large?: boolean
-  /** Has no effect: Redis refuses every script that arrives too late. */
-  refuseLate?: boolean
 }
 
 /** Declares an operation: a script or read command, and its twin. The contract tests compare both. */
@@ -90,7 +96,9 @@ export interface StoreStatus {
   status: 'ok' | 'degraded' | 'down'
   /** Why the status is not `ok`. */
   reason: string | undefined
+  /** State of the circuit breaker. `open`: calls fail at once. */
   breaker: 'closed' | 'open' | 'half-open'
+  /** Kind of server behind the store. */
   topology: 'memory' | 'standalone' | 'sentinel' | 'cluster'
   /** Of the last 256 replies, in ms; undefined before the first. */
   latencyMs: { p50: number; p99: number } | undefined
@@ -119,7 +127,9 @@ export const isCrossSlotError = (error: unknown): boolean =>
 
 /** What every engine offers to the features. */
 export interface Store {
+  /** `'redis'`, or `'memory'` for the in-process engine. */
   readonly kind: 'redis' | 'memory'
+  /** True for a Redis Cluster. */
   readonly cluster: boolean
   /**
    * True if the keys of one `run` must share a hash slot: on a Cluster, and where one address stands
@@ -164,6 +174,7 @@ export interface Store {
   scan(pattern: string): AsyncIterable<string[]>
   /** Resolves when the store can reply. @throws TP_UNAVAILABLE after `timeout` ms */
   ready(timeout?: number): Promise<void>
+  /** Returns the status without calling Redis. */
   status(): StoreStatus
   /** Returns the fields of Redis's INFO, none for the in-process engine. @throws TP_UNAVAILABLE */
   info(): Promise<Record<string, string>>

@@ -1,19 +1,23 @@
-/** What every engine must do, whichever it is: a suite for any test runner. */
+/** The contract of every engine: a suite for any test runner. */
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import { operation, type Operation, type OperationReply, type Store } from '../store/store.ts'
 
+/** A store under test. */
 export interface ContractSubject {
+  /** The store. Each test uses keys of its own. */
   store: Store
-  /** Turn the engine's clock forward, in ms. */
+  /** Moves the engine's clock forward, in ms. */
   advance(ms: number): Promise<void>
 }
 
+/** What `storeContract()` needs to know. */
 export interface ContractOptions {
   /** The runner's `describe` and `it` (vitest, node:test, mocha, jest). */
   describe(name: string, suite: () => void): unknown
+  /** The runner's `it` or `test`. */
   it(name: string, test: () => Promise<void>): unknown
-  /** Gives a store for one test; it may be the same for all. */
+  /** Opens the store for one test. It may be the same for all. */
   open(): Promise<ContractSubject>
 }
 

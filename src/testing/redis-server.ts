@@ -5,30 +5,33 @@ import { connect, createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
+/** Options of `startRedis()`. */
 export interface RedisServerOptions {
-  /** More arguments for the server, for example `['--maxmemory', '10mb']`. */
+  /** Additional arguments of the server, for example `['--maxmemory', '10mb']`. @default none */
   args?: readonly string[]
-  /** The program. Default: REDIS_SERVER_BIN, else `redis-server`, else `valkey-server`. */
+  /** Program to start. @default REDIS_SERVER_BIN, else `redis-server`, else `valkey-server` */
   bin?: string
 }
 
-/** A Redis server of a test's own: empty, on a free port of 127.0.0.1, without a disk. */
+/** A Redis server for one test: empty, on a free port of 127.0.0.1, without persistence. */
 export interface RedisServer extends AsyncDisposable {
+  /** Address of the server. */
   readonly host: '127.0.0.1'
+  /** Port of the server. */
   readonly port: number
   /** `redis://127.0.0.1:<port>` */
   readonly url: string
-  /** Stop the process in its tracks (SIGSTOP): connections stay open, nothing is answered. */
+  /** Freezes the process (SIGSTOP): connections stay open, and no command is answered. */
   freeze(): void
-  /** Let a frozen process go on (SIGCONT). */
+  /** Continues a frozen process (SIGCONT). */
   thaw(): void
-  /** Kill it (SIGKILL), as a crash would. */
+  /** Kills the process (SIGKILL), as a crash would. */
   kill(): Promise<void>
-  /** Start it again, empty, on the same port; kills it first if it still runs. */
+  /** Starts the server again, empty, on the same port. Kills it first if it still runs. */
   restart(): Promise<void>
-  /** Send one command, outside of any client: `send('DBSIZE')`. Gives the raw RESP reply. */
+  /** Sends one command over a connection of its own: `send('DBSIZE')`. Resolves with the raw RESP reply. */
   send(...command: readonly string[]): Promise<string>
-  /** Kill it and remove what it left. */
+  /** Kills the server and removes its files. */
   stop(): Promise<void>
 }
 
@@ -39,14 +42,14 @@ const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 const reap = (): void => {
   for (const child of running) child.kill('SIGKILL')
 }
-/** Node runs no exit listeners when a signal ends the process: reap, and let the signal do its work. */
+/** Kills the servers, then lets the signal end the process. Node runs no exit listeners for a signal. */
 const reapAndDie = (signal: NodeJS.Signals): void => {
   reap()
   process.off(signal, reapAndDie)
   if (process.listenerCount(signal) === 0) process.kill(process.pid, signal)
 }
 
-/** Tie the servers' lives to this process's, or no longer. */
+/** Adds or removes the listeners that end the servers with this process. */
 function watch(action: 'on' | 'off'): void {
   process[action]('exit', reap)
   for (const signal of SIGNALS) process[action](signal, reapAndDie)

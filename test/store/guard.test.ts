@@ -47,7 +47,6 @@ const punctual: Operation<number> = operation({
   name: 'punctual',
   lua,
   memory: never,
-  refuseLate: true,
 })
 
 const KEY = 'guard:{key}'

@@ -47,7 +47,7 @@ export function bothEngines(): EngineUnderTest[] {
           store,
           prefix: 'tp',
           advance: (time) => store.advance(time),
-          back: (time) => store.turn(-durationOption(time, 'back()', 'time')),
+          back: (time) => store.setBack(time),
         }
       },
       server: () => undefined,

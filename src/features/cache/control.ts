@@ -21,6 +21,7 @@ import { canonicalPattern, purgeTags } from './urls.ts'
 
 /** Which tenant's entries are meant. Required if the application has tenants. */
 export interface CacheTenantOption {
+  /** Tenant whose entries are meant. Required if the application has tenants. */
   tenant?: string
 }
 

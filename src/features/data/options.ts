@@ -15,6 +15,7 @@ import type { DataSerializer } from './value.ts'
 
 /** Whose values are meant. Required if the application has tenants. */
 export interface TenantOption {
+  /** Tenant whose values are meant. Required if the application has tenants. */
   tenant?: string
 }
 

@@ -47,7 +47,9 @@ export interface HealthReport {
   version?: string
   /** Memory that the server uses, as it reports it. */
   used_memory?: string
+  /** Number of clients that are connected to the server. */
   connected_clients?: number
+  /** Seconds since the server was started. */
   uptime_seconds?: number
   /** Share of reads on the whole server that found their key, from 0 to 1. */
   hit_rate?: number

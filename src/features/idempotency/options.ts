@@ -43,6 +43,7 @@ export interface Idempotency {
 
 /** Why a request was refused, for `reply`. */
 export interface IdempotencyRefusal extends Refusal {
+  /** Why the request is refused. */
   readonly reason:
     | 'missing'
     | 'malformed'
@@ -95,6 +96,7 @@ export interface IdempotencyOptions<Native> {
   /**
    * Returns the key, in place of the header field: for webhooks, whose events have an ID in their
    * body. Mount the body parser before. A request for which it returns undefined has no key.
+   * @default none
    * @example
    * tp.idempotency({ key: (req) => req.body.id, fingerprint: () => 'any', scope: () => 'stripe' })
    */
@@ -149,11 +151,14 @@ export interface IdempotencyOptions<Native> {
    * @default 'closed'
    */
   fail?: 'closed' | 'open'
-  /** Page about keys for your clients. Refusals link to it. */
+  /** Page about keys for your clients. Refusals link to it. @default none */
   docsUrl?: string
-  /** Returns true for requests that pass unprotected. */
+  /** Returns true for requests that pass unprotected. @default none */
   skip?: (native: Native) => boolean | Promise<boolean>
-  /** Phrases refusals. Returns undefined for the default reply, problem+json (RFC 9457). */
+  /**
+   * Phrases refusals. Returns undefined for the default reply, problem+json (RFC 9457).
+   * @default none
+   */
   reply?: ReplyFunction<Native, IdempotencyRefusal>
   /**
    * Name of the mount in keys and events. Mounts of one name share their keys.

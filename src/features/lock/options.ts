@@ -21,7 +21,7 @@ export interface LockOptions {
    * @default no limit
    */
   maxLease?: Duration
-  /** Ends the wait with its reason. */
+  /** Ends the wait with its reason. @default none */
   signal?: AbortSignal
   /**
    * Order of arrival for all waiters of all processes. Every caller of this lock must use the same
@@ -199,7 +199,19 @@ export interface LockScope {
 }
 
 /** Result of `tp.once()`. */
-export type OnceResult<Result> = { ran: true; value: Result } | { ran: false; value?: undefined }
+export type OnceResult<Result> =
+  | {
+      /** True: this call has run the work. */
+      ran: true
+      /** What the work returned. */
+      value: Result
+    }
+  | {
+      /** False: the work has run before, or runs elsewhere now. */
+      ran: false
+      /** Never set: the result of another run is not stored. */
+      value?: undefined
+    }
 
 /** Options of `tp.once()`. */
 export interface OnceOptions {
@@ -241,7 +253,10 @@ export interface ExclusiveOptions<Native> {
    * @default 'closed'
    */
   fail?: 'closed' | 'open'
-  /** Phrases refusals. Returns undefined for the default reply, problem+json (RFC 9457). */
+  /**
+   * Phrases refusals. Returns undefined for the default reply, problem+json (RFC 9457).
+   * @default none
+   */
   reply?: ReplyFunction<Native>
   /**
    * Name of the mount in events.

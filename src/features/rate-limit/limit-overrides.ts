@@ -10,6 +10,7 @@ import { RESET_OPTIONS } from './limiter-options.ts'
 import { MAX_LIMIT } from './operations/script.ts'
 import { fixedLimitValidator } from './policy.ts'
 
+/** Options of all methods of `tp.overrides`. */
 export interface OverrideOptions {
   /** Tenant of the subject. Required if the application has tenants. */
   tenant?: string

@@ -19,7 +19,7 @@ export interface ConsumeOptions {
    * @default 1
    */
   cost?: number
-  /** Limits by policy name. Needed where a policy's own limit is a function of the request. */
+  /** Limits by policy name. Required if the limit of a policy is a function of the request. */
   limits?: Record<string, number>
   /** Tenant of the subject. Required if the application has tenants. */
   tenant?: string | undefined
@@ -32,7 +32,7 @@ export interface LimiterWaitOptions extends ConsumeOptions {
    * @default '30s'
    */
   wait?: Duration
-  /** Signal that ends the wait with its reason. */
+  /** Signal that ends the wait with its reason. @default none */
   signal?: AbortSignal
 }
 

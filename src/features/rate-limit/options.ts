@@ -41,9 +41,12 @@ export interface PolicyOptions<Native, Literal extends string = never> {
    * @default the limiter's `name`, or the window as it was written (`'1m'`)
    */
   name?: string
-  /** Uses, or units of `cost`, that the window admits: an integer. 0 admits nothing. */
+  /** Uses, or units of `cost`, that the window admits: an integer. 0 admits nothing. Required without `policies`. */
   limit: ValueOrFunction<Native, number>
-  /** Length of the window: a duration, or `'month'` for calendar months (with `'fixed-window'`). */
+  /**
+   * Length of the window: a duration, or `'month'` for calendar months (with `'fixed-window'`).
+   * Required without `policies`.
+   */
   window: ValueOrFunction<Native, CheckedDuration<Literal>> | 'month'
   /**
    * How uses are counted. At limit 100 the most that is admitted within any window is 100 with
@@ -88,7 +91,8 @@ export interface RateLimitOptions<Native, Literal extends string = never> extend
   PolicyOptions<Native, Literal>
 > {
   /**
-   * Several limits at once, all or nothing: a request that one policy refuses charges none.
+   * Several limits at once, all or nothing: a request that one policy refuses charges none. Required
+   * unless `limit` and `window` are set.
    * @example
    * policies: [{ limit: 60, window: '1m' }, { limit: 1_000, window: '1h' }]
    */
@@ -103,7 +107,7 @@ export interface RateLimitOptions<Native, Literal extends string = never> extend
    * @default 1
    */
   cost?: ValueOrFunction<Native, number>
-  /** Returns true for requests that are neither counted nor limited. */
+  /** Returns true for requests that are neither counted nor limited. @default none */
   skip?: (native: Native) => boolean | Promise<boolean>
   /**
    * Whether the charge is given back when the response's status is below 400.
@@ -151,7 +155,10 @@ export interface RateLimitOptions<Native, Literal extends string = never> extend
    * @default no partition key
    */
   partitionKey?: string
-  /** Called at every refusal, before the response. Its result is not awaited and cannot change the response. */
+  /**
+   * Called at every refusal, before the response. Its result is not awaited and cannot change the response.
+   * @default none
+   */
   onLimited?: (native: Native, decision: Decision) => void
   /**
    * The response to a refused request.
@@ -173,6 +180,7 @@ export interface RateLimitOptions<Native, Literal extends string = never> extend
   /**
    * Limiter of rate-limiter-flexible that counts in place of turnpike. Limits, windows and blocks are
    * its own. It receives plain keys unchanged, and has 100 ms to answer.
+   * @default none
    */
   limiter?: FlexibleLimiter
 }
@@ -190,11 +198,11 @@ export type LimiterOptions<Literal extends string = never> = Pick<
   | 'denyCache'
   | 'overrides'
 > & {
-  /** Uses, or units of `cost`, that the window admits. */
+  /** Uses, or units of `cost`, that the window admits. Required without `policies`. */
   limit?: number
-  /** Length of the window: a duration, or `'month'` for calendar months. */
+  /** Length of the window: a duration, or `'month'` for calendar months. Required without `policies`. */
   window?: CheckedDuration<Literal> | 'month'
-  /** Several limits at once, all or nothing. */
+  /** Several limits at once, all or nothing. Required unless `limit` and `window` are set. */
   policies?: readonly (Omit<PolicyOptions<never, Literal>, 'key' | 'limit' | 'window' | 'cost'> & {
     limit: number
     window: CheckedDuration<Literal> | 'month'

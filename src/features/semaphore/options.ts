@@ -37,7 +37,7 @@ export interface PermitOptions {
    * @default 0
    */
   wait?: Duration
-  /** Ends the wait with its reason. */
+  /** Ends the wait with its reason. @default none */
   signal?: AbortSignal
 }
 
@@ -145,7 +145,10 @@ export interface ConcurrencyOptions<Native> {
    * @default 'closed'
    */
   fail?: 'closed' | 'open'
-  /** Phrases refusals. Returns undefined for the default reply, problem+json (RFC 9457). */
+  /**
+   * Phrases refusals. Returns undefined for the default reply, problem+json (RFC 9457).
+   * @default none
+   */
   reply?: ReplyFunction<Native>
   /**
    * Name of the mount in keys and events. Mounts with the same name share their permits.

@@ -2,13 +2,21 @@
 
 /** The part of an ioredis client or Cluster that `asNodeRedis` uses. */
 export interface IoredisLike {
+  /** GET: resolves with the value, null if there is none. */
   get(key: string): Promise<string | null>
+  /** SET with its options. */
   set(key: string, value: string, ...options: any[]): Promise<unknown>
+  /** DEL of one key. */
   del(key: string): Promise<number>
+  /** EXPIRE. */
   expire(key: string, seconds: number): Promise<number>
+  /** SCAN with its options. */
   scan(cursor: string, ...options: any[]): Promise<[cursor: string, keys: string[]]>
+  /** The client's options. Keys that SCAN returns begin with `keyPrefix`. */
   options?: { keyPrefix?: string | undefined }
+  /** True for a Cluster. */
   isCluster?: boolean
+  /** The nodes of a Cluster. Each is scanned. */
   nodes?(role: 'master'): Pick<IoredisLike, 'scan'>[]
 }
 
@@ -22,11 +30,17 @@ interface SetOptions {
 
 /** The commands of node-redis that connect-redis uses. */
 export interface NodeRedis {
+  /** GET: resolves with the value, null if there is none. */
   get(key: string): Promise<string | null>
+  /** SET with the options of node-redis 4 or 5. */
   set(key: string, value: string, options?: SetOptions): Promise<unknown>
+  /** Deletes one key or several. */
   del(keys: string | readonly string[]): Promise<number>
+  /** EXPIRE. */
   expire(key: string, seconds: number): Promise<number>
+  /** Resolves with the values of several keys, in their order. */
   mGet(keys: readonly string[]): Promise<(string | null)[]>
+  /** Iterates over keys, of all nodes on a Cluster. See `asNodeRedis` for the form. */
   scanIterator(options?: { MATCH?: string; COUNT?: number }): AsyncGenerator<any>
 }
 

@@ -180,7 +180,7 @@ export interface SessionOptions<Native> extends SessionStorageOptions {
    * @default false
    */
   lazy?: boolean
-  /** Returns true for requests that have no session. */
+  /** Returns true for requests that have no session. @default none */
   skip?: (native: Native) => boolean | Promise<boolean>
   /**
    * Reaction to a session that cannot be loaded because Redis is unavailable. `'closed'` responds with
@@ -191,6 +191,7 @@ export interface SessionOptions<Native> extends SessionStorageOptions {
   /**
    * Own reply to a request that is refused because its session cannot be loaded. Returns undefined for
    * the default reply, problem+json (RFC 9457).
+   * @default none
    */
   reply?: ReplyFunction<Native>
 }
@@ -217,6 +218,9 @@ export interface RequireOptions<Native> {
    * app.use('/account', tp.session.require({ redirect: '/login' }))
    */
   redirect?: string | ((native: Native) => string | Promise<string>)
-  /** Own reply to a refused request. Returns undefined for the default reply, problem+json (RFC 9457). */
+  /**
+   * Own reply to a refused request. Returns undefined for the default reply, problem+json (RFC 9457).
+   * @default none
+   */
   reply?: ReplyFunction<Native>
 }

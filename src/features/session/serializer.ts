@@ -4,6 +4,7 @@
 export interface SessionSerializer {
   /** Must return the same string for the same data. Otherwise unchanged sessions are stored again. */
   serialize(data: object): string
+  /** Returns the data of a string. An error means that the session cannot be read: `onCorrupt` applies. */
   deserialize(text: string): unknown
 }
 

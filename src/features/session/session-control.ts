@@ -23,7 +23,9 @@ import { isRevoked } from './record-storage.ts'
 export interface UserSession {
   /** Identifies the session in `revoke()` and in events. It is no credential: the session's ID cannot be derived from it. */
   handle: string
+  /** ID of the user, as `tp.session.login()` was given it. */
   user: string
+  /** When the session began. */
   created: Date
   /** When its time to live was last renewed: at most `touchAfter` before its last use. */
   lastSeen: Date

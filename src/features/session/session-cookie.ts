@@ -5,14 +5,23 @@
  * `expires` and `originalMaxAge` are null or false for a cookie that ends with the browser session.
  */
 export interface CookieData {
+  /** Milliseconds that the cookie was set to last. */
   originalMaxAge: number | false | null
+  /** Partitioned: one cookie jar for each top-level site (CHIPS). @default none */
   partitioned?: boolean | undefined
+  /** Priority, which Chromium respects when it evicts cookies. @default none */
   priority?: 'low' | 'medium' | 'high' | undefined
+  /** Expires: the moment at which the cookie ends. */
   expires?: Date | string | false | null | undefined
+  /** Secure: sent over HTTPS only. `'auto'`: if the request came over HTTPS. @default 'auto' */
   secure?: boolean | 'auto' | undefined
+  /** HttpOnly: hidden from scripts of the page. @default true */
   httpOnly?: boolean | undefined
+  /** Domain. @default the host of the response only */
   domain?: string | undefined
+  /** Path. @default '/' */
   path?: string | undefined
+  /** SameSite (RFC 6265bis). True means `'strict'`. */
   sameSite?: boolean | 'lax' | 'strict' | 'none' | undefined
 }
 
@@ -21,7 +30,12 @@ export type CookieSettings = Partial<
   Omit<CookieData, 'originalMaxAge' | 'expires' | 'sameSite'>
 > & {
   maxAge?: number | Date | false | null | undefined
+  /** Expires: the moment at which the cookie ends. @default none: `maxAge` applies */
   expires?: Date | false | null | undefined
+  /**
+   * SameSite (RFC 6265bis). True means `'strict'`. `'auto'`: `'none'` over HTTPS, else `'lax'`.
+   * @default 'lax'
+   */
   sameSite?: CookieData['sameSite'] | 'auto'
 }
 

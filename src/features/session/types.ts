@@ -28,7 +28,9 @@ export interface SessionCookieProperties extends Omit<CookieData, 'expires'> {
 
 /** The members that every session has: those of express-session. */
 export interface SessionMembers {
+  /** The session's ID. */
   readonly id: string
+  /** The settings of the session's cookie. */
   cookie: SessionCookieProperties
   /** Continues with a new, empty session under a new ID. To log in, use `tp.session.login()`. On Koa, without a callback, the data stays. */
   regenerate(callback?: Done): this | Promise<void>
@@ -58,6 +60,7 @@ export interface KoaSessionMembers extends SessionMembers {
   readonly externalKey: string
   /** Stores the session now, if it has changed. */
   manuallyCommit(callback?: Done): this | Promise<void>
+  /** Returns the data of the session, without its members. */
   toJSON(): object
 }
 
@@ -69,8 +72,11 @@ export type KoaSessionData = KoaSessionMembers & Partial<TurnpikeSessionData>
 
 /** What `tp.session()` adds to a request of Express, Connect or node:http. */
 export interface SessionProperties<Session = RequestSessionData> {
+  /** The session. Assign properties to it to store them. */
   session: Session
+  /** The session's ID. */
   sessionID: string
+  /** The store that holds the session. */
   sessionStore: Pick<SessionStoreApi, 'get' | 'set' | 'destroy'>
   /** With `lazy: true`: loads the session, once. */
   getSession?: () => Promise<Session>
@@ -81,12 +87,19 @@ export interface KoaSessionProperties extends SessionProperties<KoaSessionData> 
 
 /** What `tp.sessionStore()` returns: a `Store` for express-session. */
 export interface SessionStoreApi extends EventEmitter {
+  /** Calls back with the session, without one if it does not exist. */
   get(id: string, callback: (error: any, session?: any) => void): void
+  /** Stores a session. */
   set(id: string, session: any, callback?: Done): void
+  /** Renews a session's time to live. */
   touch(id: string, session: any, callback?: () => void): void
+  /** Ends a session, by its ID or by a handle of `ids()`. */
   destroy(id: string, callback?: Done): void
+  /** Replaces `req.session` with a new, empty session. */
   regenerate(req: any, callback: Done): any
+  /** Calls back with a session object of express-session. */
   load(id: string, callback: (error: any, session?: any) => any): any
+  /** Creates a session object of express-session from stored data. */
   createSession(req: any, session: any): any
   /** Returns all sessions. It reads every key of the sessions, in bounded steps: for administration. */
   all(callback: (error: any, sessions?: any) => void): void

@@ -69,6 +69,7 @@ export interface ApiKeyOptions<Native, Known extends object> {
   /**
    * Called at most once a minute for each key that is used, in one of all processes: for a column
    * `last_used` in your database. It delays no request.
+   * @default none
    */
   onUsed?: (digest: string, at: Date, record: JsonOf<Known>) => void | Promise<void>
   /**
@@ -91,7 +92,7 @@ export interface ApiKeyOptions<Native, Known extends object> {
 
 /** What a call may say besides the key. */
 export interface ApiKeyCallOptions {
-  /** Whose data, where the application has tenants. */
+  /** Tenant whose data is meant. Required if the application has tenants. */
   tenant?: string
 }
 

@@ -51,9 +51,9 @@ export interface OneTimeTokenOptions {
 
 /** What a call may say besides the subject. */
 export interface OneTimeCallOptions {
-  /** Address of the client, for example `req.ip`. It is counted. */
+  /** Address of the client, for example `req.ip`. It is counted. @default none */
   address?: string | undefined
-  /** Whose data, where the application has tenants. */
+  /** Tenant whose data is meant. Required if the application has tenants. */
   tenant?: string
 }
 
@@ -66,6 +66,7 @@ export interface IssueOptions extends OneTimeCallOptions {
 /** Outcome of `issue()`. */
 export type IssuedToken =
   | {
+      /** True: a token was issued. */
       readonly sent: true
       /** The token. It cannot be had again: send it now. */
       readonly code: string
@@ -73,7 +74,9 @@ export type IssuedToken =
       readonly expiresInMs: number
     }
   | {
+      /** False: too soon after the last one. */
       readonly sent: false
+      /** Never set: no token was issued. */
       readonly code?: undefined
       /** When a token may be issued, in ms from now. */
       readonly retryAfterMs: number

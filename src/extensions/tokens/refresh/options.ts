@@ -22,6 +22,7 @@ export interface RefreshTokenOptions {
 
 /** Whose data, where the application has tenants. */
 export interface OfTenant {
+  /** Tenant of the user. Required if the application has tenants. */
   tenant?: string
 }
 
@@ -51,12 +52,15 @@ export interface RefreshToken {
 
 /** A family: the tokens that follow each other since one login. */
 export interface RefreshFamily {
+  /** Names the family in `revokeFamily()` and events. */
   readonly family: string
+  /** When the user logged in. */
   readonly created: Date
   /** When its token was last exchanged. */
   readonly lastUsed: Date
   /** When it ends if it is not used again. */
   readonly expires: Date
+  /** The data of `issue()`, or of the last `rotate()` that had data. */
   readonly data: unknown
 }
 

@@ -10,16 +10,25 @@ export interface FlexibleResult {
 
 /** The part of rate-limiter-flexible's interface that is used. Any of its limiters has it, unions and bursty ones too. */
 export interface FlexibleLimiter {
+  /** Number of points per window. */
   readonly points?: number
   /** In seconds. 0: the window never ends. */
   readonly duration?: number
+  /** Prefix of the limiter's keys. turnpike derives the name of the policy from it. */
   readonly keyPrefix?: string
+  /** True if the limiter delays requests. turnpike refuses such limiters. */
   readonly execEvenly?: boolean
+  /** Takes points. Rejects with a result if there are not enough. */
   consume(key: string, points?: number): Promise<unknown>
+  /** Resolves with the state of a key, null if it has none. */
   get?(key: string): Promise<FlexibleResult | null>
+  /** Returns points to a key. */
   reward?(key: string, points?: number): Promise<unknown>
+  /** Takes points without a decision. */
   penalty?(key: string, points?: number): Promise<unknown>
+  /** Deletes the state of a key. */
   delete?(key: string): Promise<boolean>
+  /** Refuses a key for `seconds`. */
   block?(key: string, seconds: number): Promise<unknown>
 }
 

@@ -22,7 +22,6 @@ export const connectRedisLoad: Operation<OperationReply[]> = operation<Operation
 /** Stores a value if it is still the one that the update is based on. See connect-redis-save.lua. */
 export const connectRedisSave: Operation<OperationReply[]> = operation<OperationReply[]>({
   name: 'session.connectRedisSave',
-  refuseLate: true,
   lua: saveLua,
   memory(database, [session], [base, ttl, value], now) {
     if (base !== '') {
@@ -52,7 +51,6 @@ export const connectRedisTouch: Operation<number> = operation({
 /** Deletes a value. Replies 1, or 0 if the key is absent. */
 export const connectRedisDestroy: Operation<number> = operation({
   name: 'session.connectRedisDestroy',
-  refuseLate: true,
   command: 'UNLINK',
   memory: (database, [session]) => (database.delete(session!) ? 1 : 0),
 })
@@ -60,7 +58,6 @@ export const connectRedisDestroy: Operation<number> = operation({
 /** Deletes a value if it is still the one that was read. See connect-redis-remove.lua. */
 export const connectRedisRemove: Operation<OperationReply[]> = operation<OperationReply[]>({
   name: 'session.connectRedisRemove',
-  refuseLate: true,
   lua: removeLua,
   memory(database, [session], [base]) {
     const stored = database.get<StoredText>(session!)

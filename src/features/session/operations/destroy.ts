@@ -5,7 +5,6 @@ import lua from './destroy.lua'
 /** Ends a session. See destroy.lua. */
 export const destroySession: Operation<number> = operation({
   name: 'session.destroy',
-  refuseLate: true,
   lua,
   memory(database, [session, index], [digest], now) {
     removeFromIndex(database, index!, [String(digest)], now)

@@ -9,7 +9,6 @@ import lua from './replace.lua'
  */
 export const replaceSession: Operation<OperationReply[]> = operation<OperationReply[]>({
   name: 'session.replace',
-  refuseLate: true,
   lua,
   memory(database, [session, index], [base, digest, kind, payload, life], now) {
     const stored = database.get<StoredText>(session!)

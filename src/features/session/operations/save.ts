@@ -18,7 +18,6 @@ const MAX_PRUNED = 100
  */
 export const saveSession: Operation<OperationReply[]> = operation<OperationReply[]>({
   name: 'session.save',
-  refuseLate: true,
   lua,
   memory(database, keys, args, now) {
     const [session, index, revokeBefore] = keys as [string, string, string]

@@ -73,9 +73,8 @@ function described(value: unknown): string {
       : 'a list with something else than strings, or an empty one'
   if (typeof value === 'object' && value !== null) return 'an object'
   if (typeof value === 'function') return 'a function'
-  return value === undefined || value === null
-    ? `${value}`
-    : `${String(value as symbol)} (${typeof value})`
+  if (typeof value === 'symbol') return 'a symbol'
+  return value === undefined || value === null ? `${value}` : `${value as number} (${typeof value})`
 }
 
 /**

@@ -19,7 +19,7 @@ import { durationOption, durationValidator } from './duration.ts'
 import { EventBus } from './events.ts'
 import type { ExtensionContext } from './extension.ts'
 import type { FrameworkAdapter } from './http/adapter.ts'
-import { canonicalHost, tenantOf } from './http/tenant.ts'
+import { hostTenant, tenantOf } from './http/tenant.ts'
 import { NameClaims } from './name-claims.ts'
 import { createKeySpace, type KeySpace } from './store/keys.ts'
 import { MemoryStore } from './store/memory.ts'
@@ -141,12 +141,7 @@ export function createInstanceContext<Native, Middleware>(
     keysOf: (name) => {
       const start = `${outerPrefix(own[name]?.redis ?? redis, reuse)}${prefix}`
       const extension = isBuiltInArea(name) ? undefined : name
-      return createKeySpace(
-        start,
-        version,
-        extension,
-        tenant === 'host' ? canonicalHost : undefined,
-      )
+      return createKeySpace(start, version, extension, tenant === 'host' ? hostTenant : undefined)
     },
   }
   // Connect at start: mistakes in the configuration are reported before the first request.

@@ -1,5 +1,6 @@
 /** Which tenant a request belongs to, and hosts as tenants. */
 import type { IncomingMessage } from 'node:http'
+import { domainToASCII } from 'node:url'
 import { TurnpikeError } from '../errors.ts'
 import type { Exchange } from './exchange.ts'
 import { isPromise } from './promises.ts'
@@ -9,6 +10,7 @@ import { nodeRequestOf } from './request-body.ts'
 /** How the tenant of a request is found: by its host, or by a function of the application. */
 export type TenantSource<Native> = 'host' | ((native: Native) => string | Promise<string>)
 
+const IS_ASCII = /^[\0-\x7f]*$/
 /** Fields in which clients and proxies name a host. */
 const HOST_FIELDS = ['host', 'x-forwarded-host', ':authority']
 
@@ -23,7 +25,7 @@ export async function tenantOf<Native>(
 ): Promise<string> {
   if (tenant === 'host') {
     const { host } = x
-    if (host !== undefined) return canonicalHost(host)
+    if (host !== undefined) return hostTenant(host)
     throw new TurnpikeError('TP_KEY', 'The request has no valid Host.', { status: 400 })
   }
   const id: unknown = await withCanonicalHost(nodeRequestOf(x.native), () => tenant(x.native))
@@ -34,8 +36,14 @@ export async function tenantOf<Native>(
   )
 }
 
-/** Returns a host as it names a tenant: in lower case, without a port and a final dot. */
-export function canonicalHost(host: string): string {
+/** Returns the tenant that a host names. A host in Unicode is the one that browsers send for it (RFC 5891). */
+export function hostTenant(host: string): string {
+  const canonical = canonicalHost(host)
+  return IS_ASCII.test(canonical) ? canonical : domainToASCII(canonical) || canonical
+}
+
+/** Returns a host in one spelling: in lower case, without a port and a final dot. */
+function canonicalHost(host: string): string {
   const [, name = host] = /^(\[[^\]]*\]|[^:]*)(?::\d*)?$/.exec(host) ?? []
   return name.toLowerCase().replace(/\.$/, '')
 }

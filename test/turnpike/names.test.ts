@@ -82,6 +82,19 @@ describe('a derived name', () => {
     expect(warnings).toEqual([expect.stringContaining("two login guards have the name 'login'")])
   })
 
+  test('of two concurrency limits is reported, if they have the same settings', () => {
+    const { tp, warnings } = open()
+    tp.concurrency({ limit: 5 })
+    tp.concurrency({ limit: 6 })
+    tp.concurrency({ limit: 5, key: () => 'a' })
+    tp.concurrency({ limit: 5, name: 'exports' })
+    expect(warnings).toEqual([])
+    for (let i = 0; i < 2; i++) tp.concurrency({ limit: 5 })
+    expect(warnings).toEqual([expect.stringContaining("two concurrency limits have the name '5'")])
+    expect(() => tp.concurrency({ limit: 6, name: 'exports' })).toThrow(taken)
+    expect(() => tp.concurrency({ limit: 5, fair: true, name: 'exports' })).toThrow(taken)
+  })
+
   test('that equals an explicit name with other settings is refused', () => {
     const { tp } = open()
     tp.rateLimit({ name: '5-1m', limit: 9, window: '1m' })

@@ -21,7 +21,6 @@ const MEBIBYTE = 1_048_576
 /** A key that was claimed before its turn in a pipeline. */
 interface Early {
   key: string
-  tag: string
   begun: Promise<BeginResult>
 }
 
@@ -101,15 +100,15 @@ class RequestSteps<Native> {
     const found = this.#keyOf(x)
     if (isPromise(found) || found.key === undefined) return undefined
     const { key } = found
+    if (this.#isHeld(x, key)) return undefined
     try {
       const tag = this.#tagOf(x, key)
       const fingerprint = this.#fingerprintOf(x)
       if (isPromise(tag) || isPromise(fingerprint)) return undefined
-      if (this.#holdings.has(x, tag)) return undefined
       const begun = this.#begin(x, tag, fingerprint)
       // An earlier member may reply. Then no one handles a rejection.
       begun.catch(ignore)
-      return { key, tag, begun }
+      return { key, begun }
     } catch {
       // What is wrong with the request is reported at its turn.
       return undefined
@@ -129,26 +128,42 @@ class RequestSteps<Native> {
       if (malformed !== undefined) return this.#refuse(x, this.#refusals.malformed(malformed))
       if (key === undefined)
         return this.#options.required ? this.#refuse(x, this.#refusals.missing()) : passThrough
-      return andThen(this.#tagOf(x, key), (tag) => {
-        if (this.#holdings.has(x, tag)) return passThrough
-        return andThen(this.#fingerprintOf(x), (fingerprint) =>
-          this.#planOf(x, { key, tag, begun: this.#begin(x, tag, fingerprint) }),
-        )
-      })
+      if (this.#isHeld(x, key)) return passThrough
+      return andThen(this.#tagOf(x, key), (tag) =>
+        andThen(this.#fingerprintOf(x), (fingerprint) =>
+          this.#planOf(x, { key, begun: this.#begin(x, tag, fingerprint) }),
+        ),
+      )
     })
+  }
+
+  /**
+   * Returns true if an outer mount holds the client's key. Routes and users count for nothing here:
+   * the outer mount may not know them yet, and it is the same request.
+   */
+  #isHeld(x: Exchange<Native>, key: string): boolean {
+    return this.#holdings.has(x, this.#holdingOf(key))
+  }
+
+  #holdingOf(key: string): string {
+    return `${this.#engine.options.name} ${key}`
   }
 
   #begin(x: Exchange<Native>, tag: string, fingerprint: string): Promise<BeginResult> {
     return this.#engine.begin(tag, fingerprint, { wait: this.#options.wait, budget: x.budget })
   }
 
-  #planOf(x: Exchange<Native>, { key, tag, begun }: Early): Promise<Plan> | Plan {
+  #planOf(x: Exchange<Native>, early: Early): Promise<Plan> | Plan {
+    const { key, begun } = early
     // In a pipeline, an outer mount may have claimed the key after this one was prepared.
-    if (this.#holdings.has(x, tag)) return passThrough
+    if (this.#isHeld(x, key)) {
+      this.discard(early)
+      return passThrough
+    }
     return begun.then(
       (result) => {
         if (result.kind === 'attempt') {
-          this.#holdings.add(x, tag)
+          this.#holdings.add(x, this.#holdingOf(key))
           return createAttemptPlan(x, result.attempt, key, this.#attemptOptions)
         }
         if (result.kind === 'completed' && result.response.body) {

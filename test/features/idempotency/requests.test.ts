@@ -1,6 +1,7 @@
 /** Which requests are the same: hosts, nested mounts, keys in bodies, JSON and forms. */
 import { tmpdir } from 'node:os'
 import express from 'express'
+import express4 from 'express4'
 import multer from 'multer'
 import request from 'supertest'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
@@ -64,6 +65,28 @@ describe.each(bothEngines())('on the $name engine', ({ open }) => {
       expect(runs()).toBe(1)
     })
 
+    test('prepared for two scopes in one pipeline, a request keeps one claim', async () => {
+      const types: string[] = []
+      const { app, runs } = shop((tp) => {
+        tp.on('idempotency', ({ type }: { type: string }) => types.push(type))
+        return [
+          tp.pipeline(
+            tp.idempotency({ scope: tp.key.header('x-shop') }),
+            tp.idempotency({ scope: tp.key.header('x-customer') }),
+          ),
+        ]
+      })
+      const headers = { 'Idempotency-Key': 'k', 'X-Shop': 'a', 'X-Customer': 'ada' }
+      expect((await app.post('/', headers)).status).toBe(201)
+      await vi.waitFor(() =>
+        expect(types.toSorted()).toEqual(['first', 'first', 'released', 'stored']),
+      )
+      expect((await app.post('/', headers)).headers['idempotency-replayed']).toBe('true')
+      // The other claim is free for another request.
+      expect((await app.post('/', { ...headers, 'X-Shop': 'b' })).status).toBe(201)
+      expect(runs()).toBe(2)
+    })
+
     test('two mounts of different names on a way both keep the response', async () => {
       const { app, runs } = shop((tp) => [
         tp.idempotency({ ...OPTIONS, name: 'outer' }),
@@ -75,6 +98,43 @@ describe.each(bothEngines())('on the $name engine', ({ open }) => {
       expect(runs()).toBe(1)
     })
   })
+})
+
+describe.each(bothEngines())('on the $name engine', ({ open }) => {
+  test.each([
+    ['Express 5', express],
+    ['Express 4', express4 as typeof express],
+  ])(
+    '%s: mounted on the application and on a route with a parameter, a request is claimed once',
+    async (_, framework) => {
+      const { store, prefix } = open()
+      const tp = turnpike({ store, prefix, requestBudget: '10s' })
+      const events: string[] = []
+      tp.on('idempotency', ({ type }) => events.push(type))
+      const app = framework()
+      // The route, its parser and the user are known to the inner mounts only.
+      app.use(tp.idempotency(), framework.json())
+      app.use((req, _res, next) => {
+        Object.assign(req, { user: { id: 'ada' } })
+        next()
+      })
+      const inner = tp.idempotency({ wait: '1m' })
+      const prepared = tp.idempotency({ scope: tp.key.header('x-customer') })
+      app.post('/orders/:id', inner, tp.pipeline(prepared), (req, res) => {
+        res.status(201).json({ id: req.params['id'], attempt: req.idempotency!.attempt })
+      })
+      const server = app.listen(0)
+      onTestFinished(() => void server.close())
+      const post = (): request.Test =>
+        request(server)
+          .post('/orders/7')
+          .set({ 'Idempotency-Key': 'k', 'X-Customer': 'ada' })
+          .send({ item: 1 })
+      expect((await post()).body).toEqual({ id: '7', attempt: 1 })
+      expect((await post()).headers['idempotency-replayed']).toBe('true')
+      expect(events).toEqual(['first', 'stored', 'replayed'])
+    },
+  )
 })
 
 /** Parsers as applications mount them: on Koa they leave what they found on `ctx.request`. */

@@ -30,27 +30,39 @@ interface Shop {
   /** A source that gives one chunk and then waits for `go`. */
   source(): Readable
   go(): void
+  /** Lets the source fail in place of that. */
+  fail(): void
 }
 
 function createShop(): Shop {
   let go = (): void => {}
+  let fail = (): void => {}
   return {
     runs: 0,
     source: () =>
       Readable.from(
         (async function* () {
           yield Buffer.from('first;')
-          await new Promise<void>((resolve) => (go = resolve))
+          await new Promise<void>((resolve, reject) => {
+            go = resolve
+            fail = () => reject(new Error('the source failed'))
+          })
           yield Buffer.from('second')
         })(),
       ),
     go: () => go(),
+    fail: () => fail(),
   }
 }
 
 type Start = (opened: Pick<Opened, 'store' | 'prefix'>, shop: Shop) => any
 /** How a handler writes its response. */
 type Way = 'pipe' | 'write'
+
+const pipeTo = (res: any, shop: Shop): void => {
+  const source = shop.source()
+  source.on('error', (error) => res.destroy(error)).pipe(res)
+}
 
 const writeTo = async (res: any, shop: Shop): Promise<void> => {
   for await (const chunk of shop.source()) res.write(chunk)
@@ -66,7 +78,7 @@ const onExpress =
     app.post('/', tp.idempotency(OPTIONS), (_req, res) => {
       shop.runs++
       res.status(201).set('X-Order', String(shop.runs))
-      if (way === 'pipe') shop.source().pipe(res)
+      if (way === 'pipe') pipeTo(res, shop)
       else void writeTo(res, shop)
     })
     return app
@@ -102,7 +114,7 @@ const onNode =
       guard(req, res, () => {
         shop.runs++
         res.writeHead(201, { 'X-Order': String(shop.runs) })
-        if (way === 'pipe') shop.source().pipe(res)
+        if (way === 'pipe') pipeTo(res, shop)
         else void writeTo(res, shop)
       })
   }
@@ -176,6 +188,23 @@ describe.each(bothEngines())('on the $name engine', ({ open }) => {
         await wait(5)
       }
       expect((await read(post())).status).toBe(409)
+      expect(shop.runs).toBe(1)
+    })
+
+    test('a stream that fails behind the head of its response does not make the effect happen twice', async () => {
+      const shop = createShop()
+      const { post } = await serve(frameworks[name]!('pipe')(open(), shop))
+      const first = post()
+      const [res] = (await once(first, 'response')) as [IncomingMessage]
+      res.on('error', () => {})
+      await once(res, 'data')
+      shop.fail()
+      // Koa 2 leaves such a response open.
+      await wait(20)
+      first.destroy()
+      await vi.waitFor(async () =>
+        expect(JSON.parse((await read(post())).text)).toMatchObject({ 'response-status': 201 }),
+      )
       expect(shop.runs).toBe(1)
     })
 

@@ -21,6 +21,7 @@ const entry = {
   testing: 'src/testing.ts',
   extension: 'src/extension.ts',
   tokens: 'src/tokens.ts',
+  collections: 'src/collections.ts',
 }
 
 /**

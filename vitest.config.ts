@@ -23,6 +23,7 @@ const TIMED = [
   'test/topologies/migration.test.ts',
   'test/features/rate-limit/flexible-redis.test.ts',
   'test/extensions/tokens/redis.test.ts',
+  'test/extensions/collections/redis.test.ts',
 ]
 
 export default defineConfig({

@@ -4,13 +4,19 @@
 const BUILT_IN = ['session', 'cache', 'rateLimit', 'idempotency', 'lock'] as const
 
 /** Names of areas that the package knows: features, and extensions that come with it. */
-export const AREAS: readonly string[] = [...BUILT_IN, 'realtime', 'queue', 'tokens']
+export const AREAS: readonly string[] = [...BUILT_IN, 'realtime', 'queue', 'tokens', 'collections']
 
 /**
  * A part of an instance that can have a database or a server of its own: a built-in feature, or any
  * extension by its name.
  */
-export type Area = (typeof BUILT_IN)[number] | 'realtime' | 'queue' | 'tokens' | (string & {})
+export type Area =
+  | (typeof BUILT_IN)[number]
+  | 'realtime'
+  | 'queue'
+  | 'tokens'
+  | 'collections'
+  | (string & {})
 
 /** Returns true for the areas of built-in features. */
 export const isBuiltInArea = (area: string): boolean =>

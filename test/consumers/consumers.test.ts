@@ -31,6 +31,7 @@ const entries = [
   'turnpike/node',
   'turnpike/testing',
   'turnpike/tokens',
+  'turnpike/collections',
   'turnpike/extension',
 ]
 const passed = [200, 200, 429]
@@ -70,7 +71,16 @@ describe('the tarball', () => {
     )
     expect(files.filter((file) => !allowed.test(file))).toEqual([])
     expect(files).toEqual(expect.arrayContaining(wanted.map((file) => `package/${file}`)))
-    for (const name of ['index', 'express', 'koa', 'node', 'testing', 'extension', 'tokens']) {
+    for (const name of [
+      'index',
+      'express',
+      'koa',
+      'node',
+      'testing',
+      'extension',
+      'tokens',
+      'collections',
+    ]) {
       for (const kind of ['mjs', 'cjs', 'd.mts', 'd.cts']) {
         expect(files).toContain(`package/dist/${name}.${kind}`)
       }

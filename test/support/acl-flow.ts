@@ -9,6 +9,7 @@ import {
 } from '../../src/node.ts'
 import type { TurnpikeOptions } from '../../src/turnpike.ts'
 import { useCaching } from './acl-caching.ts'
+import { useCollections } from './acl-collections.ts'
 import { useTokens } from './acl-tokens.ts'
 import { until } from './until.ts'
 
@@ -58,6 +59,7 @@ export const flows: Record<string, Flow> = {
     useCaching(tp, redis, prefix, must, isBroken),
   ),
   tokens: using((tp, must, isBroken) => useTokens(tp, must, isBroken)),
+  collections: using((tp, must) => useCollections(tp, must)),
 }
 
 /** All of it. */

@@ -1,0 +1,92 @@
+/** What all collections share: names, items, keys, times to live. */
+import { durationOption, type Duration } from '../../duration.ts'
+import { TurnpikeError } from '../../errors.ts'
+import type { ExtensionContext } from '../../extension.ts'
+import { requireTenant } from '../../store/subject.ts'
+import { identifier, integer, optionError } from '../../validate.ts'
+
+/** Options of a call. */
+export interface CollectionCallOptions {
+  /** Whose data. Required if the application has tenants. */
+  tenant?: string
+}
+
+/** Names an item: a user, a campaign, a search. At most 256 characters. */
+export type ItemId = string | number
+
+const MAX_ITEM_LENGTH = 256
+/** Scripts write times with 13 digits. */
+const MAX_TTL_MS = 3652 * 86_400_000
+
+/** One collection of an instance: its keys, and what its messages begin with. */
+export class Collection {
+  readonly context: ExtensionContext
+  readonly name: string
+  /** `leaderboard('creators')`. */
+  readonly where: string
+  readonly #kind: string
+
+  /**
+   * @param settings that all collections of this kind and name must agree on
+   * @throws TP_OPTION for a name that cannot be part of keys, or is taken with other settings
+   */
+  constructor(
+    context: ExtensionContext,
+    kind: string,
+    name: string,
+    settings: Readonly<Record<string, unknown>>,
+  ) {
+    if (!identifier.accepts(name))
+      throw optionError(`${kind}()`, 'name', name, identifier.expected, identifier.suggest?.(name))
+    this.context = context
+    this.name = name
+    this.where = `${kind}('${name}')`
+    this.#kind = kind
+    context.claimName({ where: this.where, kind, name, isExplicit: true, settings })
+  }
+
+  /**
+   * Returns the keys of one value, all in one hash slot. Without parts there is one value for each tenant.
+   * @throws TP_KEY if the application has tenants and none is named
+   */
+  keys(
+    method: string,
+    { tenant }: CollectionCallOptions,
+    parts: readonly string[],
+    subs: readonly string[] = [],
+  ): string[] {
+    const { keys } = this.context
+    const owner = requireTenant(this.context, tenant, `${this.where}.${method}()`)
+    const tag = keys.tag([this.name, ...parts], owner)
+    return [keys.key(this.#kind, tag), ...subs.map((sub) => keys.key(this.#kind, tag, sub))]
+  }
+
+  /** @throws TP_KEY for what names no item: '', NaN, an object, more than 256 characters, lone surrogates */
+  item(id: unknown, method: string): string {
+    if (typeof id === 'number' && Number.isFinite(id)) return String(id)
+    const isName = typeof id === 'string' && id !== '' && id.length <= MAX_ITEM_LENGTH
+    // Redis would take all lone surrogates for one character.
+    if (isName && id.isWellFormed()) return id
+    throw new TurnpikeError(
+      'TP_KEY',
+      `${this.where}.${method}(): the item must be a number, or a string of 1 to ${MAX_ITEM_LENGTH} characters.`,
+    )
+  }
+
+  /** @throws TP_VALUE for what is no integer within bounds */
+  integer(value: unknown, min: number, max: number, method: string, what: string): number {
+    const { accepts, expected } = integer(min, max)
+    if (accepts(value)) return value as number
+    throw new TurnpikeError(
+      'TP_VALUE',
+      `${this.where}.${method}(): ${what} must be ${expected}. It is ${String(value)}.`,
+    )
+  }
+
+  /** Returns a duration in whole milliseconds. @throws TP_OPTION */
+  ttl(value: Duration, option = 'ttl', min = 1): number {
+    const ms = Math.ceil(durationOption(value, this.where, option, min))
+    if (ms <= MAX_TTL_MS) return ms
+    throw optionError(this.where, option, value, 'at most ten years')
+  }
+}

@@ -118,3 +118,13 @@ export class CookieTransport<Native> implements SessionTransport<Native> {
 /** True if a URL is below the cookie's path. */
 export const isBelowPath = (url: string, path: string | undefined): boolean =>
   path === undefined || path === '/' || (url.split('?', 1)[0] || '/').startsWith(path)
+
+/** Returns how a mount recognises HTTPS: by `proxy`, or by the framework's own setting. */
+export function secureBy<Native>(proxy: boolean | undefined): (x: Exchange<Native>) => boolean {
+  if (proxy === undefined) return (x) => x.secure
+  return (x) => {
+    const { socket } = x.native as { socket?: { encrypted?: boolean } }
+    if (socket?.encrypted === true || !proxy) return socket?.encrypted === true
+    return x.header('x-forwarded-proto')?.split(',', 1)[0]!.trim().toLowerCase() === 'https'
+  }
+}

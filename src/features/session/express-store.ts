@@ -3,7 +3,12 @@ import { EventEmitter } from 'node:events'
 import type { LoadedSession, SessionChange, SessionEngine } from './engine.ts'
 import { setOwn } from './merge.ts'
 import type { StoredSession } from './record.ts'
-import { SessionCookie, type CookieData } from './session-cookie.ts'
+import {
+  SessionCookie,
+  type CookieData,
+  type CookieSettings,
+  type ResolvedCookieSettings,
+} from './session-cookie.ts'
 import { keysOfHandle } from './session-id.ts'
 import { clearSessions, loadAllSessions, sessionNames } from './session-scan.ts'
 import {
@@ -18,12 +23,21 @@ export class SessionStore extends EventEmitter {
   /** express-session assigns it. */
   declare generate: (req: StoreRequest) => void
   readonly #engine: SessionEngine
+  readonly #settings: ResolvedCookieSettings
   /** What a session was when it was read or written: its next save is based on that. */
   readonly #loaded = new WeakMap<object, LoadedSession>()
 
-  constructor(engine: SessionEngine) {
+  /** @param cookie the settings of the mount, for sessions that have no cookie of their own */
+  constructor(engine: SessionEngine, cookie: CookieSettings = {}) {
     super()
     this.#engine = engine
+    const { secure, sameSite, ...settings } = cookie
+    // What depends on the request stays open.
+    this.#settings = {
+      ...settings,
+      ...(secure !== 'auto' && { secure }),
+      ...(sameSite !== 'auto' && { sameSite }),
+    }
   }
 
   get(id: string, callback: StoreCallback<PlainSession | null>): void {
@@ -153,13 +167,14 @@ export class SessionStore extends EventEmitter {
    * moment of this process's clock, by which express-session counts. The store has its own.
    */
   #cookieOf({ meta, touched }: StoredSession): CookieData {
-    const { cookie } = meta
-    if (!cookie) return { originalMaxAge: null, expires: null, httpOnly: true, path: '/' }
+    const cookie = meta.cookie ?? new SessionCookie(this.#settings, Date.now).data
     const { originalMaxAge, expires } = cookie
     if (typeof originalMaxAge !== 'number' || !expires) return cookie
-    const end = Math.round(touched + originalMaxAge - this.#engine.now() + Date.now())
-    const isMoved = Math.abs(end - new Date(expires).getTime()) > SAVE_MS
-    return { ...cookie, expires: isMoved ? new Date(end).toISOString() : expires }
+    const end = new Date(touched + originalMaxAge - this.#engine.now() + Date.now())
+    const saved = new Date(expires)
+    // A stored date may be none.
+    const isExact = Math.abs(end.getTime() - saved.getTime()) <= SAVE_MS
+    return { ...cookie, expires: (isExact ? saved : end).toJSON() }
   }
 
   /** @param cookie counts by its own clock; as JSON by that of this process */

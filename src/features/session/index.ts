@@ -4,7 +4,7 @@ import type { ExtensionContext } from '../../extension.ts'
 import { isPromise } from '../../http/promises.ts'
 import { isObject, optionError, validateOptions } from '../../validate.ts'
 import type { Exchange } from '../../http/exchange.ts'
-import { CookieTransport } from './cookie-transport.ts'
+import { CookieTransport, secureBy } from './cookie-transport.ts'
 import { SessionEngine } from './engine.ts'
 import { SessionStore } from './express-store.ts'
 import { SessionFeature } from './feature.ts'
@@ -249,6 +249,10 @@ function createFeature<Native>(
     return settings
   }
   const isSecure = secureBy<Native>(options.proxy)
+  const settings =
+    typeof cookie === 'function'
+      ? (native: Native) => settingsOf(cookie(native))
+      : settingsOf(cookie)
   return new SessionFeature<Native>(engine, {
     isKoa,
     slot,
@@ -264,11 +268,10 @@ function createFeature<Native>(
     reply: options.reply,
     isSecure,
     tenant: context.hasTenants ? (native) => context.tenantOf(native) : undefined,
-    cookie:
-      typeof cookie === 'function' ? (native) => settingsOf(cookie(native)) : settingsOf(cookie),
+    cookie: settings,
     transport: createTransport(context, engine, options, isSecure),
     grace: durationOption(grace, SESSION, 'grace', 0),
-    store: new SessionStore(engine),
+    store: new SessionStore(engine, typeof settings === 'function' ? {} : settings),
   })
 }
 
@@ -287,14 +290,4 @@ function createTransport<Native>(
     isSecure,
     warn: (message) => context.events.warn(message),
   })
-}
-
-/** Returns how a mount recognises HTTPS: by `proxy`, or by the framework's own setting. */
-function secureBy<Native>(proxy: boolean | undefined): (x: Exchange<Native>) => boolean {
-  if (proxy === undefined) return (x) => x.secure
-  return (x) => {
-    const { socket } = x.native as { socket?: { encrypted?: boolean } }
-    if (socket?.encrypted === true || !proxy) return socket?.encrypted === true
-    return x.header('x-forwarded-proto')?.split(',', 1)[0]!.trim().toLowerCase() === 'https'
-  }
 }

@@ -147,4 +147,29 @@ describeSubjects(({ start }) => {
     await someone.get('/reserved')
     expect(await someone.json('/works')).toEqual({ a: '1' })
   })
+
+  test('store.get, store.set: a session keeps the lifetime of its cookie', async () => {
+    const routes: Record<string, Route> = {
+      '/worker': async ({ sessionStore, sessionID }) => {
+        const found = await stored<any>((done) => sessionStore.get(sessionID, done))
+        found.n = 1
+        await stored((done) => sessionStore.set(sessionID, found, done))
+        const { originalMaxAge, expires } = found.cookie
+        return { originalMaxAge, left: new Date(expires).getTime() - Date.now() }
+      },
+      '/left': ({ session }) => ({ n: session.n, originalMaxAge: session.cookie.originalMaxAge }),
+    }
+    const app = start({ cookie: { maxAge: 600_000, secure: false }, ttl: '1m' }, { routes })
+    const someone = app.browser()
+    await someone.get('/set?key=a&value=1')
+    const { originalMaxAge, left } = await someone.json('/worker')
+    // express-session reads the clock twice on the way to it.
+    expect(originalMaxAge).toBeGreaterThan(599_000)
+    expect(left).toBeGreaterThan(590_000)
+    expect(left).toBeLessThanOrEqual(600_000)
+    await app.advance('5m')
+    const after = await someone.json('/left')
+    expect(after.n).toBe(1)
+    expect(after.originalMaxAge).toBeGreaterThan(599_000)
+  })
 })

@@ -65,13 +65,9 @@ export function createRateLimitFeature<Native>(
   const planAgain = (x: Exchange<Native>, decision: Decision): Plan =>
     decision.allowed || shadow ? { state: { rateLimit: decision } } : planOf(x, decision)
 
-  /** A listener's mistake must not change the response. */
+  /** A listener's mistake must not change the response, nor end the process. */
   function callOnLimited(native: Native, decision: Decision): void {
-    try {
-      onLimited?.(native, decision)
-    } catch (error) {
-      limiter.inBackground(Promise.reject(error))
-    }
+    if (onLimited) limiter.inBackground((async () => onLimited(native, decision))())
   }
 
   async function unlessSkipped(

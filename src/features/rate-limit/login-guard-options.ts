@@ -51,7 +51,7 @@ export interface LoginGuardOptions<Native, Literal extends string = never> {
    * Returns true if the login succeeded. Everything else stays counted, errors and aborted requests too.
    * @default a status from 200 to 299
    */
-  outcome?: (native: Native, status: number) => boolean
+  outcome?: (native: Native, status: number) => boolean | Promise<boolean>
   /**
    * Returns an identity in the form in which it is counted.
    * @default NFKC, without invisible characters, in lower case, trimmed

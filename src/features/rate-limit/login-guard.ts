@@ -26,6 +26,8 @@ import { policiesOf, sharedSettings, type Policy } from './policy.ts'
 
 const WHERE = 'tp.loginGuard()'
 const DAY = 86_400_000
+/** Stands for all identities in keys. A part keeps them apart from those of a rate limit with the guard's name. */
+const ALL = 'all'
 const REDIRECTED = `${WHERE} cannot see from a redirect whether a login succeeded, and counts it as a failure. Write: outcome: (req, status) => boolean.`
 const UNPARSED = `${WHERE}: \`key\` returned undefined for a request whose body is not parsed, so only its address was counted. Mount the guard after the body parser: app.post('/login', express.json(), guard, handler).`
 
@@ -161,7 +163,9 @@ class Guard<Native> {
         ? undefined
         : this.#chargeOf(this.#pair, address, tenant, digest)
     const onAddress =
-      this.#address.limit === Infinity ? undefined : this.#chargeOf(this.#address, address, tenant)
+      this.#address.limit === Infinity
+        ? undefined
+        : this.#chargeOf(this.#address, address, tenant, ALL)
     const charges = [onPair, onAddress].filter((each) => each !== undefined)
     const decision =
       charges.length > 0
@@ -183,7 +187,7 @@ class Guard<Native> {
   async #forgiveIfSucceeded(x: Exchange<Native>, attempt: Attempt, status: number): Promise<void> {
     const { outcome } = this.#options
     if (!outcome && status >= 300 && status < 400) this.#context.events.warn(REDIRECTED)
-    const hasSucceeded = outcome ? outcome(x.native, status) : status >= 200 && status < 300
+    const hasSucceeded = outcome ? await outcome(x.native, status) : status >= 200 && status < 300
     if (hasSucceeded) await this.#forgive(attempt, x.budget)
   }
 
@@ -208,20 +212,20 @@ class Guard<Native> {
     policy: Policy<never>,
     address: string,
     tenant: string | undefined,
-    part?: string,
+    part: string,
   ): Charge {
     const tag = this.#context.keys.tag(address, tenant)
     const { limit, window } = policy
-    const charge = {
+    return {
       policy,
       tag,
       subject: address,
       tenant,
+      part,
       limit: limit!,
       window: window!,
       cost: 1,
     }
-    return part === undefined ? charge : { ...charge, part }
   }
 
   /** The key of the addresses that an identity was tried from. */

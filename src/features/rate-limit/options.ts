@@ -156,10 +156,11 @@ export interface RateLimitOptions<Native, Literal extends string = never> extend
    */
   partitionKey?: string
   /**
-   * Called at every refusal, before the response. Its result is not awaited and cannot change the response.
+   * Called at every refusal, before the response. Its result is not awaited and cannot change the
+   * response. What it throws is reported as the event `error`.
    * @default none
    */
-  onLimited?: (native: Native, decision: Decision) => void
+  onLimited?: (native: Native, decision: Decision) => unknown
   /**
    * The response to a refused request.
    * @default 429 with problem+json (RFC 9457)

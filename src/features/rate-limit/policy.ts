@@ -203,9 +203,12 @@ function policyOf<Native>(
     blockFor,
     blockMax,
     key,
-    keySuffix: keyPart(`${limiter}.${name}.${algorithm.code}`),
+    keySuffix: keyPart([limiter, name, algorithm.code].map(withoutDots).join('.')),
   }
 }
+
+/** A dot separates names in keys. Names cannot contain `@`. */
+const withoutDots = (name: string): string => name.replaceAll('.', '@')
 
 const namesWith = (ability: 'hasBurst' | 'hasCalendar'): string =>
   ALGORITHMS.filter((each) => each[ability])

@@ -18,6 +18,7 @@ const source = (file: string): string => `${import.meta.dirname}/src/${file}`
 /** Tests of timeouts. They run alone, because a loaded machine changes what they measure. */
 const TIMED = [
   'test/faults/**/*.test.ts',
+  'test/hostile/connections.test.ts',
   'test/store/guard.test.ts',
   'test/topologies/failover.test.ts',
   'test/topologies/migration.test.ts',

@@ -41,7 +41,7 @@ function slowReader(port: number, path: string): { socket: Socket; pages(): numb
   return { socket, pages: () => pages }
 }
 
-it('50 slow readers of a cached page of 1 MB leave sessions and limits alone', async () => {
+it('attack: 50 slow readers of a cached page of 1 MB leave sessions and limits alone', async () => {
   const tp = turnpike({ redis: server.url })
   const outages: unknown[] = []
   const lookups: string[] = []

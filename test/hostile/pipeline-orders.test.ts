@@ -93,9 +93,9 @@ const frameworks = [
       const members: Record<string, any> = membersOf(tp)
       const foreign = (end: string) => async (ctx: any, next: any) => {
         await sleep(2)
-        if (end === 'goes on') return await next()
-        if (end !== 'answers') throw new Error('thrown')
-        ctx.status = 418
+        if (end === 'goes on') await next()
+        else if (end === 'answers') ctx.status = 418
+        else throw new Error('thrown')
       }
       const stacks = pipelines.map(({ order, place, end }) =>
         tp.pipeline(

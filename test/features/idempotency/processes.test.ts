@@ -1,9 +1,9 @@
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
-import { Agent, request } from 'node:http'
+import { Agent, request, type IncomingMessage } from 'node:http'
 import { Redis } from 'ioredis'
-import { afterEach, expect, test } from 'vitest'
+import { afterEach, expect, test, vi } from 'vitest'
 import { startRedis } from '../../../src/testing.ts'
 
 const script = fileURLToPath(new URL('./server.mjs', import.meta.url))
@@ -180,6 +180,30 @@ test('SIGTERM: running requests are answered and stored, and the process ends by
     expect(await pay(other.port, keys[i]!, body)).toEqual({ status: 201, text, replayed: true })
   }
   expect(await ended).toEqual([0, null])
+}, 60_000)
+
+test('SIGTERM: a client that uses one connection again and again is sent away, not cut off', async () => {
+  await using store = await startRedis()
+  await using bank = await startRedis()
+  const { child, port } = await start(store.url, bank.url, '30s', '0ms')
+  const kept = new Agent({ keepAlive: true, maxSockets: 1 })
+  async function connectionOf(key: string, pause: number): Promise<unknown> {
+    const headers = { 'Idempotency-Key': key, 'Content-Type': 'application/json' }
+    const req = request({ port, path: '/pay', method: 'POST', agent: kept, headers })
+    req.end(JSON.stringify({ ms: 0, pause }))
+    const [res] = (await once(req, 'response')) as [IncomingMessage]
+    await res.toArray()
+    expect(res.statusCode).toBe(201)
+    return res.headers.connection
+  }
+  const running = connectionOf('0', 1000)
+  await vi.waitFor(async () => expect(await bank.send('HGET', 'runs', '0')).toContain('1'), 5000)
+  const ended = once(child, 'exit')
+  child.kill('SIGTERM')
+  expect(await running).toBe('keep-alive')
+  expect(await connectionOf('1', 0)).toBe('close')
+  expect(await ended).toEqual([0, null])
+  kept.destroy()
 }, 60_000)
 
 test('SIGTERM: a handler whose client has left is waited for, and its response is stored', async () => {

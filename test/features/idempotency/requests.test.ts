@@ -103,7 +103,7 @@ describe.each(bothEngines())('on the $name engine', ({ open }) => {
 describe.each(bothEngines())('on the $name engine', ({ open }) => {
   test.each([
     ['Express 5', express],
-    ['Express 4', express4 as typeof express],
+    ['Express 4', express4],
   ])(
     '%s: mounted on the application and on a route with a parameter, a request is claimed once',
     async (_, framework) => {

@@ -36,7 +36,7 @@ app.post(
     const { idempotency, body } = req
     const start = `${idempotency.key} ${idempotency.attempt} ${process.pid} ${Date.now()}`
     await Promise.all([effects.hincrby('runs', idempotency.key, 1), effects.rpush('starts', start)])
-    await sleep(Math.random() * body.ms)
+    await sleep((body.pause ?? 0) + Math.random() * body.ms)
     if (body.fenced) {
       const isWritten = await effects.writeFenced(idempotency.key, idempotency.token)
       return res.status(201).json({ isWritten, attempt: idempotency.attempt })
@@ -60,6 +60,7 @@ const server = app.listen(0, '127.0.0.1', () => process.send(server.address().po
 
 // The recipe of docs/idempotency.md.
 process.once('SIGTERM', () => {
+  server.prependListener('request', (_req, res) => res.setHeader('Connection', 'close'))
   server.close(async () => {
     await tp.close()
     effects.disconnect()

@@ -1,3 +1,4 @@
+import type { Store } from '../../store/store.ts'
 import type { Charge } from './charge.ts'
 import type { PolicyState } from './decision.ts'
 import type { LimitDecision } from './limit-decision.ts'
@@ -106,3 +107,18 @@ const areAlike = (charges: readonly Charge[], others: readonly Charge[]): boolea
 
 const lowestCostOf = (charges: readonly Charge[]): number =>
   charges.reduce((lowest, { cost }) => Math.min(lowest, cost), Infinity)
+
+/** Ends the subscription of a cache whose limiter is not used any more. */
+const abandoned = new FinalizationRegistry<() => void>((unsubscribe) => unsubscribe())
+
+/** Lets a cache forget the subjects that a process has reset. */
+export function forgetResets(
+  cache: DenyCache,
+  store: Pick<Store, 'subscribe'>,
+  channel: string,
+): void {
+  // The listener must not keep the cache alive: a limiter may be made for a single call.
+  const reference = new WeakRef(cache)
+  const unsubscribe = store.subscribe(channel, (tag) => reference.deref()?.forget(tag))
+  abandoned.register(cache, unsubscribe)
+}

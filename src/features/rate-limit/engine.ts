@@ -8,7 +8,7 @@ import { applyFailureRule, reportFailureOf } from '../failure-rule.ts'
 import { areOfOneSubject, bySubject, stateKeyOf, type Charge, type KnownCharge } from './charge.ts'
 import { ChargeScripts } from './charge-scripts.ts'
 import type { Decision, DecisionSource } from './decision.ts'
-import { DenyCache } from './deny-cache.ts'
+import { DenyCache, forgetResets } from './deny-cache.ts'
 import type { RateLimitEngineOptions } from './engine-options.ts'
 import {
   combinedDecisionOf,
@@ -38,7 +38,7 @@ export class RateLimitEngine implements ChargeAdjuster {
     this.#scripts = new ChargeScripts(context.keys, options, known)
     if (options.denyCache > 0) {
       this.#denyCache = new DenyCache(options.denyCache)
-      context.store.subscribe(this.#channel, (tag) => this.#denyCache!.forget(tag))
+      forgetResets(this.#denyCache, context.store, this.#channel)
     }
   }
 

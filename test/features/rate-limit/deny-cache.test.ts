@@ -1,6 +1,10 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { describe, expect, test, vi } from 'vitest'
+import { turnpike } from '../../../src/express.ts'
 import type { Charge } from '../../../src/features/rate-limit/charge.ts'
 import { DenyCache } from '../../../src/features/rate-limit/deny-cache.ts'
+import { testStore } from '../../../src/testing.ts'
 import type { LimitDecision } from '../../../src/features/rate-limit/limit-decision.ts'
 
 const NOW = 1_000_000
@@ -75,4 +79,36 @@ describe('the deny cache', () => {
     cache.remember([charge('ann')], refusal, NOW)
     expect(find([charge('ann', 'two')])).toBeUndefined()
   })
+})
+
+test('limiters that are made for a single call leave no subscription behind', async () => {
+  setFlagsFromString('--expose-gc')
+  const collectGarbage = runInNewContext('gc') as () => void
+  const store = testStore()
+  const subscribe = store.subscribe.bind(store)
+  let subscriptions = 0
+  store.subscribe = (...args) => {
+    subscriptions++
+    const unsubscribe = subscribe(...args)
+    return () => {
+      subscriptions--
+      unsubscribe()
+    }
+  }
+  const tp = turnpike({ store, tenant: () => 'a' })
+  const options = { limit: 1, window: '1m', denyCache: true } as const
+  const kept = tp.forTenant('a').limiter('l', options)
+  for (let i = 0; i < 50; i++) await tp.forTenant(`t${i}`).limiter('l', options).consume('ann')
+  expect(subscriptions).toBe(51)
+  await vi.waitFor(
+    () => {
+      collectGarbage()
+      expect(subscriptions).toBeLessThanOrEqual(3)
+    },
+    { timeout: 15_000 },
+  )
+  for (let i = 0; i < 3; i++) await kept.consume('ann')
+  expect((await kept.consume('ann')).source).toBe('deny-cache')
+  await tp.limiter('l', options).reset('ann', { tenant: 'a' })
+  await vi.waitFor(async () => expect((await kept.consume('ann')).source).toBe('store'))
 })

@@ -39,7 +39,7 @@ export function createRateLimitFeature<Native>(
   const decided = new RequestMemo<Promise<Decision>>('turnpike.decision')
   const decide = (x: Exchange<Native>): Promise<Decision> => decided.set(x, limiter.limit(x))
 
-  // Only the old fields tell the time.
+  // Only the X-RateLimit fields contain a time.
   const headersOf = (decision: Decision): HeaderFields =>
     write(decision, legacy ? limiter.now() : 0)
 

@@ -1,4 +1,4 @@
-/** Rate limiting: `tp.rateLimit()`, `tp.limiter()`, `tp.limits`. */
+/** Rate limiting: `tp.rateLimit()`, `tp.limiter()`, `tp.overrides`. */
 import {
   boolean,
   callback,

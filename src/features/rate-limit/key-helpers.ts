@@ -43,12 +43,12 @@ export interface KeyHelpers<Native> {
   hashed(value: string): string
   /**
    * Returns an address in the form in which requests are counted, for a key that takes it from a
-   * header. Undefined if the text is no address.
-   * @param text one address, also with a port (`203.0.113.7:80`, `[2001:db8::1]:80`) or a zone
+   * header. Undefined if the string is no address.
+   * @param value one address, also with a port (`203.0.113.7:80`, `[2001:db8::1]:80`) or a zone
    * @example
    * tp.rateLimit({ limit: 60, window: '1m', key: (req) => tp.key.address(req.get('cf-connecting-ip')) })
    */
-  address(text: string | undefined, options?: { ipv6Subnet?: number }): string | undefined
+  address(value: string | undefined, options?: { ipv6Subnet?: number }): string | undefined
   /** Counts by several keys together: each combination has its own bucket. */
   all(...keys: KeyFunction<Native>[]): KeyFunction<Native>
 }
@@ -76,9 +76,9 @@ export function createKeyHelpers<Native>(
       const key: KeyFunction<Native> = (native) => addressOf(native, ipv6Subnet)
       return requestOnly(withNormalizer(key, 1, addressNormalizer(ipv6Subnet)))
     },
-    address(text, options = {}) {
+    address(value, options = {}) {
       validateOptions('tp.key.address()', options, IP_OPTIONS)
-      return typeof text === 'string' ? normalizeAddress(text, options.ipv6Subnet) : undefined
+      return typeof value === 'string' ? normalizeAddress(value, options.ipv6Subnet) : undefined
     },
     user(of = userOf) {
       validateOptions('tp.key.user()', { of }, { of: callback })

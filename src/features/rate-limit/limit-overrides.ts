@@ -93,7 +93,7 @@ const stored = ([policy, limit]: [string, number]): [string, number] => [
   policy,
   limit === Infinity ? MAX_LIMIT : limit,
 ]
-const limitOf = (text: string): number => (Number(text) >= MAX_LIMIT ? Infinity : Number(text))
+const limitOf = (value: string): number => (Number(value) >= MAX_LIMIT ? Infinity : Number(value))
 
 /** Limits of one subject: those of a few limiters with a few policies each. */
 const MAX_LIMITS = 100

@@ -41,7 +41,7 @@ export function identityDigest(
   return normal === '' ? undefined : digest(normal)
 }
 
-const digest = (text: string): string => createHash('sha256').update(text).digest('base64url')
+const digest = (value: string): string => createHash('sha256').update(value).digest('base64url')
 
 const refused = (message: string): TurnpikeError =>
   new TurnpikeError('TP_KEY', message, { status: 400 })

@@ -102,7 +102,7 @@ const step = fc.record({
     { weight: 4, arbitrary: fc.constant(0) },
     { weight: 6, arbitrary: fc.double({ min: 0, max: 0.6, noNaN: true }) },
     { weight: 2, arbitrary: fc.constantFrom(1, -0.5, 1.02, 2.5, -1.1, -3) },
-    // To an edge that the last reply told of, or 1 ms off.
+    // To an edge that the last reply named, or 1 ms off.
     {
       weight: 3,
       arbitrary: fc.record({
@@ -150,7 +150,7 @@ const DAY = 24 * HOUR
 type Sequence = typeof sequence extends fc.Arbitrary<infer Value> ? Value : never
 type Call = typeof call extends fc.Arbitrary<infer Value> ? Value : never
 
-/** Plays a random sequence on the twins, under keys of its own. Gives the calls and their replies. */
+/** Plays a random sequence on the twins, under keys of its own. Returns the calls and their replies. */
 function play(
   { subjects, steps }: Sequence,
   id: string,
@@ -161,20 +161,21 @@ function play(
   const calls: Step[] = []
   const replies: OperationReply[] = []
   const times: number[] = []
-  let told = { reset: 0, retry: 0 }
+  let lastReply = { reset: 0, retry: 0 }
   let now = START
 
   function run(operation: Operation, keys: string[], args: string[], turn: number): void {
     const reply = operation.memory(store, keys, args, now)
     calls.push({ operation, keys, args, turn })
     replies.push(reply)
-    if (operation === enduring) told = { ...told, ...outcome(reply as Buffer).policies[0] }
+    if (operation === enduring)
+      lastReply = { ...lastReply, ...outcome(reply as Buffer).policies[0] }
   }
 
   /** How far to turn the clock. */
   function distance(turn: Sequence['steps'][number]['turn'], window: number): number {
     if (typeof turn === 'number') return Math.round(turn * window)
-    const { reset, retry } = told
+    const { reset, retry } = lastReply
     const edges = { reset, retry, 'reset + window': reset + window, 'reset * 2': reset * 2 }
     const edge = edges[turn.edge]
     return edge > 4 * 366 * DAY ? 0 : edge + turn.off
@@ -292,7 +293,7 @@ test(
           if (!numbers.every(Number.isSafeInteger)) throw new Error(`not whole: ${String(reply)}`)
         }
         // With keys that expire on time nothing changes, as long as the clock is not set back and
-        // nobody asks whether a key is there.
+        // no call asks whether a key is there.
         const end = calls.findIndex(({ operation, turn }) => turn < 0 || operation !== enduring)
         const plain = end < 0 ? calls : calls.slice(0, end)
         expect(expiring(plain)).toEqual(expected.slice(0, plain.length))

@@ -249,7 +249,7 @@ describe('a route with several limits', () => {
     const refused = await request(server).get('/')
     expect(refused.status).toBe(429)
     expect(refused.body['violated-policies']).toEqual(['burst'])
-    // The outer limits admitted it, and what they counted is told too.
+    // The outer limits admitted it, and what they counted is sent, too.
     expect(
       conforms(refused.headers)
         .limits.map(({ name, r }) => [name, r])

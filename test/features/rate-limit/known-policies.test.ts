@@ -119,8 +119,8 @@ describe.each([memoryEngine(), redisEngine(() => redis)])('in the $name engine',
     const times = [START]
     for (const [i, [action, turn, back]] of random.entries()) {
       now += turn
-      const [expected, told] = await both(action, now, times.at(-1 - back) ?? 0)
-      expect(numbersOf(told!), `step ${i}, ${action}`).toEqual(numbersOf(expected!))
+      const [expected, actual] = await both(action, now, times.at(-1 - back) ?? 0)
+      expect(numbersOf(actual!), `step ${i}, ${action}`).toEqual(numbersOf(expected!))
       times.push(now)
     }
   })

@@ -124,7 +124,7 @@ function outliving<Result extends OperationReply>(original: Operation<Result>): 
 
 export const enduring: Operation<Buffer> = outliving(applyPolicies)
 
-/** The scripts in Redis, told the time. */
+/** The scripts in Redis, at a time of the test's choosing. */
 export function redisEngine(redis: () => TestRedis): Engine {
   return {
     name: 'Redis',

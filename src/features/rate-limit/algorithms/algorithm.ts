@@ -91,5 +91,5 @@ export interface Meter<State> {
 
 /** Units that a state can hold: 5 bytes in Redis. */
 export const MAX_UNITS = 1_099_511_627_775
-/** Milliseconds that 6 bytes hold beside the time of day, and that a reply tells to the last digit. */
+/** Milliseconds that 6 bytes hold beside the time of day, and that a reply contains to the last digit. */
 export const MAX_MS = 10_000_000_000_000

@@ -1,5 +1,12 @@
-/** Counters and leaderboards, over an instance of any framework. */
-export { counters, leaderboard } from './extensions/collections/index.ts'
+/** Counters, leaderboards, trending and capped lists, suggestions, over an instance of any framework. */
+export {
+  counters,
+  leaderboard,
+  list,
+  recent,
+  suggestions,
+  trending,
+} from './extensions/collections/index.ts'
 export type { CollectionCallOptions, ItemId } from './extensions/collections/collection.ts'
 export type {
   Counters,
@@ -13,3 +20,7 @@ export type {
   LeaderboardOptions,
   SeasonOptions,
 } from './extensions/collections/leaderboard/options.ts'
+export type { CappedList, ListOptions } from './extensions/collections/list/index.ts'
+export type { Recent, RecentOptions } from './extensions/collections/recent/index.ts'
+export type { Suggestions, SuggestionsOptions } from './extensions/collections/suggestions/index.ts'
+export type { Trend, Trending, TrendingOptions } from './extensions/collections/trending/index.ts'

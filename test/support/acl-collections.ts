@@ -1,4 +1,11 @@
-import { counters, leaderboard } from '../../src/collections.ts'
+import {
+  counters,
+  leaderboard,
+  list,
+  recent,
+  suggestions,
+  trending,
+} from '../../src/collections.ts'
 import type { turnpike } from '../../src/node.ts'
 
 /** Each kind of collection: written, read, trimmed, removed. */
@@ -21,4 +28,26 @@ export async function useCollections(
   must('the best', (await board.top(10)).map(({ id }) => id).join() === 'bob,cat')
   must('a rank', (await board.rank('cat'))?.rank === 2)
   must('a place removed', await board.remove('cat'))
+
+  const tags = trending(tp, 'tags', { max: 1 })
+  await tags.hit('a', { weight: 2 })
+  await tags.hit('b')
+  must('trends', (await tags.top(2)).map(({ id }) => id).join() === 'a')
+  must('a trend removed', await tags.remove('a'))
+
+  const words = suggestions(tp, 'words', { max: 1 })
+  await words.add('tea')
+  await words.add('Coffee')
+  must('suggested', (await words.complete('co', 2)).join() === 'Coffee')
+  must('all suggested', (await words.complete('', 2)).join() === 'Coffee')
+  must('a term removed', await words.remove('coffee'))
+
+  const searches = recent(tp, 'searches')
+  await searches.push('ann', 'a')
+  must('recent', (await searches.list('ann')).join() === 'a')
+  must('a search removed', await searches.remove('ann', 'a'))
+  const chat = list<string>(tp, 'chat')
+  must('appended', (await chat.append('room', 'hello')) === 1)
+  must('the last', (await chat.last('room', 1)).join() === 'hello')
+  must('cleared', await chat.clear('room'))
 }

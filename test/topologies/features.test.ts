@@ -11,6 +11,14 @@ import { startRedis, storeContract, type RedisServer } from '../../src/testing.t
 import { EventBus } from '../../src/events.ts'
 import type { RedisSource } from '../../src/store/redis.ts'
 import { RedisStore } from '../../src/store/redis-store.ts'
+import {
+  counters,
+  leaderboard,
+  list,
+  recent,
+  suggestions,
+  trending,
+} from '../../src/collections.ts'
 import { apiKeys, oneTimeTokens, refreshTokens } from '../../src/tokens.ts'
 import { startCluster, type TestCluster } from '../support/cluster.ts'
 import { startSentinel, type TestSentinel } from '../support/sentinel.ts'
@@ -405,6 +413,34 @@ describe.each(sources)('$name', ({ name, nodes, source, reuse = false }) => {
     expect(await status()).toBe(200)
     await keys[1]!.revoke(keys[1]!.digest('k'))
     await until('the revocation arrives', async () => (await status()) === 401)
+  })
+
+  it('collections: counted, ranked, completed and capped on every node', async () => {
+    const own = `${prefix}-collections`
+    const [tp, other] = [await connected(own), await connected(own)]
+    const [stats, elsewhere] = [tp, other].map((each) => counters(each, 'campaign'))
+    for (const id of ids) for (let i = 0; i < 10; i++) stats!.add(id, { clicks: 1 })
+    await stats!.flush()
+    for (const id of ids) expect(await elsewhere!.get(id)).toEqual({ clicks: 10 })
+
+    for (const id of ids) {
+      const board = leaderboard(tp, `board-${id}`, { max: 2 })
+      for (const user of ['ann', 'bob', 'cat']) await board.add(user, user === 'bob' ? 2 : 1)
+      expect((await board.around('bob', 5)).map((each) => each.id)).toEqual(['bob', 'ann'])
+      const tags = trending(tp, `tags-${id}`, { max: 1 })
+      await tags.hit('tea')
+      await tags.hit('coffee', { weight: 2 })
+      expect(await tags.top(5)).toMatchObject([{ id: 'coffee' }])
+      const words = suggestions(tp, `words-${id}`, { max: 1 })
+      await words.add('Tea')
+      await words.add('Té')
+      expect(await words.complete('te', 5)).toEqual(['Té'])
+      const [searches, chat] = [recent(tp, 'searches'), list(tp, 'chat', { max: 2 })]
+      await Promise.all(ids.map((query) => searches.push(id, query)))
+      await Promise.all(ids.map((message) => chat.append(id, message)))
+      expect(await searches.list(id)).toHaveLength(10)
+      expect(await chat.last(id, 2)).toHaveLength(2)
+    }
   })
 
   it('notifies other processes of resets, and reports its health', async () => {

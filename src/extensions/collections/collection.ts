@@ -73,6 +73,15 @@ export class Collection {
     )
   }
 
+  /** Returns a string as Redis can hold it, without lone surrogates. @throws TP_VALUE for what is no string */
+  text(value: unknown, method: string): string {
+    if (typeof value === 'string') return value.toWellFormed()
+    throw new TurnpikeError(
+      'TP_VALUE',
+      `${this.where}.${method}(): the text must be a string. It is ${typeof value}.`,
+    )
+  }
+
   /** @throws TP_VALUE for what is no integer within bounds */
   integer(value: unknown, min: number, max: number, method: string, what: string): number {
     const { accepts, expected } = integer(min, max)

@@ -3,7 +3,14 @@ import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest'
-import { counters, leaderboard } from '../../../src/collections.ts'
+import {
+  counters,
+  leaderboard,
+  list,
+  recent,
+  suggestions,
+  trending,
+} from '../../../src/collections.ts'
 import { turnpike } from '../../../src/node.ts'
 import { startRedis, type RedisServer } from '../../../src/testing.ts'
 import { startFaultProxy, type FaultProxy } from '../../support/fault-proxy.ts'
@@ -39,6 +46,8 @@ test('each call costs one round trip', async () => {
   const tp = await connected()
   const board = leaderboard(tp, 'creators')
   const stats = counters(tp, 'campaign', { flush: 0 })
+  const [tags, words] = [trending(tp, 'tags'), suggestions(tp, 'words')]
+  const [searches, chat] = [recent(tp, 'searches'), list(tp, 'chat')]
   const calls: (() => Promise<unknown>)[] = [
     () => board.add('ann', 1),
     () => board.set('ann', 1),
@@ -50,6 +59,19 @@ test('each call costs one round trip', async () => {
       stats.add('a', { clicks: 1 })
       return stats.flush()
     },
+    () => tags.hit('a'),
+    () => tags.top(5),
+    () => tags.remove('a'),
+    () => words.add('coffee'),
+    () => words.complete('c', 5),
+    () => words.remove('coffee'),
+    () => searches.push('ann', 'a'),
+    () => searches.list('ann'),
+    () => searches.remove('ann', 'a'),
+    () => searches.clear('ann'),
+    () => chat.append('room', 'hello'),
+    () => chat.last('room', 5),
+    () => chat.clear('room'),
     () => stats.get('a'),
     () => stats.reset('a'),
   ]

@@ -11,8 +11,8 @@ import {
   type Validator,
 } from '../../../validate.ts'
 import { Collection, type CollectionCallOptions, type ItemId } from '../collection.ts'
+import { removeKey } from '../operations.ts'
 import { CounterBuffer } from './buffer.ts'
-import { removeCounts } from './operations.ts'
 import type { Counters, CountersOptions, Counts } from './options.ts'
 
 const MAX_FIELDS = 64
@@ -92,7 +92,7 @@ export function createCounters<Field extends string, Derived extends string>(
     async reset(id, call = {}) {
       const keys = keysOf(id, call, 'reset')
       await buffer.drop(keys)
-      return (await context.store.run(removeCounts, [keys[0]!], [])) === 1
+      return (await context.store.run(removeKey, [keys[0]!], [])) === 1
     },
     flush: () => buffer.flush(),
   }

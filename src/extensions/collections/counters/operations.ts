@@ -27,10 +27,3 @@ export const addCounts: Operation<(string | number)[]> = operation({
     return [refused, ...[...counts].flatMap(([field, count]) => [field, String(count)])]
   },
 })
-
-/** Removes the counters of one item. */
-export const removeCounts: Operation<number> = operation({
-  name: 'counters.remove',
-  lua: `return redis.call('UNLINK', KEYS[1])`,
-  memory: (database, [key]) => (database.delete(key!) ? 1 : 0),
-})

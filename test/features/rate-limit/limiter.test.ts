@@ -39,6 +39,25 @@ describe.each(engines)('on the $name engine', ({ open }) => {
       expect((await limiter.consume('user1')).allowed).toBe(false)
     })
 
+    test.each([600, Infinity])('replace the limit of GCRA, not its burst: %s', async (limit) => {
+      const { tp } = setup()
+      const limiter = tp.limiter('api', { limit: 60, window: '1m', algorithm: 'gcra', burst: 3 })
+      await tp.overrides.set('user', { api: limit })
+      expect(await limiter.consume('user', 4)).toMatchObject({ allowed: false, limit })
+      expect((await limiter.consume('user', 3)).allowed).toBe(true)
+    })
+
+    test('leave a block as it is, also without a limit', async () => {
+      const { tp } = setup()
+      const limiter = tp.limiter('api', { limit: 1, window: '1m' })
+      await tp.overrides.set('user', { api: Infinity })
+      await limiter.block('user', '1h')
+      expect(await limiter.consume('user')).toMatchObject({
+        allowed: false,
+        retryAfterMs: 3_600_000,
+      })
+    })
+
     test('may admit nothing, and may expire', async () => {
       const { tp } = setup()
       const limiter = tp.limiter('api', { name: 'm', limit: 5, window: '1m' } as never)

@@ -97,9 +97,9 @@ type Program = typeof program extends fc.Arbitrary<infer Value> ? Value : never
 const PATHS = ['/a', '/b', '/B', '/a/x']
 const target = fc.record({
   path: fc.oneof({ weight: 4, arbitrary: fc.constant('/a') }, fc.constantFrom(...PATHS)),
-  query: fc.constantFrom(
-    ...['', 'a=1', 'a=2', 'a=1&a=2', 'a=2&a=1', '%61=1'],
-    ...['page=1&a=1', 'a=1&page=2', 'page=3', 'utm_source=x', 'utm_source=y'],
+  query: fc.oneof(
+    fc.constantFrom('', 'a=1', 'a=2', 'a=1&a=2', 'a=2&a=1', '%61=1'),
+    fc.constantFrom('page=1&a=1', 'a=1&page=2', 'page=3', 'utm_source=x', 'utm_source=y'),
   ),
 })
 /** Of most visitors nothing tells who they are. */

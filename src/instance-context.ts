@@ -245,6 +245,6 @@ function createContext<Native, Middleware>(
   }
 }
 
-/** The `keyPrefix` of the client that was handed in comes before ours; a reused client adds it itself. */
+/** The `keyPrefix` of a client that was passed comes before ours. A reused client adds it itself. */
 const outerPrefix = (redis: RedisSource | 'memory' | undefined, reuse: boolean): string =>
   redis === undefined || redis === 'memory' || (reuse && isClient(redis)) ? '' : prefixOf(redis)

@@ -40,7 +40,7 @@ async function startCluster() {
   return nodes.map(({ redis }) => redis)
 }
 
-/** Starts everything. Gives the processes' addresses, how often a report was made, and what ends it all. */
+/** Starts everything. Returns the addresses of the processes, the number of reports, and a function that ends it all. */
 export async function start(processes = 4) {
   const nodes = await startCluster()
   const NODES = JSON.stringify(nodes.map(({ host, port }) => ({ host, port })))

@@ -1,6 +1,6 @@
 /**
  * You have rate-limiter-flexible over ioredis, and want to keep both: its limiter counts on, in its
- * own keys, and turnpike adds header fields, problem+json, a deadline and what is done without Redis.
+ * own keys, and turnpike adds header fields, problem+json, a timeout and failure rules.
  */
 import express, { type RequestHandler } from 'express'
 import type { Redis } from 'ioredis'

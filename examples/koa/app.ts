@@ -1,4 +1,4 @@
-/** Koa 2 and 3: one limit for everybody, a stricter one for guests, and a login that cannot be guessed. */
+/** Koa 2 and 3: one limit for all clients, a stricter one for guests, and a login that slows down guessing. */
 import { Router } from '@koa/router'
 import Koa, { type Context } from 'koa'
 import { turnpike, type TurnpikeOptions } from 'turnpike/koa'

@@ -11,7 +11,7 @@ export function createApp(options: TurnpikeOptions<Request> = {}) {
   const tp = turnpike({ ...options, tenant: tenantOf })
   const app = express()
 
-  // First: whoever could make tenants up would have a new budget with each.
+  // Check the tenant first. A client that invents tenants would get a new limit with each.
   const known: RequestHandler = (req, res, next) => {
     if (tenants.has(tenantOf(req))) next()
     else res.status(404).json({ message: 'There is no such tenant' })

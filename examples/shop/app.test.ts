@@ -64,8 +64,8 @@ it('knows who is logged in, and where', async () => {
   const there = await enter()
   expect((await login('guess').expect(401)).headers['set-cookie']).toBeUndefined()
   expect((await me(here).expect(200)).body).toEqual({ user: 'ada@example.com' })
-  const nobody = await me('').expect(401)
-  expect(nobody.type).toBe('application/problem+json')
+  const anonymous = await me('').expect(401)
+  expect(anonymous.type).toBe('application/problem+json')
 
   const { body } = await me(here, '/sessions').expect(200)
   expect(body).toHaveLength(2)
@@ -78,7 +78,7 @@ it('knows who is logged in, and where', async () => {
   await me(here).expect(401)
 })
 
-it('takes nobody for logged out while Redis is away', async () => {
+it('treats no user as logged out while Redis is away', async () => {
   const { store, shop, login } = open()
   const { headers } = await login('correct horse')
   const cookie = headers['set-cookie']![0]!

@@ -5,7 +5,7 @@ import type { Command, LimitRow } from './commands.ts'
 
 export interface State {
   status: StoreStatus
-  /** Undefined while nobody can say. */
+  /** Undefined while it is unknown. */
   limits: LimitRow[] | undefined
   recent: readonly EventMap['decision'][]
 }

@@ -46,7 +46,7 @@ it('ends a device whose refresh token is used again', async () => {
   await post('/refresh', { refresh: body.refresh }).expect(401)
 })
 
-it('takes nobody for logged out while Redis is away', async () => {
+it('treats no user as logged out while Redis is away', async () => {
   const { store, post, login } = open()
   const token = await login()
   store.fail()

@@ -163,7 +163,7 @@ export const releaseFillLease: Operation<number> = operation({
   },
 })
 
-/** Writes or removes an entry, whoever holds the lease. Keys, arguments and reply: write-entry.lua. */
+/** Writes or removes an entry, regardless of who holds the lease. Keys, arguments and reply: write-entry.lua. */
 export const writeEntry: Operation<number> = operation({
   name: 'cache.write',
   lua: writeLua,

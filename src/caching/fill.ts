@@ -36,7 +36,7 @@ export function decideFill(situation: FillSituation): FillDecision {
   return lease === 'theirs' ? 'wait' : 'fill'
 }
 
-/** An entry that answers a request, whoever has filled it. */
+/** An entry that answers a request. This process or another has filled it. */
 export type SharedEntry = Pick<LookupResult, 'validUntil' | 'now'> & { readonly entry: CacheEntry }
 
 /** Whether an entry that another request filled answers this one. `elsewhere`: another variant does. */
@@ -101,7 +101,7 @@ export class Fill {
   }
 
   /**
-   * Gives the entry to the waiters, then stores it.
+   * Passes the entry to the waiters, then stores it.
    * @param save stores it and releases the lease; it does not reject. Undefined: it is not stored.
    */
   complete(entry: CacheEntry, save: ((token: string) => Promise<void>) | undefined): void {

@@ -29,7 +29,7 @@ export interface RequestLeaseOptions<Native> {
   wait: number
   fail: 'closed' | 'open'
   reply: ReplyFunction<Native> | undefined
-  /** What a client is told while Redis cannot answer. */
+  /** The refusal while Redis cannot answer. */
   unavailable: string
   /** The leases that requests hold through other mounts. */
   holdings: RequestHoldings
@@ -40,7 +40,7 @@ export interface RequestLeaseOptions<Native> {
     native: Native,
     budget: RequestBudget | undefined,
   ): Promise<HeldLease | AcquireRefused>
-  /** What a client is told if other requests hold the lease. */
+  /** The refusal if other requests hold the lease. */
   refusal: Omit<Refusal, 'retryAfterMs'>
   /** Returns the plan of a request that holds the lease. @param release never throws */
   plan(held: HeldLease, release: () => void): PassPlan

@@ -161,7 +161,7 @@ export class Waiters {
     const [releaser, next] = text.split('>') as [string, string | undefined]
     if (text === '*') for (const waiter of queue.fair.values()) waiter.wake()
     queue.fair.get(next ?? '')?.wake()
-    // wake() has told this process of its own releases.
+    // wake() has notified this process of its own releases.
     if (!releaser.startsWith(this.#prefix)) queue.local[0]?.wake()
   }
 

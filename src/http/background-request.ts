@@ -1,4 +1,4 @@
-/** The same request once more, through the whole application, for nobody: to refresh what is kept. */
+/** Sends a request through the whole application again, to refresh a stored response. No client waits for it. */
 import { IncomingMessage, ServerResponse, type Server } from 'node:http'
 import type { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
@@ -12,8 +12,8 @@ export function isBackgroundRequest(req: IncomingMessage): boolean {
   return made in req
 }
 
-/** A connection to nobody. */
-class Nobody extends Duplex {
+/** A connection without a client. It discards what is written. */
+class NullConnection extends Duplex {
   override _read(): void {}
   override _write(_chunk: unknown, _encoding: string, done: () => void): void {
     done()
@@ -61,8 +61,8 @@ export function dispatchRequest(
   headers: Record<string, string | string[] | undefined>,
   connection: object = {},
 ): Promise<void> {
-  const nobody = Object.assign(new Nobody(), connection) as unknown as Socket
-  const req = new IncomingMessage(nobody)
+  const socket = Object.assign(new NullConnection(), connection) as unknown as Socket
+  const req = new IncomingMessage(socket)
   Object.assign(req, {
     method: 'GET',
     url,
@@ -79,17 +79,17 @@ export function dispatchRequest(
   }
   req.push(null)
   const res = new ServerResponse(req)
-  res.assignSocket(nobody)
+  res.assignSocket(socket)
   return new Promise((resolve) => {
-    const timer = setTimeout(() => nobody.destroy(), PATIENCE).unref()
+    const timer = setTimeout(() => socket.destroy(), PATIENCE).unref()
     res.once('close', () => {
       clearTimeout(timer)
       resolve()
     })
     // What node's own server does when an answer has been sent.
     res.once('finish', () => {
-      res.detachSocket(nobody)
-      nobody.destroy()
+      res.detachSocket(socket)
+      socket.destroy()
       Object.assign(res, { destroyed: true, _closed: true })
       process.nextTick(() => res.emit('close'))
     })

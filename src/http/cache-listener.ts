@@ -13,14 +13,14 @@ export type NodeListener = (req: IncomingMessage, res: ServerResponse) => void
 const arrived = Symbol.for('turnpike.listener-key@1')
 type Arrived = IncomingMessage & { [arrived]?: string }
 
-/** How a request looked when it came to the edge; undefined where it did not. */
+/** The request as the listener received it. Undefined if it did not pass the listener. */
 export const listenerKeyOf = (req: IncomingMessage): string | undefined => (req as Arrived)[arrived]
 
 const LONGEST = 1_024
 
 /**
  * Everything by which a framework may tell a request's target, host and scheme; undefined for a
- * request that is none of the edge's business.
+ * request that the listener does not serve.
  */
 function wireOf(req: IncomingMessage): string | undefined {
   const { method, url = '', headers, socket } = req
@@ -57,7 +57,7 @@ class Asked implements Pick<Exchange, 'method' | 'header'> {
   }
 }
 
-/** @param find gives an answer to a request that arrived like this, or undefined */
+/** @param find returns the response to a request that arrived like this, or undefined */
 export function createCacheListener(
   app: NodeListener,
   find: (
@@ -70,7 +70,7 @@ export function createCacheListener(
     else sendReply(req, res, reply, () => breakOff(res))
   }
 
-  return function edge(req, res) {
+  return function cacheListener(req, res) {
     const wire = wireOf(req)
     const plan = wire === undefined ? undefined : find(wire, new Asked(req))
     if (plan === undefined) {

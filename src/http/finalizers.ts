@@ -150,7 +150,7 @@ function sendHeld(res: ServerResponse, state: ResponseState, args: unknown[]): v
   try {
     passEnd(res, state, args)
   } catch (error) {
-    // The caller of `end` has returned. This is what it would have been told.
+    // The caller of `end` has returned. It would have received this error.
     const finalizer = state.finalizers[0]!
     fail(res, state, { error, finalizer }, res.headersSent ? 'sent' : 'unsent', () => breakOff(res))
   }

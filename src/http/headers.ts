@@ -3,10 +3,10 @@ import type { FieldReader, HeaderFields } from './exchange.ts'
 
 /** A field as node keeps it. */
 export type FieldValue = number | string | readonly string[]
-/** Fields as `res.getHeaders()` gives them: their names in lower case. */
+/** Fields as `res.getHeaders()` returns them, with names in lower case. */
 export type NodeHeaders = Record<string, FieldValue | undefined>
 
-/** Fields of which each member of a stack may have something to say (RFC 9110, 5.6.1). */
+/** Fields to which each middleware of a stack may add members (RFC 9110, 5.6.1). */
 const lists: ReadonlySet<string> = new Set([
   'cache-status',
   'ratelimit',
@@ -14,7 +14,7 @@ const lists: ReadonlySet<string> = new Set([
   'vary',
 ])
 
-/** May several members of a stack add to this field? @param name in lower case */
+/** Returns true if several middlewares may add to this field. @param name in lower case */
 export const isListField = (name: string): boolean => name === 'set-cookie' || lists.has(name)
 
 /** Fields that belong to one connection or one moment, not to the response. */
@@ -26,8 +26,8 @@ const fleeting: ReadonlySet<string> = new Set([
 ])
 
 /**
- * What a field holds once `added` stands beside what is there: `Set-Cookie` and lists grow, without
- * repeating themselves; every other field is replaced.
+ * Returns the value of a field after `added` is merged into it. `Set-Cookie` and lists grow without
+ * duplicates. Every other field is replaced.
  *
  * @param name in lower case
  */
@@ -71,7 +71,7 @@ function sameName(one: string, other: string): boolean {
   return one.toLowerCase() === other.toLowerCase()
 }
 
-/** The fields that `after` has and `before` had not, or not so; of cookies, only the new ones. */
+/** Returns the fields that are new or changed in `after`. Of cookies, only the new ones. */
 export function addedFields(before: NodeHeaders, after: NodeHeaders): HeaderFields {
   const changed: HeaderFields = {}
   for (const name in after) {
@@ -142,8 +142,8 @@ export const isEmptyBody = (res: ServerResponse): boolean =>
   isBodiless(res.req?.method, res.statusCode) || Number(res.getHeader('content-length')) === 0
 
 /**
- * Would the client rather have `text/plain` than JSON (RFC 9110, 12.5.1)? No preference, or an even
- * one, means JSON.
+ * Returns true if the client prefers `text/plain` to JSON (RFC 9110, 12.5.1). Without a preference
+ * the answer is JSON.
  */
 export function prefersText(accept: string | undefined): boolean {
   if (accept === undefined) return false
@@ -178,8 +178,8 @@ export function adoptFields(res: ServerResponse, args: readonly unknown[]): unkn
 }
 
 /**
- * The arguments of `res.writeHead`: a reason, or none, and fields as an object, as a flat list of
- * names and values or as a list of pairs. In a list, a name that comes again adds a value.
+ * Returns the reason and the fields of `res.writeHead`'s arguments. Fields are an object, a flat list
+ * of names and values, or a list of pairs. In a list, a repeated name adds a value.
  */
 export function parseWriteHeadArguments([, second, third]: readonly unknown[]): {
   reason: string | undefined

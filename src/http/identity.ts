@@ -4,7 +4,7 @@
 export interface VerifiedKey {
   /** Digest of the key. It is no secret. */
   readonly digest: string
-  /** Whoever verified it. It recognises its own keys by this. */
+  /** The feature that verified it. It recognises its own keys by this. */
   readonly by: object
   /** What is known of the key. */
   readonly record: unknown

@@ -210,7 +210,7 @@ function answer(ctx: Context, { status, headers = {}, remove = [], body }: Reply
   ctx.body = (isUnwanted ? undefined : body) ?? (isEmpty ? null : '')
   // An empty body makes Koa forget the status and the fields that describe a body.
   ctx.status = status
-  // Koa gives the empty string a Content-Type.
+  // Koa sets a Content-Type for the empty string.
   if (body === undefined || body === '') ctx.remove('Content-Type')
   addFields(ctx.res, headers)
 }

@@ -2,7 +2,7 @@
 import type { ExchangeSettings } from './adapter.ts'
 import { plainAddress } from './client-address.ts'
 
-/** How a framework is told of the proxies in front. */
+/** How a framework is configured for the proxies before it. */
 export interface ProxySettings {
   /** The setting's name. */
   readonly name: string
@@ -43,7 +43,7 @@ export function warnOfForwarding({ warnOnce }: ExchangeSettings, proxies?: Proxy
 }
 
 /**
- * Returns the address without port and zone. What is no address is not everybody's in silence.
+ * Returns the address without port and zone. What is no address is reported, because all clients would share it.
  * @param seen the address as the framework tells it
  */
 export function checkedAddress(

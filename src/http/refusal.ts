@@ -18,7 +18,7 @@ export interface Refusal {
   readonly type?: string | undefined
   /** Extension members of the problem document (RFC 9457, 3.2). */
   readonly members?: Readonly<Record<string, unknown>> | undefined
-  /** Header fields of the response, whoever writes its body. */
+  /** Header fields of the response, also if the application writes its body. */
   readonly headers?: Fields | undefined
   /** Time until a retry can succeed, in milliseconds. Sent as Retry-After, in whole seconds. */
   readonly retryAfterMs?: number | undefined

@@ -84,7 +84,7 @@ export function addLateHeaders(
   patchHead(req, res).addLateHeaders(compute)
 }
 
-/** Has work done before the client can see the head or the end. Returns true for the response's first. */
+/** Adds work to do before the client can see the head or the end. Returns true for the first of a response. */
 export function addFinalizer(
   req: IncomingMessage,
   res: ServerResponse,
@@ -140,7 +140,7 @@ function writeHead(
 ): unknown {
   if (state.disguise !== undefined) return refuseHead(res, args)
   const status = Number(args[0])
-  // What node refuses, it refuses in its own words.
+  // Node refuses an invalid status with its own error.
   if (res.headersSent || !(status >= 100 && status <= 999))
     return pass(layer, 'writeHead', res, args)
   const line = args.length > 1 ? adoptFields(res, args) : args
@@ -156,7 +156,7 @@ function writeHead(
   return layer.replaced.writeHead?.apply(res, line)
 }
 
-/** Returns whether another answer may take the place of this one. */
+/** Returns whether another response may replace this one. */
 const mayBeReplaced = (state: ResponseState): boolean =>
   isPending(state) || state.layers.some(hasReplacement)
 
@@ -182,14 +182,14 @@ function withholdHead(res: ServerResponse, state: ResponseState): ServerResponse
 function write(res: ServerResponse, state: ResponseState, layer: Layer, args: unknown[]): unknown {
   if (layer === state && isLate(state)) return refuseLate(args)
   const [chunk, encoding] = args
-  // What node refuses, it refuses at once.
+  // Node refuses an invalid chunk at once.
   if (layer.isEnded || !isChunk(chunk)) return pass(layer, 'write', res, args)
   for (const tap of layer.taps) tap.add(chunk, encoding)
   if (layer !== state) return pass(layer, 'write', res, args)
   return whenSending(res, state, () => writeChunk(res, state, args)) ?? false
 }
 
-/** Writes, but keeps back the byte that would show the client the end before `end` is called. */
+/** Writes, but withholds the last byte. Otherwise the client could see the end before `end` is called. */
 function writeChunk(res: ServerResponse, state: ResponseState, args: unknown[]): unknown {
   const length = isPending(state) ? Number(res.getHeader('content-length') ?? NaN) : NaN
   if (!(length >= 0)) return pass(state, 'write', res, args)
@@ -205,7 +205,7 @@ function writeChunk(res: ServerResponse, state: ResponseState, args: unknown[]):
 }
 
 function flushHeaders(res: ServerResponse, state: ResponseState): void {
-  // Where there is no body, the end of the head is the end of the response.
+  // Without a body, the end of the head is the end of the response.
   if (isLate(state) || (isPending(state) && isEmptyBody(res))) return
   whenSending(res, state, () => state.replacedFlush?.call(res))
 }
@@ -214,7 +214,7 @@ function end(res: ServerResponse, state: ResponseState, layer: Layer, args: unkn
   const [chunk, encoding] = typeof args[0] === 'function' ? [] : args
   const isNothing = chunk === undefined || chunk === null
   if (layer === state && isLate(state)) return endAgain(res, isNothing, args)
-  // A second end is answered, and a chunk that is none refused, by node.
+  // Node answers a second end, and refuses an invalid chunk.
   if (layer.isEnded || !(isNothing || isChunk(chunk))) return pass(layer, 'end', res, args)
   for (const tap of layer.taps) tap.add(chunk, encoding)
   if (isUnsent(res, state) && hasReplacement(layer)) args = replace(res, state, layer, args)
@@ -245,7 +245,7 @@ function endNow(res: ServerResponse, state: ResponseState, args: unknown[]): unk
   return res
 }
 
-/** Puts another answer in the place of the one that is about to be sent, if a tap has one. */
+/** Replaces the response that is about to be sent, if a tap has another one. */
 function replace(
   res: ServerResponse,
   state: ResponseState,
@@ -274,9 +274,9 @@ function replace(
   return args
 }
 
-/** Has inner patches of other packages set their fields: to them the head is being sent. */
+/** Calls inner patches of other packages as if the head were sent, so that they set their fields. */
 function rehearseHead(res: ServerResponse, state: ResponseState, layer: Layer): void {
-  // A head that was given has passed them already.
+  // A head that was written has passed them already.
   if (state.phase !== 'open') return
   layer.isRehearsing = true
   try {

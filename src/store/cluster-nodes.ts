@@ -28,9 +28,9 @@ export function createRoute(
     hangTimeout: HANG_TIMEOUT,
     probe: () => commands.ping(),
     explain(error, name): TurnpikeError {
-      const told = toCallerError(error, name)
-      if ((told as StoreUnavailable).reason === 'late') void clock.measure()
-      return told
+      const callerError = toCallerError(error, name)
+      if ((callerError as StoreUnavailable).reason === 'late') void clock.measure()
+      return callerError
     },
   })
   const readTime = { name: 'time', send: () => commands.time() }
@@ -79,7 +79,7 @@ type NodeGuardOptions = Omit<GuardOptions, 'probe' | 'explain' | 'hangTimeout' |
 
 export interface ClusterNodesOptions {
   guard: NodeGuardOptions
-  /** True if the client was handed in: its sockets stay as they are. */
+  /** True if the application passed the client: its sockets stay as they are. */
   reuse: boolean
   /** The connection to a node was lost. */
   onLost(node: string): void

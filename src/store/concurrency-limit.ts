@@ -4,7 +4,7 @@ import type { GuardedCall } from './connection-guard.ts'
 
 /**
  * Lets at most so many calls wait for a reply at a time. The others wait here, in order: what is
- * not sent costs Redis and the network nothing if its caller gives up.
+ * not sent costs Redis and the network nothing if its caller times out.
  */
 export class ConcurrencyLimit {
   readonly #max: number
@@ -31,7 +31,7 @@ export class ConcurrencyLimit {
   ): Promise<Reply> {
     if (this.#active < this.#max) this.#active++
     else if (!(await this.#turn(ms, budget))) throw new StoreUnavailable('saturated', false)
-    // A caller may give up before the reply arrives. Until then the connection is occupied.
+    // A caller may time out before the reply arrives. Until then the connection is occupied.
     let wasSent = false
     const send = (deadline: number): Promise<Reply> => {
       wasSent = true

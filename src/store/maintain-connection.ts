@@ -15,7 +15,7 @@ import { isCluster, usesTls, type Client } from './redis.ts'
  */
 export const HANDSHAKE_TIMEOUT = 1000
 
-/** Pause before a connection is opened again that ended although nobody closed it, in ms. */
+/** Pause before a connection is opened again that ended without being closed, in ms. */
 const REOPEN_AFTER = 100
 
 /**

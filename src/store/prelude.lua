@@ -1,7 +1,7 @@
 -- Precedes every operation's script and defines `now`, Redis's clock in ms, and `micros`, the same in
 -- microseconds.
 -- ARGV[#ARGV]  <ms>   deadline: at this time or later the script must not run, since its caller has
---                     been told that it failed
+--                     received an error
 --              =<ms>  a test's clock, in place of Redis's
 local now, micros
 do

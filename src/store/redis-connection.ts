@@ -14,7 +14,7 @@ import { WriteBatch } from './write-batch.ts'
 export interface ConnectionOptions {
   /** Names the connection in events. */
   name: string
-  /** True if the client was handed in: it keeps its options and is not closed. */
+  /** True if the application passed the client: it keeps its options and is not closed. */
   reuse: boolean
   /** Timeout for each call, in ms. */
   commandTimeout: number

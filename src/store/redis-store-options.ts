@@ -8,7 +8,7 @@ export interface RedisStoreOptions {
   name: string
   /** Database in place of the source's. Not on a Cluster. */
   db?: number | undefined
-  /** Uses the client that was handed in, not a hardened duplicate of it. @default false */
+  /** Uses the client that was passed, not a hardened duplicate of it. @default false */
   reuse?: boolean
   /** Timeout for each call, in ms. */
   commandTimeout: number

@@ -37,7 +37,7 @@ export class ServerClock {
   /**
    * Returns the time on Redis's clock, in whole ms, that is no later than the monotonic time `at`.
    * A deadline must not be later on Redis than here. Otherwise Redis could run a command after its
-   * caller was told that it failed.
+   * caller received an error.
    */
   noLaterThan(at: number): number {
     if (at - this.#measuredAt > MAX_AGE) void this.measure()

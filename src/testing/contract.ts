@@ -116,7 +116,7 @@ export function storeContract(name: string, { describe, it, open }: ContractOpti
       )
     })
 
-    it('gives its operations its own clock, which turns forward', async () => {
+    it('passes its own clock to its operations, and it moves forward', async () => {
       const { store, advance } = await open()
       const before = await store.run(clock, [key()], [])
       await advance(1100)

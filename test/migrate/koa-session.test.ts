@@ -71,8 +71,8 @@ function appOver(mount: Mount) {
   app.use(mount(app))
   app.use(async (ctx: Context, next) => {
     const route = routes[ctx.path]
-    if (!route) return await next()
-    ctx.body = (await route(ctx)) ?? {}
+    if (route) ctx.body = (await route(ctx)) ?? {}
+    else await next()
   })
   app.use((ctx: Context) => {
     const { session } = ctx

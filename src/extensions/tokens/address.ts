@@ -11,5 +11,5 @@ export function networkOfAddress(address: string | undefined): string | undefine
   return network === NONE ? undefined : network
 }
 
-/** Returns the network that a request comes from. Undefined where it cannot be told. */
+/** Returns the network that a request comes from. Undefined if the address is unknown. */
 export const networkOf = (x: Pick<Exchange, 'ip'>): string | undefined => networkOfAddress(x.ip)

@@ -4,14 +4,14 @@ import type { Validator } from '../../validate.ts'
 import { newSecret, SECRET_LENGTH, TAG_LENGTH, TokenFormat } from './token-format.ts'
 
 /**
- * Form of a one-time token: `'digits:6'`, `'letters:8'` (capital consonants that nobody mistakes for
+ * Form of a one-time token: `'digits:6'`, `'letters:8'` (capital consonants that are not mistaken for
  * each other), or `'url'`: 256 random bits for a link.
  */
 export type OneTimeFormat = `digits:${number}` | `letters:${number}` | 'url'
 
 /** How tokens of one form are made and read. */
 export interface CodeFormat {
-  /** True if whoever tries may find one: wrong ones are counted. */
+  /** True if an attacker may guess one. Wrong ones are counted. */
   readonly isGuessable: boolean
   /** Number of different tokens. */
   readonly size: number

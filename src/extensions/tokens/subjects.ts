@@ -3,7 +3,7 @@ import { TurnpikeError } from '../../errors.ts'
 import type { KeyValue } from '../../store/subject.ts'
 import { base62, sha256, TAG_LENGTH } from './token-format.ts'
 
-/** Returns the tag of a subject; undefined for what names nobody: '', NaN, an empty list, an object. */
+/** Returns the tag of a subject; undefined for what identifies no subject: '', NaN, an empty list, an object. */
 export function tagOfSubject(subject: unknown): string | undefined {
   const parts = partsOf(subject)
   if (parts === undefined) return undefined
@@ -11,7 +11,7 @@ export function tagOfSubject(subject: unknown): string | undefined {
   return base62(digest, TAG_LENGTH)
 }
 
-/** @throws TP_KEY if `subject` names nobody */
+/** @throws TP_KEY if `subject` is empty or unusable */
 export function requireTag(subject: KeyValue, where: string): string {
   const tag = tagOfSubject(subject)
   if (tag !== undefined) return tag

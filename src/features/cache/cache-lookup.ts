@@ -154,7 +154,7 @@ export class CacheLookup<Native> implements FillAttempt {
     }
   }
 
-  /** Gives up the entry, and the lease when the lookup has brought it. */
+  /** Abandons the entry, and releases the lease if the lookup acquired it. */
   abandon(looking: Promise<LookupResult>): void {
     looking.then(
       () => this.release(),

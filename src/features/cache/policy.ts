@@ -116,7 +116,7 @@ export function judgeResponse(
   return { isStored: true, sharing, freshFor, staleFor, errorFor, keptFor, initialAge }
 }
 
-/** Returns why a response is not stored, whoever has asked for it and however fresh it is. */
+/** Returns why a response is not stored for any client, however fresh it is. */
 function refusalOf(
   response: Candidate,
   directives: Directives,

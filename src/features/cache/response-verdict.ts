@@ -16,7 +16,7 @@ export const refuseFill = (reason: CacheReason): StorageRefusal => ({ isStored: 
 /** A response that goes on for as long as the client listens. */
 const STREAM = /^\s*(?:text\/event-stream|multipart\/x-mixed-replace)\b/i
 
-/** @param field reads the fields as they are sent, whoever has set them */
+/** @param field reads the fields as they are sent, including those of outer middlewares */
 export function judgeFill<Native>(
   { x, mount, owner, sender: knownSender, now }: CacheLookup<Native>,
   { seesConditions }: HandlerRequest,

@@ -114,7 +114,7 @@ export class DataLoader {
   }
 
   /**
-   * Loads the value, gives it to the waiters, and stores it if the lease is still held. Returns what
+   * Loads the value, passes it to the waiters, and stores it if the lease is still held. Returns what
    * a later call will read, not what the loader returned: the caller cannot tell a miss from a hit.
    */
   async #load<Value>(

@@ -140,7 +140,7 @@ export interface DataCache {
   /**
    * Returns a function whose results are stored by its arguments.
    * @throws TP_OPTION if another function has the name, or there is no name. The function it returns
-   * throws TP_VALUE for arguments that cannot be told apart.
+   * throws TP_VALUE for arguments that cannot be distinguished.
    * @example
    * const search = tp.data.wrap(findProducts, { ttl: '5m', tags: ['products'] })
    */
@@ -163,7 +163,7 @@ export interface DataCache {
   keys(glob?: string, options?: TenantOption): Promise<string[]>
   /**
    * Returns a short name for any value. The order of properties does not matter.
-   * @throws TP_VALUE for what cannot be told apart
+   * @throws TP_VALUE for arguments that cannot be distinguished
    */
   hash(value: unknown): string
 }

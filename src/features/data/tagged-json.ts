@@ -1,5 +1,5 @@
 /**
- * JSON for every value that can be told apart or restored. What JSON has no form for is an object with
+ * JSON for every value that can be distinguished or restored. What JSON has no form for is an object with
  * one `$` property: `{ "$date": 0 }`. Names of own properties that begin with `$` get another one.
  */
 import { types } from 'node:util'

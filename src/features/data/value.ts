@@ -55,7 +55,7 @@ const VALUES: TaggingOptions = {
   remedy: 'Return plain data, or give the namespace a serializer.',
 }
 
-/** Arguments: what cannot be told apart is refused. */
+/** Arguments: values that cannot be distinguished are refused. */
 const ARGUMENTS: TaggingOptions = {
   sortsKeys: true,
   instance: jsonOf,
@@ -130,7 +130,7 @@ export async function decodeValue(
 
 /**
  * Returns a short name for any value: 32 characters of SHA-256. The order of properties does not matter.
- * @throws TP_VALUE for what cannot be told apart
+ * @throws TP_VALUE for values that cannot be distinguished
  */
 export const hashOf = (value: unknown): string =>
   createHash('sha256').update(toTaggedJson(value, ARGUMENTS).json).digest('base64url').slice(0, 32)

@@ -1,4 +1,4 @@
-/** What clients are told about keys (draft-ietf-httpapi-idempotency-key-header-07, 2.7). */
+/** What refusals tell clients about keys (draft-ietf-httpapi-idempotency-key-header-07, 2.7). */
 import type { HeaderFields } from '../../http/exchange.ts'
 import { unavailableRefusal } from '../../http/refusal.ts'
 import type { IdempotencyRefusal } from './options.ts'

@@ -123,7 +123,7 @@ export function createTagOf<Native>(
     const owner = ownerOf(x)
     if (owner[0] === 'address')
       context.events.warn(
-        'tp.idempotency(): some requests have no user, Authorization or X-API-Key. Their keys are told apart by address, which strangers may share. Set `scope`: tp.idempotency({ scope: (req) => req.get("x-customer") })',
+        'tp.idempotency(): some requests have no user, Authorization or X-API-Key. Their keys are distinguished by address, which strangers may share. Set `scope`: tp.idempotency({ scope: (req) => req.get("x-customer") })',
       )
     return tagOf(x, key, owner)
   }

@@ -48,7 +48,7 @@ export class LockEngine extends LeaseEngine<LockRequest> {
 
   /**
    * Releases a lock in its holder's place.
-   * @param token of the holder; undefined releases it whoever holds it
+   * @param token of the holder; undefined releases it for any holder
    * @returns true if it was held
    * @throws TP_UNAVAILABLE
    */

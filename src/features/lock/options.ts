@@ -145,7 +145,7 @@ export type ReleaseOptions = {
       force?: undefined
     }
   | {
-      /** Releases the lock whoever holds it. */
+      /** Releases the lock for any holder. */
       force: true
       token?: undefined
     }

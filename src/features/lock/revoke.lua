@@ -2,7 +2,7 @@
 -- KEYS[1]  the lock
 -- KEYS[2]  the queue: waiters by time of arrival
 -- KEYS[3]  the queue: time until which each waiter counts as present
--- ARGV[1]  fencing token of the holder; empty: whoever holds it
+-- ARGV[1]  fencing token of the holder; empty: any holder
 -- ARGV[2]  channel of the waiters
 -- Reply: 1; 0: no holder has it, or not under this token
 local lock = redis.call('HMGET', KEYS[1], 'owner', 'token', 'until')

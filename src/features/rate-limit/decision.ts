@@ -64,7 +64,7 @@ export interface Decision {
   /** Units that were charged. 0 if the request was refused, or its charge was given back. */
   readonly cost: number
   /**
-   * Gives the charge back. Does nothing when repeated, or if nothing was charged.
+   * Refunds the charge. Does nothing when repeated, or if nothing was charged.
    * @throws TP_UNAVAILABLE if the store cannot answer
    */
   refund(): Promise<void>

@@ -62,7 +62,7 @@ export interface Limiter {
    */
   peek(subject: Subjects, options?: number | ConsumeOptions): Promise<Decision>
   /**
-   * Gives back what a decision charged, or the oldest uses of a subject.
+   * Refunds what a decision charged, or the oldest uses of a subject.
    * @throws TP_UNAVAILABLE if the store cannot answer
    */
   refund(what: Decision | Subjects, options?: number | ConsumeOptions): Promise<void>

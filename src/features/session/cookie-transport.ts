@@ -18,7 +18,7 @@ const PLAIN = 'sid'
 const HOST_ONLY = '__Host-sid'
 /**
  * Over HTTPS a plain cookie is not believed: any subdomain can set it. Elsewhere the prefixed one is
- * believed, too: nobody else can set it. A proxy that is configured only later logs nobody out.
+ * believed, too: no other site can set it. A proxy that is configured later logs no user out.
  */
 const PLAIN_NAMES = [PLAIN, HOST_ONLY]
 const HOST_ONLY_NAMES = [HOST_ONLY]

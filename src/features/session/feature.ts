@@ -133,7 +133,7 @@ export class SessionFeature<Native> implements Feature<Native, EarlySession> {
     }
   }
 
-  /** The session cannot be loaded. Nobody is logged out by that, and nobody gets another cookie. */
+  /** The session cannot be loaded. That logs no user out, and sets no new cookie. */
   #planWithout(x: Exchange<Native>, options: RequestSessionOptions, error: unknown): Plan {
     if (!isUnavailable(error)) throw error
     const { fail } = this.#mount

@@ -60,7 +60,7 @@ export interface SessionEntry<Native, Middleware> {
    */
   (options: SessionOptions<Native>): Middleware
   /**
-   * Logs a user in. The session gets a new ID, so that nobody who knew the old one is logged in with it
+   * Logs a user in. The session gets a new ID, so that an attacker who knew the old one is not logged in with it
    * (session fixation). Its data stays; `userId` and `data` are added.
    *
    * @param native Express's or node's `req`, Koa's `ctx`

@@ -119,7 +119,7 @@ export interface SessionOptions<Native> extends SessionStorageOptions {
   /**
    * Returns the ID of the user whom the application has logged in itself, for example with passport.
    * `tp.sessions` and `maxPerUser` then know the session. With `tp.session.login()` it is not needed.
-   * @default nobody
+   * @default none
    * @example
    * tp.session({ secret, user: (req) => req.user?.id })
    */
@@ -211,7 +211,7 @@ export interface RequireOptions<Native> {
     native: Native,
   ) => readonly string[] | undefined | Promise<readonly string[] | undefined>
   /**
-   * Page to redirect to if nobody is logged in: a path, an http(s) URL, or a function that returns one.
+   * Page to redirect to if no user is logged in: a path, an http(s) URL, or a function that returns one.
    * A missing permission is still refused with 403.
    * @default none: 401
    * @example

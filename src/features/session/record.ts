@@ -17,7 +17,7 @@ export interface SessionMeta {
 
 /** What the record of a replaced session says about its successor. It is dead with it. */
 export interface Successor {
-  /** The successor's ID, encrypted with the ID of this session: nobody else can read it. */
+  /** The successor's ID, encrypted with the ID of this session. Only its client can read it. */
   sealedId: string
   /** True if a request with the old ID continues with the successor. Otherwise it gets the old data. */
   follow: boolean

@@ -25,7 +25,7 @@ export function requireFeature<Native>(
   })
   const { user, permissions, redirect, reply } = options
 
-  /** Refuses a request that nobody has logged in for. */
+  /** Refuses a request without a user. */
   async function refuseAnonymous(x: Exchange<Native>): Promise<Plan> {
     const refusal: Refusal = {
       status: 401,

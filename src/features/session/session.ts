@@ -91,7 +91,7 @@ export abstract class Session {
     return session.#host
   }
 
-  /** Gives the session another ID. */
+  /** Sets another ID. */
   static rename(session: Session, id: string): void {
     session.#id = id
   }

@@ -19,7 +19,7 @@ export interface ApiKeySettings extends KeyLookupSettings, KeyUseSettings {
 /** Who asks for a key. */
 export interface KeyCaller extends LookupCaller {
   readonly budget?: RequestBudget | undefined
-  /** What `ask()` was told. */
+  /** Result of `ask()`. */
   readonly early?: Promise<string> | undefined
 }
 

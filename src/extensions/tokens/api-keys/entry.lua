@@ -2,7 +2,7 @@
 -- What is known of a key is a string:
 --    1  'r': its record; 'n': there is no such key; 'x': it was revoked; 'l': a process is looking it up
 --   13  end, ms since the epoch
---    *  the record as JSON; of 'l' the token of whoever looks it up
+--    *  the record as JSON; of 'l' the token of the process that looks it up
 local function read(key)
   local text = redis.call('GET', key)
   local ends = text and tonumber(string.match(string.sub(text, 2, 14), '^' .. string.rep('%d', 13) .. '$'))

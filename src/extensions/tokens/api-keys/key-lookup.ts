@@ -83,7 +83,7 @@ export class KeyLookup {
     }
   }
 
-  /** Gives the lease back, in the background: another process may look the key up at once. */
+  /** Releases the lease in the background. Another process may look the key up at once. */
   release(key: string, token: string): void {
     const { store, events } = this.#context
     const { name } = this.#settings
@@ -111,5 +111,5 @@ export class KeyLookup {
   }
 }
 
-/** Reads what was found as it would be read from Redis, so that a miss gives what a hit gives. */
+/** Reads what was found as it would be read from Redis, so that a miss returns what a hit returns. */
 const foundIn = (sealed: string): FoundOut => readReply(sealed) as FoundOut

@@ -27,10 +27,10 @@ export type KeyReply =
   | { readonly kind: 'nothing' }
 
 /** @throws TP_VALUE if `expiresAt` of the record is no date */
-export function readReply(told: string): KeyReply {
-  switch (told.charAt(0)) {
+export function readReply(reply: string): KeyReply {
+  switch (reply.charAt(0)) {
     case 'r':
-      return readRecord(told.slice(1)) ?? { kind: 'nothing' }
+      return readRecord(reply.slice(1)) ?? { kind: 'nothing' }
     case 'n':
     case 'x':
       return { kind: 'none' }

@@ -29,7 +29,7 @@ const write = (
   now: number,
 ): void => database.set(key, { ...entry, ends: now + ms } satisfies KeyEntry, ms)
 
-const told = (entry: KeyEntry | undefined): string =>
+const replyFor = (entry: KeyEntry | undefined): string =>
   entry?.kind === 'r' ? `r${entry.content}` : (entry?.kind ?? '')
 
 /** Tells what is known of a key. Where nothing is, the caller may look it up. */
@@ -38,7 +38,7 @@ export const findKey: Operation<string> = operation({
   lua: script(findLua),
   memory(database, [key], [token, lease], now) {
     const entry = read(database, key!, now)
-    if (entry !== undefined || token === '') return told(entry)
+    if (entry !== undefined || token === '') return replyFor(entry)
     write(database, key!, { kind: 'l', content: String(token) }, Number(lease), now)
     return 'o'
   },
@@ -50,7 +50,7 @@ export const fillKey: Operation<string> = operation({
   lua: script(fillLua),
   memory(database, [key], [token, found, ttl], now) {
     const entry = read(database, key!, now)
-    if (entry?.kind !== 'l' || entry.content !== String(token)) return told(entry)
+    if (entry?.kind !== 'l' || entry.content !== String(token)) return replyFor(entry)
     const [kind, content] = [String(found).slice(0, 1), String(found).slice(1)]
     if (kind === '') database.delete(key!)
     else write(database, key!, { kind, content }, Number(ttl), now)

@@ -35,7 +35,7 @@ export type IssueOutcome =
 
 export type ConsumeOutcome =
   | { readonly kind: 'right'; readonly token: OneTimeToken }
-  /** It cannot be a token, whoever's. */
+  /** True for a string that cannot be a token. */
   | { readonly kind: 'malformed' }
   | { readonly kind: 'wrong' }
   | { readonly kind: 'limited'; readonly retryAfterMs: number }
@@ -186,7 +186,7 @@ export class OneTimeEngine {
   }
 }
 
-/** Returns undefined for what was changed in Redis: it must not make a token somebody else's. */
+/** Returns undefined for what was changed in Redis: it must not turn a token into that of another user. */
 function tokenOf(
   payload: string,
   given: KeyValue,

@@ -62,7 +62,7 @@ const ISSUE: Record<string, Validator> = {
 }
 
 const MAX_DATA_BYTES = 4096
-/** Whoever has a digest does not find one of so many codes by trying them. */
+/** An attacker who has a digest cannot find one of so many codes by trying them. */
 const HARD_TO_SEARCH = 2 ** 80
 
 /** @throws TP_OPTION for an option that cannot be used */
@@ -160,7 +160,7 @@ function settingsOf(context: ExtensionContext, options: OneTimeTokenOptions): On
       where,
       'attempts',
       options.attempts,
-      "Leave out attempts with format: 'url'. Nobody can guess a link, and a stranger's wrong links must not void the right one.",
+      "Leave out attempts with format: 'url'. A link cannot be guessed, and a stranger's wrong links must not void the right one.",
     )
   const cooldown = storedDuration(options.cooldown ?? '60s', where, 'cooldown', 0)
   const standard = Math.max(cooldown, 900_000)
@@ -202,7 +202,7 @@ function settingsOf(context: ExtensionContext, options: OneTimeTokenOptions): On
   const isWeak = codes.size < HARD_TO_SEARCH && settings.peppers.length === 0
   if (isWeak && context.store.kind === 'redis')
     context.events.warn(
-      `oneTimeTokens('${purpose}'): without a pepper, whoever can read Redis can find the codes by trying all ${codes.size.toLocaleString('en')}. Write: pepper: process.env.TOKEN_PEPPER  // 32 characters or more`,
+      `oneTimeTokens('${purpose}'): without a pepper, a reader of Redis can find the codes by trying all ${codes.size.toLocaleString('en')}. Write: pepper: process.env.TOKEN_PEPPER  // 32 characters or more`,
     )
   return settings
 }

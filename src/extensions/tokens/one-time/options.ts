@@ -19,7 +19,7 @@ export interface OneTimeTokenOptions {
   /** How long a token may be used. @default '15m' */
   ttl?: Duration
   /**
-   * Number of wrong codes after which the issued one is void. Not for `'url'`, which nobody can guess.
+   * Number of wrong codes after which the issued one is void. Not for `'url'`, which cannot be guessed.
    * @default 5
    */
   attempts?: number
@@ -32,7 +32,7 @@ export interface OneTimeTokenOptions {
    */
   maxCooldown?: Duration
   /**
-   * Secret of the application that keeps short codes from whoever can read Redis. At least 32
+   * Secret of the application that hides short codes from readers of Redis. At least 32
    * characters. Of a list, the first is used for new tokens, and all are accepted.
    * @default none: a warning says so where codes are stored in Redis
    */
@@ -110,7 +110,7 @@ export interface OneTimeTokens<Native, Middleware> {
    *
    * @param subject whose it is: a user's ID, or an e-mail address in the form in which you keep it
    * @returns `{ sent: false, retryAfterMs }` while the pause after the former one lasts
-   * @throws TP_KEY if `subject` names nobody
+   * @throws TP_KEY if `subject` is empty or unusable
    * @throws TP_VALUE if `data` cannot be stored
    * @throws TP_UNAVAILABLE if the store cannot answer
    * @example
@@ -124,7 +124,7 @@ export interface OneTimeTokens<Native, Middleware> {
    * @param subject whose it is. `null` with format `'url'`: the token names it
    * @param code what the client sent, of any type
    * @returns what was bound to the token
-   * @throws TP_TOKEN_INVALID if it is wrong, used, expired or was never issued: nobody learns which
+   * @throws TP_TOKEN_INVALID if it is wrong, used, expired or was never issued. The error does not show which
    * @throws TP_LIMITED if `address` got too many wrong
    * @throws TP_UNAVAILABLE if the store cannot answer
    */

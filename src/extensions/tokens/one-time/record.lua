@@ -6,7 +6,7 @@
 --   13  when another token may be issued, ms since the epoch
 --   13  when the token ends, ms since the epoch
 --    *  payload
--- Commands are the same for a wrong token and for one that was never issued: nobody can tell them apart by time.
+-- Commands are the same for a wrong token and for one that was never issued. Their duration does not differ.
 local NONE = string.rep('-', 43)
 -- Failures count for a day.
 local MEMORY = 86400000

@@ -41,7 +41,7 @@ export type RotateOutcome =
 
 /**
  * The parts of a token. The user's tag says where the family is stored. Who knows the family's own
- * secret has had a token of it: nobody else can make the family die by a token that was never issued.
+ * secret has had a token of it. A token that was never issued cannot end the family.
  */
 interface Parts {
   readonly user: string
@@ -233,7 +233,7 @@ export class RefreshEngine {
   }
 }
 
-/** Returns undefined for what was changed in Redis: it must not make a token somebody else's. */
+/** Returns undefined for what was changed in Redis: it must not turn a token into that of another user. */
 function userOf(json: unknown, { user: tag }: Parts): string | undefined {
   const user = parseJson(String(json))
   return typeof user === 'string' && tagOfSubject(user) === tag ? user : undefined

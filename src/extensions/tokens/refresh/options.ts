@@ -2,7 +2,7 @@ import type { Duration } from '../../../duration.ts'
 
 /** Options of `refreshTokens()`. All have defaults. */
 export interface RefreshTokenOptions {
-  /** How long a token may be exchanged. Each exchange begins anew. @default '7d' */
+  /** How long a token may be exchanged. Each exchange restarts it. @default '7d' */
   ttl?: Duration
   /**
    * Time within which a used token is exchanged for the same successor again: two tabs at once, or
@@ -68,7 +68,7 @@ export interface RefreshFamily {
 export interface RefreshTokens {
   /**
    * Begins a family, at login.
-   * @throws TP_KEY if `user` names nobody
+   * @throws TP_KEY if `user` is empty or unusable
    * @throws TP_VALUE if `data` cannot be stored
    * @throws TP_UNAVAILABLE if the store cannot answer
    */

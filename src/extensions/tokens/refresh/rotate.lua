@@ -1,5 +1,5 @@
 -- Exchanges a token for its successor. A token that was used is exchanged for the same successor while its grace lasts;
--- afterwards somebody else has it, and its family dies.
+-- afterwards another party has it, and its family ends.
 -- KEYS[1]  the user's families, see family.lua
 -- ARGV[1]  handle of the family
 -- ARGV[2]  digest of the token

@@ -79,7 +79,7 @@ export interface Meter<State> {
   readonly chargeableIfDenied: number
   /** Charges `units`, also beyond the limit. Returns true if that changed anything. */
   charge(units: number, isDenied: boolean): boolean
-  /** Gives the cost back that was charged at `chargedAt` (0: unknown). Returns true if that changed anything. */
+  /** Returns the cost that was charged at `chargedAt` (0: unknown). Returns true if that changed anything. */
   refund(chargedAt: number): boolean
   remaining(): number
   resetMs(): number

@@ -94,7 +94,7 @@ export class FlexibleEngine {
     return this.#decision(allowed, answer, subject, cost, 0)
   }
 
-  /** Gives back what is still counted, at most `cost`. @throws TP_UNAVAILABLE; TP_OPTION if it cannot */
+  /** Refunds what is still counted, at most `cost`. @throws TP_UNAVAILABLE; TP_OPTION if it cannot */
   async refund({ key }: FlexibleSubject, cost: number): Promise<void> {
     await Promise.all(
       this.#members.map(async ({ limiter, points = 0 }) => {

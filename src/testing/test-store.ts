@@ -26,7 +26,10 @@ export class TestStore extends MemoryStore {
    * @throws TP_OPTION for what is no duration
    */
   async advance(time: Duration): Promise<void> {
-    await this.#clock.advance(durationOption(time, 'store.advance()', 'time', 0))
+    const ms = durationOption(time, 'store.advance()', 'time', 0)
+    // Callers begin to sleep first. Otherwise a wait that was just called would miss this time.
+    await new Promise((resolve) => setImmediate(resolve))
+    await this.#clock.advance(ms)
   }
 
   /**

@@ -19,6 +19,7 @@ export interface CountersOptions<Field extends string = string, Derived extends 
   fields?: readonly Field[]
   /**
    * Values computed from the counts when they are read. A value that is not finite is 0.
+   * @default none
    * @example derived: { rate: ({ clicks, impressions }) => (100 * clicks) / impressions }
    */
   derived?: Readonly<Record<Derived, (counts: Counts<Field>) => number>>

@@ -23,7 +23,9 @@ export interface SeasonOptions extends CollectionCallOptions {
 
 /** A place on a leaderboard. */
 export interface LeaderboardEntry {
+  /** ID of the item. */
   readonly id: string
+  /** The item's score. */
   readonly score: number
   /** From 1. Of equal scores, the one reached first is above. */
   readonly rank: number
@@ -31,6 +33,7 @@ export interface LeaderboardEntry {
 
 /** What a change of a score resulted in. */
 export interface LeaderboardChange {
+  /** The score after the change. */
   readonly score: number
   /** From 1. Undefined if the board is full and the score too low. */
   readonly rank: number | undefined

@@ -15,6 +15,7 @@ export interface TrendingOptions {
 
 /** An ID on a trending list. */
 export interface Trend {
+  /** ID of the item. */
   readonly id: string
   /** Hits, each halved once for every half-life since. */
   readonly score: number

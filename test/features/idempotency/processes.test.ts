@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { Agent, request, type IncomingMessage } from 'node:http'
 import { Redis } from 'ioredis'
 import { afterEach, expect, test, vi } from 'vitest'
-import { startRedis } from '../../../src/testing.ts'
+import { startRedis, type RedisServer } from '../../../src/testing.ts'
 
 const script = fileURLToPath(new URL('./server.mjs', import.meta.url))
 
@@ -62,6 +62,13 @@ function pay(port: number, key: string, body: object): Promise<Answer> {
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 
+/** Waits until so many handlers have begun, however slow the machine is. */
+const running = (bank: RedisServer, handlers: number): Promise<void> =>
+  vi.waitFor(async () => expect(await bank.send('HLEN', 'runs')).toBe(`:${handlers}\r\n`), {
+    timeout: 20_000,
+    interval: 10,
+  })
+
 test('200 parallel first uses over two processes: one handler run, one answer', async () => {
   await using store = await startRedis()
   await using bank = await startRedis()
@@ -115,8 +122,8 @@ const numbersIn = async (redis: Redis, name: string): Promise<number[]> =>
   Object.values(await redis.hgetall(name)).map(Number)
 
 test.each([
-  ['a step', { ms: 300 }],
-  ['the fencing token', { ms: 300, fenced: true }],
+  ['a step', { ms: 600 }],
+  ['the fencing token', { ms: 600, fenced: true }],
 ])(
   'a process that stands still for longer than its leases has no second effect, by %s',
   async (_name, body) => {
@@ -130,7 +137,8 @@ test.each([
     const keys = Array.from({ length: KEYS }, (_, i) => `key-${i}`)
     // Some are before their effect, some behind it.
     const late = keys.map((key) => pay(frozen.port, key, body))
-    await sleep(100)
+    await running(bank, KEYS)
+    await sleep(200)
     frozen.child.kill('SIGSTOP')
     await sleep(1500)
     const answers = await Promise.all(keys.map((key) => insist(other.port, key, body)))
@@ -170,11 +178,11 @@ test('SIGTERM: running requests are answered and stored, and the process ends by
   ]
   const body = { ms: 300 }
   const keys = Array.from({ length: 10 }, (_, i) => `key-${i}`)
-  const running = keys.map((key) => pay(leaving.port, key, body))
-  await sleep(100)
+  const first = keys.map((key) => pay(leaving.port, key, body))
+  await running(bank, keys.length)
   const ended = once(leaving.child, 'exit')
   leaving.child.kill('SIGTERM')
-  const answers = await Promise.all(running)
+  const answers = await Promise.all(first)
   for (const [i, { status, text }] of answers.entries()) {
     expect(status).toBe(201)
     expect(await pay(other.port, keys[i]!, body)).toEqual({ status: 201, text, replayed: true })
@@ -196,11 +204,11 @@ test('SIGTERM: a client that uses one connection again and again is sent away, n
     expect(res.statusCode).toBe(201)
     return res.headers.connection
   }
-  const running = connectionOf('0', 1000)
-  await vi.waitFor(async () => expect(await bank.send('HGET', 'runs', '0')).toContain('1'), 5000)
+  const first = connectionOf('0', 1000)
+  await running(bank, 1)
   const ended = once(child, 'exit')
   child.kill('SIGTERM')
-  expect(await running).toBe('keep-alive')
+  expect(await first).toBe('keep-alive')
   expect(await connectionOf('1', 0)).toBe('close')
   expect(await ended).toEqual([0, null])
   kept.destroy()
@@ -216,11 +224,11 @@ test('SIGTERM: a handler whose client has left is waited for, and its response i
   // The connections are closed after 1.5 s. The handler takes up to 6 s.
   const body = { ms: 3000 }
   const keys = Array.from({ length: 10 }, (_, i) => `key-${i}`)
-  const running = keys.map((key) => pay(leaving.port, key, body).catch(() => undefined))
-  await sleep(100)
+  const first = keys.map((key) => pay(leaving.port, key, body).catch(() => undefined))
+  await running(bank, keys.length)
   const ended = once(leaving.child, 'exit')
   leaving.child.kill('SIGTERM')
-  const answers = await Promise.all(running)
+  const answers = await Promise.all(first)
   expect(answers.some((answer) => answer === undefined)).toBe(true)
   expect(await ended).toEqual([0, null])
   for (const key of keys)

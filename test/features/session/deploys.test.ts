@@ -81,7 +81,8 @@ const routes: Record<string, Route> = {
 
 const engines = bothEngines()
 
-describe.each(engines)('on the $name engine', ({ open, server }) => {
+// A fleet with all its visitors sends more than a thousand requests.
+describe.each(engines)('on the $name engine', { timeout: 90_000 }, ({ open, server }) => {
   function connectRedis(prefix: string): ConnectRedis {
     const client = new Redis(server()!.url)
     onTestFinished(() => client.disconnect())

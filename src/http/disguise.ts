@@ -124,6 +124,9 @@ class ConnectionDeferral {
     connection.destroy = (error) => {
       const isDead = error || !connection.writable || connection.closed
       if (this.#holds.size === 0 || isDead) return destroy.call(connection, error)
+      // Before it destroys a connection, node removes its own listener (CONNECT, Upgrade). Without
+      // another one, a client that resets the connection meanwhile would end the process.
+      if (this.#awaited === undefined) connection.on('error', () => {})
       this.#awaited ??= new Set(this.#holds)
       return connection
     }

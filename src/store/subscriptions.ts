@@ -3,6 +3,11 @@ import { isCluster, nodeName, type Client } from './redis.ts'
 
 type Listener = (message: string) => void
 
+interface Subscriber {
+  readonly listener: Listener
+  readonly onGap: (() => void) | undefined
+}
+
 export interface SubscriptionsOptions {
   /** Opens the connection. Called once there is something to subscribe to. */
   open(): Client
@@ -15,8 +20,7 @@ export interface SubscriptionsOptions {
 /** The channels that this process subscribes to, over one connection that is opened at first use. */
 export class Subscriptions {
   readonly #options: SubscriptionsOptions
-  readonly #channels = new Map<string, Set<Listener>>()
-  readonly #gapListeners = new Set<() => void>()
+  readonly #channels = new Map<string, Set<Subscriber>>()
   #client: Client | undefined
 
   constructor(options: SubscriptionsOptions) {
@@ -27,16 +31,19 @@ export class Subscriptions {
     return this.#client
   }
 
-  /** Adds a listener. Returns the function that removes it. */
+  /**
+   * Adds a listener. Returns the function that removes it.
+   * @param onGap called when messages may have been missed: the connection was lost, or Redis has
+   * only now confirmed the subscription
+   */
   add(channel: string, listener: Listener, onGap?: () => void): () => void {
-    if (onGap) this.#gapListeners.add(onGap)
-    const listeners = this.#channels.get(channel) ?? new Set()
-    this.#channels.set(channel, listeners.add(listener))
-    if (listeners.size === 1 && this.#client?.status === 'ready')
+    const subscriber = { listener, onGap }
+    const subscribers = this.#channels.get(channel) ?? new Set()
+    this.#channels.set(channel, subscribers.add(subscriber))
+    if (subscribers.size === 1 && this.#client?.status === 'ready')
       this.#subscribe(this.#client, [channel])
     return () => {
-      if (onGap) this.#gapListeners.delete(onGap)
-      if (!listeners.delete(listener) || listeners.size > 0) return
+      if (!subscribers.delete(subscriber) || subscribers.size > 0) return
       this.#channels.delete(channel)
       if (this.#client?.status === 'ready') this.#client.unsubscribe(channel).catch(() => {})
     }
@@ -48,9 +55,7 @@ export class Subscriptions {
     const client = this.#options.open()
     this.#client = client
     client.on('ready', () => this.#subscribe(client, [...this.#channels.keys()]))
-    client.on('close', () => {
-      for (const onGap of this.#gapListeners) onGap()
-    })
+    client.on('close', () => this.#reportGap(this.#channels.keys()))
     // At a corrupt message ioredis would throw for listeners of 'message', where nothing can catch the error.
     client.on('messageBuffer', (channel?: Buffer, message?: Buffer) => {
       if (message) this.#deliver(String(channel), String(message))
@@ -64,8 +69,13 @@ export class Subscriptions {
     if (client && !isCluster(client) && nodeName(client) === node) client.disconnect(true)
   }
 
+  #reportGap(channels: Iterable<string>): void {
+    for (const channel of channels)
+      for (const { onGap } of this.#channels.get(channel) ?? []) onGap?.()
+  }
+
   #deliver(channel: string, message: string): void {
-    for (const listener of this.#channels.get(channel) ?? []) {
+    for (const { listener } of this.#channels.get(channel) ?? []) {
       try {
         listener(message)
       } catch (error) {
@@ -77,9 +87,13 @@ export class Subscriptions {
   /** Replaces a connection that cannot subscribe, so that the next one tries again. */
   #subscribe(client: Client, channels: string[]): void {
     if (channels.length === 0) return
-    client.subscribe(...channels).catch((error: Error) => {
-      if (classify(error)) client.disconnect(true)
-      else this.#options.onRefused(error)
-    })
+    // Messages are missed until Redis has confirmed, not only until the connection is there.
+    client.subscribe(...channels).then(
+      () => this.#reportGap(channels),
+      (error: Error) => {
+        if (classify(error)) client.disconnect(true)
+        else this.#options.onRefused(error)
+      },
+    )
   }
 }

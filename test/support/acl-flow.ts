@@ -223,7 +223,8 @@ async function useSessions(
       if (req.url === '/in') await tp.session.login(req, 'ann')
       if (req.url === '/out') await tp.session.logout(req)
       if (req.url === '/add') Object.assign(session, { a: 1 })
-      res.end(JSON.stringify(session))
+      const { cookie: _, ...data } = session as { cookie?: unknown }
+      res.end(JSON.stringify(data))
     }
     const refuse = (error: unknown): void => {
       res.statusCode = 500

@@ -368,7 +368,7 @@ describe.each(sources)('$name', ({ name, nodes, source, reuse = false }) => {
       Array.from({ length: 12 }, () =>
         videos.using({ wait: '10s' }, async () => {
           most = Math.max(most, ++inside)
-          await new Promise((resolve) => setTimeout(resolve, 5))
+          await until('the limit is reached', () => most >= 3)
           inside--
         }),
       ),

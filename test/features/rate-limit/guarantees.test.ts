@@ -293,7 +293,7 @@ test('200 parallel calls from 4 processes across the boundary of a window: exact
   const workers = Array.from({ length: 4 }, () => fork(worker, [redis.url, String(window)]))
   await Promise.all(workers.map((child) => once(child, 'message')))
   // The window's epoch-aligned boundary, at which fixed windows admit twice the limit.
-  const boundary = Math.ceil((Date.now() + 200) / window) * window
+  const boundary = Math.ceil((Date.now() + 1100) / window) * window
   const admitted = await Promise.all(
     workers.map(async (child) => {
       child.send(boundary)

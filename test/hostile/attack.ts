@@ -80,7 +80,7 @@ class Application {
   /** Ends it, and expects that nothing keeps it alive. */
   async end(): Promise<void> {
     await this.ask('end')
-    await Promise.race([this.#ended, sleep(5000)])
+    await Promise.race([this.#ended, sleep(20_000)])
     expect(this.#process.exitCode, this.#stderr).toBe(0)
   }
 

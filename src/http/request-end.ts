@@ -1,7 +1,8 @@
 /**
  * The end of a request, whatever happens to it. `close` of a response is not enough: HTTP/2 may have
- * emitted it before anyone could listen, a pipelined response whose turn never comes does not emit it
- * on Node 20 and 22, and responses that never become sockets (Lambda) end with `finish`.
+ * emitted it before anyone could listen, and does not emit it for HEAD before `end`. A pipelined
+ * response whose turn never comes does not emit it on Node 20 and 22, and responses that never become
+ * sockets (Lambda) end with `finish`.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
@@ -26,8 +27,9 @@ function isClosed(req: IncomingMessage, res: ServerResponse): boolean {
 /** Calls the callbacks of `state` once, when the request is over. */
 function watchEnd(res: ServerResponse, state: ResponseState): void {
   const socket = state.req.socket as Connection | undefined
-  const isHttp2 = http2StreamOf(res) !== undefined
-  const requests = !isHttp2 && typeof socket?.on === 'function' ? requestsOf(socket) : undefined
+  const stream = http2StreamOf(res)
+  const requests =
+    stream === undefined && typeof socket?.on === 'function' ? requestsOf(socket) : undefined
   const conclude = (isSent: boolean): void => {
     if (state.isFinished) return
     requests?.delete(onClose)
@@ -35,8 +37,12 @@ function watchEnd(res: ServerResponse, state: ResponseState): void {
   }
   const onClose = (): void => conclude(false)
   requests?.add(onClose)
-  // HTTP/2 emits `finish` for every stream that closes.
-  if (!isHttp2) res.on('finish', () => conclude(true))
+  if (stream !== undefined) {
+    // The response emits `finish` for every stream that closes.
+    stream.on('close', onClose)
+    return
+  }
+  res.on('finish', () => conclude(true))
   res.on('close', onClose)
 }
 

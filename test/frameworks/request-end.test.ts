@@ -30,6 +30,9 @@ function lease(delay?: number): {
   return { probe, ends, asked: () => asked, held: () => taken - ends.length }
 }
 
+/** HEAD / of http://a, in HPACK (RFC 7541). */
+const HEAD = Buffer.from([0x02, 0x04, 0x48, 0x45, 0x41, 0x44, 0x84, 0x86, 0x41, 0x01, 0x61])
+
 function client(url: URL): ReturnType<typeof connect> {
   const socket = connect(Number(url.port), '127.0.0.1').on('error', () => {})
   socket.resume()
@@ -58,11 +61,12 @@ describe.each(frameworks)('on $name', ({ start, kind }) => {
       ],
     ] as [string, Handler][])('two requests in one packet and a close: %s', async (_, handler) => {
       for (const delay of [undefined, 0, 15]) {
-        const { probe, ends, held } = lease(delay)
+        const { probe, ends, asked, held } = lease(delay)
         const behind = lease()
         const app = await start({ stack: place(probe, behind.probe), handler })
         const socket = client(app.url)
         socket.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(2))
+        await until('both have come', () => asked() === 2)
         await wait(5)
         socket.destroy()
         await until('all is over', () => ends.length === 2)
@@ -110,6 +114,19 @@ describe.each(frameworks)('on $name', ({ start, kind }) => {
         await wait(5)
         expect([ends.length, held(), behind.held()]).toEqual([5, 0, 0])
         expect(ends.some(({ finished }) => finished)).toBe(false)
+      }
+    })
+
+    it('HEAD over HTTP/2, cancelled before it is answered', async () => {
+      for (const delay of [undefined, 0]) {
+        const { probe, ends, asked, held } = lease(delay)
+        const app = await start({ stack: place(probe), handler: idle, isHttp2: true })
+        const socket = client(app.url)
+        socket.write(Buffer.concat([PREFACE, headers(0, HEAD)]))
+        await until('the feature has its turn', () => asked() === 1)
+        socket.write(cancel(0))
+        await until('all is over', () => ends.length === 1)
+        expect([ends[0]?.finished, held()]).toEqual([false, 0])
       }
     })
 

@@ -78,7 +78,8 @@ export function deferDestroy(req: IncomingMessage, res: ServerResponse): () => v
   const releaseResponse = deferOnResponse(res)
   const connection = http2StreamOf(res) ?? (req.socket as Duplex | undefined)
   const deferral = typeof connection?.destroy === 'function' ? deferralOf(connection) : undefined
-  const hold = {}
+  const hold: Hold = { res, isSameTick: http2StreamOf(res) === undefined }
+  process.nextTick(() => (hold.isSameTick = false))
   deferral?.begin(hold)
   return () => {
     deferral?.end(hold)
@@ -89,7 +90,7 @@ export function deferDestroy(req: IncomingMessage, res: ServerResponse): () => v
 function deferOnResponse(res: ServerResponse): () => void {
   const { destroy } = res
   let isHeld = true
-  let isSameTick = true
+  let isSameTick = http2StreamOf(res) === undefined
   let requested: 'now' | 'later' | undefined
   process.nextTick(() => (isSameTick = false))
   res.destroy = (error) => {
@@ -105,6 +106,16 @@ function deferOnResponse(res: ServerResponse): () => void {
   }
 }
 
+/** A response that is withheld. */
+interface Hold {
+  readonly res: ServerResponse
+  /**
+   * True in the tick in which the handler has called `end`. Never true for HTTP/2: it sends after the
+   * tick, and what is destroyed in it is not sent.
+   */
+  isSameTick: boolean
+}
+
 const DEFERRAL = Symbol.for('turnpike.deferral@1')
 type Connection = Duplex & { closed?: boolean; [DEFERRAL]?: ConnectionDeferral }
 
@@ -114,9 +125,10 @@ const deferralOf = (connection: Connection): ConnectionDeferral =>
 /** Defers `destroy` of a connection. Pipelined requests share one, so several responses may be withheld. */
 class ConnectionDeferral {
   readonly #destroy: () => void
-  readonly #holds = new Set<object>()
+  readonly #holds = new Set<Hold>()
   /** The holds at the time of the call of `destroy`: it waits for these. */
-  #awaited: Set<object> | undefined
+  #awaited: Set<Hold> | undefined
+  #isImmediate = false
 
   constructor(connection: Connection) {
     const { destroy } = connection
@@ -124,21 +136,28 @@ class ConnectionDeferral {
     connection.destroy = (error) => {
       const isDead = error || !connection.writable || connection.closed
       if (this.#holds.size === 0 || isDead) return destroy.call(connection, error)
-      // Before it destroys a connection, node removes its own listener (CONNECT, Upgrade). Without
-      // another one, a client that resets the connection meanwhile would end the process.
-      if (this.#awaited === undefined) connection.on('error', () => {})
-      this.#awaited ??= new Set(this.#holds)
+      if (this.#awaited === undefined) {
+        // Before it destroys a connection, node removes its own listener (CONNECT, Upgrade). Without
+        // another one, a client that resets the connection meanwhile would end the process.
+        connection.on('error', () => {})
+        this.#awaited = new Set(this.#holds)
+        this.#isImmediate = [...this.#holds].some(({ isSameTick }) => isSameTick)
+      }
       return connection
     }
   }
-  begin(hold: object): void {
+  begin(hold: Hold): void {
     this.#holds.add(hold)
+    // A response that waited for its head now waits for its end.
+    if ([...(this.#awaited ?? [])].some(({ res }) => res === hold.res)) this.#awaited!.add(hold)
   }
-  end(hold: object): void {
+  end(hold: Hold): void {
     this.#holds.delete(hold)
     if (this.#awaited?.delete(hold) !== true || this.#awaited.size > 0) return
     this.#awaited = undefined
-    this.#destroy()
+    // A tick after `end`, node has sent the response, and begun to send the next one.
+    if (this.#isImmediate) this.#destroy()
+    else setImmediate(this.#destroy)
   }
 }
 

@@ -100,9 +100,11 @@ function copy(
   collector: BodyCollector,
   deliver: () => unknown,
 ): void {
-  const kept = ['content-type', 'content-length'].map(
+  const kept = ['Content-Type', 'Content-Length'].map(
     (name) => [name, ctx.res.getHeader(name)] as const,
   )
+  // Else Koa removes Content-Length, and node remembers: it would send an empty body in chunks.
+  Object.assign(ctx.response, { _body: undefined })
   ctx.body = new Transform({
     transform(chunk, encoding, done) {
       collector.add(chunk, encoding)

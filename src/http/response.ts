@@ -148,17 +148,14 @@ function writeHead(
   for (const tap of layer.taps) tap.recordHead(res, state.lateHeaders)
   if (layer.isRehearsing) return res
   if (layer === state) {
-    if (state.phase === 'open' && mayBeReplaced(state)) return withholdHead(res, state)
+    if (state.phase === 'open' && (isPending(state) || state.layers.some(hasReplacement)))
+      return withholdHead(res, state)
     if (state.phase === 'open') state.phase = 'sending'
     for (let index = state.lateHeaders.length - 1; index >= 0; index--)
       addFields(res, lateFields(state.lateHeaders[index]!, res))
   }
   return layer.replaced.writeHead?.apply(res, line)
 }
-
-/** Returns whether another response may replace this one. */
-const mayBeReplaced = (state: ResponseState): boolean =>
-  isPending(state) || state.layers.some(hasReplacement)
 
 const hasReplacement = ({ taps }: Layer): boolean =>
   taps.some(({ capture, isDone }) => capture.replace !== undefined && !isDone)
@@ -172,7 +169,7 @@ function withholdHead(res: ServerResponse, state: ResponseState): ServerResponse
   if (http2StreamOf(res) !== undefined && !isEmptyBody(res)) {
     const release = deferDestroy(state.req, res)
     process.nextTick(() => {
-      if (state.phase === 'head-given') whenSending(res, state, () => {})
+      if (state.phase === 'head-given') sendSoon(res, state, () => {})
       release()
     })
   }
@@ -186,8 +183,20 @@ function write(res: ServerResponse, state: ResponseState, layer: Layer, args: un
   if (layer.isEnded || !isChunk(chunk)) return pass(layer, 'write', res, args)
   for (const tap of layer.taps) tap.add(chunk, encoding)
   if (layer !== state) return pass(layer, 'write', res, args)
-  return whenSending(res, state, () => writeChunk(res, state, args)) ?? false
+  return sendSoon(res, state, () => writeChunk(res, state, args)) ?? false
 }
+
+/** Calls `send` as soon as the head may go out. If it waits, taps see it now: the end may come before it. */
+const sendSoon = <Result>(
+  res: ServerResponse,
+  state: ResponseState,
+  send: () => Result,
+): Result | undefined =>
+  whenSending(res, state, send, () => {
+    if (hasTaps(state)) rehearseHead(res, state, state)
+  })
+
+const hasTaps = ({ layers }: ResponseState): boolean => layers.some(({ taps }) => taps.length > 0)
 
 /** Writes, but withholds the last byte. Otherwise the client could see the end before `end` is called. */
 function writeChunk(res: ServerResponse, state: ResponseState, args: unknown[]): unknown {
@@ -207,13 +216,14 @@ function writeChunk(res: ServerResponse, state: ResponseState, args: unknown[]):
 function flushHeaders(res: ServerResponse, state: ResponseState): void {
   // Without a body, the end of the head is the end of the response.
   if (isLate(state) || (isPending(state) && isEmptyBody(res))) return
-  whenSending(res, state, () => state.replacedFlush?.call(res))
+  sendSoon(res, state, () => state.replacedFlush?.call(res))
 }
 
 function end(res: ServerResponse, state: ResponseState, layer: Layer, args: unknown[]): unknown {
   const [chunk, encoding] = typeof args[0] === 'function' ? [] : args
   const isNothing = chunk === undefined || chunk === null
-  if (layer === state && isLate(state)) return endAgain(res, isNothing, args)
+  const isAnswered = state.phase === 'ended' && isNothing
+  if (layer === state && isLate(state) && !isAnswered) return endAgain(res, isNothing, args)
   // Node answers a second end, and refuses an invalid chunk.
   if (layer.isEnded || !(isNothing || isChunk(chunk))) return pass(layer, 'end', res, args)
   for (const tap of layer.taps) tap.add(chunk, encoding)
@@ -286,6 +296,5 @@ function rehearseHead(res: ServerResponse, state: ResponseState, layer: Layer): 
   }
 }
 
-function isChunk(chunk: unknown): boolean {
-  return typeof chunk === 'string' || chunk instanceof Uint8Array
-}
+const isChunk = (chunk: unknown): boolean =>
+  typeof chunk === 'string' || chunk instanceof Uint8Array

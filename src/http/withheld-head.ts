@@ -13,12 +13,14 @@ import type { Failure, ResponseState } from './response-state.ts'
 
 /**
  * Calls `send` as soon as the head may go out. Work before the head makes it wait.
+ * @param beforeWait called first if it waits
  * @returns what `send` returned; undefined if it waits
  */
 export function whenSending<Result>(
   res: ServerResponse,
   state: ResponseState,
   send: () => Result,
+  beforeWait: () => void,
 ): Result | undefined {
   if (state.phase === 'sending') return send()
   if (state.phase !== 'before-head') {
@@ -27,6 +29,7 @@ export function whenSending<Result>(
       beginSending(res, state)
       return send()
     }
+    beforeWait()
     state.phase = 'before-head'
     setDisguise(res, state, 'head')
     void sendQueue(res, state, work)

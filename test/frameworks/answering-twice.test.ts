@@ -20,6 +20,7 @@ import { askHttp2, http2Client } from './http2-client.ts'
 const slow = (): AnyFeature =>
   feature(async () => ({
     headers: () => ({ 'X-Late': 'yes' }),
+    beforeHead: () => wait(2),
     beforeEnd: () => wait(10),
   }))
 
@@ -155,6 +156,29 @@ const ways: [string, Handler][] = [
     },
   ],
 ]
+/** Over HTTP/2 these are races without turnpike, too. */
+const waysOfHttp1: [string, Handler][] = [
+  [
+    'a connection that is destroyed after an answer in pieces',
+    ({ raw, req }) => {
+      raw((res) => {
+        res.write('one')
+        res.end('two')
+      })
+      req.socket.destroy()
+    },
+  ],
+  [
+    'a second end with a callback, later',
+    async ({ raw }) => {
+      raw((res) => void res.end('one'))
+      await wait(15)
+      codes = []
+      raw((res) => void res.end(() => codes.push('called')))
+      await wait(2)
+    },
+  ],
+]
 const places: [string, (probe: AnyFeature) => Member[]][] = [
   ['alone', (probe) => [probe]],
   ['inside of compression', (probe) => ['compression', probe]],
@@ -199,13 +223,16 @@ async function transcript({ start }: Framework, stack: Member[], handler: Handle
 
 describe.each(frameworks)('on $name', (framework) => {
   describe.each(places)('%s', (_, place) => {
-    it.each(ways)('%s: the first answer goes out whole', async (_, handler) => {
-      const bare = await transcript(framework, place(feature(async () => ({}))), handler)
-      const bareCodes = codes
-      const ours = await transcript(framework, place(slow()), handler)
-      expect(ours).toEqual(bare)
-      expect(codes).toEqual(bareCodes)
-    })
+    it.each([...ways, ...waysOfHttp1])(
+      '%s: the first answer goes out whole',
+      async (_, handler) => {
+        const bare = await transcript(framework, place(feature(async () => ({}))), handler)
+        const bareCodes = codes
+        const ours = await transcript(framework, place(slow()), handler)
+        expect(ours).toEqual(bare)
+        expect(codes).toEqual(bareCodes)
+      },
+    )
   })
 })
 

@@ -4,7 +4,15 @@ import { request } from 'node:http'
 import { Readable } from 'node:stream'
 import { setTimeout as wait } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
-import { ask, feature, frameworks, signal, type AnyFeature, type Handler } from './harness.ts'
+import {
+  ask,
+  feature,
+  frameworks,
+  signal,
+  witness,
+  type AnyFeature,
+  type Handler,
+} from './harness.ts'
 import { askHttp2, http2Client } from './http2-client.ts'
 
 /** A feature that stores something before the head goes out, and again before the end. */
@@ -131,6 +139,14 @@ describe.each(frameworks)('on $name', ({ start, kind }) => {
       expect(commits).toHaveLength(1)
     },
   )
+
+  it.each(streams)('a capture further inside has the whole response: %s', async (_, handler) => {
+    const { probe, seen } = witness()
+    const app = await start({ stack: [store([], () => wait(10)), probe], handler })
+    const answer = await ask(app)
+    expect(seen.map(({ body }) => String(body))).toEqual([answer.text])
+    expect(seen[0]?.status).toBe(answer.status)
+  })
 
   it('keeps the backpressure, and says when there is room again', async () => {
     let isDrained = false

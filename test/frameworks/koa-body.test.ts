@@ -1,5 +1,6 @@
+import { Readable } from 'node:stream'
 import { describe, expect, it } from 'vitest'
-import { ask, frameworks, witness } from './harness.ts'
+import { ask, frameworks, lines, witness, type Handler } from './harness.ts'
 
 const koas = frameworks.filter(({ kind }) => kind === 'koa')
 
@@ -19,6 +20,17 @@ describe.each(koas)('the body of $name', ({ start, name }) => {
     const { probe, seen } = witness()
     const app = await start({ stack: [probe], handler: ({ send }) => send(200, null) })
     expect((await ask(app)).text).toBe('')
+    expect(seen.map(({ body }) => String(body))).toEqual([''])
+  })
+
+  it('is framed as without a capture where a stream turns out to be empty', async () => {
+    const handler: Handler = ({ stream }) => stream(Readable.from([]))
+    const bare = await ask(await start({ stack: [], handler }))
+    const { probe, seen } = witness()
+    const answer = await ask(await start({ stack: [probe], handler }))
+    expect(lines(answer, 'content-length')).toEqual(lines(bare, 'content-length'))
+    expect(lines(answer, 'transfer-encoding')).toEqual(lines(bare, 'transfer-encoding'))
+    expect(answer.rawHeaders).toContain('Content-Type')
     expect(seen.map(({ body }) => String(body))).toEqual([''])
   })
 

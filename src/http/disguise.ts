@@ -79,7 +79,7 @@ export function deferDestroy(req: IncomingMessage, res: ServerResponse): () => v
   const connection = http2StreamOf(res) ?? (req.socket as Duplex | undefined)
   const deferral = typeof connection?.destroy === 'function' ? deferralOf(connection) : undefined
   const hold: Hold = { res, isSameTick: http2StreamOf(res) === undefined }
-  process.nextTick(() => (hold.isSameTick = false))
+  process.nextTick(leaveTick, hold)
   deferral?.begin(hold)
   return () => {
     deferral?.end(hold)
@@ -87,23 +87,49 @@ export function deferDestroy(req: IncomingMessage, res: ServerResponse): () => v
   }
 }
 
-function deferOnResponse(res: ServerResponse): () => void {
-  const { destroy } = res
-  let isHeld = true
-  let isSameTick = http2StreamOf(res) === undefined
-  let requested: 'now' | 'later' | undefined
-  process.nextTick(() => (isSameTick = false))
-  res.destroy = (error) => {
-    if (!isHeld) return destroy.call(res, error)
-    requested ??= isSameTick ? 'now' : 'later'
-    return res
-  }
+function deferOnResponse(res: Withheld): () => void {
+  const deferral = (res[RESPONSE] ??= deferralOnResponse(res))
+  deferral.holds++
+  deferral.isSameTick = http2StreamOf(res) === undefined
+  process.nextTick(leaveTick, deferral)
   return () => {
-    isHeld = false
+    if (--deferral.holds > 0 || deferral.requested === undefined) return
+    const { requested } = deferral
+    deferral.requested = undefined
     if (requested === 'now') res.destroy()
     // A tick after `end`, node has detached a response that was sent, and destroys nothing.
-    else if (requested === 'later') setImmediate(() => res.destroy())
+    else setImmediate(() => res.destroy())
   }
+}
+
+const RESPONSE: unique symbol = Symbol.for('turnpike.destroy@1')
+type Withheld = ServerResponse & { [RESPONSE]?: ResponseDeferral }
+
+/** What was asked of a response while it is withheld. */
+interface ResponseDeferral {
+  readonly destroy: ServerResponse['destroy']
+  holds: number
+  isSameTick: boolean
+  requested: 'now' | 'later' | undefined
+}
+
+function deferralOnResponse(res: Withheld): ResponseDeferral {
+  const { destroy } = res
+  // One function for all responses: with a function of its own, V8 keeps each of them alive until
+  // its next full collection.
+  res.destroy = destroyWhenSent
+  return { destroy, holds: 0, isSameTick: false, requested: undefined }
+}
+
+function destroyWhenSent(this: Withheld, error?: Error): Withheld {
+  const deferral = this[RESPONSE]!
+  if (deferral.holds === 0) return deferral.destroy.call(this, error)
+  deferral.requested ??= deferral.isSameTick ? 'now' : 'later'
+  return this
+}
+
+function leaveTick(hold: { isSameTick: boolean }): void {
+  hold.isSameTick = false
 }
 
 /** A response that is withheld. */

@@ -1,8 +1,14 @@
 /** What a purge, a pattern, a tag or a write reaches, however it is spelled. */
+import { METHODS } from 'node:http'
 import { describe, expect, test } from 'vitest'
 import { bothEngines } from '../../support/engines.ts'
 import { until } from '../../support/until.ts'
 import { counting, kinds, statusOf, type Handler, type Setup } from './support.ts'
+
+/** Node 20 does not parse QUERY. */
+const SAFE_METHODS = ['PROPFIND', 'REPORT', 'SEARCH', 'QUERY', 'OPTIONS', 'TRACE'].filter(
+  (method) => METHODS.includes(method),
+)
 
 const engines = bothEngines()
 
@@ -86,7 +92,7 @@ describe.each(engines)('the cache on the $name engine', ({ open }) => {
       },
     )
 
-    test.each(['PROPFIND', 'REPORT', 'SEARCH', 'OPTIONS', 'TRACE'])(
+    test.each(SAFE_METHODS)(
       '%s is safe: it invalidates nothing, and its response is not stored',
       async (method) => {
         const { get, ask, warm } = await app(numbered())

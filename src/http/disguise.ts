@@ -4,7 +4,7 @@
  * twice changes the first answer, and an error handler that ends the connection loses it.
  */
 import { OutgoingMessage, type IncomingMessage, type ServerResponse } from 'node:http'
-import type { Duplex } from 'node:stream'
+import { Duplex } from 'node:stream'
 import { http2StreamOf, NGHTTP2_INTERNAL_ERROR } from './http2.ts'
 
 /** Fields of OutgoingMessage that its methods go by. They are as old as node and widely used. */
@@ -25,11 +25,15 @@ export function disguise(res: ServerResponse, part: 'head' | 'end'): () => void 
   const { _header: header, finished, statusCode, statusMessage } = internals
   // Node's own methods refuse what comes too late, in node's own words.
   if (!header) Object.assign(internals, { _header: 'HTTP/1.1 200 OK\r\n\r\n' })
-  if (part === 'end') internals.finished = true
+  if (part === 'end' && !isInMemory(res)) internals.finished = true
   // What is assigned to the response meanwhile belongs to no response.
   return () =>
     void Object.assign(internals, { _header: header, finished, statusCode, statusMessage })
 }
+
+/** A Lambda wrapper takes the body as soon as the response looks ended. Its socket is a plain object. */
+const isInMemory = ({ socket }: ServerResponse): boolean =>
+  socket !== null && !(socket instanceof Duplex)
 
 const refuse = (): never => {
   const error = new Error('Response has already been initiated.')

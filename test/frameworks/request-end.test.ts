@@ -212,14 +212,20 @@ describe('a response that never becomes a socket', () => {
     const middleware = pipeline([mount(probe), mount(finalizer)])
     const req = request()
     const res = new LambdaResponse(req)
+    let early: unknown
     middleware(req, res, () => {
       res.setHeader('Content-Type', 'text/plain')
       res.write('hel')
       res.end('lo')
+      // A wrapper takes the body as soon as the response looks ended.
+      early = [res.writableEnded, res.headersSent]
+      res.end('again')
     })
     await until('all is over', () => ends.length > 0)
     await wait(5)
     expect(ends).toEqual([{ status: 200, finished: true }])
+    expect(early).toEqual([false, true])
+    expect(res.writableEnded).toBe(true)
     expect(res.body.join('')).toBe('hello')
     expect(res.getHeader('set-cookie')).toEqual('sid=1')
   })

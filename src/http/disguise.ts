@@ -7,6 +7,9 @@ import { OutgoingMessage, type IncomingMessage, type ServerResponse } from 'node
 import { Duplex } from 'node:stream'
 import { http2StreamOf, NGHTTP2_INTERNAL_ERROR } from './http2.ts'
 
+/** Node's name for the head of a response, as it is sent. */
+const HEADER = '_header'
+
 /** Fields of OutgoingMessage that its methods go by. They are as old as node and widely used. */
 interface Internals {
   _header: string | null
@@ -24,11 +27,15 @@ export function disguise(res: ServerResponse, part: 'head' | 'end'): () => void 
   const internals = res as unknown as Internals
   const { _header: header, finished, statusCode, statusMessage } = internals
   // Node's own methods refuse what comes too late, in node's own words.
-  if (!header) Object.assign(internals, { _header: 'HTTP/1.1 200 OK\r\n\r\n' })
+  if (!header) internals[HEADER] = 'HTTP/1.1 200 OK\r\n\r\n'
   if (part === 'end' && !isInMemory(res)) internals.finished = true
-  // What is assigned to the response meanwhile belongs to no response.
-  return () =>
-    void Object.assign(internals, { _header: header, finished, statusCode, statusMessage })
+  return () => {
+    internals[HEADER] = header
+    internals.finished = finished
+    // What was assigned to the response meanwhile belongs to no response.
+    internals.statusCode = statusCode
+    internals.statusMessage = statusMessage
+  }
 }
 
 /** A Lambda wrapper takes the body as soon as the response looks ended. Its socket is a plain object. */
@@ -78,62 +85,21 @@ export function refuseHead(res: ServerResponse, args: unknown[]): unknown {
  * and an error handler that finds a head sent ends the connection.
  * @returns the function that carries out what was deferred
  */
-export function deferDestroy(req: IncomingMessage, res: ServerResponse): () => void {
-  const releaseResponse = deferOnResponse(res)
-  const connection = http2StreamOf(res) ?? (req.socket as Duplex | undefined)
-  const deferral = typeof connection?.destroy === 'function' ? deferralOf(connection) : undefined
-  const hold: Hold = { res, isSameTick: http2StreamOf(res) === undefined }
+export function deferDestroy(req: IncomingMessage, res: Withheld): () => void {
+  const stream = http2StreamOf(res)
+  const hold: Hold = { res, isSameTick: stream === undefined }
   process.nextTick(leaveTick, hold)
+  const response = (res[RESPONSE] ??= deferralOnResponse(res))
+  response.holds++
+  response.latest = hold
+  const connection = stream ?? (req.socket as Duplex | undefined)
+  const deferral = typeof connection?.destroy === 'function' ? deferralOf(connection) : undefined
   deferral?.begin(hold)
   return () => {
     deferral?.end(hold)
-    releaseResponse()
+    response.holds--
+    if (response.holds === 0 && response.requested !== undefined) destroyNow(res, response)
   }
-}
-
-function deferOnResponse(res: Withheld): () => void {
-  const deferral = (res[RESPONSE] ??= deferralOnResponse(res))
-  deferral.holds++
-  deferral.isSameTick = http2StreamOf(res) === undefined
-  process.nextTick(leaveTick, deferral)
-  return () => {
-    if (--deferral.holds > 0 || deferral.requested === undefined) return
-    const { requested } = deferral
-    deferral.requested = undefined
-    if (requested === 'now') res.destroy()
-    // A tick after `end`, node has detached a response that was sent, and destroys nothing.
-    else setImmediate(() => res.destroy())
-  }
-}
-
-const RESPONSE: unique symbol = Symbol.for('turnpike.destroy@1')
-type Withheld = ServerResponse & { [RESPONSE]?: ResponseDeferral }
-
-/** What was asked of a response while it is withheld. */
-interface ResponseDeferral {
-  readonly destroy: ServerResponse['destroy']
-  holds: number
-  isSameTick: boolean
-  requested: 'now' | 'later' | undefined
-}
-
-function deferralOnResponse(res: Withheld): ResponseDeferral {
-  const { destroy } = res
-  // One function for all responses: with a function of its own, V8 keeps each of them alive until
-  // its next full collection.
-  res.destroy = destroyWhenSent
-  return { destroy, holds: 0, isSameTick: false, requested: undefined }
-}
-
-function destroyWhenSent(this: Withheld, error?: Error): Withheld {
-  const deferral = this[RESPONSE]!
-  if (deferral.holds === 0) return deferral.destroy.call(this, error)
-  deferral.requested ??= deferral.isSameTick ? 'now' : 'later'
-  return this
-}
-
-function leaveTick(hold: { isSameTick: boolean }): void {
-  hold.isSameTick = false
 }
 
 /** A response that is withheld. */
@@ -144,6 +110,44 @@ interface Hold {
    * tick, and what is destroyed in it is not sent.
    */
   isSameTick: boolean
+}
+
+function leaveTick(hold: Hold): void {
+  hold.isSameTick = false
+}
+
+const RESPONSE: unique symbol = Symbol.for('turnpike.destroy@1')
+type Withheld = ServerResponse & { [RESPONSE]?: ResponseDeferral }
+
+/** What was asked of a response while it is withheld. */
+interface ResponseDeferral {
+  readonly destroy: ServerResponse['destroy']
+  holds: number
+  latest: Hold | undefined
+  requested: 'now' | 'later' | undefined
+}
+
+function deferralOnResponse(res: Withheld): ResponseDeferral {
+  const { destroy } = res
+  // One function for all responses: with a function of its own, V8 keeps each of them alive until
+  // its next full collection.
+  res.destroy = destroyWhenSent
+  return { destroy, holds: 0, latest: undefined, requested: undefined }
+}
+
+function destroyWhenSent(this: Withheld, error?: Error): Withheld {
+  const deferral = this[RESPONSE]!
+  if (deferral.holds === 0) return deferral.destroy.call(this, error)
+  deferral.requested ??= deferral.latest?.isSameTick === true ? 'now' : 'later'
+  return this
+}
+
+function destroyNow(res: ServerResponse, deferral: ResponseDeferral): void {
+  const { requested } = deferral
+  deferral.requested = undefined
+  if (requested === 'now') res.destroy()
+  // A tick after `end`, node has detached a response that was sent, and destroys nothing.
+  else setImmediate(() => res.destroy())
 }
 
 const DEFERRAL = Symbol.for('turnpike.deferral@1')

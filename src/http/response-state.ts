@@ -131,6 +131,7 @@ export class ResponseState implements Layer {
 
   /** Shows the request as it came again. The innermost mask is undone first. */
   unmask(): void {
+    if (this.unmasks.length === 0) return
     for (const unmask of this.unmasks.splice(0).reverse()) unmask()
   }
 

@@ -42,7 +42,7 @@ describe.each(frameworks)('body on $name', ({ start, kind, name }) => {
     ['inside of compression', (probe) => ['compression', probe]],
     ['inside of compression, after another', (probe) => [witness().probe, 'compression', probe]],
     [
-      'beside a seal',
+      'beside work before the end',
       (probe) => [feature(() => ({ beforeEnd: async () => {} })), 'compression', probe],
     ],
     [
@@ -119,11 +119,11 @@ describe.each(frameworks)('body on $name', ({ start, kind, name }) => {
 
   it('has fields that inner middlewares pass to writeHead', async () => {
     if (kind === 'koa') return
-    for (const seal of [[], [feature(() => ({ beforeEnd: async () => {} }))]]) {
+    for (const finalizer of [[], [feature(() => ({ beforeEnd: async () => {} }))]]) {
       const { probe, seen } = witness()
       const app = await start({
         stack: [
-          ...seal,
+          ...finalizer,
           probe,
           {
             foreign({ res }) {

@@ -171,7 +171,7 @@ describe('node:http without anybody to handle errors', () => {
   const error = Object.assign(new Error('come back later'), { status: 503, expose: true })
   const plans: [string, () => any][] = [
     ['a feature', () => Promise.reject(error)],
-    ['a seal', () => ({ beforeEnd: () => Promise.reject(error) })],
+    ['work before the end', () => ({ beforeEnd: () => Promise.reject(error) })],
     ['a member of a pipeline', () => Promise.reject(error)],
   ]
   it.each(plans)('answers the failure of %s itself', async (what, handle) => {
@@ -197,7 +197,7 @@ describe('node:http without anybody to handle errors', () => {
       status: 503,
       detail: 'come back later',
     })
-    expect(asked).toBe(what === 'a seal' ? 1 : 0)
+    expect(asked).toBe(what === 'work before the end' ? 1 : 0)
   })
 })
 

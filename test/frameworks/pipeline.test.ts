@@ -217,8 +217,8 @@ describe.each([
   it('hands on an error that comes after the response, once', async () => {
     const { mount, pipeline } = connectAdapter(options)
     const reported = signal<string>()
-    const seal = feature(() => ({ beforeEnd: () => Promise.reject(new Error('not saved')) }))
-    const app = express().use(pipeline([mount(seal)]))
+    const finalizer = feature(() => ({ beforeEnd: () => Promise.reject(new Error('not saved')) }))
+    const app = express().use(pipeline([mount(finalizer)]))
     app.get('/', (_req: any, res: any) => res.send('hello'))
     app.use((error: Error, _req: any, res: any, _next: any) => {
       reported.resolve(error.message)

@@ -12,7 +12,10 @@ describe.each(frameworks)('reply on $name', ({ start, name }) => {
   const places: [string, (probe: AnyFeature) => Member[]][] = [
     ['alone', (probe) => [probe]],
     ['inside of compression', (probe) => ['compression', probe]],
-    ['after a seal', (probe) => [feature(() => ({ beforeEnd: async () => {} })), probe]],
+    [
+      'after work before the end',
+      (probe) => [feature(() => ({ beforeEnd: async () => {} })), probe],
+    ],
   ]
   const bodies: [string, () => Reply['body'], string][] = [
     ['a text', () => 'slöw down', 'slöw down'],

@@ -106,8 +106,8 @@ export class SessionFeature<Native> implements Feature<Native, EarlySession> {
       return {
         assign: this.#propertiesOf(session),
         headers: () => this.#mount.transport.write(x, request.settings, session),
-        beforeHead: () => session.sealHead(),
-        beforeEnd: () => session.seal(),
+        beforeHead: () => session.storeBeforeHead(),
+        beforeEnd: () => session.storeBeforeEnd(),
       }
     }
     const begun = this.#begin(x, request.options, early ?? this.#read(x, request))
@@ -128,8 +128,8 @@ export class SessionFeature<Native> implements Feature<Native, EarlySession> {
       assign: { getSession },
       headers: () =>
         lazy.loaded ? this.#mount.transport.write(x, request.settings, lazy.loaded) : {},
-      beforeHead: () => lazy.seal((session) => session.sealHead()),
-      beforeEnd: () => lazy.seal((session) => session.seal()),
+      beforeHead: () => lazy.ifLoaded((session) => session.storeBeforeHead()),
+      beforeEnd: () => lazy.ifLoaded((session) => session.storeBeforeEnd()),
     }
   }
 

@@ -24,8 +24,8 @@ export class RequestSession implements KoaSessionHost {
   readonly #calls = new CallQueue()
   /** All sessions that the request names. Usually there is one at most. */
   readonly #named: readonly NamedSession[]
-  /** The serialized data that `seal` decided on. The notice is decided on the same data. */
-  #sealed: string | undefined
+  /** The serialized data that `storeBeforeEnd` decided on. The notice is decided on the same data. */
+  #serialized: string | undefined
   #state: 'alive' | 'ended' | 'failed' = 'alive'
   /** True once the client's session was ended on purpose: the client is to forget its ID. */
   #isLoggedOut = false
@@ -75,7 +75,7 @@ export class RequestSession implements KoaSessionHost {
     if (
       this.#isLoggedOut &&
       isNamed &&
-      (!session || !this.#writer.isWorthSaving(session, this.#sealed))
+      (!session || !this.#writer.isWorthSaving(session, this.#serialized))
     )
       return { id: undefined, form: undefined }
     if (!session) return undefined
@@ -83,20 +83,20 @@ export class RequestSession implements KoaSessionHost {
     const isWanted = named
       ? this.#options.rolling ||
         named.isOutdated ||
-        (session.cookie.expires != null && this.#writer.isModified(session, this.#sealed))
-      : this.#writer.isWorthSaving(session, this.#sealed)
+        (session.cookie.expires != null && this.#writer.isModified(session, this.#serialized))
+      : this.#writer.isWorthSaving(session, this.#serialized)
     return isWanted ? { id: session.id, form: named?.form } : undefined
   }
 
   /** Stores what has to be stored before a head that goes out before the end of the response. */
-  sealHead(): Promise<void> | undefined {
-    const sealing = this.seal()
-    if (sealing === undefined) this.#isHeadSent = true
-    return sealing?.then(() => void (this.#isHeadSent = true))
+  storeBeforeHead(): Promise<void> | undefined {
+    const storing = this.storeBeforeEnd()
+    if (storing === undefined) this.#isHeadSent = true
+    return storing?.then(() => void (this.#isHeadSent = true))
   }
 
   /** Stores what has to be stored before the client can see the end of the response. Undefined if there is nothing. */
-  seal(): Promise<void> | undefined {
+  storeBeforeEnd(): Promise<void> | undefined {
     if (!this.#property.hasId) return undefined
     try {
       // The usual case without a promise: no method was called, and nothing has changed.
@@ -105,10 +105,10 @@ export class RequestSession implements KoaSessionHost {
     } catch (error) {
       return this.#fail(error)
     }
-    return this.#sealCalls().catch((error: unknown) => this.#fail(error))
+    return this.#storeAfterCalls().catch((error: unknown) => this.#fail(error))
   }
 
-  async #sealCalls(): Promise<void> {
+  async #storeAfterCalls(): Promise<void> {
     await this.#calls.done
     if (this.#calls.unhandled) throw this.#calls.unhandled.error
     const session = this.#property.current()
@@ -119,7 +119,7 @@ export class RequestSession implements KoaSessionHost {
         this.#isLoggedOut = this.#options.isKoa
       }
     } else if (!this.#settle(session, true)) {
-      await this.#store(session, this.#sealed!, this.#budget)
+      await this.#store(session, this.#serialized!, this.#budget)
     }
   }
 
@@ -131,14 +131,14 @@ export class RequestSession implements KoaSessionHost {
 
   /**
    * Renews the session if nothing else has to be done. False if it has to be stored.
-   * @param isSealing true on the way out
+   * @param isEnding true on the way out
    */
-  #settle(session: Session, isSealing: boolean): boolean {
+  #settle(session: Session, isEnding: boolean): boolean {
     if (this.#state !== 'alive') return true
     session.touch()
     const text = this.#writer.serialize(session)
-    this.#sealed = text
-    if (this.#writer.mustStore(session, text, isSealing, this.#isHeadSent)) return false
+    this.#serialized = text
+    if (this.#writer.mustStore(session, text, isEnding, this.#isHeadSent)) return false
     if (this.#namedBy(session.id)) this.#writer.touch(session)
     return true
   }
@@ -149,7 +149,7 @@ export class RequestSession implements KoaSessionHost {
 
   commit(session: Session): Promise<void> {
     return this.#calls.run(async () => {
-      if (!this.#settle(session, false)) await this.#store(session, this.#sealed!)
+      if (!this.#settle(session, false)) await this.#store(session, this.#serialized!)
     })
   }
 
@@ -292,7 +292,7 @@ export class RequestSession implements KoaSessionHost {
   }
 
   /** See `SessionWriter.userToBind`. Once the head is sent the client cannot learn a new ID. */
-  #userToBind(isSealing: boolean): string | undefined {
-    return this.#isHeadSent ? undefined : this.#writer.userToBind(isSealing)
+  #userToBind(isEnding: boolean): string | undefined {
+    return this.#isHeadSent ? undefined : this.#writer.userToBind(isEnding)
   }
 }

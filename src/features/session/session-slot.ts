@@ -13,9 +13,11 @@ export class LazySession {
     this.#begin = begin
   }
 
-  /** Seals the session if it was asked for. */
-  seal(how: (session: RequestSession) => Promise<void> | undefined): Promise<void> | undefined {
-    return this.loaded ? how(this.loaded) : this.#beginning?.then(how)
+  /** Calls `work` with the session if it was asked for. */
+  ifLoaded(
+    work: (session: RequestSession) => Promise<void> | undefined,
+  ): Promise<void> | undefined {
+    return this.loaded ? work(this.loaded) : this.#beginning?.then(work)
   }
 
   load(): Promise<RequestSession> {

@@ -100,16 +100,16 @@ export class SessionWriter {
 
   /**
    * True if the session has to be stored. A renewal of its time to live is enough otherwise.
-   * @param isSealing true on the way out
+   * @param isEnding true on the way out
    * @param isHeadSent true if the client can no longer learn a new ID
    */
-  mustStore(session: Session, text: string, isSealing: boolean, isHeadSent: boolean): boolean {
+  mustStore(session: Session, text: string, isEnding: boolean, isHeadSent: boolean): boolean {
     const { stored } = this.tracker
     if (!stored) return !isHeadSent && this.isWorthSaving(session, text)
     return (
       this.tracker.isUnsaved(text, session.cookie.settings) ||
       this.#engine.storage.needsRewrite(stored) ||
-      (!isHeadSent && this.userToBind(isSealing) !== undefined)
+      (!isHeadSent && this.userToBind(isEnding) !== undefined)
     )
   }
 
@@ -184,12 +184,12 @@ export class SessionWriter {
    * connect-redis's values have no room for a user. A stored session is bound only on the way out.
    * @throws TP_VALUE if the option `user` returned no ID
    */
-  userToBind(isSealing: boolean): string | undefined {
+  userToBind(isEnding: boolean): string | undefined {
     const { user } = this.#options
     const { stored, meta } = this.tracker
     const form = stored?.form ?? this.#engine.storage.form
     if (user === undefined || form !== 'turnpike' || meta.successor) return undefined
-    if (stored && !isSealing) return undefined
+    if (stored && !isEnding) return undefined
     const id = user(this.#client.native as never)
     if (id === undefined || id === null || id === false) return undefined
     if ((typeof id !== 'string' || id === '') && !Number.isFinite(id))

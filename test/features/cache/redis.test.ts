@@ -48,7 +48,7 @@ describe('between processes', () => {
       const both = (await Promise.all(ended)) as [Record<string, number>, Record<string, number>]
       console.log('race:', where, JSON.stringify(both))
       const sum = (name: string): number => both[0][name]! + both[1][name]!
-      // A process hears of its own invalidations at once, near cache or not.
+      // A process learns of its own invalidations at once, near cache or not.
       expect(sum('own')).toBe(0)
       // Of the other one's by a message; what docs/cache.md states is the worst case.
       if (where === 'far') expect(sum('stale')).toBe(0)

@@ -93,7 +93,7 @@ describe.each(bothEngines())('tp.data on the $name engine', ({ open, server }) =
     expect(await other.getOrFetch('key', load)).toEqual({ n: 1 })
   })
 
-  test('a loader that throws keeps nothing, and everybody who waited hears of it', async () => {
+  test('a loader that throws keeps nothing, and everybody who waited learns of it', async () => {
     const { data } = setup()
     let loads = 0
     const fail = async () => {

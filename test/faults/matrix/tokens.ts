@@ -65,11 +65,21 @@ export const oneTimeToken: Feature = {
       check,
       pulse: { next: issue, isWell: ({ status }) => status === 200 },
       async ghosts(ask) {
-        for (const code of [...used].slice(-50)) expect((await ask(use(code))).status).toBe(410)
+        // On a loaded machine a request misses the timeout now and then, and may have had its effect.
+        const settled = async (code: string): Promise<{ status: number; isDoubtful: boolean }> => {
+          let isDoubtful = doubtful.has(code)
+          const status = await until('the code is answered', async () => {
+            const { status } = await ask(use(code))
+            if (status === 503) isDoubtful = true
+            return status === 503 ? undefined : status
+          })
+          return { status, isDoubtful }
+        }
+        for (const code of [...used].slice(-50)) expect((await settled(code)).status).toBe(410)
         if (forgets) return
         for (const code of unused.splice(0).slice(-50)) {
-          const { status } = await ask(use(code))
-          expect(doubtful.has(code) ? [200, 410] : [200]).toContain(status)
+          const { status, isDoubtful } = await settled(code)
+          expect(isDoubtful ? [200, 410] : [200]).toContain(status)
         }
       },
     }

@@ -182,8 +182,9 @@ class ConnectionDeferral {
   }
   begin(hold: Hold): void {
     this.#holds.add(hold)
+    if (this.#awaited === undefined) return
     // A response that waited for its head now waits for its end.
-    if ([...(this.#awaited ?? [])].some(({ res }) => res === hold.res)) this.#awaited!.add(hold)
+    for (const { res } of this.#awaited) if (res === hold.res) return void this.#awaited.add(hold)
   }
   end(hold: Hold): void {
     this.#holds.delete(hold)

@@ -2,7 +2,12 @@
  * Everything that reaches into ioredis beyond its documented API, for ioredis 5 and 6. Each function
  * says what ioredis does without it, and has a test in test/store/ioredis-patches.test.ts.
  */
+import { hasSubscribers } from 'node:diagnostics_channel'
 import type { Cluster, Redis } from 'ioredis'
+import { toCause } from './diagnose.ts'
+
+/** The method that describes a command to tracers, since ioredis 5.11. */
+const DESCRIBE_COMMAND = '_buildCommandContext'
 
 /** Members of ioredis's Redis that its types do not declare. */
 interface RedisInternals {
@@ -11,6 +16,13 @@ interface RedisInternals {
   condition?: { select?: number | string | null }
   reconnectTimeout?: NodeJS.Timeout | null
   stream?: { destroy(): void; unref?(): void }
+  [DESCRIBE_COMMAND]?(command: TracedCommand): { args: string[] }
+}
+
+/** A command as ioredis describes it to tracers. */
+interface TracedCommand {
+  readonly name: string
+  readonly args: readonly unknown[]
 }
 
 const internals = (client: Redis | Cluster): RedisInternals => client as unknown as RedisInternals
@@ -81,6 +93,39 @@ const isSlotMap = (map: unknown): boolean =>
       range[0] <= range[1] &&
       range[1] < 16_384 &&
       range.slice(2).every((node: unknown) => Array.isArray(node)),
+  )
+
+/**
+ * Hides what commands carry from the subscribers of `tracing:ioredis:command`. Without it, ioredis 5.11
+ * and later show them arguments of EVALSHA, replies, and errors with arguments: session data and cached
+ * responses.
+ */
+export function hideTracedData(client: Redis): void {
+  const traced = internals(client)
+  const describe = traced[DESCRIBE_COMMAND]?.bind(client)
+  if (!describe) return
+  traced[DESCRIBE_COMMAND] = ({ name, args }) => {
+    const context = { ...describe({ name, args: [] }), args: args.map(() => '?') }
+    let cause: Error | undefined
+    // The channel assigns both when the command ends.
+    return Object.defineProperties(context, {
+      result: { set() {} },
+      error: {
+        get: () => cause,
+        set(error: unknown) {
+          cause = toCause(error)
+        },
+        enumerable: true,
+      },
+    })
+  }
+}
+
+/** Returns true if a tracer receives what a client's commands carry. */
+export const showsTracedData = (client: Redis | Cluster): boolean =>
+  (client.isCluster || internals(client)[DESCRIBE_COMMAND] !== undefined) &&
+  ['start', 'end', 'asyncStart', 'asyncEnd', 'error'].some((event) =>
+    hasSubscribers(`tracing:ioredis:command:${event}`),
   )
 
 /**

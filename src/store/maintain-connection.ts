@@ -3,6 +3,7 @@ import type { EventBus } from '../events.ts'
 import { detectTlsMismatch, remedyFor } from './diagnose.ts'
 import {
   dropWhenOutOfStep,
+  hideTracedData,
   onEachConnection,
   unrefReconnectTimer,
   unrefSocket,
@@ -44,8 +45,12 @@ export function maintainConnection(
       HANDSHAKE_TIMEOUT,
     ).unref()
   })
-  if (isCluster(client))
-    onEachConnection(client, (node) => node.on('connect', () => dropWhenOutOfStep(node)))
+  if (isCluster(client)) {
+    onEachConnection(client, (node) => {
+      hideTracedData(node)
+      node.on('connect', () => dropWhenOutOfStep(node))
+    })
+  } else hideTracedData(client)
   detectTlsMismatch(client, usesTls(client), warn)
   return client
 }

@@ -5,6 +5,7 @@ import { ConcurrencyLimit } from './concurrency-limit.ts'
 import { ClusterNodes, createRoute, type ServerRoute } from './cluster-nodes.ts'
 import { classify, classifyOnNode, describe } from './diagnose.ts'
 import type { Latency } from './latency.ts'
+import { showsTracedData } from './ioredis-patches.ts'
 import { guardEvents, maintainConnection, warnOf } from './maintain-connection.ts'
 import { ReadCall, ScriptCall, type CallContext } from './redis-calls.ts'
 import { endClient, isCluster, scanKeys, socketOf, type Client } from './redis.ts'
@@ -36,6 +37,9 @@ export interface ConnectionOptions {
 
 /** Number of large values that may be on their way at a time: a few megabytes keep the connection busy. */
 const MAX_LARGE_VALUES = 8
+
+const TRACED =
+  'A subscriber of tracing:ioredis:command, probably an APM tool, receives the arguments and replies of all commands: session data and cached responses. Omit reuse: true. A connection of turnpike itself shows neither.'
 
 /** One client and the guards of the servers behind it: of the only one, or of each of a Cluster's masters. */
 export class RedisConnection implements CallContext {
@@ -213,7 +217,9 @@ export class RedisConnection implements CallContext {
   #onReady(): void {
     if (!this.#nodes) void this.#route.clock.measure()
     this.#lastError = undefined
-    this.#options.onReady()
+    const { onReady, reuse, warn } = this.#options
+    onReady()
+    if (reuse && showsTracedData(this.client)) warn(TRACED)
     this.#options.onChange()
   }
 }

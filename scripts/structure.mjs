@@ -34,7 +34,7 @@ const LAYERS = [
   },
   { store: ['store/'], http: ['http/'] },
   { seam: ['extension.ts'] },
-  { caching: ['caching/'] },
+  { caching: ['caching/'], documents: ['documents/'] },
   { 'what features share': ['features/*.ts'] },
   { 'features/*': ['features/*/'], 'extensions/*': ['extensions/*/'], operations: ['operations/'] },
   { assembly: ['create-turnpike.ts', 'environment.ts', 'instance-context.ts', 'turnpike.ts'] },

@@ -8,6 +8,8 @@ import type { FrameworkKind } from './http/adapter.ts'
 import type { Exchange, Feature } from './http/exchange.ts'
 import type { Identity } from './http/identity.ts'
 import type { NameClaim } from './name-claims.ts'
+import type { ConnectionPurpose } from './store/client-options.ts'
+import type { DedicatedConnection } from './store/dedicated-connection.ts'
 import type { KeySpace } from './store/keys.ts'
 import type { Store } from './store/store.ts'
 import { isBuiltInArea } from './store/areas.ts'
@@ -59,8 +61,19 @@ export interface ExtensionContext<Native = any, Middleware = any> {
    * Runs `close` when the instance is closed, before its connections end. The last registered runs
    * first.
    * @param close waits for work in progress, until its signal fires
+   * @param order `'last'`: runs after all that were registered without it, because their work may
+   *   still need what is closed
    */
-  onClose(close: (signal: AbortSignal) => Promise<void>): void
+  onClose(close: (signal: AbortSignal) => Promise<void>, order?: 'last'): void
+  /**
+   * Opens a connection of the caller's own to this name's Redis, by the options of `turnpike()`: URL,
+   * Sentinel, Cluster, TLS, credentials, database. For a library that brings its own commands.
+   * @param purpose `'calls'`: a command fails at once while Redis is away. `'blocking'`: it waits, and
+   *   is sent again after a lost connection
+   * @returns undefined for the in-process engine
+   * @throws TP_NO_IOREDIS if ioredis cannot be loaded
+   */
+  connect(purpose: ConnectionPurpose): Promise<DedicatedConnection | undefined>
   /**
    * Claims a name for something that keeps state under it. Things of one kind may share a name if
    * their settings are equal. Reports a shared name that the application did not choose.
@@ -130,7 +143,10 @@ export type {
 export type { Identity } from './http/identity.ts'
 export { problemReply, type ProblemDetails } from './http/problem.ts'
 export type { RequestBudget } from './request-budget.ts'
+export type { ConnectionPurpose } from './store/client-options.ts'
+export type { DedicatedConnection } from './store/dedicated-connection.ts'
 export type { KeySpace, Subject } from './store/keys.ts'
+export type { IoredisClient } from './store/redis.ts'
 export { operation } from './store/store.ts'
 export type {
   MemoryDatabase,

@@ -170,7 +170,8 @@ async function closeAll(
   closing.abort()
   const drain = new AbortController()
   const timer = setTimeout(() => drain.abort(), drainMs)
-  for (const { name, close } of closers.splice(0).reverse()) {
+  const reversed = closers.splice(0).reverse()
+  for (const { name, close } of reversed.toSorted((a, b) => Number(a.isLast) - Number(b.isLast))) {
     try {
       await close(drain.signal)
     } catch (error) {
@@ -183,6 +184,14 @@ async function closeAll(
   await Promise.all(stores.all().map((each) => each.close()))
 }
 
+/** What a context registered to be closed. */
+interface Closer {
+  readonly name: string
+  /** True if it is closed after all others. */
+  readonly isLast: boolean
+  close(signal: AbortSignal): Promise<void>
+}
+
 /** What all contexts of an instance share. */
 interface Shared<Native, Middleware> {
   readonly stores: Stores
@@ -191,7 +200,7 @@ interface Shared<Native, Middleware> {
   readonly instances: number
   readonly tenant: TurnpikeOptions<Native>['tenant']
   readonly fallback: { readonly evicting: Store; readonly refusing: Store }
-  readonly closers: { name: string; close: (signal: AbortSignal) => Promise<void> }[]
+  readonly closers: Closer[]
   readonly closing: AbortController
   readonly claims: NameClaims
   keysOf(name: string): KeySpace
@@ -236,7 +245,8 @@ function createContext<Native, Middleware>(
       }),
     mount: (feature) => adapter.mount(feature),
     closing: closing.signal,
-    onClose: (close) => void closers.push({ name, close }),
+    onClose: (close, order) => void closers.push({ name, close, isLast: order === 'last' }),
+    connect: (purpose) => stores.connect(name, purpose),
     claimName: (claim) => claims.claim(claim),
     once<Part>(part: string, create: () => Part): Part {
       if (!parts.has(part)) parts.set(part, create())

@@ -1,6 +1,14 @@
 /** Creates ioredis clients whose commands neither hang nor run twice. Only this file imports ioredis. */
 import type { Cluster, ClusterNode, ClusterOptions, Redis, RedisOptions } from 'ioredis'
 import { TurnpikeError } from '../errors.ts'
+import {
+  HARDENED,
+  HARDENED_CLUSTER,
+  hardenCluster,
+  OPTIONS,
+  reconnectDelay,
+  type ConnectionPurpose,
+} from './client-options.ts'
 import { selectedDatabase } from './ioredis-patches.ts'
 
 /**
@@ -43,36 +51,6 @@ interface Commands {
   time(): Promise<(string | number)[]>
 }
 
-/** Returns the pause before an attempt to reconnect, in ms: 50 ms, doubling to 1 s, with jitter. */
-const reconnectDelay = (attempt: number): number =>
-  Math.min(50 * 2 ** Math.min(attempt - 1, 5), 1000) * (0.5 + Math.random() / 2)
-
-/**
- * A command whose caller gave up is neither kept for later (offline queue) nor sent again
- * (autoResend), and ioredis retries nothing by itself.
- */
-const HARDENED = {
-  maxRetriesPerRequest: 0,
-  enableOfflineQueue: false,
-  autoResendUnfulfilledCommands: false,
-  autoResubscribe: false,
-  enableAutoPipelining: false,
-  connectTimeout: 1000,
-  // A server that loads its data says how long that may take. Ask it again earlier.
-  maxLoadingRetryTime: 250,
-  // An idle connection that became half-open, above all a subscription's, is detected within 20 s.
-  keepAlive: 10_000,
-  // A connection that hangs does not reply to QUIT either, and delays the next one.
-  disconnectTimeout: 50,
-  retryStrategy: reconnectDelay,
-  reconnectOnError: null,
-  disableClientInfo: true,
-  stringNumbers: false,
-  replyMapping: 'legacy',
-  keyPrefix: '',
-  lazyConnect: false,
-} satisfies RedisOptions
-
 /** Returns true for an ioredis client of either kind. */
 export const isClient = (source: RedisSource): source is IoredisClient =>
   typeof source === 'object' && typeof (source as { duplicate?: unknown }).duplicate === 'function'
@@ -96,14 +74,17 @@ export function prefixOf(source: RedisSource): string {
 export async function createClient(
   source: Exclude<RedisSource, IoredisClient>,
   db?: number,
+  purpose: ConnectionPurpose = 'calls',
 ): Promise<Client> {
   const ioredis = await loadIoredis()
   try {
     if (typeof source === 'object' && 'cluster' in source)
-      return new ioredis.Cluster(source.cluster, hardenCluster(source.options)) as Client
+      return new ioredis.Cluster(source.cluster, hardenCluster(source.options, purpose)) as Client
     const { url, ...given } = typeof source === 'string' ? { url: source } : source
     const database = db === undefined ? {} : { db }
-    const options = { ...given, ...HARDENED, ...database, failoverDetector: 'sentinels' in given }
+    const failoverDetector = 'sentinels' in given
+    const own = { ...OPTIONS[purpose], ...database, failoverDetector }
+    const options = { ...given, ...own }
     return (
       url === undefined
         ? new ioredis.Redis(options)
@@ -156,45 +137,20 @@ const withoutDatabase = (url: string, db: number | undefined): string =>
  */
 export function duplicateClient(
   client: IoredisClient,
-  { db, keyPrefix = '' }: { db?: number | undefined; keyPrefix?: string } = {},
+  {
+    db,
+    keyPrefix = '',
+    purpose = 'calls',
+  }: { db?: number | undefined; keyPrefix?: string; purpose?: ConnectionPurpose } = {},
 ): Client {
   if (isCluster(client))
-    return client.duplicate([], { ...hardenCluster(client.options), keyPrefix }) as Client
+    return client.duplicate([], { ...hardenCluster(client.options, purpose), keyPrefix }) as Client
   return client.duplicate({
-    ...HARDENED,
+    ...OPTIONS[purpose],
     keyPrefix,
     db: db ?? selectedDatabase(client),
     failoverDetector: Boolean(client.options.sentinels),
   }) as Client
-}
-
-/** What a Cluster's client needs besides. */
-const HARDENED_CLUSTER = {
-  enableOfflineQueue: false,
-  // A replica may lack what was just written.
-  scaleReads: 'master',
-  // ioredis would send a command again later, by itself. After a lost connection it may have run.
-  retryDelayOnFailover: 0,
-  retryDelayOnClusterDown: 0,
-} satisfies ClusterOptions
-
-function hardenCluster({ redisOptions, ...given }: ClusterOptions = {}): object {
-  const { retryStrategy, lazyConnect, ...hardened } = HARDENED
-  return {
-    ...given,
-    ...HARDENED_CLUSTER,
-    lazyConnect,
-    enableAutoPipelining: false,
-    maxRedirections: 5,
-    retryDelayOnTryAgain: 15,
-    // cluster-nodes.ts refreshes the slots, with timers that do not keep the process alive.
-    slotsRefreshInterval: 0,
-    slotsRefreshTimeout: 500,
-    shardedSubscribers: false,
-    clusterRetryStrategy: retryStrategy,
-    keyPrefix: '',
-    redisOptions: { ...redisOptions, ...hardened, commandTimeout: 1000 },
-  }
 }
 
 /** Returns the options with which a reused client lets commands run late or twice. */
@@ -202,7 +158,7 @@ export function unsafeOptions(client: IoredisClient): string[] {
   const { maxRetriesPerRequest, enableOfflineQueue, autoResendUnfulfilledCommands } = HARDENED
   // A Cluster's nodes never resend and keep nothing for later by themselves: the Cluster does.
   const safe: Record<string, unknown> = isCluster(client)
-    ? HARDENED_CLUSTER
+    ? { ...HARDENED_CLUSTER }
     : { maxRetriesPerRequest, enableOfflineQueue, autoResendUnfulfilledCommands }
   const given = client.options as Record<string, unknown>
   return Object.keys(safe).filter((name) => given[name] !== safe[name])

@@ -3,6 +3,9 @@ import { TurnpikeError } from '../errors.ts'
 import type { EventBus } from '../events.ts'
 import { optionError } from '../validate.ts'
 import type { Area } from './areas.ts'
+import type { ConnectionPurpose } from './client-options.ts'
+import { openDedicatedConnection, type DedicatedConnection } from './dedicated-connection.ts'
+import { isOutageRemedy } from './diagnose.ts'
 import { MemoryStore } from './memory.ts'
 import { isClient, isCluster, type RedisSource } from './redis.ts'
 import { validateSource } from './redis-source.ts'
@@ -30,6 +33,15 @@ export interface StoresOptions {
   commandTimeout: number
   maxInFlight: number
   events: EventBus
+}
+
+/** Where the data of an area is. */
+interface DataLocation {
+  readonly name: string
+  readonly source: RedisSource | 'memory'
+  readonly db: number | undefined
+  /** True if the area has a server of its own. */
+  readonly isOwn: boolean
 }
 
 /** The stores of one instance. Each is opened when an area first needs it. */
@@ -69,13 +81,36 @@ export class Stores {
 
   /** Returns the store of an area. Opens it at the first call. */
   for(area: Area): Store {
-    const { store, stores, layout, databases } = this.#options
+    const { store } = this.#options
     if (store) return store
+    const { name, source, db, isOwn } = this.#locate(area)
+    return this.#open(name, source, db, !isOwn || area !== 'cache')
+  }
+
+  /**
+   * Opens a connection of the caller's own to the Redis of an area. Undefined for the in-process engine.
+   * @throws TP_NO_IOREDIS, TP_OPTION
+   */
+  async connect(area: Area, purpose: ConnectionPurpose): Promise<DedicatedConnection | undefined> {
+    const { commandTimeout, events, reuse, store } = this.#options
+    const { source, db } = this.#locate(area)
+    if (store || source === 'memory') return undefined
+    const warn = (message: string): void => {
+      if (!isOutageRemedy(message)) events.warn(message)
+    }
+    return openDedicatedConnection({ source, db, reuse, commandTimeout, purpose, warn })
+  }
+
+  /** Returns where the data of an area is. */
+  #locate(area: Area): DataLocation {
+    const { stores, layout, databases } = this.#options
     const own = stores[area]?.redis
-    if (own !== undefined) return this.#open(area, own, undefined, area !== 'cache')
-    if (layout === 'prefix' && !databases) return this.#open('redis', this.#source, undefined, true)
+    if (own !== undefined) return { name: area, source: own, db: undefined, isOwn: true }
+    const source = this.#source
+    if (layout === 'prefix' && !databases)
+      return { name: 'redis', source, db: undefined, isOwn: false }
     const db = databases?.[area] ?? DATABASES[area] ?? 0
-    return this.#open(`database ${db}`, this.#source, db, true)
+    return { name: `database ${db}`, source, db, isOwn: false }
   }
 
   /** Returns the open stores. Opens the default one if there is none. */

@@ -8,6 +8,7 @@ import { extension, operation, type ExtensionContext, type Instance } from '../.
 import { turnpike as koaTurnpike } from '../../src/koa.ts'
 import { turnpike as nodeTurnpike } from '../../src/node.ts'
 import { startRedis, testStore, type RedisServer } from '../../src/testing.ts'
+import { until } from '../support/until.ts'
 
 const write = operation<number>({
   name: 'test.write',
@@ -119,6 +120,54 @@ describe('a context', () => {
   })
 })
 
+describe('connect()', () => {
+  let redis: RedisServer
+  beforeAll(async () => {
+    redis = await startRedis()
+  })
+  afterAll(() => redis.stop())
+
+  it('has no connection for the in-process engine', async () => {
+    for (const tp of [turnpike({ store: testStore() }), turnpike({ redis: 'memory' })])
+      expect(await contextOf(tp).connect('calls')).toBeUndefined()
+  })
+
+  it("opens the extension's own database, and belongs to the caller", async () => {
+    const tp = turnpike({ redis: redis.url, databases: { stamps: 7 } })
+    await tp.ready()
+    for (const purpose of ['calls', 'blocking'] as const) {
+      const connection = await contextOf(tp).connect(purpose)
+      const client = connection!.client as any
+      if (client.status !== 'ready') {
+        if (client.status === 'wait') void client.connect()
+        await new Promise((resolve) => client.once('ready', resolve))
+      }
+      expect(await client.call('CLIENT', 'INFO')).toMatch(/ db=7 /)
+      expect(connection!.commandTimeout).toBe(100)
+      expect(client.options.maxRetriesPerRequest).toBe(purpose === 'calls' ? 0 : null)
+      await connection!.end()
+      await until('the connection has ended', () => client.status === 'end')
+    }
+    await tp.close()
+  })
+
+  it("puts a reused client's prefix into the hands of the caller", async () => {
+    const { Redis } = await import('ioredis')
+    const client = new Redis(redis.url, { keyPrefix: 'outer:' })
+    for (const [reuse, prefix] of [
+      [true, 'outer:'],
+      [false, ''],
+    ] as const) {
+      const tp = turnpike({ redis: client, reuse })
+      const connection = await contextOf(tp).connect('calls')
+      expect(connection!.keyPrefix).toBe(prefix)
+      await connection!.end()
+      await tp.close()
+    }
+    client.disconnect()
+  })
+})
+
 describe('close()', () => {
   it('closes extensions before the connections, the last first', async () => {
     const store = testStore()
@@ -136,6 +185,23 @@ describe('close()', () => {
     await tp.close()
     expect(order).toEqual(['second', 'first'])
     expect(store.status().status).toBe('down')
+  })
+
+  it('closes what is to be last after what was registered later', async () => {
+    const tp = turnpike({ store: testStore() })
+    const order: string[] = []
+    for (const [name, last] of [
+      ['first', true],
+      ['second', false],
+      ['third', true],
+      ['fourth', false],
+    ] as const) {
+      extension(tp, name, ({ onClose }) => {
+        onClose(async () => void order.push(name), last ? 'last' : undefined)
+      })
+    }
+    await tp.close()
+    expect(order).toEqual(['fourth', 'second', 'third', 'first'])
   })
 
   it.each([

@@ -65,7 +65,7 @@ async function drained(): Promise<void> {
   await server.send('PING')
 }
 
-describe('a script whose caller gave up', () => {
+describe('a script whose caller timed out', () => {
   async function opened(options: Partial<Parameters<typeof openStore>[0]> = {}) {
     const open = openStore({ source: server.url, ...options })
     await open.store.ready()
@@ -136,7 +136,7 @@ describe('a script whose caller gave up', () => {
 })
 
 describe("Redis's clock", () => {
-  it('may be set forward: the next call measures it again and runs, once', async () => {
+  it('may be set forward. The next call measures it again and runs once', async () => {
     const proxy = await startFaultProxy(server.port)
     onTestFinished(() => proxy.close())
     let behind = 3600
@@ -161,7 +161,7 @@ describe("Redis's clock", () => {
   })
 })
 
-describe('what the API reported as failed', () => {
+describe('an operation that the API reported as failed', () => {
   const tp = () => {
     const made = turnpike({ redis: server.url })
     onTestFinished(() => made.close())

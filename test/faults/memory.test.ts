@@ -1,4 +1,4 @@
-/** What a flood of addresses costs while Redis is away. */
+/** The memory cost of a flood of addresses while Redis is away. */
 import { expect, it } from 'vitest'
 import { startRedis } from '../../src/testing.ts'
 import { startScript } from '../support/child.ts'
@@ -48,7 +48,7 @@ it(
     const sources = JSON.parse(/sources (.*)/.exec(stdout)![1]!) as Record<string, number>
     if (process.env['FIGURES'])
       console.log(`a million addresses: ${peak} MB, ${JSON.stringify(sources)}`)
-    // All are counted, in this process.
+    // This process counts all of them.
     expect(sources).toEqual({ local: 1_000_000 })
     expect(peak).toBeLessThan(80)
   },

@@ -1,4 +1,4 @@
-/** Replies that do not fit the commands: no answer may go to the wrong caller for long, and nothing may crash. */
+/** Replies that do not match the commands. No reply may reach the wrong caller for long, and nothing may crash. */
 import { once } from 'node:events'
 import { createServer, type AddressInfo, type Socket } from 'node:net'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
@@ -72,7 +72,7 @@ describe('a reply that no call waits for', () => {
   })
 })
 
-test('answers that each come with the next command only: the connection is replaced', async () => {
+test('replies that arrive one command late: the connection is replaced', async () => {
   let kept = ''
   const { source, sockets } = await pretend((connection) => {
     if (connection > 1) return bulk('mine')
@@ -92,7 +92,7 @@ test('answers that each come with the next command only: the connection is repla
   expect(await store.run(get, ['k'], [])).toBe('mine')
 })
 
-test('a message of too few parts is no message', async () => {
+test('a message with too few parts is ignored', async () => {
   const { source, listeners } = await pretend(() => bulk('mine'))
   const { store } = openStore({ source })
   await store.ready()
@@ -181,7 +181,7 @@ describe('on one node of a Cluster', () => {
     },
   )
 
-  test('answers that each come with the next command only: its connection is replaced', async () => {
+  test('replies that arrive one command late: its connection is replaced', async () => {
     const { events, sick, expectReplaced } = await behindProxies()
     let kept: Buffer = Buffer.alloc(0)
     sick.proxy.forget()
@@ -197,7 +197,7 @@ describe('on one node of a Cluster', () => {
     expect(events.replaced).not.toEqual([])
   })
 
-  test('bytes that are no reply: its connection is replaced', async () => {
+  test('bytes that are not a reply: its connection is replaced', async () => {
     const { sick, well, read, expectReplaced } = await behindProxies()
     let isDone = false
     sick.proxy.set({

@@ -1,10 +1,10 @@
 /**
- * Redis goes away, in each of the ways it can: every request is answered in time, with the status
- * that its failure rule promises, and Redis counts again soon after it is back.
+ * Redis fails in every way that it can. Every request is answered in time with the status of its
+ * failure rule, and Redis counts again soon after its return.
  *
- * A request may take its timeout and 30 ms more, not counting time in which the process could not
- * run. A scenario's slowest request is the best of three runs all the same: Redis and the kernel may
- * be starved too. Statuses and recovery must be right in each run.
+ * A request may take its timeout and 30 ms more, less the time in which the process could not run.
+ * A loaded machine can starve Redis too, so the slowest request is the best of three runs. Statuses
+ * and recovery must be right in each run.
  */
 import {
   afterAll,
@@ -31,7 +31,7 @@ import { until } from '../support/until.ts'
 
 const TIMEOUT = 100
 const GRACE = 30
-/** What a request may wait for Redis that has two things to ask of it, one after the other. */
+/** How long a request with two consecutive Redis calls may wait for Redis, in ms. */
 const BUDGET = 150
 const RECOVERY = 1500
 
@@ -82,7 +82,7 @@ const asked = (app: Served, path: string): Promise<Answer> =>
 
 type Answers = Record<string, Answer[]>
 
-/** Ask every route in turn, one request after the other, `rounds` times and for at least `ms`. */
+/** Requests every route in turn, `rounds` times and for at least `ms`. */
 async function load(app: Served, rounds: number, ms = 0): Promise<Answers> {
   const answers: Answers = Object.fromEntries(PATHS.map((path) => [path, []]))
   const end = performance.now() + ms
@@ -102,10 +102,10 @@ const statuses = (answers: Answer[]): number[] => answers.map(({ status }) => st
 const repeated = (status: number, times: number): number[] =>
   Array.from({ length: times }, () => status)
 
-/** What the failure rules promise, whichever way Redis is away. */
+/** Expects the statuses of the failure rules, for every way in which Redis is away. */
 function expectTheRules(answers: Answers): void {
   const rounds = answers['/open']!.length
-  // Counted in this process, and refused from the limit on.
+  // This process counts, and refuses after the limit.
   for (const path of ['/local', '/three']) {
     expect(statuses(answers[path]!)).toEqual([
       ...repeated(200, LIMIT),
@@ -128,7 +128,7 @@ function expectTheRules(answers: Answers): void {
   ])
 }
 
-/** How long until all is well again: the status says so, and a limit that is closed without Redis lets pass. */
+/** Returns the ms until the status is up and a limit with `fail: 'closed'` admits requests. */
 async function recovery(app: Served): Promise<number> {
   const began = performance.now()
   await until('the status is ok', () => app.tp.status().status === 'ok', RECOVERY)
@@ -140,7 +140,7 @@ async function recovery(app: Served): Promise<number> {
   return ms
 }
 
-/** How many scripts the server has run. */
+/** Returns how many scripts the server has run. */
 async function evals(): Promise<number> {
   const stats = await server.send('INFO', 'commandstats')
   return [...stats.matchAll(/cmdstat_eval(?:sha)?:calls=(\d+)/g)].reduce(
@@ -183,7 +183,7 @@ async function warm(framework: Framework): Promise<Served> {
 }
 
 describe.each([express5, koa3])('$name', (framework) => {
-  it('goes on while Redis is frozen, and nothing piles up for it', async () => {
+  it('continues while Redis is frozen, and no commands queue up', async () => {
     await inTime(`${framework.name}, frozen`, async () => {
       const app = await warm(framework)
       const before = await evals()
@@ -193,7 +193,7 @@ describe.each([express5, koa3])('$name', (framework) => {
       expect(app.tp.status().status).toBe('degraded')
       server.thaw()
       const ms = await recovery(app)
-      // Only what was sent before the breaker opened had reached the socket.
+      // Only commands sent before the breaker opened have reached the socket.
       const late = (await evals()) - before
       const sent = Object.values(answers).flat().length
       expect(sent).toBeGreaterThan(100)
@@ -211,7 +211,7 @@ describe.each([express5, koa3])('$name', (framework) => {
       expectTheRules(answers)
       await server.restart()
       const ms = await recovery(app)
-      // The new server knows no script: the first call of each tells it.
+      // The new server has no scripts. The first call of each loads it.
       const first = await asked(app, '/open')
       expect(first.headers['ratelimit']).toContain(`r=${LIMIT - 1};`)
       expect(await evals()).toBeLessThan(10)
@@ -220,7 +220,7 @@ describe.each([express5, koa3])('$name', (framework) => {
     })
   })
 
-  it('starts and serves before Redis is there', async () => {
+  it('starts and serves before Redis is reachable', async () => {
     await inTime(`${framework.name}, absent`, async () => {
       await server.kill()
       const app = await serve(framework)
@@ -234,7 +234,7 @@ describe.each([express5, koa3])('$name', (framework) => {
     })
   })
 
-  it('keeps its promises through one outage after the other', async () => {
+  it('follows its failure rules through consecutive outages', async () => {
     await inTime(`${framework.name}, flapping`, async () => {
       const app = await warm(framework)
       let worst = 0
@@ -256,7 +256,7 @@ describe.each([express5, koa3])('$name', (framework) => {
 })
 
 describe('Express 4', () => {
-  it('goes on while Redis is frozen', async () => {
+  it('continues while Redis is frozen', async () => {
     await inTime('Express 4, frozen', async () => {
       const app = await warm(express4App)
       server.freeze()
@@ -315,7 +315,7 @@ describe('loginGuard', () => {
     expect(statuses(answers)).toEqual([...repeated(401, 9), ...repeated(503, 6)])
     for (const { headers } of answers.slice(9))
       expect(Number(headers['retry-after'])).toBeGreaterThanOrEqual(1)
-    // Those who are counted still are.
+    // The clients that were counted before are still counted.
     for (let i = 1; i < LIMIT; i++)
       expect((await app.get('/login', { 'x-user': 'user-0', 'x-status': '401' })).status).toBe(401)
     expect((await app.get('/login', { 'x-user': 'user-0', 'x-status': '401' })).status).toBe(429)
@@ -356,7 +356,7 @@ describe('a limit shared by instances', () => {
   })
 })
 
-it('says through events when it leaves Redis and when it comes back', async () => {
+it('reports by events when Redis goes away and when it returns', async () => {
   const app = await warm(express5)
   const breaker: string[] = []
   const rules = new Set<string>()

@@ -1,4 +1,4 @@
-/** A great many calls while Redis comes and goes: nothing grows, and the process ends by itself. */
+/** Runs many calls while Redis fails and returns. Nothing may grow, and the process must exit by itself. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect } from 'vitest'
 import { startRedis } from '../../src/testing.ts'
@@ -6,17 +6,17 @@ import { startScript } from '../support/child.ts'
 import { startFaultProxy } from '../support/fault-proxy.ts'
 import { expectOnlyOutages } from '../support/stderr.ts'
 
-export interface Soaked {
+export interface SoakResult {
   calls: number
   seconds: number
   faults: number
-  /** What calls and requests came to. */
+  /** How many calls and requests had each outcome. */
   outcomes: Record<string, number>
-  /** The heap after a collection, in MB, at equal distances. */
+  /** Heap after a collection, in MB, at equal distances. */
   heap: number[]
-  /** Listeners on the process, on all Redis clients and on their sockets, each time with Redis up. */
+  /** Listeners on the process, the Redis clients and their sockets, sampled while Redis is up. */
   listeners: number[]
-  /** From `close()` to the end of the process, in ms. */
+  /** Time from `close()` to the exit of the process, in ms. */
   ended: number
   code: number | null
   stderr: string
@@ -43,7 +43,7 @@ Redis.prototype.connect = function (...args) {
 const tp = turnpike({ redis: process.env.URL, fallbackMaxKeys: 5_000 })
 tp.on('warning', () => {})
 const limiter = tp.limiter('soak', { limit: 1_000_000_000, window: '1m' })
-const places = tp.semaphore('soak', { limit: 20, lease: '2s' })
+const permits = tp.semaphore('soak', { limit: 20, lease: '2s' })
 
 const handlers = {
   '/session': [tp.session({ secret: 'only for tests' })],
@@ -83,7 +83,7 @@ const count = (what) => (outcomes[what] = (outcomes[what] ?? 0) + 1)
 const calls = [
   async (i) => 'limiter ' + (await limiter.consume('k' + (i % 20_000))).source,
   async (i) => tp.lock('l' + (i % 1_000), { lease: '2s' }, () => 'lock held'),
-  async () => places.using(() => 'place held'),
+  async () => permits.using(() => 'permit held'),
   async (i) => (await tp.data.getOrFetch('d' + (i % 2_000), () => i, { ttl: '2s' }), 'data'),
 ]
 const kinds = [0, 0, 0, 0, 0, 0, 1, 2, 3, 3]
@@ -117,7 +117,7 @@ async function worker() {
     }
   }
 }
-/** Redis is up and nothing is under way: what is there now is what stays. */
+/** Samples while Redis is up and no call is in flight. What exists then is retained. */
 async function sample() {
   isPaused = true
   console.log('pause ' + samples.heap.length)
@@ -135,7 +135,7 @@ const began = performance.now()
 const workers = Array.from({ length: 200 }, worker)
 const POINTS = 8
 for (let point = 1; point <= POINTS; point++) {
-  // However fast the calls are, a fault or two come between two points.
+  // Leave time for a fault between two points, however fast the calls are.
   const from = performance.now()
   while (done < (CALLS * point) / (POINTS + 1) || performance.now() - from < 600) await new Promise((resolve) => setTimeout(resolve, 10))
   await sample()
@@ -154,7 +154,7 @@ server.closeAllConnections()
 await tp.close()
 `
 
-export async function soak(calls: number, patience: number): Promise<Soaked> {
+export async function soak(calls: number, patience: number): Promise<SoakResult> {
   await using server = await startRedis()
   await using proxy = await startFaultProxy(server.port)
   const script = startScript(SCRIPT, {
@@ -168,7 +168,7 @@ export async function soak(calls: number, patience: number): Promise<Soaked> {
     proxy.heal()
     server.thaw()
   }
-  const strikes = [
+  const faultInjections = [
     () => proxy.set({ mode: 'stall' }),
     () => server.freeze(),
     () => {
@@ -185,7 +185,7 @@ export async function soak(calls: number, patience: number): Promise<Soaked> {
   await script.says('warm')
   const flapping = (async () => {
     while (!isOver) {
-      if (!isPaused) strikes[faults++ % strikes.length]!()
+      if (!isPaused) faultInjections[faults++ % faultInjections.length]!()
       await sleep(300)
       heal()
       await sleep(200)
@@ -205,7 +205,7 @@ export async function soak(calls: number, patience: number): Promise<Soaked> {
     await flapping
     script.tell('healed')
     const { code, stdout, stderr, ms } = await script.ended
-    const result = JSON.parse(/RESULT (.*)/.exec(stdout)![1]!) as Soaked
+    const result = JSON.parse(/RESULT (.*)/.exec(stdout)![1]!) as SoakResult
     return { ...result, faults, ended: ms, code, stderr }
   } finally {
     isOver = true
@@ -218,7 +218,7 @@ const USUAL = [
   'limiter store',
   'limiter local',
   'lock held',
-  'place held',
+  'permit held',
   'data',
   'TP_UNAVAILABLE',
   '/session 200',
@@ -228,14 +228,14 @@ const USUAL = [
   '/pay 200',
   '/pay 503',
 ]
-/** All places taken, a lock that is not given back yet, a session that twenty requests change at once. */
+/** All permits taken, a lock that is not released yet, or a session that twenty requests change at once. */
 const RARE = ['TP_SEMAPHORE_FULL', 'TP_LOCKED', 'TP_LOCK_LOST', '/session 409', '/pay 409']
 
-/** Nothing grew, nothing was left behind, and no request failed in another way than it may. */
-export function expectSound({ heap, listeners, ended, code, stderr, outcomes }: Soaked): void {
+/** Expects that nothing grew, nothing was left behind, and no request failed in an unlisted way. */
+export function expectSound({ heap, listeners, ended, code, stderr, outcomes }: SoakResult): void {
   expectOnlyOutages(stderr, 'back')
   expect(code).toBe(0)
-  // What is remembered of keys is bounded, and full after the first part.
+  // The bounded per-key state is full after the first half.
   const half = heap.length / 2
   const grown = Math.min(...heap.slice(half)) - Math.max(...heap.slice(1, half))
   expect(grown).toBeLessThan(3)

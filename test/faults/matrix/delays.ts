@@ -1,18 +1,18 @@
 import { Starvation } from '../../support/starvation.ts'
 
-/** A call whose time ran out while nothing could run gets so many ms more (src/store/guard.ts). */
+/** Extra ms for a call whose timeout passed while the process could not run (src/store/connection-guard.ts). */
 const SPARED = 30
 
 export interface Lost {
-  /** For so long this process did not run. */
+  /** How long this process could not run, in ms. */
   ms: number
-  /** So much longer a call may have been waited for because of that. */
+  /** How much longer a call may take because of that, in ms. */
   spared: number
 }
 
-/** Watches for how long this process is kept from running: by its own tests, or by others on the machine. */
+/** Measures how long this process cannot run because of its own tests or other load on the machine. */
 export function delays(): {
-  /** Gives a function for what a request begun now has lost by it. */
+  /** Returns a function that reports the time lost since now. */
   since(): () => Lost
   end(): void
 } {

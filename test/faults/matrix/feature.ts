@@ -1,53 +1,53 @@
-/** What a feature of the matrix is, and which statuses are right. */
+/** A feature in the fault matrix, and the statuses that it may answer. */
 import type { Fault } from './faults.ts'
 import type { AnyTurnpike, Answer, Ask, Site } from './site.ts'
 
-/** The statuses that are right, by what the fault means. */
+/** The allowed statuses for each kind of fault. */
 export type Rule = Record<Fault['kind'], readonly number[]>
 
 export interface Asked extends Answer {
-  /** May what the answer says has failed have happened all the same? */
+  /** True if an effect that was reported as failed may have happened. */
   uncertain: boolean
 }
 
 /** A kind of request. */
 export interface Question {
-  /** As the table calls it. */
+  /** The name in the table. */
   name: string
   rule: Rule
-  /** How often in a row it may ask Redis something, and wait for it. */
+  /** How many Redis calls in a row the request may wait for. */
   waits: 'once' | 'twice'
   next(): Ask
 }
 
 export interface Subject {
   questions: readonly Question[]
-  /** What it needs of its clients where Redis was never there. */
+  /** Prepares its clients where Redis was never reachable. */
   prepare?(ask: (ask: Ask) => Promise<Asked>): Promise<void>
-  /** Was this answer right, by what only this feature knows? Fails the test if not. */
+  /** Fails the test if the answer breaks a rule of this feature. */
   check?(answer: Asked, ask: Ask): unknown
-  /** Tells by a request and its answer whether Redis has its part in it again. */
-  pulse: { next(): Ask; isWell(answer: Asked): boolean }
-  /** Nothing that was reported as failed happens later, and nothing happens twice. */
-  ghosts?(ask: (ask: Ask) => Promise<Asked>): Promise<void>
+  /** A request, and whether its answer shows that Redis took part in it. */
+  probe: { next(): Ask; usesRedis(answer: Asked): boolean }
+  /** Fails the test if a reported failure takes effect later, or an effect happens twice. */
+  expectNoLateEffects?(ask: (ask: Ask) => Promise<Asked>): Promise<void>
 }
 
-/** What a feature is tried on. */
-export interface Rig {
+/** What a feature's application is built from. */
+export interface FeatureSetup {
   tp: AnyTurnpike
   site: Site
   fault: Fault
-  /** As another process would have it. */
+  /** Opens another instance on the same Redis, as another process would. */
   another(): AnyTurnpike
 }
 
 export interface Feature {
   name: string
-  open(rig: Rig): Subject
+  open(rig: FeatureSetup): Subject
 }
 
-/** What the middlewares and the handlers here can answer at all. */
-export const ANYTHING = [200, 401, 409, 410, 422, 423, 429, 500, 503]
+/** Every status that the middlewares and handlers here can send. */
+export const ANY_STATUS = [200, 401, 409, 410, 422, 423, 429, 500, 503]
 
 export const always = (...statuses: number[]): Rule => ({
   away: statuses,
@@ -55,14 +55,14 @@ export const always = (...statuses: number[]): Rule => ({
   reads: statuses,
   full: statuses,
   forbidden: [500],
-  garbled: ANYTHING,
+  garbled: ANY_STATUS,
 })
-/** 200, and `status` while Redis does not do its part. */
+/** 200, and `status` while Redis fails. */
 export const fails = (status: number): Rule => ({
   away: [status],
   'at times': [200, status],
   reads: [status],
   full: [200, status],
   forbidden: [500],
-  garbled: ANYTHING,
+  garbled: ANY_STATUS,
 })

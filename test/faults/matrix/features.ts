@@ -1,4 +1,4 @@
-/** The features, as an application uses them, and what each must never do whatever befalls Redis. */
+/** The features as an application uses them, and what each must never do under any fault. */
 import { expect } from 'vitest'
 import { until } from '../../support/until.ts'
 import { always, fails, type Feature, type Rule, type Subject } from './feature.ts'
@@ -6,12 +6,12 @@ import type { AnyTurnpike, Ask } from './site.ts'
 import { apiKey, oneTimeToken, refreshToken } from './tokens.ts'
 
 const MANY = 1_000_000
-/** By when a write that was given up has been made good, in ms. */
+/** Time within which a write that timed out is repaired, in ms. */
 const SETTLED = 3000
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 
-/** A limit: Redis has counted the requests that were seen, and at most those whose outcome is uncertain. */
+/** A limit. Redis counts every admitted request, and at most the uncertain ones besides. */
 function counting(
   name: string,
   status: number,
@@ -34,12 +34,12 @@ function counting(
       const next = (): Ask => ({ path })
       return {
         questions: [{ name, rule, waits: 'once', next }],
-        pulse: { next, isWell: () => source === 'store' },
-        async ghosts(ask) {
+        probe: { next, usesRedis: () => source === 'store' },
+        async expectNoLateEffects(ask) {
           await ask(next())
           expect(used).toBeLessThanOrEqual(counted + doubtful)
           if (!forgets) expect(used).toBeGreaterThanOrEqual(counted)
-          // What had left counts when it arrives, but after the return nothing is sent again.
+          // A command that was sent counts when it arrives. After the return nothing is sent again.
           await pause(delivers ? 300 : 0)
           await ask(next())
           const before = used
@@ -74,7 +74,7 @@ const session: Feature = {
     site.serve('/session', [tp.session({ secret: 'only for tests' })], note)
     let cookie = ''
     let count = 0
-    /** What may be stored: the last note that was acknowledged, and the later ones whose outcome is uncertain. */
+    /** The notes that may be stored: the last acknowledged one, and later ones with an uncertain outcome. */
     let possible = new Set<string>()
     const headers = (): Record<string, string> => (cookie ? { cookie } : {})
     const check: Subject['check'] = (answer, ask) => {
@@ -108,7 +108,7 @@ const session: Feature = {
           next: () => ({ path: '/session' }),
         },
       ],
-      pulse: { next: read, isWell: ({ status }) => status === 200 },
+      probe: { next: read, usesRedis: ({ status }) => status === 200 },
       check,
       async prepare(ask) {
         const elsewhere = site.turnpike({ redis: 'memory' })
@@ -116,7 +116,7 @@ const session: Feature = {
         const ask1 = { path: '/early', headers: { 'x-note': '0' } }
         check(await ask(ask1), ask1)
       },
-      async ghosts(ask) {
+      async expectNoLateEffects(ask) {
         const { body } = await ask(read())
         if (!forgets) expect([...possible]).toContain(body)
         await pause(300)
@@ -148,9 +148,9 @@ const cache: Feature = {
         },
       ],
       check,
-      pulse: {
+      probe: {
         next: hot,
-        isWell: ({ headers }) => String(headers['cache-status']).includes('hit'),
+        usesRedis: ({ headers }) => String(headers['cache-status']).includes('hit'),
       },
     }
   },
@@ -181,11 +181,11 @@ const invalidation: Feature = {
           next: () => ({ path: '/item' }),
         },
       ],
-      // Also when it could not be written: this process knows.
+      // This holds even if the write failed, because this process remembers it.
       check: ({ status, body }, { path }) =>
         path === '/item' && status === 200 && expect(body).toBe(String(version)),
-      pulse: { next: change, isWell: ({ status }) => status === 200 },
-      async ghosts(ask) {
+      probe: { next: change, usesRedis: ({ status }) => status === 200 },
+      async expectNoLateEffects(ask) {
         await until(
           'another process sees the last version',
           async () => (await ask({ path: '/elsewhere' })).body === String(version),
@@ -230,8 +230,8 @@ const idempotency: Feature = {
         expect([status, runs.get(key) ?? 0]).toEqual([status, isDone ? 1 : 0])
         ;(isDone ? served : refused).add(key)
       },
-      pulse: { next, isWell: ({ status }) => status === 200 },
-      async ghosts(ask) {
+      probe: { next, usesRedis: ({ status }) => status === 200 },
+      async expectNoLateEffects(ask) {
         const end = performance.now() + SETTLED
         const keys = [...refused, ...(forgets ? [] : served)].slice(-100)
         for (const key of keys)
@@ -246,7 +246,7 @@ const idempotency: Feature = {
   },
 }
 
-/** A middleware that lets in one, or a few. */
+/** A middleware that admits one request, or a few, at a time. */
 function admitting(
   name: string,
   mount: (tp: AnyTurnpike, ttl: '1s' | '30s') => unknown,
@@ -266,7 +266,7 @@ function admitting(
         return [200, 'ok']
       })
       const next = (): Ask => ({ path: `/${name}` })
-      // Nothing runs that is not answered so.
+      // Every handler that ran answers with this status.
       const check: Subject['check'] = ({ status }) =>
         expect(runs).toBe(status === 200 ? ++answered : answered)
       const rule = fails(503)
@@ -284,8 +284,8 @@ function admitting(
           },
         ],
         check,
-        pulse: { next, isWell: ({ status }) => status === 200 },
-        async ghosts(ask) {
+        probe: { next, usesRedis: ({ status }) => status === 200 },
+        async expectNoLateEffects(ask) {
           // The end of a request may reach Redis after its answer has reached the client.
           const isFree = async (): Promise<boolean> => (await ask(next())).status === 200
           for (let i = 0; i < 5; i++) await until(`${name} is free`, isFree, SETTLED)

@@ -1,4 +1,4 @@
-/** One fault, one framework, all features at once: each has its own instance and connections. */
+/** Runs one fault on one framework against all features at once. Each feature has its own instance. */
 import { Redis } from 'ioredis'
 import { expect } from 'vitest'
 import type { RedisSource } from '../../../src/store/redis.ts'
@@ -8,44 +8,44 @@ import { startFaultProxy } from '../../support/fault-proxy.ts'
 import { until } from '../../support/until.ts'
 import type { Asked, Question, Subject } from './feature.ts'
 import { features } from './features.ts'
-import type { Fault, Patient } from './faults.ts'
+import type { Fault, FaultTarget } from './faults.ts'
 import { openSite, type AnyTurnpike, type Ask, type FrameworkName, type Site } from './site.ts'
 
 export const TIMEOUT = 100
 export const BUDGET = 150
 export const GRACE = 30
 export const RECOVERY = 1500
-/** How long Redis is left alone with its fault, in ms. */
-const LASTS = 1500
-/** Between two requests of one feature, in ms. */
-const PACE = 20
+/** How long a fault lasts, in ms. */
+const FAULT_DURATION = 1500
+/** Pause between two requests of one feature, in ms. */
+const REQUEST_INTERVAL = 20
 
-/** What was seen of one kind of request. */
+/** The measurements of one kind of request. */
 export interface Cell {
   question: string
-  /** All that it was answered, in order of size. */
+  /** All statuses that were answered, ascending. */
   statuses: number[]
-  /** The slowest answer in ms, without the time in which this process did not run. */
+  /** The slowest answer in ms, less the time in which this process could not run. */
   slowest: number
-  /** By how much an answer was later than it may be, in ms. */
+  /** By how much the slowest answer exceeded its bound, in ms. */
   late: number
-  /** From the end of the fault until Redis had its part again, in ms. */
+  /** Time from the end of the fault until Redis took part again, in ms. */
   recovery: number
 }
 
-/** A subject under test, with what its instance reported of its requests. */
-interface Bed {
+/** A subject under test. Its answers carry what its instance reported. */
+interface Application {
   name: string
   subject: Subject
   ask(ask: Ask): Promise<Asked>
 }
 
-function makeBed(
+function openApplication(
   site: Site,
   feature: (typeof features)[number],
   fault: Fault,
   redis: () => RedisSource,
-): Bed {
+): Application {
   const open = (): AnyTurnpike =>
     site.turnpike({
       redis: redis(),
@@ -70,12 +70,16 @@ function makeBed(
   }
 }
 
-/** Ask all kinds of questions in turn while the fault lasts. */
-async function suffer(bed: Bed, fault: Fault, cells: Map<Question, Cell>): Promise<void> {
-  const end = performance.now() + LASTS
+/** Sends all kinds of requests in turn while the fault lasts. */
+async function askDuringFault(
+  application: Application,
+  fault: Fault,
+  cells: Map<Question, Cell>,
+): Promise<void> {
+  const end = performance.now() + FAULT_DURATION
   while (performance.now() < end) {
-    for (const question of bed.subject.questions) {
-      const answer = await bed.ask(question.next())
+    for (const question of application.subject.questions) {
+      const answer = await application.ask(question.next())
       const cell = cells.get(question)!
       if (!cell.statuses.includes(answer.status)) cell.statuses.push(answer.status)
       const ms = answer.ms - answer.lost.ms
@@ -88,16 +92,19 @@ async function suffer(bed: Bed, fault: Fault, cells: Map<Question, Cell>): Promi
         )
       if (answer.status === 503)
         expect(Number(answer.headers['retry-after'] ?? 2)).toBeGreaterThan(0)
-      await new Promise((resolve) => setTimeout(resolve, PACE))
+      await new Promise((resolve) => setTimeout(resolve, REQUEST_INTERVAL))
     }
   }
 }
 
-const untilWell = ({ name, subject: { pulse }, ask }: Bed, ms: number): Promise<unknown> =>
-  until(`${name} is well`, async () => pulse.isWell(await ask(pulse.next())), ms)
+const untilRedisIsUsed = (
+  { name, subject: { probe }, ask }: Application,
+  ms: number,
+): Promise<unknown> =>
+  until(`${name} uses Redis`, async () => probe.usesRedis(await ask(probe.next())), ms)
 
-/** Have `fault` strike an application and heal again. */
-export async function endure(
+/** Injects `fault` into a running application, then removes it, and returns the measurements. */
+export async function runFault(
   framework: FrameworkName,
   fault: Fault,
   client: ClientName = 'ioredis 6',
@@ -108,16 +115,16 @@ export async function endure(
   const admin = new Redis({ port: server.port, password, retryStrategy: null, lazyConnect: true })
   admin.on('error', () => {})
   await admin.connect()
-  const patient: Patient = { server, proxy, admin }
+  const target: FaultTarget = { server, proxy, admin }
   try {
-    if (early) await fault.strike(patient)
+    if (early) await fault.inject(target)
     await using site = await openSite(framework)
     const url = `redis://${password && `:${password}@`}127.0.0.1:${proxy.port}`
-    const beds = features.map((feature) =>
-      makeBed(site, feature, fault, () => clients[client].server(url)),
+    const applications = features.map((feature) =>
+      openApplication(site, feature, fault, () => clients[client].server(url)),
     )
     const cells = new Map<Question, Cell>()
-    for (const { subject } of beds)
+    for (const { subject } of applications)
       for (const question of subject.questions) {
         cells.set(question, {
           question: question.name,
@@ -128,28 +135,28 @@ export async function endure(
         })
       }
     if (early) {
-      for (const { subject, ask } of beds) await subject.prepare?.(ask)
+      for (const { subject, ask } of applications) await subject.prepare?.(ask)
     } else {
-      for (const bed of beds) await untilWell(bed, 10_000)
-      // On a loaded machine a healthy Redis misses the timeout, too.
-      for (const { subject, ask } of beds)
+      for (const application of applications) await untilRedisIsUsed(application, 10_000)
+      // On a loaded machine even a healthy Redis can miss the timeout.
+      for (const { subject, ask } of applications)
         for (const { name, rule, next } of subject.questions)
-          await until(`${name} is well`, async () => {
-            const [well] = rule['at times']
-            return (await ask(next())).status === well
+          await until(`${name} succeeds`, async () => {
+            const [success] = rule['at times']
+            return (await ask(next())).status === success
           })
-      // The end of the last request has reached Redis, too.
+      // Wait until the writes of the last request have reached Redis.
       await new Promise((resolve) => setTimeout(resolve, 50))
-      await fault.strike(patient)
+      await fault.inject(target)
     }
-    await all(beds, (bed) => suffer(bed, fault, cells))
-    await fault.heal(patient)
-    const healed = performance.now()
-    await all(beds, async (bed) => {
-      await untilWell(bed, 10_000)
-      const ms = performance.now() - healed
-      for (const question of bed.subject.questions) cells.get(question)!.recovery = ms
-      if (fault.kind !== 'garbled') await bed.subject.ghosts?.(bed.ask)
+    await all(applications, (application) => askDuringFault(application, fault, cells))
+    await fault.remove(target)
+    const removedAt = performance.now()
+    await all(applications, async (application) => {
+      await untilRedisIsUsed(application, 10_000)
+      const ms = performance.now() - removedAt
+      for (const question of application.subject.questions) cells.get(question)!.recovery = ms
+      if (fault.kind !== 'garbled') await application.subject.expectNoLateEffects?.(application.ask)
     })
     return [...cells.values()].map((cell) => ({
       ...cell,
@@ -157,18 +164,21 @@ export async function endure(
     }))
   } finally {
     admin.disconnect()
-    // What is frozen would not end.
+    // A frozen server would not exit.
     server.thaw()
   }
 }
 
-/** Every feature's failure, not only the first one's. */
-async function all(beds: readonly Bed[], work: (bed: Bed) => Promise<unknown>): Promise<void> {
-  const outcomes = await Promise.allSettled(beds.map(work))
+/** Runs `work` for each application and throws all failures together. */
+async function all(
+  applications: readonly Application[],
+  work: (application: Application) => Promise<unknown>,
+): Promise<void> {
+  const outcomes = await Promise.allSettled(applications.map(work))
   const failures = outcomes.flatMap((outcome, i) =>
     outcome.status === 'rejected'
       ? [
-          new Error(`${beds[i]!.name}: ${(outcome.reason as Error).message}`, {
+          new Error(`${applications[i]!.name}: ${(outcome.reason as Error).message}`, {
             cause: outcome.reason,
           }),
         ]

@@ -1,4 +1,4 @@
-/** One application with all features, each of them on its own instance. */
+/** One application with all features. Each feature has its own instance. */
 import { once } from 'node:events'
 import { Agent, createServer, request, type RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -12,7 +12,7 @@ import { delays, type Lost } from './delays.ts'
 
 export type AnyTurnpike = Turnpike<any, any>
 
-/** What a handler is given: `req` or `ctx`, as far as they are alike. */
+/** The common part of `req` and `ctx` that handlers receive. */
 type Handler = (native: any) => readonly [number, string] | Promise<readonly [number, string]>
 
 export interface Ask {
@@ -25,7 +25,7 @@ export interface Answer {
   status: number
   headers: Record<string, string | string[] | undefined>
   body: string
-  /** From the request's arrival in the application to the end of its answer. */
+  /** Time from the request's arrival in the application to the end of its answer, in ms. */
   ms: number
   lost: Lost
 }
@@ -34,7 +34,7 @@ export interface Site extends AsyncDisposable {
   turnpike(options: TurnpikeOptions<any>): AnyTurnpike
   serve(path: string, middlewares: readonly any[], handle: Handler): void
   ask(ask: Ask): Promise<Answer>
-  /** What reached the framework's error handler. */
+  /** The error that reached the framework's error handler. */
   readonly errors: readonly any[]
 }
 

@@ -1,8 +1,8 @@
-/** The matrix as docs/failure-modes.md has it. */
+/** The tables of docs/failure-modes.md. */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { turnpike } from '../../../src/express.ts'
 import { faults } from './faults.ts'
-import { ANYTHING } from './feature.ts'
+import { ANY_STATUS } from './feature.ts'
 import { features } from './features.ts'
 import type { Cell } from './run.ts'
 import type { AnyTurnpike, FrameworkName, Site } from './site.ts'
@@ -13,10 +13,10 @@ const row = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`
 const table = (head: readonly string[], rows: readonly (readonly string[])[]): string =>
   [row(head), row(head.map(() => '---')), ...rows.map(row)].join('\n')
 
-/** What each kind of request is answered while each fault lasts. */
+/** Returns the statuses of each kind of request under each fault. */
 export function statusTable(): string {
   const tp: AnyTurnpike = turnpike({ redis: 'memory' })
-  // Nothing is asked: only what would be.
+  // No request is sent. Only the rules are read.
   const rig = { tp, site: { serve() {} } as unknown as Site, fault: faults[0]!, another: () => tp }
   const questions = features.flatMap((feature) => feature.open(rig).questions)
   return table(
@@ -25,7 +25,7 @@ export function statusTable(): string {
       fault.name,
       ...questions.map(({ rule }) => {
         const statuses = rule[fault.kind]
-        return statuses === ANYTHING ? 'any' : [...new Set(statuses)].join(', ')
+        return statuses === ANY_STATUS ? 'any' : [...new Set(statuses)].join(', ')
       }),
     ]),
   )
@@ -48,7 +48,7 @@ const marks = (section: string): [string, string] => [
   `\n<!-- end of ${section} -->`,
 ]
 
-/** What stands in the document between the marks of a section. */
+/** Returns the text between the marks of a section of the document. */
 export function documented(section: string): string {
   const text = readFileSync(DOCUMENT, 'utf8')
   const [from, to] = marks(section)

@@ -7,25 +7,25 @@ import type { Ask } from './site.ts'
 import { until } from '../../support/until.ts'
 
 const USER = 'ann'
-/** Well formed, and never issued. */
+/** A valid code that was never issued. */
 const NEVER_ISSUED = new TokenFormat('once', 65).write('0'.repeat(65))
-/** `statuses`, and 503 while Redis does not do its part. */
+/** `statuses`, and 503 while Redis fails. */
 const failsTo503 = (...statuses: number[]): Rule => ({
   ...fails(503),
   'at times': [...statuses, 503],
   full: [503],
 })
 
-/** A code is right once, whatever befalls Redis. */
+/** A code is accepted once, under every fault. */
 export const oneTimeToken: Feature = {
   name: 'one-time token',
   open({ tp, site, fault: { forgets } }) {
     const codes = oneTimeTokens(tp, { purpose: 'matrix', cooldown: 0, addressLimit: 1_000_000 })
     let count = 0
-    /** Issued, and not known to be used. */
+    /** Codes that were issued and not yet accepted. */
     const unused: string[] = []
     const used = new Set<string>()
-    /** Refused by 503, and perhaps used all the same. */
+    /** Codes that were refused with 503 and may be used. */
     const doubtful = new Set<string>()
     site.serve('/code/issue', [], async () => {
       const { code } = await codes.issue(++count)
@@ -63,9 +63,9 @@ export const oneTimeToken: Feature = {
         },
       ],
       check,
-      pulse: { next: issue, isWell: ({ status }) => status === 200 },
-      async ghosts(ask) {
-        // On a loaded machine a request misses the timeout now and then, and may have had its effect.
+      probe: { next: issue, usesRedis: ({ status }) => status === 200 },
+      async expectNoLateEffects(ask) {
+        // On a loaded machine a request can miss the timeout and still take effect.
         const settled = async (code: string): Promise<{ status: number; isDoubtful: boolean }> => {
           let isDoubtful = doubtful.has(code)
           const status = await until('the code is answered', async () => {
@@ -110,10 +110,10 @@ export const refreshToken: Feature = {
     return {
       questions: [{ name: 'refresh token', rule: failsTo503(200, 401), waits: 'once', next }],
       check,
-      pulse: { next, isWell: ({ status }) => status === 200 },
-      async ghosts(ask) {
-        const isWell = async (): Promise<boolean> => (await ask(next())).status === 200
-        for (let i = 0; i < 5; i++) await until('the client is still logged in', isWell)
+      probe: { next, usesRedis: ({ status }) => status === 200 },
+      async expectNoLateEffects(ask) {
+        const usesRedis = async (): Promise<boolean> => (await ask(next())).status === 200
+        for (let i = 0; i < 5; i++) await until('the client is still logged in', usesRedis)
         await new Promise((resolve) => setTimeout(resolve, 300))
         expect((await ask(next())).status).toBe(200)
       },
@@ -121,7 +121,7 @@ export const refreshToken: Feature = {
   },
 }
 
-/** The database is asked while Redis is away. */
+/** The application's database is queried while Redis is away. */
 export const apiKey: Feature = {
   name: 'API key',
   open({ tp, site }) {
@@ -136,7 +136,7 @@ export const apiKey: Feature = {
     return {
       questions: [{ name: 'API key', rule: always(200), waits: 'once', next }],
       check: ({ status, body }) => status === 200 && expect(body).toBe(USER),
-      pulse: { next, isWell: ({ status }) => status === 200 && isFromRedis },
+      probe: { next, usesRedis: ({ status }) => status === 200 && isFromRedis },
     }
   },
 }

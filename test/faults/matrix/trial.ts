@@ -1,13 +1,13 @@
-/** Cells of the matrix as tests. */
+/** Declares the cells of the matrix as tests. */
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Fault } from './faults.ts'
-import { endure, RECOVERY, type Cell } from './run.ts'
+import { runFault, RECOVERY, type Cell } from './run.ts'
 import type { FrameworkName } from './site.ts'
 import type { ClientName } from '../../support/clients.ts'
 
 /**
- * What was seen of a fault. Redis and the kernel may be starved on a loaded machine, which this process cannot
- * measure: slowness is tried three times. Statuses and effects must be right each time.
+ * Returns the measurements of one fault. A loaded machine can starve Redis, which this process cannot
+ * measure. So a slow answer fails the third time only. Wrong statuses and effects fail at once.
  */
 async function trial(
   framework: FrameworkName,
@@ -15,7 +15,7 @@ async function trial(
   client: ClientName | undefined,
 ): Promise<Cell[]> {
   for (let run = 1; ; run++) {
-    const cells = await endure(framework, fault, client)
+    const cells = await runFault(framework, fault, client)
     const late = cells.filter(({ late, recovery }) => late > 0 || recovery > RECOVERY)
     if (late.length === 0 || run === 3) {
       expect(late).toEqual([])
@@ -24,7 +24,7 @@ async function trial(
   }
 }
 
-/** Declares a test for a fault on a framework; side by side with others, each with a Redis of its own. */
+/** Declares a test for a fault on a framework. Tests run concurrently, each with its own Redis. */
 export function tryFault(
   framework: FrameworkName,
   fault: Fault,

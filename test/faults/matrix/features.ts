@@ -36,16 +36,23 @@ function counting(
         questions: [{ name, rule, waits: 'once', next }],
         probe: { next, usesRedis: () => source === 'store' },
         async expectNoLateEffects(ask) {
-          await ask(next())
+          // On a loaded machine a request can miss the timeout and still be counted.
+          const untilCounted = (): Promise<unknown> =>
+            until(`${name} is counted`, async () => {
+              await ask(next())
+              return source === 'store'
+            })
+          await untilCounted()
           expect(used).toBeLessThanOrEqual(counted + doubtful)
           if (!forgets) expect(used).toBeGreaterThanOrEqual(counted)
           // A command that was sent counts when it arrives. After the return nothing is sent again.
           await pause(delivers ? 300 : 0)
-          await ask(next())
-          const before = used
+          await untilCounted()
+          const [before, doubtfulBefore] = [used, doubtful]
           await pause(200)
-          await ask(next())
-          expect(used).toBe(before + 1)
+          await untilCounted()
+          expect(used).toBeGreaterThanOrEqual(before + 1)
+          expect(used).toBeLessThanOrEqual(before + 1 + doubtful - doubtfulBefore)
         },
       }
     },
@@ -290,7 +297,8 @@ function admitting(
           const isFree = async (): Promise<boolean> => (await ask(next())).status === 200
           for (let i = 0; i < 5; i++) await until(`${name} is free`, isFree, SETTLED)
           await pause(300)
-          expect((await ask(next())).status).toBe(200)
+          // A permit that is taken late is held for its whole lease, which is longer.
+          await until(`${name} is still free`, isFree, 500)
         },
       }
     },

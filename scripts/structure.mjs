@@ -91,10 +91,11 @@ function read(file) {
     ...exported
       .filter((each) => each.moduleRequest)
       .map((each) => [each.moduleRequest.value, [each]]),
-    ...module.dynamicImports.map(({ moduleRequest: { start, end } }) => [
-      code.slice(start + 1, end - 1),
-      [],
-    ]),
+    // What is no string is loaded by its path: a module of the application.
+    ...module.dynamicImports
+      .map(({ moduleRequest: { start, end } }) => code.slice(start, end))
+      .filter((request) => /^['"]/.test(request))
+      .map((request) => [request.slice(1, -1), []]),
   ]
   return {
     imports: requests.map(([target, entries]) => ({

@@ -2,29 +2,33 @@
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { closestMatch } from '../validate.ts'
-import { USAGE_ERROR, type Command } from './command.ts'
+import { CommandError, type Command } from './command.ts'
 
 export const explain: Command = {
+  name: 'explain',
   usage: '[code]',
+  takes: [0, 1],
   summary: 'Explain an error code, for example TP_OPTION. Without one, list them all.',
-  run([given], { print, complain }) {
+  redis: 'none',
+  examples: ['turnpike explain TP_UNAVAILABLE'],
+  run({ args: [given] }) {
     const sections = readSections()
     if (given === undefined) {
       const width = Math.max(...[...sections.keys()].map((code) => code.length))
-      for (const [code, text] of sections) print(`${code.padEnd(width)}  ${firstSentence(text)}`)
-      return 0
+      const codes = [...sections].map(([code, text]) => ({ code, summary: firstSentence(text) }))
+      return {
+        data: { codes },
+        lines: codes.map(({ code, summary }) => `${code.padEnd(width)}  ${summary}`),
+      }
     }
     // An error's `help` is accepted too: it ends with `#tp_option`.
-    const code = given.slice(given.indexOf('#') + 1).toUpperCase()
-    const text = sections.get(code) ?? sections.get(`TP_${code}`)
-    if (text !== undefined) {
-      print(text)
-      return 0
-    }
-    const near = closestMatch(code, [...sections.keys()])
+    const wanted = given.slice(given.indexOf('#') + 1).toUpperCase()
+    const code = sections.has(wanted) ? wanted : `TP_${wanted}`
+    const text = sections.get(code)
+    if (text !== undefined) return { data: { code, text }, lines: text.split('\n') }
+    const near = closestMatch(wanted, [...sections.keys()])
     const hint = near === undefined ? 'turnpike explain lists all codes.' : `Did you mean ${near}?`
-    complain(`There is no error code ${code}. ${hint}`)
-    return USAGE_ERROR
+    throw new CommandError('usage', `There is no error code ${wanted}. ${hint}`)
   },
 }
 

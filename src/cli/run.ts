@@ -1,40 +1,89 @@
-/** The commands of the program `turnpike`. */
+/** Runs a command line of the program `turnpike`. */
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { closestMatch } from '../validate.ts'
-import { USAGE_ERROR, type Command, type CommandOutput } from './command.ts'
-import { explain } from './explain.ts'
+import { findCommand, parseCommand, type ParsedCommand } from './arguments.ts'
+import { EXIT, type CommandCall, type CommandOutput, type CommandResult } from './command.ts'
+import { COMMANDS } from './commands.ts'
+import { confirmPlan } from './confirm.ts'
+import { explainCommand, listCommands } from './help.ts'
+import { escapeControls, formatDocument, formatLine } from './output.ts'
+import { openTarget, toCommandError } from './open-target.ts'
+import type { RedisTarget } from './target.ts'
 
-const COMMANDS: Readonly<Record<string, Command>> = { explain }
+/** Version of the documents that `--json` prints. It changes when a member changes its meaning. */
+const DOCUMENT_VERSION = 1
 
 /** Runs a command line, without the program's name. Returns the exit code. */
 export async function runCommandLine(
-  [name = 'help', ...args]: readonly string[],
+  argv: readonly string[],
   output: CommandOutput,
 ): Promise<number> {
-  if (name === '--version' || name === '-v') {
+  const [first = 'help'] = argv
+  if (first === '--version' || first === '-v') {
     output.print(readVersion())
-    return 0
+    return EXIT.done
   }
-  if (name === 'help' || name === '--help' || name === '-h' || args.includes('--help')) {
-    output.print(helpText())
-    return 0
+  if (first === '--help' || first === '-h' || (first === 'help' && argv.length <= 1)) {
+    output.print(listCommands(COMMANDS))
+    return EXIT.done
   }
-  const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
-  if (command !== undefined) return command.run(args, output)
-  const near = closestMatch(name, Object.keys(COMMANDS))
-  const hint = near === undefined ? 'turnpike help lists the commands.' : `Did you mean ${near}?`
-  output.complain(`There is no command ${name}. ${hint}`)
-  return USAGE_ERROR
+  const isJson = argv.includes('--json')
+  const warnings: string[] = []
+  let name = first
+  try {
+    const words = first === 'help' ? [...argv.slice(1), '--help'] : argv
+    const { command, rest } = findCommand(COMMANDS, words)
+    name = command.name
+    const parsed = parseCommand(command, rest)
+    if (parsed.options['help'] === true) {
+      output.print(explainCommand(command))
+      return EXIT.done
+    }
+    const result = await runCommand(parsed, output, warnings, isJson)
+    const { data, lines, exit = 'done' } = result
+    if (isJson)
+      output.print(formatDocument({ version: DOCUMENT_VERSION, command: name, data, warnings }))
+    else for (const line of lines) output.print(formatLine(line, output.hasColors ?? false))
+    return EXIT[exit]
+  } catch (error) {
+    const known = toCommandError(error)
+    if (known === undefined) throw error
+    if (isJson) {
+      const document = { code: known.exit, message: known.message }
+      output.print(
+        formatDocument({ version: DOCUMENT_VERSION, command: name, error: document, warnings }),
+      )
+    }
+    output.complain(escapeControls(known.message))
+    return EXIT[known.exit]
+  }
 }
 
-function helpText(): string {
-  const lines = Object.entries(COMMANDS).map(([name, { usage, summary }]) => [
-    `turnpike ${name} ${usage}`,
-    summary,
-  ])
-  const width = Math.max(...lines.map(([call]) => call!.length))
-  return lines.map(([call, summary]) => `${call!.padEnd(width)}  ${summary}`).join('\n')
+async function runCommand(
+  { command, args, options }: ParsedCommand,
+  output: CommandOutput,
+  warnings: string[],
+  isJson: boolean,
+): Promise<CommandResult> {
+  const env = output.env ?? process.env
+  let target: Promise<RedisTarget> | undefined
+  const call: CommandCall = {
+    args,
+    options,
+    env,
+    now: output.now ?? Date.now,
+    warn(message) {
+      warnings.push(message)
+      if (!isJson) output.complain(escapeControls(message))
+    },
+    target: () => (target ??= openTarget(options, env)),
+    confirm: (plan) => confirmPlan(plan, options, output),
+  }
+  try {
+    return await command.run(call)
+  } finally {
+    await (await target?.catch(() => undefined))?.close()
+  }
 }
 
 function readVersion(): string {

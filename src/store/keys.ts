@@ -103,3 +103,53 @@ export function createKeySpace(
     channel: (feature, name) => `${start}:${feature}!${keyPart(name)}`,
   }
 }
+
+/** The parts of a key, for programs that show keys. */
+export interface KeyParts {
+  /** The feature, after the extension's name if it has one: `limit`, `tokens:refresh`. */
+  readonly feature: string
+  /** The content of the hash tag. */
+  readonly tag: string
+  readonly sub: string | undefined
+}
+
+/**
+ * Returns the parts of a key.
+ * @param start prefix and version, with which the key must begin
+ */
+export function parseKey(key: string, start: string): KeyParts | undefined {
+  if (!key.startsWith(`${start}:`)) return undefined
+  const match = /^([\w@.%~-]+(?::[\w@.%~-]+)?):\{([^{}]*)\}(?::(.*))?$/s.exec(
+    key.slice(start.length + 1),
+  )
+  return match ? { feature: match[1]!, tag: match[2]!, sub: match[3] } : undefined
+}
+
+/** Built-in features by the name that stands in their keys, and their areas. */
+export const AREA_BY_FEATURE: Readonly<Record<string, string>> = {
+  cache: 'cache',
+  concurrency: 'lock',
+  data: 'cache',
+  idempotency: 'idempotency',
+  inv: 'cache',
+  limit: 'rateLimit',
+  limits: 'rateLimit',
+  lock: 'lock',
+  login: 'rateLimit',
+  once: 'lock',
+  semaphore: 'lock',
+  session: 'session',
+  'session-revoke-before': 'session',
+  sessions: 'session',
+}
+
+/** Returns what a key of any instance begins with: prefix and version. Undefined for other keys. */
+export function startOfKey(key: string): string | undefined {
+  const [, path] =
+    /^([\w.:-]{1,70}(?:~[\w@.%~-]{1,20})?(?::[\w@.%~-]+)+):\{[^{}]*\}/.exec(key) ?? []
+  if (path === undefined) return undefined
+  const parts = path.split(':')
+  const feature = parts.pop()!
+  if (Object.hasOwn(AREA_BY_FEATURE, feature)) return parts.join(':') || undefined
+  return undefined
+}

@@ -183,6 +183,12 @@ export class RedisStore implements Store {
     return parseInfo(await connection.info())
   }
 
+  /** Opens a client of its own to the same server, for programs that inspect it. The caller ends it. */
+  async openClient(): Promise<Client> {
+    const { client } = await this.#opening
+    return duplicateClient(client, { keyPrefix: this.#options.reuse ? prefixOf(client) : '' })
+  }
+
   close(): Promise<void> {
     return (this.#closing ??= this.#close())
   }

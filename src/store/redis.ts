@@ -29,6 +29,9 @@ export type RedisSource =
     }
   | IoredisClient
 
+/** Where Redis is, without a client that is connected already. */
+export type RedisAddress = Exclude<RedisSource, IoredisClient>
+
 /** A client of the package ioredis, of either kind. */
 export type IoredisClient = Redis | Cluster
 

@@ -23,6 +23,9 @@ const DATABASES: Record<string, number | undefined> = {
   lock: 0,
 }
 
+/** Returns the database of an area with `layout: 'databases'`. */
+export const databaseOf = (area: Area): number => DATABASES[area] ?? 0
+
 export interface StoresOptions {
   redis: RedisSource | 'memory' | undefined
   store: Store | undefined
@@ -109,7 +112,7 @@ export class Stores {
     const source = this.#source
     if (layout === 'prefix' && !databases)
       return { name: 'redis', source, db: undefined, isOwn: false }
-    const db = databases?.[area] ?? DATABASES[area] ?? 0
+    const db = databases?.[area] ?? databaseOf(area)
     return { name: `database ${db}`, source, db, isOwn: false }
   }
 

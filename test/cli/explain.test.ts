@@ -1,27 +1,14 @@
 /** `npx turnpike explain`: the remedy for an error where its code is read, in a terminal. */
 import { describe, expect, it } from 'vitest'
-import { runCommandLine } from '../../src/cli/run.ts'
 import { TurnpikeError } from '../../src/errors.ts'
-import { ROOT, textOf } from '../docs/blocks.ts'
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { textOf } from '../docs/blocks.ts'
+import { turnpike } from './support.ts'
 
 const codes = [...textOf('docs/errors.md').matchAll(/^## (TP_\w+)$/gm)].map(([, code]) => code!)
 
-async function turnpike(
-  ...args: string[]
-): Promise<{ code: number; stdout: string; stderr: string }> {
-  const [stdout, stderr]: [string[], string[]] = [[], []]
-  const code = await runCommandLine(args, {
-    print: (text) => stdout.push(text),
-    complain: (text) => stderr.push(text),
-  })
-  return { code, stdout: stdout.join('\n'), stderr: stderr.join('\n') }
-}
-
 describe('turnpike explain', () => {
   it.each(codes)('%s prints its section and no other', async (code) => {
-    const { stdout, ...rest } = await turnpike('explain', code)
+    const { stdout, ...rest } = await turnpike(['explain', code])
     expect(rest).toEqual({ code: 0, stderr: '' })
     expect(stdout.startsWith(`## ${code}\n\n`)).toBe(true)
     expect(stdout.match(/^## /gm)).toHaveLength(1)
@@ -31,12 +18,12 @@ describe('turnpike explain', () => {
   it.each(['tp_option', 'Option', '#tp_option', new TurnpikeError('TP_OPTION', 'wrong').help])(
     'accepts %s for TP_OPTION',
     async (given) => {
-      expect((await turnpike('explain', given)).stdout).toMatch(/^## TP_OPTION\n/)
+      expect((await turnpike(['explain', given])).stdout).toMatch(/^## TP_OPTION\n/)
     },
   )
 
   it('without a code lists all of them, each with a sentence', async () => {
-    const { code, stdout } = await turnpike('explain')
+    const { code, stdout } = await turnpike(['explain'])
     const lines = stdout.split('\n')
     expect(code).toBe(0)
     expect(lines.map((line) => line.split(' ')[0])).toEqual(codes)
@@ -44,42 +31,15 @@ describe('turnpike explain', () => {
   })
 
   it('suggests a code for one that does not exist, and fails', async () => {
-    expect(await turnpike('explain', 'TP_OPTIN')).toEqual({
+    expect(await turnpike(['explain', 'TP_OPTIN'])).toEqual({
       code: 2,
       stdout: '',
       stderr: 'There is no error code TP_OPTIN. Did you mean TP_OPTION?',
     })
-    expect(await turnpike('explain', 'EADDRINUSE')).toEqual({
+    expect(await turnpike(['explain', 'EADDRINUSE'])).toEqual({
       code: 2,
       stdout: '',
       stderr: 'There is no error code EADDRINUSE. turnpike explain lists all codes.',
-    })
-  })
-})
-
-describe('turnpike', () => {
-  it.each([[], ['help'], ['--help'], ['-h'], ['explain', '--help']])(
-    'prints its commands: %j',
-    async (...args) => {
-      const { code, stdout } = await turnpike(...args)
-      expect(code).toBe(0)
-      expect(stdout).toMatch(/^turnpike explain \[code\] +\S/m)
-    },
-  )
-
-  it('prints its version', async () => {
-    const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
-    expect(await turnpike('--version')).toEqual({ code: 0, stdout: version, stderr: '' })
-  })
-
-  it.each([
-    ['explian', 'Did you mean explain?'],
-    ['toString', 'turnpike help lists the commands.'],
-  ])('refuses the command %s', async (name, hint) => {
-    expect(await turnpike(name)).toEqual({
-      code: 2,
-      stdout: '',
-      stderr: `There is no command ${name}. ${hint}`,
     })
   })
 })

@@ -17,6 +17,8 @@ export interface TlsRedis extends AsyncDisposable {
   readonly url: string
   /** What has to be trusted. */
   readonly ca: string
+  /** The same, in a file. */
+  readonly caFile: string
   /** The same server's plain port. */
   readonly plain: RedisServer
 }
@@ -40,6 +42,7 @@ export async function startTlsRedis(): Promise<TlsRedis> {
   return {
     url: `rediss://127.0.0.1:${port}`,
     ca: cert,
+    caFile: certFile,
     plain,
     async [Symbol.asyncDispose]() {
       await plain.stop()

@@ -1,0 +1,93 @@
+/** The answers of commands: harmless in a terminal, whatever Redis contains. */
+import type { OutputLine, Tone } from './command.ts'
+
+/**
+ * Control characters, separators of lines, lone surrogates, and signs that reorder or hide what stands
+ * beside them. A terminal obeys them, or shows something else than there is.
+ */
+const HARMFUL = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu
+
+const escapeOne = (sign: string): string => {
+  const code = sign.codePointAt(0)!
+  return code > 0xffff ? `\\u{${code.toString(16)}}` : `\\u${code.toString(16).padStart(4, '0')}`
+}
+
+/** Returns a string that a terminal prints as it is. */
+export const escapeControls = (text: string): string => text.replace(HARMFUL, escapeOne)
+
+const COLORS: Record<Tone, string> = { good: '32', review: '33', bad: '31', faint: '2' }
+
+/** Returns a line as it is printed. */
+export function formatLine(line: OutputLine, hasColors: boolean): string {
+  if (typeof line === 'string') return escapeControls(line)
+  const text = escapeControls(line.text)
+  return hasColors ? `\u001b[${COLORS[line.tone]}m${text}\u001b[0m` : text
+}
+
+/** Returns a value as one JSON document. Control characters are escaped there, too. */
+export const formatDocument = (value: unknown): string =>
+  // JSON.stringify escapes C0 and lone surrogates, not the others. Inside a string it is the same.
+  JSON.stringify(value, null, 2).replace(HARMFUL, (sign) =>
+    sign === '\n'
+      ? sign
+      : [...Array(sign.length).keys()]
+          .map((i) => `\\u${sign.charCodeAt(i).toString(16).padStart(4, '0')}`)
+          .join(''),
+  )
+
+/** Returns rows as lines with aligned columns. The first row is the head. */
+export function tableLines(rows: readonly (readonly (string | number)[])[]): OutputLine[] {
+  const cells = rows.map((row) => row.map((cell) => escapeControls(String(cell))))
+  const widths = (cells[0] ?? []).map((_, i) => Math.max(...cells.map((row) => row[i]!.length)))
+  return cells.map((row, i) => {
+    const text = row
+      .map((cell, j) => cell.padEnd(widths[j]!))
+      .join('  ')
+      .trimEnd()
+    return i === 0 ? { text, tone: 'faint' } : text
+  })
+}
+
+const UNITS = [
+  [86_400_000, 'd'],
+  [3_600_000, 'h'],
+  [60_000, 'm'],
+  [1000, 's'],
+] as const
+
+/** Returns a time span for a person: `1h 5m`, `12s`, `340 ms`. */
+export function formatSpan(ms: number): string {
+  if (!Number.isFinite(ms)) return '?'
+  if (Math.abs(ms) < 1000) return `${Math.round(ms)} ms`
+  const i = UNITS.findIndex(([size]) => Math.abs(ms) >= size)
+  const [size, unit] = UNITS[i]!
+  const whole = Math.trunc(ms / size)
+  const next = UNITS[i + 1]
+  const rest = next ? Math.trunc(Math.abs(ms - whole * size) / next[0]) : 0
+  return rest > 0 ? `${whole}${unit} ${rest}${next![1]}` : `${whole}${unit}`
+}
+
+/** Returns a number of bytes for a person. */
+export function formatBytes(bytes: number): string {
+  for (const [size, unit] of [
+    [2 ** 30, 'GB'],
+    [2 ** 20, 'MB'],
+    [2 ** 10, 'KB'],
+  ] as const)
+    if (bytes >= size) return `${(bytes / size).toFixed(1)} ${unit}`
+  return `${bytes} bytes`
+}
+
+/** Returns a part of a whole for a person. */
+export const formatShare = (share: number): string =>
+  `${(share * 100).toFixed(share > 0 && share < 0.1 ? 1 : 0)} %`
+
+/** Returns a time for a person: ISO 8601, to the second. */
+export function formatTime(ms: number): string {
+  const date = new Date(ms)
+  return Number.isNaN(date.getTime()) ? '?' : `${date.toISOString().slice(0, 19)}Z`
+}
+
+/** Returns a count with its noun. */
+export const formatCount = (count: number, noun: string, plural = `${noun}s`): string =>
+  `${count} ${count === 1 ? noun : plural}`

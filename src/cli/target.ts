@@ -1,0 +1,28 @@
+/** The Redis that a command reads, and the keys of one application there. */
+import type { KeySpace } from '../store/keys.ts'
+import type { ServerAccess } from '../store/server-access.ts'
+import type { Turnpike } from '../turnpike.ts'
+
+/** A server, and which data are on it. */
+export interface TargetServer {
+  readonly access: ServerAccess
+  readonly areas: readonly string[]
+  readonly db: number | undefined
+}
+
+/** The Redis and the keys of one application. */
+export interface RedisTarget {
+  /** Prefix and version, as keys begin. */
+  readonly start: string
+  readonly tenant: string | undefined
+  /** True if the application's own module is known. */
+  readonly hasApp: boolean
+  keys(area: string): KeySpace
+  /** Returns the connection to the server of an area. */
+  access(area: string): Promise<ServerAccess>
+  /** Returns all servers. */
+  servers(): Promise<TargetServer[]>
+  /** Returns an instance over the same Redis, for changes: they run as the application's own. */
+  instance(): Turnpike<any, any>
+  close(): Promise<void>
+}

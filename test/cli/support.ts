@@ -1,0 +1,33 @@
+/** Runs command lines in this process. */
+import { runCommandLine } from '../../src/cli/run.ts'
+import type { CommandOutput } from '../../src/cli/command.ts'
+
+export interface Ran {
+  readonly code: number
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** Runs a command line without a terminal, and with no environment but what is given. */
+export async function turnpike(
+  args: readonly string[],
+  given: Partial<Omit<CommandOutput, 'print' | 'complain'>> = {},
+): Promise<Ran> {
+  const [stdout, stderr]: [string[], string[]] = [[], []]
+  const code = await runCommandLine(args, {
+    env: {},
+    ...given,
+    print: (text) => stdout.push(text),
+    complain: (text) => stderr.push(text),
+  })
+  return { code, stdout: stdout.join('\n'), stderr: stderr.join('\n') }
+}
+
+/** Runs a command line with `--json`, and returns the document. */
+export async function answer(
+  args: readonly string[],
+  given?: Parameters<typeof turnpike>[1],
+): Promise<{ code: number; data: any; error: any; warnings: string[]; version: number }> {
+  const { code, stdout } = await turnpike([...args, '--json'], given)
+  return { code, ...JSON.parse(stdout) }
+}

@@ -35,7 +35,10 @@ function createTurnpike<Native, Middleware extends object>(
   framework: AdapterFactory<Native, Middleware>,
   options: TurnpikeOptions<Native> = {},
 ): Turnpike<Native, Middleware> {
-  const { adapter, close, contextFor, events, stores } = createInstanceContext(framework, options)
+  const { adapter, close, contextFor, events, operations, stores } = createInstanceContext(
+    framework,
+    options,
+  )
   const rateLimiting = createRateLimiting(contextFor('rateLimit'))
   const caching = createCaching(contextFor('cache'))
   const locking = createLocking(contextFor('lock'))
@@ -52,6 +55,7 @@ function createTurnpike<Native, Middleware extends object>(
     ...locking.api,
     ...semaphores.api,
     ...createHealth(contextFor('rateLimit'), status, caching.hitRate).api,
+    ...operations,
     pipeline: (...members) => adapter.pipeline(members),
     forTenant(id) {
       if (typeof id !== 'string') throw optionError('tp.forTenant()', 'id', id, 'a string')

@@ -36,7 +36,7 @@ export interface ExtensionContext<Native = any, Middleware = any> {
    * oldest keys and `refusing` rejects new ones.
    */
   readonly fallback: { readonly evicting: Store; readonly refusing: Store }
-  /** Number of processes that share the limits. While Redis is away, each admits its part. */
+  /** Number of processes that share the limits now. While Redis is away, each admits its part. */
   readonly instances: number
   /** Which kind of framework the instance serves. */
   readonly framework: FrameworkKind
@@ -109,7 +109,7 @@ export function extension<Native, Middleware, Api>(
   if (!identifier.accepts(name))
     throw optionError(where, 'name', name, identifier.expected, identifier.suggest?.(name))
   // Names are looked up in options: one that every object has would always be found.
-  if (isBuiltInArea(name) || name in Object.prototype)
+  if (isBuiltInArea(name) || name === 'operations' || name in Object.prototype)
     throw optionError(where, 'name', name, 'a name that nothing else has')
   if (!isFunction(create)) throw optionError(where, 'create', create, 'a function')
   const contextFor = (isObject(tp) || isFunction(tp) ? tp : {})[CONTEXT as never] as

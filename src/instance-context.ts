@@ -11,6 +11,7 @@ import {
   identifier,
   integer,
   oneOf,
+  optionRuleError,
   type Validator,
 } from './validate.ts'
 import { logAvailability } from './availability-log.ts'
@@ -21,6 +22,8 @@ import type { ExtensionContext } from './extension.ts'
 import type { FrameworkAdapter } from './http/adapter.ts'
 import { hostTenant, tenantOf } from './http/tenant.ts'
 import { NameClaims } from './name-claims.ts'
+import { createOperations, type OperationsApi } from './operations/index.ts'
+import { operationsValidator } from './operations/options.ts'
 import { createKeySpace, type KeySpace } from './store/keys.ts'
 import { MemoryStore } from './store/memory.ts'
 import { isClient, prefixOf, type RedisSource } from './store/redis.ts'
@@ -70,10 +73,11 @@ const OPTIONS: Record<string, Validator> = {
     expected: 'false, or a logger with the method warn, like console',
     accepts: (value) => value === false || (isObject(value) && isFunction(value['warn'])),
   },
+  operations: operationsValidator,
   commandTimeout: durationValidator,
   requestBudget: durationValidator,
   maxInFlight: integer(1),
-  instances: integer(1),
+  instances: anyOf(integer(1), oneOf('auto')),
   fallbackMaxKeys: integer(1),
 }
 
@@ -84,6 +88,8 @@ export interface InstanceContext<Native, Middleware> {
   readonly adapter: FrameworkAdapter<Native, Middleware>
   /** Returns the context of a feature or extension, one for each name. */
   contextFor(name: string): ExtensionContext<Native, Middleware>
+  /** The methods of `tp` about its processes. */
+  readonly operations: OperationsApi
   /**
    * Closes what contexts registered, then the connections.
    * @param drainMs time that work in progress may take
@@ -105,7 +111,7 @@ export function createInstanceContext<Native, Middleware>(
   const { layout = 'prefix', databases, stores: own = {} } = options
   const { commandTimeout = 100, requestBudget = 150, maxInFlight = 5000 } = options
   const { instances = 1, fallbackMaxKeys: maxKeys = 50_000 } = options
-  const { logger } = options
+  const { logger, operations } = options
   const events = new EventBus()
   const endLog = logger === false ? () => {} : logAvailability(events, logger)
   const stores = new Stores({
@@ -119,6 +125,14 @@ export function createInstanceContext<Native, Middleware>(
     events,
     commandTimeout: durationOption(commandTimeout, where, 'commandTimeout'),
   })
+  const isReported = operations ?? !stores.isInProcess('operations')
+  if (instances === 'auto' && isReported === false)
+    throw optionRuleError(
+      where,
+      'instances',
+      instances,
+      "`instances: 'auto'` needs the reports of all processes. Leave out `operations: false`, or pass a number.",
+    )
   const adapter = framework({
     budgetMs: durationOption(requestBudget, where, 'requestBudget'),
     warn: (message) => events.warn(message),
@@ -129,7 +143,7 @@ export function createInstanceContext<Native, Middleware>(
     stores,
     events,
     adapter,
-    instances,
+    instances: instances === 'auto' ? 1 : instances,
     tenant,
     fallback: {
       evicting: new MemoryStore({ clock, maxKeys }),
@@ -141,23 +155,35 @@ export function createInstanceContext<Native, Middleware>(
     keysOf: (name) => {
       const start = `${outerPrefix(own[name]?.redis ?? redis, reuse)}${prefix}`
       const extension = isBuiltInArea(name) ? undefined : name
-      return createKeySpace(start, version, extension, tenant === 'host' ? hostTenant : undefined)
+      const part = name === 'operations' ? undefined : version
+      return createKeySpace(start, part, extension, tenant === 'host' ? hostTenant : undefined)
     },
   }
   // Connect at start: mistakes in the configuration are reported before the first request.
   stores.for('rateLimit')
   const contexts = new Map<string, ExtensionContext<Native, Middleware>>()
+  const contextFor = (name: string): ExtensionContext<Native, Middleware> => {
+    const context = contexts.get(name) ?? createContext(shared, name)
+    contexts.set(name, context)
+    return context
+  }
+  const { api } = createOperations(contextFor('operations'), {
+    options: isReported,
+    clock,
+    version,
+    status: () => stores.status(),
+    onLive(count) {
+      if (instances === 'auto') shared.instances = Math.max(1, count)
+    },
+  })
   // One for all calls: a second one must not close the stores under the first.
   let closing: Promise<void> | undefined
   return {
     events,
     stores,
     adapter,
-    contextFor(name) {
-      const context = contexts.get(name) ?? createContext(shared, name)
-      contexts.set(name, context)
-      return context
-    },
+    contextFor,
+    operations: api,
     close: (drainMs) => (closing ??= closeAll(shared, drainMs).finally(endLog)),
   }
 }
@@ -197,7 +223,7 @@ interface Shared<Native, Middleware> {
   readonly stores: Stores
   readonly events: EventBus
   readonly adapter: FrameworkAdapter<Native, Middleware>
-  readonly instances: number
+  instances: number
   readonly tenant: TurnpikeOptions<Native>['tenant']
   readonly fallback: { readonly evicting: Store; readonly refusing: Store }
   readonly closers: Closer[]
@@ -216,7 +242,7 @@ function createContext<Native, Middleware>(
   name: string,
   own?: KeySpace,
 ): ExtensionContext<Native, Middleware> {
-  const { adapter, closers, closing, events, fallback, instances, stores, tenant } = shared
+  const { adapter, closers, closing, events, fallback, stores, tenant } = shared
   const keys = own ?? shared.keysOf(name)
   // Tenants have keys of their own, so one name may have other settings for each.
   const claims = own === undefined ? shared.claims : new NameClaims(events)
@@ -231,7 +257,9 @@ function createContext<Native, Middleware>(
     keys,
     events,
     fallback,
-    instances,
+    get instances() {
+      return shared.instances
+    },
     hasTenants,
     framework: adapter.framework,
     exchange: (native) => adapter.exchange(native),

@@ -13,6 +13,8 @@ import type { RateLimiting, RateLimitScope } from './features/rate-limit/index.t
 import type { Semaphores } from './features/semaphore/index.ts'
 import type { SemaphoreScope } from './features/semaphore/options.ts'
 import type { Sessions } from './features/session/index.ts'
+import type { OperationsApi } from './operations/index.ts'
+import type { OperationsOptions } from './operations/options.ts'
 import type { AdapterOptions, FrameworkAdapter } from './http/adapter.ts'
 import type { NodeListener } from './http/cache-listener.ts'
 import type { TenantSource } from './http/tenant.ts'
@@ -119,9 +121,18 @@ export interface TurnpikeOptions<Native> {
   maxInFlight?: number
   /**
    * Number of processes that share the limits. While Redis is away, each admits its part of a limit.
+   * `'auto'`: the processes that were live when this one last reported (see `operations`), and 1
+   * before its first report.
    * @default 1
    */
-  instances?: number
+  instances?: number | 'auto'
+  /**
+   * Whether the process reports to Redis every ten seconds what it has mounted, what it has counted and
+   * how it is, for `tp.processes()` and the program `turnpike`. Options name its service and release.
+   * @default true, and false without Redis
+   * @example { service: 'checkout', release: process.env.GIT_COMMIT }
+   */
+  operations?: boolean | OperationsOptions
   /**
    * Number of keys that this process counts itself while Redis is away.
    * @default 50_000
@@ -148,6 +159,7 @@ export interface Turnpike<Native, Middleware, Member = Middleware>
     Locking<Native, Middleware>,
     Semaphores<Native, Middleware>,
     HealthApi<Native, Middleware>,
+    OperationsApi,
     AsyncDisposable {
   /** Cache of plain values: get-or-fetch, memoized functions, namespaces, counters. */
   readonly data: DataCache

@@ -218,8 +218,9 @@ export abstract class LeaseEngine<Request extends LeaseRequest> {
     waitedMs: number,
   ): void {
     const { events } = this.context
-    if (!events.hasListeners('lock')) return
     const feature = this.#feature
+    events.counters.row('lease', feature).count(type)
+    if (!events.hasListeners('lock')) return
     // A permit has no fencing token.
     events.emit('lock', { feature, name, type, subject, token: token || undefined, waitedMs })
   }

@@ -4,7 +4,14 @@
 const BUILT_IN = ['session', 'cache', 'rateLimit', 'idempotency', 'lock'] as const
 
 /** Names of areas that the package knows: features, and extensions that come with it. */
-export const AREAS: readonly string[] = [...BUILT_IN, 'realtime', 'queue', 'tokens', 'collections']
+export const AREAS: readonly string[] = [
+  ...BUILT_IN,
+  'realtime',
+  'queue',
+  'operations',
+  'tokens',
+  'collections',
+]
 
 /**
  * A part of an instance that can have a database or a server of its own: a built-in feature, or any
@@ -14,6 +21,7 @@ export type Area =
   | (typeof BUILT_IN)[number]
   | 'realtime'
   | 'queue'
+  | 'operations'
   | 'tokens'
   | 'collections'
   | (string & {})

@@ -116,6 +116,12 @@ export class Stores {
     return { name: `database ${db}`, source, db, isOwn: false }
   }
 
+  /** Returns true if an area is kept in this process. Opens nothing. */
+  isInProcess(area: Area): boolean {
+    const { store, stores } = this.#options
+    return store ? store.kind === 'memory' : (stores[area]?.redis ?? this.#source) === 'memory'
+  }
+
   /** Returns the open stores. Opens the default one if there is none. */
   all(): Store[] {
     return this.#opened.size > 0 ? [...this.#opened.values()] : [this.for('rateLimit')]

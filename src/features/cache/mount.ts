@@ -114,6 +114,7 @@ export function createMount<Native>(
   const vary = [...new Set((options.vary ?? []).map((name) => name.toLowerCase()))].sort()
   const { refresh = isFunction(options.scope) ? 'foreground' : 'background' } = options
   engine.addQueryRules(options.query)
+  describe(engine, options)
   return {
     engine,
     options,
@@ -136,6 +137,21 @@ export function createMount<Native>(
       ignoresPort: engine.cacheStore.store.kind === 'memory',
     }),
   }
+}
+
+/** Notes the mount for the people who operate the application. */
+function describe(engine: CacheEngine, options: CacheOptions<never>): void {
+  const { ttl, near = false, scope, public: isPublic = false, beforeFramework = false } = options
+  engine.context.events.counters.describe('cache', options.name ?? 'cache', {
+    fail: 'open',
+    ttl,
+    isPublic,
+    isScoped: scope !== undefined,
+    isNear: near !== false,
+    beforeFramework,
+    staleWhileRevalidate: options.staleWhileRevalidate,
+    staleIfError: options.staleIfError,
+  })
 }
 
 function policyOf(options: CacheOptions<never>): CacheMount<never>['policy'] {

@@ -1,5 +1,6 @@
 /** Idempotent requests without HTTP: keys and fingerprints in, attempts and stored responses out. */
 import { isUnavailable, StoreUnavailable } from '../../errors.ts'
+import type { CounterRow } from '../../counters.ts'
 import type { EventMap } from '../../events.ts'
 import type { RequestBudget } from '../../request-budget.ts'
 import type { Operation, OperationReply } from '../../store/store.ts'
@@ -53,6 +54,7 @@ export class IdempotencyEngine implements AttemptContext {
   readonly complete: Operation<number>
   readonly runTimes: HoldTimes = new HoldTimes()
   readonly #begin: Operation<number | OperationReply[]>
+  readonly #counts: CounterRow
   readonly #ownerPrefix = ownerPrefix()
   readonly #waiters: Waiters
   readonly #running = new WorkInProgress()
@@ -61,6 +63,7 @@ export class IdempotencyEngine implements AttemptContext {
   constructor(context: ExtensionContext, options: EngineOptions) {
     this.context = context
     this.options = options
+    this.#counts = context.events.counters.row('idempotency', options.name)
     this.timers = new SharedTimers(context.store)
     this.complete = createComplete(options)
     this.#begin = createBegin(options)
@@ -105,6 +108,7 @@ export class IdempotencyEngine implements AttemptContext {
 
   emit(type: EventMap['idempotency']['type'], subject: string, attempt: number | undefined): void {
     const { events } = this.context
+    this.#counts.count(type)
     if (events.hasListeners('idempotency'))
       events.emit('idempotency', { name: this.options.name, type, attempt, subject })
   }

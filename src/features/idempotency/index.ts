@@ -84,13 +84,11 @@ function createMount<Native>(
   validateOptions(where, options, OPTIONS)
   const { name = 'default', onCrash = 'rerun' } = options
   const { lease, maxLease, wait } = requestLeaseTimes(where, options)
-  const engine = new IdempotencyEngine(context, {
-    name,
-    onCrash,
-    lease,
-    ttl: Math.max(lease, durationOption(options.ttl ?? '24h', where, 'ttl', SHORTEST_LEASE)),
-    maxLease,
-  })
+  const ttl = Math.max(lease, durationOption(options.ttl ?? '24h', where, 'ttl', SHORTEST_LEASE))
+  const engine = new IdempotencyEngine(context, { name, onCrash, lease, ttl, maxLease })
+  const { fail = 'closed' } = options
+  const times = { ttlMs: ttl, leaseMs: lease, waitMs: wait }
+  context.events.counters.describe('idempotency', name, { fail, onCrash, ...times })
   context.onClose((signal) => engine.close(signal))
   return createIdempotencyFeature(engine, { ...options, wait }, holdings)
 }

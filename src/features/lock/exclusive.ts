@@ -41,6 +41,8 @@ export function createExclusive<Native>(
   if (!key) throw optionError(where, 'key', key, EXCLUSIVE.key.expected)
   const name = options.name ?? (identifier.accepts(key) ? String(key) : 'exclusive')
   const times = requestLeaseTimes(where, options)
+  const { lease: leaseMs, wait: waitMs } = times
+  context.events.counters.describe('exclusive', name, { fail, fair, leaseMs, waitMs })
 
   async function tagOf(native: Native): Promise<string> {
     const subject = typeof key === 'string' ? key : await key(native)

@@ -1,5 +1,6 @@
 /** The rate limiter without HTTP: charges in, decisions out. */
 import { isUnavailable } from '../../errors.ts'
+import type { CounterRow } from '../../counters.ts'
 import type { EventBus } from '../../events.ts'
 import type { ExtensionContext } from '../../extension.ts'
 import type { RequestBudget } from '../../request-budget.ts'
@@ -24,6 +25,7 @@ import type { PolicyAction } from './operations/script.ts'
 export class RateLimitEngine implements ChargeAdjuster {
   readonly options: RateLimitEngineOptions
   readonly #context: ExtensionContext
+  readonly #counts: CounterRow
   readonly #denyCache: DenyCache | undefined
   readonly #scripts: ChargeScripts
 
@@ -35,6 +37,7 @@ export class RateLimitEngine implements ChargeAdjuster {
   ) {
     this.#context = context
     this.options = options
+    this.#counts = context.events.counters.row('limit', options.name)
     this.#scripts = new ChargeScripts(context.keys, options, known)
     if (options.denyCache > 0) {
       this.#denyCache = new DenyCache(options.denyCache)
@@ -215,8 +218,10 @@ export class RateLimitEngine implements ChargeAdjuster {
     return bySubject(charges).map(([, group]) => group)
   }
 
-  /** Emits a decision, and returns it. */
+  /** Counts and emits a decision, and returns it. */
   report<Made extends Decision>(decision: Made): Made {
+    this.#counts.countDecision(decision.allowed, this.options.shadow, decision.source)
+    if (!decision.allowed) this.#noteRefused(decision)
     if (!this.events.hasListeners('decision')) return decision
     const { allowed, source, subject, tenant, tightest, limit, remaining, retryAfterMs } = decision
     const { feature, name } = this.options
@@ -236,6 +241,13 @@ export class RateLimitEngine implements ChargeAdjuster {
       tenant,
     })
     return decision
+  }
+
+  #noteRefused({ subject, tenant, tightest }: Decision): void {
+    const { onRefused } = this.events.counters
+    if (onRefused === undefined || tightest === undefined) return
+    const { name, subject: refused = subject } = tightest
+    onRefused({ limit: this.options.name, policy: name, subject: refused, tenant })
   }
 
   /** Reports the failure of a write that no request waits for. */

@@ -17,7 +17,7 @@ import type { Feature } from '../../http/exchange.ts'
 import type { ExtensionContext } from '../../extension.ts'
 import { createCostHelpers, type CostHelpers } from './cost-helpers.ts'
 import { createFlexibleRateLimit } from './flexible/flexible-rate-limit.ts'
-import { engineOptions } from './engine-options.ts'
+import { describeLimit, engineOptions } from './engine-options.ts'
 import { RateLimitEngine } from './engine.ts'
 import { createRateLimitFeature } from './feature.ts'
 import { createKeyHelpers, type KeyHelpers } from './key-helpers.ts'
@@ -175,6 +175,7 @@ function createRateLimit<Native>(
     engineOptions('rateLimit', name, where, options),
     known,
   )
+  describeLimit(context.events.counters, engine.options, plain)
   return {
     feature: createRateLimitFeature(
       createRequestLimiter(context, engine, policies, known, options, where),
@@ -203,6 +204,7 @@ function createNamedLimiter(
     engineOptions('limiter', name, where, options),
     knownChargesOf(policies, 1),
   )
+  describeLimit(context.events.counters, engine.options, policies)
   return createLimiter(context, engine, policies, where)
 }
 

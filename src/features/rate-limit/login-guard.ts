@@ -11,6 +11,7 @@ import { RequestMemo } from '../request-memo.ts'
 import { normalizeAddress } from './addresses.ts'
 import type { Charge } from './charge.ts'
 import type { Decision } from './decision.ts'
+import { describeLimit } from './engine-options.ts'
 import { RateLimitEngine } from './engine.ts'
 import { refusalOf } from './feature.ts'
 import { unlimitedDecision } from './limit-decision.ts'
@@ -114,6 +115,7 @@ class Guard<Native> {
       denyCache: 0,
       shadow: false,
     })
+    describeLimit(context.events.counters, this.#engine.options, policies)
     this.#rememberFor = this.#pair.window! + this.#pair.blockMax
   }
 

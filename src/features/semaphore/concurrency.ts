@@ -50,6 +50,9 @@ export function createConcurrency<Native>(
     settings: { limit, fair },
   })
   const times = requestLeaseTimes(where, options)
+  const shown = typeof limit === 'function' ? null : limit
+  const { lease: leaseMs, wait: waitMs } = times
+  context.events.counters.describe('concurrency', name, { fail, limit: shown, fair, leaseMs, waitMs })
 
   async function tagOf(native: Native): Promise<string> {
     const tenant = await context.tenantOf(native)

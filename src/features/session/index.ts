@@ -249,6 +249,14 @@ function createFeature<Native>(
     return settings
   }
   const isSecure = secureBy<Native>(options.proxy)
+  context.events.counters.describe('session', engine.options.name, {
+    fail,
+    lazy,
+    rolling,
+    ttlMs: engine.options.ttl,
+    format: engine.options.format,
+    isEncrypted: options.encrypt !== undefined,
+  })
   const settings =
     typeof cookie === 'function'
       ? (native: Native) => settingsOf(cookie(native))

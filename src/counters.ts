@@ -1,0 +1,126 @@
+/** What a process counts of its features. A count is one addition to an array: nothing is allocated. */
+
+/** What is counted. */
+export type CountedKind = 'limit' | 'session' | 'cache' | 'idempotency' | 'lease'
+
+/** Who may decide on a request, as the event `decision` names it. */
+const SOURCES = ['store', 'local', 'deny-cache', 'open', 'closed', 'unlimited'] as const
+/** A decision on a request. `shadow`: a shadow limit let pass what it would have refused. */
+const DECISIONS = ['allowed', 'refused', 'shadow'] as const
+
+/** The outcomes of each kind: the types of its event, for limits `<decision>:<source>`. */
+export const COUNTED: Readonly<Record<CountedKind, readonly string[]>> = {
+  limit: SOURCES.flatMap((source) => DECISIONS.map((decision) => `${decision}:${source}`)),
+  session: ['login', 'logout', 'merged', 'dropped', 'corrupt', 'two-cookies', 'reserved-name'],
+  cache: ['hit', 'near', 'stale', 'collapsed', 'miss', 'bypass'],
+  idempotency: [
+    'first',
+    'recovered',
+    'replayed',
+    'running',
+    'mismatch',
+    'interrupted',
+    'stored',
+    'released',
+    'pending',
+    'unstored',
+    'lost',
+  ],
+  lease: ['acquired', 'refused', 'lost'],
+}
+
+const INDEX_OF_SOURCE = Object.fromEntries(
+  SOURCES.map((source, i) => [source, i * DECISIONS.length]),
+) as Record<(typeof SOURCES)[number], number>
+
+/** Counts of one mount by outcome. Those of the kind `lease` are of one feature, because names of locks may come from requests. */
+export class CounterRow {
+  readonly kind: CountedKind
+  readonly name: string
+  readonly outcomes: readonly string[]
+  /** One count for each of `outcomes`. */
+  readonly values: Float64Array
+
+  constructor(kind: CountedKind, name: string) {
+    this.kind = kind
+    this.name = name
+    this.outcomes = COUNTED[kind]
+    this.values = new Float64Array(this.outcomes.length)
+  }
+
+  /** Counts an outcome. One that the kind does not have is ignored. */
+  count(outcome: string): void {
+    const i = this.outcomes.indexOf(outcome)
+    if (i >= 0) this.values[i]!++
+  }
+
+  /** Counts a decision of a row of the kind `limit`. */
+  countDecision(allowed: boolean, shadow: boolean, source: (typeof SOURCES)[number]): void {
+    this.values[INDEX_OF_SOURCE[source] + (allowed ? 0 : shadow ? 2 : 1)]!++
+  }
+}
+
+/** Who was refused, as the event `decision` says it. */
+export interface RefusedSubject {
+  readonly limit: string
+  readonly policy: string
+  readonly subject: string | readonly string[]
+  readonly tenant: string | undefined
+}
+
+/** Largest number of rows of a kind. Names of limiters may come from requests, and must not fill the memory. */
+const MAX_ROWS = 200
+/** Name of the row that all further names share. */
+const OTHER = 'other'
+
+/** What is mounted, for people who operate the application. */
+export interface MountDescription {
+  /** The method that made it: `rateLimit`, `cache`. */
+  readonly kind: string
+  readonly name: string
+  /** Settings that are no secrets. A function is `null`. */
+  readonly settings: Readonly<Record<string, unknown>>
+}
+
+/** The counts of an instance, and what it has mounted. */
+export class Counters {
+  readonly #rows = new Map<CountedKind, Map<string, CounterRow>>()
+  readonly #mounts = new Map<string, MountDescription>()
+
+  /** Called with each subject that a limit refuses, if anything wants to know. */
+  onRefused: ((refused: RefusedSubject) => void) | undefined
+
+  /** Returns the row of a name, always the same one. */
+  row(kind: CountedKind, name: string): CounterRow {
+    const rows = this.#rows.get(kind) ?? new Map<string, CounterRow>()
+    this.#rows.set(kind, rows)
+    const known = rows.get(name)
+    if (known) return known
+    const isFull = rows.size >= MAX_ROWS - 1 && name !== OTHER
+    if (isFull) return this.row(kind, OTHER)
+    const row = new CounterRow(kind, name)
+    rows.set(name, row)
+    return row
+  }
+
+  /** Returns all rows, or those of a kind. */
+  *rows(kind?: CountedKind): Generator<CounterRow> {
+    for (const [each, rows] of this.#rows) {
+      if (kind === undefined || kind === each) yield* rows.values()
+    }
+  }
+
+  /** Notes a mount. One of the same kind and name takes the place of the earlier one. */
+  describe(kind: string, name: string, settings: Readonly<Record<string, unknown>>): void {
+    const id = `${kind}\n${name}`
+    if (this.#mounts.size < MAX_ROWS || this.#mounts.has(id))
+      this.#mounts.set(id, { kind, name, settings })
+  }
+
+  /** Returns what is mounted, in the order of kinds and names. */
+  mounts(): MountDescription[] {
+    return [...this.#mounts]
+      .toSorted(([a], [b]) => (a < b ? -1 : 1))
+      .map(([, description]) => description)
+  }
+}

@@ -1,0 +1,90 @@
+/** The beat of an instance: when it reports. What it reports is loaded when the first report is due. */
+import { hostname } from 'node:os'
+import { isUnavailable } from '../errors.ts'
+import type { Clock } from '../clock.ts'
+import type { ExtensionContext } from '../extension.ts'
+import { PROCESS_ID } from '../features/lease-owner.ts'
+import type { Beat, ProcessFacts } from './beat.ts'
+import { operationsSettings, type OperationsOptions } from './options.ts'
+import type { ProcessReport } from './processes.ts'
+
+/** What a process can say of its application's processes. */
+export interface OperationsApi {
+  /**
+   * Returns the processes that share this prefix, those that were lost within an hour included. A
+   * process appears when it first reports, within ten seconds.
+   * @throws TP_UNAVAILABLE
+   * @example
+   * const lost = (await tp.processes()).filter(({ state }) => state === 'lost')
+   */
+  processes(): Promise<ProcessReport[]>
+}
+
+/** What the beat needs of its instance. */
+export interface OperationsParts {
+  readonly options: boolean | OperationsOptions
+  readonly clock: Clock
+  readonly version: ProcessFacts['version']
+  readonly status: ProcessFacts['status']
+  /** Called with the number of live processes after each report. */
+  onLive(count: number): void
+}
+
+let instances = 0
+
+/** Creates the operations of an instance, and starts its beat unless `operations` is false. @throws TP_OPTION */
+export function createOperations(
+  context: ExtensionContext,
+  { options, clock, version, status, onLive }: OperationsParts,
+): { api: OperationsApi } {
+  const settings = operationsSettings(options)
+  // Two instances of one process report separately: they may have other mounts, and end apart.
+  const id = ++instances === 1 ? PROCESS_ID : `${PROCESS_ID}.${instances}`
+  const facts = { id, host: hostname(), pid: process.pid, since: Date.now(), version, status }
+  let beat: Beat | undefined
+
+  async function run(signal: AbortSignal): Promise<void> {
+    // Processes that were started together do not report together, nor all at once.
+    let pause = settings.every * (0.5 + Math.random() / 2)
+    for (;;) {
+      // Rejects when the instance is closed.
+      await clock.sleep(pause, signal, true)
+      pause = settings.every * (0.9 + Math.random() / 5)
+      const { Beat } = await import('./beat.ts')
+      if (signal.aborted) return
+      beat ??= new Beat(context, facts, settings)
+      try {
+        onLive(await beat.write())
+      } catch (error) {
+        if (isUnavailable(error)) continue
+        context.events.warn(
+          `turnpike(): this process no longer reports to Redis: ${(error as Error).message} Grant ${COMMANDS}, or set operations: false.`,
+        )
+        return
+      }
+    }
+  }
+
+  if (options !== false) {
+    const ending = new AbortController()
+    const ended = run(ending.signal).catch(() => {})
+    context.onClose(async () => {
+      ending.abort()
+      await ended
+      // The process is then reported as lost.
+      await beat?.leave().catch(() => {})
+    })
+  }
+  return {
+    api: {
+      async processes() {
+        const { readProcesses } = await import('./processes.ts')
+        return await readProcesses(context)
+      },
+    },
+  }
+}
+
+/** Commands of the beat's scripts. docs/store.md lists them. */
+const COMMANDS =
+  '+zadd +zcount +zincrby +zrange +zrem +zremrangebyrank +zremrangebyscore +hset +hlen +hexists +hincrby +hgetall +get +set +unlink +pexpire'

@@ -25,6 +25,7 @@ const LAYERS = [
       'duration.ts',
       'errors.ts',
       'events.ts',
+      'feature-counts.ts',
       'lua.d.ts',
       'permissions.ts',
       'name-claims.ts',

@@ -1,6 +1,6 @@
 import { channel, type Channel } from 'node:diagnostics_channel'
 import { formatWithOptions } from 'node:util'
-import { Counters } from './counters.ts'
+import { FeatureCounts } from './feature-counts.ts'
 
 declare global {
   namespace TurnpikeExtensions {
@@ -219,7 +219,7 @@ interface Subscription {
 /** A typed emitter whose events also go to `node:diagnostics_channel`, as `turnpike:<name>`. */
 export class EventBus {
   /** What the features count whether or not anything listens. */
-  readonly counters: Counters = new Counters()
+  readonly counts: FeatureCounts = new FeatureCounts()
   readonly #subscriptions = new Map<EventName, Set<Subscription>>()
   readonly #channels = new Map<EventName, Channel>()
   readonly #warned = new Set<string>()

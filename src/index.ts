@@ -116,6 +116,8 @@ export type {
   Semaphore,
   SemaphoreOptions,
 } from './features/semaphore/options.ts'
+export type { OperationsOptions } from './operations/options.ts'
+export type { ProcessReport } from './operations/processes.ts'
 export type { TenantScope, Turnpike, TurnpikeOptions } from './turnpike.ts'
 export type { Refusal, RefusalReply, ReplyFunction } from './http/refusal.ts'
 export type { Subject } from './store/keys.ts'

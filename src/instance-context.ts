@@ -107,6 +107,7 @@ export function createInstanceContext<Native, Middleware>(
 ): InstanceContext<Native, Middleware> {
   const where = 'turnpike()'
   validateOptions(where, options, OPTIONS)
+  validateInstances(options)
   const { redis, store, prefix = 'tp', version, tenant, reuse = false, refusals } = options
   const { layout = 'prefix', databases, stores: own = {} } = options
   const { commandTimeout = 100, requestBudget = 150, maxInFlight = 5000 } = options
@@ -126,13 +127,6 @@ export function createInstanceContext<Native, Middleware>(
     commandTimeout: durationOption(commandTimeout, where, 'commandTimeout'),
   })
   const isReported = operations ?? !stores.isInProcess('operations')
-  if (instances === 'auto' && isReported === false)
-    throw optionRuleError(
-      where,
-      'instances',
-      instances,
-      "`instances: 'auto'` needs the reports of all processes. Leave out `operations: false`, or pass a number.",
-    )
   const adapter = framework({
     budgetMs: durationOption(requestBudget, where, 'requestBudget'),
     warn: (message) => events.warn(message),
@@ -186,6 +180,17 @@ export function createInstanceContext<Native, Middleware>(
     operations: api,
     close: (drainMs) => (closing ??= closeAll(shared, drainMs).finally(endLog)),
   }
+}
+
+/** Throws if `instances` cannot be known. @throws TP_OPTION */
+function validateInstances({ instances, operations }: TurnpikeOptions<never>): void {
+  if (instances !== 'auto' || operations !== false) return
+  throw optionRuleError(
+    'turnpike()',
+    'instances',
+    instances,
+    "`instances: 'auto'` needs the reports of all processes. Leave out `operations: false`, or pass a number.",
+  )
 }
 
 /** Closes what contexts registered, the last first, and then the stores. */

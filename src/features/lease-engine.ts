@@ -219,7 +219,7 @@ export abstract class LeaseEngine<Request extends LeaseRequest> {
   ): void {
     const { events } = this.context
     const feature = this.#feature
-    events.counters.row('lease', feature).count(type)
+    events.counts.row('lease', feature).count(type)
     if (!events.hasListeners('lock')) return
     // A permit has no fencing token.
     events.emit('lock', { feature, name, type, subject, token: token || undefined, waitedMs })

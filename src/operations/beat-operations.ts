@@ -34,7 +34,7 @@ const pairsOf = (list: readonly OperationArgument[]): [string, string][] =>
 /** Returns the lists of pairs at the end of the arguments. */
 function pairListsOf(args: readonly OperationArgument[]): [string, string][][] {
   const lists: [string, string][][] = []
-  for (let at = 2; at < args.length; ) {
+  for (let at = 2; at < args.length;) {
     const end = at + 1 + 2 * Number(args[at])
     lists.push(pairsOf(args.slice(at + 1, end)))
     at = end
@@ -62,8 +62,7 @@ function addRefused(
   added: readonly (readonly [string, string])[],
 ): void {
   const scores = new Map(database.get<Scores>(key))
-  for (const [member, count] of added)
-    scores.set(member, (scores.get(member) ?? 0) + Number(count))
+  for (const [member, count] of added) scores.set(member, (scores.get(member) ?? 0) + Number(count))
   database.set(key, new Map(sorted(scores).slice(-MAX_REFUSED)), HOUR_MS)
 }
 
@@ -109,7 +108,7 @@ export const leaveProcesses: Operation<number> = operation({
   },
 })
 
-/** Reads a sorted set from the lowest score: members and scores in turn. */
+/** Reads a sorted set from the lowest score: members and scores in turn, by RESP3 as nested pairs. */
 export const readScores: Operation<string[]> = operation({
   name: 'operations.scores',
   command: 'ZRANGE',

@@ -1,7 +1,7 @@
 /** The report that a process writes every ten seconds: loaded when the first one is due. */
 import { createHash } from 'node:crypto'
 import { monitorEventLoopDelay, type IntervalHistogram } from 'node:perf_hooks'
-import type { CounterRow, Counters } from '../counters.ts'
+import type { CounterRow, FeatureCounts } from '../feature-counts.ts'
 import type { ExtensionContext } from '../extension.ts'
 import type { StoreStatus } from '../store/store.ts'
 import {
@@ -37,7 +37,7 @@ export class Beat {
   readonly #context: ExtensionContext
   readonly #facts: ProcessFacts
   readonly #settings: OperationsSettings
-  readonly #counters: Counters
+  readonly #counts: FeatureCounts
   readonly #refused = new RefusalSketch()
   readonly #delay: IntervalHistogram = monitorEventLoopDelay({ resolution: RESOLUTION })
   readonly #reported = new Map<CounterRow, Float64Array>()
@@ -50,8 +50,8 @@ export class Beat {
     this.#context = context
     this.#facts = facts
     this.#settings = settings
-    this.#counters = context.events.counters
-    if (settings.subjects) this.#counters.onRefused = (refused) => this.#refused.add(refused)
+    this.#counts = context.events.counts
+    if (settings.subjects) this.#counts.onRefused = (refused) => this.#refused.add(refused)
     this.#unsubscribe = context.events.on('unavailable', ({ feature, rule }) => {
       const field = `unavailable:${fieldPart(feature)}:${fieldPart(rule)}`
       this.#rules.set(field, (this.#rules.get(field) ?? 0) + 1)
@@ -66,7 +66,7 @@ export class Beat {
   async write(): Promise<number> {
     const description = JSON.stringify({
       version: this.#facts.version === undefined ? null : String(this.#facts.version),
-      mounts: this.#counters.mounts(),
+      mounts: this.#counts.mounts(),
     })
     const digest = createHash('sha256').update(description).digest('base64url').slice(0, 22)
     const isNew = this.#storedDescription !== digest
@@ -81,7 +81,7 @@ export class Beat {
   /** Removes the process from those that are live. */
   async leave(): Promise<void> {
     this.#unsubscribe()
-    this.#counters.onRefused = undefined
+    this.#counts.onRefused = undefined
     this.#delay.disable()
     if (!this.#hasWritten) return
     const { keys, store } = this.#context
@@ -89,7 +89,11 @@ export class Beat {
     await store.run(leaveProcesses, [processesKey(keys), processKey(keys, id)], [id])
   }
 
-  async #send(digest: string, description: string, taken: Taken): Promise<[number, number, number]> {
+  async #send(
+    digest: string,
+    description: string,
+    taken: Taken,
+  ): Promise<[number, number, number]> {
     const { keys, store } = this.#context
     const { id } = this.#facts
     const fields = this.#fields(digest)
@@ -148,7 +152,7 @@ export class Beat {
   #takeCounts(): Taken {
     const counts: [string, number][] = [...this.#rules]
     this.#rules.clear()
-    for (const row of this.#counters.rows()) counts.push(...this.#increasesOf(row))
+    for (const row of this.#counts.rows()) counts.push(...this.#increasesOf(row))
     const refused = this.#refused
       .take()
       .map(({ limit, policy, subject, tenant, count }): [string, number] => {

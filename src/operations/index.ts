@@ -87,4 +87,4 @@ export function createOperations(
 
 /** Commands of the beat's scripts. docs/store.md lists them. */
 const COMMANDS =
-  '+zadd +zcount +zincrby +zrange +zrem +zremrangebyrank +zremrangebyscore +hset +hlen +hexists +hincrby +hgetall +get +set +unlink +pexpire'
+  '+get +set +unlink +pexpire +hexists +hgetall +hincrby +hlen +hset +zadd +zcount +zincrby +zrange +zrem +zremrangebyrank +zremrangebyscore'

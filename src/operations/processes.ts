@@ -1,13 +1,7 @@
 /** Reads what the processes of an application say of themselves. It writes nothing. */
 import type { KeySpace } from '../store/keys.ts'
 import type { Store } from '../store/store.ts'
-import {
-  descriptionKey,
-  minuteKey,
-  processesKey,
-  processKey,
-  refusedKey,
-} from './beat-keys.ts'
+import { descriptionKey, minuteKey, processesKey, processKey, refusedKey } from './beat-keys.ts'
 import {
   ALL_SCORES,
   HOUR_MS,
@@ -42,7 +36,9 @@ export interface ProcessReport {
   readonly lastSeen: number
   /** When the instance was created, ms since the epoch. */
   readonly since: number | undefined
+  /** Name of its service: option `operations`. */
   readonly service: string | undefined
+  /** Release that it runs: option `operations`. */
   readonly release: string | undefined
   /** Version of Node. */
   readonly node: string | undefined
@@ -54,6 +50,7 @@ export interface ProcessReport {
   readonly redis: { readonly p50: number; readonly p99: number } | undefined
   /** Status of its stores, as `tp.status()` has it. */
   readonly status: string | undefined
+  /** State of its circuit breaker. */
   readonly breaker: string | undefined
   /** Its clock minus Redis's clock, in ms. */
   readonly clockSkewMs: number | undefined
@@ -71,8 +68,7 @@ export async function readProcesses({ store, keys }: ReportSource): Promise<Proc
   return await Promise.all(
     seen.map(async ({ id, lastSeen }) => {
       const age = now - lastSeen
-      const fields =
-        age < LATE_MS ? await store.run(readFields, [processKey(keys, id)], []) : []
+      const fields = age < LATE_MS ? await store.run(readFields, [processKey(keys, id)], []) : []
       return reportOf(id, lastSeen, age, new Map(pairs(fields)))
     }),
   )
@@ -187,5 +183,11 @@ export async function readRefused({ store, keys }: ReportSource): Promise<Report
     .toSorted((a, b) => b.count - a.count)
 }
 
-const pairs = (list: readonly string[]): [string, string][] =>
-  Array.from({ length: Math.floor(list.length / 2) }, (_, i) => [list[2 * i]!, list[2 * i + 1]!])
+/** Returns members with scores, or fields with values. RESP3 nests the former, RESP2 does not. */
+function pairs(reply: readonly (string | readonly string[])[]): [string, string][] {
+  const list = reply.flat()
+  return Array.from({ length: list.length / 2 }, (_, i) => [
+    String(list[2 * i]),
+    String(list[2 * i + 1]),
+  ])
+}

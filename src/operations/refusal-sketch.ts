@@ -1,4 +1,4 @@
-import type { RefusedSubject } from '../counters.ts'
+import type { RefusedSubject } from '../feature-counts.ts'
 
 interface Refusals extends RefusedSubject {
   count: number

@@ -10,6 +10,7 @@ import {
 import type { TurnpikeOptions } from '../../src/turnpike.ts'
 import { useCaching } from './acl-caching.ts'
 import { useCollections } from './acl-collections.ts'
+import { useOperations } from './acl-operations.ts'
 import { useTokens } from './acl-tokens.ts'
 import { until } from './until.ts'
 
@@ -36,6 +37,8 @@ const using =
       prefix,
       commandTimeout: 2000,
       requestBudget: 4000,
+      // Reports have permissions of their own.
+      operations: false,
       ...options,
     })
     tp.on('warning', ({ message }) => warnings.push(message))
@@ -58,6 +61,9 @@ export const flows: Record<string, Flow> = {
   'response cache, data': using((tp, must, isBroken, redis, prefix) =>
     useCaching(tp, redis, prefix, must, isBroken),
   ),
+  'operations, which are on by default': using((tp, must) => useOperations(tp, must), {
+    stores: { rateLimit: { redis: 'memory' } },
+  }),
   tokens: using((tp, must, isBroken) => useTokens(tp, must, isBroken)),
   collections: using((tp, must) => useCollections(tp, must)),
 }

@@ -196,7 +196,7 @@ export class CacheEngine {
   count(name: string, outcome: CacheOutcome, key: string | undefined, reason?: CacheReason): void {
     this.#counts[outcome]++
     if (outcome === 'near') this.#counts.hit++
-    this.context.events.counters.row('cache', name).count(outcome)
+    this.context.events.counts.row('cache', name).count(outcome)
     if (this.context.events.hasListeners('cache'))
       this.context.events.emit('cache', { name, type: outcome, key, reason })
   }

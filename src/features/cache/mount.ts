@@ -142,7 +142,7 @@ export function createMount<Native>(
 /** Notes the mount for the people who operate the application. */
 function describe(engine: CacheEngine, options: CacheOptions<never>): void {
   const { ttl, near = false, scope, public: isPublic = false, beforeFramework = false } = options
-  engine.context.events.counters.describe('cache', options.name ?? 'cache', {
+  engine.context.events.counts.describe('cache', options.name ?? 'cache', {
     fail: 'open',
     ttl,
     isPublic,

@@ -1,6 +1,6 @@
 /** Idempotent requests without HTTP: keys and fingerprints in, attempts and stored responses out. */
 import { isUnavailable, StoreUnavailable } from '../../errors.ts'
-import type { CounterRow } from '../../counters.ts'
+import type { CounterRow } from '../../feature-counts.ts'
 import type { EventMap } from '../../events.ts'
 import type { RequestBudget } from '../../request-budget.ts'
 import type { Operation, OperationReply } from '../../store/store.ts'
@@ -63,7 +63,7 @@ export class IdempotencyEngine implements AttemptContext {
   constructor(context: ExtensionContext, options: EngineOptions) {
     this.context = context
     this.options = options
-    this.#counts = context.events.counters.row('idempotency', options.name)
+    this.#counts = context.events.counts.row('idempotency', options.name)
     this.timers = new SharedTimers(context.store)
     this.complete = createComplete(options)
     this.#begin = createBegin(options)

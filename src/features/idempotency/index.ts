@@ -88,7 +88,7 @@ function createMount<Native>(
   const engine = new IdempotencyEngine(context, { name, onCrash, lease, ttl, maxLease })
   const { fail = 'closed' } = options
   const times = { ttlMs: ttl, leaseMs: lease, waitMs: wait }
-  context.events.counters.describe('idempotency', name, { fail, onCrash, ...times })
+  context.events.counts.describe('idempotency', name, { fail, onCrash, ...times })
   context.onClose((signal) => engine.close(signal))
   return createIdempotencyFeature(engine, { ...options, wait }, holdings)
 }

@@ -42,7 +42,7 @@ export function createExclusive<Native>(
   const name = options.name ?? (identifier.accepts(key) ? String(key) : 'exclusive')
   const times = requestLeaseTimes(where, options)
   const { lease: leaseMs, wait: waitMs } = times
-  context.events.counters.describe('exclusive', name, { fail, fair, leaseMs, waitMs })
+  context.events.counts.describe('exclusive', name, { fail, fair, leaseMs, waitMs })
 
   async function tagOf(native: Native): Promise<string> {
     const subject = typeof key === 'string' ? key : await key(native)

@@ -1,7 +1,5 @@
 import { optionRuleError } from '../../validate.ts'
-import type { Counters } from '../../counters.ts'
 import type { FailureRule, RateLimitOptions } from './options.ts'
-import { describedPolicies, type Policy } from './policy.ts'
 
 /** Options of an engine, with defaults. */
 export interface RateLimitEngineOptions {
@@ -55,20 +53,4 @@ export function engineOptions(
     denyCache: maxKeys,
     shadow,
   }
-}
-
-/** Notes a limit for the people who operate the application. */
-export function describeLimit(
-  counters: Counters,
-  { feature, name, fail, thenFail, overrides, denyCache, shadow }: RateLimitEngineOptions,
-  policies: readonly Policy<never>[],
-): void {
-  counters.describe(feature, name, {
-    fail,
-    thenFail,
-    shadow,
-    overrides,
-    denyCache: denyCache > 0,
-    policies: describedPolicies(policies),
-  })
 }

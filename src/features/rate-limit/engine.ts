@@ -1,6 +1,6 @@
 /** The rate limiter without HTTP: charges in, decisions out. */
 import { isUnavailable } from '../../errors.ts'
-import type { CounterRow } from '../../counters.ts'
+import type { CounterRow } from '../../feature-counts.ts'
 import type { EventBus } from '../../events.ts'
 import type { ExtensionContext } from '../../extension.ts'
 import type { RequestBudget } from '../../request-budget.ts'
@@ -37,7 +37,7 @@ export class RateLimitEngine implements ChargeAdjuster {
   ) {
     this.#context = context
     this.options = options
-    this.#counts = context.events.counters.row('limit', options.name)
+    this.#counts = context.events.counts.row('limit', options.name)
     this.#scripts = new ChargeScripts(context.keys, options, known)
     if (options.denyCache > 0) {
       this.#denyCache = new DenyCache(options.denyCache)
@@ -243,11 +243,11 @@ export class RateLimitEngine implements ChargeAdjuster {
     return decision
   }
 
-  #noteRefused({ subject, tenant, tightest }: Decision): void {
-    const { onRefused } = this.events.counters
+  #noteRefused({ tenant, tightest }: Decision): void {
+    const { onRefused } = this.events.counts
     if (onRefused === undefined || tightest === undefined) return
-    const { name, subject: refused = subject } = tightest
-    onRefused({ limit: this.options.name, policy: name, subject: refused, tenant })
+    const { name: policy, subject } = tightest
+    onRefused({ limit: this.options.name, policy, subject, tenant })
   }
 
   /** Reports the failure of a write that no request waits for. */

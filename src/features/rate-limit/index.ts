@@ -17,10 +17,11 @@ import type { Feature } from '../../http/exchange.ts'
 import type { ExtensionContext } from '../../extension.ts'
 import { createCostHelpers, type CostHelpers } from './cost-helpers.ts'
 import { createFlexibleRateLimit } from './flexible/flexible-rate-limit.ts'
-import { describeLimit, engineOptions } from './engine-options.ts'
+import { engineOptions } from './engine-options.ts'
 import { RateLimitEngine } from './engine.ts'
 import { createRateLimitFeature } from './feature.ts'
 import { createKeyHelpers, type KeyHelpers } from './key-helpers.ts'
+import { describeLimit } from './limit-description.ts'
 import { createLimitOverrides, type LimitOverrides } from './limit-overrides.ts'
 import { normalizeSubject } from './key-normalizers.ts'
 import { createLimiter } from './limiter.ts'
@@ -175,7 +176,7 @@ function createRateLimit<Native>(
     engineOptions('rateLimit', name, where, options),
     known,
   )
-  describeLimit(context.events.counters, engine.options, plain)
+  describeLimit(context.events.counts, engine.options, plain)
   return {
     feature: createRateLimitFeature(
       createRequestLimiter(context, engine, policies, known, options, where),
@@ -204,7 +205,7 @@ function createNamedLimiter(
     engineOptions('limiter', name, where, options),
     knownChargesOf(policies, 1),
   )
-  describeLimit(context.events.counters, engine.options, policies)
+  describeLimit(context.events.counts, engine.options, policies)
   return createLimiter(context, engine, policies, where)
 }
 

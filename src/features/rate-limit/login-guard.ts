@@ -11,7 +11,6 @@ import { RequestMemo } from '../request-memo.ts'
 import { normalizeAddress } from './addresses.ts'
 import type { Charge } from './charge.ts'
 import type { Decision } from './decision.ts'
-import { describeLimit } from './engine-options.ts'
 import { RateLimitEngine } from './engine.ts'
 import { refusalOf } from './feature.ts'
 import { unlimitedDecision } from './limit-decision.ts'
@@ -23,6 +22,7 @@ import {
 } from './login-guard-options.ts'
 import { identityDigest, normalizeIdentity } from './login-identity.ts'
 import { recordAddress, takeAddresses } from './operations/attempt-addresses.ts'
+import { describeLimit } from './limit-description.ts'
 import { policiesOf, sharedSettings, type Policy } from './policy.ts'
 
 const WHERE = 'tp.loginGuard()'
@@ -115,7 +115,7 @@ class Guard<Native> {
       denyCache: 0,
       shadow: false,
     })
-    describeLimit(context.events.counters, this.#engine.options, policies)
+    describeLimit(context.events.counts, this.#engine.options, policies)
     this.#rememberFor = this.#pair.window! + this.#pair.blockMax
   }
 

@@ -161,23 +161,6 @@ export function sharedSettings(policies: readonly Policy<never>[]): Record<strin
   )
 }
 
-/** Returns a mount's policies as operators see them. What depends on the request is `null`. */
-export const describedPolicies = (
-  policies: readonly Policy<never>[],
-): Readonly<Record<string, unknown>>[] =>
-  policies.map((policy) => ({
-    name: policy.name,
-    limit: policy.limit === Infinity ? 'unlimited' : (policy.limit ?? null),
-    windowMs: policy.window ?? null,
-    algorithm: policy.algorithm.name,
-    burst: policy.burst,
-    timeZone: policy.timeZone,
-    isMonth: policy.calendar !== undefined && policy.window === 0,
-    blockForMs: policy.blockFor,
-    blockMaxMs: policy.blockMax,
-    keySuffix: policy.keySuffix,
-  }))
-
 /** Returns a name derived from an option as it was written, so that all processes derive the same. */
 const nameFrom = (value: unknown): string => {
   if (isFunction(value)) return 'fn'

@@ -52,7 +52,13 @@ export function createConcurrency<Native>(
   const times = requestLeaseTimes(where, options)
   const shown = typeof limit === 'function' ? null : limit
   const { lease: leaseMs, wait: waitMs } = times
-  context.events.counters.describe('concurrency', name, { fail, limit: shown, fair, leaseMs, waitMs })
+  context.events.counts.describe('concurrency', name, {
+    fail,
+    limit: shown,
+    fair,
+    leaseMs,
+    waitMs,
+  })
 
   async function tagOf(native: Native): Promise<string> {
     const tenant = await context.tenantOf(native)

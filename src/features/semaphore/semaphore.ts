@@ -54,7 +54,7 @@ export function createSemaphore(
     settings: { limit, fair },
   })
   const shown = typeof limit === 'function' ? null : limit
-  context.events.counters.describe('semaphore', printed, { limit: shown, fair, leaseMs: lease })
+  context.events.counts.describe('semaphore', printed, { limit: shown, fair, leaseMs: lease })
   const tag = nameTag(context.keys, name, requireTenant(context, tenant, where), where)
   const currentLimit = async (): Promise<number> =>
     validLimit(typeof limit === 'function' ? await limit() : limit, where)

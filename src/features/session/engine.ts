@@ -249,7 +249,7 @@ export class SessionEngine {
   report(type: EventMap['session']['type'], keys: SessionKeys | undefined): void {
     const { events } = this.context
     const { name } = this.options
-    events.counters.row('session', name).count(type)
+    events.counts.row('session', name).count(type)
     if (events.hasListeners('session'))
       events.emit('session', { name, type, handle: keys && handleOf(keys) })
   }

@@ -249,14 +249,8 @@ function createFeature<Native>(
     return settings
   }
   const isSecure = secureBy<Native>(options.proxy)
-  context.events.counters.describe('session', engine.options.name, {
-    fail,
-    lazy,
-    rolling,
-    ttlMs: engine.options.ttl,
-    format: engine.options.format,
-    isEncrypted: options.encrypt !== undefined,
-  })
+  const { name, ttl: ttlMs, format } = engine.options
+  context.events.counts.describe('session', name, { fail, lazy, rolling, ttlMs, format })
   const settings =
     typeof cookie === 'function'
       ? (native: Native) => settingsOf(cookie(native))

@@ -11,7 +11,7 @@ import {
 } from '../../../store/subject.ts'
 import { optionRuleError } from '../../../validate.ts'
 import type { Decision } from '../decision.ts'
-import { describeLimit, engineOptions } from '../engine-options.ts'
+import { engineOptions } from '../engine-options.ts'
 import { RateLimitEngine } from '../engine.ts'
 import { createRateLimitFeature, type RequestLimiter } from '../feature.ts'
 import { normalizeSubject } from '../key-normalizers.ts'
@@ -26,6 +26,7 @@ import {
   type Subjects,
 } from '../limiter-options.ts'
 import type { RateLimitOptions } from '../options.ts'
+import { describeLimit } from '../limit-description.ts'
 import { checkedValue, policiesOf, type Policy } from '../policy.ts'
 import { FlexibleEngine, type FlexibleSubject } from './flexible-engine.ts'
 
@@ -100,7 +101,7 @@ class FlexibleRateLimit<Native> implements RequestLimiter<Native> {
     this.#name = name
     this.#policies = policies
     this.#engine = new RateLimitEngine(context, engineOptions('rateLimit', name, where, options))
-    describeLimit(context.events.counters, this.#engine.options, policies)
+    describeLimit(context.events.counts, this.#engine.options, policies)
     this.api = this.#limiter()
   }
 

@@ -83,7 +83,7 @@ export interface MountDescription {
 }
 
 /** The counts of an instance, and what it has mounted. */
-export class Counters {
+export class FeatureCounts {
   readonly #rows = new Map<CountedKind, Map<string, CounterRow>>()
   readonly #mounts = new Map<string, MountDescription>()
 

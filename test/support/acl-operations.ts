@@ -1,0 +1,40 @@
+import { CONTEXT } from '../../src/extension.ts'
+import type { turnpike } from '../../src/node.ts'
+import { Beat } from '../../src/operations/beat.ts'
+import {
+  readMinute,
+  readMounts,
+  readProcesses,
+  readRefused,
+} from '../../src/operations/processes.ts'
+
+/** Reports a process that has refused a subject, reads all of it, and ends it. */
+export async function useOperations(
+  tp: ReturnType<typeof turnpike>,
+  must: (what: string, holds: unknown) => void,
+): Promise<void> {
+  const context = tp[CONTEXT]('operations')
+  const facts = {
+    id: 'host/1/abc',
+    host: 'host',
+    pid: 1,
+    since: 0,
+    version: undefined,
+    status: () => tp.status(),
+  }
+  const settings = { service: 'shop', release: undefined, every: 10_000, subjects: true }
+  const beat = new Beat(context, facts, settings)
+  const limiter = tp.limiter('reported', { limit: 1, window: '1m' })
+  await limiter.consume('ann')
+  await limiter.consume('ann')
+  must('a report', (await beat.write()) === 1)
+  // The description is known now.
+  must('another report', (await beat.write()) === 1)
+  const [process] = await readProcesses(context)
+  must('a process', process?.service === 'shop')
+  must('its mounts', (await readMounts(context, process!.description!))?.mounts.length === 1)
+  must('its counts', (await readMinute(context, context.store.now())).size > 0)
+  must('who was refused', (await readRefused(context))[0]?.tag === 'ann')
+  await beat.leave()
+  must('a process that ends', (await readProcesses(context)).length === 0)
+}

@@ -83,7 +83,8 @@ export class CacheFeature<Native> implements Feature<Native, EarlyLookup<Native>
     const plan = this.#nearReply(target, x)
     if (plan && this.#mount.beforeFramework && x.listenerKey !== undefined)
       this.#listenerAnswers.remember(x.listenerKey, target, this.#nearReply)
-    return plan
+    // The stored body is broken or too large to decode.
+    return plan instanceof Promise ? plan.catch(() => this.#bypass('coding')) : plan
   }
 
   async #handle(x: Exchange<Native>, early: EarlyLookup<Native> | undefined): Promise<Plan> {

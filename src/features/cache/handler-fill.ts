@@ -10,6 +10,7 @@ import { forwardStatus } from './reasons.ts'
 import { ResponseFill, type Forward } from './response-fill.ts'
 import { responseIn } from './cached-response.ts'
 import { maySend } from './policy.ts'
+import { isReadable } from './reply.ts'
 
 /** Returns a plan that only sets Cache-Status. */
 export const withStatus = (status: string): PassPlan => ({
@@ -59,13 +60,15 @@ async function positionOf<Native>(
  * may have to be sent at once instead of an error.
  */
 async function formerOf<Native>(
-  { sender }: CacheLookup<Native>,
+  { sender, x }: CacheLookup<Native>,
   found: LookupResult | undefined,
 ): Promise<LookupResult | undefined> {
   const entry = found?.entry
   if (!found || !entry || !found.validUntil || found.now >= lastUseOf(entry)) return undefined
   const response = responseIn(entry)
   if (!maySend(response.sharing, sender)) return undefined
+  // The reply is made while the handler's response ends, when there is no time to decode a body.
+  if (!isReadable(entry, x)) return undefined
   if (!response.isPacked) return found
   try {
     const body = await decode(entry.body, 'gzip', response.length)

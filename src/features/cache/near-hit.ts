@@ -6,7 +6,7 @@ import type { HeaderFields, Reply } from '../../http/exchange.ts'
 import { acceptsCoding } from './content-coding.ts'
 import type { NearReply } from './listener-answers.ts'
 import type { CacheMount } from './mount.ts'
-import { ageOf, isConditional, replyFrom, type RequestHead } from './reply.ts'
+import { ageOf, isAcceptable, isConditional, replyFrom, type RequestHead } from './reply.ts'
 import { variantOf, type Target } from './resource.ts'
 import { responseIn } from './cached-response.ts'
 
@@ -32,7 +32,7 @@ function prepare(entry: CacheEntry): PreparedReply {
   const coding = isPacked ? 'gzip' : own
   const request: RequestHead = {
     method: 'GET',
-    header: (name) => (name === 'accept-encoding' ? coding : undefined),
+    header: (name) => (name === 'accept-encoding' ? '*' : undefined),
   }
   return {
     coding,
@@ -104,8 +104,8 @@ export function createNearReply<Native>(mount: CacheMount<Native>): NearReply {
     const known = near.find(keys, now)
     if (known === undefined || !isTooSoon(known, now)) return undefined
     const { entry } = known
+    if (!isAcceptable(entry, request)) return undefined
     const prepared = (known.prepared ??= prepare(entry)) as PreparedReply
-    engine.count(name, 'near', keys.entry)
     const age = ageOf(entry, now)
     const ttl = Math.floor((entry.freshUntil - now) / 1000)
     const added = (): HeaderFields => ({
@@ -114,8 +114,16 @@ export function createNearReply<Native>(mount: CacheMount<Native>): NearReply {
     })
     if (isConditional(request) || !isAccepted(prepared, request.header('accept-encoding'))) {
       const reply = replyFrom(entry, request, added())
-      return reply instanceof Promise ? reply.then((reply) => ({ reply })) : { reply }
+      if (reply instanceof Promise) {
+        return reply.then((reply) => {
+          engine.count(name, 'near', keys.entry)
+          return { reply }
+        })
+      }
+      engine.count(name, 'near', keys.entry)
+      return { reply }
     }
+    engine.count(name, 'near', keys.entry)
     const { reply } = prepared
     const isSame = prepared.age === age && prepared.ttl === ttl && prepared.detail === detail
     if (reply === undefined || !isSame) {

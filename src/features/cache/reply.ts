@@ -34,11 +34,13 @@ export const ageOf = ({ storedAt, initialAge }: CacheEntry, now: number): number
 /** Returns whether an entry can be sent to a client, decoded here if necessary. */
 export function isAcceptable(entry: CacheEntry, request: RequestHead): boolean {
   const { coding, isFixed } = responseIn(entry)
-  return (
-    coding === undefined ||
-    acceptsCoding(request.header('accept-encoding'), coding) ||
-    (!isFixed && isDecodable(coding))
-  )
+  return isReadable(entry, request) || (!isFixed && isDecodable(coding!))
+}
+
+/** Returns whether a client can read the body in the coding that the handler gave it. */
+export function isReadable(entry: CacheEntry, request: RequestHead): boolean {
+  const { coding } = responseIn(entry)
+  return coding === undefined || acceptsCoding(request.header('accept-encoding'), coding)
 }
 
 type Fields = Record<string, string | readonly string[]>

@@ -21,7 +21,7 @@ import { registerFill, tellOuterFills, type OuterFill } from './nesting.ts'
 import type { Candidate } from './freshness.ts'
 import { endToEndFields, groupsOf, type StorageVerdict } from './policy.ts'
 import { forwardStatus, type CacheReason } from './reasons.ts'
-import { ageOf, isConditional, replyFrom } from './reply.ts'
+import { ageOf, isConditional, isReadable, replyFrom } from './reply.ts'
 import { createEntry, isNeverFresh, isStillGood, storeEntry } from './response-entry.ts'
 import { judgeFill, notModifiedReply, refuseFill } from './response-verdict.ts'
 
@@ -167,7 +167,7 @@ export class ResponseFill<Native> implements OuterFill {
       const verdict = this.#verdict
       return this.#end(verdict === undefined || verdict.isStored ? 'aborted' : verdict.reason)
     }
-    this.#count(undefined)
+    this.#count(position === undefined ? 'store' : undefined)
     const lookup = this.#lookup
     const { engine, keys, resourceKeys } = lookup
     if (responseIn(entry).sharing === 'public') engine.publicResources.set(resourceKeys.entry, true)
@@ -232,7 +232,8 @@ export class ResponseFill<Native> implements OuterFill {
       return synchronous(replyFrom(whole, client, this.#addedFields(whole, status)))
     }
     if (!isConditional(client)) return undefined
-    if (entry !== undefined) return synchronous(replyFrom(entry, client, {}))
+    if (entry !== undefined && isReadable(entry, client))
+      return synchronous(replyFrom(entry, client, {}))
     // The handler did not see the conditions, and its response is not stored after all.
     return seesConditions ? undefined : notModifiedReply(sent, client)
   }
@@ -280,6 +281,8 @@ function momentaryFields(field: FieldReader): HeaderFields {
   return Object.fromEntries(named)
 }
 
-/** Only a body that has to be decoded is a promise. A former entry is decoded before the handler runs. */
-const synchronous = (reply: Reply | Promise<Reply>): Reply | undefined =>
-  reply instanceof Promise ? undefined : reply
+/**
+ * Only a body that has to be decoded is a promise. A former entry is decoded before the handler runs,
+ * and none is replied from that the client cannot read.
+ */
+const synchronous = (reply: Reply | Promise<Reply>): Reply => reply as Reply

@@ -11,13 +11,15 @@ import { makeCertificate } from '../../support/tls.ts'
 import { until } from '../../support/until.ts'
 import type { App, Handler, Setup, Tools } from './support.ts'
 
+type Send = (app: App, advance: (time: '11s') => Promise<void>) => Promise<string | undefined>
+
 /** How an application is set up, and what it is sent. */
 export interface Situation {
   cache?: CacheOptions<any> | Setup['cache']
   outer?: (tools: Tools) => void
   handler?: Handler
   /** Sends the requests. @returns Cache-Status of the last response, if it is known when its head is sent */
-  send?: (app: App, advance: (time: '11s') => Promise<void>) => Promise<string | undefined>
+  send?: Send
   /** Redis is stopped before the request. */
   isAway?: boolean
 }
@@ -32,7 +34,7 @@ export interface ReasonCase extends Situation {
 
 const ok: Handler = ({ send }) => send(200, 'hello')
 const get =
-  (headers: Record<string, string>): Situation['send'] =>
+  (headers: Record<string, string>): Send =>
   async (app) =>
     String((await app.get('/', headers)).headers['cache-status'])
 const withFields =
@@ -46,7 +48,7 @@ const scope = (): string => 'ann'
 
 /** Sends bytes, and returns Cache-Status of the response. */
 const raw =
-  (...lines: string[]): Situation['send'] =>
+  (...lines: string[]): Send =>
   async (app) => {
     const socket = connect(Number(app.url.port), '127.0.0.1').on('error', () => {})
     onTestFinished(() => void socket.destroy())
@@ -58,7 +60,7 @@ const raw =
   }
 
 /** Sends a request over TLS, with a certificate that the server knows. */
-const withCertificate: Situation['send'] = async (app) => {
+const withCertificate: Send = async (app) => {
   const { key, cert } = makeCertificate()
   const [listener] = app.server.listeners('request')
   const options = { key, cert, ca: cert }
@@ -74,10 +76,10 @@ const withCertificate: Situation['send'] = async (app) => {
 
 /** Requests twice: the first response is not stored, so that the handler of the second sees all fields. */
 const twice =
-  (headers: Record<string, string>): Situation['send'] =>
+  (headers: Record<string, string>): Send =>
   async (app, advance) => {
     await app.get()
-    return await get(headers)!(app, advance)
+    return await get(headers)(app, advance)
   }
 
 /** Answers a request with the field as asked, and others with what is not stored. */
@@ -183,9 +185,9 @@ export const CASES: Record<CacheReason, ReasonCase> = {
     handler: withFields({ 'Content-Encoding': 'gzip' }),
     send: async (app, advance) => {
       const request = ['GET / HTTP/1.1', `Host: ${app.url.host}`]
-      await raw(...request, 'Accept-Encoding: gzip')!(app, advance)
+      await raw(...request, 'Accept-Encoding: gzip')(app, advance)
       await stored(app)
-      return await raw(...request, 'Accept-Encoding: br')!(app, advance)
+      return await raw(...request, 'Accept-Encoding: br')(app, advance)
     },
   },
   nested: {

@@ -87,11 +87,11 @@ export function refuseHead(res: ServerResponse, args: unknown[]): unknown {
  */
 export function deferDestroy(req: IncomingMessage, res: Withheld): () => void {
   const stream = http2StreamOf(res)
-  const hold: Hold = { res, isSameTick: stream === undefined }
-  process.nextTick(leaveTick, hold)
+  const hold: Hold = { res, isSameTick: false }
   const response = (res[RESPONSE] ??= deferralOnResponse(res))
   response.holds++
   response.latest = hold
+  beginTick(res)
   const connection = stream ?? (req.socket as Duplex | undefined)
   const deferral = typeof connection?.destroy === 'function' ? deferralOf(connection) : undefined
   deferral?.begin(hold)
@@ -100,6 +100,14 @@ export function deferDestroy(req: IncomingMessage, res: Withheld): () => void {
     response.holds--
     if (response.holds === 0 && response.requested !== undefined) destroyNow(res, response)
   }
+}
+
+/** Notes that the handler has written or ended a response in this tick. */
+export function beginTick(res: ServerResponse): void {
+  const hold = (res as Withheld)[RESPONSE]?.latest
+  if (hold === undefined || http2StreamOf(res) !== undefined) return
+  hold.isSameTick = true
+  process.nextTick(leaveTick, hold)
 }
 
 /** A response that is withheld. */

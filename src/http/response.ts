@@ -6,7 +6,7 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { BodyTap, bytesOf } from './body-tap.ts'
-import { deferDestroy, refuseHead, withdraw } from './disguise.ts'
+import { beginTick, deferDestroy, refuseHead, withdraw } from './disguise.ts'
 import type { BodyCapture, FieldReader, HeaderFields } from './exchange.ts'
 import { callbackOf, finalizeEnd, passEnd, setDisguise } from './finalizers.ts'
 import { runBeforeEnd, runBeforeHead } from './finalizers.ts'
@@ -209,6 +209,8 @@ function writeChunk(res: ServerResponse, state: ResponseState, args: unknown[]):
   state.withheld = Buffer.concat([state.withheld ?? Buffer.alloc(0), bytes.subarray(free)])
   const callback = callbackOf(args)
   if (free > 0) return pass(state, 'write', res, [bytes.subarray(0, free), callback])
+  // Node would send the head with this chunk. Otherwise taps would not see it before the end.
+  if (hasTaps(state) && !res.headersSent) rehearseHead(res, state, state)
   if (callback !== undefined) process.nextTick(callback)
   return true
 }
@@ -246,6 +248,7 @@ function end(res: ServerResponse, state: ResponseState, layer: Layer, args: unkn
 function endNow(res: ServerResponse, state: ResponseState, args: unknown[]): unknown {
   if (state.phase === 'before-head') {
     setDisguise(res, state, 'end')
+    beginTick(res)
     state.wasHeld = true
     state.enqueue(() => endNow(res, state, args))
     return res
@@ -287,7 +290,7 @@ function replace(
 /** Calls inner patches of other packages as if the head were sent, so that they set their fields. */
 function rehearseHead(res: ServerResponse, state: ResponseState, layer: Layer): void {
   // A head that was written has passed them already.
-  if (state.phase !== 'open') return
+  if (state.phase !== 'open' && (state.phase !== 'sending' || res.headersSent)) return
   layer.isRehearsing = true
   try {
     res.writeHead(res.statusCode)

@@ -169,6 +169,26 @@ const waysOfHttp1: [string, Handler][] = [
     },
   ],
   [
+    'a response that is destroyed as it ends, a tick after its first piece',
+    async ({ raw }) => {
+      raw((res) => void res.write('one'))
+      await new Promise((resolve) => process.nextTick(resolve))
+      raw((res) => {
+        res.end('two')
+        res.destroy()
+      })
+    },
+  ],
+  [
+    'a connection that is destroyed as the response ends, a tick after its first piece',
+    async ({ raw, req }) => {
+      raw((res) => void res.write('one'))
+      await new Promise((resolve) => process.nextTick(resolve))
+      raw((res) => void res.end('two'))
+      req.socket.destroy()
+    },
+  ],
+  [
     'a second end with a callback, later',
     async ({ raw }) => {
       raw((res) => void res.end('one'))

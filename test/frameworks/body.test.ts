@@ -154,6 +154,30 @@ describe.each(frameworks)('body on $name', ({ start, kind, name }) => {
     }
   })
 
+  it.each<[string, Handler]>([
+    ['a stream', ({ stream }) => stream(Readable.from(['1']), { 'Content-Length': '1' })],
+    [
+      'write',
+      async ({ raw }) => {
+        raw((res) => void res.setHeader('Content-Length', 1).write('1'))
+        await new Promise(setImmediate)
+        raw((res) => void res.end())
+      },
+    ],
+  ])(
+    'is whole although its only byte waits for the work before the end: %s',
+    async (_, handler) => {
+      const { probe, seen, over } = witness()
+      const slow = feature(async () => ({
+        beforeEnd: () => new Promise((resolve) => setTimeout(resolve, 5)),
+      }))
+      const app = await start({ stack: [slow, probe], handler })
+      expect((await ask(app)).text).toBe('1')
+      await over
+      expect(seen.map(({ status, body }) => [status, String(body)])).toEqual([[200, '1']])
+    },
+  )
+
   it('is left out when it is shorter than its Content-Length', async () => {
     const { probe, seen, over } = witness()
     const app = await start({

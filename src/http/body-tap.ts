@@ -51,6 +51,10 @@ export class BodyCollector {
   }
 }
 
+/** Returns whether node's streams take a chunk. */
+export const isChunk = (chunk: unknown): boolean =>
+  typeof chunk === 'string' || chunk instanceof Uint8Array
+
 /** Returns the bytes of a chunk as node's streams take it: a string with its encoding, bytes, or nothing. */
 export function bytesOf(chunk: unknown, encoding?: unknown): Buffer {
   if (typeof chunk === 'string') {

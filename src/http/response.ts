@@ -5,7 +5,7 @@
  * response as it is at its place.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { BodyTap, bytesOf } from './body-tap.ts'
+import { BodyTap, bytesOf, isChunk } from './body-tap.ts'
 import { beginTick, deferDestroy, refuseHead, withdraw } from './disguise.ts'
 import type { BodyCapture, FieldReader, HeaderFields } from './exchange.ts'
 import { callbackOf, finalizeEnd, passEnd, setDisguise } from './finalizers.ts'
@@ -298,6 +298,3 @@ function rehearseHead(res: ServerResponse, state: ResponseState, layer: Layer): 
     layer.isRehearsing = false
   }
 }
-
-const isChunk = (chunk: unknown): boolean =>
-  typeof chunk === 'string' || chunk instanceof Uint8Array

@@ -52,7 +52,10 @@ describe.each(bothEngines())('on the $name engine', (engine) => {
       const { forward: _, remedies: __, ...situation } = CASES[code]
       const { app, send, reasons } = await start(kind, engine, { ...situation, ...remedy })
       await send()
-      await until(`it is stored, not refused: ${reasons}`, () => app.tp.cache.stats().stored > 0)
+      await until(
+        `it is stored, not refused: ${String(reasons)}`,
+        () => app.tp.cache.stats().stored > 0,
+      )
     })
   })
 })

@@ -184,7 +184,7 @@ function* badPlace(file, { layer, group }, { target, isType }) {
     /^(features|extensions)\//.test(other.group) &&
     other.group !== group &&
     !isType &&
-    !target.endsWith('/index.ts')
+    !/\/(index|inspection)\.ts$/.test(target)
   )
     yield `${file} imports ${target}: import values of ${other.group} from its index.ts.`
 }

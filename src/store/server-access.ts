@@ -9,6 +9,7 @@ import {
   topologyOf,
   usesTls,
   type Client,
+  type ClusterClient,
   type NodeClient,
   type RedisAddress,
 } from './redis.ts'
@@ -129,8 +130,23 @@ async function untilReady(client: Client, timeout: number): Promise<void> {
         /WRONGPASS|NOAUTH|NOPERM|invalid (username-)?password/i.test(reason),
       )
     }
-    await new Promise((resolve) => setTimeout(resolve, 10))
+    await pause()
   }
+  if (isCluster(client)) await untilNodesReady(client)
+}
+
+const pause = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 10))
+
+/** How long the masters of a Cluster may take to accept connections, in ms. */
+const NODES_TIMEOUT = 2000
+
+/** Connects to all masters. ioredis would do it at the first command, and that command would fail. */
+async function untilNodesReady(client: Pick<ClusterClient, 'nodes'>): Promise<void> {
+  const deadline = performance.now() + NODES_TIMEOUT
+  const nodes = client.nodes('master')
+  for (const node of nodes) if (node.status === 'wait') node.connect().catch(() => {})
+  while (nodes.some(({ status }) => status !== 'ready') && performance.now() < deadline)
+    await pause()
 }
 
 /** Returns what kind of server a URL has led to. */

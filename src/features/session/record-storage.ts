@@ -246,7 +246,7 @@ const successorCipher = ({ id }: SessionKeys): Cipher => new Cipher([id])
 
 /** True if the session was revoked together with the other sessions of its user. */
 export function isRevoked(
-  { created, meta }: StoredSession,
+  { created, meta }: Pick<StoredSession, 'created' | 'meta'>,
   digest: string,
   revoked: string | null | undefined,
 ): boolean {

@@ -22,6 +22,8 @@ const LAYERS = [
     ground: [
       'availability-log.ts',
       'clock.ts',
+      'debug-output.ts',
+      'distinct-warnings.ts',
       'duration.ts',
       'errors.ts',
       'events.ts',

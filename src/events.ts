@@ -1,5 +1,6 @@
 import { channel, type Channel } from 'node:diagnostics_channel'
-import { formatWithOptions } from 'node:util'
+import { DebugOutput } from './debug-output.ts'
+import { DistinctWarnings } from './distinct-warnings.ts'
 import { FeatureCounts } from './feature-counts.ts'
 
 declare global {
@@ -46,6 +47,8 @@ export interface EventMap extends TurnpikeExtensions.Events {
     subject: string | readonly string[]
     /** The tenant, in an application that has tenants. */
     tenant: string | undefined
+    /** How long the decision took, in ms. Undefined if it did not wait for a store. */
+    ms: number | undefined
   }
   /** A session was created for a user, ended, or could not be stored or read as it was. */
   session: {
@@ -125,6 +128,17 @@ export interface EventMap extends TurnpikeExtensions.Events {
     /** Why a request was passed by, or why the response of a miss was not stored: see docs/cache.md. */
     reason: string | undefined
   }
+  /** A handler has made a response that a cache was to store. */
+  fill: {
+    name: string
+    type: 'stored' | 'not-stored'
+    key: string
+    /** Why the response is not stored: see docs/cache.md. */
+    reason: string | undefined
+    bytes: number | undefined
+    ttlMs: number | undefined
+    ms: number
+  }
   /** Something happened to a token of `turnpike/tokens`. No event carries the token itself. */
   token: {
     feature: 'oneTimeTokens' | 'refreshTokens' | 'apiKeys'
@@ -162,6 +176,8 @@ export interface EventMap extends TurnpikeExtensions.Events {
   }
   /** A feature could not use the store and applied its failure rule. */
   unavailable: { feature: string; name: string; reason: string; uncertain: boolean; rule: string }
+  /** The number of processes that report to Redis changed. `before` is undefined at the first report. */
+  process: { live: number; before: number | undefined }
   /** A circuit breaker opened or closed. On a Cluster each master has one: `node` is its address. */
   breaker: { store: string; state: 'open' | 'closed'; reason: string | undefined; node?: string }
   /** A connection that did not reply was replaced. */
@@ -199,17 +215,16 @@ export const EVENTS: Readonly<Record<BuiltInEventName, string>> = {
   lock: 'A lock or permit was acquired, refused or lost.',
   idempotency: 'What happened to a request with an idempotency key.',
   cache: 'The response cache handled a request.',
+  fill: 'A handler has made a response that a cache was to store.',
   token: 'Something happened to a one-time token, a refresh token or an API key.',
   unavailable: 'A feature could not use the store and applied its failure rule.',
+  process: 'The number of processes that report to Redis changed.',
   breaker: 'A circuit breaker opened or closed.',
   replaced: 'A connection that did not reply was replaced.',
   availability: 'Redis went away, or is back.',
   error: 'A write that no request waits for failed.',
   warning: 'Something that an operator should fix. Each is reported once.',
 }
-
-/** Distinct warnings of one instance. Messages can contain what a client sent, so they are bounded. */
-const MAX_WARNINGS = 200
 
 /** A subscription of its own, so that one listener can subscribe twice. */
 interface Subscription {
@@ -222,12 +237,12 @@ export class EventBus {
   readonly counts: FeatureCounts = new FeatureCounts()
   readonly #subscriptions = new Map<EventName, Set<Subscription>>()
   readonly #channels = new Map<EventName, Channel>()
-  readonly #warned = new Set<string>()
-  readonly #debug: (name: EventName) => boolean
+  readonly #warned = new DistinctWarnings()
+  readonly #debug: DebugOutput
 
-  /** @param debug the value of DEBUG: names and `*`, separated by commas */
-  constructor(debug: string = process.env['DEBUG'] ?? '') {
-    this.#debug = debugFilter(debug)
+  /** @param debug the value of DEBUG */
+  constructor(debug?: string) {
+    this.#debug = new DebugOutput(debug)
     for (const name of Object.keys(EVENTS) as BuiltInEventName[]) this.#channelOf(name)
   }
 
@@ -266,10 +281,8 @@ export class EventBus {
 
   /** Reports something that an operator should fix, once: as an event and as a process warning. */
   warn(message: string): void {
-    if (this.#warned.has(message) || this.#warned.size >= MAX_WARNINGS) return
-    this.#warned.add(message)
-    const isLast = this.#warned.size === MAX_WARNINGS
-    const text = isLast ? `${message} This is the last warning: there were too many.` : message
+    const text = this.#warned.textOf(message)
+    if (text === undefined) return
     this.emit('warning', { message: text })
     process.emitWarning(text, { type: 'TurnpikeWarning' })
   }
@@ -280,21 +293,8 @@ export class EventBus {
     if (known !== undefined) return known
     const created = channel(`turnpike:${name}`)
     this.#channels.set(name, created)
-    if (this.#debug(name)) this.on(name, (event) => print(name, event))
+    const print = this.#debug.listenerOf(name)
+    if (print) this.on(name, print)
     return created
   }
-}
-
-/** Returns whether DEBUG asks for an event. */
-function debugFilter(debug: string): (name: string) => boolean {
-  const patterns = debug
-    .split(/[\s,]+/)
-    .filter((each) => each === '*' || each.startsWith('turnpike:'))
-  return (name) =>
-    patterns.some((each) => each === '*' || each === 'turnpike:*' || each === `turnpike:${name}`)
-}
-
-function print(name: string, event: object): void {
-  const line = formatWithOptions({ breakLength: Infinity, depth: 2 }, 'turnpike:%s %o', name, event)
-  process.stderr.write(`${line.replaceAll('\n', ' ')}\n`)
 }

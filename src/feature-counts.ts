@@ -1,7 +1,7 @@
 /** What a process counts of its features. A count is one addition to an array: nothing is allocated. */
 
 /** What is counted. */
-export type CountedKind = 'limit' | 'session' | 'cache' | 'idempotency' | 'lease'
+export type CountedKind = 'limit' | 'session' | 'cache' | 'fill' | 'idempotency' | 'lease'
 
 /** Who may decide on a request, as the event `decision` names it. */
 const SOURCES = ['store', 'local', 'deny-cache', 'open', 'closed', 'unlimited'] as const
@@ -13,6 +13,8 @@ export const COUNTED: Readonly<Record<CountedKind, readonly string[]>> = {
   limit: SOURCES.flatMap((source) => DECISIONS.map((decision) => `${decision}:${source}`)),
   session: ['login', 'logout', 'merged', 'dropped', 'corrupt', 'two-cookies', 'reserved-name'],
   cache: ['hit', 'near', 'stale', 'collapsed', 'miss', 'bypass'],
+  // The cache names its reasons.
+  fill: ['stored'],
   idempotency: [
     'first',
     'recovered',
@@ -41,10 +43,10 @@ export class CounterRow {
   /** One count for each of `outcomes`. */
   readonly values: Float64Array
 
-  constructor(kind: CountedKind, name: string) {
+  constructor(kind: CountedKind, name: string, outcomes: readonly string[]) {
     this.kind = kind
     this.name = name
-    this.outcomes = COUNTED[kind]
+    this.outcomes = outcomes
     this.values = new Float64Array(this.outcomes.length)
   }
 
@@ -91,14 +93,14 @@ export class FeatureCounts {
   onRefused: ((refused: RefusedSubject) => void) | undefined
 
   /** Returns the row of a name, always the same one. */
-  row(kind: CountedKind, name: string): CounterRow {
+  row(kind: CountedKind, name: string, outcomes: readonly string[] = COUNTED[kind]): CounterRow {
     const rows = this.#rows.get(kind) ?? new Map<string, CounterRow>()
     this.#rows.set(kind, rows)
     const known = rows.get(name)
     if (known) return known
     const isFull = rows.size >= MAX_ROWS - 1 && name !== OTHER
-    if (isFull) return this.row(kind, OTHER)
-    const row = new CounterRow(kind, name)
+    if (isFull) return this.row(kind, OTHER, outcomes)
+    const row = new CounterRow(kind, name, outcomes)
     rows.set(name, row)
     return row
   }

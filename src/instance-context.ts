@@ -114,7 +114,8 @@ export function createInstanceContext<Native, Middleware>(
   const { instances = 1, fallbackMaxKeys: maxKeys = 50_000 } = options
   const { logger, operations } = options
   const events = new EventBus()
-  const endLog = logger === false ? () => {} : logAvailability(events, logger)
+  const clock = store ?? systemClock()
+  const endLog = logger === false ? () => {} : logAvailability(events, logger, clock)
   const stores = new Stores({
     redis,
     store,
@@ -132,7 +133,6 @@ export function createInstanceContext<Native, Middleware>(
     warn: (message) => events.warn(message),
     refusals,
   })
-  const clock = store ?? systemClock()
   const shared: Shared<Native, Middleware> = {
     stores,
     events,

@@ -96,8 +96,9 @@ export interface TurnpikeOptions<Native> {
    */
   refusals?: 'reply' | 'next'
   /**
-   * Where log lines go: one when Redis goes away, one when it is back. `false`: no lines.
-   * @default standard error
+   * Where log lines go: one when Redis goes away, one when it is back, and after 1, 5 and 30 minutes
+   * one that says that it is still away. `false`: no lines.
+   * @default standard error: text on a terminal, a line of JSON elsewhere
    * @example console
    * @example pino()
    */

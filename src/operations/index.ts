@@ -42,6 +42,7 @@ export function createOperations(
   const id = ++instances === 1 ? PROCESS_ID : `${PROCESS_ID}.${instances}`
   const facts = { id, host: hostname(), pid: process.pid, since: Date.now(), version, status }
   let beat: Beat | undefined
+  let live: number | undefined
 
   async function run(signal: AbortSignal): Promise<void> {
     // Processes that were started together do not report together, nor all at once.
@@ -54,7 +55,10 @@ export function createOperations(
       if (signal.aborted) return
       beat ??= new Beat(context, facts, settings)
       try {
-        onLive(await beat.write())
+        const count = await beat.write()
+        onLive(count)
+        if (count !== live) context.events.emit('process', { live: count, before: live })
+        live = count
       } catch (error) {
         if (isUnavailable(error)) continue
         context.events.warn(

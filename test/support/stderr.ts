@@ -12,7 +12,9 @@ export function expectOnlyOutages(stderr: string, end: 'away' | 'back'): void {
     .filter((line) => line !== '')
   for (const [i, line] of lines.entries())
     expect(line).toMatch(
-      i % 2 === 0 ? /^turnpike: Redis is away: / : /^turnpike: Redis is back after [\d.]+ s\./,
+      i % 2 === 0
+        ? /"name":"turnpike","msg":"Redis is away: /
+        : /"msg":"Redis is back after [\d.]+ s\./,
     )
   expect(lines.length % 2).toBe(end === 'away' ? 1 : 0)
 }

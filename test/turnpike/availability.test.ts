@@ -1,6 +1,9 @@
 /** By default a process writes one line when Redis goes away and one when it is back, and nothing else. */
 import type { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
+import { defaultLogger, logAvailability } from '../../src/availability-log.ts'
+import { manualClock } from '../../src/clock.ts'
+import { EventBus } from '../../src/events.ts'
 import { turnpike } from '../../src/node.ts'
 import { startRedis, type RedisServer } from '../../src/testing.ts'
 import { startScript } from '../support/child.ts'
@@ -122,6 +125,80 @@ it.each([true, 'yes', {}, { warn: 'no' }])('logger: %j is refused', (logger) => 
   )
 })
 
+describe('while Redis is away', () => {
+  function away() {
+    const clock = manualClock()
+    const events = new EventBus('')
+    const lines: string[] = []
+    const end = logAvailability(events, { warn: (line) => lines.push(line) }, clock)
+    const change = (type: 'away' | 'back', awayMs = 0): void =>
+      events.emit('availability', { store: 'redis', type, reason: 'no reply', awayMs })
+    const refuse = (): void =>
+      events.emit('unavailable', {
+        feature: 'cache',
+        name: 'pages',
+        reason: 'breaker',
+        uncertain: false,
+        rule: 'open',
+      })
+    return { clock, lines, end, change, refuse }
+  }
+
+  it('one line after 1, 5 and 30 minutes says so, and no other', async () => {
+    const { clock, lines, change, refuse } = away()
+    change('away')
+    refuse()
+    for (let minute = 1; minute <= 120; minute++) {
+      await clock.advance(60_000)
+      refuse()
+    }
+    change('back', 7_200_000)
+    expect(lines).toEqual([
+      'turnpike: Redis is away: no reply. Until it is back, the failure rules apply.',
+      'turnpike: Redis is still away after 1 min. Failure rules applied: open 1.',
+      'turnpike: Redis is still away after 5 min. Failure rules applied: open 5.',
+      'turnpike: Redis is still away after 30 min. Failure rules applied: open 30.',
+      'turnpike: Redis is back after 7200.0 s. Failure rules applied: open 121.',
+    ])
+  })
+
+  it('no line comes after it is back, nor after the instance is closed', async () => {
+    const { clock, lines, change, end } = away()
+    change('away')
+    change('back', 30_000)
+    await clock.advance(300_000)
+    change('away')
+    end()
+    await clock.advance(3_600_000)
+    expect(lines).toHaveLength(3)
+  })
+})
+
+describe('the default logger', () => {
+  const written = (isTTY: boolean): string => {
+    let text = ''
+    const stream = { isTTY, write: (line: string) => (text += line) }
+    const logger = defaultLogger(stream as never)
+    logger.warn('one\n\u001B[2J"two"')
+    return text
+  }
+
+  it('writes text on a terminal, without control characters', () => {
+    expect(written(true)).toBe('turnpike: one\\x0a\\x1b[2J"two"\n')
+  })
+
+  it('writes one line of JSON elsewhere', () => {
+    const text = written(false)
+    expect(text.trimEnd().split('\n')).toHaveLength(1)
+    expect(JSON.parse(text)).toEqual({
+      time: expect.stringMatching(/^\d{4}-\d\d-\d\dT/),
+      level: 'warn',
+      name: 'turnpike',
+      msg: 'one\n\u001B[2J"two"',
+    })
+  })
+})
+
 describe('a process whose Redis is killed and started again writes two lines', () => {
   const PROGRAM = `
     import { turnpike } from 'turnpike/node'
@@ -156,8 +233,12 @@ describe('a process whose Redis is killed and started again writes two lines', (
     return stderr.split('\n').filter((line) => line !== '')
   }
   const lines = [
-    expect.stringMatching(/^turnpike: Redis is away: /),
-    expect.stringMatching(/^turnpike: Redis is back after /),
+    expect.stringMatching(
+      /^\{"time":"[^"]+","level":"warn","name":"turnpike","msg":"Redis is away: /,
+    ),
+    expect.stringMatching(
+      /^\{"time":"[^"]+","level":"info","name":"turnpike","msg":"Redis is back after /,
+    ),
   ]
 
   it('one server', async () => {
@@ -190,6 +271,6 @@ describe('a process whose Redis is killed and started again writes two lines', (
       async () => sentinel.master.thaw(),
     )
     expect(seen[0]).toMatch(/is away/)
-    expect(seen.filter((line) => !line.startsWith('turnpike: Redis is'))).toEqual([])
+    expect(seen.filter((line) => !line.includes('"msg":"Redis is '))).toEqual([])
   })
 }, 60_000)

@@ -229,7 +229,7 @@ describe('DEBUG', () => {
       const { stderr, stdout } = await runScript(used, { env: { DEBUG } })
       expect(lines(stderr)).toHaveLength(3)
       for (const line of lines(stderr))
-        expect(line).toMatch(/^turnpike:decision \{.*name: 'debugged'.*\}$/)
+        expect(line).toMatch(/^\d{4}-[\d-]+T[\d:.]+Z turnpike:decision \{.*name: 'debugged'.*\}$/)
       expect(lines(stderr).map((line) => /allowed: (\w+)/.exec(line)![1])).toEqual([
         'true',
         'true',
@@ -238,6 +238,25 @@ describe('DEBUG', () => {
       expect(stdout).toBe('')
     },
   )
+
+  it('=turnpike:decision(name) prints the events of one mount', async () => {
+    const DEBUG = 'turnpike:decision(debugged)'
+    expect(lines((await runScript(used, { env: { DEBUG } })).stderr)).toHaveLength(3)
+    const other = { DEBUG: 'turnpike:decision(other)' }
+    expect(lines((await runScript(used, { env: other })).stderr)).toEqual([])
+  })
+
+  it('DEBUG_FORMAT=json prints lines of JSON', async () => {
+    const env = { DEBUG: 'turnpike:decision', DEBUG_FORMAT: 'json' }
+    const printed = lines((await runScript(used, { env })).stderr).map((line) => JSON.parse(line))
+    expect(printed.map(({ allowed }) => allowed)).toEqual([true, true, false])
+    expect(printed[0]).toMatchObject({
+      time: expect.stringMatching(/Z$/),
+      event: 'turnpike:decision',
+      name: 'debugged',
+      ms: expect.any(Number),
+    })
+  })
 
   it.each(['', 'express:*', 'turnpike:breaker', 'notturnpike:*'])(
     '=%s prints no line',

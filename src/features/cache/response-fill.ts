@@ -20,6 +20,7 @@ import { HandlerRequest } from './handler-request.ts'
 import { registerFill, tellOuterFills, type OuterFill } from './nesting.ts'
 import type { Candidate } from './freshness.ts'
 import { endToEndFields, groupsOf, type StorageVerdict } from './policy.ts'
+import { reportFill } from './made-response.ts'
 import { forwardStatus, type CacheReason } from './reasons.ts'
 import { ageOf, isConditional, isReadable, replyFrom } from './reply.ts'
 import { createEntry, isNeverFresh, isStillGood, storeEntry } from './response-entry.ts'
@@ -167,7 +168,8 @@ export class ResponseFill<Native> implements OuterFill {
       const verdict = this.#verdict
       return this.#end(verdict === undefined || verdict.isStored ? 'aborted' : verdict.reason)
     }
-    this.#count(position === undefined ? 'store' : undefined)
+    const isStored = position !== undefined
+    this.#count(isStored ? undefined : 'store', isStored ? entry : undefined)
     const lookup = this.#lookup
     const { engine, keys, resourceKeys } = lookup
     if (responseIn(entry).sharing === 'public') engine.publicResources.set(resourceKeys.entry, true)
@@ -253,11 +255,14 @@ export class ResponseFill<Native> implements OuterFill {
     return { 'Cache-Status': forwardStatus(forward, verdict && reason) }
   }
 
-  #count(reason: CacheReason | undefined): void {
+  /** @param entry what is stored, if anything is */
+  #count(reason: CacheReason | undefined, entry?: CacheEntry): void {
     if (this.#isCounted) return
     this.#isCounted = true
     const { engine, mount, keys } = this.#lookup
     engine.count(mount.name, 'miss', keys.entry, reason)
+    const ms = engine.cacheStore.store.monotonic() - this.#began
+    reportFill(engine.context.events, { name: mount.name, key: keys.entry, reason, entry, ms })
   }
 
   /** Ends a fill without an entry. Only the first call counts. */

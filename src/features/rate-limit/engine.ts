@@ -59,12 +59,13 @@ export class RateLimitEngine implements ChargeAdjuster {
     const isOneSubject = areOfOneSubject(charges)
     if (this.#denyCache || (store.isSplit && !isOneSubject))
       return this.#consumeInSteps(charges, budget)
+    const began = this.#began()
     const decide = (numbers: readonly number[]): LimitDecision =>
-      this.report(decisionOf(this, charges, 'store', numbers))
+      this.report(decisionOf(this, charges, 'store', numbers), began)
     const recover = async (error: unknown): Promise<LimitDecision> =>
       isCrossSlotError(error)
         ? this.#consumeInSteps(charges, budget)
-        : this.report(await this.decideWithoutStore(error, charges))
+        : this.report(await this.decideWithoutStore(error, charges), began)
     const known = this.#scripts.knownOperation(charges)
     if (known === undefined)
       return this.#scripts
@@ -83,6 +84,7 @@ export class RateLimitEngine implements ChargeAdjuster {
     const remembered = this.#denyCache?.find(charges, this.#context.store.now())
     if (remembered)
       return this.report(new LimitDecision(this, charges, 'deny-cache', false, remembered, 0))
+    const began = this.#began()
     let decision: LimitDecision
     try {
       decision = await retryWhenSplit(() =>
@@ -92,7 +94,12 @@ export class RateLimitEngine implements ChargeAdjuster {
       decision = await this.decideWithoutStore(error, charges)
     }
     if (!decision.allowed) this.#denyCache?.remember(charges, decision, this.#context.store.now())
-    return this.report(decision)
+    return this.report(decision, began)
+  }
+
+  /** Returns the time if a listener wants to know how long a decision takes. */
+  #began(): number | undefined {
+    return this.events.hasListeners('decision') ? performance.now() : undefined
   }
 
   /** Returns what a consume would be answered. Writes nothing. @throws TP_UNAVAILABLE */
@@ -218,8 +225,11 @@ export class RateLimitEngine implements ChargeAdjuster {
     return bySubject(charges).map(([, group]) => group)
   }
 
-  /** Counts and emits a decision, and returns it. */
-  report<Made extends Decision>(decision: Made): Made {
+  /**
+   * Counts and emits a decision, and returns it.
+   * @param began when a store was asked for it, by `performance.now()`
+   */
+  report<Made extends Decision>(decision: Made, began?: number): Made {
     this.#counts.countDecision(decision.allowed, this.options.shadow, decision.source)
     if (!decision.allowed) this.#noteRefused(decision)
     if (!this.events.hasListeners('decision')) return decision
@@ -227,6 +237,7 @@ export class RateLimitEngine implements ChargeAdjuster {
     const { feature, name } = this.options
     const shadow = this.options.shadow && !allowed
     const policy = tightest?.name
+    const ms = began === undefined ? undefined : performance.now() - began
     this.events.emit('decision', {
       feature,
       name,
@@ -239,6 +250,7 @@ export class RateLimitEngine implements ChargeAdjuster {
       retryAfterMs,
       subject,
       tenant,
+      ms,
     })
     return decision
   }

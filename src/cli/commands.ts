@@ -7,7 +7,9 @@ import { doctor } from './doctor.ts'
 import { explain } from './explain.ts'
 import { idempotencyFind, idempotencyShow } from './idempotency.ts'
 import { keys } from './keys.ts'
+import { limits, limitsShow } from './limits.ts'
 import { locks } from './locks.ts'
+import { processes, status, top } from './processes.ts'
 import { sessions } from './sessions.ts'
 
 export const COMMANDS: readonly Command[] = [
@@ -21,6 +23,11 @@ export const COMMANDS: readonly Command[] = [
   idempotencyFind,
   idempotencyShow,
   keys,
+  limits,
+  limitsShow,
   locks,
+  processes,
   sessions,
+  status,
+  top,
 ]

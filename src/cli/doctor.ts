@@ -1,10 +1,13 @@
 /** `turnpike doctor`: checks the servers, and says what to do. */
 import { channel } from 'node:diagnostics_channel'
 import type { Finding } from '../operations/finding.ts'
+import { readProcesses } from '../operations/processes.ts'
 import { SERVER_CHECKS } from '../operations/server-checks.ts'
 import { collectFacts } from '../operations/server-facts.ts'
+import { toCommandError } from './open-target.ts'
 import { reportOtherPrefixes } from './other-prefixes.ts'
 import type { Command, OutputLine, Tone } from './command.ts'
+import { readApplication, reportSource } from './reports.ts'
 import type { RedisTarget } from './target.ts'
 
 interface NamedFinding extends Finding {
@@ -45,15 +48,20 @@ export const doctor: Command = {
     'acl|whoami',
     'config|get',
     'dbsize',
+    'get',
+    'hgetall',
     'hmget',
     'pttl',
     'scan',
     'slowlog|get',
+    'time',
+    'zrange',
   ],
   examples: ['turnpike doctor --redis redis://localhost:6379 --prefix shop'],
   async run(call) {
     const target = await call.target()
     const findings = await examine(target, call.now)
+    findings.push(...(await checkProcesses(target)))
     if (target.hasApp) findings.push(checkApmTools())
     const hasKeys = await reportOtherPrefixes(target, call.warn)
     const isCritical = findings.some(({ status }) => status === 'critical')
@@ -85,6 +93,46 @@ async function examine(target: RedisTarget, now: () => number): Promise<NamedFin
     }
   }
   return findings
+}
+
+/** Returns the findings about what the processes report. */
+async function checkProcesses(target: RedisTarget): Promise<NamedFinding[]> {
+  const [lost, differ] = ['lost processes', 'processes that disagree']
+  try {
+    const source = await reportSource(target)
+    const found = await readProcesses(source)
+    const { differing } = await readApplication(source, found)
+    const gone = found.filter(({ state }) => state === 'lost')
+    return [
+      {
+        check: lost,
+        server: target.start,
+        status: gone.length > 0 ? 'warn' : 'ok',
+        value: `${gone.length} of ${found.length}${gone.map(({ host, pid }) => ` ${host}/${pid}`).join('')}`,
+        threshold: 'warn if a process has not reported for 35 s, within an hour',
+        ...(gone.length > 0 && {
+          remedy:
+            'It was killed, or cannot reach Redis. A process that ends in order calls tp.close().',
+        }),
+      },
+      {
+        check: differ,
+        server: target.start,
+        status: differing.length > 0 ? 'warn' : 'ok',
+        value: differing.length > 0 ? differing.join(', ') : 'none',
+        threshold: 'warn if mounts of one name have other options',
+        ...(differing.length > 0 && {
+          remedy:
+            'During a deploy this ends by itself. Otherwise give all processes the same options: they share counts.',
+        }),
+      },
+    ]
+  } catch (error) {
+    const known = toCommandError(error)
+    if (known === undefined) throw error
+    const skipped = { server: target.start, status: 'skip', threshold: '' } as const
+    return [lost, differ].map((check) => ({ check, ...skipped, value: known.message }))
+  }
 }
 
 /** Names of the channels on which ioredis publishes each command, with its arguments. */

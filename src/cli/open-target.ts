@@ -64,8 +64,11 @@ function createUrlTarget(options: Options, env: NodeJS.ProcessEnv): RedisTarget 
     opened.set(db, fresh)
     return fresh
   }
-  const keys = (area: string): KeySpace =>
-    createKeySpace(prefix, version, isBuiltInArea(area) ? undefined : area)
+  const keys = (area: string, reported?: string): KeySpace => {
+    // Keys of reports are the same for all versions.
+    const part = area === 'operations' ? undefined : (version ?? reported)
+    return createKeySpace(prefix, part, isBuiltInArea(area) ? undefined : area)
+  }
   return {
     start: startOf(keys('rateLimit')),
     tenant: options['tenant'] as string | undefined,
@@ -82,6 +85,7 @@ function createUrlTarget(options: Options, env: NodeJS.ProcessEnv): RedisTarget 
         commandTimeout: '5s',
         requestBudget: '10s',
         logger: false,
+        operations: false,
       })),
     async close() {
       await own?.close({ drain: 0 })
@@ -219,6 +223,8 @@ export function toCommandError(error: unknown): CommandError | undefined {
         : `The Redis user lacks +${refused[1]}. \`turnpike acl viewer\` and \`turnpike acl operator\` print what is needed.`,
     )
   if (/^(NOAUTH|WRONGPASS)/.test(message)) return new CommandError('permission', message)
+  if (/^(CLUSTERDOWN|LOADING|MASTERDOWN|READONLY|TRYAGAIN)\b/.test(message))
+    return new CommandError('unreachable', `Redis cannot do that now: ${message}`)
   if (/Command timed out|Connection is closed|ECONN|EPIPE|isn't writeable/.test(message))
     return new CommandError('unreachable', `Redis cannot be reached: ${message}`)
   if (error instanceof TurnpikeError || code?.startsWith('TP_'))

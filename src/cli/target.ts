@@ -17,7 +17,8 @@ export interface RedisTarget {
   readonly tenant: string | undefined
   /** True if the application's own module is known. */
   readonly hasApp: boolean
-  keys(area: string): KeySpace
+  /** @param reported the version that processes report, used where the options name none */
+  keys(area: string, reported?: string): KeySpace
   /** Returns the connection to the server of an area. */
   access(area: string): Promise<ServerAccess>
   /** Returns all servers. */

@@ -14,7 +14,7 @@ import {
 
 /** Where the reports are. */
 export interface ReportSource {
-  readonly store: Store
+  readonly store: Pick<Store, 'run' | 'now'>
   /** Keys of the extension `operations`. */
   readonly keys: KeySpace
 }

@@ -19,6 +19,9 @@ export const FEATURE_COMMANDS: Readonly<Record<string, readonly string[]>> = {
   'response cache, data': words(
     'get set unlink pttl pexpire getrange exists incrby hget hset hsetnx hmget hlen hdel hscan zadd zcard zpopmin scan publish subscribe unsubscribe',
   ),
+  'operations, which are on by default': words(
+    'get set unlink pexpire hexists hgetall hincrby hlen hset zadd zcount zincrby zrange zrem zremrangebyrank zremrangebyscore',
+  ),
   tokens: words(
     'get set unlink pttl pexpire hget hset hdel hlen hgetall publish subscribe unsubscribe',
   ),

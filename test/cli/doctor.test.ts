@@ -67,7 +67,11 @@ it('finds nothing at a server that is well, and ends with 0', async () => {
     'cluster state',
   ])
   expect(code).toBe(0)
-  expect(findings.map(({ check }) => check)).toEqual(SERVER_CHECKS.map(({ name }) => name))
+  expect(findings.map(({ check }) => check)).toEqual([
+    ...SERVER_CHECKS.map(({ name }) => name),
+    'lost processes',
+    'processes that disagree',
+  ])
 })
 
 interface Trigger {
@@ -79,6 +83,8 @@ interface Trigger {
 }
 
 const KEY = 'tp:idempotency:{default:a}'
+/** Where processes report. */
+const REPORTS = 'tp:operations:'
 const sockets: Socket[] = []
 
 const triggers: Trigger[] = [
@@ -168,6 +174,39 @@ const triggers: Trigger[] = [
     value: /^none$/,
     cause: () => set('appendonly', 'no'),
     undo: () => set('appendonly', 'yes'),
+  },
+  {
+    check: 'lost processes',
+    status: 'warn',
+    value: /^1 of 1 web-1\/7$/,
+    async cause() {
+      await server.send(
+        'ZADD',
+        `${REPORTS}processes:{all}`,
+        String(Date.now() - 60_000),
+        'web-1/7/x',
+      )
+      await server.send('EXPIRE', `${REPORTS}processes:{all}`, '100')
+    },
+    undo: () => server.send('DEL', `${REPORTS}processes:{all}`),
+  },
+  {
+    check: 'processes that disagree',
+    status: 'warn',
+    value: /^rateLimit api$/,
+    async cause() {
+      for (const [id, limit] of [
+        ['a', 10],
+        ['b', 20],
+      ] as const) {
+        const mount = { kind: 'rateLimit', name: 'api', settings: { policies: [{ limit }] } }
+        const text = JSON.stringify({ version: null, mounts: [mount] })
+        await server.send('ZADD', `${REPORTS}processes:{all}`, String(Date.now()), `web/${id}`)
+        await server.send('HSET', `${REPORTS}process:{all}:web%2f${id}`, 'description', id)
+        await server.send('SET', `${REPORTS}description:{all}:${id}`, text)
+      }
+    },
+    undo: () => server.send('FLUSHALL'),
   },
   {
     check: 'clients',
@@ -313,6 +352,8 @@ describe('whom a server trusts', () => {
       'ACL user': 'the Redis user lacks +acl|whoami',
       permissions: 'the Redis user lacks +acl|dryrun',
       'cluster state': 'does not apply',
+      'lost processes': expect.stringContaining('+time'),
+      'processes that disagree': expect.stringContaining('+time'),
     })
     expect(code).toBe(0)
   })
@@ -451,7 +492,9 @@ describe('where Redis is', () => {
       { REDIS_URL: plain },
       { TURNPIKE_REDIS_URL: plain, REDIS_URL: 'redis://127.0.0.1:1' },
     ])
-      expect((await answer(['doctor'], { env })).data.findings).toHaveLength(SERVER_CHECKS.length)
+      expect((await answer(['doctor'], { env })).data.findings).toHaveLength(
+        SERVER_CHECKS.length + 2,
+      )
     const env = { REDIS_URL: plain, REDIS_USERNAME: 'app', REDIS_PASSWORD: 'wrong' }
     expect((await turnpike(['doctor'], { env })).code).toBe(4)
     // What belongs to the variable does not go to another server.

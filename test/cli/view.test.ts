@@ -11,6 +11,7 @@ import { join } from 'node:path'
 import express from 'express'
 import request from 'supertest'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { Limiter } from '../../src/features/rate-limit/limiter-options.ts'
 import { COMMANDS } from '../../src/cli/commands.ts'
 import { turnpike as express5 } from '../../src/express.ts'
 import type { TurnpikeOptions } from '../../src/turnpike.ts'
@@ -19,6 +20,7 @@ import { startCluster } from '../support/cluster.ts'
 import { startFaultProxy } from '../support/fault-proxy.ts'
 import { startSentinel } from '../support/sentinel.ts'
 import { startTlsRedis } from '../support/tls.ts'
+import { until } from '../support/until.ts'
 import { answer, turnpike } from './support.ts'
 
 const SECRET = 'a secret of thirty-two characters'
@@ -71,15 +73,18 @@ const INSTALLATIONS: Record<string, () => Promise<Installation>> = {
 }
 
 /** An application that uses everything, after some requests. */
-async function populate(
-  options: TurnpikeOptions<never>,
-): Promise<{ url: string; close(): Promise<void> }> {
+async function populate(options: TurnpikeOptions<never>): Promise<{
+  url: string
+  peek(): ReturnType<Limiter['peek']>
+  close(): Promise<void>
+}> {
   const tp = express5({
     ...options,
     prefix: 'shop',
     commandTimeout: 2000,
     requestBudget: 5000,
     logger: false,
+    operations: { service: 'shop', release: 'r1', every: '1s' },
   } as never)
   const app = express()
   app.use(tp.session({ secret: SECRET }))
@@ -88,6 +93,9 @@ async function populate(
   })
   app.get('/products/:id', tp.cache({ ttl: '5m', tags: ['products'] }), (req, res) => {
     res.set('x-note', 'kept').send(`product ${req.params.id}`)
+  })
+  app.get('/limited', tp.rateLimit({ name: 'web', limit: 2, window: '1h' }), (_req, res) => {
+    res.end()
   })
   app.post('/pay', tp.idempotency({ name: 'pay', scope: () => 'ada' }), (_req, res) => {
     res.status(201).send('paid')
@@ -108,9 +116,12 @@ async function populate(
   await request(url).post('/pay').set('idempotency-key', 'k1').expect(201)
   const lock = await tp.lock.acquire('nightly', { lease: '60s' })
   const permit = await tp.semaphore('exports', { limit: 2 }).acquire()
-  await tp.limiter('api', { limit: 5, window: '1h' }).consume('ada')
+  const limiter = tp.limiter('api', { limit: 5, window: '1h' })
+  await limiter.consume('ada')
+  for (const status of [200, 200, 429]) await request(url).get('/limited').expect(status)
   return {
     url,
+    peek: () => limiter.peek('ada'),
     async close() {
       await lock.release()
       await permit.release()
@@ -145,12 +156,59 @@ describe.each(Object.keys(INSTALLATIONS))('on %s', (kind) => {
       sessions: 2,
       cache: 2,
       idempotency: 1,
-      limit: 1,
+      limit: 2,
       inv: 1,
     })
     const limits = data.groups.find(({ feature }: any) => feature === 'limit')
-    expect(limits.names).toMatchObject([{ name: 'api.api', keys: 1 }])
+    expect(limits.names).toContainEqual(expect.objectContaining({ name: 'api.api', keys: 1 }))
     expect(limits.estimatedBytes).toBeGreaterThan(50)
+  })
+
+  it('processes, their counts and the refused subjects are what they report', async () => {
+    // Subjects are noted from the first report on.
+    const reports = async (): Promise<boolean> => {
+      await request(app.url).get('/limited').expect(429)
+      await new Promise((resolve) => setTimeout(resolve, 100))
+      return (await ask('limits')).data?.limits.length === 1
+    }
+    await until('it reports', reports, 15_000)
+    const { code, data } = await ask('processes')
+    expect(code).toBe(0)
+    expect(data).toMatchObject({
+      processes: [{ pid: process.pid, state: 'live', service: 'shop', release: 'r1' }],
+      differing: [],
+    })
+    const { data: refused } = await ask('limits')
+    expect(refused.limits).toMatchObject([
+      {
+        limit: 'web',
+        policy: 'web',
+        subject: '127.0.0.1',
+        refusals: expect.any(Number),
+        state: { limit: 2, remaining: 0, isLimited: true },
+      },
+    ])
+    expect((await ask('top')).data).toMatchObject({
+      processes: 1,
+      refused: [{ limit: 'web', tag: '127.0.0.1' }],
+    })
+    expect(await ask('status')).toMatchObject({
+      code: 0,
+      data: { prefix: 'shop', processes: { live: 1, late: 0, lost: 0 } },
+    })
+  })
+
+  it('what is left to a subject is what the limiter says, and nothing is counted', async () => {
+    const { limit, policies, remaining } = await app.peek()
+    const { resetMs } = policies[0]!
+    for (let i = 0; i < 2; i++) {
+      const { code, data } = await ask('limits', 'show', 'ada')
+      expect(code).toBe(0)
+      const { state } = data.limits.find(({ limit }: any) => limit === 'api')
+      expect(state).toMatchObject({ limit, remaining, isLimited: false })
+      // Both were asked at different times.
+      expect(Math.abs(state.reset - resetMs)).toBeLessThan(60_000)
+    }
   })
 
   it('locks and permits have their holder', async () => {
@@ -257,16 +315,21 @@ describe('what is sent', () => {
     'idempotency find': [],
     'idempotency show': ['pay:x'],
     keys: ['--tree'],
+    limits: [],
+    'limits show': ['127.0.0.1'],
     locks: [],
+    processes: [],
     sessions: ['ada', '--scan'],
-    ...moreLines,
+    status: [],
+    top: [],
   })
-  const moreLines: Record<string, string[]> = {}
 
   beforeAll(async () => {
     server = await startRedis({ args: ['--enable-debug-command', 'yes'] })
     proxy = await startFaultProxy(server.port)
     app = await populate({ redis: server.url })
+    const line = ['processes', '--redis', server.url, '--prefix', 'shop']
+    await until('it reports', async () => (await answer(line)).data.processes.length === 1, 15_000)
     folder = mkdtempSync(join(tmpdir(), 'turnpike-cli-'))
   })
   afterAll(async () => {

@@ -1,0 +1,170 @@
+/** `turnpike limits`: who is limited, and what is left to a subject. */
+import {
+  normalizeAddress,
+  policyAt,
+  policyState,
+  type InspectedLimit,
+  type ReportedPolicy,
+} from '../features/rate-limit/inspection.ts'
+import { fieldPart } from '../operations/beat-keys.ts'
+import { readProcesses, readRefused, type ReportedRefusals } from '../operations/processes.ts'
+import { CommandError, type Command, type OutputLine } from './command.ts'
+import { orNull } from './find-keys.ts'
+import { formatSpan, tableLines } from './output.ts'
+import { readApplication, reportSource, type ReportedLimit } from './reports.ts'
+import type { RedisTarget } from './target.ts'
+
+/** One policy for one subject. */
+export interface LimitRow {
+  readonly limit: string
+  readonly policy: string
+  /** The subject, as the content of a key's hash tag. */
+  readonly subject: string
+  /** Undefined if it cannot be computed: limit or window depend on the request. */
+  readonly state: InspectedLimit | undefined
+  /** Refusals in this hour and the one before, where they were asked for. */
+  readonly refusals?: number
+}
+
+const NO_REPORTS =
+  'No process of the application reports under this prefix, so its limits are not known. A process reports after ten seconds, unless operations is false. `turnpike keys` shows what there is.'
+
+/** Reads the policies that processes report. @throws CommandError if none does */
+async function readLimits(target: RedisTarget): Promise<{
+  limits: readonly ReportedLimit[]
+  refused: () => Promise<ReportedRefusals[]>
+  now: () => number
+}> {
+  const source = await reportSource(target)
+  const { limits } = await readApplication(source, await readProcesses(source))
+  if (limits.length === 0) throw new CommandError('finding', NO_REPORTS)
+  return { limits, refused: () => readRefused(source), now: () => source.store.now() }
+}
+
+/** Reads the state of a policy for a subject. */
+async function readRow(
+  target: RedisTarget,
+  { kind, name, version }: ReportedLimit,
+  policy: ReportedPolicy,
+  tag: string,
+  now: number,
+): Promise<LimitRow> {
+  const keys = target.keys('rateLimit', version)
+  const access = await target.access('rateLimit')
+  // The login guard counts an address for all identities under `all`, and a pair under a digest.
+  const suffix = kind === 'loginGuard' ? `${policy.keySuffix}:all` : policy.keySuffix
+  const key = keys.key('limit', tag, suffix)
+  const [value, overrides] = await Promise.all([
+    orNull(access.sendForBytes('GET', key)) as Promise<Buffer | null>,
+    kind === 'loginGuard' ? [] : orNull(access.send('HGETALL', keys.key('limits', tag))),
+  ])
+  const known = policyAt(policy, now)
+  const pairs = Array.isArray(overrides) ? overrides.flat().map(String) : []
+  const state = known && policyState(known, value, pairs, now)
+  return { limit: name, policy: policy.name, subject: tag, state }
+}
+
+const isReadable = ({ kind }: ReportedLimit, { name }: ReportedPolicy): boolean =>
+  kind !== 'loginGuard' || name === 'address'
+
+/** Returns the rows of all limits for a subject. */
+export async function readSubject(target: RedisTarget, tag: string): Promise<LimitRow[]> {
+  const { limits, now } = await readLimits(target)
+  return await Promise.all(
+    limits.flatMap((limit) =>
+      limit.policies
+        .filter((policy) => isReadable(limit, policy))
+        .map((policy) => readRow(target, limit, policy, tag, now())),
+    ),
+  )
+}
+
+/** Returns the hash tag of a subject from the command line: several parts are a compound subject. */
+export function subjectTagOf(target: RedisTarget, parts: readonly string[]): string {
+  if (parts.includes('')) throw new CommandError('usage', 'The subject is empty.')
+  const normal = parts.map((part) => normalizeAddress(part) ?? part)
+  return target.keys('rateLimit').tag(normal.length === 1 ? normal[0]! : normal, target.tenant)
+}
+
+const PERMISSIONS = ['get', 'hgetall', 'time', 'zrange']
+
+export const limits: Command = {
+  name: 'limits',
+  usage: '',
+  takes: [0, 0],
+  summary: 'Show who was refused most in this hour and the one before, and who is limited now.',
+  notes: [
+    'It reads what the processes report, and then exactly the states of these subjects. It sends no SCAN.',
+  ],
+  redis: 'read',
+  permissions: PERMISSIONS,
+  examples: ['turnpike limits'],
+  async run(call) {
+    const target = await call.target()
+    const { limits, now, refused } = await readLimits(target)
+    const rows = await Promise.all(
+      (await refused()).map(async (each): Promise<LimitRow> => {
+        const { count, limit, policy, tag } = each
+        const found = limits.find(({ name }) => fieldPart(name) === limit)
+        const own = found?.policies.find(({ name }) => fieldPart(name) === policy)
+        const isKnown = found !== undefined && own !== undefined && isReadable(found, own)
+        const row = isKnown
+          ? await readRow(target, found, own, tag, now())
+          : { limit, policy, subject: tag, state: undefined }
+        return { ...row, refusals: count }
+      }),
+    )
+    return {
+      data: { now: now(), limits: rows },
+      lines: rows.length === 0 ? ['No subject was refused.'] : rowLines(rows),
+    }
+  },
+}
+
+export const limitsShow: Command = {
+  name: 'limits show',
+  usage: 'SUBJECT...',
+  takes: [1, 16],
+  summary: 'Show what every limit leaves to a subject: an address, or what `key` returned.',
+  notes: [
+    'The states are read, and computed as the middleware would. Nothing is counted. Several arguments are the parts of one subject.',
+  ],
+  redis: 'read',
+  permissions: PERMISSIONS,
+  examples: ['turnpike limits show 203.0.113.7', 'turnpike limits show acme user-1'],
+  async run(call) {
+    const target = await call.target()
+    const rows = await readSubject(target, subjectTagOf(target, call.args))
+    return { data: { limits: rows }, lines: rowLines(rows) }
+  },
+}
+
+function rowLines(rows: readonly LimitRow[]): OutputLine[] {
+  const hasRefusals = rows.some(({ refusals }) => refusals !== undefined)
+  return tableLines([
+    [
+      'limit',
+      'policy',
+      'subject',
+      'left',
+      'reset in',
+      'state',
+      ...(hasRefusals ? ['refused'] : []),
+    ],
+    ...rows.map(({ limit, policy, refusals, state, subject }) => [
+      limit,
+      policy,
+      subject,
+      state === undefined ? '?' : `${state.remaining}/${state.limit}`,
+      state === undefined ? '?' : formatSpan(state.reset),
+      state === undefined ? 'depends on the request' : wordFor(state),
+      ...(hasRefusals ? [refusals ?? 0] : []),
+    ]),
+  ])
+}
+
+function wordFor({ isBlocked, isLimited, retryAfter }: InspectedLimit): string {
+  if (!isLimited) return 'ok'
+  const wait = retryAfter < 0 ? 'for ever' : `for ${formatSpan(retryAfter)}`
+  return `${isBlocked ? 'blocked' : 'limited'} ${wait}`
+}

@@ -241,7 +241,7 @@ describeSubjects(({ start, isOwn, isKoa, isReference, hasTrustProxy }) => {
       '/again': async ({ session }: any) => {
         const call = (name: string): Promise<void> =>
           new Promise((resolve, reject) =>
-            session[name]((error: unknown) => (error ? reject(error as Error) : resolve())),
+            session[name]((error?: Error) => (error ? reject(error) : resolve())),
           )
         await call('reload')
         return {}

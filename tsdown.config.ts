@@ -20,6 +20,7 @@ const entry = {
   node: 'src/node.ts',
   testing: 'src/testing.ts',
   extension: 'src/extension.ts',
+  jobs: 'src/jobs.ts',
   tokens: 'src/tokens.ts',
   collections: 'src/collections.ts',
 }

@@ -25,6 +25,7 @@ const TIMED = [
   'test/features/rate-limit/flexible-redis.test.ts',
   'test/extensions/tokens/redis.test.ts',
   'test/extensions/collections/redis.test.ts',
+  'test/extensions/jobs/redis.test.ts',
 ]
 
 export default defineConfig({

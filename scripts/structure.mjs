@@ -47,6 +47,7 @@ const LAYERS = [
 
 /** Which files may import a package. One that is missing here is imported by none. */
 const PACKAGES = {
+  bullmq: { only: /^extensions\/jobs\/bullmq-/ },
   express: { only: /^express\.ts$/, types: true },
   ioredis: { only: /^store\// },
   'ipaddr.js': { only: /^http\// },

@@ -31,6 +31,16 @@ export type ErrorCode =
   | 'TP_TOKEN_INVALID'
   /** A refresh token was used again after its grace. Its family is dead. */
   | 'TP_TOKEN_REUSED'
+  /** BullMQ cannot be loaded. */
+  | 'TP_NO_BULLMQ'
+  /** The payload of a job is invalid for its task, too large, or no JSON. */
+  | 'TP_JOB_PAYLOAD'
+  /** A job is running, or belongs to a schedule, and cannot be removed. */
+  | 'TP_JOB_STATE'
+  /** A job has run for longer than the timeout of its task. */
+  | 'TP_JOB_TIMEOUT'
+  /** There is no such job, or the client may not see it. */
+  | 'TP_JOB_UNKNOWN'
   /** Another holder has the lock for longer than `wait`. */
   | 'TP_LOCKED'
   /** A lock or a permit was lost while it was held. */

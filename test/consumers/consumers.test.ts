@@ -30,6 +30,7 @@ const entries = [
   'turnpike/koa',
   'turnpike/node',
   'turnpike/testing',
+  'turnpike/jobs',
   'turnpike/tokens',
   'turnpike/collections',
   'turnpike/extension',
@@ -78,6 +79,7 @@ describe('the tarball', () => {
       'node',
       'testing',
       'extension',
+      'jobs',
       'tokens',
       'collections',
     ]) {

@@ -1,0 +1,58 @@
+/** Tells listeners that something of a job has changed, whichever process changed it. */
+import type { QueueEvents } from 'bullmq'
+import type { DedicatedConnection } from '../../extension.ts'
+import { loadBullmq, type BullmqConnection } from './bullmq-connection.ts'
+
+const EVENTS = [
+  'active',
+  'completed',
+  'delayed',
+  'failed',
+  'progress',
+  'removed',
+  'stalled',
+  'waiting',
+  'waiting-children',
+] as const
+
+/** One subscription of this process to the queue's stream of events. It is opened with the first listener. */
+export class JobChanges {
+  readonly #connection: BullmqConnection
+  readonly #listeners = new Map<string, Set<() => void>>()
+  #opening: Promise<{ events: QueueEvents; template: DedicatedConnection } | undefined> | undefined
+
+  constructor(connection: BullmqConnection) {
+    this.#connection = connection
+  }
+
+  /** Calls `onChange` when anything of a job may have changed. */
+  watch(id: string, onChange: () => void): () => void {
+    const all = this.#listeners.get(id) ?? new Set()
+    this.#listeners.set(id, all.add(onChange))
+    this.#opening ??= this.#open().catch(() => (this.#opening = undefined))
+    return () => {
+      all.delete(onChange)
+      if (all.size === 0) this.#listeners.delete(id)
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#listeners.clear()
+    const open = await this.#opening
+    await open?.events.close().catch(() => {})
+    await open?.template.end()
+  }
+
+  async #open(): Promise<{ events: QueueEvents; template: DedicatedConnection }> {
+    const { QueueEvents } = await loadBullmq()
+    const template = await this.#connection.openBlocking()
+    const events = new QueueEvents(this.#connection.name, this.#connection.optionsFor(template))
+    // It reconnects by itself. A reader of a job asks for its state from time to time, too.
+    events.on('error', () => {})
+    for (const name of EVENTS)
+      events.on(name as 'active', ({ jobId }) => {
+        for (const listener of this.#listeners.get(jobId) ?? []) listener()
+      })
+    return { events, template }
+  }
+}

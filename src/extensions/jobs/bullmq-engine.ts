@@ -1,0 +1,269 @@
+/** The engine over BullMQ: jobs are in Redis, and any process may run them. */
+import type { FlowJob } from 'bullmq'
+import type { ExtensionContext } from '../../extension.ts'
+import { optionError } from '../../validate.ts'
+import { BullmqConnection, loadBullmq, type OpenQueue } from './bullmq-connection.ts'
+import { JobChanges } from './bullmq-changes.ts'
+import { bullmqOptions, PRIORITIES, sharedOptions, storedJobOf } from './bullmq-job.ts'
+import { startBullmqWorker } from './bullmq-worker.ts'
+import type {
+  JobEngineOptions,
+  EngineWorker,
+  EngineWorkOptions,
+  JobEngine,
+  NewFlow,
+  NewJob,
+  NewSchedule,
+  StoredJob,
+} from './engine.ts'
+import { publicId } from './job-id.ts'
+import type { JobCounts, Schedule } from './job.ts'
+
+/** BullMQ scores a prioritized job by its priority, shifted by 32 bits, and a counter. */
+const PRIORITY_SHIFT = 2 ** 32
+
+/** Returns what BullMQ's error means: the job belongs to a worker or a schedule. */
+const isInUse = (error: unknown): boolean =>
+  /locked|could not be removed|belongs to a job scheduler/i.test((error as Error).message)
+
+/** Jobs of one queue in Redis. */
+export class BullmqEngine implements JobEngine {
+  readonly #options: JobEngineOptions
+  readonly #connection: BullmqConnection
+  readonly #changes: JobChanges
+  readonly #context: ExtensionContext
+
+  constructor(context: ExtensionContext, options: JobEngineOptions) {
+    this.#context = context
+    this.#options = options
+    this.#connection = new BullmqConnection(context, options.name)
+    this.#changes = new JobChanges(this.#connection)
+    // Load it now. The first request would wait longer than its deadline.
+    loadBullmq().catch((error: Error) => options.warn(error.message))
+  }
+
+  async add(jobs: readonly NewJob[]): Promise<void> {
+    const { keep } = this.#options
+    const entries = jobs.map((job) => ({
+      name: job.task,
+      data: job.data,
+      opts: bullmqOptions(job, keep),
+    }))
+    await this.#connection.call('jobs.add', async ({ queue }) => {
+      const [{ name, data, opts }, ...others] = entries as [(typeof entries)[0]]
+      if (others.length > 0) await queue.addBulk(entries)
+      else await queue.add(name, data, opts)
+    })
+  }
+
+  async addFlow(flow: NewFlow): Promise<void> {
+    const flowJob = this.#flowJob(flow)
+    await this.#connection.call('jobs.flow', ({ flows }) => flows.add(flowJob))
+  }
+
+  async schedule({ id, pattern, everyMs, timeZone, job }: NewSchedule): Promise<void> {
+    if (pattern !== undefined) await checkCron(pattern, timeZone)
+    const repeat =
+      pattern === undefined
+        ? { every: everyMs! }
+        : { pattern, ...(timeZone !== undefined && { tz: timeZone }) }
+    const opts = sharedOptions(job, this.#options.keep)
+    await this.#connection.call('jobs.schedule', async ({ queue }) => {
+      try {
+        await queue.upsertJobScheduler(id, repeat, { name: job.task, data: job.data, opts })
+      } catch (error) {
+        // The job of this very moment exists: another process has declared the schedule.
+        if (!/already exists|slots/i.test((error as Error).message)) throw error
+      }
+    })
+  }
+
+  async schedules(): Promise<Schedule[]> {
+    const found = await this.#connection.call('jobs.schedules', ({ queue }) =>
+      queue.getJobSchedulers(0, 999, true),
+    )
+    return found.map(({ key, name, every, pattern, tz, next }) => ({
+      id: publicId(key),
+      task: name,
+      every: pattern ?? every ?? 0,
+      timeZone: tz,
+      nextAt: next,
+    }))
+  }
+
+  unschedule(id: string): Promise<boolean> {
+    return this.#connection.call('jobs.unschedule', ({ queue }) => queue.removeJobScheduler(id))
+  }
+
+  get(id: string): Promise<StoredJob | undefined> {
+    return this.#connection.call('jobs.get', async ({ queue }) => {
+      const [job, state] = await Promise.all([queue.getJob(id), queue.getJobState(id)])
+      return job && storedJobOf(job, state)
+    })
+  }
+
+  remove(id: string): Promise<'removed' | 'active' | 'missing'> {
+    return this.#connection.call('jobs.remove', async ({ queue }) => {
+      const [job, state] = await Promise.all([queue.getJob(id), queue.getJobState(id)])
+      if (!job) return 'missing'
+      if (state === 'active') return 'active'
+      try {
+        await job.remove()
+        return 'removed'
+      } catch (error) {
+        if (isInUse(error)) return 'active'
+        throw error
+      }
+    })
+  }
+
+  counts(): Promise<JobCounts> {
+    return this.#connection.call('jobs.counts', async ({ queue }) => {
+      const { high, normal, low } = PRIORITIES
+      const [all, priorities] = await Promise.all([
+        queue.getJobCounts(),
+        queue.getCountsPerPriority([high, normal, low]),
+      ])
+      const count = (state: string): number => all[state] ?? 0
+      return {
+        waiting: count('waiting') + count('prioritized') + count('paused'),
+        delayed: count('delayed'),
+        active: count('active'),
+        waitingChildren: count('waiting-children'),
+        completed: count('completed'),
+        failed: count('failed'),
+        priorities: {
+          high: priorities[high] ?? 0,
+          normal: priorities[normal] ?? 0,
+          low: priorities[low] ?? 0,
+        },
+      }
+    })
+  }
+
+  failed(offset: number, limit: number): Promise<StoredJob[]> {
+    return this.#connection.call('jobs.failed', async ({ queue }) => {
+      const jobs = await queue.getFailed(offset, offset + limit - 1)
+      return jobs.flatMap((job) => storedJobOf(job, 'failed') ?? [])
+    })
+  }
+
+  retry(id: string): Promise<boolean> {
+    return this.#connection.call('jobs.retry', async ({ queue }) => {
+      const [job, state] = await Promise.all([queue.getJob(id), queue.getJobState(id)])
+      if (!job || state !== 'failed') return false
+      await job.retry('failed', { resetAttemptsMade: true, resetAttemptsStarted: true })
+      return true
+    })
+  }
+
+  oldestAddedAt(): Promise<number | undefined> {
+    return this.#connection.call('jobs.oldest', async ({ queue, client }) => {
+      const redis = client as unknown as {
+        call(...args: readonly (string | number)[]): Promise<unknown>
+      }
+      const first = async (priority: number): Promise<unknown> => {
+        const range = [priority * PRIORITY_SHIFT, '+inf', 'LIMIT', 0, 1]
+        const ids = await redis.call('ZRANGEBYSCORE', queue.toKey('prioritized'), ...range)
+        return (ids as unknown[])[0]
+      }
+      const ids = await Promise.all([
+        redis.call('LINDEX', queue.toKey('wait'), -1),
+        first(PRIORITIES.normal),
+        first(PRIORITIES.low),
+      ])
+      const times = await Promise.all(
+        ids.map(async (id) =>
+          typeof id === 'string' ? redis.call('HGET', queue.toKey(id), 'timestamp') : undefined,
+        ),
+      )
+      const known = times.map(Number).filter((time) => time > 0)
+      return known.length > 0 ? Math.min(...known) : undefined
+    })
+  }
+
+  async workers(): Promise<number | undefined> {
+    try {
+      return await this.#connection.call('jobs.workers', ({ queue }) => queue.getWorkersCount())
+    } catch {
+      // Managed services and strict permissions refuse CLIENT LIST.
+      return undefined
+    }
+  }
+
+  async work(options: EngineWorkOptions): Promise<EngineWorker> {
+    const bullmq = await loadBullmq()
+    await this.#context.store.ready(60_000)
+    await this.#connection.call('jobs.limits', (open) => this.#setLimits(open))
+    return await startBullmqWorker(bullmq, this.#connection, options)
+  }
+
+  watch(id: string, onChange: () => void): () => void {
+    return this.#changes.watch(id, onChange)
+  }
+
+  board(): Promise<unknown> {
+    return this.#connection
+      .call('jobs.board', ({ queue }) => Promise.resolve({ queue }))
+      .then(({ queue }) => queue)
+  }
+
+  async close(): Promise<void> {
+    await this.#changes.close()
+    await this.#connection.close()
+  }
+
+  async #setLimits({ queue }: OpenQueue): Promise<void> {
+    const { concurrency, rate } = this.#options.limits
+    await Promise.all([
+      concurrency === undefined
+        ? queue.removeGlobalConcurrency()
+        : queue.setGlobalConcurrency(concurrency),
+      rate === undefined
+        ? queue.removeGlobalRateLimit()
+        : queue.setGlobalRateLimit(rate.limit, rate.windowMs),
+    ])
+  }
+
+  #flowJob(flow: NewFlow): FlowJob {
+    const { children, task, data } = flow
+    return {
+      name: task,
+      queueName: this.#options.name,
+      // BullMQ returns the results of children in no order.
+      data: children.length > 0 ? { ...data, children: children.map(({ id }) => id) } : data,
+      opts: { ...bullmqOptions(flow, this.#options.keep), failParentOnFailure: true },
+      children: children.map((child) => this.#flowJob(child)),
+    }
+  }
+}
+
+/** @throws TP_OPTION for a cron expression or time zone that cannot be parsed */
+export async function checkCron(pattern: string, timeZone: string | undefined): Promise<void> {
+  await nextCronTime(pattern, timeZone, Date.now())
+}
+
+/**
+ * Returns the next time of a cron expression, in ms since the epoch.
+ * @throws TP_OPTION for a cron expression or time zone that cannot be parsed
+ */
+export async function nextCronTime(
+  pattern: string,
+  timeZone: string | undefined,
+  now: number,
+): Promise<number> {
+  const { getNextMillis } = await loadBullmq()
+  let next: number | undefined
+  try {
+    next = getNextMillis(now, { pattern, tz: timeZone ?? 'UTC' })
+  } catch {
+    // What is wrong with it is said below.
+  }
+  if (next !== undefined && Number.isFinite(next)) return next
+  throw optionError(
+    'queue.add()',
+    'every',
+    pattern,
+    "an interval like '15m', or a cron expression of five or six fields with a known timeZone",
+  )
+}

@@ -1,0 +1,147 @@
+/** A BullMQ worker: runs jobs under a lease, and lets them go when it closes. */
+import type { Job as BullmqJob } from 'bullmq'
+import { TurnpikeError } from '../../errors.ts'
+import { outageOf, type Bullmq, type BullmqConnection } from './bullmq-connection.ts'
+import { dataOf } from './bullmq-job.ts'
+import {
+  CLOSING,
+  isJobFailure,
+  type ActiveJob,
+  type EngineWorker,
+  type EngineWorkOptions,
+} from './engine.ts'
+import type { JobProgress } from './job.ts'
+
+/** How long jobs may take to end after closing has aborted them, in ms. */
+const GRACE = 1000
+/** A job whose worker dies for the second time goes to the dead letters. */
+const MAX_STALLED = 1
+
+/** Jobs in progress, each with the time until which no other worker takes it. */
+class Leases {
+  readonly #ms: number
+  readonly #held = new Map<string, { controller: AbortController; timer: NodeJS.Timeout }>()
+
+  /** @param ms length of a lease. Ours end a little earlier than Redis's. */
+  constructor(ms: number) {
+    this.#ms = ms * 0.9
+  }
+
+  begin(id: string): AbortSignal {
+    const controller = new AbortController()
+    this.#held.set(id, { controller, timer: setTimeout(() => this.lose(id), this.#ms) })
+    return controller.signal
+  }
+
+  renew(id: string): void {
+    this.#held.get(id)?.timer.refresh()
+  }
+
+  lose(id: string): void {
+    this.#held.get(id)?.controller.abort(lostError())
+  }
+
+  end(id: string): void {
+    clearTimeout(this.#held.get(id)?.timer)
+    this.#held.delete(id)
+  }
+
+  abortAll(): void {
+    for (const { controller } of this.#held.values()) controller.abort(CLOSING)
+  }
+}
+
+const lostError = (): TurnpikeError =>
+  new TurnpikeError(
+    'TP_LOCK_LOST',
+    'The lease of the job has ended, because Redis was not reached in time. Another worker may run it now.',
+  )
+
+/** Starts a worker. */
+export async function startBullmqWorker(
+  { Worker, WaitingError }: Bullmq,
+  connection: BullmqConnection,
+  { concurrency, leaseMs, run, events }: EngineWorkOptions,
+): Promise<EngineWorker> {
+  const template = await connection.openBlocking()
+  const leases = new Leases(leaseMs)
+
+  async function process(job: BullmqJob, token: string | undefined): Promise<unknown> {
+    const id = job.id!
+    try {
+      return await run(activeJob(job, leases.begin(id)))
+    } catch (error) {
+      if (error !== CLOSING) throw error
+      await job.moveToWait(token)
+      throw new WaitingError()
+    } finally {
+      leases.end(id)
+    }
+  }
+
+  const worker = new Worker(connection.name, process, {
+    ...connection.optionsFor(template),
+    concurrency,
+    lockDuration: leaseMs,
+    stalledInterval: Math.max(100, leaseMs / 2),
+    maxStalledCount: MAX_STALLED,
+    runRetryDelay: 500,
+    settings: { backoffStrategy: (_attempts, _type, error) => pauseOf(error) },
+  })
+  worker.on('error', (error) => {
+    if (!outageOf(error)) events.onError(error)
+  })
+  worker.on('stalled', (id) => events.onStalled(id))
+  worker.on('failed', (job, error) => {
+    if (job !== undefined && !isJobFailure(error)) events.onDead(job.id!, job.name, error.message)
+  })
+  worker.on('locksRenewed', ({ jobIds }) => jobIds.forEach((id) => leases.renew(id)))
+  worker.on('lockRenewalFailed', (ids) => ids.forEach((id) => leases.lose(id)))
+  await worker.waitUntilReady()
+  return {
+    async close(signal) {
+      const ended = worker.close().catch(() => {})
+      await Promise.race([ended, abortedFor(signal, GRACE, () => leases.abortAll())])
+      await template.end()
+    },
+  }
+}
+
+const pauseOf = (error: unknown): number => (isJobFailure(error) ? (error.retryInMs ?? -1) : 60_000)
+
+function activeJob(job: BullmqJob, signal: AbortSignal): ActiveJob {
+  return {
+    id: job.id!,
+    task: job.name,
+    data: dataOf(job),
+    attempt: job.attemptsMade + 1,
+    attempts: Math.max(1, job.opts.attempts ?? 1),
+    signal,
+    saveData: (data) => job.updateData(data),
+    setProgress: (progress: JobProgress) => job.updateProgress(progress),
+    async childResults() {
+      const values = await job.getChildrenValues()
+      const ids = (job.data as { children?: unknown }).children
+      if (!Array.isArray(ids)) return []
+      const byId = new Map(
+        Object.entries(values ?? {}).map(([key, value]) => [
+          key.slice(key.lastIndexOf(':') + 1),
+          value,
+        ]),
+      )
+      return ids.map((id) => byId.get(String(id)) as unknown)
+    },
+  }
+}
+
+/** Resolves some time after the signal has fired. */
+function abortedFor(signal: AbortSignal, ms: number, onAbort: () => void): Promise<void> {
+  return new Promise((resolve) => {
+    function abort(): void {
+      onAbort()
+      setTimeout(resolve, ms).unref()
+    }
+    if (signal.aborted) abort()
+    else signal.addEventListener('abort', abort, { once: true })
+  })
+}

@@ -1,0 +1,311 @@
+/** Jobs over a real Redis: killed workers, restarts, outages, what is left in Redis. */
+import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest'
+import { jobs, type QueueOptions } from '../../../src/jobs.ts'
+import { turnpike } from '../../../src/node.ts'
+import { startRedis, type RedisServer } from '../../../src/testing.ts'
+import { startFaultProxy } from '../../support/fault-proxy.ts'
+import { until } from '../../support/until.ts'
+import { startWorker, type Said } from './support.ts'
+
+let redis: RedisServer
+beforeEach(async () => {
+  redis = await startRedis({ args: ['--appendonly', 'yes', '--appendfsync', 'always'] })
+})
+afterEach(() => redis.stop())
+
+/** A queue of this process, in which no call is too slow for a busy machine. */
+async function open(options: QueueOptions = {}, url = redis.url, commandTimeout: any = '10s') {
+  const tp = turnpike({ redis: url, commandTimeout })
+  onTestFinished(() => tp.close({ drain: 0 }))
+  await tp.ready()
+  const queue = jobs(tp, options)
+  // BullMQ is loaded, and the connection established.
+  await until('the queue answers', () => queue.counts().catch(() => undefined), 15_000)
+  return { tp, queue }
+}
+
+test('a job whose worker is killed runs again, in one worker at a time', async () => {
+  const { queue } = await open()
+  queue.define('slow', { retries: 0 })
+  const said: Said[] = []
+  const first = await startWorker(redis.url, { lease: '1s' }, said)
+  const { id } = await queue.add('slow', { ms: 1500 })
+  await until('it runs', () => first.ids('start').length === 1)
+  await startWorker(redis.url, { lease: '1s' }, said)
+  first.kill('SIGKILL')
+  const killedAt = Date.now()
+  const job = await until(
+    'it has completed',
+    async () => {
+      const job = await queue.get(id)
+      return job?.state === 'completed' ? job : undefined
+    },
+    15_000,
+  )
+  expect(said.map(({ type }) => type)).toEqual(['ready', 'start', 'ready', 'start', 'end'])
+  expect(said[3]!.at).toBeGreaterThanOrEqual(killedAt)
+  expect(job).toMatchObject({ result: expect.any(Number), progress: { pid: job.result } })
+  expect(job.result).not.toBe(first.pid)
+})
+
+test('a job that kills two workers goes to the dead letters', async () => {
+  const { queue } = await open()
+  queue.define('slow', { retries: 0 })
+  const { id } = await queue.add('slow', { ms: 60_000 })
+  for (let i = 0; i < 2; i++) {
+    const worker = await startWorker(redis.url, { lease: 500 })
+    await until('it runs', () => worker.ids('start').length === 1, 10_000)
+    worker.kill('SIGKILL')
+    await worker.ended
+  }
+  await startWorker(redis.url, { lease: 500 })
+  const [dead] = await until(
+    'it is a dead letter',
+    async () => {
+      const list = await queue.failed.list()
+      return list.length > 0 ? list : undefined
+    },
+    15_000,
+  )
+  expect(dead).toMatchObject({ id, reason: expect.stringMatching(/stalled/) })
+})
+
+test('of 1,000 jobs, four workers and a Redis that restarts, none is lost and none runs twice', async () => {
+  const { queue } = await open()
+  queue.define('count', {})
+  const said: Said[] = []
+  await Promise.all(
+    [1, 2, 3, 4].map(() => startWorker(redis.url, { concurrency: 5, lease: '2s' }, said)),
+  )
+  const ids = Array.from({ length: 1000 }, (_, i) => `job-${i}`)
+  for (let from = 0; from < 1000; from += 250)
+    await queue.addMany(ids.slice(from, from + 250).map((id) => ({ task: 'count', id })))
+  const counted = (): string[] => said.filter(({ type }) => type === 'count').map(({ id }) => id)
+  await until('some have run', () => counted().length > 50)
+  await redis.restart()
+  await until(
+    'all have completed',
+    async () => (await queue.counts().catch(() => undefined))?.completed === 1000,
+    30_000,
+  )
+  expect(counted().length).toBe(1000)
+  expect(new Set(counted()).size).toBe(1000)
+  expect(await queue.failed.list()).toEqual([])
+})
+
+test('after SIGTERM a worker finishes what it runs, takes nothing else, and ends', async () => {
+  const { queue } = await open()
+  queue.define('slow', {})
+  const worker = await startWorker(redis.url, { concurrency: 2 })
+  await queue.addMany([1, 2, 3].map((n) => ({ task: 'slow', payload: { ms: 500 }, id: `s${n}` })))
+  await until('two run', () => worker.ids('start').length === 2)
+  worker.kill('SIGTERM')
+  expect(await worker.ended).toEqual([null, 'SIGTERM'])
+  expect(worker.ids('end').toSorted()).toEqual(['s1', 's2'])
+  expect(worker.ids('start').length).toBe(2)
+  expect(await queue.counts()).toMatchObject({ completed: 2, active: 0, waiting: 1 })
+})
+
+test('retries are delayed by 60, 120 and 240 s, up to a tenth longer', async () => {
+  const { queue } = await open()
+  const delays: number[] = []
+  queue.define('mail', () => {
+    throw new Error('no mail today')
+  })
+  await queue.work()
+  const board = await queue.board()
+  const { id } = await queue.add('mail')
+  for (let attempt = 1; attempt <= 3; attempt++) {
+    const [waiting] = await until('it waits for its retry', async () => {
+      const delayed = await board.getDelayed()
+      return delayed.length > 0 && delayed
+    })
+    delays.push(waiting.delay)
+    expect((await queue.get(id))!.attempts).toBe(attempt)
+    await waiting.promote()
+  }
+  const dead = await until('it is a dead letter', async () => (await queue.failed.list())[0])
+  expect(dead).toMatchObject({ id, attempts: 4, reason: 'no mail today' })
+  expect(dead.stack).toMatch(/^Error: no mail today\n.*redis\.test\.ts/s)
+  for (const [i, pause] of [60_000, 120_000, 240_000].entries()) {
+    expect(delays[i]).toBeGreaterThanOrEqual(pause)
+    expect(delays[i]).toBeLessThanOrEqual(pause * 1.1)
+  }
+  expect(await queue.failed.retry(id)).toBe(true)
+  await until('it waits again', async () => (await queue.get(id))!.state === 'delayed')
+  expect((await queue.get(id))!.attempts).toBe(1)
+})
+
+test('a poisonous payload ends among the dead letters with its reason, and others go on', async () => {
+  const { queue } = await open()
+  queue.define('mail', { retries: 0 }, ({ to }: any) => to.toUpperCase())
+  await queue.work()
+  await queue.addMany([
+    { task: 'mail', payload: { to: 'ann' }, id: 'good' },
+    { task: 'mail', payload: null, id: 'poison' },
+  ])
+  await queue.idle()
+  expect((await queue.get('good'))!.result).toBe('ANN')
+  const [dead] = await queue.failed.list()
+  expect(dead).toMatchObject({ id: 'poison', payload: null })
+  expect(dead!.reason).toMatch(/Cannot destructure/)
+  expect(await queue.failed.drop('poison')).toBe(true)
+  expect(await queue.failed.list()).toEqual([])
+})
+
+test('both engines count, order and describe jobs alike', async () => {
+  const { queue } = await open()
+  const order: unknown[] = []
+  queue.define('note', (payload) => void order.push(payload))
+  queue.define('resize', ({ width }: { width: number }) => `${width}.webp`)
+  queue.define('publish', (_payload, { children }) => children())
+  await queue.add('note', 'l', { priority: 'low' })
+  await queue.add('note', 'n')
+  await queue.add('note', 'h', { priority: 'high' })
+  await queue.add('note', 'later', { in: '1h', id: 'later' })
+  await queue.add('note', 'twice', { in: '1h', id: 'later' })
+  const { id } = await queue.flow({
+    task: 'publish',
+    children: [300, 600].map((width) => ({ task: 'resize', payload: { width } })),
+  })
+  expect(await queue.counts()).toEqual({
+    waiting: 5,
+    delayed: 1,
+    active: 0,
+    waitingChildren: 1,
+    completed: 0,
+    failed: 0,
+    priorities: { high: 1, normal: 3, low: 1 },
+  })
+  expect(await queue.health()).toMatchObject({ status: 'no-worker', backlog: 5, workers: 0 })
+  expect(await queue.get('later')).toMatchObject({
+    state: 'delayed',
+    payload: 'later',
+    progress: 0,
+  })
+  await queue.work()
+  await queue.idle()
+  expect(order).toEqual(['h', 'n', 'l'])
+  expect((await queue.get(id))!.result).toEqual(['300.webp', '600.webp'])
+  expect(await queue.health()).toMatchObject({ status: 'ok', backlog: 0, oldestMs: 0, workers: 1 })
+  expect(await queue.remove('later')).toBe(true)
+  expect(await queue.remove('later')).toBe(false)
+})
+
+test('a schedule that three processes declare exists once, and can be removed', async () => {
+  const all = await Promise.all([open(), open(), open()])
+  for (const { queue } of all) {
+    queue.define('report', () => 1)
+    await queue.add('report', {}, { every: '30 3 * * *', timeZone: 'Europe/Berlin' })
+  }
+  const { queue } = all[0]
+  const [schedule, ...others] = await queue.schedules.list()
+  expect(others).toEqual([])
+  expect(schedule).toMatchObject({ id: 'report', task: 'report', every: '30 3 * * *' })
+  expect(schedule!.timeZone).toBe('Europe/Berlin')
+  expect((await queue.counts()).delayed).toBe(1)
+  const next = await queue.get(`report@${schedule!.nextAt}`)
+  expect(next).toMatchObject({ state: 'delayed', task: 'report' })
+  await expect(queue.remove(next!.id)).rejects.toMatchObject({ code: 'TP_JOB_STATE' })
+  await expect(queue.add('report', {}, { every: '99 * * * *' })).rejects.toThrow(/cron expression/)
+  expect(await queue.schedules.remove('report')).toBe(true)
+  expect((await queue.counts()).delayed).toBe(0)
+})
+
+test('while Redis is away, adding rejects in time. A retry with the same ID adds one job', async () => {
+  const proxy = await startFaultProxy(redis.port)
+  onTestFinished(() => proxy.close())
+  const { queue, tp } = await open({}, proxy.url, 300)
+  queue.define('mail', {})
+  proxy.set({ mode: 'stallDown' })
+  const began = performance.now()
+  const failure = await queue.add('mail', 1, { id: 'mail-42' }).catch((error: unknown) => error)
+  expect(failure).toMatchObject({ code: 'TP_UNAVAILABLE', status: 503, uncertain: true })
+  expect(performance.now() - began).toBeLessThan(3000)
+  proxy.set({ mode: 'refuse' })
+  proxy.reset()
+  await expect(queue.add('mail', 1, { id: 'mail-42' })).rejects.toMatchObject({ status: 503 })
+  expect(await queue.health()).toMatchObject({ status: 'unavailable' })
+  proxy.heal()
+  await until(
+    'it is added',
+    () => queue.add('mail', 1, { id: 'mail-42' }).catch(() => undefined),
+    15_000,
+  )
+  expect(await queue.counts()).toMatchObject({ waiting: 1 })
+  await tp.close()
+  await expect(queue.add('mail')).rejects.toMatchObject({ code: 'TP_UNAVAILABLE' })
+})
+
+test('a job runs again, without a failed attempt, if closing breaks it off', async () => {
+  const { queue, tp } = await open()
+  queue.define(
+    'slow',
+    (_payload, { signal }) =>
+      new Promise((_resolve, reject) => {
+        signal.addEventListener('abort', () => reject(signal.reason))
+      }),
+  )
+  await queue.work()
+  const { id } = await queue.add('slow')
+  await until('it runs', async () => (await queue.get(id))?.state === 'active')
+  await tp.close({ drain: 10 })
+  const { queue: later } = await open()
+  expect(await later.get(id)).toMatchObject({ state: 'waiting', attempts: 0 })
+})
+
+test('finished jobs are kept up to a number, and events too. Nothing else grows', async () => {
+  const { queue } = await open({ keep: { completed: { count: 10 }, failed: { count: 5 } } })
+  queue.define('note', { retries: 0 }, (n: number) => {
+    if (n % 2) throw new Error('odd')
+  })
+  await queue.work({ concurrency: 20 })
+  const keys = async (): Promise<number> => Number((await redis.send('DBSIZE')).slice(1))
+  const run = async (): Promise<number> => {
+    await queue.addMany(Array.from({ length: 500 }, (_, n) => ({ task: 'note', payload: n })))
+    await queue.idle()
+    return keys()
+  }
+  await run()
+  const before = await keys()
+  expect(await run()).toBeLessThanOrEqual(before + 2)
+  expect(await queue.counts()).toMatchObject({ completed: 10, failed: 5 })
+  const events = await redis.send('XLEN', 'tp:queue:jobs:{default}:default:events')
+  expect(Number(events.slice(1))).toBeLessThan(1500)
+})
+
+test('warns of a Redis that evicts jobs when its memory is full', async () => {
+  await redis.send('CONFIG', 'SET', 'maxmemory-policy', 'volatile-lru')
+  const tp = turnpike({ redis: redis.url })
+  onTestFinished(() => tp.close())
+  const warnings: string[] = []
+  tp.on('warning', ({ message }) => warnings.push(message))
+  jobs(tp)
+  await until('the warning', () =>
+    warnings.find((each) => /maxmemory-policy is volatile-lru/.test(each)),
+  )
+})
+
+test('limits of rate and concurrency hold over all workers', async () => {
+  const all = await Promise.all([1, 2].map(() => open({ name: 'limited', concurrency: 3 })))
+  let [running, most] = [0, 0]
+  for (const { queue } of all) {
+    queue.define('slow', async () => {
+      most = Math.max(most, ++running)
+      await new Promise((resolve) => setTimeout(resolve, 30))
+      running--
+    })
+    await queue.work({ concurrency: 5 })
+  }
+  const { queue } = all[0]!
+  await queue.addMany(Array.from({ length: 20 }, () => ({ task: 'slow' })))
+  await queue.idle()
+  expect(most).toBe(3)
+  const limited = (await open({ name: 'rated', rateLimit: { limit: 3, window: '10m' } })).queue
+  limited.define('call', () => 1)
+  await limited.work({ concurrency: 10 })
+  await limited.addMany(Array.from({ length: 9 }, () => ({ task: 'call' })))
+  await until('three have run', async () => (await limited.counts()).completed === 3)
+  await new Promise((resolve) => setTimeout(resolve, 200))
+  expect(await limited.counts()).toMatchObject({ completed: 3, waiting: 6 })
+})

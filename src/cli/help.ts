@@ -44,7 +44,7 @@ const EFFECTS: Record<Command['redis'], string> = {
   none: 'Does not connect to Redis.',
   read: 'Only reads, and sends no SCAN.',
   scan: 'Only reads. Sends SCAN, for at most a tenth of the time.',
-  write: 'Changes data, and asks before.',
+  write: 'Changes data, and asks before. Needs the permissions of `turnpike acl operator`.',
 }
 
 const neededPermissions = ({ permissions = [] }: Command): string =>

@@ -22,6 +22,10 @@ export interface LimitRow {
   readonly subject: string
   /** Undefined if it cannot be computed: limit or window depend on the request. */
   readonly state: InspectedLimit | undefined
+  /** Key of the state, and whether there is one. */
+  readonly key: string
+  readonly isStored: boolean
+  readonly version: string | undefined
   /** Refusals in this hour and the one before, where they were asked for. */
   readonly refusals?: number
 }
@@ -61,7 +65,8 @@ async function readRow(
   const known = policyAt(policy, now)
   const pairs = Array.isArray(overrides) ? overrides.flat().map(String) : []
   const state = known && policyState(known, value, pairs, now)
-  return { limit: name, policy: policy.name, subject: tag, state }
+  const isStored = value !== null
+  return { limit: name, policy: policy.name, subject: tag, state, key, isStored, version }
 }
 
 const isReadable = ({ kind }: ReportedLimit, { name }: ReportedPolicy): boolean =>
@@ -110,7 +115,15 @@ export const limits: Command = {
         const isKnown = found !== undefined && own !== undefined && isReadable(found, own)
         const row = isKnown
           ? await readRow(target, found, own, tag, now())
-          : { limit, policy, subject: tag, state: undefined }
+          : {
+              limit,
+              policy,
+              subject: tag,
+              state: undefined,
+              key: '',
+              isStored: true,
+              version: undefined,
+            }
         return { ...row, refusals: count }
       }),
     )

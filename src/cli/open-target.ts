@@ -51,6 +51,8 @@ function createUrlTarget(options: Options, env: NodeJS.ProcessEnv): RedisTarget 
   const master = options['master'] as string | undefined
   const opened = new Map<number | undefined, Promise<ServerAccess>>()
   let own: Turnpike<any, any> | undefined
+  // A change comes after a look, which has found out whether it is a Cluster or a Sentinel.
+  let address = source
   const dbOf = (area: string): number | undefined =>
     layout === 'databases' ? databaseOf(area) : undefined
   const access = (area: string): Promise<ServerAccess> => {
@@ -61,8 +63,12 @@ function createUrlTarget(options: Options, env: NodeJS.ProcessEnv): RedisTarget 
       ...(db !== undefined && { db }),
       ...(master !== undefined && { master }),
     })
-    opened.set(db, fresh)
-    return fresh
+    const noted = fresh.then((found) => {
+      address = found.address ?? source
+      return found
+    })
+    opened.set(db, noted)
+    return noted
   }
   const keys = (area: string, reported?: string): KeySpace => {
     // Keys of reports are the same for all versions.
@@ -78,7 +84,7 @@ function createUrlTarget(options: Options, env: NodeJS.ProcessEnv): RedisTarget 
     servers: () => serversOf(access, dbOf),
     instance: () =>
       (own ??= turnpike({
-        redis: source,
+        redis: address,
         prefix,
         ...(version !== undefined && { version }),
         layout: layout as 'prefix' | 'databases',

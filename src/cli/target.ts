@@ -23,7 +23,10 @@ export interface RedisTarget {
   access(area: string): Promise<ServerAccess>
   /** Returns all servers. */
   servers(): Promise<TargetServer[]>
-  /** Returns an instance over the same Redis, for changes: they run as the application's own. */
+  /**
+   * Returns an instance over the same Redis, for changes: they run as the application's own. Call it
+   * after `access`.
+   */
   instance(): Turnpike<any, any>
   close(): Promise<void>
 }

@@ -34,10 +34,13 @@ const COMMAND_TIMEOUT = 5000
 export class ServerAccess {
   readonly topology: 'standalone' | 'sentinel' | 'cluster'
   readonly usesTls: boolean
+  /** Where the server is: for a URL of a Sentinel or of a node, the Sentinel's master or the Cluster. */
+  readonly address: RedisAddress | undefined
   readonly #client: Client
 
-  private constructor(client: Client) {
+  private constructor(client: Client, address?: RedisAddress) {
     this.#client = client
+    this.address = address
     this.topology = topologyOf(client)
     this.usesTls = usesTls(client)
   }
@@ -57,12 +60,12 @@ export class ServerAccess {
     const client = await createClient(timed, db)
     await untilReady(client, timeout)
     const found = await modeOf(client)
-    if (isCluster(client) || found === 'standalone') return new ServerAccess(client)
+    if (isCluster(client) || found === 'standalone') return new ServerAccess(client, source)
     const next = found === 'cluster' ? clusterSource(client) : await sentinelSource(client, master)
     await endClient(client)
     const other = await createClient(next, found === 'cluster' ? undefined : db)
     await untilReady(other, timeout)
-    return new ServerAccess(other)
+    return new ServerAccess(other, next)
   }
 
   /** Connects to the server of an application's store. @throws ServerUnreachable */

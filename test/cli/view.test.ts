@@ -2,134 +2,17 @@
  * The commands that read, on each kind of installation: what they show is what the application has
  * done, they send no command that writes or scans without need, and the viewer's permissions suffice.
  */
-import { once } from 'node:events'
-import { createServer, request as httpRequest, type Server } from 'node:http'
 import { writeFileSync, rmSync, mkdtempSync } from 'node:fs'
-import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import express from 'express'
 import request from 'supertest'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { Limiter } from '../../src/features/rate-limit/limiter-options.ts'
 import { COMMANDS } from '../../src/cli/commands.ts'
-import { turnpike as express5 } from '../../src/express.ts'
-import type { TurnpikeOptions } from '../../src/turnpike.ts'
 import { startRedis } from '../../src/testing.ts'
-import { startCluster } from '../support/cluster.ts'
 import { startFaultProxy } from '../support/fault-proxy.ts'
-import { startSentinel } from '../support/sentinel.ts'
-import { startTlsRedis } from '../support/tls.ts'
 import { until } from '../support/until.ts'
+import { HOSTILE_AGENT, INSTALLATIONS, populate, SECRET, type Installation } from './application.ts'
 import { answer, turnpike } from './support.ts'
-
-const SECRET = 'a secret of thirty-two characters'
-/** A terminal obeys C1 control characters, too, and a header may contain them. */
-const HOSTILE_AGENT = 'evil\u009b2J'
-
-interface Installation {
-  readonly options: TurnpikeOptions<never>
-  readonly args: readonly string[]
-  readonly env?: NodeJS.ProcessEnv
-  stop(): Promise<void>
-}
-
-const INSTALLATIONS: Record<string, () => Promise<Installation>> = {
-  async standalone() {
-    const server = await startRedis()
-    return { options: { redis: server.url }, args: ['--redis', server.url], stop: server.stop }
-  },
-  async databases() {
-    const server = await startRedis()
-    return {
-      options: { redis: server.url, layout: 'databases' },
-      args: ['--redis', server.url, '--layout', 'databases'],
-      stop: server.stop,
-    }
-  },
-  async TLS() {
-    const server = await startTlsRedis()
-    return {
-      options: { redis: { url: server.url, tls: { ca: server.ca } } },
-      args: ['--redis', server.url],
-      env: { REDIS_SSL_CA_CERTS: server.caFile },
-      stop: async () => await server[Symbol.asyncDispose](),
-    }
-  },
-  async Sentinel() {
-    const { source, stop } = await startSentinel()
-    const [{ host, port }] = source.sentinels as [{ host: string; port: number }]
-    return { options: { redis: source }, args: ['--redis', `redis://${host}:${port}`], stop }
-  },
-  async Cluster() {
-    const { startup, stop } = await startCluster({ replicas: 0 })
-    const [{ host, port }] = startup as [{ host: string; port: number }]
-    return {
-      options: { redis: { cluster: startup } },
-      args: ['--redis', `redis://${host}:${port}`],
-      stop,
-    }
-  },
-}
-
-/** An application that uses everything, after some requests. */
-async function populate(options: TurnpikeOptions<never>): Promise<{
-  url: string
-  peek(): ReturnType<Limiter['peek']>
-  close(): Promise<void>
-}> {
-  const tp = express5({
-    ...options,
-    prefix: 'shop',
-    commandTimeout: 2000,
-    requestBudget: 5000,
-    logger: false,
-    operations: { service: 'shop', release: 'r1', every: '1s' },
-  } as never)
-  const app = express()
-  app.use(tp.session({ secret: SECRET }))
-  app.post('/login/:user', (req, res, next) => {
-    tp.session.login(req, req.params.user).then(() => res.end(), next)
-  })
-  app.get('/products/:id', tp.cache({ ttl: '5m', tags: ['products'] }), (req, res) => {
-    res.set('x-note', 'kept').send(`product ${req.params.id}`)
-  })
-  app.get('/limited', tp.rateLimit({ name: 'web', limit: 2, window: '1h' }), (_req, res) => {
-    res.end()
-  })
-  app.post('/pay', tp.idempotency({ name: 'pay', scope: () => 'ada' }), (_req, res) => {
-    res.status(201).send('paid')
-  })
-  const server: Server = createServer(app).listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-  await tp.ready()
-  await request(url).post('/login/ada').set('user-agent', 'laptop').expect(200)
-  await request(url).post('/login/bob').set('user-agent', 'phone').expect(200)
-  const hostile = httpRequest(`${url}/login/ada`, {
-    method: 'POST',
-    headers: { 'user-agent': HOSTILE_AGENT },
-  })
-  hostile.end()
-  await once(hostile, 'response')
-  for (const id of [1, 2]) await request(url).get(`/products/${id}`).expect(200)
-  await request(url).post('/pay').set('idempotency-key', 'k1').expect(201)
-  const lock = await tp.lock.acquire('nightly', { lease: '60s' })
-  const permit = await tp.semaphore('exports', { limit: 2 }).acquire()
-  const limiter = tp.limiter('api', { limit: 5, window: '1h' })
-  await limiter.consume('ada')
-  for (const status of [200, 200, 429]) await request(url).get('/limited').expect(status)
-  return {
-    url,
-    peek: () => limiter.peek('ada'),
-    async close() {
-      await lock.release()
-      await permit.release()
-      server.close()
-      await tp.close()
-    },
-  }
-}
 
 describe.each(Object.keys(INSTALLATIONS))('on %s', (kind) => {
   let place: Installation
@@ -308,6 +191,7 @@ describe('what is sent', () => {
 
   /** A command line for each command that reads. */
   const lines = (): Record<string, string[]> => ({
+    audit: [],
     'cache ls': [],
     'cache show': [`${app.url}/products/1`],
     'cache stats': [],

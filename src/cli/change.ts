@@ -1,0 +1,74 @@
+/** Changes data: shows the plan, asks, changes, and notes who has done it. */
+import { hostname, userInfo } from 'node:os'
+import { appendAudit } from '../operations/audit.ts'
+import { CONTEXT, type Instance } from '../extension.ts'
+import {
+  CommandError,
+  type Command,
+  type CommandCall,
+  type CommandResult,
+  type WritePlan,
+} from './command.ts'
+import type { RedisTarget } from './target.ts'
+
+/** A change that a command wants to make. */
+export interface Change extends WritePlan {
+  /** What is changed, as the audit names it. */
+  readonly subject: string
+  /** Makes the change. Returns what came of it: as data, and as one line. */
+  make(): Promise<{ readonly data: object; readonly line: string }>
+}
+
+/** Asks, makes a change and notes it. */
+export async function makeChange(
+  call: CommandCall,
+  { name }: Pick<Command, 'name'>,
+  target: RedisTarget,
+  { lines, make, subject, typed }: Change,
+): Promise<CommandResult> {
+  const by = personOf(call)
+  const reason = textOption(call, 'reason')
+  const isConfirmed = await call.confirm({ lines, ...(typed !== undefined && { typed }) })
+  if (!isConfirmed)
+    return { data: { changed: false, plan: lines }, lines: ['Nothing was changed (--dry-run).'] }
+  // The instance goes where this connection has led to.
+  await target.access('operations')
+  const tp = target.instance()
+  await tp.ready('5s')
+  const { data, line } = await make()
+  const { keys, store } = (tp as Instance)[CONTEXT]('operations')
+  try {
+    await appendAudit(store, keys, { action: name, by, reason, subject })
+  } catch (error) {
+    call.warn(
+      `The change was made, but could not be noted in the audit: ${(error as Error).message}`,
+    )
+  }
+  return { data: { changed: true, ...data }, lines: [line] }
+}
+
+/** Returns the answer of a command that found nothing to change. */
+export const nothingToChange = (line: string): CommandResult => ({
+  data: { changed: false },
+  lines: [line],
+  exit: 'finding',
+})
+
+/** Returns who makes a change. */
+function personOf(call: CommandCall): string {
+  const given = textOption(call, 'as')
+  if (given !== undefined) return given
+  try {
+    return `${userInfo().username}@${hostname()}`
+  } catch {
+    // A container may have no name for its user.
+    return `unknown@${hostname()}`
+  }
+}
+
+function textOption({ options }: CommandCall, name: string): string | undefined {
+  const value = options[name] as string | undefined
+  if (value === undefined) return undefined
+  if (value.trim() !== '' && value.length <= 500) return value
+  throw new CommandError('usage', `--${name} must be a string of 1 to 500 characters.`)
+}

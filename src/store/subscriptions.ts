@@ -17,11 +17,17 @@ export interface SubscriptionsOptions {
   onListenerError(error: unknown, channel: string): void
 }
 
+/** Pause between two checks of the connection, in ms, and checks after which a server that does not reply is given up. */
+const CHECK_INTERVAL = 2000
+const MAX_UNANSWERED = 2
+
 /** The channels that this process subscribes to, over one connection that is opened at first use. */
 export class Subscriptions {
   readonly #options: SubscriptionsOptions
   readonly #channels = new Map<string, Set<Subscriber>>()
   #client: Client | undefined
+  /** Checks since the last one that was answered. */
+  #unanswered = 0
 
   constructor(options: SubscriptionsOptions) {
     this.#options = options
@@ -61,6 +67,20 @@ export class Subscriptions {
       if (message) this.#deliver(String(channel), String(message))
     })
     if (client.status === 'ready') this.#subscribe(client, [...this.#channels.keys()])
+    const timer = setInterval(() => this.#check(client), CHECK_INTERVAL).unref()
+    client.on('end', () => clearInterval(timer))
+  }
+
+  /** Replaces a connection that is dead without a word: nothing else is sent over it. */
+  #check(client: Client): void {
+    const isDead = client.status === 'ready' && this.#unanswered >= MAX_UNANSWERED
+    if (client.status !== 'ready' || isDead) this.#unanswered = 0
+    if (isDead) client.disconnect(true)
+    else if (client.status === 'ready') {
+      this.#unanswered++
+      const onReply = (): void => void (this.#unanswered = 0)
+      client.ping().then(onReply, onReply)
+    }
   }
 
   /** Moves the connection to another node if it leads to the one that was lost. */

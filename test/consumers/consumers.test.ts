@@ -33,6 +33,7 @@ const entries = [
   'turnpike/jobs',
   'turnpike/tokens',
   'turnpike/collections',
+  'turnpike/realtime',
   'turnpike/extension',
 ]
 const passed = [200, 200, 429]
@@ -82,6 +83,7 @@ describe('the tarball', () => {
       'jobs',
       'tokens',
       'collections',
+      'realtime',
     ]) {
       for (const kind of ['mjs', 'cjs', 'd.mts', 'd.cts']) {
         expect(files).toContain(`package/dist/${name}.${kind}`)

@@ -11,6 +11,7 @@ import type { TurnpikeOptions } from '../../src/turnpike.ts'
 import { useCaching } from './acl-caching.ts'
 import { useCollections } from './acl-collections.ts'
 import { useOperations } from './acl-operations.ts'
+import { useRealtime } from './acl-realtime.ts'
 import { useTokens } from './acl-tokens.ts'
 import { until } from './until.ts'
 
@@ -66,6 +67,7 @@ export const flows: Record<string, Flow> = {
   }),
   tokens: using((tp, must, isBroken) => useTokens(tp, must, isBroken)),
   collections: using((tp, must) => useCollections(tp, must)),
+  realtime: using((tp, must) => useRealtime(tp, must)),
 }
 
 /** All of it. */

@@ -1,0 +1,19 @@
+-- Reads the history of a topic after a position.
+-- KEYS[1]  stream: the history
+-- ARGV[1]  position: the ID of the last message that is known; '': read no messages
+-- ARGV[2]  most messages that are returned
+-- Reply: { ID of the latest message or '', position before any message from now on,
+--          ID, ID of its predecessor, message, ID, ... }
+local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
+-- A position without a message names the run of the server: a restart may have lost messages.
+local run = tonumber(string.sub(string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') or '0', 1, 6), 16)
+local reply = { last and last[1] or '', whole(now - 1) .. '-' .. whole(run + 10000) }
+if ARGV[1] == '' then return reply end
+for _, entry in ipairs(redis.call('XRANGE', KEYS[1], '(' .. ARGV[1], '+', 'COUNT', ARGV[2])) do
+  local fields = {}
+  for i = 1, #entry[2], 2 do fields[entry[2][i]] = entry[2][i + 1] end
+  reply[#reply + 1] = entry[1]
+  reply[#reply + 1] = fields['p'] or ''
+  reply[#reply + 1] = fields['d'] or ''
+end
+return reply

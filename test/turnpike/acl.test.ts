@@ -16,7 +16,7 @@ const OWN = '~shop[:~]* &shop[:~]*'
 const PUBLISHED = new Map(
   [
     ...readFileSync(new URL('../../docs/store.md', import.meta.url), 'utf8').matchAll(
-      /^\| (.+?) \| (\+evalsha .+|\+get .+) \|$/gm,
+      /^\| (.+?) \| (\+[a-z]+ \+.+) \|$/gm,
     ),
   ].map(([, what, commands]) => [what!, commands!.replaceAll('+', '').split(' ')]),
 )

@@ -29,7 +29,7 @@ export interface ChannelCallOptions {
 
 /** Options of `subscribe()`. */
 export interface SubscribeOptions extends ChannelCallOptions {
-  /** Ends the subscription. */
+  /** Ends the subscription. @default none */
   signal?: AbortSignal
   /** ID of the last message that is known. The messages after it come first. @default only new messages */
   after?: string | undefined

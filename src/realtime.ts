@@ -1,5 +1,5 @@
-/** Channels with a history, over an instance of any framework. */
-export { channels } from './extensions/realtime/index.ts'
+/** Channels with a history, and server-sent events, over an instance of any framework. */
+export { channels, sse } from './extensions/realtime/index.ts'
 export type {
   ChannelCallOptions,
   ChannelMessage,
@@ -9,3 +9,5 @@ export type {
   Subscription,
   SubscribeOptions,
 } from './extensions/realtime/channels/options.ts'
+export type { EventContent } from './extensions/realtime/sse/frame.ts'
+export type { SseControl, SseOptions } from './extensions/realtime/sse/options.ts'

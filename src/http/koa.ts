@@ -22,6 +22,7 @@ import { isOver, onFinish } from './request-end.ts'
 import { maskKoaQuery, maskHeaders } from './request-mask.ts'
 import { addFinalizer, addLateHeaders, finalizeNow, stateOf, tapBody } from './response.ts'
 import type { FailureStage } from './response-state.ts'
+import { breakOffWith } from './send-reply.ts'
 
 type Onward = () => Promise<unknown>
 /** Carry a feature out. */
@@ -203,6 +204,10 @@ function answer(ctx: Context, { status, headers = {}, remove = [], body }: Reply
   const isEmpty = isBodiless(ctx.method, status)
   const isUnwanted = isEmpty && body instanceof Readable
   if (isUnwanted) body.destroy()
+  else if (body instanceof Readable) {
+    breakOffWith(ctx.res, body)
+    ignoreDeparture(ctx)
+  }
   ctx.remove('Content-Type')
   for (const name of remove) ctx.remove(name)
   ctx.status = status
@@ -213,6 +218,15 @@ function answer(ctx: Context, { status, headers = {}, remove = [], body }: Reply
   // Koa sets a Content-Type for the empty string.
   if (body === undefined || body === '') ctx.remove('Content-Type')
   addFields(ctx.res, headers)
+}
+
+/** Koa 3 would report a client that leaves a stream as an error of the application. */
+function ignoreDeparture(ctx: Context): void {
+  const { onerror } = ctx
+  const report = (error: NodeJS.ErrnoException): void => {
+    if (error?.code !== 'ERR_STREAM_PREMATURE_CLOSE') onerror.call(ctx, error)
+  }
+  Object.assign(ctx, { onerror: report })
 }
 
 /** Prepares all members in one tick, then runs them one inside the other. */

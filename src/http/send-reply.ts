@@ -54,8 +54,16 @@ function sendStream(
     raise(error)
   })
   onFinish(stateOf(req, res), res, () => body.destroy())
+  breakOffWith(res, body)
   if (isEmpty) res.end()
   else body.pipe(res)
+}
+
+/** Breaks a response off if its body is destroyed before its end: `pipe` would leave it open for ever. */
+export function breakOffWith(res: ServerResponse, body: Readable): void {
+  body.once('close', () => {
+    if (!body.readableEnded && res.headersSent && !res.writableEnded) breakOff(res)
+  })
 }
 
 /** Returns whether no field is set, and node's methods are in place. */

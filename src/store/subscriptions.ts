@@ -25,6 +25,8 @@ const MAX_UNANSWERED = 2
 export class Subscriptions {
   readonly #options: SubscriptionsOptions
   readonly #channels = new Map<string, Set<Subscriber>>()
+  /** Channels that Redis has confirmed on the present connection. */
+  readonly #confirmed = new Set<string>()
   #client: Client | undefined
   /** Checks since the last one that was answered. */
   #unanswered = 0
@@ -48,9 +50,15 @@ export class Subscriptions {
     this.#channels.set(channel, subscribers.add(subscriber))
     if (subscribers.size === 1 && this.#client?.status === 'ready')
       this.#subscribe(this.#client, [channel])
+    // Redis confirms a channel once. A listener that comes later gets all messages from now on.
+    else if (this.#confirmed.has(channel))
+      queueMicrotask(() => {
+        if (subscribers.has(subscriber)) onGap?.()
+      })
     return () => {
       if (!subscribers.delete(subscriber) || subscribers.size > 0) return
       this.#channels.delete(channel)
+      this.#confirmed.delete(channel)
       if (this.#client?.status === 'ready') this.#client.unsubscribe(channel).catch(() => {})
     }
   }
@@ -61,7 +69,10 @@ export class Subscriptions {
     const client = this.#options.open()
     this.#client = client
     client.on('ready', () => this.#subscribe(client, [...this.#channels.keys()]))
-    client.on('close', () => this.#reportGap(this.#channels.keys()))
+    client.on('close', () => {
+      this.#confirmed.clear()
+      this.#reportGap(this.#channels.keys())
+    })
     // At a corrupt message ioredis would throw for listeners of 'message', where nothing can catch the error.
     client.on('messageBuffer', (channel?: Buffer, message?: Buffer) => {
       if (message) this.#deliver(String(channel), String(message))
@@ -109,7 +120,11 @@ export class Subscriptions {
     if (channels.length === 0) return
     // Messages are missed until Redis has confirmed, not only until the connection is there.
     client.subscribe(...channels).then(
-      () => this.#reportGap(channels),
+      () => {
+        for (const channel of channels)
+          if (this.#channels.has(channel)) this.#confirmed.add(channel)
+        this.#reportGap(channels)
+      },
       (error: Error) => {
         if (classify(error)) client.disconnect(true)
         else this.#options.onRefused(error)

@@ -26,3 +26,23 @@ test('a subscriber learns that messages before the confirmation were missed, eac
     [early, late].every((gap) => gap.mock.calls.length === 3),
   )
 })
+
+test('a second listener of a confirmed channel learns that it is confirmed', async () => {
+  await using server = await startRedis()
+  const client = new Redis(server.url)
+  onTestFinished(() => client.disconnect())
+  const subscriptions = new Subscriptions({
+    open: () => client as unknown as Client,
+    onRefused: vi.fn(),
+    onListenerError: vi.fn(),
+  })
+  const [first, second, gone] = [vi.fn(), vi.fn(), vi.fn()]
+  subscriptions.add('news', () => {}, first)
+  subscriptions.connect()
+  await until('the subscription is confirmed', () => first.mock.calls.length === 1)
+  subscriptions.add('news', () => {}, gone)()
+  subscriptions.add('news', () => {}, second)
+  await until('the second one knows', () => second.mock.calls.length === 1)
+  expect(first).toHaveBeenCalledTimes(1)
+  expect(gone).not.toHaveBeenCalled()
+})

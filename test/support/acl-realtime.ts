@@ -1,5 +1,9 @@
 import type { turnpike } from '../../src/node.ts'
-import { channels } from '../../src/realtime.ts'
+import { createServer } from 'node:http'
+import { once } from 'node:events'
+import type { AddressInfo } from 'node:net'
+import { channels, sse } from '../../src/realtime.ts'
+import { until } from './until.ts'
 
 /** A topic: published, followed, continued. */
 export async function useRealtime(
@@ -17,4 +21,30 @@ export async function useRealtime(
   const resumed = live.subscribe('news', { signal, after: first })
   must('continued', (await resumed.next()).value?.data === 2)
   await resumed.return()
+
+  const stream = sse(live, { topics: () => 'news', user: () => 'ann', perUser: 1 })
+  const unavailable: unknown[] = []
+  const stop = tp.on('error', (event) => unavailable.push(event))
+  const server = createServer((req, res) => {
+    stream(req, res, (error) => void res.writeHead(error ? 500 : 404).end())
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`
+  try {
+    const opened = await fetch(url)
+    must('a stream', opened.status === 200)
+    const second = await fetch(url)
+    must('a limit of streams', second.status === 429)
+    await opened.body!.cancel()
+    await until('the place is free', async () => {
+      const again = await fetch(url)
+      await again.body?.cancel()
+      return again.status === 200
+    })
+  } finally {
+    stop()
+    server.closeAllConnections()
+    server.close()
+  }
+  must('no error', unavailable.length === 0)
 }

@@ -1,7 +1,9 @@
 /** Live messages over the store: what `turnpike/realtime` offers. */
 import { extension, type ExtensionContext, type Instance } from '../../extension.ts'
-import { createChannels } from './channels/index.ts'
+import { createChannels, topicsOf } from './channels/index.ts'
 import type { Channels, ChannelsOptions } from './channels/options.ts'
+import { createSse } from './sse/index.ts'
+import type { SseControl, SseOptions } from './sse/options.ts'
 
 const contextOf = <Native, Middleware>(
   tp: Instance<Native, Middleware>,
@@ -19,6 +21,26 @@ const contextOf = <Native, Middleware>(
  * await live.publish(`campaign:${id}`, { type: 'published' })
  * for await (const { data, gap } of live.subscribe(`campaign:${id}`, { signal })) render(data)
  */
-export function channels(tp: Instance, options: ChannelsOptions = {}): Channels {
+export function channels<Native, Middleware>(
+  tp: Instance<Native, Middleware>,
+  options: ChannelsOptions = {},
+): Channels<Native, Middleware> {
   return createChannels(contextOf(tp), options)
+}
+
+/**
+ * Creates a middleware that sends the messages of topics as server-sent events. A browser's
+ * EventSource that was disconnected continues where it was, in every topic.
+ *
+ * @param live what `channels(tp)` returned
+ * @throws TP_OPTION for an option that cannot be used
+ * @see docs/realtime.md
+ * @example
+ * app.get('/stream', sse(live, { topics: (req) => [`user:${req.user.id}`, 'system'] }))
+ */
+export function sse<Native, Middleware extends object>(
+  live: Channels<Native, Middleware>,
+  options: SseOptions<Native>,
+): Middleware & SseControl {
+  return createSse(topicsOf(live, 'sse()'), options)
 }

@@ -38,6 +38,7 @@ test(
       after: fc.constantFrom('', '0-0', 'first', 'last', `${START + 1}-0`),
       count: fc.constantFrom(1, 2, 100),
       json: fc.constantFrom('1', '"a b"', '""', '{"a":"\\n"}', '"ü"'),
+      bytes: fc.constantFrom(1, 2, 5, 1000),
       first: fc.constantFrom(0, 7),
       elapsed: fc.constantFrom(0, 0, 1, 5, -3),
     })
@@ -49,7 +50,16 @@ test(
       play(steps, id, run) {
         const ids: string[] = []
         let now = START
-        for (const { operation: called, most, after, count, json, elapsed, first } of steps) {
+        for (const {
+          operation: called,
+          most,
+          after,
+          count,
+          json,
+          elapsed,
+          first,
+          bytes,
+        } of steps) {
           now += elapsed
           const keys = [`topic:{${id}}`]
           if (called === publishMessage) {
@@ -59,7 +69,7 @@ test(
             run({ operation: called, keys, args: [json, channel(id)], now })
           } else {
             const known = after === 'first' ? ids[0] : after === 'last' ? ids.at(-1) : after
-            run({ operation: called, keys, args: [known ?? '', count], now })
+            run({ operation: called, keys, args: [known ?? '', count, bytes], now })
           }
         }
       },

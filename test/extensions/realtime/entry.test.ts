@@ -37,6 +37,6 @@ test('turnpike/realtime loads its own files, and no feature', () => {
   expect(loaded.filter((file) => file.includes(`${path.sep}features${path.sep}`))).toEqual([])
 })
 
-test('it exports one function', () => {
-  expect(Object.keys(realtime)).toEqual(['channels'])
+test('it exports functions, and nothing else', () => {
+  expect(Object.keys(realtime).toSorted()).toEqual(['channels', 'sse'])
 })

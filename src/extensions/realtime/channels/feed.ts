@@ -5,6 +5,7 @@ import type { ExtensionContext } from '../../../extension.ts'
 import {
   isFull,
   isGap,
+  PAGE_BYTES,
   PAGE_LENGTH,
   parsePage,
   positionAfter,
@@ -97,13 +98,16 @@ export class Feed {
       await new Promise<void>((resolve) => this.#waiters.push(resolve))
   }
 
-  /** Reads the history after a position, until that succeeds. Undefined: the feed is closed. */
-  async read(after: string): Promise<HistoryPage | undefined> {
+  /**
+   * Reads the history after a position, until that succeeds. Undefined: the feed is closed.
+   * @param bytes after which no further message is read
+   */
+  async read(after: string, bytes: number = PAGE_BYTES): Promise<HistoryPage | undefined> {
     const { store, events } = this.#context
     const { key, topic } = this.settings
     for (let pause = FIRST_PAUSE; !this.isClosed; pause = Math.min(pause * 2, LONGEST_PAUSE)) {
       try {
-        return parsePage(await store.run(readHistory, [key], [after, PAGE_LENGTH]))
+        return parsePage(await store.run(readHistory, [key], [after, PAGE_LENGTH, bytes]))
       } catch (error) {
         if (!isUnavailable(error)) events.emit('error', { feature: 'channels', name: topic, error })
         else if (error.reason === 'closed') break

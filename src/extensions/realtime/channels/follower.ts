@@ -8,10 +8,14 @@ import { compareIds, type Message } from './message.ts'
 export interface FollowerEvents extends FeedListener {
   /** It has joined. All messages after this position will come, or a gap. */
   onJoin(position: string): void
+  /** Resolves when a part of the history can be taken. Undefined: at once. */
+  drained?(): Promise<void> | undefined
 }
 
 /** Messages that are kept while older ones are read. */
 const MAX_HELD = 1000
+/** Bytes of the history that are delivered before its reader is asked whether it can take more. */
+const PART_BYTES = 32_768
 
 /** Delivers the messages of a feed after a position: first those of the history, then those that come. */
 export class Follower implements FeedListener {
@@ -79,11 +83,12 @@ export class Follower implements FeedListener {
     while (this.#isStale && !this.#isClosed) {
       this.#isStale = false
       this.#held = []
-      const page = await this.#feed.read(this.#position)
-      if (this.#isClosed) return
+      const page = await this.#feed.read(this.#position, PART_BYTES)
       if (page === undefined) return this.onEnd()
+      await this.#events.drained?.()
+      if (this.#isClosed) return
       this.#apply(page)
-      if (isFull(page)) this.#isStale = true
+      if (isFull(page) || lengthOf(this.#held) > PART_BYTES) this.#isStale = true
     }
     const held = this.#held ?? []
     this.#held = undefined
@@ -112,3 +117,6 @@ export class Follower implements FeedListener {
     this.#events.onGap(position)
   }
 }
+
+const lengthOf = (messages: readonly Message[]): number =>
+  messages.reduce((sum, { json }) => sum + json.length, 0)

@@ -3,6 +3,8 @@ import { BEFORE_ALL, isBetween, isMessageId, isSameRun, timeOf, type Message } f
 
 /** Messages that one read returns at most. */
 export const PAGE_LENGTH = 100
+/** Bytes that one read returns at most, besides the last message. */
+export const PAGE_BYTES = 262_144
 
 /** A part of a history. */
 export interface HistoryPage {
@@ -22,8 +24,9 @@ export function parsePage(reply: readonly string[]): HistoryPage {
   return { last, now, messages: messages.filter(({ id }) => isMessageId(id)) }
 }
 
-/** Returns true if more messages may follow a page. */
-export const isFull = ({ messages }: HistoryPage): boolean => messages.length >= PAGE_LENGTH
+/** Returns true if more messages follow a page. */
+export const isFull = ({ last, messages }: HistoryPage): boolean =>
+  messages.length > 0 && messages.at(-1)!.id !== last
 
 /** Returns the position after a page. */
 export const positionAfter = ({ last, now, messages }: HistoryPage): string =>

@@ -11,7 +11,13 @@ import {
   type Validator,
 } from '../../../validate.ts'
 import { isMessageId } from './message.ts'
-import type { ChannelCallOptions, Channels, ChannelsOptions, SubscribeOptions } from './options.ts'
+import {
+  TOPICS,
+  type ChannelCallOptions,
+  type Channels,
+  type ChannelsOptions,
+  type SubscribeOptions,
+} from './options.ts'
 import { MessageQueue } from './subscription.ts'
 import { encodeData, Topics } from './topics.ts'
 
@@ -31,11 +37,11 @@ const SUBSCRIBE: Record<string, Validator> = {
 /** Longest time to live of a history: thirty days, in ms. */
 const MAX_TTL = 30 * 86_400_000
 
-/** Where channels keep their topics. A registry symbol, because both copies of the package may use them. */
-const TOPICS: unique symbol = Symbol.for('turnpike.topics@1') as never
-
 /** @throws TP_OPTION for an option that cannot be used */
-export function createChannels(context: ExtensionContext, options: ChannelsOptions): Channels {
+export function createChannels<Native, Middleware>(
+  context: ExtensionContext<Native, Middleware>,
+  options: ChannelsOptions,
+): Channels<Native, Middleware> {
   const where = 'channels()'
   validateOptions(where, options, OPTIONS)
   const { history = {}, maxSubscriptions = 10_000 } = options
@@ -47,8 +53,9 @@ export function createChannels(context: ExtensionContext, options: ChannelsOptio
   const settings = { max, ttl: life, maxSubscriptions }
   context.claimName({ where, kind: 'channels', name: 'topics', isExplicit: true, settings })
   const topics = context.once('topics', () => new Topics(context, settings))
-  const channels: Channels = {
-    async publish(topic, data, call: ChannelCallOptions = {}) {
+  return {
+    [TOPICS]: topics,
+    async publish(topic: string, data: unknown, call: ChannelCallOptions = {}) {
       const at = 'channels().publish()'
       validateOptions(at, call, CALL)
       const feed = topics.feedSettings(topic, call.tenant, at)
@@ -70,12 +77,14 @@ export function createChannels(context: ExtensionContext, options: ChannelsOptio
       return queue
     },
   }
-  return Object.defineProperty(channels, TOPICS, { value: topics })
 }
 
 /** Returns the topics behind what `channels()` returned. @throws TP_OPTION */
-export function topicsOf(channels: Channels, where: string): Topics {
-  const topics = (channels as { [TOPICS]?: Topics } | undefined)?.[TOPICS]
-  if (topics !== undefined) return topics
+export function topicsOf<Native, Middleware>(
+  channels: Channels<Native, Middleware>,
+  where: string,
+): Topics<Native, Middleware> {
+  const topics = (channels as Partial<Channels<Native, Middleware>> | undefined)?.[TOPICS]
+  if (topics !== undefined) return topics as Topics<Native, Middleware>
   throw optionError(where, 'the first argument', channels, 'what channels() returned')
 }

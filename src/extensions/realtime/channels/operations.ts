@@ -41,14 +41,18 @@ const RUN = FIRST_RUN + randomInt(0x1000000)
 export const readHistory: Operation<string[]> = operation({
   name: 'channels.read',
   lua: `${whole}\n${readLua}`,
-  memory(database, [key], [after, most], now) {
+  memory(database, [key], [after, most, bytes], now) {
     const entries = database.get<Message[]>(key!) ?? []
     const head = [entries.at(-1)?.id ?? '', `${now - 1}-${RUN}`]
     if (after === '') return head
-    const found = entries.filter(({ id }) => compareIds(id, String(after)) > 0)
-    return [
-      ...head,
-      ...found.slice(0, Number(most)).flatMap(({ id, previous, json }) => [id, previous, json]),
-    ]
+    let left = Number(bytes)
+    const reply = [...head]
+    for (const { id, previous, json } of entries) {
+      if (compareIds(id, String(after)) <= 0) continue
+      if (left <= 0 || reply.length === head.length + 3 * Number(most)) break
+      reply.push(id, previous, json)
+      left -= Buffer.byteLength(json)
+    }
+    return reply
   },
 })

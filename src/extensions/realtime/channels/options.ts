@@ -1,5 +1,9 @@
 /** Options and results of `channels()`. */
 import type { Duration } from '../../../duration.ts'
+import type { ExtensionContext } from '../../../extension.ts'
+
+/** Where channels keep their topics. A registry symbol, because both copies of the package may use them. */
+export const TOPICS: unique symbol = Symbol.for('turnpike.topics@1') as never
 
 /** Options of `channels()`. */
 export interface ChannelsOptions {
@@ -74,8 +78,14 @@ export interface Subscription<Data> extends AsyncIterableIterator<ChannelMessage
   return(): Promise<IteratorReturnResult<undefined>>
 }
 
-/** Channels of an instance. See `channels()`. */
-export interface Channels {
+/**
+ * Channels of an instance. See `channels()`.
+ * @template Native what callbacks get of a request: Express's and node's `req`, Koa's `ctx`
+ * @template Middleware of the instance's framework
+ */
+export interface Channels<Native = any, Middleware = any> {
+  /** The topics, for `sse()` and others. */
+  readonly [TOPICS]: { readonly context: ExtensionContext<Native, Middleware> }
   /**
    * Publishes a message to all subscribers of a topic, in all processes. Costs one round trip.
    *

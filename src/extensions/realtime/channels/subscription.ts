@@ -15,6 +15,7 @@ export class MessageQueue<Data> implements Subscription<Data>, FollowerEvents {
   readonly #events: EventBus
   readonly #items: Item[] = []
   readonly #waiters: ((result: Result<Data>) => void)[] = []
+  #drained: (() => void) | undefined
   /** Position behind the messages that were dropped. */
   #dropped: string | undefined
   #hasEnded = false
@@ -44,13 +45,20 @@ export class MessageQueue<Data> implements Subscription<Data>, FollowerEvents {
   onEnd(): void {
     this.#hasEnded = true
     this.#markReady()
+    this.#drained?.()
     this.onReturn()
     // What has arrived is still delivered.
     if (this.#items.length === 0) this.#settle()
   }
 
+  drained(): Promise<void> | undefined {
+    if (this.#items.length === 0 || this.#hasEnded) return undefined
+    return new Promise((resolve) => (this.#drained = resolve))
+  }
+
   next(): Promise<Result<Data>> {
     const found = this.#shift()
+    if (this.#items.length === 0) this.#drained?.()
     if (found !== undefined) return Promise.resolve({ done: false, value: found })
     if (this.#hasEnded) return Promise.resolve({ done: true, value: undefined })
     return new Promise((resolve) => this.#waiters.push(resolve))

@@ -45,14 +45,14 @@ export function encodeData(data: unknown, where: string): string {
   )
 }
 
-export class Topics {
-  readonly context: ExtensionContext
+export class Topics<Native = any, Middleware = any> {
+  readonly context: ExtensionContext<Native, Middleware>
   readonly settings: TopicSettings
   /** By key. */
   readonly #feeds = new Map<string, Feed>()
   #subscriptions = 0
 
-  constructor(context: ExtensionContext, settings: TopicSettings) {
+  constructor(context: ExtensionContext<Native, Middleware>, settings: TopicSettings) {
     this.context = context
     this.settings = settings
     context.onClose(() => Promise.resolve(this.close()))

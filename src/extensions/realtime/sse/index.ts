@@ -1,0 +1,201 @@
+/** Server-sent events: `sse()`. */
+import { durationOption, durationValidator } from '../../../duration.ts'
+import { TurnpikeError } from '../../../errors.ts'
+import type { ExtensionContext } from '../../../extension.ts'
+import { passThrough, type Exchange, type Feature, type Plan } from '../../../http/exchange.ts'
+import type { Refusal } from '../../../http/refusal.ts'
+import {
+  anyOf,
+  callback,
+  integer,
+  optionError,
+  validateOptions,
+  type Validator,
+} from '../../../validate.ts'
+import { isTopic, type Topics } from '../channels/topics.ts'
+import { EventStream } from './event-stream.ts'
+import { Framing } from './frame.ts'
+import type { SseControl, SseOptions } from './options.ts'
+import { MAX_TOPICS, readPositions } from './positions.ts'
+import { StreamSet, type Place } from './stream-set.ts'
+
+const WHERE = 'sse()'
+const NONE: Validator = { expected: 'false', accepts: (value) => value === false }
+const OPTIONS: Record<string, Validator> = {
+  topics: callback,
+  authorize: callback,
+  format: callback,
+  user: callback,
+  perUser: anyOf(integer(1, 10_000), NONE),
+  maxStreams: integer(1, 1_000_000),
+  heartbeat: durationValidator,
+  retry: durationValidator,
+  maxAge: durationValidator,
+  maxBuffer: integer(65_536, 2 ** 30),
+  reply: callback,
+}
+/** Longest delay of a timer. */
+const MAX_DELAY = 2 ** 31 - 1
+
+export const EVENT_STREAM_HEADERS: Readonly<Record<string, string>> = {
+  'Content-Type': 'text/event-stream',
+  'Cache-Control': 'no-cache, no-transform',
+  // nginx would keep events until its buffer is full.
+  'X-Accel-Buffering': 'no',
+}
+
+/** @throws TP_OPTION for an option that cannot be used */
+export function createSse<Native, Middleware extends object>(
+  topics: Topics<Native, Middleware>,
+  options: SseOptions<Native>,
+): Middleware & SseControl {
+  const { context } = topics
+  validateOptions(WHERE, options, OPTIONS)
+  if (options.topics === undefined)
+    throw optionError(
+      WHERE,
+      'topics',
+      undefined,
+      'a function that returns topics, like (req) => [`user:${req.user.id}`]',
+    )
+  const streams = new StreamSet(context, {
+    heartbeat: Math.min(
+      durationOption(options.heartbeat ?? '15s', WHERE, 'heartbeat', 10),
+      MAX_DELAY,
+    ),
+    maxAge: durationOption(options.maxAge ?? '30m', WHERE, 'maxAge', 10),
+  })
+  const middleware = context.mount(new SseFeature(topics, options, streams))
+  return Object.defineProperties(middleware, {
+    size: { get: () => streams.size },
+    endAll: { value: () => streams.endAll() },
+  }) as Middleware & SseControl
+}
+
+/** Streams of a process, of all mounts. */
+interface OpenStreams {
+  count: number
+}
+
+class SseFeature<Native> implements Feature<Native, never> {
+  readonly name = 'sse'
+  readonly onBackground = 'skip'
+  readonly #context: ExtensionContext<Native>
+  readonly #topics: Topics
+  readonly #options: SseOptions<Native>
+  readonly #streams: StreamSet
+  readonly #framing: Framing
+  readonly #open: OpenStreams
+  readonly #retry: number
+
+  constructor(topics: Topics<Native>, options: SseOptions<Native>, streams: StreamSet) {
+    this.#context = topics.context
+    this.#topics = topics
+    this.#options = options
+    this.#streams = streams
+    this.#framing = new Framing(options.format)
+    this.#open = topics.context.once('streams', () => ({ count: 0 }))
+    this.#retry = durationOption(options.retry ?? '2s', WHERE, 'retry')
+  }
+
+  handle(x: Exchange<Native>): Plan | Promise<Plan> {
+    return x.method === 'GET' || x.method === 'HEAD' ? this.#plan(x) : passThrough
+  }
+
+  async #plan(x: Exchange<Native>): Promise<Plan> {
+    const { native } = x
+    const { authorize, reply: replyWith } = this.#options
+    const refuse = (refusal: Refusal): Plan => ({ refusal, replyWith })
+    const topics = [...new Set([(await this.#options.topics(native)) ?? []].flat())]
+    if (topics.length === 0) return { reply: { status: 204 } }
+    if (topics.length > MAX_TOPICS || !topics.every(isTopic)) return refuse(INVALID_TOPICS)
+    for (const topic of topics)
+      if (authorize !== undefined && ((await authorize(native, topic)) as unknown) !== true)
+        return refuse(FORBIDDEN)
+    const tenant = await this.#context.tenantOf(native)
+    const feeds = topics.map((topic) => this.#topics.feedSettings(topic, tenant, WHERE))
+    if (this.#context.closing.aborted || this.#open.count >= (this.#options.maxStreams ?? 10_000))
+      return refuse(BUSY)
+    const headers = EVENT_STREAM_HEADERS
+    if (x.method === 'HEAD') return { reply: { status: 200, headers } }
+    this.#open.count++
+    let stream: EventStream | undefined
+    try {
+      const place = await this.#placeOf(native, tenant)
+      if (place === 'none') return refuse(TOO_MANY)
+      stream = this.#stream(feeds, readPositions(lastEventId(x)), place)
+    } catch (error) {
+      if ((error as Partial<TurnpikeError>).code === 'TP_LIMITED') return refuse(BUSY)
+      throw error
+    } finally {
+      if (stream === undefined) this.#open.count--
+    }
+    return { reply: { status: 200, headers, body: stream } }
+  }
+
+  /** Takes a place of the user. `'none'`: there is none left. Undefined: the user is not known, or not limited. */
+  async #placeOf(native: Native, tenant: string | undefined): Promise<Place | 'none' | undefined> {
+    const { perUser = 20, user = (from: Native) => this.#context.identityOf(from).userId } =
+      this.#options
+    const id = perUser === false ? undefined : user(native)
+    if (id === undefined || id === null || id === '' || perUser === false) return undefined
+    const { keys } = this.#context
+    const key = keys.key('streams', keys.tag(String(id), tenant))
+    return (await this.#streams.take(key, perUser)) ?? 'none'
+  }
+
+  #stream(
+    feeds: ReturnType<Topics['feedSettings']>[],
+    positions: ReadonlyMap<string, string>,
+    place: Place | undefined,
+  ): EventStream {
+    const stream: EventStream = new EventStream({
+      topics: this.#topics,
+      feeds,
+      positions,
+      framing: this.#framing,
+      events: this.#context.events,
+      retry: this.#retry,
+      maxBuffer: this.#options.maxBuffer ?? 262_144,
+      onOver: () => {
+        this.#open.count--
+        this.#streams.remove(stream)
+      },
+    })
+    this.#streams.add(stream, place)
+    return stream
+  }
+}
+
+/** Returns the ID of the last event that the client has seen. Polyfills send it in the query. */
+function lastEventId(x: Exchange): string | undefined {
+  const sent = x.header('last-event-id')
+  if (sent !== undefined) return sent
+  const query = x.url.indexOf('?')
+  return query < 0
+    ? undefined
+    : (new URLSearchParams(x.url.slice(query)).get('lastEventId') ?? undefined)
+}
+
+const INVALID_TOPICS: Refusal = {
+  status: 400,
+  code: 'TP_VALUE',
+  detail: `A stream has at most ${MAX_TOPICS} topics, each a string of 1 to 256 characters.`,
+}
+const FORBIDDEN: Refusal = {
+  status: 403,
+  code: 'TP_FORBIDDEN',
+  detail: 'You may not read one of these topics.',
+}
+const TOO_MANY: Refusal = {
+  status: 429,
+  code: 'TP_LIMITED',
+  detail: 'You have too many open streams. Close one, for example a window.',
+  retryAfterMs: 10_000,
+}
+const BUSY: Refusal = {
+  status: 503,
+  code: 'TP_LIMITED',
+  detail: 'This server has too many open streams. Try again shortly.',
+  retryAfterMs: 5000,
+}

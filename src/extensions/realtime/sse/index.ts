@@ -1,6 +1,6 @@
 /** Server-sent events: `sse()`. */
 import { durationOption, durationValidator } from '../../../duration.ts'
-import { TurnpikeError } from '../../../errors.ts'
+import type { TurnpikeError } from '../../../errors.ts'
 import type { ExtensionContext } from '../../../extension.ts'
 import { passThrough, type Exchange, type Feature, type Plan } from '../../../http/exchange.ts'
 import type { Refusal } from '../../../http/refusal.ts'

@@ -2,7 +2,7 @@
 import compression from 'compression'
 import compress from 'koa-compress'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
-import { digestOf } from '../../../src/extensions/realtime/sse/positions.ts'
+import { topicDigest } from '../../../src/extensions/realtime/sse/positions.ts'
 import { channels, sse, type Channels, type SseOptions } from '../../../src/realtime.ts'
 import { testStore } from '../../../src/testing.ts'
 import type { TurnpikeOptions } from '../../../src/turnpike.ts'
@@ -44,7 +44,7 @@ function start(
 /** A stream that has joined its topics. */
 async function joined(app: App, headers: Record<string, string> = {}, path = '/') {
   const client = await openEvents(app.server, path, headers)
-  const digests = (headers['x-topics'] ?? 'a').split(',').map(digestOf)
+  const digests = (headers['x-topics'] ?? 'a').split(',').map(topicDigest)
   await until('it has joined', () => digests.every((each) => client.text.includes(each)))
   return client
 }

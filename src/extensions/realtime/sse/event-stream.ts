@@ -5,7 +5,7 @@ import type { FeedSettings } from '../channels/feed.ts'
 import type { Message } from '../channels/message.ts'
 import type { Topics } from '../channels/topics.ts'
 import type { Framing } from './frame.ts'
-import { digestOf, writePositions } from './positions.ts'
+import { topicDigest, writePositions } from './positions.ts'
 
 export interface EventStreamOptions {
   readonly topics: Topics
@@ -45,7 +45,7 @@ export class EventStream extends Readable {
     this.#write(`retry: ${retry}\n\n${first}`)
     try {
       for (const feed of feeds) {
-        const digest = digestOf(feed.topic)
+        const digest = topicDigest(feed.topic)
         const after = positions.get(digest)
         // Until it has joined, the stream stands where the client stood.
         if (after !== undefined && feed.ttl > 0) this.#positions.set(digest, after)

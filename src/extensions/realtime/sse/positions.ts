@@ -9,7 +9,7 @@ const MAX_LENGTH = 4096
 const DIGEST_LENGTH = 10
 
 /** Returns the name of a topic in the IDs of events. */
-export const digestOf = (topic: string): string =>
+export const topicDigest = (topic: string): string =>
   createHash('sha256').update(topic).digest('hex').slice(0, DIGEST_LENGTH)
 
 /** Returns positions by the digests of their topics as the ID of an event. */

@@ -562,11 +562,15 @@ async function inProcess() {
 async function onRedis(startRedis) {
   console.log('\nreal Redis, killed and started again')
   const redis = await startRedis({ args: ['--requirepass', PASSWORD] })
+  const url = `redis://:${PASSWORD}@${redis.host}:${redis.port}`
   try {
-    const demo = await start([], { REDIS_URL: `redis://:${PASSWORD}@${redis.host}:${redis.port}` })
+    const demo = await start([], { REDIS_URL: url })
     check('the banner names the store', demo.output, new RegExp(`^store: ${redis.url}$`, 'm'))
     await checkPage(demo.origin, /Store: Redis/)
     const cookie = await checkSessions(demo.origin)
+    const run = commandLine(url)
+    const listed = await run('sessions', 'ada@example.com', '--secret-env', 'SESSION_SECRET')
+    check('turnpike sessions: that of the login', listed.data?.sessions.length, 1)
     await checkLogin(demo.origin)
     await checkQuota(demo.origin)
     await checkRest(demo.origin)
@@ -595,8 +599,56 @@ async function withItsOwn() {
   const page = await send(demo.origin, '/')
   if (await hasCurl()) await checkLines(page.body)
   else console.log('       curl is not installed: its lines were not run')
+  await checkCommandLine(demo.origin, commandLine(`redis://127.0.0.1:${port}`))
   await end(demo)
   check('its Redis has ended with it', await answers(Number(port)), false)
+}
+
+/** Returns a function that runs `npx turnpike` over the shop's Redis. */
+function commandLine(redis) {
+  const env = { ...process.env, TURNPIKE_REDIS_URL: redis, SESSION_SECRET: 'only for a demo' }
+  return async (...line) => {
+    const args = [path.join(root, 'dist/cli.mjs'), ...line, '--prefix', 'shop', '--json']
+    const ended = promisify(execFile)(process.execPath, args, { cwd: root, env })
+    const { code = 0, stdout } = await ended.catch((error) => error)
+    return { code, ...JSON.parse(stdout) }
+  }
+}
+
+async function checkCommandLine(origin, run) {
+  // A process reports every ten seconds.
+  const until = Date.now() + 30_000
+  let limits = await run('limits')
+  while (!(limits.data?.limits.length > 0) && Date.now() < until) {
+    await repeat(11, origin, '/api/quota', { key: 'free' })
+    await pause(500)
+    limits = await run('limits')
+  }
+  check('turnpike limits: who was refused', limits.data?.limits, (rows) =>
+    rows.some(({ limit, subject }) => limit === 'free' && subject === 'ada'),
+  )
+  const shown = await run('limits', 'show', 'ada')
+  check(
+    'turnpike limits show ada: nothing is left',
+    shown.data.limits.find(({ limit }) => limit === 'free').state,
+    ({ limit, remaining }) => limit === 10 && remaining === 0,
+  )
+  const { code, data } = await run('limits', 'reset', 'ada', '--yes', '--reason', 'smoke')
+  check('turnpike limits reset ada: done', [code, data.changed], [0, true])
+  const again = await send(origin, '/api/quota', { key: 'free' })
+  check('turnpike limits reset ada: the next request is admitted', again.status, 200)
+  const top = await run('top')
+  check('turnpike top: one process', [top.code, top.data.processes], [0, 1])
+  const locks = await run('locks')
+  check('turnpike locks: all keys were seen', [locks.code, locks.data.scan.isComplete], [0, true])
+  const doctor = await run('doctor')
+  check(
+    'turnpike doctor: nothing is critical',
+    doctor.data.findings.filter(({ status }) => status === 'critical'),
+    [],
+  )
+  const audit = await run('audit')
+  check('turnpike audit: the reset', audit.data.entries[0]?.reason, 'smoke')
 }
 
 const hasCurl = () =>

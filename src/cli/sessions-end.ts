@@ -13,7 +13,7 @@ export const sessionsRevoke: Command = {
   usage: 'HANDLE',
   takes: [1, 1],
   summary: 'End one session, by its handle.',
-  notes: ['`turnpike sessions USER` shows the handles. Events contain them, too.'],
+  notes: ['The handles are those of `turnpike sessions USER` and of events.'],
   redis: 'write',
   async run(call) {
     const [handle = ''] = call.args

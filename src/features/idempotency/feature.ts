@@ -11,7 +11,7 @@ import { createFingerprint } from './fingerprint.ts'
 import type { IdempotencyOptions, IdempotencyRefusal } from './options.ts'
 import { createRefusals, type IdempotencyRefusals } from './refusals.ts'
 import { createHeaderFilter, replayOf } from './replay.ts'
-import { createKeyOf, createTagOf, type ClientKey } from './request-key.ts'
+import { createKeyOf, createTagOf, isHostAmbiguous, type ClientKey } from './request-key.ts'
 
 /** Responses that are no results: the client is to come back, or has left (499). */
 const TEMPORARY = new Set([408, 423, 425, 429, 499])
@@ -100,7 +100,7 @@ class RequestSteps<Native> {
     const found = this.#keyOf(x)
     if (isPromise(found) || found.key === undefined) return undefined
     const { key } = found
-    if (this.#isHeld(x, key)) return undefined
+    if (this.#isHeld(x, key) || isHostAmbiguous(x)) return undefined
     try {
       const tag = this.#tagOf(x, key)
       const fingerprint = this.#fingerprintOf(x)
@@ -129,6 +129,7 @@ class RequestSteps<Native> {
       if (key === undefined)
         return this.#options.required ? this.#refuse(x, this.#refusals.missing()) : passThrough
       if (this.#isHeld(x, key)) return passThrough
+      if (isHostAmbiguous(x)) return this.#refuse(x, this.#refusals.ambiguousHost())
       return andThen(this.#tagOf(x, key), (tag) =>
         andThen(this.#fingerprintOf(x), (fingerprint) =>
           this.#planOf(x, { key, begun: this.#begin(x, tag, fingerprint) }),

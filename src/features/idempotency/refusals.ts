@@ -6,6 +6,7 @@ import type { IdempotencyRefusal } from './options.ts'
 export interface IdempotencyRefusals {
   missing(): IdempotencyRefusal
   malformed(why: string): IdempotencyRefusal
+  ambiguousHost(): IdempotencyRefusal
   mismatch(): IdempotencyRefusal
   running(retryAfterMs: number): IdempotencyRefusal
   notStored(status: number): IdempotencyRefusal
@@ -45,6 +46,13 @@ export function createRefusals(
         status: 400,
         title: `${name} is malformed`,
         detail: `The request's key (${where}) cannot be used: ${why}.`,
+      }),
+    ambiguousHost: () =>
+      refusal('malformed', KEY, {
+        status: 400,
+        title: 'The host is ambiguous',
+        detail:
+          'A key is for one host. This request names several hosts, or one that is malformed (RFC 9112, 3.2).',
       }),
     mismatch: () =>
       refusal('mismatch', CONFLICT, {

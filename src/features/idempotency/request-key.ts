@@ -132,6 +132,15 @@ export function createTagOf<Native>(
 /** Returns the host without its port: several processes of one machine serve one application. */
 const hostNameOf = ({ host = '' }: Exchange): string => host.replace(/\.?(?::\d*)?$/, '')
 
+/**
+ * Returns whether a request names several hosts, or a malformed one. With a second host the same
+ * request would have another key, and a second effect. HTTP/1.0 may name none.
+ */
+export function isHostAmbiguous(x: Exchange): boolean {
+  if (x.host !== undefined) return false
+  return Boolean(x.header('host') || x.header(':authority')) || !x.url.startsWith('/')
+}
+
 /** @throws TP_KEY if `scope` returned nothing that tells clients apart */
 function scopeParts(id: KeyValue): string[] {
   const parts = partsOf(id)

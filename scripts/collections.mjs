@@ -12,6 +12,8 @@ import { parseSync } from 'oxc-parser'
 /** Classes of collections: Node's, and our own. */
 const COLLECTIONS = new Set(['Map', 'Set', 'WeakMap', 'WeakSet', 'BoundedMap', 'RecentlyUsed'])
 
+const FUNCTIONS = new Set(['ArrowFunctionExpression', 'FunctionDeclaration', 'FunctionExpression'])
+
 const [given] = process.argv.slice(2)
 const root = path.join(path.resolve(given ?? path.join(import.meta.dirname, '..')), 'src')
 
@@ -39,6 +41,44 @@ function* collectionsOf(file) {
       yield `${id?.name ?? 'class'}.${name}`
     }
   }
+  yield* sharedIn(program)
+}
+
+/** The collections that a function makes for functions inside of it, which may be kept. */
+function* sharedIn(node) {
+  if (node === null || typeof node !== 'object') return
+  if (FUNCTIONS.has(node.type)) {
+    const own = node.body ?? {}
+    for (const { id, init } of declaredIn(own)) {
+      if (init?.type !== 'NewExpression' || !isCollection(init)) continue
+      if (insideOf(own).some((inner) => names(inner, id.name))) yield id.name
+    }
+  }
+  for (const value of Object.values(node))
+    for (const each of Array.isArray(value) ? value : [value]) yield* sharedIn(each)
+}
+
+/** The variables of a function, without those of functions inside of it. */
+function* declaredIn(node) {
+  if (node === null || typeof node !== 'object' || FUNCTIONS.has(node.type)) return
+  if (node.type === 'VariableDeclarator') yield node
+  for (const value of Object.values(node))
+    for (const each of Array.isArray(value) ? value : [value]) yield* declaredIn(each)
+}
+/** The functions inside of a function. */
+function insideOf(node) {
+  if (node === null || typeof node !== 'object') return []
+  if (FUNCTIONS.has(node.type)) return [node]
+  return Object.values(node).flatMap((value) =>
+    Array.isArray(value) ? value.flatMap(insideOf) : insideOf(value),
+  )
+}
+function names(node, name) {
+  if (node === null || typeof node !== 'object') return false
+  if (node.type === 'Identifier' && node.name === name) return true
+  return Object.values(node).some((value) =>
+    Array.isArray(value) ? value.some((each) => names(each, name)) : names(value, name),
+  )
 }
 
 function* classesIn(node) {

@@ -42,7 +42,7 @@ test('each names what it holds, its bound, and, where it outlives a request, its
   }
 })
 
-test('members, statics and variables of modules are found, tables of constants are not', () => {
+test('members, statics, variables of modules and what functions share are found, constants are not', () => {
   const folder = mkdtempSync(path.join(tmpdir(), 'turnpike-collections-'))
   onTestFinished(() => rmSync(folder, { recursive: true }))
   mkdirSync(path.join(folder, 'src'))
@@ -62,7 +62,13 @@ test('members, statics and variables of modules are found, tables of constants a
         return new Map()
       }
     }
-    export const make = () => class Inner { readonly bounded = new BoundedMap<number>(5) }`
+    export const make = () => class Inner { readonly bounded = new BoundedMap<number>(5) }
+    export function counter() {
+      const counts = new Map<string, number>()
+      const local = new Map<string, number>()
+      local.set('a', 1)
+      return (name: string) => counts.get(name)
+    }`
   writeFileSync(path.join(folder, 'src/a.ts'), code)
   expect(collectionsIn(folder)).toEqual([
     'a.ts known',
@@ -72,5 +78,6 @@ test('members, statics and variables of modules are found, tables of constants a
     'a.ts Keeper.all',
     'a.ts Keeper.queue',
     'a.ts Inner.bounded',
+    'a.ts counts',
   ])
 })

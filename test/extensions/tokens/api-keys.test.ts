@@ -87,6 +87,9 @@ describe.each(bothEngines())('the $name engine', ({ open }) => {
       const typo = key.slice(0, -8) + (key.at(-8) === 'a' ? 'b' : 'a') + key.slice(-7)
       for (const odd of [typo, key.slice(0, -1), `${key}x`, 'x'.repeat(5000), `${key},${key}`, 'é'])
         expect((await app.get('/', { 'x-api-key': odd })).status).toBe(401)
+      const behind = `${key}${' '.repeat(600)}another`
+      for (const headers of [{ 'x-api-key': behind }, bearer(behind)])
+        expect((await app.get('/', headers)).status).toBe(401)
       expect((await app.get('/', { authorization: 'Basic YTpi' })).status).toBe(401)
       expect(
         problem((await app.get('/', { 'x-api-key': key, ...bearer(create()) })).text),

@@ -44,10 +44,11 @@ export class CredentialReader {
   /** @returns undefined for a field that holds something else, for example a JWT */
   #keyIn(field: string, value: string | undefined): string | undefined {
     if (value === undefined) return undefined
-    if (field !== 'authorization') return value.slice(0, MAX_FIELD).trim() || undefined
-    const text = value.slice(0, MAX_FIELD)
+    // Cut off behind blanks, what follows them would not count.
+    const text = value.trim().slice(0, MAX_FIELD)
+    if (field !== 'authorization') return text || undefined
     if (!BEARER.test(text)) return undefined
-    const key = text.replace(BEARER, '').trim()
+    const key = text.replace(BEARER, '')
     return this.#isStrict && !this.#format.claims(key) ? undefined : key || undefined
   }
 

@@ -80,7 +80,7 @@ describe.each(bothEngines())('on the $name engine', ({ open }) => {
     }
 
     test.each(Object.keys(overHttp2))(
-      '%s: requests that are cancelled in the packet that opens them leave nothing held',
+      'attack: requests over %s that are cancelled in the packet that opens them leave nothing held',
       async (framework) => {
         const opened = open()
         const shop = { isIdle: true }
@@ -99,7 +99,7 @@ describe.each(bothEngines())('on the $name engine', ({ open }) => {
     )
 
     describe.each(apps)('$name', ({ start }) => {
-      test('two requests in one packet and a close leave nothing held', async () => {
+      test('attack: two requests in one packet and a close leave nothing held', async () => {
         const opened = open()
         let isIdle = true
         const app = start({

@@ -46,7 +46,7 @@ describe.each(bothEngines())('on the $name engine', ({ open }) => {
       }
       const slow = { 'x-slow': '1' }
 
-      test('a client that sends its body byte by byte keeps no other request out', async () => {
+      test('attack: a client that sends its body byte by byte keeps no other request out', async () => {
         const { app } = shop()
         const port = await portOf(app.server)
         const dripping = connect(port, '127.0.0.1')
@@ -63,7 +63,7 @@ describe.each(bothEngines())('on the $name engine', ({ open }) => {
         await vi.waitFor(() => expect(text).toContain('200 OK'))
       })
 
-      test('a client that leaves while it sends its body leaves nothing held', async () => {
+      test('attack: a client that leaves while it sends its body leaves nothing held', async () => {
         const { app } = shop()
         const port = await portOf(app.server)
         for (let i = 0; i < 3; i++) {
@@ -86,7 +86,7 @@ describe.each(bothEngines())('on the $name engine', ({ open }) => {
         await vi.waitFor(async () => expect((await app.post('/')).status).toBe(200))
       })
 
-      test('a handler that never ends holds its lease for maxLease, not for ever', async () => {
+      test('attack: a handler that never ends holds its lease for maxLease, not for ever', async () => {
         const { app, gates, advance } = shop({ lease: '3s', maxLease: '9s' })
         void app.post('/', slow).catch(() => {})
         await vi.waitFor(() => expect(gates).toHaveLength(1))
@@ -153,7 +153,7 @@ describe.each(Object.keys(middlewares) as Middleware[])('%s', (which) => {
     expect((await post({})).status).toBe(200)
   })
 
-  test('over HTTP/2, a client that sends its body byte by byte keeps no other request out', async () => {
+  test('attack: over HTTP/2, a client that sends its body byte by byte keeps no other request out', async () => {
     const store = testStore()
     const tp = forNode({ store })
     const middleware = mount(tp)

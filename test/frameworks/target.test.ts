@@ -44,7 +44,7 @@ describe.each(frameworks)('on $name', ({ start, kind }) => {
     ['a control character', '/news\x01'],
     ['a no-break space', '/news\xa0'],
     ['the asterisk form', '*'],
-  ])('%s is not: features must let the request pass', async (_, target) => {
+  ])('attack: %s in the target: features must let the request pass', async (_, target) => {
     const { url } = await start({ stack: [tell] })
     const what = await seen(url, `${target === '*' ? 'OPTIONS' : 'GET'} ${target} HTTP/1.1`)
     expect(what?.target).toBeUndefined()
@@ -56,7 +56,7 @@ describe.each(frameworks)('on $name', ({ start, kind }) => {
     ['a host that is none', ['Host: a.example/x'], 'HTTP/1.1'],
     ['a host with a user', ['Host: user@a.example'], 'HTTP/1.1'],
     ['an empty host', ['Host:'], 'HTTP/1.1'],
-  ])('neither is the target of a request with %s', async (_, fields, version) => {
+  ])('attack: %s: features must let the request pass', async (_, fields, version) => {
     const { url } = await start({ stack: [tell] })
     const what = await seen(url, `GET /news ${version}`, fields)
     expect([what?.target, what?.host]).toEqual([undefined, undefined])

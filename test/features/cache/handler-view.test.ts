@@ -171,7 +171,7 @@ describe.each(engines)('the cache on the $name engine', ({ open }) => {
       },
     )
 
-    test('what a middleware has made of the address is a part of the key: language, A/B', async () => {
+    test('attack: the page of a rewritten address for others: what a middleware has made of it is a part of the key', async () => {
       const handler = counting(({ native, send }) => send(200, `page ${native.url}`))
       const { get, tp } = await app(handler, {
         outer: ({ native, header }) => {

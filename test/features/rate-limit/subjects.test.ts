@@ -178,7 +178,7 @@ describe.each(apps)('what is no identity: $name', ({ start }) => {
     await expect(call).rejects.toMatchObject({ code: 'TP_KEY' })
   })
 
-  test('a key that throws beside one that rejects ends no process', async () => {
+  test('attack: a key that throws beside one that rejects ends no process', async () => {
     const app = start({
       options: { store: testStore() },
       mount: (tp) => [

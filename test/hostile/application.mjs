@@ -1,15 +1,17 @@
-// The application under attack, in a process of its own: every feature on Express, Koa, node:http and
-// HTTP/2. It answers what its tester asks over IPC: what it holds, and what its handlers did.
-import { Session } from 'node:inspector'
+// The application under attack, in a process of its own: every feature on Express 4 and 5, Koa, node:http
+// and HTTP/2. It answers what its tester asks over IPC: what it holds, and what its handlers did.
+import { held, stopWatching } from './held.mjs'
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { createServer as createHttp2Server } from 'node:http2'
-import express from 'express'
+import express5 from 'express'
+import express4 from 'express4'
 import { Redis } from 'ioredis'
 import Koa from 'koa'
 import * as forExpress from 'turnpike/express'
 import * as forKoa from 'turnpike/koa'
 import * as forNode from 'turnpike/node'
+import { createFeatures, Records } from './features.mjs'
 
 const clients = new Set()
 const connect = Redis.prototype.connect
@@ -18,177 +20,116 @@ Redis.prototype.connect = function (...args) {
   return connect.apply(this, args)
 }
 
-/** How often handlers took effect, by instance and key. */
-const effects = new Map()
-/** Errors that a client or an absent Redis does not explain. */
-const faults = []
-const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
-
-const SECRET = 'a secret that is long enough 123'
-const warned = (tp, name) => {
+const records = new Records()
+function features({ turnpike }, label) {
+  // Express 4 and 5 share what they store, as two processes would.
+  const [prefix] = label.split(' ')
+  const tp = turnpike({ redis: process.env.URL, prefix, fallbackMaxKeys: 2_000, logger: false })
   tp.on('warning', () => {})
   tp.on('error', ({ error }) => {
-    if (error?.code !== 'TP_UNAVAILABLE') faults.push(`${name}: ${error?.stack ?? error}`)
+    if (!isExpected(error)) records.faults.push(`${label}: ${error?.stack ?? error}`)
   })
-  return tp
-}
-function instance({ turnpike }, name) {
-  return warned(
-    turnpike({ redis: process.env.URL, prefix: name, fallbackMaxKeys: 2_000, logger: false }),
-    name,
-  )
-}
-
-/** The middlewares of each path, the same on every framework. */
-function routes(tp) {
-  const fieldOf = (native, name) => native.headers[name]
-  const limit = (name) => tp.rateLimit({ name, limit: 1_000_000, window: '1m' })
-  const session = () => tp.session({ secret: SECRET, ttl: '1m' })
-  const exclusive = () => tp.exclusive({ key: 'one', lease: '2s' })
-  const places = tp.concurrency({ name: 'places', limit: 5, lease: '2s' })
-  const pay = (name) => tp.idempotency({ name, scope: () => 'me', ttl: '1m' })
-  return {
-    '/session': [session()],
-    '/login': [
-      tp.loginGuard({ limit: 1000, addressLimit: 1e6, key: (native) => fieldOf(native, 'x-user') }),
-    ],
-    '/limit': [limit('limit')],
-    '/cache': [
-      tp.cache({ ttl: '1s', staleWhileRevalidate: '2s', public: true, near: true, tags: ['all'] }),
-    ],
-    '/invalidate': [tp.invalidate({ tags: ['all'] })],
-    '/pay': [pay('pay')],
-    '/exclusive': [exclusive()],
-    '/places': [places],
-    '/all': [
-      tp.pipeline(
-        session(),
-        limit('all'),
-        tp.cache({ ttl: '1s', scope: () => 'me', tags: ['all'] }),
-      ),
-    ],
-    '/everything': [
-      tp.pipeline(
-        session(),
-        limit('everything'),
-        pay('everything'),
-        tp.concurrency({ name: 'everything', limit: 50, lease: '2s' }),
-      ),
-    ],
-  }
-}
-
-/** What every handler does: `reply(status, body, pieces?)` ends the response. */
-async function handle(label, req, session, reply) {
-  const path = req.url.split(/[?#]/)[0]
-  if (session) session.n = (session.n ?? 0) + 1
-  if (path === '/pay') {
-    for await (const _ of req) {
-      // The body is read to its end.
-    }
-    const key = req.headers['idempotency-key']
-    const host = req.headers.host ?? req.headers[':authority']
-    await sleep(Math.random() * 3)
-    if (req.method === 'POST' && host === 'shop' && /^k\d+-\d+$/.test(key ?? '')) {
-      const effect = `${label} ${key}`
-      effects.set(effect, (effects.get(effect) ?? 0) + 1)
-    }
-  }
-  if (path === '/places' || path === '/exclusive' || path === '/cache/slow')
-    await sleep(Math.random() * 5)
-  if (path === '/cache/stream') return reply(200, 'x'.repeat(10_000), 4)
-  return reply(path === '/login' ? 401 : 200, `this is ${path}`)
+  return createFeatures(tp, prefix, records)
 }
 
 /** What the client did, or Redis. */
-const isExpected = ({ status = 500, statusCode = status, code = '' }) =>
+const isExpected = ({ status = 500, statusCode = status, code = '', message = '' }) =>
   statusCode < 500 ||
-  /^(TP_UNAVAILABLE|TP_SEMAPHORE_FULL|ERR_INVALID_URL|ECONNRESET|EPIPE|ERR_HTTP2_\w+|ERR_STREAM_\w+)$/.test(
+  message === 'as the client wished' ||
+  /^(TP_UNAVAILABLE|TP_SEMAPHORE_FULL|TP_LOCK_LOST|ERR_INVALID_URL|ECONNRESET|EPIPE|ERR_HTTP2_\w+|ERR_STREAM_\w+)$/.test(
     code,
   )
 function onError(label, error) {
-  if (!isExpected(error)) faults.push(`${label}: ${error?.stack ?? error}`)
+  if (!isExpected(error)) records.faults.push(`${label}: ${error?.stack ?? error}`)
   return error?.status >= 400 ? error.status : 500
 }
-function plainReply(req, res) {
+function plainReply(res) {
   return (status, body, pieces = 1) => {
     res.statusCode = status
     res.setHeader('Content-Type', 'text/plain')
+    if (typeof body !== 'string') {
+      body.pipe(res)
+      return
+    }
     for (let i = 0; i < pieces; i++)
       res.write(body.slice((body.length * i) / pieces, (body.length * (i + 1)) / pieces))
     res.end()
   }
 }
 
-function onExpress() {
-  const tp = instance(forExpress, 'express')
-  const app = express()
-  const json = express.json()
-  for (const [path, stack] of Object.entries(routes(tp))) {
+function onExpress(framework, label) {
+  const { tp, stacks, handle, issue } = features(forExpress, label)
+  const app = framework()
+  const json = framework.json()
+  for (const [path, stack] of Object.entries(stacks)) {
     if (path === '/login') app.use(path, json)
     app.use(path, ...stack, (req, res, next) => {
       req.url = req.originalUrl
-      handle('express', req, req.session, plainReply(req, res)).catch(next)
+      void handle(req, req, res, plainReply(res)).catch((error) => next(error))
     })
   }
   app.use((error, _req, res, _next) => {
-    const status = onError('express', error)
+    const status = onError(label, error)
     if (res.headersSent) res.destroy()
     else res.status(status).end()
   })
-  return { tp, listener: app }
+  return { tp, issue, listener: app }
 }
 
-function onNode() {
-  const tp = instance(forNode, 'node')
-  const stacks = routes(tp)
+function onNode(label) {
+  const { tp, stacks, handle, issue } = features(forNode, label)
   const listener = (req, res) => {
     const stack = stacks[`/${req.url.split(/[/?#]/)[1]}`]
     const fail = (error) => {
-      const status = onError('node', error)
+      const status = onError(label, error)
       if (res.headersSent) res.destroy()
       else res.writeHead(status).end()
     }
     const step = (i, error) => {
       if (error) fail(error)
       else if (i < stack.length) stack[i](req, res, (failure) => step(i + 1, failure))
-      else handle('node', req, req.session, plainReply(req, res)).catch(fail)
+      else handle(req, req, res, plainReply(res)).catch(fail)
     }
     if (stack) step(0)
     else res.writeHead(404).end()
   }
-  return { tp, listener }
+  return { tp, issue, listener }
 }
 
-function onKoa() {
-  const tp = instance(forKoa, 'koa')
-  const stacks = routes(tp)
+function onKoa(label) {
+  const { tp, stacks, handle, issue } = features(forKoa, label)
   const app = new Koa()
-  app.on('error', (error) => void onError('koa', error))
+  app.on('error', (error) => void onError(label, error))
   app.use((ctx, next) => {
     const stack = stacks[`/${ctx.path?.split('/')[1]}`]
     const step = (i) => {
       if (i < stack.length) return stack[i](ctx, () => step(i + 1))
-      return handle('koa', ctx.req, ctx.session, (status, body) => {
+      return handle(ctx, ctx.req, ctx.res, (status, body) => {
         ctx.status = status
         ctx.body = body
       })
     }
     return stack ? step(0) : next()
   })
-  return { tp, listener: app.callback() }
+  return { tp, issue, listener: app.callback() }
 }
 
-const apps = { express: onExpress(), koa: onKoa(), node: onNode() }
+const apps = {
+  'express 4': onExpress(express4, 'express 4'),
+  'express 5': onExpress(express5, 'express 5'),
+  koa: onKoa('koa'),
+  node: onNode('node'),
+}
 const servers = {
-  express: createServer(apps.express.listener),
+  'express 4': createServer(apps['express 4'].listener),
+  'express 5': createServer(apps['express 5'].listener),
   koa: createServer(apps.koa.listener),
   node: createServer(apps.node.listener),
   'koa, HTTP/2': createHttp2Server(apps.koa.listener),
   'node, HTTP/2': createHttp2Server(apps.node.listener),
 }
 const http2Sessions = new Set()
-/** The open connections, each with the requests that it brought. */
+/** The open connections: server, address and port of the client. */
 const open = new Map()
 const ports = {}
 for (const [name, server] of Object.entries(servers)) {
@@ -197,71 +138,21 @@ for (const [name, server] of Object.entries(servers)) {
     session.on('error', () => {}).on('close', () => http2Sessions.delete(session))
   })
   server.on('connection', (socket) => {
-    open.set(socket, { name, requests: [] })
+    const from = `${name} ${socket.remoteAddress}:${socket.remotePort}`
+    open.set(socket, from)
     socket.on('close', () => open.delete(socket))
   })
-  server.on('request', ({ method, url, socket }) => {
-    open.get(socket)?.requests.push(`${method} ${url}`)
-  })
   server.on('sessionError', () => {})
+  // Node 20 and 22 never close a connection of HTTP/2 whose client has reset it before it was accepted.
+  if (name.includes('HTTP/2')) server.setTimeout(1000)
   server.on('clientError', (_error, socket) => socket.destroy())
-  server.listen(0, '127.0.0.1')
+  server.listen(0, '127.0.0.1', 2000)
   await once(server, 'listening')
   ports[name] = server.address().port
 }
 
-const listenersOf = (emitter) =>
-  emitter.eventNames().reduce((sum, name) => sum + emitter.listenerCount(name), 0)
 const connectionsOf = (server) =>
   new Promise((resolve) => server.getConnections((_, count) => resolve(count)))
-
-const inspector = new Session()
-inspector.connect()
-const post = (method, params) =>
-  new Promise((resolve, reject) =>
-    inspector.post(method, params, (error, result) => (error ? reject(error) : resolve(result))),
-  )
-const probe = setTimeout(() => {}, 0)
-globalThis.TimeoutPrototype = Object.getPrototypeOf(probe)
-/** Folds all live objects of a prototype into a number. */
-async function overObjects(prototype, fold) {
-  const objectGroup = 'counts'
-  const { result } = await post('Runtime.evaluate', { expression: prototype, objectGroup })
-  const { objects } = await post('Runtime.queryObjects', {
-    prototypeObjectId: result.objectId,
-    objectGroup,
-  })
-  const folded = await post('Runtime.callFunctionOn', {
-    objectId: objects.objectId,
-    functionDeclaration: fold,
-    returnByValue: true,
-  })
-  await post('Runtime.releaseObjectGroup', { objectGroup })
-  return folded.result.value
-}
-
-/** What is held now. */
-async function counts() {
-  gc()
-  const most = (emitters) => Math.max(0, ...emitters.map(listenersOf))
-  const streams = [...clients].flatMap(({ stream }) => stream ?? [])
-  const sizes = 'function () { return this.reduce((sum, each) => sum + each.size, 0) }'
-  return {
-    // Connections to Redis are opened when they are first needed. None of them has more listeners later.
-    listeners:
-      listenersOf(process) + most(Object.values(servers)) + most([...clients]) + most(streams),
-    timers: await overObjects(
-      'TimeoutPrototype',
-      'function () { return this.filter((each) => !each._destroyed).length }',
-    ),
-    // Without what this file holds itself.
-    collected:
-      (await overObjects('Map.prototype', sizes)) +
-      (await overObjects('Set.prototype', sizes)) -
-      effects.size,
-    heap: process.memoryUsage().heapUsed / 2 ** 20,
-  }
-}
 
 /** True once no connection is left, and Redis is well. */
 async function isOver() {
@@ -274,16 +165,34 @@ async function isOver() {
 
 const answers = {
   open: () => [...open.values()],
-  counts,
+  // Connections to Redis are opened when they are first needed. None of them has more listeners later.
+  held: () =>
+    held([
+      Object.values(servers),
+      [...clients],
+      [...clients].flatMap(({ stream }) => stream ?? []),
+    ]),
   isOver,
+  status: () => Object.values(apps).map(({ tp }) => tp.status()),
+  async issue(count) {
+    const issued = {}
+    for (const [name, { issue }] of Object.entries(apps)) issued[name] = await issue(count)
+    return issued
+  },
   effects: () => ({
-    most: Math.max(0, ...effects.values()),
-    keys: effects.size,
-    twice: [...effects].filter(([, n]) => n > 1).map(([key]) => key),
+    keys: records.effects.size,
+    twice: [...records.effects].filter(([key, n]) => n > 1 || / inside /.test(key)),
   }),
-  faults: () => faults.slice(0, 5),
+  /** What was recorded is told once. */
+  forget() {
+    const reached = Object.fromEntries(records.reached)
+    records.effects.clear()
+    records.reached.clear()
+    return reached
+  },
+  faults: () => records.faults.slice(0, 5),
   async end() {
-    inspector.disconnect()
+    stopWatching()
     for (const server of Object.values(servers)) {
       server.close()
       server.closeAllConnections?.()
@@ -293,8 +202,8 @@ const answers = {
     setImmediate(() => process.disconnect())
   },
 }
-process.on('message', async ({ id, ask }) => {
-  const answer = await answers[ask]()
+process.on('message', async ({ id, ask, about }) => {
+  const answer = await answers[ask](about)
   process.send({ id, answer })
 })
 await Promise.all(Object.values(apps).map(({ tp }) => tp.ready()))

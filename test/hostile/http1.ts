@@ -1,51 +1,111 @@
-/** The bytes of hostile HTTP/1.1 connections: pipelined, malformed, cut off anywhere. */
+/** Hostile connections of HTTP/1.1: pipelined, malformed, slow, cut off anywhere. */
 import type { Random } from './random.ts'
-import { randomRequest, type HostileRequest, type RequestSource } from './requests.ts'
+import type { HostileRequest } from './requests.ts'
+import { ending, inPieces, type Step } from './script.ts'
 
 const latin1 = (text: string): Buffer => Buffer.from(text, 'latin1')
 
-/** Returns the pieces that a client writes, one after the other. */
-export function http1Bytes(random: Random, source: RequestSource): Buffer[] {
-  const requests = Array.from({ length: random.pick([1, 1, 1, 2, 3, 5]) }, () =>
-    encode(random, randomRequest(random, source)),
-  )
-  let bytes = Buffer.concat(requests)
-  if (random.chance(0.03)) bytes = Buffer.concat([bytes, random.bytes(random.int(200))])
-  if (random.chance(0.05)) bytes[random.int(bytes.length)] = random.int(256)
-  if (random.chance(0.35)) bytes = bytes.subarray(0, random.int(bytes.length))
-  return pieces(random, bytes)
+/** What hostile clients do to the head of a request, as it is written. */
+const HEADS: readonly ((lines: string[], random: Random) => void)[] = [
+  (lines) => void lines.splice(1, 1),
+  (lines) => void lines.push('Host: other'),
+  (lines) => void lines.splice(1, 0, 'Host: other'),
+  (lines) => void lines.push('no field at all'),
+  (lines) => void lines.push(' folded'),
+  (lines) => void lines.push('Upgrade: h2c', 'Connection: upgrade, HTTP2-Settings'),
+  (lines) => void lines.push('Upgrade: websocket', 'Connection: Upgrade'),
+  (lines, random) => void lines.push(`Connection: ${random.pick(['close', 'x', 'keep-alive'])}`),
+  (lines) => void lines.push('Expect: 100-continue'),
+  (lines) => void (lines[0] = lines[0]!.replace('HTTP/1.1', 'HTTP/1.0')),
+  (lines, random) =>
+    void (lines[1 + random.int(lines.length - 1)] += random.pick(['\r', '\n', '\0', '\u00e9'])),
+  (lines) => void lines.push('Content-Length: 0', 'Content-Length: 1'),
+]
+
+type Framing =
+  | 'length'
+  | 'chunked'
+  | 'trailers'
+  | 'both'
+  | 'wrong chunk'
+  | 'wrong length'
+  | 'endless'
+
+interface Encoded {
+  head: Buffer
+  body: Buffer
 }
 
-/** Cuts bytes into one to four pieces. */
-export function pieces(random: Random, bytes: Buffer): Buffer[] {
-  const cuts = Array.from({ length: random.pick([0, 0, 0, 1, 1, 3]) }, () =>
-    random.int(bytes.length + 1),
-  )
-  const ends = [...cuts.toSorted((a, b) => a - b), bytes.length]
-  return ends.map((end, i) => bytes.subarray(i === 0 ? 0 : ends[i - 1], end))
-}
-
-function encode(random: Random, { method, target, host, fields, body }: HostileRequest): Buffer {
-  const lines = [`${method} ${target} ${random.chance(0.03) ? 'HTTP/1.0' : 'HTTP/1.1'}`]
-  if (!random.chance(0.02)) lines.push(`Host: ${host}`)
-  if (random.chance(0.02)) lines.push('Host: other')
+function encode(
+  random: Random,
+  { method, target, host, fields, body }: HostileRequest,
+  isHostile: boolean,
+): Encoded {
+  const lines = [`${method} ${target} HTTP/1.1`, `Host: ${host}`]
   for (const [name, value] of fields) lines.push(`${name}: ${value}`)
-  if (random.chance(0.1))
-    lines.push(`Connection: ${random.pick(['close', 'upgrade', 'x', 'keep-alive'])}`)
-  if (random.chance(0.02)) lines.push('Upgrade: h2c')
-  if (random.chance(0.01)) lines.push('no field at all')
-  const head = (): Buffer => latin1(`${lines.join('\r\n')}\r\n\r\n`)
-  if (body === undefined) return head()
+  if (isHostile && random.chance(0.5)) random.pick(HEADS)(lines, random)
+  const framing: Framing = random.pick(
+    isHostile
+      ? ['chunked', 'trailers', 'both', 'wrong chunk', 'wrong length', 'endless']
+      : ['length', 'length', 'chunked'],
+  )
+  const written = body === undefined ? Buffer.alloc(0) : bodyBytes(random, lines, framing, body)
+  return { head: latin1(`${lines.join('\r\n')}\r\n\r\n`), body: written }
+}
+
+/** Returns a body as it is written, and adds the fields that frame it. */
+function bodyBytes(random: Random, lines: string[], framing: Framing, body: string): Buffer {
   const content = Buffer.from(body)
-  if (random.chance(0.3)) {
-    lines.push('Transfer-Encoding: chunked')
-    if (random.chance(0.1)) lines.push(`Content-Length: ${content.length}`)
-    const size = random.chance(0.1) ? 'zz' : content.length.toString(16)
-    const chunk = content.length === 0 ? [] : [latin1(`${size}\r\n`), content, latin1('\r\n')]
-    return Buffer.concat([head(), ...chunk, latin1(random.chance(0.9) ? '0\r\n\r\n' : '0\r\n')])
+  if (framing === 'length' || framing === 'wrong length') {
+    // A length that is too long leaves the request incomplete, one that is too short begins another.
+    const wrong = framing === 'length' ? 0 : random.pick([1, 50, -1, 1e9])
+    lines.push(`Content-Length: ${Math.max(0, content.length + wrong)}`)
+    return content
   }
-  // A length that is too long leaves the request incomplete, one that is too short begins another.
-  const wrong = random.chance(0.15) ? random.pick([1, 50, -1, 1e9]) : 0
-  lines.push(`Content-Length: ${Math.max(0, content.length + wrong)}`)
-  return Buffer.concat([head(), content])
+  lines.push('Transfer-Encoding: chunked')
+  if (framing === 'both') lines.push(`Content-Length: ${content.length}`)
+  if (framing === 'trailers') lines.push('Trailer: x-late')
+  const size = framing === 'wrong chunk' ? 'zz' : content.length.toString(16)
+  const chunk = content.length === 0 ? [] : [latin1(`${size}\r\n`), content, latin1('\r\n')]
+  const end = { trailers: '0\r\nx-late: 1\r\nidempotency-key: late\r\n\r\n', endless: '' }
+  return Buffer.concat([...chunk, latin1(end[framing as 'trailers'] ?? '0\r\n\r\n')])
+}
+
+/**
+ * Returns what a client does with its connection.
+ * @param deviations how much of that is hostile
+ */
+export function http1Script(
+  random: Random,
+  requests: readonly HostileRequest[],
+  deviations: number,
+): Step[] {
+  const hostile = deviations > 0 && random.chance(0.4) ? random.int(requests.length) : -1
+  const encoded = requests.map((request, i) => encode(random, request, i === hostile))
+  const end = ending(random, hostile < 0)
+  if (deviations > 0 && random.chance(0.35)) {
+    let bytes = Buffer.concat(encoded.flatMap(({ head, body }) => [head, body]))
+    if (random.chance(0.2)) bytes = Buffer.concat([bytes, random.bytes(random.int(200))])
+    else if (random.chance(0.3)) bytes[random.int(bytes.length)] = random.int(256)
+    else bytes = bytes.subarray(0, random.int(bytes.length))
+    return [...inPieces(random, bytes), ...ending(random, false)]
+  }
+  const manner = random.pick(['packet', 'pipelined', 'in turn', 'in turn', 'slow'] as const)
+  if (manner === 'packet')
+    return [{ write: Buffer.concat(encoded.flatMap(({ head, body }) => [head, body])) }, ...end]
+  const steps = encoded.flatMap(({ head, body }, i): Step[] => {
+    const before: Step[] =
+      manner === 'in turn' && i > 0 ? [{ wait: hostile < 0 ? 'answer' : 'bytes' }] : []
+    if (manner !== 'slow' || body.length === 0)
+      return [...before, ...inPieces(random, Buffer.concat([head, body]))]
+    const middle = random.int(body.length)
+    return [
+      { write: head },
+      { wait: random.int(3) },
+      { write: body.subarray(0, middle) },
+      { wait: random.int(5) },
+      { write: body.subarray(middle) },
+    ]
+  })
+  return [...steps, ...end]
 }

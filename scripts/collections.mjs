@@ -20,6 +20,8 @@ const root = path.join(path.resolve(given ?? path.join(import.meta.dirname, '..'
 const files = readdirSync(root, { recursive: true })
   .map((file) => file.replaceAll('\\', '/'))
   .filter((file) => file.endsWith('.ts') && !file.endsWith('.d.ts'))
+  // A command is a process of its own, which ends.
+  .filter((file) => !file.startsWith('cli/'))
   .toSorted((a, b) => (a < b ? -1 : 1))
 for (const file of files) for (const name of collectionsOf(file)) console.log(`${file} ${name}`)
 

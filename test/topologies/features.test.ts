@@ -19,6 +19,7 @@ import {
   suggestions,
   trending,
 } from '../../src/collections.ts'
+import { channels } from '../../src/realtime.ts'
 import { apiKeys, oneTimeTokens, refreshTokens } from '../../src/tokens.ts'
 import { startCluster, type TestCluster } from '../support/cluster.ts'
 import { startSentinel, type TestSentinel } from '../support/sentinel.ts'
@@ -440,6 +441,21 @@ describe.each(sources)('$name', ({ name, nodes, source, reuse = false }) => {
       await Promise.all(ids.map((message) => chat.append(id, message)))
       expect(await searches.list(id)).toHaveLength(10)
       expect(await chat.last(id, 2)).toHaveLength(2)
+    }
+  })
+
+  it('realtime: published, followed and continued on every node', async () => {
+    const own = `${prefix}-realtime`
+    const [live, elsewhere] = [channels(await connected(own)), channels(await connected(own))]
+    const subscriptions = ids.map((id) => elsewhere.subscribe<number>(`topic-${id}`))
+    await Promise.all(subscriptions.map(({ ready }) => ready))
+    const first = await Promise.all(ids.map((id) => live.publish(`topic-${id}`, 1)))
+    await Promise.all(ids.map((id) => live.publish(`topic-${id}`, 2)))
+    for (const [i, subscription] of subscriptions.entries()) {
+      expect((await subscription.next()).value).toMatchObject({ data: 1, gap: false })
+      expect((await subscription.next()).value).toMatchObject({ data: 2, gap: false })
+      const resumed = live.subscribe(`topic-${ids[i]}`, { after: first[i]! })
+      expect((await resumed.next()).value).toMatchObject({ data: 2, gap: false })
     }
   })
 

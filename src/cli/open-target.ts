@@ -8,6 +8,7 @@ import { CONTEXT, type Instance } from '../extension.ts'
 import { turnpike } from '../node.ts'
 import { AREAS, isBuiltInArea } from '../store/areas.ts'
 import { createKeySpace, type KeySpace } from '../store/keys.ts'
+import { redact } from '../store/diagnose.ts'
 import type { RedisAddress } from '../store/redis.ts'
 import { validateSource } from '../store/redis-source.ts'
 import { ServerAccess, ServerUnreachable, type ClientLender } from '../store/server-access.ts'
@@ -233,6 +234,9 @@ export function toCommandError(error: unknown): CommandError | undefined {
     return new CommandError('unreachable', `Redis cannot do that now: ${message}`)
   if (/Command timed out|Connection is closed|ECONN|EPIPE|isn't writeable/.test(message))
     return new CommandError('unreachable', `Redis cannot be reached: ${message}`)
+  // ioredis attaches the command with its arguments: only the message may be shown.
+  if (error instanceof Error && error.name === 'ReplyError')
+    return new CommandError('incomplete', `Redis refused a command: ${redact(error)}`)
   if (error instanceof TurnpikeError || code?.startsWith('TP_'))
     return new CommandError(code === 'TP_UNAVAILABLE' ? 'unreachable' : 'usage', message)
   return undefined

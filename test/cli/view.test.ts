@@ -344,6 +344,43 @@ describe('what is sent', () => {
     expect(stdout).not.toContain('\u009b')
   })
 
+  it('a scan takes at most a tenth of the time', async () => {
+    await server.send(
+      'EVAL',
+      "for i = 1, 900 do redis.call('SET', 'other' .. i, 'x', 'EX', 100) end",
+      '0',
+    )
+    proxy.forget()
+    proxy.set({ latency: 5 })
+    const start = performance.now()
+    try {
+      await turnpike(['keys', '--redis', proxy.url, '--prefix', 'nothing'])
+    } finally {
+      proxy.heal()
+    }
+    const steps = proxy.traffic.commands.filter((command) => command === 'SCAN').length
+    expect(steps).toBeGreaterThan(3)
+    // Each step takes 10 ms on the way, so each but the last of a scan is followed by 90 ms.
+    expect(performance.now() - start).toBeGreaterThan((steps - 2) * 100)
+  })
+
+  it('a reply that nobody expects is an error without the arguments of the command', async () => {
+    const rewrite = (piece: Buffer): Buffer =>
+      Buffer.from(piece.toString('latin1').replace(/^:\d+\r\n$/, '-ERR no luck\r\n'), 'latin1')
+    proxy.set({ rewrite })
+    const line = ['keys', '--redis', proxy.url, '--prefix', 'shop']
+    try {
+      expect(await turnpike(line)).toEqual({
+        code: 6,
+        stdout: '',
+        stderr: 'Redis refused a command: ERR no luck',
+      })
+      expect(await answer(line)).toMatchObject({ code: 6, error: { code: 'incomplete' } })
+    } finally {
+      proxy.heal()
+    }
+  })
+
   it('a scan that stops at its bound says which share it has seen, and ends with 6', async () => {
     await server.send(
       'EVAL',

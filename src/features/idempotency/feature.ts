@@ -13,8 +13,8 @@ import { createRefusals, type IdempotencyRefusals } from './refusals.ts'
 import { createHeaderFilter, replayOf } from './replay.ts'
 import { createKeyOf, createTagOf, isHostAmbiguous, type ClientKey } from './request-key.ts'
 
-/** Responses that are no results: the client is to come back, or has left (499). */
-const TEMPORARY = new Set([408, 423, 425, 429, 499])
+/** Responses that are no results: the client is to come back, its upload was not read (413), or it has left (499). */
+const TEMPORARY = new Set([408, 413, 423, 425, 429, 499])
 const isResult = (status: number): boolean => status < 500 && !TEMPORARY.has(status)
 const MEBIBYTE = 1_048_576
 

@@ -119,7 +119,7 @@ export interface IdempotencyOptions<Native> {
   /**
    * Returns whether a response is stored, by its status. After other responses the key can be used
    * again.
-   * @default all below 500, except 408, 423, 425, 429 and 499
+   * @default all below 500, except 408, 413, 423, 425, 429 and 499
    */
   store?: (status: number) => boolean
   /**

@@ -201,14 +201,15 @@ describe.each(engines)('idempotency on the $name engine', ({ open, server }) => 
       expect(runs()).toBe(2)
     })
 
-    test('a 5xx and a 429 release the key, a 4xx is an answer; `store` decides otherwise', async () => {
-      const answers = [503, 429, 404, 200]
+    test('a 5xx, a 429 and a 413 release the key, another 4xx is an answer; `store` decides otherwise', async () => {
+      const answers = [503, 429, 413, 404, 200]
       const { post, runs } = shop({}, (_native, run) => [answers[run - 1]!, 'x'])
       expect((await post('k')).status).toBe(503)
       expect((await post('k')).status).toBe(429)
+      expect((await post('k')).status).toBe(413)
       expect((await post('k')).status).toBe(404)
       expect((await post('k')).status).toBe(404)
-      expect(runs()).toBe(3)
+      expect(runs()).toBe(4)
       const all = shop({ store: () => true }, (_native, run) => [500 + run, 'x'])
       await all.post('k')
       expect((await all.post('k')).status).toBe(501)

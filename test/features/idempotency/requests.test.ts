@@ -1,4 +1,7 @@
 /** Which requests are the same: hosts, nested mounts, keys in bodies, JSON and forms. */
+import { once } from 'node:events'
+import { request as httpRequest, type IncomingMessage } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import express from 'express'
 import express4 from 'express4'
@@ -51,6 +54,33 @@ describe.each(bothEngines())('on the $name engine', ({ open }) => {
       expect([again.text, again.headers['idempotency-replayed']]).toEqual([first.text, 'true'])
       expect(runs()).toBe(1)
     })
+
+    test.each([
+      [{ 'Content-Length': '20000' }, { 'Transfer-Encoding': 'chunked' }],
+      [{ 'Transfer-Encoding': 'chunked' }, { 'Content-Length': '20000' }],
+    ])(
+      'a body beyond maxRequestBytes with %o, sent again with %o, is refused, and has no second effect',
+      async (first, second) => {
+        const { app, runs } = shop((tp) => [
+          tp.idempotency({ ...OPTIONS, maxRequestBytes: 10_000 }),
+        ])
+        if (!app.server.listening) await once(app.server, 'listening')
+        const send = async (framing: object): Promise<IncomingMessage> => {
+          const { port } = app.server.address() as AddressInfo
+          const headers = { 'Idempotency-Key': 'k', 'Content-Type': 'text/plain', ...framing }
+          const req = httpRequest({ port, method: 'POST', headers, agent: false })
+          req.end('x'.repeat(20_000))
+          const [res] = (await once(req, 'response')) as [IncomingMessage]
+          await once(res.resume(), 'end')
+          return res
+        }
+        expect((await send(first)).statusCode).toBe(201)
+        expect((await send(second)).statusCode).toBe(422)
+        const again = await send(first)
+        expect([again.statusCode, again.headers['idempotency-replayed']]).toEqual([201, 'true'])
+        expect(runs()).toBe(1)
+      },
+    )
 
     test('prepared twice in one pipeline, a request does not wait for itself', async () => {
       const { app, runs } = shop((tp) => {

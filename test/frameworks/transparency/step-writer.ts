@@ -133,7 +133,8 @@ export class StepWriter {
   #pieces(): void {
     const random = this.#random
     const status = this.#status()
-    // Over HTTP/2 a head without a body ends the stream, so that a body comes too late.
+    // Over HTTP/2 a head without a body ends the stream, so that a body comes too late. That is
+    // the same with turnpike, but an assertion of Node 20 (~Http2Session) may then end the process.
     const isEmpty = (status === 204 || status === 304) && isHttp2(this.#draft.target)
     const chunks = isEmpty ? [] : random.list(0, 3, () => this.#chunk())
     const last = !isEmpty && random.chance(0.5) ? this.#chunk() : undefined

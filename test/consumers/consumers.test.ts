@@ -103,6 +103,24 @@ describe('the tarball', () => {
   })
 })
 
+describe('jobs', () => {
+  it('say what to install where BullMQ is missing', async () => {
+    const source = `
+      const { turnpike } = require('turnpike/node')
+      const { jobs } = require('turnpike/jobs')
+      const queue = jobs(turnpike({ redis: 'redis://127.0.0.1:1' }))
+      queue.define('mail', {})
+      queue.add('mail').catch(({ code, message }) => {
+        console.log(code, message)
+        process.exit()
+      })`
+    const { stdout } = await run(full, process.execPath, ['-e', source])
+    expect(stdout.trim()).toBe(
+      'TP_NO_BULLMQ turnpike/jobs needs BullMQ. Install it: npm install bullmq',
+    )
+  })
+})
+
 describe('an error', () => {
   const source = `
     try {

@@ -1,4 +1,5 @@
 /** Jobs over a real Redis: killed workers, restarts, outages, what is left in Redis. */
+import { readFileSync } from 'node:fs'
 import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest'
 import { jobs, type QueueOptions } from '../../../src/jobs.ts'
 import { turnpike } from '../../../src/node.ts'
@@ -272,6 +273,38 @@ test('finished jobs are kept up to a number, and events too. Nothing else grows'
   expect(await queue.counts()).toMatchObject({ completed: 10, failed: 5 })
   const events = await redis.send('XLEN', 'tp:queue:jobs:{default}:default:events')
   expect(Number(events.slice(1))).toBeLessThan(1500)
+})
+
+test('the published permissions are enough', async () => {
+  const text = readFileSync(new URL('../../../docs/jobs.md', import.meta.url), 'utf8')
+  const [rules] = /^\+@read .*$/m.exec(text)!
+  const own = ['reset', 'on', '>pw', '~tp[:~]*', '&tp[:~]*', ...rules.split(' ')]
+  await redis.send('ACL', 'SETUSER', 'app', ...own)
+  const { queue } = await open({ concurrency: 5 }, redis.url.replace('//', '//app:pw@'))
+  queue.define('part', (n: number) => n)
+  queue.define('whole', { retries: 0 }, async (_payload, { children, progress, step }) => {
+    await progress(1)
+    return step('sum', async () => (await children()).length)
+  })
+  queue.define('bad', { retries: 0 }, () => {
+    throw new Error('bad')
+  })
+  await queue.work({ concurrency: 3, lease: 300 })
+  await queue.addMany([
+    { task: 'part', in: 50 },
+    { task: 'bad', id: 'bad' },
+  ])
+  const { id } = await queue.flow({ task: 'whole', children: [{ task: 'part', payload: 1 }] })
+  await queue.add('part', {}, { every: '0 3 * * *' })
+  await until('all have run', async () => {
+    const { completed, failed } = await queue.counts()
+    return completed === 3 && failed === 1
+  })
+  expect((await queue.get(id))!.result).toBe(1)
+  expect(await queue.failed.drop('bad')).toBe(true)
+  expect(await queue.schedules.remove('part')).toBe(true)
+  expect(await queue.health()).toMatchObject({ status: 'ok', workers: 1 })
+  expect(await redis.send('ACL', 'LOG')).toBe('*0\r\n')
 })
 
 test('warns of a Redis that evicts jobs when its memory is full', async () => {

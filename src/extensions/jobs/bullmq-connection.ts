@@ -96,6 +96,12 @@ export class BullmqConnection {
     return (await this.#context.connect('blocking'))!
   }
 
+  /** Loads BullMQ and begins to connect. @throws TP_NO_BULLMQ, TP_NO_IOREDIS */
+  async open(): Promise<void> {
+    await loadBullmq()
+    if (!this.#isClosed) await (this.#connecting ??= this.#connect())
+  }
+
   /** Runs one call. @throws TP_UNAVAILABLE, TP_COMMAND, TP_NO_BULLMQ */
   async call<Result>(what: string, run: (open: OpenQueue) => Promise<Result>): Promise<Result> {
     if (this.#isClosed) throw new StoreUnavailable('closed', false)

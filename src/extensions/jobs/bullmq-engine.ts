@@ -1,6 +1,6 @@
 /** The engine over BullMQ: jobs are in Redis, and any process may run them. */
 import type { FlowJob } from 'bullmq'
-import type { ExtensionContext } from '../../extension.ts'
+import { isUnavailable, type ExtensionContext } from '../../extension.ts'
 import { optionError } from '../../validate.ts'
 import { BullmqConnection, loadBullmq, type OpenQueue } from './bullmq-connection.ts'
 import { JobChanges } from './bullmq-changes.ts'
@@ -22,6 +22,9 @@ import type { JobCounts, Schedule } from './job.ts'
 /** BullMQ scores a prioritized job by its priority, shifted by 32 bits, and a counter. */
 const PRIORITY_SHIFT = 2 ** 32
 
+/** How soon a worker that cannot begin tries again, in ms. */
+const RETRY = 200
+
 /** Returns what BullMQ's error means: the job belongs to a worker or a schedule. */
 const isInUse = (error: unknown): boolean =>
   /locked|could not be removed|belongs to a job scheduler/i.test((error as Error).message)
@@ -38,8 +41,8 @@ export class BullmqEngine implements JobEngine {
     this.#options = options
     this.#connection = new BullmqConnection(context, options.name)
     this.#changes = new JobChanges(this.#connection)
-    // Load it now. The first request would wait longer than its deadline.
-    loadBullmq().catch((error: Error) => options.warn(error.message))
+    // Load and connect now. The first request would wait longer than its deadline.
+    this.#connection.open().catch((error: Error) => options.warn(error.message))
   }
 
   async add(jobs: readonly NewJob[]): Promise<void> {
@@ -193,8 +196,7 @@ export class BullmqEngine implements JobEngine {
 
   async work(options: EngineWorkOptions): Promise<EngineWorker> {
     const bullmq = await loadBullmq()
-    await this.#context.store.ready(60_000)
-    await this.#connection.call('jobs.limits', (open) => this.#setLimits(open))
+    await this.#untilLimitsAreSet()
     return await startBullmqWorker(bullmq, this.#connection, options)
   }
 
@@ -211,6 +213,19 @@ export class BullmqEngine implements JobEngine {
   async close(): Promise<void> {
     await this.#changes.close()
     await this.#connection.close()
+  }
+
+  /** A worker may be started before Redis, or before the connection is established. */
+  async #untilLimitsAreSet(): Promise<void> {
+    const { closing, store } = this.#context
+    for (;;) {
+      try {
+        return await this.#connection.call('jobs.limits', (open) => this.#setLimits(open))
+      } catch (error) {
+        if (!isUnavailable(error) || closing.aborted) throw error
+        await store.sleep(RETRY, closing)
+      }
+    }
   }
 
   async #setLimits({ queue }: OpenQueue): Promise<void> {
@@ -255,7 +270,9 @@ export async function nextCronTime(
   const { getNextMillis } = await loadBullmq()
   let next: number | undefined
   try {
-    next = getNextMillis(now, { pattern, tz: timeZone ?? 'UTC' })
+    // The parser fills missing fields up: '5' would be each Friday.
+    if (/^\S+(\s+\S+){4,5}$/.test(pattern.trim()))
+      next = getNextMillis(now, { pattern, tz: timeZone ?? 'UTC' })
   } catch {
     // What is wrong with it is said below.
   }

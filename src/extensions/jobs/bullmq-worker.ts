@@ -27,10 +27,11 @@ class Leases {
     this.#ms = ms * 0.9
   }
 
-  begin(id: string): AbortSignal {
+  begin(id: string): AbortController {
     const controller = new AbortController()
-    this.#held.set(id, { controller, timer: setTimeout(() => this.lose(id), this.#ms) })
-    return controller.signal
+    const timer = setTimeout(() => controller.abort(lostError()), this.#ms)
+    this.#held.set(id, { controller, timer })
+    return controller
   }
 
   renew(id: string): void {
@@ -41,8 +42,11 @@ class Leases {
     this.#held.get(id)?.controller.abort(lostError())
   }
 
-  end(id: string): void {
-    clearTimeout(this.#held.get(id)?.timer)
+  /** Ends a lease, unless a later attempt of this process has another one for the same job. */
+  end(id: string, controller: AbortController): void {
+    const held = this.#held.get(id)
+    if (held?.controller !== controller) return
+    clearTimeout(held.timer)
     this.#held.delete(id)
   }
 
@@ -68,14 +72,15 @@ export async function startBullmqWorker(
 
   async function process(job: BullmqJob, token: string | undefined): Promise<unknown> {
     const id = job.id!
+    const lease = leases.begin(id)
     try {
-      return await run(activeJob(job, leases.begin(id)))
+      return await run(activeJob(job, lease.signal))
     } catch (error) {
       if (error !== CLOSING) throw error
       await job.moveToWait(token)
       throw new WaitingError()
     } finally {
-      leases.end(id)
+      leases.end(id, lease)
     }
   }
 

@@ -259,7 +259,8 @@ export interface JobQueue<Native, Middleware> {
     drop(id: string, options?: JobCallOptions): Promise<boolean>
   }
   /**
-   * Takes and runs jobs in this process, until it is closed. Resolves when it has begun.
+   * Takes and runs jobs in this process, until it is closed. Resolves when it has begun. It waits for
+   * a Redis that is away.
    * @throws TP_OPTION if no task has a handler, or it is called twice
    */
   work(options?: WorkOptions): Promise<void>

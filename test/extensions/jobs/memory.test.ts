@@ -520,6 +520,7 @@ describe('mistakes are refused', () => {
       [{ id: 'a:b' }, /id must be up to 100 letters/],
       [{ id: 'a@1' }, /id must be up to 100 letters/],
       [{ priority: 1 }, /priority must be 'high'/],
+      [{ every: '5' }, /every must be an interval like '15m', or a cron/],
       [{ every: '61 * * * *' }, /every must be an interval like '15m', or a cron/],
       [{ every: '0 3 * * *', timeZone: 'Mars/Olympus' }, /cron expression .* known timeZone/],
       [{ every: '1h', timeZone: 'Europe/Berlin' }, /timeZone is for cron expressions only/],

@@ -319,6 +319,24 @@ test('warns of a Redis that evicts jobs when its memory is full', async () => {
   )
 })
 
+test('a worker that is started before Redis begins when Redis is there', async () => {
+  const proxy = await startFaultProxy(redis.port)
+  onTestFinished(() => proxy.close())
+  proxy.set({ mode: 'refuse' })
+  const tp = turnpike({ redis: proxy.url })
+  onTestFinished(() => tp.close({ drain: 0 }))
+  const worker = jobs(tp)
+  worker.define('note', (n: number) => n + 1)
+  const begun = worker.work()
+  const { queue } = await open()
+  queue.define('note', {})
+  const { id } = await queue.add('note', 1)
+  await expect(worker.add('note', 1)).rejects.toMatchObject({ code: 'TP_UNAVAILABLE' })
+  proxy.heal()
+  await begun
+  await until('it has run', async () => (await queue.get(id))?.result === 2, 10_000)
+})
+
 test('limits of rate and concurrency hold over all workers', async () => {
   const all = await Promise.all([1, 2].map(() => open({ name: 'limited', concurrency: 3 })))
   let [running, most] = [0, 0]

@@ -60,8 +60,8 @@ describe('decisions', () => {
       subject: 'ann',
     }
     expect(emitted.decision).toEqual([
-      { ...shared, allowed: true, retryAfterMs: 0 },
-      { ...shared, allowed: false, retryAfterMs: 60_000 },
+      { ...shared, allowed: true, retryAfterMs: 0, ms: expect.any(Number) },
+      { ...shared, allowed: false, retryAfterMs: 60_000, ms: expect.any(Number) },
     ])
     expect(published['decision']).toEqual(emitted.decision)
   })

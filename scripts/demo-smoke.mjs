@@ -457,6 +457,19 @@ async function checkHealth(origin, details) {
   check('GET /health/ready', [ready.status, ready.body], [200, { status: 'ready' }])
 }
 
+/** The metrics count what the smoke has done, for this machine only. */
+async function checkMetrics(origin) {
+  const text = await (await fetch(`${origin}/metrics`)).text()
+  check(
+    'GET /metrics: limits and Redis',
+    [
+      /^turnpike_limit_decisions_total\{.*outcome="refused"/m.test(text),
+      /^turnpike_store_up 1$/m.test(text),
+    ],
+    [true, true],
+  )
+}
+
 /** The health once it is `status`, or what it still is after `patience` ms. */
 async function healthOnce(origin, status, patience) {
   const until = Date.now() + patience
@@ -556,6 +569,7 @@ async function inProcess() {
   await checkOrders(demo.origin)
   await checkVerify(demo)
   await checkHealth(demo.origin, (body) => typeof body.latency_ms === 'number')
+  await checkMetrics(demo.origin)
   await end(demo)
 }
 
@@ -580,6 +594,7 @@ async function onRedis(startRedis) {
       demo.origin,
       (body) => typeof body.latency_ms === 'number' && /^\d/.test(body.version),
     )
+    await checkMetrics(demo.origin)
     await redis.kill()
     await checkAway(demo.origin, cookie)
     await redis.restart()

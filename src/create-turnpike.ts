@@ -12,6 +12,7 @@ import { createSemaphores } from './features/semaphore/index.ts'
 import { createSessions } from './features/session/index.ts'
 import { createCacheListener } from './http/cache-listener.ts'
 import { createInstanceContext } from './instance-context.ts'
+import { createMetrics } from './operations/metrics.ts'
 import type { AdapterFactory, Turnpike, TurnpikeFactory, TurnpikeOptions } from './turnpike.ts'
 import { isFunction, optionError, validateOptions } from './validate.ts'
 
@@ -56,6 +57,7 @@ function createTurnpike<Native, Middleware extends object>(
     ...semaphores.api,
     ...createHealth(contextFor('rateLimit'), status, caching.hitRate).api,
     ...operations,
+    ...createMetrics(contextFor('rateLimit'), status).api,
     pipeline: (...members) => adapter.pipeline(members),
     forTenant(id) {
       if (typeof id !== 'string') throw optionError('tp.forTenant()', 'id', id, 'a string')

@@ -1,7 +1,17 @@
 /** What a process counts of its features. A count is one addition to an array: nothing is allocated. */
 
 /** What is counted. */
-export type CountedKind = 'limit' | 'session' | 'cache' | 'fill' | 'idempotency' | 'lease'
+export type CountedKind =
+  | 'limit'
+  | 'refusal'
+  | 'session'
+  | 'sessionLoad'
+  | 'sessionSave'
+  | 'cache'
+  | 'fill'
+  | 'idempotency'
+  | 'lease'
+  | 'held'
 
 /** Who may decide on a request, as the event `decision` names it. */
 const SOURCES = ['store', 'local', 'deny-cache', 'open', 'closed', 'unlimited'] as const
@@ -11,6 +21,10 @@ const DECISIONS = ['allowed', 'refused', 'shadow'] as const
 /** The outcomes of each kind: the types of its event, for limits `<decision>:<source>`. */
 export const COUNTED: Readonly<Record<CountedKind, readonly string[]>> = {
   limit: SOURCES.flatMap((source) => DECISIONS.map((decision) => `${decision}:${source}`)),
+  // A row for each policy: `<limit>\n<policy>`.
+  refusal: ['refused'],
+  sessionLoad: ['found', 'absent', 'failed'],
+  sessionSave: ['saved', 'dropped', 'failed'],
   session: ['login', 'logout', 'merged', 'dropped', 'corrupt', 'two-cookies', 'reserved-name'],
   cache: ['hit', 'near', 'stale', 'collapsed', 'miss', 'bypass'],
   // The cache names its reasons.
@@ -29,6 +43,8 @@ export const COUNTED: Readonly<Record<CountedKind, readonly string[]>> = {
     'lost',
   ],
   lease: ['acquired', 'refused', 'lost'],
+  // Not a count: how many leases are held.
+  held: ['held'],
 }
 
 const INDEX_OF_SOURCE = Object.fromEntries(
@@ -62,6 +78,35 @@ export class CounterRow {
   }
 }
 
+/** What is measured: the time of handlers, of waiting for leases, and of calls to a store. */
+export type MeasuredKind = 'fill' | 'leaseWait' | 'operation'
+
+/** Upper bounds of the buckets of durations, in ms. */
+export const BUCKETS_MS: readonly number[] = [
+  0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000,
+]
+
+/** Durations of one thing, by size. */
+export class DurationHistogram {
+  readonly kind: MeasuredKind
+  readonly name: string
+  /** One count for each of `BUCKETS_MS`, and the last for longer durations. */
+  readonly values: Float64Array = new Float64Array(BUCKETS_MS.length + 1)
+  sumMs = 0
+
+  constructor(kind: MeasuredKind, name: string) {
+    this.kind = kind
+    this.name = name
+  }
+
+  add(ms: number): void {
+    let i = 0
+    while (i < BUCKETS_MS.length && ms > BUCKETS_MS[i]!) i++
+    this.values[i]!++
+    this.sumMs += ms
+  }
+}
+
 /** Who was refused, as the event `decision` says it. */
 export interface RefusedSubject {
   readonly limit: string
@@ -87,6 +132,7 @@ export interface MountDescription {
 /** The counts of an instance, and what it has mounted. */
 export class FeatureCounts {
   readonly #rows = new Map<CountedKind, Map<string, CounterRow>>()
+  readonly #durations = new Map<MeasuredKind, Map<string, DurationHistogram>>()
   readonly #mounts = new Map<string, MountDescription>()
 
   /** Called with each subject that a limit refuses, if anything wants to know. */
@@ -96,13 +142,19 @@ export class FeatureCounts {
   row(kind: CountedKind, name: string, outcomes: readonly string[] = COUNTED[kind]): CounterRow {
     const rows = this.#rows.get(kind) ?? new Map<string, CounterRow>()
     this.#rows.set(kind, rows)
-    const known = rows.get(name)
-    if (known) return known
-    const isFull = rows.size >= MAX_ROWS - 1 && name !== OTHER
-    if (isFull) return this.row(kind, OTHER, outcomes)
-    const row = new CounterRow(kind, name, outcomes)
-    rows.set(name, row)
-    return row
+    return named(rows, name, (each) => new CounterRow(kind, each, outcomes))
+  }
+
+  /** Returns the durations of a name, always the same ones. */
+  durations(kind: MeasuredKind, name: string): DurationHistogram {
+    const histograms = this.#durations.get(kind) ?? new Map<string, DurationHistogram>()
+    this.#durations.set(kind, histograms)
+    return named(histograms, name, (each) => new DurationHistogram(kind, each))
+  }
+
+  /** Returns all durations of a kind. */
+  histograms(kind: MeasuredKind): Iterable<DurationHistogram> {
+    return this.#durations.get(kind)?.values() ?? []
   }
 
   /** Returns all rows, or those of a kind. */
@@ -125,4 +177,18 @@ export class FeatureCounts {
       .toSorted(([a], [b]) => (a < b ? -1 : 1))
       .map(([, description]) => description)
   }
+}
+
+/** Returns what belongs to a name, and creates it while there is room. */
+function named<Value>(
+  known: Map<string, Value>,
+  name: string,
+  create: (name: string) => Value,
+): Value {
+  const found = known.get(name)
+  if (found !== undefined) return found
+  if (known.size >= MAX_ROWS - 1 && name !== OTHER) return named(known, OTHER, create)
+  const created = create(name)
+  known.set(name, created)
+  return created
 }

@@ -116,6 +116,14 @@ export type {
   Semaphore,
   SemaphoreOptions,
 } from './features/semaphore/options.ts'
+export type { Metrics, MetricsOptions } from './operations/metrics.ts'
+export type { MetricRegistry } from './operations/metrics/receivers.ts'
+export type {
+  HistogramSample,
+  MetricFamily,
+  MetricLabels,
+  MetricSample,
+} from './operations/metrics/snapshot.ts'
 export type { OperationsOptions } from './operations/options.ts'
 export type { ProcessReport } from './operations/processes.ts'
 export type { TenantScope, Turnpike, TurnpikeOptions } from './turnpike.ts'

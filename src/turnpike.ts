@@ -14,6 +14,7 @@ import type { Semaphores } from './features/semaphore/index.ts'
 import type { SemaphoreScope } from './features/semaphore/options.ts'
 import type { Sessions } from './features/session/index.ts'
 import type { OperationsApi } from './operations/index.ts'
+import type { MetricsApi } from './operations/metrics.ts'
 import type { OperationsOptions } from './operations/options.ts'
 import type { AdapterOptions, FrameworkAdapter } from './http/adapter.ts'
 import type { NodeListener } from './http/cache-listener.ts'
@@ -161,6 +162,7 @@ export interface Turnpike<Native, Middleware, Member = Middleware>
     Semaphores<Native, Middleware>,
     HealthApi<Native, Middleware>,
     OperationsApi,
+    MetricsApi<Native, Middleware>,
     AsyncDisposable {
   /** Cache of plain values: get-or-fetch, memoized functions, namespaces, counters. */
   readonly data: DataCache

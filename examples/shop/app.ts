@@ -110,6 +110,11 @@ export function createShop(
   app.use(orders(tp, databaseMs))
   app.use(verification(tp, mail))
   app.use('/health', tp.health({ cacheFor: '1s' }))
+  // Only from this machine. Behind a proxy, ask for a token in place of the address.
+  app.get(
+    '/metrics',
+    tp.metrics({ authorize: (req) => /^(::ffff:)?127\.|^::1$/.test(req.ip ?? '') }),
+  )
 
   const recent: EventMap['decision'][] = []
   tp.on('decision', (decision) => {

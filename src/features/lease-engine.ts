@@ -177,7 +177,7 @@ export abstract class LeaseEngine<Request extends LeaseRequest> {
       since,
       renew: async () => (await this.renew(tag, owner, length)) === 1,
       onLost: (loss) => {
-        this.#held.delete(held)
+        this.#forget(held)
         onEnd?.()
         this.#emit(name, 'lost', tag, token, 0)
         return lostError(this.noun, name, loss)
@@ -186,7 +186,7 @@ export abstract class LeaseEngine<Request extends LeaseRequest> {
     const end = async (write = () => this.release(tag, owner)): Promise<boolean> => {
       const wasLost = lease.isLost
       const until = this.context.store.monotonic() + length
-      this.#held.delete(held)
+      this.#forget(held)
       lease.end()
       try {
         return (await write()) === 1 && !wasLost
@@ -201,7 +201,16 @@ export abstract class LeaseEngine<Request extends LeaseRequest> {
     }
     const held = new HeldLease({ name, owner, token, lease }, end)
     this.#held.add(held)
+    this.#countHeld(1)
     return held
+  }
+
+  #forget(held: HeldLease): void {
+    if (this.#held.delete(held)) this.#countHeld(-1)
+  }
+
+  #countHeld(change: number): void {
+    this.context.events.counts.row('held', this.#feature).values[0]! += change
   }
 
   /** Repeats a write in the background until the lease is over anyway. */
@@ -220,6 +229,7 @@ export abstract class LeaseEngine<Request extends LeaseRequest> {
     const { events } = this.context
     const feature = this.#feature
     events.counts.row('lease', feature).count(type)
+    if (type !== 'lost') events.counts.durations('leaseWait', feature).add(waitedMs)
     if (!events.hasListeners('lock')) return
     // A permit has no fencing token.
     events.emit('lock', { feature, name, type, subject, token: token || undefined, waitedMs })

@@ -1,7 +1,7 @@
 /** The report that a process writes every ten seconds: loaded when the first one is due. */
 import { createHash } from 'node:crypto'
 import { monitorEventLoopDelay, type IntervalHistogram } from 'node:perf_hooks'
-import type { CounterRow, FeatureCounts } from '../feature-counts.ts'
+import type { CountedKind, CounterRow, FeatureCounts } from '../feature-counts.ts'
 import type { ExtensionContext } from '../extension.ts'
 import type { StoreStatus } from '../store/store.ts'
 import {
@@ -31,6 +31,9 @@ export interface ProcessFacts {
 
 /** Step of the timer by which the delay of the event loop is measured, in ms. */
 const RESOLUTION = 100
+
+/** Kinds that other counts contain, or that are no counts. */
+const UNREPORTED: ReadonlySet<CountedKind> = new Set<CountedKind>(['refusal', 'held'])
 
 /** Writes the reports of one instance. */
 export class Beat {
@@ -152,7 +155,8 @@ export class Beat {
   #takeCounts(): Taken {
     const counts: [string, number][] = [...this.#rules]
     this.#rules.clear()
-    for (const row of this.#counts.rows()) counts.push(...this.#increasesOf(row))
+    for (const row of this.#counts.rows())
+      if (!UNREPORTED.has(row.kind)) counts.push(...this.#increasesOf(row))
     const refused = this.#refused
       .take()
       .map(({ limit, policy, subject, tenant, count }): [string, number] => {

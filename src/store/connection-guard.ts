@@ -44,6 +44,8 @@ export interface GuardOptions {
   classify(error: unknown): Outage | undefined
   onBreaker(state: 'open' | 'closed', reason: string | undefined): void
   onReplaced(): void
+  /** Measures a reply. @param operation names the call */
+  onReply?(operation: string, ms: number): void
   /** Returns the error for the caller of `name`, whose command was wrong. */
   explain(error: unknown, name: string): TurnpikeError
   /**
@@ -180,6 +182,7 @@ export class ConnectionGuard {
         this.#replies.received(later)
         if (!this.#calls.remove(pending, later)) return
         this.latency.add(later - now, later)
+        this.#options.onReply?.(call.name, later - now)
         this.#breaker.recordSuccess()
         resolve(reply)
       }

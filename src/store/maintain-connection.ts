@@ -1,5 +1,6 @@
 /** Keeps a connection of our own alive: what it needs besides its options. */
 import type { EventBus } from '../events.ts'
+import type { DurationHistogram } from '../feature-counts.ts'
 import { detectTlsMismatch, remedyFor } from './diagnose.ts'
 import {
   dropWhenOutOfStep,
@@ -68,9 +69,18 @@ export function guardEvents(
   onChange: () => void,
 ): {
   onReplaced(): void
+  onReply(operation: string, ms: number): void
   onBreaker(state: 'open' | 'closed', reason: string | undefined, node?: string): void
 } {
+  const durations = new Map<string, DurationHistogram>()
   return {
+    onReply(operation, ms) {
+      const known = durations.get(operation)
+      if (known) return known.add(ms)
+      const created = events.counts.durations('operation', `${store}\n${operation}`)
+      durations.set(operation, created)
+      created.add(ms)
+    },
     onReplaced: () => events.emit('replaced', { store }),
     onBreaker(state, reason, node) {
       events.emit('breaker', { store, state, reason, ...(node !== undefined && { node }) })

@@ -19,6 +19,7 @@ const OUTCOMES: readonly string[] = ['stored', ...Object.keys(CACHE_REASONS)]
 /** Counts a response that a handler made, and reports it. */
 export function reportFill(events: EventBus, { name, key, reason, entry, ms }: MadeResponse): void {
   events.counts.row('fill', name, OUTCOMES).count(reason ?? 'stored')
+  events.counts.durations('fill', name).add(ms)
   if (!events.hasListeners('fill')) return
   events.emit('fill', {
     name,

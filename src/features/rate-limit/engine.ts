@@ -256,10 +256,12 @@ export class RateLimitEngine implements ChargeAdjuster {
   }
 
   #noteRefused({ tenant, tightest }: Decision): void {
-    const { onRefused } = this.events.counts
-    if (onRefused === undefined || tightest === undefined) return
+    if (tightest === undefined) return
+    const { counts } = this.events
+    const { name: limit } = this.options
     const { name: policy, subject } = tightest
-    onRefused({ limit: this.options.name, policy, subject, tenant })
+    counts.row('refusal', `${limit}\n${policy}`).count('refused')
+    counts.onRefused?.({ limit, policy, subject, tenant })
   }
 
   /** Reports the failure of a write that no request waits for. */

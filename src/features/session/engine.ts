@@ -1,4 +1,5 @@
 /** Sessions without HTTP: IDs in, data out. */
+import type { CounterRow } from '../../feature-counts.ts'
 import type { EventMap } from '../../events.ts'
 import type { ExtensionContext } from '../../extension.ts'
 import type { RequestBudget } from '../../request-budget.ts'
@@ -71,6 +72,8 @@ export class SessionEngine {
   readonly context: ExtensionContext
   readonly storage: MixedStorage
   readonly diagnosis: DeployDiagnosis
+  readonly #loads: CounterRow
+  readonly #saves: CounterRow
 
   constructor(context: ExtensionContext, options: SessionEngineOptions) {
     const { store } = context
@@ -79,6 +82,8 @@ export class SessionEngine {
       legacyPrefix === undefined ? undefined : new ConnectRedisStorage(store, legacyPrefix, ttl)
     this.context = context
     this.options = options
+    this.#loads = context.events.counts.row('sessionLoad', options.name)
+    this.#saves = context.events.counts.row('sessionSave', options.name)
     this.storage = new MixedStorage(new RecordStorage(store, options), legacy, options)
     this.diagnosis = new DeployDiagnosis(context, secrets)
   }
@@ -106,11 +111,15 @@ export class SessionEngine {
   load(keys: SessionKeys, budget?: RequestBudget, hops = 0): Promise<LoadedSession | undefined> {
     return this.storage.load(keys, budget).then(
       (stored) => {
+        if (hops === 0) this.#loads.count(stored ? 'found' : 'absent')
         if (!stored) return this.#missing(keys, budget)
         if (stored.meta.successor) return this.#loadReplaced(keys, stored, budget, hops)
         return this.#parse(keys, stored)
       },
-      (error: unknown) => this.#unreadable(keys, error),
+      (error: unknown) => {
+        this.#loads.count('failed')
+        return this.#unreadable(keys, error)
+      },
     )
   }
 
@@ -173,6 +182,7 @@ export class SessionEngine {
   ): Promise<StoredSession | undefined> {
     const result = await this.storage.create(keys, this.#writeFor(change), predecessor, budget)
     if (result === 'full') throw limitError()
+    this.#saves.count(typeof result === 'object' ? 'saved' : 'dropped')
     return typeof result === 'object' && 'stored' in result ? result.stored : undefined
   }
 
@@ -192,9 +202,13 @@ export class SessionEngine {
       const result = await this.storage.update(keys, base, this.#writeFor(wanted), budget)
       if (result === 'gone' || result === 'full') {
         this.report('dropped', keys)
+        this.#saves.count('dropped')
         return undefined
       }
-      if ('stored' in result) return { keys, stored: result.stored, data: wanted.data }
+      if ('stored' in result) {
+        this.#saves.count('saved')
+        return { keys, stored: result.stored, data: wanted.data }
+      }
       base = result.conflict
       wanted = this.resolve(keys, stored, change, wanted, base)
     }

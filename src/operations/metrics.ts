@@ -1,0 +1,136 @@
+/** `tp.metrics()`: what a process has counted, for Prometheus and OpenTelemetry. Loaded when it is read. */
+import type { ExtensionContext } from '../extension.ts'
+import { passThrough, type Exchange, type Feature, type Reply } from '../http/exchange.ts'
+import type { StoreStatus } from '../store/store.ts'
+import { callback, isFunction, isObject, optionError, validateOptions } from '../validate.ts'
+import { EventTotals } from './event-totals.ts'
+import type { MetricRegistry } from './metrics/receivers.ts'
+import type { MetricFamily } from './metrics/snapshot.ts'
+
+/** Options of `tp.metrics()`. */
+export interface MetricsOptions<Native> {
+  /**
+   * Whether a request may read the metrics. Others get 404.
+   * @default all may: mount it where only operators reach it
+   * @example (req) => req.get('authorization') === `Bearer ${process.env.METRICS_TOKEN}`
+   */
+  authorize?: (native: Native) => boolean | Promise<boolean>
+}
+
+/** Metrics outside a request. */
+export interface Metrics {
+  /**
+   * Resolves with the metrics as text.
+   * @param format Prometheus's format or OpenMetrics. Default `'prometheus'`
+   */
+  text(format?: 'prometheus' | 'openmetrics'): Promise<string>
+  /**
+   * Adds the metrics to a registry of prom-client, which then contains them at each scrape.
+   * @throws TP_OPTION unless it has `registerMetric`
+   * @example
+   * await tp.metrics().register(promClient.register)
+   */
+  register(registry: MetricRegistry): Promise<void>
+  /**
+   * Returns a MetricProducer for OpenTelemetry.
+   * @example
+   * new PeriodicExportingMetricReader({ exporter, metricProducers: [tp.metrics().producer()] })
+   */
+  producer(): { collect(): Promise<any> }
+  /** Resolves with the metrics as data. */
+  snapshot(): Promise<MetricFamily[]>
+}
+
+/** The metrics of an instance. */
+export interface MetricsApi<Native, Middleware> {
+  /**
+   * Returns a middleware that answers with the metrics of this process, as Prometheus's text or
+   * OpenMetrics. It sends nothing to Redis. docs/metrics.md lists the metrics.
+   * @throws TP_OPTION
+   * @example
+   * app.get('/metrics', tp.metrics({ authorize: (req) => req.ip === '127.0.0.1' }))
+   */
+  metrics(options?: MetricsOptions<Native>): Middleware & Metrics
+}
+
+/** Creates the metrics of an instance. */
+export function createMetrics<Native, Middleware extends object>(
+  context: ExtensionContext<Native, Middleware>,
+  status: () => StoreStatus,
+): { api: MetricsApi<Native, Middleware> } {
+  const since = Date.now()
+  let totals: EventTotals | undefined
+
+  async function snapshot(): Promise<MetricFamily[]> {
+    const { readMetrics } = await import('./metrics/snapshot.ts')
+    return readMetrics({ context, totals: totals!, status })
+  }
+
+  async function text(format: 'prometheus' | 'openmetrics' = 'prometheus'): Promise<string> {
+    const { metricsText } = await import('./metrics/exposition.ts')
+    return metricsText(await snapshot(), format === 'openmetrics')
+  }
+
+  const metrics: Metrics = {
+    text,
+    snapshot,
+    async register(registry) {
+      if (
+        !isObject(registry) ||
+        !isFunction((registry as { registerMetric?: unknown }).registerMetric)
+      )
+        throw optionError(
+          'tp.metrics().register()',
+          'registry',
+          registry,
+          'a Registry of prom-client',
+        )
+      const [{ readMetrics }, { registerMetrics }] = await Promise.all([
+        import('./metrics/snapshot.ts'),
+        import('./metrics/receivers.ts'),
+      ])
+      registerMetrics(registry, () => readMetrics({ context, totals: totals!, status }))
+    },
+    producer: () => ({
+      async collect() {
+        const { openTelemetryMetrics } = await import('./metrics/receivers.ts')
+        return openTelemetryMetrics(await snapshot(), since)
+      },
+    }),
+  }
+  return {
+    api: {
+      metrics(options = {}) {
+        validateOptions('tp.metrics()', options, { authorize: callback })
+        totals ??= new EventTotals(context.events)
+        return Object.assign(context.mount(metricsFeature(text, options)), metrics)
+      },
+    },
+  }
+}
+
+function metricsFeature<Native>(
+  text: Metrics['text'],
+  { authorize }: MetricsOptions<Native>,
+): Feature<Native> {
+  async function handle(x: Exchange<Native>): Promise<{ reply: Reply } | typeof passThrough> {
+    if (x.method !== 'GET' && x.method !== 'HEAD') return passThrough
+    // What JavaScript returns may be anything. Only `true` allows.
+    const isAllowed: unknown = authorize ? await authorize(x.native) : true
+    if (isAllowed !== true)
+      return { reply: { status: 404, headers: { 'Cache-Control': 'no-store' }, body: '' } }
+    const isOpen = x.header('accept')?.includes('application/openmetrics-text') ?? false
+    const { OPENMETRICS_TYPE, PROMETHEUS_TYPE } = await import('./metrics/exposition.ts')
+    return {
+      reply: {
+        status: 200,
+        headers: {
+          'Content-Type': isOpen ? OPENMETRICS_TYPE : PROMETHEUS_TYPE,
+          'Cache-Control': 'no-store',
+        },
+        body: await text(isOpen ? 'openmetrics' : 'prometheus'),
+      },
+    }
+  }
+  return { name: 'metrics', handle }
+}

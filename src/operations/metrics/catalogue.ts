@@ -1,0 +1,158 @@
+/**
+ * All metrics. docs/metrics.md, the dashboard and the alerting rules are generated from this table by
+ * `npx vitest run -u test/operations/metric-files.test.ts`. Names and labels come from code, never from a request.
+ */
+
+/** A family of metrics. */
+export interface MetricDefinition {
+  readonly type: 'counter' | 'gauge' | 'histogram'
+  readonly help: string
+  readonly labels: readonly string[]
+  /** What a person on call does about it. */
+  readonly remedy?: string
+}
+
+/** Name of a metric without the prefix `turnpike_`. */
+export type MetricName =
+  | 'limit_decisions_total'
+  | 'limit_refusals_total'
+  | 'session_loads_total'
+  | 'session_saves_total'
+  | 'session_events_total'
+  | 'cache_requests_total'
+  | 'cache_fills_total'
+  | 'cache_not_stored_total'
+  | 'cache_make_seconds'
+  | 'idempotency_total'
+  | 'lease_total'
+  | 'lease_held'
+  | 'lease_wait_seconds'
+  | 'store_operation_seconds'
+  | 'store_failures_total'
+  | 'unavailable_total'
+  | 'connections_replaced_total'
+  | 'store_up'
+  | 'store_breaker_open'
+  | 'clock_skew_seconds'
+  | 'build_info'
+
+/** The metrics by name, without the prefix `turnpike_`. */
+export const METRICS: Readonly<Record<MetricName, MetricDefinition>> = {
+  limit_decisions_total: {
+    type: 'counter',
+    help: 'Decisions of rate limits, limiters and login guards.',
+    labels: ['limit', 'outcome', 'source'],
+    remedy: 'A source other than store means that Redis was not asked. See unavailable_total.',
+  },
+  limit_refusals_total: {
+    type: 'counter',
+    help: 'Refusals by the policy that refused longest.',
+    labels: ['limit', 'policy'],
+    remedy: 'Find who is refused: docs/operations.md, "One customer floods".',
+  },
+  session_loads_total: {
+    type: 'counter',
+    help: 'Loads of sessions. absent: there was none, or it had expired.',
+    labels: ['session', 'outcome'],
+  },
+  session_saves_total: {
+    type: 'counter',
+    help: 'Writes of sessions. dropped: the session was destroyed or revoked meanwhile.',
+    labels: ['session', 'outcome'],
+  },
+  session_events_total: {
+    type: 'counter',
+    help: 'Logins, logouts, and sessions that could not be stored or read as they were.',
+    labels: ['session', 'type'],
+  },
+  cache_requests_total: {
+    type: 'counter',
+    help: 'Requests of the response cache by outcome.',
+    labels: ['cache', 'outcome'],
+  },
+  cache_fills_total: {
+    type: 'counter',
+    help: 'Responses that handlers made for a cache.',
+    labels: ['cache', 'outcome'],
+  },
+  cache_not_stored_total: {
+    type: 'counter',
+    help: 'Responses that were not stored, by reason: see docs/cache.md.',
+    labels: ['cache', 'why'],
+    remedy: 'docs/cache.md has a section on each reason.',
+  },
+  cache_make_seconds: {
+    type: 'histogram',
+    help: 'How long handlers took to make a response for a cache.',
+    labels: ['cache'],
+  },
+  idempotency_total: {
+    type: 'counter',
+    help: 'Requests with an idempotency key.',
+    labels: ['mount', 'type'],
+    remedy:
+      'unstored means that a response was sent and could not be stored: check the effect by hand.',
+  },
+  lease_total: {
+    type: 'counter',
+    help: 'Locks and permits that were acquired, refused or lost.',
+    labels: ['feature', 'type'],
+    remedy: 'lost means that work may have run twice. Look for an event loop that was blocked.',
+  },
+  lease_held: {
+    type: 'gauge',
+    help: 'Locks and permits that this process holds.',
+    labels: ['feature'],
+  },
+  lease_wait_seconds: {
+    type: 'histogram',
+    help: 'How long callers waited for a lock or permit.',
+    labels: ['feature'],
+  },
+  store_operation_seconds: {
+    type: 'histogram',
+    help: 'Duration of calls to Redis that were answered.',
+    labels: ['store', 'operation'],
+    remedy: 'Compare operations: one that is slow handles large values, all of them a slow server.',
+  },
+  store_failures_total: {
+    type: 'counter',
+    help: 'Calls of features that Redis did not answer, by reason.',
+    labels: ['reason'],
+  },
+  unavailable_total: {
+    type: 'counter',
+    help: 'How often a failure rule was applied.',
+    labels: ['feature', 'rule'],
+    remedy: 'docs/operations.md, "Redis is away".',
+  },
+  connections_replaced_total: {
+    type: 'counter',
+    help: 'Connections that did not reply and were replaced.',
+    labels: ['store'],
+  },
+  store_up: {
+    type: 'gauge',
+    help: '1 while Redis can be used.',
+    labels: [],
+    remedy: 'docs/operations.md, "Redis is away".',
+  },
+  store_breaker_open: {
+    type: 'gauge',
+    help: '1 while a circuit breaker is not closed.',
+    labels: [],
+  },
+  clock_skew_seconds: {
+    type: 'gauge',
+    help: 'Clock of this process minus the clock of Redis.',
+    labels: [],
+  },
+  build_info: {
+    type: 'gauge',
+    help: '1, with the version of Node.',
+    labels: ['node'],
+  },
+}
+
+/** Precedes the names of all metrics. */
+export const METRIC_PREFIX = 'turnpike_'

@@ -1,0 +1,153 @@
+/** Reads the metrics of a process. */
+import { BUCKETS_MS, type CountedKind, type FeatureCounts } from '../../feature-counts.ts'
+import type { ExtensionContext } from '../../extension.ts'
+import type { StoreStatus } from '../../store/store.ts'
+import type { EventTotals } from '../event-totals.ts'
+import { METRICS, METRIC_PREFIX, type MetricName } from './catalogue.ts'
+
+/** Values of a metric's labels. */
+export type MetricLabels = Readonly<Record<string, string>>
+
+/** A value of a counter or gauge. */
+export interface MetricSample {
+  /** Values of the labels. */
+  readonly labels: MetricLabels
+  /** The count, or what is measured. */
+  readonly value: number
+}
+
+/** Durations, by size. */
+export interface HistogramSample {
+  /** Values of the labels. */
+  readonly labels: MetricLabels
+  /** Upper bounds in seconds, without infinity. */
+  readonly bounds: readonly number[]
+  /** Number of durations in each bucket, not cumulative. The last is for those above all bounds. */
+  readonly counts: readonly number[]
+  /** Sum of the durations, in seconds. */
+  readonly sum: number
+}
+
+/** A metric with its values. */
+export type MetricFamily = {
+  /** Its full name, for example `turnpike_limit_decisions_total`. */
+  readonly name: string
+  /** What it means. */
+  readonly help: string
+} & (
+  | {
+      /** Kind of the metric. */
+      readonly type: 'counter' | 'gauge'
+      /** Its values, one for each set of labels. */
+      readonly samples: readonly MetricSample[]
+    }
+  | {
+      /** Kind of the metric. */
+      readonly type: 'histogram'
+      /** Its values, one for each set of labels. */
+      readonly samples: readonly HistogramSample[]
+    }
+)
+
+/** What metrics are read from. */
+export interface MetricSources {
+  readonly context: ExtensionContext
+  readonly totals: EventTotals
+  status(): StoreStatus
+}
+
+/** Returns all metrics that have values. It sends nothing to Redis. */
+export function readMetrics({ context, totals, status }: MetricSources): MetricFamily[] {
+  const { counts } = context.events
+  const { breaker, status: state } = status()
+  const skew = context.store.kind === 'redis' ? (Date.now() - context.store.now()) / 1000 : 0
+  const one = (labels: MetricLabels = {}, value = 1): MetricSample[] => [{ labels, value }]
+  const values: Record<MetricName, readonly MetricSample[] | readonly HistogramSample[]> = {
+    limit_decisions_total: rowSamples(counts, 'limit', (limit, outcome) => {
+      const [decision = '', source = ''] = outcome.split(':')
+      return { limit, outcome: decision, source }
+    }),
+    limit_refusals_total: rowSamples(counts, 'refusal', (name) => pair(name, 'limit', 'policy')),
+    session_loads_total: rowSamples(counts, 'sessionLoad', (session, outcome) => ({
+      session,
+      outcome,
+    })),
+    session_saves_total: rowSamples(counts, 'sessionSave', (session, outcome) => ({
+      session,
+      outcome,
+    })),
+    session_events_total: rowSamples(counts, 'session', (session, type) => ({ session, type })),
+    cache_requests_total: rowSamples(counts, 'cache', (cache, outcome) => ({ cache, outcome })),
+    cache_fills_total: fillSamples(counts),
+    cache_not_stored_total: rowSamples(counts, 'fill', (cache, why) =>
+      why === 'stored' ? undefined : { cache, why },
+    ),
+    cache_make_seconds: durationSamples(counts, 'fill', (cache) => ({ cache })),
+    idempotency_total: rowSamples(counts, 'idempotency', (mount, type) => ({ mount, type })),
+    lease_total: rowSamples(counts, 'lease', (feature, type) => ({ feature, type })),
+    lease_held: rowSamples(counts, 'held', (feature) => ({ feature }), true),
+    lease_wait_seconds: durationSamples(counts, 'leaseWait', (feature) => ({ feature })),
+    store_operation_seconds: durationSamples(counts, 'operation', (name) =>
+      pair(name, 'store', 'operation'),
+    ),
+    store_failures_total: totals.samples('failure', (reason) => ({ reason })),
+    unavailable_total: totals.samples('rule', (name) => pair(name, 'feature', 'rule')),
+    connections_replaced_total: totals.samples('replaced', (store) => ({ store })),
+    store_up: one({}, state === 'ok' ? 1 : 0),
+    store_breaker_open: one({}, breaker === 'closed' ? 0 : 1),
+    clock_skew_seconds: one({}, skew),
+    build_info: one({ node: process.version }),
+  }
+  return Object.entries(METRICS).flatMap(([name, { type, help }]) => {
+    const samples = values[name as MetricName]
+    const family = { name: `${METRIC_PREFIX}${name}`, help, type, samples }
+    return samples.length > 0 ? [family as MetricFamily] : []
+  })
+}
+
+function rowSamples(
+  counts: FeatureCounts,
+  kind: CountedKind,
+  labelsOf: (name: string, outcome: string) => MetricLabels | undefined,
+  hasZeros = false,
+): MetricSample[] {
+  const samples: MetricSample[] = []
+  for (const { name, outcomes, values } of counts.rows(kind)) {
+    for (const [i, outcome] of outcomes.entries()) {
+      const value = values[i]!
+      const labels = value > 0 || hasZeros ? labelsOf(name, outcome) : undefined
+      if (labels) samples.push({ labels, value })
+    }
+  }
+  return samples
+}
+
+function fillSamples(counts: FeatureCounts): MetricSample[] {
+  return [...counts.rows('fill')].flatMap(({ name: cache, values }) => {
+    const all = values.reduce((sum, value) => sum + value, 0)
+    const stored = values[0]!
+    return [
+      { labels: { cache, outcome: 'stored' }, value: stored },
+      { labels: { cache, outcome: 'not_stored' }, value: all - stored },
+    ]
+  })
+}
+
+function durationSamples(
+  counts: FeatureCounts,
+  kind: Parameters<FeatureCounts['durations']>[0],
+  labelsOf: (name: string) => MetricLabels,
+): HistogramSample[] {
+  return Array.from(counts.histograms(kind), ({ name, values, sumMs }) => ({
+    labels: labelsOf(name),
+    bounds: BUCKETS_MS.map((ms) => ms / 1000),
+    counts: [...values],
+    sum: sumMs / 1000,
+  }))
+}
+
+/** Returns the two labels of a name that has two parts. The row of names without room has one. */
+function pair(name: string, first: string, second: string): MetricLabels {
+  const [a = '', b = a] = name.split('\n')
+  return { [first]: a, [second]: b }
+}

@@ -1,0 +1,40 @@
+/**
+ * docs/metrics.md and the files beside it are what the table of metrics says. After a change of the
+ * table: npx vitest run -u test/operations/metric-files.test.ts
+ */
+import { readFileSync } from 'node:fs'
+import { expect, it } from 'vitest'
+import { METRIC_PREFIX, METRICS } from '../../src/operations/metrics/catalogue.ts'
+import { alertingRules, dashboard, metricTable } from '../support/metric-files.ts'
+
+const docs = new URL('../../docs/', import.meta.url)
+const START = '<!-- generated -->\n'
+const END = '\n<!-- end of generated -->'
+
+it('docs/metrics.md lists every metric', async () => {
+  const page = readFileSync(new URL('metrics.md', docs), 'utf8')
+  const [before = '', rest = ''] = page.split(START)
+  const [, after = ''] = rest.split(END)
+  const expected = `${before}${START}${metricTable()}${END}${after}`
+  await expect(expected).toMatchFileSnapshot('../../docs/metrics.md')
+})
+
+it('the dashboard has a panel for every metric', async () => {
+  const { panels } = JSON.parse(dashboard()) as { panels: { title: string }[] }
+  expect(panels.map(({ title }) => title)).toEqual(
+    Object.keys(METRICS).map((name) => `${METRIC_PREFIX}${name}`),
+  )
+  await expect(dashboard()).toMatchFileSnapshot('../../docs/metrics/dashboard.json')
+})
+
+it('the alerting rules use metrics and labels that exist', async () => {
+  const rules = alertingRules()
+  const used = [...rules.matchAll(/turnpike_([a-z_]+?)(?:_bucket)?(?:\{(\w+)|\[| )/g)]
+  expect(used.length).toBeGreaterThan(5)
+  for (const [, name, label] of used) {
+    const metric = METRICS[name as keyof typeof METRICS]
+    expect(metric, name).toBeDefined()
+    if (label !== undefined) expect(metric.labels).toContain(label)
+  }
+  await expect(rules).toMatchFileSnapshot('../../docs/metrics/alerts.yml')
+})

@@ -90,9 +90,8 @@ export const BUCKETS_MS: readonly number[] = [
 export class DurationHistogram {
   readonly kind: MeasuredKind
   readonly name: string
-  /** One count for each of `BUCKETS_MS`, and the last for longer durations. */
-  readonly values: Float64Array = new Float64Array(BUCKETS_MS.length + 1)
-  sumMs = 0
+  /** One count for each of `BUCKETS_MS`, one for longer durations, and the sum of all in ms. */
+  readonly values: Float64Array = new Float64Array(BUCKETS_MS.length + 2)
 
   constructor(kind: MeasuredKind, name: string) {
     this.kind = kind
@@ -103,7 +102,7 @@ export class DurationHistogram {
     let i = 0
     while (i < BUCKETS_MS.length && ms > BUCKETS_MS[i]!) i++
     this.values[i]!++
-    this.sumMs += ms
+    this.values[BUCKETS_MS.length + 1]! += ms
   }
 }
 
@@ -140,6 +139,9 @@ export class FeatureCounts {
 
   /** Returns the row of a name, always the same one. */
   row(kind: CountedKind, name: string, outcomes: readonly string[] = COUNTED[kind]): CounterRow {
+    // Most calls end here. They allocate nothing.
+    const known = this.#rows.get(kind)?.get(name)
+    if (known) return known
     const rows = this.#rows.get(kind) ?? new Map<string, CounterRow>()
     this.#rows.set(kind, rows)
     return named(rows, name, (each) => new CounterRow(kind, each, outcomes))
@@ -147,6 +149,8 @@ export class FeatureCounts {
 
   /** Returns the durations of a name, always the same ones. */
   durations(kind: MeasuredKind, name: string): DurationHistogram {
+    const known = this.#durations.get(kind)?.get(name)
+    if (known) return known
     const histograms = this.#durations.get(kind) ?? new Map<string, DurationHistogram>()
     this.#durations.set(kind, histograms)
     return named(histograms, name, (each) => new DurationHistogram(kind, each))

@@ -138,11 +138,11 @@ function durationSamples(
   kind: Parameters<FeatureCounts['durations']>[0],
   labelsOf: (name: string) => MetricLabels,
 ): HistogramSample[] {
-  return Array.from(counts.histograms(kind), ({ name, values, sumMs }) => ({
+  return Array.from(counts.histograms(kind), ({ name, values }) => ({
     labels: labelsOf(name),
     bounds: BUCKETS_MS.map((ms) => ms / 1000),
-    counts: [...values],
-    sum: sumMs / 1000,
+    counts: [...values.subarray(0, -1)],
+    sum: values.at(-1)! / 1000,
   }))
 }
 

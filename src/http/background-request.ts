@@ -80,6 +80,8 @@ export function dispatchRequest(
   req.push(null)
   const res = new ServerResponse(req)
   res.assignSocket(socket)
+  // What node's own server does. Otherwise a stream that is piped to the response stops for ever.
+  socket.on('drain', () => res.emit('drain'))
   return new Promise((resolve) => {
     const timer = setTimeout(() => socket.destroy(), PATIENCE).unref()
     res.once('close', () => {

@@ -1,4 +1,5 @@
 /** Revalidating what is stale: in the background where a copy without cookies will do, and not again and again. */
+import { Readable } from 'node:stream'
 import { describe, expect, test } from 'vitest'
 import { bothEngines } from '../../support/engines.ts'
 import { until } from '../../support/until.ts'
@@ -51,6 +52,21 @@ describe.each(engines)('the cache on the $name engine', ({ open }) => {
         await until('it is refreshed', async () => (await get()).text !== 'good 1')
       },
     )
+
+    test('a page that is piped in large pieces is refreshed', async () => {
+      // More than a connection takes at once: the pipe waits for it to drain.
+      const handler = counting(({ stream }) =>
+        stream(Readable.from([`page ${handler.calls}`, 'x'.repeat(100_000), 'y'.repeat(100_000)])),
+      )
+      const { get, advance } = await app(handler, {
+        cache: { ttl: '10s', staleWhileRevalidate: '1h' },
+      })
+      await get()
+      await until('it is stored', async () => statusOf(await get()).includes('hit'))
+      await advance('11s')
+      expect((await get()).text).toMatch(/^page 1x/)
+      await until('it is refreshed', async () => (await get()).text.startsWith('page 2x'))
+    })
 
     test('in place of an error, an old response is served without asking the handler each time', async () => {
       let isFailing = false

@@ -46,14 +46,14 @@ export async function settled(application: Application, before?: Held): Promise<
 
 /** Collections that remember what clients sent, within a bound of their own: see docs/invariants.md. */
 const BOUNDED =
-  /^(BoundedMap|DenyCache|KeyUses|KnownKeys|LocalInvalidationLog|MemoryStore|MissLimit|NearCache|RecentlyUsed|createHeaderWriter)$/
+  /^(Beat|BoundedMap|DenyCache|DistinctWarnings|FeatureCounts|KeyUses|KnownKeys|LocalInvalidationLog|MemoryStore|MissLimit|NearCache|RecentlyUsed|RefusalSketch|createHeaderWriter)$/
 /** Collections that are empty when no request and no call is in progress. */
 const IN_PROGRESS =
   /^(ApiKeyEngine|BackgroundRefreshes|ConcurrencyLimit|ConnectionDeferral|CounterBuffer|FillLeases|LargeValues|LeaseEngine|PendingCalls|Readiness|SingleFlight|TurnQueue|Waiters)$/
 /** Records of the application under attack itself. */
 const OWN = /^(Records|extensionsOf)$/
 /** Objects of these classes stand for many things. What holds them is counted. */
-const GENERAL = /^(Array|ArrayBuffer|Buffer|Error|Function|Immediate|Object|String)$/
+const GENERAL = /^(Array|ArrayBuffer|Buffer|Error|Float64Array|Function|Immediate|Object|String)$/
 
 /** What the last requests may leave until the next ones come. A leak grows with connections. */
 const LAST = { entries: 5, objects: 20 }

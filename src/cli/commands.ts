@@ -11,6 +11,7 @@ import { idempotencyFind, idempotencyShow } from './idempotency.ts'
 import { idempotencyRelease } from './idempotency-release.ts'
 import { keys } from './keys.ts'
 import { limits, limitsShow } from './limits.ts'
+import { limitsBlock } from './limits-block.ts'
 import { limitsReset } from './limits-reset.ts'
 import { locksBreak } from './locks-break.ts'
 import { locks } from './locks.ts'
@@ -34,6 +35,7 @@ export const COMMANDS: readonly Command[] = [
   idempotencyShow,
   keys,
   limits,
+  limitsBlock,
   limitsReset,
   limitsShow,
   locks,

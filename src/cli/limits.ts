@@ -45,19 +45,43 @@ async function readLimits(target: RedisTarget): Promise<{
   return { limits, refused: () => readRefused(source), now: () => source.store.now() }
 }
 
+/** Returns the key of a policy's state for a subject. */
+function stateKey(
+  target: RedisTarget,
+  { kind, version }: ReportedLimit,
+  { keySuffix }: ReportedPolicy,
+  tag: string,
+): string {
+  // The login guard counts an address for all identities under `all`, and a pair under a digest.
+  const suffix = kind === 'loginGuard' ? `${keySuffix}:all` : keySuffix
+  return target.keys('rateLimit', version).key('limit', tag, suffix)
+}
+
+/** Returns the policies that can refuse a subject, and the keys of its states. */
+export async function readBlockable(
+  target: RedisTarget,
+  tag: string,
+): Promise<{ limit: string; policy: ReportedPolicy; key: string }[]> {
+  const { limits } = await readLimits(target)
+  return limits.flatMap((limit) =>
+    limit.policies
+      .filter((policy) => isReadable(limit, policy) && policy.limit !== Infinity)
+      .map((policy) => ({ limit: limit.name, policy, key: stateKey(target, limit, policy, tag) })),
+  )
+}
+
 /** Reads the state of a policy for a subject. */
 async function readRow(
   target: RedisTarget,
-  { kind, name, version }: ReportedLimit,
+  limit: ReportedLimit,
   policy: ReportedPolicy,
   tag: string,
   now: number,
 ): Promise<LimitRow> {
+  const { kind, name, version } = limit
   const keys = target.keys('rateLimit', version)
   const access = await target.access('rateLimit')
-  // The login guard counts an address for all identities under `all`, and a pair under a digest.
-  const suffix = kind === 'loginGuard' ? `${policy.keySuffix}:all` : policy.keySuffix
-  const key = keys.key('limit', tag, suffix)
+  const key = stateKey(target, limit, policy, tag)
   const [value, overrides] = await Promise.all([
     orNull(access.sendForBytes('GET', key)) as Promise<Buffer | null>,
     kind === 'loginGuard' ? [] : orNull(access.send('HGETALL', keys.key('limits', tag))),

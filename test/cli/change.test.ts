@@ -51,6 +51,7 @@ async function linesOf(
     'cache clear': [],
     'cache purge': ['--tag', 'products'],
     'idempotency release': ['pay:stuck'],
+    'limits block': ['ada', '--for', '1h'],
     'limits reset': ['ada'],
     'locks break': ['nightly'],
     'sessions revoke': [data.sessions[0].handle],
@@ -73,7 +74,7 @@ describe.each(writing)('$name', ({ name }) => {
     const before = await digest()
     const { code, stdout, stderr } = await run(await line())
     expect({ code, stdout }).toEqual({ code: 5, stdout: '' })
-    expect(stderr).toMatch(/^(Release|Invalidate|Forget|End) .*Nothing was changed: /s)
+    expect(stderr).toMatch(/^(Block|Release|Invalidate|Forget|End) .*Nothing was changed: /s)
     expect(await ask(await line())).toMatchObject({ code: 5, error: { code: 'confirmation' } })
     expect(await digest()).toBe(before)
   })
@@ -189,6 +190,20 @@ describe.each(['standalone', 'databases', 'Cluster'])('on %s, as an operator', (
     expect(await go(['limits', 'reset', 'never-seen', '--yes'])).toMatchObject({ code: 1 })
   })
 
+  it('a limit refuses a blocked subject at once, until the block ends or is reset', async () => {
+    await go(['limits', 'reset', '127.0.0.1', '--yes'])
+    await request(own.url).get('/limited').expect(200)
+    const line = ['limits', 'block', '127.0.0.1', '--for', '1h', '--name', 'web', '--yes']
+    expect((await go(line)).data).toMatchObject({ changed: true, count: 1 })
+    const refused = await request(own.url).get('/limited').expect(429)
+    expect(Number(refused.headers['retry-after'])).toBeGreaterThan(3500)
+    const { data } = await go(['limits', 'show', '127.0.0.1'])
+    const web = data.limits.find(({ limit }: any) => limit === 'web')
+    expect(web.state).toMatchObject({ isBlocked: true, remaining: 0 })
+    expect((await go(['limits', 'reset', '127.0.0.1', '--yes'])).data.count).toBe(1)
+    await request(own.url).get('/limited').expect(200)
+  })
+
   it('cached responses are made again after a purge by URL, tag and pattern, and after a clear', async () => {
     for (const line of [
       ['purge', '--url', '/products/1'],
@@ -218,6 +233,7 @@ describe.each(['standalone', 'databases', 'Cluster'])('on %s, as an operator', (
     const actions = data.entries.map(({ action }: any) => action)
     for (const action of [
       'cache clear',
+      'limits block',
       'cache purge',
       'limits reset',
       'sessions revoke',
@@ -287,6 +303,9 @@ it.each([
   [['locks', 'break', 'a::b'], 'is no name'],
   [['idempotency', 'release', '{x}'], 'is no ID'],
   [['cache', 'clear', '--reason', ' '], '--reason must be'],
+  [['limits', 'block', 'ada'], 'Pass --for 1h'],
+  [['limits', 'block', 'ada', '--for', '1 hour'], '--for must be a duration'],
+  [['limits', 'block', 'ada', '--for', '-1h'], "'--for'"],
 ])('refuses %j: %s', async (line, message) => {
   const before = await digest()
   const { code, stderr } = await run([...line, '--yes'])

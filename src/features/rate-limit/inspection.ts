@@ -12,6 +12,7 @@ import type { StoredOverrides } from './operations/overrides.ts'
 import type { KnownPolicy } from './operations/script.ts'
 
 export { normalizeAddress } from './addresses.ts'
+export { applyPolicies, policyArguments } from './operations/apply-policies.ts'
 export { resetPolicies } from './operations/reset.ts'
 
 /** A policy as a process reports it. */

@@ -1,0 +1,68 @@
+/** `turnpike limits block`: refuses everything that a subject asks, for a while. */
+import { CONTEXT, type Instance } from '../extension.ts'
+import { applyPolicies, policyArguments, policyAt } from '../features/rate-limit/inspection.ts'
+import { parseDuration } from '../duration.ts'
+import { makeChange, nothingToChange } from './change.ts'
+import { CommandError, type Command, type CommandCall } from './command.ts'
+import { readBlockable, subjectTagOf } from './limits.ts'
+import { formatSpan } from './output.ts'
+
+/** The longest block of a limit. */
+const MAX_BLOCK = 100_000 * 86_400_000
+
+/** Returns the duration of an option. @throws CommandError */
+function durationOf({ options }: CommandCall, name: string, most: number): number | undefined {
+  const given = options[name] as string | undefined
+  if (given === undefined) return undefined
+  const ms = parseDuration(given)
+  if (ms !== undefined && ms >= 1 && ms <= most) return ms
+  throw new CommandError(
+    'usage',
+    `--${name} must be a duration like 30m, 1h or 7d. It is '${given}'.`,
+  )
+}
+
+export const limitsBlock: Command = {
+  name: 'limits block',
+  usage: 'SUBJECT...',
+  takes: [1, 16],
+  summary: 'Refuse everything that a subject asks of a limit, for a while.',
+  notes: [
+    'The command `turnpike limits reset` ends the block. Several arguments are the parts of one subject.',
+  ],
+  options: {
+    for: { type: 'string', value: 'DURATION', help: 'How long, like 30m, 1h or 7d.' },
+    name: { type: 'string', value: 'LIMIT', help: 'Only this limit. Default: all.' },
+  },
+  redis: 'write',
+  examples: ['turnpike limits block 203.0.113.7 --for 1h --reason "scraper"'],
+  async run(call) {
+    const ms = durationOf(call, 'for', MAX_BLOCK)
+    if (ms === undefined) throw new CommandError('usage', 'For how long? Pass --for 1h.')
+    const target = await call.target()
+    const tag = subjectTagOf(target, call.args)
+    const { name } = call.options
+    const all = await readBlockable(target, tag)
+    const found = all.filter(({ limit }) => name === undefined || limit === name)
+    if (found.length === 0) return nothingToChange('There is no such limit.')
+    const shown = call.args.join(' ')
+    return await makeChange(call, limitsBlock, target, {
+      subject: `${shown} for ${formatSpan(ms)}`,
+      lines: [
+        `Block ${shown} for ${formatSpan(ms)}:`,
+        ...found.map(({ limit, policy }) => `  ${limit}, ${policy.name}`),
+      ],
+      async make() {
+        const { store } = (target.instance() as Instance)[CONTEXT]('rateLimit')
+        for (const { key, policy } of found) {
+          const { limit = 1, window = 60_000 } = policy
+          const known = policyAt({ ...policy, limit, window }, store.now())
+          if (known === undefined) continue
+          const blocking = { ...known, override: 0, cost: ms }
+          await store.run(applyPolicies, [key], policyArguments('block', [blocking], 0))
+        }
+        return { data: { count: found.length }, line: `Blocked: ${found.length}.` }
+      },
+    })
+  },
+}

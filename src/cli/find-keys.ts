@@ -16,7 +16,7 @@ export const SCAN_OPTIONS: Readonly<Record<string, CommandOption>> = {
   seconds: {
     type: 'string',
     value: 'COUNT',
-    help: 'Ends the scan after so many seconds. Default: 10.',
+    help: 'Ends the scan of a server after so many seconds. Default: 10.',
   },
 }
 

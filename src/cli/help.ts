@@ -91,7 +91,7 @@ export function commandReference(commands: readonly Command[]): string {
     '',
     '## What it sends',
     '',
-    'Commands that read use read commands of Redis only, no script. They work on a replica, with the permissions that `turnpike acl viewer` prints. Only commands that say so send SCAN. MONITOR, KEYS, FLUSHALL, FLUSHDB and CONFIG SET are never sent.',
+    'Commands that read use read commands of Redis only, no script. They work on a replica, with the permissions that `turnpike acl viewer` prints. The exception is `sessions --app` without a secret, which asks the instance. Only commands that say so send SCAN. MONITOR, KEYS, FLUSHALL, FLUSHDB and CONFIG SET are never sent.',
     '',
     ...(commands.some(({ redis }) => redis === 'write') ? writeSection() : []),
     '## Commands',

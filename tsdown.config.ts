@@ -23,6 +23,7 @@ const entry = {
   jobs: 'src/jobs.ts',
   tokens: 'src/tokens.ts',
   collections: 'src/collections.ts',
+  flags: 'src/flags.ts',
   realtime: 'src/realtime.ts',
 }
 

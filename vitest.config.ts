@@ -24,7 +24,9 @@ const TIMED = [
   'test/topologies/migration.test.ts',
   'test/features/rate-limit/flexible-redis.test.ts',
   'test/extensions/tokens/redis.test.ts',
+  'test/documents/redis.test.ts',
   'test/extensions/collections/redis.test.ts',
+  'test/extensions/flags/redis.test.ts',
   'test/extensions/jobs/redis.test.ts',
 ]
 

@@ -21,6 +21,8 @@ export type ErrorCode =
   | 'TP_COMMAND'
   /** A limit refuses a request, or `limiter.wait()` cannot be admitted before its `wait`. */
   | 'TP_LIMITED'
+  /** The application is under maintenance. */
+  | 'TP_MAINTENANCE'
   /** The client left before its request had arrived. */
   | 'TP_REQUEST_ABORTED'
   /** A request has no credentials, or none that are valid. */

@@ -1,4 +1,5 @@
 /** What an instance consists of: validated options, stores, keys, events and one context for each feature. */
+import { setMaxListeners } from 'node:events'
 import {
   anyString,
   boolean,
@@ -153,6 +154,8 @@ export function createInstanceContext<Native, Middleware>(
       return createKeySpace(start, part, extension, tenant === 'host' ? hostTenant : undefined)
     },
   }
+  // Everything that sleeps listens to it. Node would warn of the eleventh listener.
+  setMaxListeners(0, shared.closing.signal)
   // Connect at start: mistakes in the configuration are reported before the first request.
   stores.for('rateLimit')
   const contexts = new Map<string, ExtensionContext<Native, Middleware>>()

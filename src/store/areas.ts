@@ -11,6 +11,7 @@ export const AREAS: readonly string[] = [
   'operations',
   'tokens',
   'collections',
+  'flags',
 ]
 
 /**
@@ -24,6 +25,7 @@ export type Area =
   | 'operations'
   | 'tokens'
   | 'collections'
+  | 'flags'
   | (string & {})
 
 /** Returns true for the areas of built-in features. */

@@ -33,6 +33,7 @@ const entries = [
   'turnpike/jobs',
   'turnpike/tokens',
   'turnpike/collections',
+  'turnpike/flags',
   'turnpike/realtime',
   'turnpike/extension',
 ]
@@ -83,6 +84,7 @@ describe('the tarball', () => {
       'jobs',
       'tokens',
       'collections',
+      'flags',
       'realtime',
     ]) {
       for (const kind of ['mjs', 'cjs', 'd.mts', 'd.cts']) {

@@ -28,7 +28,7 @@ afterEach(async () => {
 
 const KEY = 'tp:settings:document:{main}'
 const CHANNEL = 'tp:settings:document!main'
-const PATIENT = { commandTimeout: '10s', requestBudget: '10s' } as const
+const PATIENT = { commandTimeout: '10s', requestBudget: '10s', operations: false } as const
 const put = (name: string, value: number) => (all: Settings) => ({ ...all, [name]: value })
 
 async function started(
@@ -94,7 +94,7 @@ test('without a message a change is seen within the interval', async () => {
 test('while Redis is away the last value stays, one event tells of it, and all is read again later', async () => {
   const writer = await started(redis.url)
   await writer.document.update(put('x', 1), '')
-  const { document, events } = await started(proxy.url, { refreshMs: 50 }, {})
+  const { document, events } = await started(proxy.url, { refreshMs: 50 }, { operations: false })
   expect(document.value).toEqual({ x: 1 })
   proxy.set({ mode: 'refuse' })
   proxy.reset()
@@ -120,7 +120,7 @@ test('what was announced while the subscription was broken is read when it is ba
 })
 
 test('a write whose reply is lost is found by the next read', async () => {
-  const { document } = await started(proxy.url, {}, {})
+  const { document } = await started(proxy.url, {}, { operations: false })
   await document.update(put('x', 1), '')
   proxy.set({ mode: 'stallDown' })
   await expect(document.update(put('x', 2), '')).rejects.toMatchObject({ uncertain: true })

@@ -10,6 +10,7 @@ import {
 import type { TurnpikeOptions } from '../../src/turnpike.ts'
 import { useCaching } from './acl-caching.ts'
 import { useCollections } from './acl-collections.ts'
+import { useFlags } from './acl-flags.ts'
 import { useOperations } from './acl-operations.ts'
 import { useRealtime } from './acl-realtime.ts'
 import { useTokens } from './acl-tokens.ts'
@@ -67,6 +68,9 @@ export const flows: Record<string, Flow> = {
   }),
   tokens: using((tp, must, isBroken) => useTokens(tp, must, isBroken)),
   collections: using((tp, must) => useCollections(tp, must)),
+  'flags, maintenance, configuration': using((tp, must, isBroken, redis, prefix) =>
+    useFlags(tp, redis, prefix, must, isBroken),
+  ),
   realtime: using((tp, must) => useRealtime(tp, must)),
 }
 

@@ -19,6 +19,7 @@ import {
   suggestions,
   trending,
 } from '../../src/collections.ts'
+import { config, flags, maintenance } from '../../src/flags.ts'
 import { channels } from '../../src/realtime.ts'
 import { apiKeys, oneTimeTokens, refreshTokens } from '../../src/tokens.ts'
 import { startCluster, type TestCluster } from '../support/cluster.ts'
@@ -457,6 +458,32 @@ describe.each(sources)('$name', ({ name, nodes, source, reuse = false }) => {
       const resumed = live.subscribe(`topic-${ids[i]}`, { after: first[i]! })
       expect((await resumed.next()).value).toMatchObject({ data: 2, gap: false })
     }
+  })
+
+  it('flags, maintenance and configuration: changed in every process', async () => {
+    const own = `${prefix}-flags`
+    const [tp, other] = [await connected(own), await connected(own)]
+    for (const id of ids) {
+      // Each name has a slot of its own.
+      const options = { name: `f${id}`, defaults: { on: false } }
+      const [feature, elsewhere] = [flags(tp, options), flags(other, options)]
+      await Promise.all([feature.set('on', { users: ['ann'] }), elsewhere.set('on', true)])
+      await Promise.all([feature.refresh(), elsewhere.refresh()])
+      await feature.set('on', { users: [id] })
+      await until('the change arrives', () => elsewhere.enabled('on', { user: id }))
+      expect(await elsewhere.audit()).toHaveLength(3)
+    }
+    const [closed, there] = [maintenance(tp), maintenance(other)]
+    await closed.on()
+    await until('the other process is switched', () => there.status().on)
+    let version = 1
+    const [settings, remote] = [tp, other].map((each) =>
+      config(each, 'system', { load: () => version }),
+    )
+    await Promise.all([settings!.get(), remote!.get()])
+    version = 2
+    await settings!.reload()
+    await until('the other process has loaded it', () => remote!.current === 2)
   })
 
   it('notifies other processes of resets, and reports its health', async () => {

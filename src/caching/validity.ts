@@ -28,26 +28,36 @@ export function parseMark(text: string | null | undefined): InvalidationMark {
   return { hard: Number(hard), soft: Number(soft) }
 }
 
+const NO_PATTERNS: LogSnapshot['patterns'] = []
+
 /** Reads the field of patterns: one line `<sequence> <pattern>` for each. */
-const parsePatterns = (text: string | null | undefined): LogSnapshot['patterns'] =>
-  (text ?? '').split('\n').flatMap((line) => {
+function parsePatterns(text: string | null | undefined): LogSnapshot['patterns'] {
+  if (!text) return NO_PATTERNS
+  return text.split('\n').flatMap((line) => {
     const space = line.indexOf(' ')
     return space < 0 ? [] : [{ at: Number(line.slice(0, space)), glob: line.slice(space + 1) }]
   })
+}
 
 /** Reads the values of `logFieldsFor(tags)`. */
 export function parseSnapshot(
   tags: readonly string[],
-  [nonce, sequence, everything, patterns, ...marks]: readonly (string | null)[],
+  values: readonly (string | null)[],
 ): LogSnapshot {
+  const [nonce, sequence, everything, patterns] = values
+  const marks = new Map<string, InvalidationMark>()
+  for (let i = 0; i < tags.length; i++) marks.set(tags[i]!, parseMark(values[FIRST_MARK + i]))
   return {
     nonce: nonce ?? undefined,
     sequence: Number(sequence),
     everything: parseMark(everything),
-    marks: new Map(tags.map((tag, i) => [tag, parseMark(marks[i])])),
+    marks,
     patterns: parsePatterns(patterns),
   }
 }
+
+/** Position of the first tag's mark among the values, after those that every snapshot has. */
+const FIRST_MARK = 4
 
 /** Returns the tags that a snapshot says nothing about. */
 export const tagsMissingFrom = ({ marks }: LogSnapshot, tags: readonly string[]): string[] =>

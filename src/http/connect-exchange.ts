@@ -43,6 +43,7 @@ export class ConnectExchange<Req extends IncomingMessage> implements Exchange<Re
   /** null: not read yet. */
   #host: string | undefined | null = null
   #isRegular: boolean | undefined
+  #isBackground: boolean | undefined
   #budget: RequestBudget | undefined
   #identity: Identity | undefined
 
@@ -82,7 +83,7 @@ export class ConnectExchange<Req extends IncomingMessage> implements Exchange<Re
     return hasBody(this.native)
   }
   get isBackground(): boolean {
-    return isBackgroundRequest(this.native)
+    return (this.#isBackground ??= isBackgroundRequest(this.native))
   }
   get listenerKey(): string | undefined {
     return listenerKeyOf(this.native)

@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { ConnectMiddleware, ConnectRun, Next } from './connect-middleware.ts'
 import type { Exchange } from './exchange.ts'
 import { isResponse, onHandshakeEnd } from './handshake.ts'
-import { exchangeFor, PreparedSteps, type Step } from './pipeline.ts'
+import { exchangeFor, PreparedSteps, type ExchangeOf, type Step } from './pipeline.ts'
 import { isPromise, rejectionReason } from './promises.ts'
 import { onFinish } from './request-end.ts'
 import { stateOf } from './response.ts'
@@ -12,6 +12,7 @@ import { stateOf } from './response.ts'
 export function runConnectPipeline<Req extends IncomingMessage, Res extends ServerResponse>(
   steps: readonly Step<ConnectMiddleware<Req, Res>, ConnectRun>[],
   x: Exchange<Req>,
+  exchangeOf: ExchangeOf,
   res: Res,
   next: Next,
   raise: (error: unknown) => void,
@@ -19,7 +20,7 @@ export function runConnectPipeline<Req extends IncomingMessage, Res extends Serv
   const { native: req } = x
   let prepared: PreparedSteps
   try {
-    prepared = new PreparedSteps(steps, x)
+    prepared = new PreparedSteps(steps, x, exchangeOf)
   } catch (error) {
     return raise(error)
   }
@@ -43,7 +44,7 @@ export function runConnectPipeline<Req extends IncomingMessage, Res extends Serv
     }
     const { ours, middleware } = step
     if (ours !== undefined)
-      return ours.run(exchangeFor(ours, x), res, goOn, prepared.take(index), stop)
+      return ours.run(exchangeFor(ours, x, exchangeOf), res, goOn, prepared.take(index), stop)
     try {
       const done: unknown = middleware(req, res, goOn)
       if (isPromise(done)) done.then(undefined, (error) => goOn(rejectionReason(error)))

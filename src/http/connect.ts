@@ -74,7 +74,7 @@ export function connectAdapter<
     const steps = stepsOf<Middleware, ConnectRun>(members)
     const middleware: Middleware = (req, res, next) => {
       const x = exchange(req)
-      runConnectPipeline(steps, x, res, next, (error) => fail(x, res, next, error))
+      runConnectPipeline(steps, x, exchange, res, next, (error) => fail(x, res, next, error))
     }
     Object.defineProperty(middleware, 'name', { value: 'pipeline' })
     return markPipeline(middleware, members)

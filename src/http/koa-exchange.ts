@@ -25,6 +25,7 @@ export class KoaExchange implements Exchange<Context> {
   /** null: not read yet. */
   #host: string | undefined | null = null
   #isRegular: boolean | undefined
+  #isBackground: boolean | undefined
   #budget: RequestBudget | undefined
   #identity: Identity | undefined
 
@@ -60,7 +61,7 @@ export class KoaExchange implements Exchange<Context> {
     return hasBody(this.native.req)
   }
   get isBackground(): boolean {
-    return isBackgroundRequest(this.native.req)
+    return (this.#isBackground ??= isBackgroundRequest(this.native.req))
   }
   get listenerKey(): string | undefined {
     return listenerKeyOf(this.native.req)

@@ -14,7 +14,7 @@ import type { Exchange, Feature, PassPlan, Plan, RefusalPlan, Reply } from './ex
 import { addFields, isBodiless } from './headers.ts'
 import { captureBody, isStreaming } from './koa-body.ts'
 import { KoaExchange } from './koa-exchange.ts'
-import { exchangeFor, PreparedSteps, stepsOf, type Step } from './pipeline.ts'
+import { exchangeFor, PreparedSteps, stepsOf, type ExchangeOf, type Step } from './pipeline.ts'
 import { isPromise } from './promises.ts'
 import { refusalReply } from './refusal-reply.ts'
 import { RefusalError, refusalHeaders } from './refusal.ts'
@@ -55,7 +55,8 @@ export function koaAdapter(options: AdapterOptions): FrameworkAdapter<Context, K
 
   function pipeline(members: readonly KoaMiddleware[]): KoaMiddleware {
     const steps = stepsOf<KoaMiddleware, Run>(members)
-    const middleware: KoaMiddleware = (ctx, next) => runKoaPipeline(steps, exchange(ctx), next)
+    const middleware: KoaMiddleware = (ctx, next) =>
+      runKoaPipeline(steps, exchange(ctx), exchange, next)
     Object.defineProperty(middleware, 'name', { value: 'pipeline' })
     return markPipeline(middleware, members)
   }
@@ -233,9 +234,10 @@ function ignoreDeparture(ctx: Context): void {
 function runKoaPipeline(
   steps: readonly Step<KoaMiddleware, Run>[],
   x: Exchange<Context>,
+  exchangeOf: ExchangeOf,
   next: Onward,
 ): Promise<unknown> {
-  const prepared = new PreparedSteps(steps, x)
+  const prepared = new PreparedSteps(steps, x, exchangeOf)
   let turn = -1
   const advance = async (index: number): Promise<unknown> => {
     if (index <= turn) throw new Error('next() called multiple times')
@@ -246,7 +248,7 @@ function runKoaPipeline(
     const { ours, middleware } = step
     return ours === undefined
       ? middleware(x.native, goOn)
-      : ours.run(exchangeFor(ours, x), goOn, prepared.take(index))
+      : ours.run(exchangeFor(ours, x, exchangeOf), goOn, prepared.take(index))
   }
   return advance(0).finally(() => prepared.discard())
 }

@@ -10,6 +10,9 @@ export interface Step<Middleware, Run> {
   readonly ours: MountedFeature<Run> | undefined
 }
 
+/** Returns the exchange of a request, always the same one. */
+export type ExchangeOf = MountedFeature<unknown>['exchange']
+
 /**
  * Checks a pipeline's members. A pipeline within a pipeline counts as its members.
  * @throws TP_OPTION for a member that is no function, or that handles errors
@@ -45,14 +48,15 @@ export class PreparedSteps {
   readonly #steps: readonly Step<unknown, unknown>[]
 
   /** Calls `prepare` on all of ours, in one tick. */
-  constructor(steps: readonly Step<unknown, unknown>[], x: Exchange) {
+  constructor(steps: readonly Step<unknown, unknown>[], x: Exchange, exchangeOf: ExchangeOf) {
     this.#steps = steps
     const { isBackground } = x
     try {
       for (const { ours } of steps) {
-        const feature = ours?.feature
-        const isSkipped = isBackground && feature?.onBackground === 'skip'
-        const early: unknown = isSkipped ? undefined : feature?.prepare?.(exchangeFor(ours, x))
+        const isSkipped = isBackground && ours?.feature.onBackground === 'skip'
+        const early: unknown = isSkipped
+          ? undefined
+          : ours?.feature.prepare?.(exchangeFor(ours, x, exchangeOf))
         observe(early)
         this.#early.push(early)
       }
@@ -89,16 +93,23 @@ export class PreparedSteps {
  */
 function observe(early: unknown): void {
   if (typeof early !== 'object' || early === null) return
-  if (isPromise(early)) early.then(undefined, () => {})
+  if (isPromise(early)) early.then(undefined, ignore)
   else
     for (const part of Object.values(early) as unknown[])
-      if (isPromise(part)) part.then(undefined, () => {})
+      if (isPromise(part)) part.then(undefined, ignore)
 }
 
-/** Returns the exchange of a member. A member of another instance has its own, with that instance's settings. */
+function ignore(): void {}
+
+/**
+ * Returns the exchange of a member. A member of another instance has its own, with that instance's
+ * settings.
+ * @param exchangeOf the adapter's function that returned `x`
+ */
 export function exchangeFor<Native>(
-  ours: MountedFeature<unknown> | undefined,
+  { exchange }: MountedFeature<unknown>,
   x: Exchange<Native>,
+  exchangeOf: ExchangeOf,
 ): Exchange<Native> {
-  return ours === undefined ? x : (ours.exchange(x.native) as Exchange<Native>)
+  return exchange === exchangeOf ? x : (exchange(x.native) as Exchange<Native>)
 }

@@ -7,7 +7,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { ResponseEnd } from './exchange.ts'
-import { http2StreamOf, isDestroyed } from './http2.ts'
+import { http2StreamOf } from './http2.ts'
 import type { ResponseState } from './response-state.ts'
 
 const live = Symbol.for('turnpike.live@1')
@@ -20,8 +20,9 @@ export function isOver(req: IncomingMessage, res: ServerResponse): boolean {
 }
 
 function isClosed(req: IncomingMessage, res: ServerResponse): boolean {
-  if (isDestroyed(res)) return true
-  return http2StreamOf(res) === undefined && (req.socket as Socket | undefined)?.destroyed === true
+  const stream = http2StreamOf(res)
+  if (stream !== undefined) return stream.destroyed || stream.closed
+  return res.destroyed || (req.socket as Socket | undefined)?.destroyed === true
 }
 
 /** Calls the callbacks of `state` once, when the request is over. */

@@ -17,16 +17,14 @@ import {
   isUnsent,
   pass,
   ResponseState,
+  STATE,
   type Finalizer,
   type Layer,
   type Method,
   type Methods,
+  type Stateful,
 } from './response-state.ts'
 import { endAgain, isLate, refuseLate, whenSending } from './withheld-head.ts'
-
-/** A registry symbol: the ESM and the CommonJS copy of the package share one state. */
-const STATE: unique symbol = Symbol.for('turnpike.response@1')
-type Stateful = ServerResponse & { [STATE]?: ResponseState }
 
 const intercepted: Methods & { flushHeaders: Method } = {
   writeHead(this: ServerResponse, ...args) {

@@ -87,7 +87,7 @@ export class CacheFeature<Native> implements Feature<Native, EarlyLookup<Native>
     return plan instanceof Promise ? plan.catch(() => this.#bypass('coding')) : plan
   }
 
-  async #handle(x: Exchange<Native>, early: EarlyLookup<Native> | undefined): Promise<Plan> {
+  #handle(x: Exchange<Native>, early: EarlyLookup<Native> | undefined): Plan | Promise<Plan> {
     if (!isRead(x)) {
       if (SAFE.has(x.method)) return passThrough
       return { ...withStatus('turnpike; fwd=method'), ...invalidateAfter(this.#engine, {}, x) }
@@ -96,17 +96,42 @@ export class CacheFeature<Native> implements Feature<Native, EarlyLookup<Native>
       if (early) this.discard(early)
       return passThrough
     }
-    const lookup = this.#needsOnlyRequest ? this.#lookup(x, early) : await this.#ownLookup(x)
+    return this.#needsOnlyRequest
+      ? this.#handleWith(this.#lookup(x, early), early)
+      : this.#ownLookup(x).then((lookup) => this.#handleWith(lookup, early))
+  }
+
+  /** @param lookup the lookup of the request, or why the cache does not answer it */
+  #handleWith(
+    lookup: CacheLookup<Native> | CacheReason,
+    early: EarlyLookup<Native> | undefined,
+  ): Plan | Promise<Plan> {
     if (typeof lookup === 'string') return this.#bypass(lookup, early)
     const { sender } = lookup
     if (sender !== undefined && !this.#mayShareWith(sender, lookup))
       return this.#bypass(sender, early, lookup)
     const { tags } = this.#mount.options
-    if (typeof tags === 'function')
-      lookup.addTags(tagFields(await tags(x.native), 'tp.cache(): tags'))
+    return typeof tags === 'function'
+      ? this.#findWith(tags, lookup, early)
+      : this.#findAllowed(lookup, early)
+  }
+
+  async #findWith(
+    tags: (native: Native) => unknown,
+    lookup: CacheLookup<Native>,
+    early: EarlyLookup<Native> | undefined,
+  ): Promise<Plan> {
+    lookup.addTags(tagFields(await tags(lookup.x.native), 'tp.cache(): tags'))
+    return await this.#findAllowed(lookup, early)
+  }
+
+  #findAllowed(
+    lookup: CacheLookup<Native>,
+    early: EarlyLookup<Native> | undefined,
+  ): Plan | Promise<Plan> {
     if (lookup.tags.length > MAX_ENTRY_TAGS) return this.#bypass('tags', early)
     if (this.#isNested(lookup)) return this.#bypass('nested', early)
-    return await this.#find(lookup, early)
+    return this.#find(lookup, early)
   }
 
   async #find(lookup: CacheLookup<Native>, early: EarlyLookup<Native> | undefined): Promise<Plan> {

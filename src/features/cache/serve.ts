@@ -3,7 +3,8 @@ import type { LookupResult } from '../../caching/entry-keys.ts'
 import { Fill, type SharedEntry } from '../../caching/fill.ts'
 import { takeTurn } from '../../caching/fill-turn.ts'
 import { deadlinesOf, entryState } from '../../caching/validity.ts'
-import type { Plan } from '../../http/exchange.ts'
+import type { Plan, Reply } from '../../http/exchange.ts'
+import { isPromise } from '../../http/promises.ts'
 import { bypassPlan } from './bypass-plan.ts'
 import type { CacheLookup } from './cache-lookup.ts'
 import { responseIn } from './cached-response.ts'
@@ -18,22 +19,32 @@ import { notCached, satisfies } from './request-directives.ts'
 import { isNeverFresh } from './response-entry.ts'
 import type { Forward } from './response-fill.ts'
 
-/** Serves what was found, or has it filled. */
-export async function serve<Native>(
+/** Serves what was found, or has it filled. It is a promise only if there is something to wait for. */
+export function serve<Native>(
   lookup: CacheLookup<Native>,
   first: LookupResult,
-): Promise<Plan> {
-  const { x, sender, engine, mount, keys } = lookup
+): Plan | Promise<Plan> {
+  const { x, sender, mount } = lookup
   // What the client asks for counts only with `auto`.
   const asked =
     mount.options.ttl === 'auto'
       ? directivesOf(x.header('cache-control') ?? x.header('pragma'))
       : undefined
   if (entryState(first) === 'fresh') {
-    if (lookup.isUsable(first)) return await serveFresh(lookup, first, asked)
+    if (lookup.isUsable(first)) return serveFresh(lookup, first, asked)
     // What is stored is for anonymous requests: the responses are not public any more.
     if (sender !== undefined) return bypassPersonal(lookup, sender)
   }
+  return serveStale(lookup, first, asked)
+}
+
+/** Serves what is not fresh, or not for this request, or has it filled. */
+async function serveStale<Native>(
+  lookup: CacheLookup<Native>,
+  first: LookupResult,
+  asked: Directives | undefined,
+): Promise<Plan> {
+  const { x, engine, keys } = lookup
   if (asked?.has('only-if-cached')) return gatewayTimeout(lookup)
   if (x.method === 'HEAD' || x.isBackground) return await takeFillTurn(lookup, first, 'miss')
   if (first.entry !== undefined && isNeverFresh(first.entry)) engine.pause(keys.entry)
@@ -66,18 +77,18 @@ function bypassPersonal<Native>(lookup: CacheLookup<Native>, sender: CacheReason
   return bypassPlan(mount, sender, resourceKeys.entry)
 }
 
-async function serveFresh<Native>(
+function serveFresh<Native>(
   lookup: CacheLookup<Native>,
   found: LookupResult & SharedEntry,
   asked: Directives | undefined,
-): Promise<Plan> {
+): Plan | Promise<Plan> {
   if (!asked || satisfies(found, asked)) {
     if (isEarlyRefresh(lookup.mount, found)) refreshEarly(lookup, found)
-    return await hit(lookup, found, found.near ? 'near' : 'hit')
+    return hit(lookup, found, found.near ? 'near' : 'hit')
   }
   if (asked.has('only-if-cached')) return gatewayTimeout(lookup)
   const fill = new Fill(lookup.engine.cacheStore, lookup.keys, '', undefined)
-  return await fillByHandler(lookup, found, fill, 'request')
+  return fillByHandler(lookup, found, fill, 'request')
 }
 
 function gatewayTimeout<Native>(lookup: CacheLookup<Native>): Plan {
@@ -107,11 +118,11 @@ async function claim<Native>(
   return (await lookup.lookupAgain(found)) ?? found
 }
 
-async function hit<Native>(
+function hit<Native>(
   lookup: CacheLookup<Native>,
   { entry, validUntil, now }: SharedEntry,
   outcome: CacheOutcome,
-): Promise<Plan> {
+): Plan | Promise<Plan> {
   lookup.release()
   const { x, owner, engine, mount } = lookup
   if (outerFillsOf(x.native).length > 0)
@@ -119,14 +130,13 @@ async function hit<Native>(
   const ttl = Math.floor((deadlinesOf(entry, validUntil ?? Infinity).fresh - now) / 1000)
   const status = outcome === 'collapsed' ? 'fwd=miss; collapsed' : `hit; ttl=${ttl}`
   const added = { 'Cache-Status': `turnpike; ${status}`, Age: String(ageOf(entry, now)) }
-  try {
-    const reply = await replyFrom(entry, x, added)
+  const send = (reply: Reply): Plan => {
     engine.count(mount.name, outcome, lookup.keys.entry)
     return { reply }
-  } catch {
-    // The stored body is broken or too large to decode.
-    return bypass(lookup, 'coding')
   }
+  const reply = replyFrom(entry, x, added)
+  // A rejection: the stored body is broken or too large to decode.
+  return isPromise(reply) ? reply.then(send, () => bypass(lookup, 'coding')) : send(reply)
 }
 
 /** Waits for another request or process that fills the entry, or lets the handler fill it. */

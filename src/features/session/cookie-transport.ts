@@ -41,18 +41,20 @@ export class CookieTransport<Native> implements SessionTransport<Native> {
   ): readonly NamedSession[] {
     const field = x.header('cookie')
     if (field === undefined) return NO_SESSIONS
-    const [name, ...others] = this.#namesFor(x, settings)
-    const named = this.#readName(field, name!, tenant)
-    if (others.length === 0) {
+    const names = this.#namesFor(x, settings)
+    const [name] = names as [string]
+    const named = this.#readName(field, name, tenant)
+    if (names.length === 1) {
       if (named.length === 0 && name === HOST_ONLY && this.#options.names === undefined)
         this.#diagnosePlain(field, tenant)
       return named
     }
-    const all = [...named]
-    for (const other of others)
+    let all = named
+    for (const other of names.slice(1))
       for (const one of this.#readName(field, other, tenant))
         // It has to be sent under the current name.
-        if (!all.some(({ keys }) => keys.id === one.keys.id)) all.push({ ...one, isOutdated: true })
+        if (!all.some(({ keys }) => keys.id === one.keys.id))
+          all = [...all, { ...one, isOutdated: true }]
     return all
   }
 

@@ -79,10 +79,7 @@ export class SessionFeature<Native> implements Feature<Native, EarlySession> {
 
   #prepare(x: Exchange<Native>): EarlySession | undefined {
     if (x.identity.session !== undefined) return undefined
-    const early = this.#read(x, this.#settingsOf(x))
-    // `handle` reports a failure. Until then it must not count as unhandled.
-    early.loading?.catch(() => {})
-    return early
+    return this.#read(x, this.#settingsOf(x))
   }
 
   async #handleLater(x: Exchange<Native>): Promise<Plan> {
@@ -102,7 +99,7 @@ export class SessionFeature<Native> implements Feature<Native, EarlySession> {
     if (!isBelowPath(x.url, request.settings.path)) return passThrough
     if (this.#mount.lazy) return this.#planLazily(x, request)
     const planWith = (session: RequestSession): Plan => {
-      this.#mount.slot.set(x.native, session)
+      this.#mount.slot.set(x, session)
       return {
         assign: this.#propertiesOf(session),
         headers: () => this.#mount.transport.write(x, request.settings, session),
@@ -122,7 +119,7 @@ export class SessionFeature<Native> implements Feature<Native, EarlySession> {
       Object.assign(x.native as object, this.#propertiesOf(session))
       return session
     })
-    this.#mount.slot.set(x.native, lazy)
+    this.#mount.slot.set(x, lazy)
     const getSession = (): Promise<Session> => lazy.load().then(({ session }) => session)
     return {
       assign: { getSession },
@@ -144,7 +141,7 @@ export class SessionFeature<Native> implements Feature<Native, EarlySession> {
         replyWith: this.#mount.reply,
       }
     const session = new RequestSession(this.#engine, x as SessionClient, options).disconnect(error)
-    this.#mount.slot.set(x.native, session)
+    this.#mount.slot.set(x, session)
     return { assign: this.#propertiesOf(session) }
   }
 

@@ -99,7 +99,7 @@ export function createSessions<Native, Middleware>(
   context: ExtensionContext<Native, Middleware>,
 ): { api: Sessions<Native, Middleware> } {
   const engines: SessionEngine[] = []
-  const slot = new SessionSlot()
+  const slot = new SessionSlot((native) => context.exchange(native as Native))
 
   function session(options: SessionOptions<Native>): Middleware {
     const engine = createMountEngine(context, options)

@@ -88,17 +88,9 @@ export class RecordStorage implements SessionStorage {
       const { plaintext, isOutdated: hasOldKey } = isEncrypted
         ? this.#decrypt(payload, digest)
         : { plaintext: this.#accept(payload), isOutdated: false }
+      const { meta, data } = unpack(plaintext)
       const form = 'turnpike'
-      return {
-        ...unpack(plaintext),
-        version,
-        created,
-        endsAt,
-        touched,
-        form,
-        isEncrypted,
-        hasOldKey,
-      }
+      return { data, meta, version, created, endsAt, touched, form, isEncrypted, hasOldKey }
     } catch (error) {
       throw corruptError(error)
     }

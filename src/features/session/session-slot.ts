@@ -1,6 +1,7 @@
 /** Where a request keeps its session, for `tp.session.login()` and `tp.session.logout()`. */
 import { TurnpikeError } from '../../errors.ts'
 import { isObject } from '../../validate.ts'
+import { RequestMemo } from '../request-memo.ts'
 import type { RequestSession } from './request-session.ts'
 
 /** The session of a request with `lazy: true`. It is loaded at most once. */
@@ -25,15 +26,19 @@ export class LazySession {
   }
 }
 
-/**
- * Where the requests of one instance keep their sessions. A property of the request costs less than
- * an entry in a WeakMap.
- */
+/** Where the requests of one instance keep their sessions. */
 export class SessionSlot {
-  readonly #slot = Symbol('turnpike.session')
+  readonly #sessions = new RequestMemo<RequestSession | LazySession>('turnpike.session')
+  readonly #exchangeOf: (native: object) => object
 
-  set(native: unknown, session: RequestSession | LazySession): void {
-    ;(native as Record<symbol, unknown>)[this.#slot] = session
+  /** @param exchangeOf returns the request's exchange, always the same one */
+  constructor(exchangeOf: (native: object) => object) {
+    this.#exchangeOf = exchangeOf
+  }
+
+  /** @param x the request's exchange */
+  set(x: object, session: RequestSession | LazySession): void {
+    this.#sessions.set(x, session)
   }
 
   /**
@@ -41,11 +46,7 @@ export class SessionSlot {
    * @throws TP_OPTION if no middleware of this instance gave the request a session
    */
   get(native: unknown, where: string): RequestSession | Promise<RequestSession> {
-    const holder = (isObject(native) ? native : {}) as Record<
-      symbol,
-      RequestSession | LazySession | undefined
-    >
-    const session = holder[this.#slot]
+    const session = isObject(native) ? this.#sessions.get(this.#exchangeOf(native)) : undefined
     if (session === undefined)
       throw new TurnpikeError(
         'TP_OPTION',

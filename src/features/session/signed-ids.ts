@@ -21,6 +21,13 @@ export interface SessionNotice {
   readonly form: SignatureForm | undefined
 }
 
+/** A value that was verified, and for what. */
+interface VerifiedValue {
+  readonly name: string
+  readonly tenant: string | undefined
+  readonly session: NamedSession
+}
+
 /** Number of verified values that are remembered: at least this many, at most twice as many. */
 const REMEMBERED = 5_000
 
@@ -32,7 +39,7 @@ export class SignedIds {
   readonly #accepted: readonly SignatureForm[]
   /** The form of IDs that the client does not know yet. */
   readonly #form: SignatureForm
-  readonly #verified = new RecentlyUsed<NamedSession>(REMEMBERED)
+  readonly #verified = new RecentlyUsed<VerifiedValue>(REMEMBERED)
 
   constructor(engine: SessionEngine, legacySignature: LegacySignature) {
     this.#engine = engine
@@ -46,9 +53,9 @@ export class SignedIds {
    * @param name the cookie or header field that it came in
    */
   verify(raw: string, name: string, tenant: string | undefined): NamedSession | undefined {
-    const key = `${tenant ?? ''}\n${name}\n${raw}`
-    const known = this.#verified.get(key)
-    if (known) return known
+    const known = this.#verified.get(raw)
+    // A signature is valid for one name, and the keys are of one tenant.
+    if (known?.name === name && known.tenant === tenant) return known.session
     const value = decode(raw)
     const { secrets, rewrite } = this.#engine.options
     const found = verifyId(value, name, secrets, this.#accepted)
@@ -58,13 +65,20 @@ export class SignedIds {
       return undefined
     }
     const { id, secret, form } = found
-    const named: NamedSession = {
+    const session: NamedSession = {
       keys: this.#engine.keysOf(id, tenant),
       form,
       isOutdated: secret > 0 || (rewrite && form !== this.#form),
     }
-    this.#verified.set(key, named)
-    return named
+    this.#remember(raw, { name, tenant, session })
+    return session
+  }
+
+  #remember(raw: string, verified: VerifiedValue): void {
+    // A copy: a part of the Cookie field would keep the whole field in memory.
+    const copy = Buffer.from(raw, 'latin1').toString('latin1')
+    // Characters that no field has are lost. What is not the value itself was not verified.
+    if (copy === raw) this.#verified.set(copy, verified)
   }
 
   /** Returns the value to send. The signature keeps the form in which the client sent it. */

@@ -155,6 +155,17 @@ describe.each(engines)('on the $name engine', (engine) => {
       expect((await admin.get('/', { Cookie: `admin.sid=${express}` })).text).toBe('{}')
     })
 
+    test('attack: a cookie that was accepted under one name is not accepted under another', async () => {
+      const opened = open()
+      const { app, someone } = start({ session: { name: ['new.sid', 'old.sid'] } }, opened)
+      await someone.get('/set?key=a&value=1')
+      const value = someone.jar.get('new.sid')!
+      for (const name of ['new.sid', 'old.sid', 'new.sid', 'old.sid'])
+        expect((await app.get('/', { Cookie: `${name}=${value}` })).text).toBe(
+          name === 'new.sid' ? '{"a":"1"}' : '{}',
+        )
+    })
+
     test('a cookie that express-session signed is read while legacySignature says so, and signed anew with rewrite', async () => {
       const opened = open()
       const before = site(kind, opened, { session: { legacySignature: 'write' } }).browser()

@@ -298,6 +298,7 @@ describe.each(engines)('users on the $name engine', (engine) => {
     const [red, blue] = [app.browser(), app.browser()]
     await red.get('/login', { 'x-tenant': 'red' })
     await blue.get('/login', { 'x-tenant': 'blue' })
+    expect((await red.get('/', { 'x-tenant': 'red' })).text).toBe('{"userId":"ada"}')
     const elsewhere = await app.get('/', { Cookie: `sid=${red.cookie()}`, 'x-tenant': 'blue' })
     expect(elsewhere.text).toBe('{}')
     expect(await app.tp.sessions.count('ada', { tenant: 'red' })).toBe(1)

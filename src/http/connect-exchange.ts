@@ -46,6 +46,8 @@ export class ConnectExchange<Req extends IncomingMessage> implements Exchange<Re
   #isBackground: boolean | undefined
   #budget: RequestBudget | undefined
   #identity: Identity | undefined
+  /** The header fields during a turn of a feature. */
+  #headers: IncomingMessage['headers'] | undefined
 
   constructor(req: Req, settings: ExchangeSettings) {
     this.native = req
@@ -97,8 +99,19 @@ export class ConnectExchange<Req extends IncomingMessage> implements Exchange<Re
   get budget(): RequestBudget {
     return (this.#budget ??= new RequestBudget(this.#settings.budgetMs))
   }
+  /**
+   * Begins a feature's turn: no other middleware runs until `endTurn`, so the header fields are read
+   * once. Express replaces the request's prototype, which makes each access cost 0.4 us on Node 20 and 22.
+   */
+  beginTurn(): void {
+    this.#headers = this.native.headers
+  }
+  /** Ends the turn. A middleware may replace the header fields from now on. */
+  endTurn(): void {
+    this.#headers = undefined
+  }
   header(name: string): string | undefined {
-    const value = this.native.headers[name]
+    const value = (this.#headers ?? this.native.headers)[name]
     return Array.isArray(value) ? value.join(', ') : value
   }
   sendInBackground(fields: Record<string, string | undefined>): Promise<void> | undefined {

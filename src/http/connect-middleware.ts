@@ -1,6 +1,6 @@
 /** Middlewares as Express, Connect and node:http know them. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Exchange } from './exchange.ts'
+import type { ConnectExchange } from './connect-exchange.ts'
 
 export type Next = (error?: any) => void
 
@@ -13,7 +13,7 @@ export type ConnectMiddleware<Req = IncomingMessage, Res = ServerResponse> = (
 
 /** Runs a feature. `stop` is called when it answers or fails, so that no member after it gets a turn. */
 export type ConnectRun = (
-  x: Exchange<any>,
+  x: ConnectExchange<any>,
   res: ServerResponse,
   next: Next,
   early: unknown,

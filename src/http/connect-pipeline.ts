@@ -1,7 +1,7 @@
 /** Runs a pipeline of Express's, Connect's or node's middlewares. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { ConnectMiddleware, ConnectRun, Next } from './connect-middleware.ts'
-import type { Exchange } from './exchange.ts'
+import type { ConnectExchange } from './connect-exchange.ts'
 import { isResponse, onHandshakeEnd } from './handshake.ts'
 import { exchangeFor, PreparedSteps, type ExchangeOf, type Step } from './pipeline.ts'
 import { isPromise, rejectionReason } from './promises.ts'
@@ -11,7 +11,7 @@ import { stateOf } from './response.ts'
 /** Prepares all members in one tick, then runs them one after the other. */
 export function runConnectPipeline<Req extends IncomingMessage, Res extends ServerResponse>(
   steps: readonly Step<ConnectMiddleware<Req, Res>, ConnectRun>[],
-  x: Exchange<Req>,
+  x: ConnectExchange<Req>,
   exchangeOf: ExchangeOf,
   res: Res,
   next: Next,
@@ -19,11 +19,14 @@ export function runConnectPipeline<Req extends IncomingMessage, Res extends Serv
 ): void {
   const { native: req } = x
   let prepared: PreparedSteps
+  x.beginTurn()
   try {
     prepared = new PreparedSteps(steps, x, exchangeOf)
   } catch (error) {
+    x.endTurn()
     return raise(error)
   }
+  x.endTurn()
   const stop = (): void => prepared.discard()
   // Other members answer without telling us.
   if (steps.some(({ ours }) => ours === undefined)) {
@@ -44,7 +47,13 @@ export function runConnectPipeline<Req extends IncomingMessage, Res extends Serv
     }
     const { ours, middleware } = step
     if (ours !== undefined)
-      return ours.run(exchangeFor(ours, x, exchangeOf), res, goOn, prepared.take(index), stop)
+      return ours.run(
+        exchangeFor(ours, x, exchangeOf) as ConnectExchange<Req>,
+        res,
+        goOn,
+        prepared.take(index),
+        stop,
+      )
     try {
       const done: unknown = middleware(req, res, goOn)
       if (isPromise(done)) done.then(undefined, (error) => goOn(rejectionReason(error)))

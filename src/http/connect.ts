@@ -39,7 +39,7 @@ export function connectAdapter<
   const kept = Symbol('turnpike.exchange')
   type Kept = { [kept]?: ConnectExchange<Req> }
 
-  function exchange(req: Req): Exchange<Req> {
+  function exchange(req: Req): ConnectExchange<Req> {
     let x = (req as Kept)[kept]
     if (x === undefined) (req as Kept)[kept] = x = new ConnectExchange(req, settings)
     return x
@@ -49,17 +49,23 @@ export function connectAdapter<
     const run: ConnectRun = (x, res, next, early, stop) => {
       if (feature.onBackground === 'skip' && x.isBackground) return next()
       const raise = (error: unknown): void => {
+        x.endTurn()
         stop()
         fail(x, res, next, error)
       }
+      x.beginTurn()
       let plan: Promise<Plan> | Plan
       try {
         plan = feature.handle(x, early as Early | undefined)
       } catch (error) {
         return raise(error)
       }
-      if (!isPromise(plan)) return carryOut(x, res, plan, next, stop, raise, refusals)
+      if (!isPromise(plan)) {
+        x.endTurn()
+        return carryOut(x, res, plan, next, stop, raise, refusals)
+      }
       plan.then((plan) => {
+        x.endTurn()
         if (!isOver(x.native, res)) return carryOut(x, res, plan, next, stop, raise, refusals)
         stop()
         leave(x.native, res, plan)

@@ -8,7 +8,7 @@ import { featureOf } from '../../src/http/adapter.ts'
 import { connectAdapter } from '../../src/http/connect.ts'
 import type { ResponseEnd, Exchange } from '../../src/http/exchange.ts'
 import { koaAdapter } from '../../src/http/koa.ts'
-import { ask, feature, frameworks, signal } from './harness.ts'
+import { ask, feature, frameworks, signal, type Foreign } from './harness.ts'
 
 const options = { budgetMs: 100, warn: () => {} }
 
@@ -30,6 +30,39 @@ describe.each(frameworks)('the flow on $name', ({ start, kind }) => {
     await over.promise
     await new Promise(setImmediate)
     expect(ends).toEqual([{ status: 201, finished: true }])
+  })
+
+  it('shows each feature the header fields as the middlewares before it have left them', async () => {
+    const seen: (string | undefined)[] = []
+    const late: (string | undefined)[] = []
+    const over = signal()
+    const reader = feature(
+      async (x) => {
+        await Promise.resolve()
+        seen.push(x.header('x-place'))
+        return { onFinish: () => late.push(x.header('x-place')) }
+      },
+      { prepare: (x) => void x.header('x-place') },
+    )
+    const put = (place: string): Foreign => ({
+      foreign({ req }) {
+        req.headers = { ...req.headers, 'x-place': place }
+      },
+    })
+    const app = await start({
+      stack: [
+        feature(() => ({ onFinish: () => setImmediate(over.resolve) })),
+        reader,
+        put('one'),
+        reader,
+        [reader, put('two'), reader],
+        put('three'),
+      ],
+    })
+    expect(await ask(app)).toMatchObject({ status: 200 })
+    await over.promise
+    expect(seen).toEqual([undefined, 'one', 'one', 'two'])
+    expect(late).toEqual(['three', 'three', 'three', 'three'])
   })
 
   it.each(['before the answer', 'in the middle', 'while the end is held back'])(

@@ -1,5 +1,7 @@
 /** What channels ask of a real Redis: restarts, cut connections, strangers, other processes. */
-import { setMaxListeners } from 'node:events'
+import { fork } from 'node:child_process'
+import { once, setMaxListeners } from 'node:events'
+import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest'
 import { turnpike } from '../../../src/node.ts'
 import { channels, type Channels } from '../../../src/realtime.ts'
@@ -7,6 +9,7 @@ import { startRedis, type RedisServer } from '../../../src/testing.ts'
 import { startFaultProxy, type FaultProxy } from '../../support/fault-proxy.ts'
 import { expectEveryKeyToExpire } from '../../support/ttl.ts'
 import { until } from '../../support/until.ts'
+import { openEvents } from './event-source.ts'
 
 const PATIENT = { commandTimeout: '10s', requestBudget: '10s' } as const
 const TOPIC = 'campaign'
@@ -252,3 +255,24 @@ test('a topic of another database with the same name is not heard', async () => 
   expect(await subscription.next()).toMatchObject({ value: { data: 'ours' } })
   expect(await subscription.next()).toMatchObject({ value: { data: 'ours too' } })
 })
+
+test('a process with 100 streams is killed: their places are free once the lease has ended, and the subscription is gone', async () => {
+  const child = fork(fileURLToPath(new URL('./streams.mjs', import.meta.url)), [redis.url])
+  onTestFinished(() => void child.kill('SIGKILL'))
+  const [port] = (await once(child, 'message')) as [number]
+  const clients = await Promise.all(Array.from({ length: 100 }, () => openEvents(port)))
+  expect(clients.every(({ status }) => status === 200)).toBe(true)
+  expect((await openEvents(port)).status).toBe(429)
+  const key = 'tp:realtime:streams:{ann}'
+  expect(await redis.send('ZCARD', key)).toBe(':100\r\n')
+  child.kill('SIGKILL')
+  await until('the clients notice', () => clients.every(({ isOver }) => isOver))
+  // Nothing renews them: the whole key goes with its last lease.
+  const left = Number((await redis.send('PTTL', key)).slice(1))
+  expect(left).toBeGreaterThan(0)
+  expect(left).toBeLessThanOrEqual(60_000)
+  await until(
+    'the subscription is gone',
+    async () => (await redis.send('CLIENT', 'LIST', 'TYPE', 'PUBSUB')) === '$0\r\n\r\n',
+  )
+}, 30_000)

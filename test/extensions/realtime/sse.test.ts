@@ -157,6 +157,51 @@ describe.each(bothEngines())('sse, $name', ({ open }) => {
   })
 })
 
+describe.each(bothEngines())('the streams of a user, $name', ({ open }) => {
+  it.each(apps)('$name: end in every process after a logout, and no others', async (kind) => {
+    const opened = open()
+    const setup = { options: { store: opened.store, prefix: opened.prefix } }
+    const loggedOut = new Set<string>()
+    const options: Partial<SseOptions<any>> = {
+      user: ({ headers }) => headers['x-user'],
+      authorize: ({ headers }) => !loggedOut.has(headers['x-user']),
+    }
+    const [here, there] = [start(kind, options, setup), start(kind, options, setup)]
+    const open_ = (app: App, user: string) => joined(app, { 'x-user': user })
+    const ann = [await open_(here, 'ann'), await open_(there, 'ann')]
+    const bob = [await open_(here, 'bob'), await open_(there, 'bob')]
+    loggedOut.add('ann')
+    await here.stream.end('ann')
+    await until('they are over', () => ann.every(({ isOver }) => isOver), 1000)
+    expect(ann.every(({ isComplete }) => isComplete)).toBe(true)
+    const again = await openEvents(there.server, '/', { 'x-user': 'ann' })
+    expect(again.status).toBe(403)
+    await here.live.publish('a', 1)
+    await until('the others go on', () => bob.every(({ events }) => events.length === 1))
+    expect([here.stream.size, there.stream.size]).toEqual([1, 1])
+  })
+})
+
+it('ending the streams of a user needs a user, and a tenant where there are some', async () => {
+  const store = testStore()
+  const tenant = ({ headers }: any): string => headers['x-tenant']
+  const user = ({ headers }: any): string => headers['x-user']
+  const app = start(apps[0]!, { user }, { options: { store, tenant } })
+  const [a, b] = [
+    await joined(app, { 'x-tenant': 'a', 'x-user': 'ann' }),
+    await joined(app, { 'x-tenant': 'b', 'x-user': 'ann' }),
+  ]
+  await expect(app.stream.end('ann')).rejects.toMatchObject({ code: 'TP_KEY' })
+  await expect(app.stream.end('', { tenant: 'a' })).rejects.toMatchObject({ code: 'TP_KEY' })
+  store.fail()
+  await expect(app.stream.end('ann', { tenant: 'a' })).rejects.toMatchObject({
+    code: 'TP_UNAVAILABLE',
+  })
+  await until('that of this process is over', () => a.isOver)
+  store.recover()
+  expect(b.isOver).toBe(false)
+})
+
 describe.each(apps)('sse on $name', (kind) => {
   it('ends in order with the instance, with a hint when to come back', async () => {
     const app = start(kind)
@@ -184,12 +229,12 @@ describe.each(apps)('sse on $name', (kind) => {
     const app = start(kind, { maxBuffer: 65_536 })
     const client = await joined(app)
     client.res.pause()
-    const data = 'x'.repeat(10_000)
+    const data = 'x'.repeat(16_000)
     let published = 0
     await until(
       'it is disconnected',
       async () => {
-        await app.live.publish('a', { n: published++, data })
+        for (let i = 0; i < 20; i++) await app.live.publish('a', { n: published++, data })
         return app.stream.size === 0
       },
       15_000,
@@ -303,6 +348,7 @@ it('keeps an idle connection open by comments, and a busy one without', async ()
 it('one timer serves the heartbeats of all streams', async () => {
   const app = start(apps[4]!, {})
   const timers = vi.spyOn(globalThis, 'setInterval')
+  await joined(app)
   await Promise.all(Array.from({ length: 20 }, () => joined(app)))
   const own = timers.mock.calls.filter(([, ms]) => ms === 15_000)
   timers.mockRestore()

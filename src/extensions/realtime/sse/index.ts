@@ -4,8 +4,10 @@ import type { TurnpikeError } from '../../../errors.ts'
 import type { ExtensionContext } from '../../../extension.ts'
 import { passThrough, type Exchange, type Feature, type Plan } from '../../../http/exchange.ts'
 import type { Refusal } from '../../../http/refusal.ts'
+import { passedSubjectTag, requireTenant } from '../../../store/subject.ts'
 import {
   anyOf,
+  anyString,
   callback,
   integer,
   optionError,
@@ -18,6 +20,7 @@ import { Framing } from './frame.ts'
 import type { SseControl, SseOptions } from './options.ts'
 import { MAX_TOPICS, readPositions } from './positions.ts'
 import { StreamSet, type Place } from './stream-set.ts'
+import { UserStreams } from './user-streams.ts'
 
 const WHERE = 'sse()'
 const NONE: Validator = { expected: 'false', accepts: (value) => value === false }
@@ -65,11 +68,28 @@ export function createSse<Native, Middleware extends object>(
     ),
     maxAge: durationOption(options.maxAge ?? '30m', WHERE, 'maxAge', 10),
   })
-  const middleware = context.mount(new SseFeature(topics, options, streams))
+  const users = context.once('userStreams', () => new UserStreams(topics))
+  const middleware = context.mount(new SseFeature(topics, options, streams, users))
+  const end: SseControl['end'] = async (user, call = {}) => {
+    const where = `${WHERE}.end()`
+    validateOptions(where, call, { tenant: anyString })
+    await users.end(userKey(context, user, requireTenant(context, call.tenant, where), where))
+  }
   return Object.defineProperties(middleware, {
+    end: { value: end },
     size: { get: () => streams.size },
     endAll: { value: () => streams.endAll() },
   }) as Middleware & SseControl
+}
+
+/** Returns the key of a user's places. @throws TP_KEY for what names no user */
+function userKey(
+  { keys }: ExtensionContext,
+  user: string | number,
+  tenant: string | undefined,
+  where: string,
+): string {
+  return keys.key('streams', passedSubjectTag(keys, user, tenant, where, false))
 }
 
 /** Streams of a process, of all mounts. */
@@ -85,10 +105,17 @@ class SseFeature<Native> implements Feature<Native, never> {
   readonly #options: SseOptions<Native>
   readonly #streams: StreamSet
   readonly #framing: Framing
+  readonly #users: UserStreams
   readonly #open: OpenStreams
   readonly #retry: number
 
-  constructor(topics: Topics<Native>, options: SseOptions<Native>, streams: StreamSet) {
+  constructor(
+    topics: Topics<Native>,
+    options: SseOptions<Native>,
+    streams: StreamSet,
+    users: UserStreams,
+  ) {
+    this.#users = users
     this.#context = topics.context
     this.#topics = topics
     this.#options = options
@@ -121,9 +148,10 @@ class SseFeature<Native> implements Feature<Native, never> {
     this.#open.count++
     let stream: EventStream | undefined
     try {
-      const place = await this.#placeOf(native, tenant)
+      const user = this.#userOf(native, tenant)
+      const place = await this.#placeOf(user)
       if (place === 'none') return refuse(TOO_MANY)
-      stream = this.#stream(feeds, readPositions(lastEventId(x)), place)
+      stream = this.#stream(feeds, readPositions(lastEventId(x)), user, place)
     } catch (error) {
       if ((error as Partial<TurnpikeError>).code === 'TP_LIMITED') return refuse(BUSY)
       throw error
@@ -133,20 +161,26 @@ class SseFeature<Native> implements Feature<Native, never> {
     return { reply: { status: 200, headers, body: stream } }
   }
 
-  /** Takes a place of the user. `'none'`: there is none left. Undefined: the user is not known, or not limited. */
-  async #placeOf(native: Native, tenant: string | undefined): Promise<Place | 'none' | undefined> {
-    const { perUser = 20, user = (from: Native) => this.#context.identityOf(from).userId } =
-      this.#options
-    const id = perUser === false ? undefined : user(native)
-    if (id === undefined || id === null || id === '' || perUser === false) return undefined
-    const { keys } = this.#context
-    const key = keys.key('streams', keys.tag(String(id), tenant))
-    return (await this.#streams.take(key, perUser)) ?? 'none'
+  /** Returns the key of the user's places. Undefined: the user is not known. */
+  #userOf(native: Native, tenant: string | undefined): string | undefined {
+    const { user = (from: Native) => this.#context.identityOf(from).userId } = this.#options
+    const id = user(native)
+    return id === undefined || id === null || id === ''
+      ? undefined
+      : userKey(this.#context, id, tenant, WHERE)
+  }
+
+  /** Takes a place of the user. `'none'`: there is none left. Undefined: the user is not limited. */
+  async #placeOf(user: string | undefined): Promise<Place | 'none' | undefined> {
+    const { perUser = 20 } = this.#options
+    if (user === undefined || perUser === false) return undefined
+    return (await this.#streams.take(user, perUser)) ?? 'none'
   }
 
   #stream(
     feeds: ReturnType<Topics['feedSettings']>[],
     positions: ReadonlyMap<string, string>,
+    user: string | undefined,
     place: Place | undefined,
   ): EventStream {
     const stream: EventStream = new EventStream({
@@ -160,9 +194,11 @@ class SseFeature<Native> implements Feature<Native, never> {
       onOver: () => {
         this.#open.count--
         this.#streams.remove(stream)
+        if (user !== undefined) this.#users.remove(user, stream)
       },
     })
     this.#streams.add(stream, place)
+    if (user !== undefined) this.#users.add(user, stream)
     return stream
   }
 }

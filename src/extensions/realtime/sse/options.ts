@@ -1,6 +1,7 @@
 /** Options and results of `sse()`. */
 import type { Duration } from '../../../duration.ts'
 import type { ReplyFunction } from '../../../http/refusal.ts'
+import type { ChannelCallOptions } from '../channels/options.ts'
 import type { EventContent } from './frame.ts'
 
 /** Options of `sse()`. */
@@ -44,6 +45,14 @@ export interface SseOptions<Native> {
 export interface SseControl {
   /** Number of open streams of this mount in this process. */
   readonly size: number
+  /**
+   * Ends the streams of a user, of all mounts and in all processes. Call it after a logout or a
+   * revocation: the clients connect again, and are authorized again.
+   *
+   * @param user what `user` of `sse()` returns
+   * @throws TP_KEY; TP_UNAVAILABLE while Redis is away: only this process has ended them
+   */
+  end(user: string | number, options?: ChannelCallOptions): Promise<void>
   /** Ends all streams of this mount in this process. Call it before `server.close()`, which waits for them. */
   endAll(): void
 }

@@ -167,9 +167,9 @@ describe.each(bothEngines())('the streams of a user, $name', ({ open }) => {
       authorize: ({ headers }) => !loggedOut.has(headers['x-user']),
     }
     const [here, there] = [start(kind, options, setup), start(kind, options, setup)]
-    const open_ = (app: App, user: string) => joined(app, { 'x-user': user })
-    const ann = [await open_(here, 'ann'), await open_(there, 'ann')]
-    const bob = [await open_(here, 'bob'), await open_(there, 'bob')]
+    const enter = (app: App, user: string) => joined(app, { 'x-user': user })
+    const ann = [await enter(here, 'ann'), await enter(there, 'ann')]
+    const bob = [await enter(here, 'bob'), await enter(there, 'bob')]
     loggedOut.add('ann')
     await here.stream.end('ann')
     await until('they are over', () => ann.every(({ isOver }) => isOver), 1000)

@@ -56,7 +56,7 @@ const OWN = /^(Records|extensionsOf)$/
 const GENERAL = /^(Array|ArrayBuffer|Buffer|Error|Float64Array|Function|Immediate|Object|String)$/
 
 /** What the last requests may leave until the next ones come. A leak grows with connections. */
-const LAST = { entries: 5, objects: 20 }
+const LAST = 20
 
 /** Returns what there is more of than before. */
 function leaksOf(before: Held, now: Held): string[] {
@@ -69,10 +69,9 @@ function leaksOf(before: Held, now: Held): string[] {
   for (const [site, count] of Object.entries(now.entries))
     if (IN_PROGRESS.test(site)) compare(`entries of ${site}`, 0, count, 0)
     else if (!BOUNDED.test(site) && !OWN.test(site))
-      compare(`entries of ${site}`, before.entries[site] ?? 0, count, LAST.entries)
+      compare(`entries of ${site}`, before.entries[site] ?? 0, count, LAST)
   for (const [name, count] of Object.entries(now.objects))
-    if (!GENERAL.test(name))
-      compare(`objects of ${name}`, before.objects[name] ?? 0, count, LAST.objects)
+    if (!GENERAL.test(name)) compare(`objects of ${name}`, before.objects[name] ?? 0, count, LAST)
   return leaks
 }
 

@@ -27,8 +27,8 @@ test('an order is accepted, worked on once, and seen by its customer alone', asy
 
 test('progress is followed to the end', async () => {
   const { app, queue } = createApp({ store: testStore() })
-  const { headers } = await request(app).post('/orders').set('x-user', 'ann').send({ item: 'tea' })
-  const stream = request(app).get(`${headers['location']}/stream`).set('x-user', 'ann')
+  const { headers } = await request(app).post('/orders').send({ item: 'tea' })
+  const stream = request(app).get(`${headers['location']}/stream`)
   const ended = stream.buffer(true).then(({ text }) => text)
   await settle()
   await queue.work()

@@ -26,7 +26,7 @@ export function createApp({ charge, publish, ...options }: AppOptions = {}) {
     },
   })
   const app = express().use(express.json())
-  const userOf = (req: Request) => req.get('x-user') // your login
+  const userOf = (req: Request) => req.get('x-user') ?? 'guest' // your login
   const isOperator = (req: Request) => userOf(req) === 'operator'
   const operators: RequestHandler = (req, res, next) => {
     if (isOperator(req)) next()
@@ -36,8 +36,8 @@ export function createApp({ charge, publish, ...options }: AppOptions = {}) {
   // Repeated with the same key, an order is one job.
   app.post(
     '/orders',
-    tp.idempotency({ scope: (req) => userOf(req) ?? 'guest' }),
-    queue.accept('order.place', (req) => ({ user: userOf(req) ?? 'guest', item: req.body?.item })),
+    tp.idempotency({ scope: userOf }),
+    queue.accept('order.place', (req) => ({ user: userOf(req), item: req.body?.item })),
   )
   // Customers see their own orders, operators everything.
   app.use(
@@ -45,7 +45,7 @@ export function createApp({ charge, publish, ...options }: AppOptions = {}) {
     queue.router({
       authorize(req, { job }) {
         const { user } = (job?.payload ?? {}) as { user?: string }
-        return isOperator(req) || (user !== undefined && user === userOf(req))
+        return isOperator(req) || user === userOf(req)
       },
     }),
   )

@@ -15,6 +15,9 @@ const EVENTS = [
   'waiting-children',
 ] as const
 
+/** How long the subscription may take to end, in ms. */
+const CLOSE_TIMEOUT = 500
+
 /** One subscription of this process to the queue's stream of events. It is opened with the first listener. */
 export class JobChanges {
   readonly #connection: BullmqConnection
@@ -39,8 +42,11 @@ export class JobChanges {
   async close(): Promise<void> {
     this.#listeners.clear()
     const open = await this.#opening
-    await open?.events.close().catch(() => {})
-    await open?.template.end()
+    if (open === undefined) return
+    const closed = open.events.close().catch(() => {})
+    // While Redis is away, BullMQ waits for the end of a connection that there is not.
+    await Promise.race([closed, new Promise((resolve) => setTimeout(resolve, CLOSE_TIMEOUT))])
+    await open.template.end()
   }
 
   async #open(): Promise<{ events: QueueEvents; template: DedicatedConnection }> {

@@ -1,7 +1,5 @@
 /** Jobs over HTTP, on each framework: accepted requests, the router, streams. */
-import { once } from 'node:events'
-import { createServer, get, type IncomingMessage, type Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { createServer, type Server } from 'node:http'
 import express from 'express'
 import express4 from 'express4'
 import Koa from 'koa'
@@ -14,6 +12,7 @@ import { turnpike as forKoa } from '../../../src/koa.ts'
 import { turnpike as forNode } from '../../../src/node.ts'
 import { testStore, type TestStore } from '../../../src/testing.ts'
 import { until } from '../../support/until.ts'
+import { follow } from './support.ts'
 
 interface Running {
   server: Server
@@ -101,32 +100,6 @@ const FRAMEWORKS: [string, (setup: Setup) => Running][] = [
   ['Koa 2', onKoa(Koa2)],
   ['node:http', onNode],
 ]
-
-/** Follows a stream of events. */
-async function follow(server: Server, path: string, headers = {}) {
-  const { port } = server.address() as AddressInfo
-  const asked = get({ port, path, headers, agent: false })
-  onTestFinished(() => void asked.destroy())
-  const [response] = (await once(asked, 'response')) as [IncomingMessage]
-  let text = ''
-  let hasEnded = false
-  response.setEncoding('utf8').on('data', (chunk) => (text += chunk))
-  response.on('end', () => (hasEnded = true))
-  response.on('error', () => {})
-  return {
-    response,
-    events: () =>
-      [...text.matchAll(/(?:id: (\w+)\n)?event: (\w+)\ndata: (.*)\n\n/g)].map(
-        ([, id, name, data]) => ({
-          id,
-          name,
-          data: JSON.parse(data!),
-        }),
-      ),
-    hasEnded: () => hasEnded,
-    leave: () => asked.destroy(),
-  }
-}
 
 describe.each(FRAMEWORKS)('%s', (_name, start) => {
   test('answers 202 with the job and where to look for it', async () => {

@@ -1,12 +1,13 @@
 /** Jobs over a real Redis: killed workers, restarts, outages, what is left in Redis. */
 import { readFileSync } from 'node:fs'
+import { createServer } from 'node:http'
 import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest'
 import { jobs, type QueueOptions } from '../../../src/jobs.ts'
 import { turnpike } from '../../../src/node.ts'
 import { startRedis, type RedisServer } from '../../../src/testing.ts'
 import { startFaultProxy } from '../../support/fault-proxy.ts'
 import { until } from '../../support/until.ts'
-import { startWorker, type Said } from './support.ts'
+import { follow, startWorker, type Said } from './support.ts'
 
 let redis: RedisServer
 beforeEach(async () => {
@@ -27,14 +28,23 @@ async function open(options: QueueOptions = {}, url = redis.url, commandTimeout:
 
 test('a job whose worker is killed runs again, in one worker at a time', async () => {
   const { queue } = await open()
+  const router = queue.router({ authorize: () => true })
+  const server = createServer((req, res) => {
+    router(req, res, () => res.end())
+  }).listen(0)
+  onTestFinished(() => void server.close())
   queue.define('slow', { retries: 0 })
   const said: Said[] = []
   const first = await startWorker(redis.url, { lease: '1s' }, said)
-  const { id } = await queue.add('slow', { ms: 1500 })
-  await until('it runs', () => first.ids('start').length === 1)
-  await startWorker(redis.url, { lease: '1s' }, said)
+  const { id } = await queue.add('slow', { ms: 2500 })
+  const stream = await follow(server, `/jobs/${id}/stream`)
+  await until('its progress is seen', () =>
+    stream.events().some(({ data }) => data?.progress.pid === first.pid),
+  )
   first.kill('SIGKILL')
   const killedAt = Date.now()
+  await first.ended
+  await startWorker(redis.url, { lease: '1s' }, said)
   const job = await until(
     'it has completed',
     async () => {
@@ -47,6 +57,11 @@ test('a job whose worker is killed runs again, in one worker at a time', async (
   expect(said[3]!.at).toBeGreaterThanOrEqual(killedAt)
   expect(job).toMatchObject({ result: expect.any(Number), progress: { pid: job.result } })
   expect(job.result).not.toBe(first.pid)
+  // Whoever followed the job saw both workers, and its end.
+  await until('the stream ends', stream.hasEnded)
+  const pids = stream.events().map(({ data }) => data.progress.pid)
+  expect([...new Set(pids.filter(Boolean))]).toEqual([first.pid, job.result])
+  expect(stream.events().at(-1)).toMatchObject({ name: 'end', data: { state: 'completed' } })
 })
 
 test('a job that kills two workers goes to the dead letters', async () => {
@@ -305,6 +320,23 @@ test('the published permissions are enough', async () => {
   expect(await queue.schedules.remove('part')).toBe(true)
   expect(await queue.health()).toMatchObject({ status: 'ok', workers: 1 })
   expect(await redis.send('ACL', 'LOG')).toBe('*0\r\n')
+})
+
+test('closes in time although Redis is gone and a job is followed', async () => {
+  const { queue, tp } = await open()
+  queue.define('note', {})
+  const { id } = await queue.add('note')
+  const router = queue.router({ authorize: () => true })
+  const server = createServer((req, res) => {
+    router(req, res, () => res.end())
+  }).listen(0)
+  onTestFinished(() => void server.close())
+  const stream = await follow(server, `/jobs/${id}/stream`)
+  await until('it is seen', () => stream.events().length > 0)
+  await redis.kill()
+  await until('the outage is noticed', () => tp.status().status !== 'ok')
+  await tp.close({ drain: 0 })
+  await until('the stream ends', stream.hasEnded)
 })
 
 test('warns of a Redis that evicts jobs when its memory is full', async () => {

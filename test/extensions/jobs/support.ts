@@ -1,6 +1,8 @@
-/** Worker processes for the tests of jobs. */
+/** Worker processes and streams for the tests of jobs. */
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
+import { get, type IncomingMessage, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { onTestFinished } from 'vitest'
 import type { WorkOptions } from '../../../src/jobs.ts'
@@ -46,5 +48,31 @@ export async function startWorker(
     ids: (type) => said.filter((each) => each.type === type).map(({ id }) => id),
     kill: (signal) => void child.kill(signal),
     ended,
+  }
+}
+
+/** Follows a stream of events. */
+export async function follow(server: Server, path: string, headers = {}) {
+  const { port } = server.address() as AddressInfo
+  const asked = get({ port, path, headers, agent: false })
+  onTestFinished(() => void asked.destroy())
+  const [response] = (await once(asked, 'response')) as [IncomingMessage]
+  let text = ''
+  let hasEnded = false
+  response.setEncoding('utf8').on('data', (chunk) => (text += chunk))
+  response.on('end', () => (hasEnded = true))
+  response.on('error', () => {})
+  return {
+    response,
+    events: () =>
+      [...text.matchAll(/(?:id: (\w+)\n)?event: (\w+)\ndata: (.*)\n\n/g)].map(
+        ([, id, name, data]) => ({
+          id,
+          name,
+          data: JSON.parse(data!),
+        }),
+      ),
+    hasEnded: () => hasEnded,
+    leave: () => asked.destroy(),
   }
 }

@@ -120,8 +120,12 @@ function actionsOf(tp, label, records, extensions) {
       // The body is read to its end.
     }
     await sleep(Math.random() * 3)
-    const sent = req.method === 'POST' ? key(req, /^k\d+-\d+$/) : undefined
-    if (sent !== undefined) records.effect(label, `${req.url.split(/[?#]/)[0]} ${sent}`)
+    // A handler that throws frees its key, and so does a session that cannot be saved.
+    const path = req.url.split('?', 1)[0]
+    if (req.method !== 'POST' || path !== '/pay' || req.headers['x-do'] === 'throw') return
+    const sent = key(req, /^k\d+-\d+$/)
+    const host = req.headers.host ?? req.headers[':authority']
+    if (sent !== undefined && host === 'shop') records.effect(label, `pay ${sent}`)
   }
   let locks = 0
   const inside = new Set()

@@ -45,7 +45,7 @@ test('the documentation has code', () => {
   expect(runnable.length).toBeGreaterThan(20)
 })
 
-test('every block compiles', () => {
+test('every block compiles', { timeout: 90_000 }, () => {
   const folder = join(ROOT, '.cache/docs', FOLDER)
   const config = {
     extends: '../../../tsconfig.test.json',

@@ -1,6 +1,6 @@
 /**
  * Everything that reaches into ioredis beyond its documented API, for ioredis 5 and 6. Each function
- * says what ioredis does without it, and has a test in test/store/ioredis-patches.test.ts.
+ * says what ioredis does without it.
  */
 import { hasSubscribers } from 'node:diagnostics_channel'
 import type { Cluster, Redis } from 'ioredis'

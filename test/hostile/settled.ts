@@ -53,7 +53,8 @@ const IN_PROGRESS =
 /** Records of the application under attack itself. */
 const OWN = /^(Records|extensionsOf)$/
 /** Objects of these classes stand for many things. What holds them is counted. */
-const GENERAL = /^(Array|ArrayBuffer|Buffer|Error|Float64Array|Function|Immediate|Object|String)$/
+const GENERAL =
+  /^(Array|ArrayBuffer|Buffer|Error|Float64Array|Function|Immediate|Object|StoreUnavailable|String|TimersList)$/
 
 /** What the last requests may leave until the next ones come. A leak grows with connections. */
 const LAST = 20

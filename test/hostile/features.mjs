@@ -212,8 +212,9 @@ export function createFeatures(tp, label, records) {
       const user = path === '/everything' ? undefined : session?.name
       const text = `this is ${path} user=${user ?? 'nobody'};`
       if (wish === 'large') return reply(200, text + 'x'.repeat(60_000), 4)
-      // A stream that is piped to a client that has left never ends the response.
-      if (wish === 'pipe') return reply(200, Readable.from([text, 'x'.repeat(100_000), 'end']))
+      // A stream that is piped to a client that has left never ends the response: its key stays for maxLease.
+      if (wish === 'pipe' && req.headers['idempotency-key'] === undefined)
+        return reply(200, Readable.from([text, 'x'.repeat(100_000), 'end']))
       return reply(path === '/login' ? 401 : 200, text, wish === 'pieces' ? 3 : 1)
     },
     /** Makes credentials that exist. */

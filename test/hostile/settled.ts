@@ -46,7 +46,7 @@ export async function settled(application: Application, before?: Held): Promise<
 
 /** Collections that remember what clients sent, within a bound of their own: see docs/invariants.md. */
 const BOUNDED =
-  /^(Beat|BoundedMap|DenyCache|DistinctWarnings|FeatureCounts|KeyUses|KnownKeys|LocalInvalidationLog|MemoryStore|MissLimit|NearCache|RecentlyUsed|RefusalSketch|createHeaderWriter)$/
+  /^(Beat|BoundedMap|DenyCache|DistinctWarnings|FeatureCounts(\.durations)?|guardEvents|KeyUses|KnownKeys|LocalInvalidationLog|MemoryStore|MissLimit|NearCache|RecentlyUsed|RefusalSketch|createHeaderWriter)$/
 /** Collections that are empty when no request and no call is in progress. */
 const IN_PROGRESS =
   /^(ApiKeyEngine|BackgroundRefreshes|ConcurrencyLimit|ConnectionDeferral|CounterBuffer|FillLeases|LargeValues|LeaseEngine|PendingCalls|Readiness|SingleFlight|TurnQueue|Waiters)$/
@@ -54,7 +54,7 @@ const IN_PROGRESS =
 const OWN = /^(Records|extensionsOf)$/
 /** Objects of these classes stand for many things. What holds them is counted. */
 const GENERAL =
-  /^(Array|ArrayBuffer|Buffer|Error|Float64Array|Function|Immediate|Object|StoreUnavailable|String|TimersList)$/
+  /^(Array|ArrayBuffer|Buffer|Error|AsyncFunction|DurationHistogram|Float64Array|Function|Immediate|Object|StoreUnavailable|String|TimersList)$/
 
 /** What the last requests may leave until the next ones come. A leak grows with connections. */
 const LAST = 20

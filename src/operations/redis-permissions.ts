@@ -28,6 +28,12 @@ export const FEATURE_COMMANDS: Readonly<Record<string, readonly string[]>> = {
   collections: words(
     'get set unlink pexpire hget hset hdel hlen hgetall hincrby hmget lpush lrange lrem ltrim llen rpush zadd zcard zlexcount zmscore zrange zrangebylex zrem zremrangebyrank zrevrange zrevrank zscore',
   ),
+  'flags, maintenance, configuration': words(
+    'get set pttl pexpire lpush lrange ltrim publish subscribe unsubscribe',
+  ),
+  realtime: words(
+    'pexpire zadd zcard zrem zremrangebyscore xadd xrange xrevrange publish subscribe unsubscribe',
+  ),
 }
 
 /** Commands that ioredis sends to a Cluster. */

@@ -70,7 +70,7 @@ describe('the tarball', () => {
     const files = stdout.trim().split('\n')
     const wanted = ['package.json', 'README.md', 'LICENSE', 'CHANGELOG.md', 'SECURITY.md']
     const allowed = new RegExp(
-      `^package/(dist/|docs/.*\\.md$|src/.*\\.(ts|lua)$|(${wanted.join('|')})$)`,
+      `^package/(dist/|docs/.*\\.md$|docs/metrics/[a-z]+\\.(json|yml)$|src/.*\\.(ts|lua)$|(${wanted.join('|')})$)`,
     )
     expect(files.filter((file) => !allowed.test(file))).toEqual([])
     expect(files).toEqual(expect.arrayContaining(wanted.map((file) => `package/${file}`)))

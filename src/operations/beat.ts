@@ -1,7 +1,7 @@
 /** The report that a process writes every ten seconds: loaded when the first one is due. */
 import { createHash } from 'node:crypto'
 import { monitorEventLoopDelay, type IntervalHistogram } from 'node:perf_hooks'
-import type { CountedKind, CounterRow, FeatureCounts } from '../feature-counts.ts'
+import type { CountedKind, CounterRow, FeatureCounts, RefusedSubject } from '../feature-counts.ts'
 import type { ExtensionContext } from '../extension.ts'
 import type { StoreStatus } from '../store/store.ts'
 import {
@@ -49,11 +49,18 @@ export class Beat {
   #storedDescription: string | undefined
   #hasWritten = false
 
-  constructor(context: ExtensionContext, facts: ProcessFacts, settings: OperationsSettings) {
+  /** @param early subjects that were refused before the first report */
+  constructor(
+    context: ExtensionContext,
+    facts: ProcessFacts,
+    settings: OperationsSettings,
+    early: readonly RefusedSubject[] = [],
+  ) {
     this.#context = context
     this.#facts = facts
     this.#settings = settings
     this.#counts = context.events.counts
+    for (const refused of early) this.#refused.add(refused)
     if (settings.subjects) this.#counts.onRefused = (refused) => this.#refused.add(refused)
     this.#unsubscribe = context.events.on('unavailable', ({ feature, rule }) => {
       const field = `unavailable:${fieldPart(feature)}:${fieldPart(rule)}`

@@ -3,6 +3,7 @@ import { hostname } from 'node:os'
 import { isUnavailable } from '../errors.ts'
 import type { Clock } from '../clock.ts'
 import type { ExtensionContext } from '../extension.ts'
+import type { RefusedSubject } from '../feature-counts.ts'
 import { PROCESS_ID } from '../features/lease-owner.ts'
 import type { Beat, ProcessFacts } from './beat.ts'
 import { operationsSettings, type OperationsOptions } from './options.ts'
@@ -32,6 +33,9 @@ export interface OperationsParts {
 
 let instances = 0
 
+/** Number of refusals that are kept until the first report is due. */
+const MAX_EARLY = 256
+
 /** Creates the operations of an instance, and starts its beat unless `operations` is false. @throws TP_OPTION */
 export function createOperations(
   context: ExtensionContext,
@@ -43,6 +47,7 @@ export function createOperations(
   const facts = { id, host: hostname(), pid: process.pid, since: Date.now(), version, status }
   let beat: Beat | undefined
   let live: number | undefined
+  const early: RefusedSubject[] = []
 
   async function run(signal: AbortSignal): Promise<void> {
     // Processes that were started together do not report together, nor all at once.
@@ -53,7 +58,7 @@ export function createOperations(
       pause = settings.every * (0.9 + Math.random() / 5)
       const { Beat } = await import('./beat.ts')
       if (signal.aborted) return
-      beat ??= new Beat(context, facts, settings)
+      beat ??= new Beat(context, facts, settings, early.splice(0))
       try {
         const count = await beat.write()
         onLive(count)
@@ -70,6 +75,10 @@ export function createOperations(
   }
 
   if (options !== false) {
+    if (settings.subjects)
+      context.events.counts.onRefused = (refused) => {
+        if (early.length < MAX_EARLY) early.push(refused)
+      }
     const ending = new AbortController()
     const ended = run(ending.signal).catch(() => {})
     context.onClose(async () => {

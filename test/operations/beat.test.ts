@@ -175,15 +175,19 @@ describe.each(bothEngines())('$name', (engine) => {
     onTestFinished(() => tp.close())
     const limiter = tp.limiter('jobs', { limit: 1, window: '1h' })
     const source = { store, keys: keysOf(prefix) }
-    // They are collected from the first report on.
+    // Before the first report, too: an attack may begin with the process.
+    for (let i = 0; i < 3; i++) await limiter.consume('a b')
     await advance('10s')
-    await reported(store, prefix)
-    for (let i = 0; i < 4; i++) await limiter.consume('a b')
-    for (let i = 0; i < 3; i++) await limiter.consume(['team', 'x'])
-    await advance('11s')
     await until('they are written', async () => (await readRefused(source)).length > 0)
     expect(await readRefused(source)).toEqual([
-      { limit: 'jobs', policy: 'jobs', tag: 'a%20b', count: 3 },
+      { limit: 'jobs', policy: 'jobs', tag: 'a%20b', count: 2 },
+    ])
+    for (let i = 0; i < 2; i++) await limiter.consume('a b')
+    for (let i = 0; i < 3; i++) await limiter.consume(['team', 'x'])
+    await advance('11s')
+    await until('more are written', async () => (await readRefused(source)).length > 1)
+    expect(await readRefused(source)).toEqual([
+      { limit: 'jobs', policy: 'jobs', tag: 'a%20b', count: 4 },
       { limit: 'jobs', policy: 'jobs', tag: 'team:x', count: 2 },
     ])
   })

@@ -135,3 +135,9 @@ export const readDescription: Operation<string | null> = operation({
   command: 'GET',
   memory: (database, [key]) => database.get<string>(key!) ?? null,
 })
+
+/** Commands of Redis that these scripts call. */
+export const BEAT_COMMANDS: readonly string[] =
+  'get set unlink pexpire hexists hgetall hincrby hlen hset zadd zcount zincrby zrange zrem zremrangebyrank zremrangebyscore'.split(
+    ' ',
+  )

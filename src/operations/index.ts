@@ -66,8 +66,10 @@ export function createOperations(
         live = count
       } catch (error) {
         if (isUnavailable(error)) continue
+        const { BEAT_COMMANDS } = await import('./beat-operations.ts')
+        const granted = BEAT_COMMANDS.map((command) => `+${command}`).join(' ')
         context.events.warn(
-          `turnpike(): this process no longer reports to Redis: ${(error as Error).message} Grant ${COMMANDS}, or set operations: false.`,
+          `turnpike(): this process no longer reports to Redis: ${(error as Error).message} Grant ${granted}, or set operations: false.`,
         )
         return
       }
@@ -97,7 +99,3 @@ export function createOperations(
     },
   }
 }
-
-/** Commands of the beat's scripts. docs/store.md lists them. */
-const COMMANDS =
-  '+get +set +unlink +pexpire +hexists +hgetall +hincrby +hlen +hset +zadd +zcount +zincrby +zrange +zrem +zremrangebyrank +zremrangebyscore'

@@ -1,4 +1,5 @@
 /** Which commands of Redis the parts of an instance send. docs/store.md has the same table. */
+import { BEAT_COMMANDS } from './beat-operations.ts'
 
 /** Commands of every instance. */
 export const COMMON_COMMANDS: readonly string[] = ['evalsha', 'eval', 'time', 'info', 'ping']
@@ -19,9 +20,7 @@ export const FEATURE_COMMANDS: Readonly<Record<string, readonly string[]>> = {
   'response cache, data': words(
     'get set unlink pttl pexpire getrange exists incrby hget hset hsetnx hmget hlen hdel hscan zadd zcard zpopmin scan publish subscribe unsubscribe',
   ),
-  'operations, which are on by default': words(
-    'get set unlink pexpire hexists hgetall hincrby hlen hset zadd zcount zincrby zrange zrem zremrangebyrank zremrangebyscore',
-  ),
+  'operations, which are on by default': BEAT_COMMANDS,
   tokens: words(
     'get set unlink pttl pexpire hget hset hdel hlen hgetall publish subscribe unsubscribe',
   ),

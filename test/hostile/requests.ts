@@ -52,7 +52,7 @@ const GOOD: Record<string, (random: Random, own: Credentials, n: number) => Host
   '/private': (random, own) => get(`/private/${random.int(3)}`, ...cookie(random, own, 0.9)),
   '/invalidate': () => post('/invalidate'),
   '/pay': (random, { epoch }, n) => {
-    const key = random.chance(0.5) ? n >> 2 : random.int(300)
+    const key = random.chance(0.5) ? Math.floor(n / 4) : random.int(300)
     const request = post('/pay', ['idempotency-key', `${epoch}-${key}`])
     // A key goes with one body.
     if (key % 10 === 0) request.body = LARGE
@@ -70,9 +70,10 @@ const GOOD: Record<string, (random: Random, own: Credentials, n: number) => Host
         ['x-api-key', random.pick(keys)],
       ]),
     ),
-  '/code': (_random, { codes }, n) => post('/code', ['x-code', codes[(n >> 1) % codes.length]!]),
+  '/code': (_random, { codes }, n) =>
+    post('/code', ['x-code', codes[Math.floor(n / 2) % codes.length]!]),
   '/refresh': (_random, { refresh }, n) =>
-    post('/refresh', ['x-code', refresh[(n >> 1) % refresh.length]!]),
+    post('/refresh', ['x-code', refresh[Math.floor(n / 2) % refresh.length]!]),
   '/collections': (random) => post(`/collections?${'x'.repeat(random.int(5))}`),
   '/all': (random, own) => get(`/all/${random.int(3)}`, ...cookie(random, own, 0.9)),
   '/everything': (random, own) =>

@@ -37,7 +37,7 @@ const LAYERS = [
   },
   { store: ['store/'], http: ['http/'] },
   { seam: ['extension.ts'] },
-  { caching: ['caching/'], documents: ['documents/'] },
+  { caching: ['caching/'], control: ['control/'], documents: ['documents/'] },
   { 'what features share': ['features/*.ts'] },
   { 'features/*': ['features/*/'], 'extensions/*': ['extensions/*/'], operations: ['operations/'] },
   { assembly: ['create-turnpike.ts', 'environment.ts', 'instance-context.ts', 'turnpike.ts'] },

@@ -36,11 +36,11 @@ function createTurnpike<Native, Middleware extends object>(
   framework: AdapterFactory<Native, Middleware>,
   options: TurnpikeOptions<Native> = {},
 ): Turnpike<Native, Middleware> {
-  const { adapter, close, contextFor, events, operations, stores } = createInstanceContext(
+  const { adapter, close, contextFor, events, operations, rules, stores } = createInstanceContext(
     framework,
     options,
   )
-  const rateLimiting = createRateLimiting(contextFor('rateLimit'))
+  const rateLimiting = createRateLimiting(contextFor('rateLimit'), rules)
   const caching = createCaching(contextFor('cache'))
   const locking = createLocking(contextFor('lock'))
   const semaphores = createSemaphores(contextFor('lock'))

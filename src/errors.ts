@@ -21,6 +21,8 @@ export type ErrorCode =
   | 'TP_COMMAND'
   /** A limit refuses a request, or `limiter.wait()` cannot be admitted before its `wait`. */
   | 'TP_LIMITED'
+  /** A rule of `tp.control` refuses the client. */
+  | 'TP_DENIED'
   /** The application is under maintenance. */
   | 'TP_MAINTENANCE'
   /** The client left before its request had arrived. */

@@ -34,9 +34,9 @@ export interface EventMap extends TurnpikeExtensions.Events {
     /**
      * What decided: `store` (Redis, or the in-process engine if there is no Redis), `local` (the
      * in-process fallback while Redis is away), the deny cache, or the failure rule
-     * (`open`, `closed`). `unlimited`: every limit is Infinity, so nothing was counted.
+     * (`open`, `closed`). Not counted: `unlimited` (every limit is Infinity), `rule` (`tp.control`).
      */
-    source: 'store' | 'local' | 'deny-cache' | 'open' | 'closed' | 'unlimited'
+    source: 'store' | 'local' | 'deny-cache' | 'open' | 'closed' | 'unlimited' | 'rule'
     /** The policy that refused, or the tightest one. */
     policy: string | undefined
     limit: number | undefined

@@ -116,6 +116,19 @@ export type {
   Semaphore,
   SemaphoreOptions,
 } from './features/semaphore/options.ts'
+export type { LimitMode, RuleEffect } from './control/active-rules.ts'
+export type { AuditEntry } from './operations/audit.ts'
+export type {
+  AccessRule,
+  Control,
+  ControlChange,
+  ControlChangeOptions,
+  GateOptions,
+  ModeRule,
+  RuleOptions,
+  RuleClient,
+  SubjectClient,
+} from './operations/control/options.ts'
 export type { Metrics, MetricsOptions } from './operations/metrics.ts'
 export type { MetricRegistry } from './operations/metrics/receivers.ts'
 export type {

@@ -23,6 +23,8 @@ import type { ExtensionContext } from './extension.ts'
 import type { FrameworkAdapter } from './http/adapter.ts'
 import { hostTenant, tenantOf } from './http/tenant.ts'
 import { NameClaims } from './name-claims.ts'
+import type { ActiveRules } from './control/active-rules.ts'
+import type { ControlApi } from './operations/control/options.ts'
 import { createOperations, type OperationsApi } from './operations/index.ts'
 import { operationsValidator } from './operations/options.ts'
 import { createKeySpace, type KeySpace } from './store/keys.ts'
@@ -90,7 +92,8 @@ export interface InstanceContext<Native, Middleware> {
   /** Returns the context of a feature or extension, one for each name. */
   contextFor(name: string): ExtensionContext<Native, Middleware>
   /** The methods of `tp` about its processes. */
-  readonly operations: OperationsApi
+  readonly operations: OperationsApi & ControlApi<Native, Middleware>
+  readonly rules: ActiveRules
   /**
    * Closes what contexts registered, then the connections.
    * @param drainMs time that work in progress may take
@@ -164,7 +167,7 @@ export function createInstanceContext<Native, Middleware>(
     contexts.set(name, context)
     return context
   }
-  const { api } = createOperations(contextFor('operations'), {
+  const { api, rules } = createOperations(contextFor('operations'), {
     options: isReported,
     clock,
     version,
@@ -181,6 +184,7 @@ export function createInstanceContext<Native, Middleware>(
     adapter,
     contextFor,
     operations: api,
+    rules,
     close: (drainMs) => (closing ??= closeAll(shared, drainMs).finally(endLog)),
   }
 }

@@ -13,6 +13,7 @@ import type { RateLimiting, RateLimitScope } from './features/rate-limit/index.t
 import type { Semaphores } from './features/semaphore/index.ts'
 import type { SemaphoreScope } from './features/semaphore/options.ts'
 import type { Sessions } from './features/session/index.ts'
+import type { ControlApi } from './operations/control/options.ts'
 import type { OperationsApi } from './operations/index.ts'
 import type { MetricsApi } from './operations/metrics.ts'
 import type { OperationsOptions } from './operations/options.ts'
@@ -162,6 +163,7 @@ export interface Turnpike<Native, Middleware, Member = Middleware>
     Semaphores<Native, Middleware>,
     HealthApi<Native, Middleware>,
     OperationsApi,
+    ControlApi<Native, Middleware>,
     MetricsApi<Native, Middleware>,
     AsyncDisposable {
   /** Cache of plain values: get-or-fetch, memoized functions, namespaces, counters. */

@@ -8,7 +8,7 @@ export const audit: Command = {
   name: 'audit',
   usage: '',
   takes: [0, 0],
-  summary: 'List the changes that were made with this program, the newest first.',
+  summary: 'List the changes that people have made, the newest first.',
   notes: ['The last 1,000 are kept, for 400 days.'],
   options: {
     limit: { type: 'string', value: 'COUNT', help: 'Number of changes. Default: 50.' },

@@ -1,5 +1,6 @@
 /** Changes data: shows the plan, asks, changes, and notes who has done it. */
 import { hostname, userInfo } from 'node:os'
+import { parseDuration } from '../duration.ts'
 import { appendAudit } from '../operations/audit.ts'
 import { CONTEXT, type Instance } from '../extension.ts'
 import {
@@ -11,12 +12,20 @@ import {
 } from './command.ts'
 import type { RedisTarget } from './target.ts'
 
+/** Who makes a change, and why. */
+export interface ChangeAuthor {
+  readonly by: string
+  readonly reason: string | undefined
+}
+
 /** A change that a command wants to make. */
 export interface Change extends WritePlan {
   /** What is changed, as the audit names it. */
   readonly subject: string
   /** Makes the change. Returns what came of it: as data, and as one line. */
-  make(): Promise<{ readonly data: object; readonly line: string }>
+  make(author: ChangeAuthor): Promise<{ readonly data: object; readonly line: string }>
+  /** True if what makes the change writes the entry of the audit as well. */
+  readonly notesItself?: boolean
 }
 
 /** Asks, makes a change and notes it. */
@@ -24,7 +33,7 @@ export async function makeChange(
   call: CommandCall,
   { name }: Pick<Command, 'name'>,
   target: RedisTarget,
-  { lines, make, subject, typed }: Change,
+  { lines, make, notesItself = false, subject, typed }: Change,
 ): Promise<CommandResult> {
   const by = personOf(call)
   const reason = textOption(call, 'reason')
@@ -35,7 +44,8 @@ export async function makeChange(
   await target.access('operations')
   const tp = target.instance()
   await tp.ready('5s')
-  const { data, line } = await make()
+  const { data, line } = await make({ by, reason })
+  if (notesItself) return { data: { changed: true, ...data }, lines: [line] }
   const { keys, store } = (tp as Instance)[CONTEXT]('operations')
   try {
     await appendAudit(store, keys, { action: name, by, reason, subject })
@@ -53,6 +63,29 @@ export const nothingToChange = (line: string): CommandResult => ({
   lines: [line],
   exit: 'finding',
 })
+
+/** Returns the duration of an option. @throws CommandError */
+export function durationOf(
+  { options }: CommandCall,
+  name: string,
+  most: number,
+): number | undefined {
+  const given = options[name] as string | undefined
+  if (given === undefined) return undefined
+  const ms = parseDuration(given)
+  if (ms !== undefined && ms >= 1 && ms <= most) return ms
+  throw new CommandError(
+    'usage',
+    `--${name} must be a duration like 30m, 1h or 7d. It is '${given}'.`,
+  )
+}
+
+/** Requires a reason, for changes that every process heeds. @throws CommandError */
+export function requireReason({ options }: CommandCall): void {
+  const reason = options['reason'] as string | undefined
+  if (reason === undefined || reason.trim() === '' || reason.length > 200)
+    throw new CommandError('usage', 'Why? Pass --reason with 1 to 200 characters.')
+}
 
 /** Returns who makes a change. */
 function personOf(call: CommandCall): string {

@@ -15,13 +15,17 @@ import { limitsBlock } from './limits-block.ts'
 import { limitsReset } from './limits-reset.ts'
 import { locksBreak } from './locks-break.ts'
 import { locks } from './locks.ts'
+import { mode } from './mode.ts'
 import { processes, status, top } from './processes.ts'
+import { allow, block, rules, unblock } from './rules.ts'
 import { sessionsRevoke, sessionsRevokeAll } from './sessions-end.ts'
 import { sessions } from './sessions.ts'
 
 export const COMMANDS: readonly Command[] = [
   createAcl(() => COMMANDS),
+  allow,
   audit,
+  block,
   cacheClear,
   cacheLs,
   cachePurge,
@@ -40,10 +44,13 @@ export const COMMANDS: readonly Command[] = [
   limitsShow,
   locks,
   locksBreak,
+  mode,
   processes,
+  rules,
   sessions,
   sessionsRevoke,
   sessionsRevokeAll,
   status,
   top,
+  unblock,
 ]

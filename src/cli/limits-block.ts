@@ -1,26 +1,13 @@
 /** `turnpike limits block`: refuses everything that a subject asks, for a while. */
 import { CONTEXT, type Instance } from '../extension.ts'
 import { applyPolicies, policyArguments, policyAt } from '../features/rate-limit/inspection.ts'
-import { parseDuration } from '../duration.ts'
-import { makeChange, nothingToChange } from './change.ts'
-import { CommandError, type Command, type CommandCall } from './command.ts'
+import { durationOf, makeChange, nothingToChange } from './change.ts'
+import { CommandError, type Command } from './command.ts'
 import { readBlockable, subjectTagOf } from './limits.ts'
 import { formatSpan } from './output.ts'
 
 /** The longest block of a limit. */
 const MAX_BLOCK = 100_000 * 86_400_000
-
-/** Returns the duration of an option. @throws CommandError */
-function durationOf({ options }: CommandCall, name: string, most: number): number | undefined {
-  const given = options[name] as string | undefined
-  if (given === undefined) return undefined
-  const ms = parseDuration(given)
-  if (ms !== undefined && ms >= 1 && ms <= most) return ms
-  throw new CommandError(
-    'usage',
-    `--${name} must be a duration like 30m, 1h or 7d. It is '${given}'.`,
-  )
-}
 
 export const limitsBlock: Command = {
   name: 'limits block',

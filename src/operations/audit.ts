@@ -10,6 +10,7 @@ export interface AuditEntry {
   readonly at: number
   /** Who made it. */
   readonly by: string
+  /** Why, if a reason was given. */
   readonly reason: string | undefined
   /** The command: `locks break`. */
   readonly action: string
@@ -42,12 +43,29 @@ export const appendAuditEntry: Operation<number> = operation({
 export async function appendAudit(
   store: Pick<Store, 'run'>,
   keys: KeySpace,
-  { action, by, reason, subject }: Omit<AuditEntry, 'at'>,
+  entry: Omit<AuditEntry, 'at'>,
 ): Promise<void> {
-  const parts = [by, reason ?? '', action, subject].map((part) => part.slice(0, MAX_PART))
-  const args = [JSON.stringify(parts), MAX_AUDIT_ENTRIES, KEPT_MS]
-  await store.run(appendAuditEntry, [auditKey(keys)], args)
+  await store.run(appendAuditEntry, [auditKey(keys)], auditArguments(entry))
 }
+
+/** Returns the arguments by which scripts append an entry. */
+export function auditArguments({
+  action,
+  by,
+  reason,
+  subject,
+}: Omit<AuditEntry, 'at'>): (string | number)[] {
+  const parts = [by, reason ?? '', action, subject].map((part) => part.slice(0, MAX_PART))
+  return [JSON.stringify(parts), MAX_AUDIT_ENTRIES, KEPT_MS]
+}
+
+/** Reads the latest entries: LRANGE. */
+export const readAuditEntries: Operation<string[]> = operation({
+  name: 'operations.auditEntries',
+  command: 'LRANGE',
+  memory: (database, [key], [first, last]) =>
+    (database.get<readonly string[]>(key!) ?? []).slice(Number(first), Number(last) + 1),
+})
 
 /** Returns an entry as it was stored, undefined for what is none. Anyone with access can write one. */
 export function parseAuditEntry(text: string): AuditEntry | undefined {

@@ -138,6 +138,6 @@ export const readDescription: Operation<string | null> = operation({
 
 /** Commands of Redis that these scripts call. */
 export const BEAT_COMMANDS: readonly string[] =
-  'get set unlink pexpire hexists hgetall hincrby hlen hset zadd zcount zincrby zrange zrem zremrangebyrank zremrangebyscore'.split(
+  'get set unlink pexpire hexists hget hgetall hincrby hlen hset zadd zcount zincrby zrange zrem zremrangebyrank zremrangebyscore'.split(
     ' ',
   )

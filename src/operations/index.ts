@@ -2,10 +2,13 @@
 import { hostname } from 'node:os'
 import { isUnavailable } from '../errors.ts'
 import type { Clock } from '../clock.ts'
+import type { ActiveRules } from '../control/active-rules.ts'
 import type { ExtensionContext } from '../extension.ts'
 import type { RefusedSubject } from '../feature-counts.ts'
 import { PROCESS_ID } from '../features/lease-owner.ts'
 import type { Beat, ProcessFacts } from './beat.ts'
+import { createRuntimeControl } from './control/index.ts'
+import type { ControlApi } from './control/options.ts'
 import { operationsSettings, type OperationsOptions } from './options.ts'
 import type { ProcessReport } from './processes.ts'
 
@@ -37,11 +40,12 @@ let instances = 0
 const MAX_EARLY = 256
 
 /** Creates the operations of an instance, and starts its beat unless `operations` is false. @throws TP_OPTION */
-export function createOperations(
-  context: ExtensionContext,
+export function createOperations<Native, Middleware>(
+  context: ExtensionContext<Native, Middleware>,
   { options, clock, version, status, onLive }: OperationsParts,
-): { api: OperationsApi } {
+): { api: OperationsApi & ControlApi<Native, Middleware>; rules: ActiveRules } {
   const settings = operationsSettings(options)
+  const control = createRuntimeControl(context, { every: settings.every, clock })
   // Two instances of one process report separately: they may have other mounts, and end apart.
   const id = ++instances === 1 ? PROCESS_ID : `${PROCESS_ID}.${instances}`
   const facts = { id, host: hostname(), pid: process.pid, since: Date.now(), version, status }
@@ -58,6 +62,7 @@ export function createOperations(
       pause = settings.every * (0.9 + Math.random() / 5)
       const { Beat } = await import('./beat.ts')
       if (signal.aborted) return
+      await control.compare()
       beat ??= new Beat(context, facts, settings, early.splice(0))
       try {
         const count = await beat.write()
@@ -91,7 +96,9 @@ export function createOperations(
     })
   }
   return {
+    rules: control.rules,
     api: {
+      ...control.api,
       async processes() {
         const { readProcesses } = await import('./processes.ts')
         return await readProcesses(context)

@@ -36,6 +36,9 @@ beforeAll(async () => {
   app = await populate({ redis: server.url }, '20s')
   await app.report()
   await makeStuckKey(server, 'pay:stuck', Date.now() - 120_000)
+  const rules = 'shop:operations:rules:{all}'
+  await server.send('HSET', rules, 'a:198.51.100.7', '1 0 {"effect":"deny"}', '!', '1.x')
+  await server.send('EXPIRE', rules, '600')
 })
 afterAll(async () => {
   await app.close()
@@ -48,6 +51,10 @@ async function linesOf(
 ): Promise<Record<string, string[]>> {
   const { data } = await place(['sessions', 'bob', '--scan'])
   return {
+    mode: ['unused', 'shadow', '--reason', 'a test'],
+    allow: ['203.0.113.7', '--reason', 'a test'],
+    block: ['203.0.113.0/24', '--reason', 'a test'],
+    unblock: ['198.51.100.7', '--reason', 'a test'],
     'cache clear': [],
     'cache purge': ['--tag', 'products'],
     'idempotency release': ['pay:stuck'],
@@ -74,7 +81,9 @@ describe.each(writing)('$name', ({ name }) => {
     const before = await digest()
     const { code, stdout, stderr } = await run(await line())
     expect({ code, stdout }).toEqual({ code: 5, stdout: '' })
-    expect(stderr).toMatch(/^(Block|Release|Invalidate|Forget|End) .*Nothing was changed: /s)
+    expect(stderr).toMatch(
+      /^(Allow|Block|Unblock|Release|Invalidate|Forget|End|Set) .*Nothing was changed: /s,
+    )
     expect(await ask(await line())).toMatchObject({ code: 5, error: { code: 'confirmation' } })
     expect(await digest()).toBe(before)
   })
@@ -110,6 +119,8 @@ describe.each(writing)('$name', ({ name }) => {
 
 it('a change that concerns many wants its name typed', async () => {
   for (const [line, name] of [
+    [['block', '10.0.0.0/8', '--reason', 'a test'], '10.0.0.0/8'],
+    [['mode', 'unused', 'closed', '--reason', 'a test'], 'unused'],
     [['cache', 'clear'], 'shop'],
     [['cache', 'purge', '--pattern', '/none/*'], '/none/*'],
     [['sessions', 'revoke-all', 'nobody', '--secret-env', 'SESSION_SECRET'], 'nobody'],
@@ -204,6 +215,30 @@ describe.each(['standalone', 'databases', 'Cluster'])('on %s, as an operator', (
     await request(own.url).get('/limited').expect(200)
   })
 
+  it('a blocked address is refused by the application, until it is unblocked', async () => {
+    const status = async (): Promise<number> => (await request(own.url).get('/limited')).status
+    const why = ['--reason', 'a flood', '--as', 'ann', '--yes']
+    const line = ['block', '::ffff:127.0.0.1', '--for', '1h', ...why]
+    expect(await go(line)).toMatchObject({
+      code: 0,
+      data: { changed: true, target: '127.0.0.1' },
+    })
+    await until('it is refused', async () => (await status()) === 403)
+    expect((await go(['rules'])).data.rules).toMatchObject([
+      { target: '127.0.0.1', effect: 'deny', by: 'ann', reason: 'a flood' },
+    ])
+    expect(await go(['unblock', '127.0.0.1', ...why])).toMatchObject({
+      code: 0,
+      data: { lifted: true },
+    })
+    await until('it is admitted', async () => (await status()) !== 403)
+    expect(await go(['unblock', '127.0.0.1', ...why])).toMatchObject({
+      code: 1,
+      data: { changed: false },
+    })
+    expect((await go(['rules'])).data.rules).toEqual([])
+  })
+
   it('cached responses are made again after a purge by URL, tag and pattern, and after a clear', async () => {
     for (const line of [
       ['purge', '--url', '/products/1'],
@@ -232,6 +267,8 @@ describe.each(['standalone', 'databases', 'Cluster'])('on %s, as an operator', (
     })
     const actions = data.entries.map(({ action }: any) => action)
     for (const action of [
+      'deny',
+      'lift',
       'cache clear',
       'limits block',
       'cache purge',
@@ -303,6 +340,15 @@ it.each([
   [['locks', 'break', 'a::b'], 'is no name'],
   [['idempotency', 'release', '{x}'], 'is no ID'],
   [['cache', 'clear', '--reason', ' '], '--reason must be'],
+  [['block', 'ada', '--reason', 'x'], 'is no address and no network'],
+  [['block', '10.0.0.0/33', '--reason', 'x'], 'is no address and no network'],
+  [['block', '203.0.113.7'], 'Pass --reason'],
+  [['allow', '203.0.113.7', '--reason', 'x', '--for', '1 hour'], '--for must be a duration'],
+  [['unblock', '203.0.113.7'], 'Pass --reason'],
+  [['mode', 'web', 'shadows', '--reason', 'x'], 'Did you mean shadow'],
+  [['mode', 'a b', 'off', '--reason', 'x'], 'is no name of a limit'],
+  [['mode', 'web', 'off'], 'Pass --reason'],
+  [['mode', 'web', 'default', '--reason', 'x', '--for', '1h'], '--for does not go'],
   [['limits', 'block', 'ada'], 'Pass --for 1h'],
   [['limits', 'block', 'ada', '--for', '1 hour'], '--for must be a duration'],
   [['limits', 'block', 'ada', '--for', '-1h'], "'--for'"],

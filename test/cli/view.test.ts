@@ -203,6 +203,7 @@ describe('what is sent', () => {
     'limits show': ['127.0.0.1'],
     locks: [],
     processes: [],
+    rules: [],
     sessions: ['ada', '--scan'],
     status: [],
     top: [],

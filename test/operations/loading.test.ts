@@ -22,3 +22,21 @@ it("require('turnpike/express') loads nothing of the reports, and an instance lo
     stderr: '',
   })
 })
+
+const RULES = `
+  import { createRequire } from 'node:module'
+  const require = createRequire(import.meta.url)
+  const loaded = () => Object.keys(require.cache).filter((file) => /rule-(changes|replica|table)/.test(file)).length > 0
+  const { turnpike } = require('turnpike/express')
+  const tp = turnpike({ redis: 'memory' })
+  tp.rateLimit({ limit: 5, window: '1m' })
+  tp.loginGuard({ key: () => 'ann' })
+  console.log('mounted', loaded())
+  await tp.control.deny('203.0.113.7', { by: 'ann', reason: 'a test' })
+  console.log('changed', loaded())
+  await tp.close()`
+
+it('the table of rules is loaded when there is something to look up', async () => {
+  const { stdout, stderr } = await runScript(RULES)
+  expect({ stdout, stderr }).toEqual({ stdout: 'mounted false\nchanged true\n', stderr: '' })
+})

@@ -10,6 +10,7 @@ import {
 import type { TurnpikeOptions } from '../../src/turnpike.ts'
 import { useCaching } from './acl-caching.ts'
 import { useCollections } from './acl-collections.ts'
+import { useControl } from './acl-control.ts'
 import { useFlags } from './acl-flags.ts'
 import { useOperations } from './acl-operations.ts'
 import { useRealtime } from './acl-realtime.ts'
@@ -66,6 +67,9 @@ export const flows: Record<string, Flow> = {
   'operations, which are on by default': using((tp, must) => useOperations(tp, must), {
     stores: { rateLimit: { redis: 'memory' } },
   }),
+  'control and gate': using((tp, must, isBroken, redis, prefix) =>
+    useControl(tp, redis, prefix, must, isBroken),
+  ),
   tokens: using((tp, must, isBroken) => useTokens(tp, must, isBroken)),
   collections: using((tp, must) => useCollections(tp, must)),
   'flags, maintenance, configuration': using((tp, must, isBroken, redis, prefix) =>

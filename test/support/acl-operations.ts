@@ -1,5 +1,6 @@
 import { CONTEXT } from '../../src/extension.ts'
 import type { turnpike } from '../../src/node.ts'
+import { RuleReplica } from '../../src/operations/control/rule-replica.ts'
 import { Beat } from '../../src/operations/beat.ts'
 import {
   readMinute,
@@ -35,6 +36,8 @@ export async function useOperations(
   must('its mounts', (await readMounts(context, process!.description!))?.mounts.length === 1)
   must('its counts', (await readMinute(context, context.store.now())).size > 0)
   must('who was refused', (await readRefused(context))[0]?.tag === 'ann')
+  // Each process asks with its reports whether there are rules.
+  await new RuleReplica(context).refresh()
   await beat.leave()
   must('a process that ends', (await readProcesses(context)).length === 0)
 }

@@ -13,6 +13,8 @@ export type DecisionSource =
   | 'closed'
   /** Without counting, because every limit is `Infinity`. */
   | 'unlimited'
+  /** Without counting, by a rule of `tp.control`. */
+  | 'rule'
 
 /** One policy's part in a decision. */
 export interface PolicyState {

@@ -1,4 +1,5 @@
 /** The rate limiter without HTTP: charges in, decisions out. */
+import type { LimitMode, RuleLookup } from '../../control/active-rules.ts'
 import { isUnavailable } from '../../errors.ts'
 import type { CounterRow } from '../../feature-counts.ts'
 import type { EventBus } from '../../events.ts'
@@ -28,14 +29,20 @@ export class RateLimitEngine implements ChargeAdjuster {
   readonly #counts: CounterRow
   readonly #denyCache: DenyCache | undefined
   readonly #scripts: ChargeScripts
+  readonly #rules: Pick<RuleLookup, 'modeOf'> | undefined
 
-  /** @param known the charges of every request but for their subject, if they are always the same */
+  /**
+   * @param known the charges of every request but for their subject, if they are always the same
+   * @param rules say the mode of the limit, if it has one
+   */
   constructor(
     context: ExtensionContext,
     options: RateLimitEngineOptions,
     known?: readonly KnownCharge[],
+    rules?: Pick<RuleLookup, 'modeOf'>,
   ) {
     this.#context = context
+    this.#rules = rules
     this.options = options
     this.#counts = context.events.counts.row('limit', options.name)
     this.#scripts = new ChargeScripts(context.keys, options, known)
@@ -43,6 +50,17 @@ export class RateLimitEngine implements ChargeAdjuster {
       this.#denyCache = new DenyCache(options.denyCache)
       forgetResets(this.#denyCache, context.store, this.#channel)
     }
+  }
+
+  /** The mode that an operator has set, undefined if the options decide. */
+  get mode(): LimitMode | undefined {
+    return this.#rules?.modeOf(this.options.name)
+  }
+
+  /** True if refusals let requests pass. */
+  get isShadow(): boolean {
+    const { mode } = this
+    return mode === undefined ? this.options.shadow : mode === 'shadow'
   }
 
   get events(): EventBus {
@@ -230,12 +248,13 @@ export class RateLimitEngine implements ChargeAdjuster {
    * @param began when a store was asked for it, by `performance.now()`
    */
   report<Made extends Decision>(decision: Made, began?: number): Made {
-    this.#counts.countDecision(decision.allowed, this.options.shadow, decision.source)
+    const { isShadow } = this
+    this.#counts.countDecision(decision.allowed, isShadow, decision.source)
     if (!decision.allowed) this.#noteRefused(decision)
     if (!this.events.hasListeners('decision')) return decision
     const { allowed, source, subject, tenant, tightest, limit, remaining, retryAfterMs } = decision
     const { feature, name } = this.options
-    const shadow = this.options.shadow && !allowed
+    const shadow = isShadow && !allowed
     const policy = tightest?.name
     const ms = began === undefined ? undefined : performance.now() - began
     this.events.emit('decision', {

@@ -1,4 +1,5 @@
 /** Rate limiting as a feature: a request in, a Plan out. */
+import { deniedRefusal, type LimitMode } from '../../control/active-rules.ts'
 import {
   passThrough,
   type Exchange,
@@ -19,6 +20,13 @@ export interface RequestLimiter<Native> {
   limit(x: Exchange<Native>): Promise<Decision>
   /** True if it may charge before the other members of a pipeline run. */
   readonly needsOnlyRequest: boolean
+  /** What an operator has made of the limit. */
+  readonly engine: {
+    /** The mode that is set, undefined if the options decide. */
+    readonly mode: LimitMode | undefined
+    /** True if refusals let requests pass. */
+    readonly isShadow: boolean
+  }
   now(): number
   inBackground(write: Promise<unknown>): void
 }
@@ -28,12 +36,12 @@ export function createRateLimitFeature<Native>(
   limiter: RequestLimiter<Native>,
   options: RateLimitOptions<Native>,
 ): Feature<Native, Promise<Decision>> {
-  const { skip, shadow = false, skipSuccessful = false, skipFailed = false } = options
+  const { skip, skipSuccessful = false, skipFailed = false } = options
   const { onLimited, reply: replyWith } = options
   const { headers: standard = true, legacyHeaders: legacy = false, partitionKey } = options
   const refunds = skipSuccessful || skipFailed
   const write = createHeaderWriter({ standard, legacy, partitionKey })
-  const isSilent = shadow || (!standard && !legacy)
+  const hasNoFields = !standard && !legacy
 
   /** A request that reaches the limit again is charged once. */
   const decided = new RequestMemo<Promise<Decision>>('turnpike.decision')
@@ -44,12 +52,14 @@ export function createRateLimitFeature<Native>(
     write(decision, legacy ? limiter.now() : 0)
 
   function planOf(x: Exchange<Native>, decision: Decision): Plan {
-    if (!decision.allowed && !shadow) {
+    const { isShadow } = limiter.engine
+    if (!decision.allowed && !isShadow) {
       callOnLimited(x.native, decision)
-      const headers = isSilent ? {} : headersOf(decision)
+      const headers = hasNoFields ? {} : headersOf(decision)
       return { refusal: refusalOf(decision, headers), replyWith }
     }
     const state = { rateLimit: decision }
+    const isSilent = isShadow || hasNoFields
     if (!refunds) return isSilent ? { state } : { state, headers: () => headersOf(decision) }
     return {
       state,
@@ -63,7 +73,9 @@ export function createRateLimitFeature<Native>(
 
   /** The fields are sent already, and a refund is on its way. */
   const planAgain = (x: Exchange<Native>, decision: Decision): Plan =>
-    decision.allowed || shadow ? { state: { rateLimit: decision } } : planOf(x, decision)
+    decision.allowed || limiter.engine.isShadow
+      ? { state: { rateLimit: decision } }
+      : planOf(x, decision)
 
   /** A listener's mistake must not change the response, nor end the process. */
   function callOnLimited(native: Native, decision: Decision): void {
@@ -85,7 +97,7 @@ export function createRateLimitFeature<Native>(
     ...(limiter.needsOnlyRequest && {
       prepare(x) {
         try {
-          return decided.get(x) ? undefined : decide(x)
+          return limiter.engine.mode === 'off' || decided.get(x) ? undefined : decide(x)
         } catch {
           // `handle` throws it again, after the earlier limits had their turn.
           return undefined
@@ -94,6 +106,7 @@ export function createRateLimitFeature<Native>(
       discard: (early) => limiter.inBackground(early.then((decision) => decision.refund())),
     }),
     handle(x, early) {
+      if (!early && limiter.engine.mode === 'off') return passThrough
       if (skip) return unlessSkipped(x, skip)
       const earlier = early ? undefined : decided.get(x)
       if (earlier) return earlier.then((decision) => planAgain(x, decision))
@@ -120,9 +133,10 @@ export const needsOnlyRequest = ({
 
 const UNCOUNTED = 'The request could not be checked against its limit. Try again shortly.'
 
-/** Returns a refusal: 429 (RFC 6585), or 503 while nothing can be counted. */
+/** Returns a refusal: 429 (RFC 6585), 503 while nothing can be counted, or 403 by a rule. */
 export function refusalOf(decision: Decision, headers: HeaderFields = {}): LimitRefusal {
   const { source, policies, retryAfterMs } = decision
+  if (source === 'rule') return { ...deniedRefusal, headers, decision }
   if (source === 'closed') return { ...unavailableRefusal(UNCOUNTED), headers, decision }
   const detail =
     retryAfterMs === undefined

@@ -14,6 +14,7 @@ import {
 } from '../../validate.ts'
 import type { Validator } from '../../validate.ts'
 import type { Feature } from '../../http/exchange.ts'
+import type { RuleLookup } from '../../control/active-rules.ts'
 import type { ExtensionContext } from '../../extension.ts'
 import { createCostHelpers, type CostHelpers } from './cost-helpers.ts'
 import { createFlexibleRateLimit } from './flexible/flexible-rate-limit.ts'
@@ -123,9 +124,13 @@ export interface RateLimiting<Native, Middleware> extends RateLimitScope {
   readonly cost: CostHelpers<Native>
 }
 
-/** Creates the rate limiting of an instance. */
+/**
+ * Creates the rate limiting of an instance.
+ * @param rules decide before anything is counted
+ */
 export function createRateLimiting<Native, Middleware extends object>(
   context: ExtensionContext<Native, Middleware>,
+  rules: RuleLookup,
 ): { api: RateLimiting<Native, Middleware>; forTenant(tenant: string): RateLimitScope } {
   const scopeOf = (own: ExtensionContext<Native, Middleware>): RateLimitScope => ({
     limiter: (name, options) =>
@@ -138,6 +143,7 @@ export function createRateLimiting<Native, Middleware extends object>(
         const { feature, limiter } = createRateLimit(
           context,
           checkedLater<RateLimitOptions<Native>>(options),
+          rules,
         )
         return Object.assign(context.mount(feature), limiter)
       },
@@ -145,6 +151,7 @@ export function createRateLimiting<Native, Middleware extends object>(
         const { feature, guard } = createLoginGuard(
           context,
           checkedLater<LoginGuardOptions<Native>>(options),
+          rules,
         )
         return Object.assign(context.mount(feature), guard)
       },
@@ -163,10 +170,11 @@ const checkedLater = <Options>(options: unknown): Options => options as Options
 function createRateLimit<Native>(
   context: ExtensionContext<Native>,
   options: RateLimitOptions<Native>,
+  rules: RuleLookup,
 ): { feature: Feature<Native>; limiter: Limiter } {
   const where = 'tp.rateLimit()'
   validateOptions(where, options, REQUEST_OPTIONS)
-  if (options.limiter) return createFlexibleRateLimit(context, options, where)
+  if (options.limiter) return createFlexibleRateLimit(context, options, where, rules)
   const { name, policies } = policiesOf(where, options, options.name)
   prepareName(context, where, name, options.name !== undefined, policies)
   const plain = policies as readonly Policy<never>[]
@@ -175,11 +183,12 @@ function createRateLimit<Native>(
     context,
     engineOptions('rateLimit', name, where, options),
     known,
+    rules,
   )
   describeLimit(context.events.counts, engine.options, plain)
   return {
     feature: createRateLimitFeature(
-      createRequestLimiter(context, engine, policies, known, options, where),
+      createRequestLimiter(context, engine, policies, known, options, where, rules),
       options,
     ),
     limiter: createLimiter(context, engine, plain, where, ({ key = options.key }, subject) =>

@@ -1,3 +1,4 @@
+import type { RuleEffect } from '../../control/active-rules.ts'
 import type { Subject } from '../../store/keys.ts'
 import type { Charge } from './charge.ts'
 import { tightestOf, type Decision, type DecisionSource, type PolicyState } from './decision.ts'
@@ -129,17 +130,36 @@ export function decisionOf(
 }
 
 /** Returns the decision on a request that no policy limits. */
-export function unlimitedDecision(subject: Subject, tenant: string | undefined): Decision {
+export const unlimitedDecision = (subject: Subject, tenant: string | undefined): Decision =>
+  uncountedDecision(true, 'unlimited', subject, tenant)
+
+/** Returns the decision on a request from a client that a rule admits or refuses. */
+export const ruleDecision = (
+  effect: RuleEffect,
+  subject: Subject,
+  tenant: string | undefined,
+): Decision => uncountedDecision(effect === 'allow', 'rule', subject, tenant)
+
+/** Returns the decision of a limit that an operator has closed. */
+export const closedDecision = (subject: Subject, tenant: string | undefined): Decision =>
+  uncountedDecision(false, 'closed', subject, tenant)
+
+function uncountedDecision(
+  allowed: boolean,
+  source: DecisionSource,
+  subject: Subject,
+  tenant: string | undefined,
+): Decision {
   return {
-    allowed: true,
-    source: 'unlimited',
+    allowed,
+    source,
     subject,
     tenant,
     policies: [],
     tightest: undefined,
     limit: undefined,
     remaining: undefined,
-    retryAfterMs: 0,
+    retryAfterMs: allowed ? 0 : undefined,
     at: 0,
     cost: 0,
     refund: () => Promise.resolve(),

@@ -1,5 +1,6 @@
 /** `tp.loginGuard()`: slows down brute force and credential stuffing before the handler runs. */
 import { durationOption } from '../../duration.ts'
+import type { RuleLookup } from '../../control/active-rules.ts'
 import { TurnpikeError } from '../../errors.ts'
 import type { ExtensionContext } from '../../extension.ts'
 import { addressSubject } from '../../http/client-address.ts'
@@ -13,7 +14,7 @@ import type { Charge } from './charge.ts'
 import type { Decision } from './decision.ts'
 import { RateLimitEngine } from './engine.ts'
 import { refusalOf } from './feature.ts'
-import { unlimitedDecision } from './limit-decision.ts'
+import { ruleDecision, unlimitedDecision } from './limit-decision.ts'
 import {
   GUARD_OPTIONS,
   GUARD_RESET_OPTIONS,
@@ -36,6 +37,7 @@ const UNPARSED = `${WHERE}: \`key\` returned undefined for a request whose body 
 export function createLoginGuard<Native>(
   context: ExtensionContext<Native>,
   options: LoginGuardOptions<Native>,
+  rules: RuleLookup,
 ): { feature: Feature<Native, never>; guard: LoginGuard } {
   validateOptions(WHERE, options, GUARD_OPTIONS)
   if (!options.key)
@@ -45,7 +47,7 @@ export function createLoginGuard<Native>(
       options.key,
       'a function that returns the identity of the request, like (req) => req.body?.email',
     )
-  const guard = new Guard(context, options)
+  const guard = new Guard(context, options, rules)
   return {
     feature: { name: 'loginGuard', onBackground: 'skip', handle: (x) => guard.handle(x) },
     guard: { reset: (identity, options) => guard.reset(identity, options) },
@@ -68,6 +70,7 @@ interface Attempt {
 class Guard<Native> {
   readonly #context: ExtensionContext<Native>
   readonly #options: LoginGuardOptions<Native>
+  readonly #rules: RuleLookup
   readonly #normalize: (identity: string) => string
   readonly #name: string
   readonly #pair: Policy<never>
@@ -78,7 +81,11 @@ class Guard<Native> {
   /** A request that reaches the guard again is charged once. */
   readonly #attempted = new RequestMemo<Promise<Attempt>>('turnpike.attempt')
 
-  constructor(context: ExtensionContext<Native>, options: LoginGuardOptions<Native>) {
+  constructor(
+    context: ExtensionContext<Native>,
+    options: LoginGuardOptions<Native>,
+    rules: RuleLookup,
+  ) {
     const { limit = 5, window = '15m', addressLimit = 100, blockFor = window } = options
     const { name = 'login', fail = 'local', normalize = normalizeIdentity } = options
     const blockMax = options.blockMax ?? Math.max(DAY, durationOption(blockFor, WHERE, 'blockFor'))
@@ -101,6 +108,7 @@ class Guard<Native> {
     })
     this.#context = context
     this.#options = options
+    this.#rules = rules
     this.#normalize = normalize
     this.#name = name
     this.#pair = policies[0]!
@@ -160,6 +168,14 @@ class Guard<Native> {
     const digest = identityDigest(value, this.#normalize)
     const tenant = await this.#context.tenantOf(x.native)
     const address = addressSubject(x.ip, this.#options.ipv6Subnet)
+    const effect =
+      this.#rules.size === 0
+        ? undefined
+        : this.#rules.effectOn(x.ip, this.#context.keys.tag(address, tenant))
+    if (effect !== undefined) {
+      const decision = this.#engine.report(ruleDecision(effect, address, tenant))
+      return { decision, onPair: undefined, onAddress: undefined }
+    }
     const onPair =
       digest === undefined || this.#pair.limit === Infinity
         ? undefined

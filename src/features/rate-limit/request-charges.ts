@@ -1,4 +1,5 @@
 /** Works out what a request is charged, from the options of a mount. */
+import type { RuleLookup } from '../../control/active-rules.ts'
 import type { ExtensionContext } from '../../extension.ts'
 import { addressSubject } from '../../http/client-address.ts'
 import type { Exchange } from '../../http/exchange.ts'
@@ -9,7 +10,7 @@ import type { Charge, KnownCharge } from './charge.ts'
 import type { Decision } from './decision.ts'
 import type { RateLimitEngine } from './engine.ts'
 import { needsOnlyRequest, type RequestLimiter } from './feature.ts'
-import { unlimitedDecision } from './limit-decision.ts'
+import { closedDecision, ruleDecision, unlimitedDecision } from './limit-decision.ts'
 import type { KeyFunction, RateLimitOptions } from './options.ts'
 import { checkedValue, type Policy } from './policy.ts'
 
@@ -32,6 +33,24 @@ export function knownChargesOf(
   return areKnown ? (charges as KnownCharge[]) : undefined
 }
 
+/**
+ * Returns a function that decides without counting, where a mode or rule says so. It returns undefined
+ * for all other requests.
+ */
+const createUncounted =
+  (engine: RateLimitEngine, rules: RuleLookup) =>
+  (
+    x: Exchange,
+    subject: Subject,
+    tenant: string | undefined,
+    tags: string | readonly string[],
+  ): Decision | undefined => {
+    if (engine.mode === 'closed') return closedDecision(subject, tenant)
+    if (rules.size === 0) return undefined
+    const effect = rules.effectOn(x.ip, ...(typeof tags === 'string' ? [tags] : tags))
+    return effect && ruleDecision(effect, subject, tenant)
+  }
+
 /** Creates the limiter of a mount: a request in, a decision out. */
 export function createRequestLimiter<Native>(
   context: ExtensionContext<Native>,
@@ -40,8 +59,10 @@ export function createRequestLimiter<Native>(
   known: readonly KnownCharge[] | undefined,
   options: RateLimitOptions<Native>,
   where: string,
+  rules: RuleLookup,
 ): RequestLimiter<Native> {
   const { key, cost: sharedCost = 1, ipv6Subnet } = options
+  const uncountedOf = createUncounted(engine, rules)
   const usesMountKey = policies.some((policy) => !policy.key)
   const hasOwnKeys = policies.some((policy) => policy.key)
   const subjectOf = (x: Exchange<Native>): ReturnType<KeyFunction<Native>> =>
@@ -57,6 +78,8 @@ export function createRequestLimiter<Native>(
   function charge(x: Exchange<Native>, value: KeyValue): Promise<Decision> {
     const tag = subjectTag(context.keys, value, undefined, where)
     const subject = shownSubject(value!, tag)
+    const uncounted = uncountedOf(x, subject, undefined, tag)
+    if (uncounted !== undefined) return Promise.resolve(engine.report(uncounted))
     const charges: Charge[] = []
     // Written out: a spread for each request costs more than the rest of this function.
     for (const { policy, limit, window, cost } of known!)
@@ -89,8 +112,12 @@ export function createRequestLimiter<Native>(
         ...(await amountsOf(x.native, policy)),
       })),
     )
+    const { subject: first } = charges[0]!
+    const tags = charges.map(({ tag }) => tag)
+    const uncounted = uncountedOf(x, first, tenant, tags)
+    if (uncounted !== undefined) return engine.report(uncounted)
     const limited = charges.filter(({ limit }) => limit !== Infinity)
-    return await consume(x, limited, charges[0]!.subject, tenant)
+    return await consume(x, limited, first, tenant)
   }
 
   async function amountsOf(
@@ -108,6 +135,7 @@ export function createRequestLimiter<Native>(
 
   return {
     limit,
+    engine,
     needsOnlyRequest: needsOnlyRequest(options) && !context.hasTenants && !hasOwnKeys,
     now: () => context.store.now(),
     inBackground: (write) => engine.inBackground(write),

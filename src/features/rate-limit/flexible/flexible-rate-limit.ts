@@ -1,4 +1,5 @@
 /** A limiter of rate-limiter-flexible in place of our engine: `tp.rateLimit({ limiter })`. */
+import type { RuleLookup } from '../../../control/active-rules.ts'
 import type { ExtensionContext } from '../../../extension.ts'
 import { addressSubject } from '../../../http/client-address.ts'
 import type { Exchange, Feature } from '../../../http/exchange.ts'
@@ -15,6 +16,7 @@ import { engineOptions } from '../engine-options.ts'
 import { RateLimitEngine } from '../engine.ts'
 import { createRateLimitFeature, type RequestLimiter } from '../feature.ts'
 import { normalizeSubject } from '../key-normalizers.ts'
+import { closedDecision, ruleDecision } from '../limit-decision.ts'
 import { isDecision } from '../limiter.ts'
 import {
   blockTime,
@@ -56,6 +58,7 @@ export function createFlexibleRateLimit<Native>(
   context: ExtensionContext<Native>,
   options: RateLimitOptions<Native>,
   where: string,
+  rules: RuleLookup,
 ): { feature: Feature<Native>; limiter: Limiter } {
   for (const option of EXCLUDED) {
     if (options[option] !== undefined)
@@ -66,7 +69,7 @@ export function createFlexibleRateLimit<Native>(
         `\`${option}\` cannot be combined with \`limiter\`, which has rules of its own. Leave one of them out.`,
       )
   }
-  const limiter = new FlexibleRateLimit(context, options, where)
+  const limiter = new FlexibleRateLimit(context, options, where, rules)
   return { feature: createRateLimitFeature(limiter, options), limiter: limiter.api }
 }
 
@@ -81,16 +84,23 @@ class FlexibleRateLimit<Native> implements RequestLimiter<Native> {
   readonly #context: ExtensionContext<Native>
   readonly #options: RateLimitOptions<Native>
   readonly #where: string
+  readonly #rules: RuleLookup
   readonly #name: string
   readonly #policies: readonly Policy<never>[]
   readonly #flexible: FlexibleEngine
   /** Reports decisions, and counts while the mounted limiter is unavailable. */
   readonly #engine: RateLimitEngine
 
-  constructor(context: ExtensionContext<Native>, options: RateLimitOptions<Native>, where: string) {
+  constructor(
+    context: ExtensionContext<Native>,
+    options: RateLimitOptions<Native>,
+    where: string,
+    rules: RuleLookup,
+  ) {
     this.#context = context
     this.#options = options
     this.#where = where
+    this.#rules = rules
     this.#flexible = new FlexibleEngine(options.limiter!, options.name, TIMEOUT, where)
     const { policies: own } = this.#flexible
     const { name, policies } = policiesOf<never>(
@@ -100,9 +110,18 @@ class FlexibleRateLimit<Native> implements RequestLimiter<Native> {
     )
     this.#name = name
     this.#policies = policies
-    this.#engine = new RateLimitEngine(context, engineOptions('rateLimit', name, where, options))
+    this.#engine = new RateLimitEngine(
+      context,
+      engineOptions('rateLimit', name, where, options),
+      undefined,
+      rules,
+    )
     describeLimit(context.events.counts, this.#engine.options, policies)
     this.api = this.#limiter()
+  }
+
+  get engine(): RateLimitEngine {
+    return this.#engine
   }
 
   now(): number {
@@ -120,6 +139,11 @@ class FlexibleRateLimit<Native> implements RequestLimiter<Native> {
     const tenant = await this.#context.tenantOf(x.native)
     const tag = subjectTag(this.#context.keys, value, tenant, this.#where)
     const counted = countedSubject(value!, tenant, tag)
+    if (this.#engine.mode === 'closed')
+      return this.#engine.report(closedDecision(counted.subject, tenant))
+    const effect = this.#rules.size === 0 ? undefined : this.#rules.effectOn(x.ip, tag)
+    if (effect !== undefined)
+      return this.#engine.report(ruleDecision(effect, counted.subject, tenant))
     return await this.#consume(counted, checkedValue('cost', units, this.#name))
   }
 

@@ -1,0 +1,64 @@
+/** `turnpike mode`: what a limit does in all processes, in place of what its options say. */
+import { durationOf, makeChange, requireReason } from './change.ts'
+import { closestMatch } from '../validate.ts'
+import { CommandError, type Command } from './command.ts'
+import { formatSpan } from './output.ts'
+
+const MODES = ['on', 'shadow', 'off', 'closed', 'default'] as const
+const DOES: Readonly<Record<(typeof MODES)[number], string>> = {
+  on: 'refuse what is above it',
+  shadow: 'count, and refuse nothing',
+  off: 'let everything pass, and count nothing',
+  closed: 'refuse everything with 503',
+  default: 'do what its options say',
+}
+
+/** The longest time that a mode may be in force. */
+const MAX_MS = 3_650 * 86_400_000
+
+export const mode: Command = {
+  name: 'mode',
+  usage: 'LIMIT on|shadow|off|closed|default',
+  takes: [2, 2],
+  summary: 'Change what a limit does in all processes, until it is set to default.',
+  notes: [
+    'LIMIT is the name of mounts of `tp.rateLimit()`: the command `turnpike processes` lists what is mounted. A name that no mount has changes nothing.',
+  ],
+  options: {
+    for: {
+      type: 'string',
+      value: 'DURATION',
+      help: 'How long, like 30m, 1h or 7d. Default: until it is set to default.',
+    },
+  },
+  redis: 'write',
+  examples: ['turnpike mode api shadow --for 1h --reason "too strict"'],
+  async run(call) {
+    const [limit = '', given = ''] = call.args
+    const chosen = MODES.find((each) => each === given)
+    if (chosen === undefined) {
+      const near = closestMatch(given, MODES)
+      const hint = near === undefined ? `Modes: ${MODES.join(', ')}.` : `Did you mean ${near}?`
+      throw new CommandError('usage', `There is no mode '${given}'. ${hint}`)
+    }
+    if (!/^[\w.-]{1,40}$/.test(limit))
+      throw new CommandError('usage', `'${limit}' is no name of a limit.`)
+    requireReason(call)
+    const ms = durationOf(call, 'for', MAX_MS)
+    if (ms !== undefined && chosen === 'default')
+      throw new CommandError('usage', '--for does not go with default.')
+    const target = await call.target()
+    const span = ms === undefined ? '' : ` for ${formatSpan(ms)}`
+    return await makeChange(call, mode, target, {
+      subject: limit,
+      lines: [`Set the limit ${limit} to ${chosen}${span}, in all processes: ${DOES[chosen]}.`],
+      ...(chosen === 'closed' && { typed: limit }),
+      notesItself: true,
+      async make({ by, reason }) {
+        const why = { by: by.slice(0, 100), reason: reason!, ...(ms !== undefined && { for: ms }) }
+        const { version } = await target.instance().control.mode(limit, chosen, why)
+        return { data: { limit, mode: chosen, version }, line: `Stored: ${limit}, ${chosen}.` }
+      },
+    })
+  },
+}

@@ -1,0 +1,66 @@
+/** The rules and modes in force, as features ask for them. Their table is loaded with the first one. */
+import type { Refusal } from '../http/refusal.ts'
+
+/** What a rule does with a client. */
+export type RuleEffect =
+  /** It is refused. */
+  | 'deny'
+  /** It is admitted, and no limit counts it. */
+  | 'allow'
+
+/** What a limit does, in place of what its options say. */
+export type LimitMode =
+  /** It refuses, also with `shadow: true`. */
+  | 'on'
+  /** It counts and reports, and refuses no request. */
+  | 'shadow'
+  /** It lets every request pass without counting. */
+  | 'off'
+  /** It refuses every request with 503. */
+  | 'closed'
+
+/** What features ask of the rules. */
+export interface RuleLookup {
+  /** Number of rules. Ask for nothing else while it is 0. */
+  readonly size: number
+  /**
+   * Returns what the rules say of a client. Undefined if none is about it.
+   *
+   * A rule for a subject is as specific as one for a single address, and more specific than one for
+   * a network. If two equally specific rules disagree, the client is refused.
+   * @param address the client's address, '' if there is none
+   * @param tags what the client is counted by, as the content of hash tags
+   */
+  effectOn(address: string, ...tags: readonly string[]): RuleEffect | undefined
+  /** Returns the mode of a limit, undefined if its options decide. */
+  modeOf(limit: string): LimitMode | undefined
+}
+
+/** The rules of an instance. There are none until a table of them is used. */
+export class ActiveRules implements RuleLookup {
+  #table: RuleLookup | undefined
+
+  get size(): number {
+    return this.#table === undefined ? 0 : this.#table.size
+  }
+
+  /** Takes the rules from a table from now on. */
+  use(table: RuleLookup): void {
+    this.#table = table
+  }
+
+  effectOn(address: string, ...tags: readonly string[]): RuleEffect | undefined {
+    return this.#table?.effectOn(address, ...tags)
+  }
+
+  modeOf(limit: string): LimitMode | undefined {
+    return this.#table?.modeOf(limit)
+  }
+}
+
+/** The refusal of a client that a rule refuses. It names neither the rule nor its reason. */
+export const deniedRefusal: Refusal = {
+  status: 403,
+  code: 'TP_DENIED',
+  detail: 'Requests from this client are not accepted.',
+}

@@ -1,0 +1,232 @@
+/**
+ * The rules that admit or refuse clients, as a process looks them up. The longest prefix wins. A
+ * lookup costs one step for each length of prefix that any rule has, however many rules there are.
+ */
+import {
+  addressBits,
+  maskIpv4,
+  maskIpv6,
+  parseAddressPrefix,
+  type AddressPrefix,
+} from '../http/address-prefix.ts'
+import type { LimitMode, RuleEffect, RuleLookup } from './active-rules.ts'
+
+/** Largest number of rules. */
+export const MAX_RULES = 10_000
+
+/** A rule in force. */
+export interface Rule {
+  readonly effect: RuleEffect | LimitMode
+  /** When it ends, in ms since the epoch by the store's clock. Infinity: when it is lifted. */
+  readonly until: number
+}
+
+/** Begins the ID of a rule for an address or network. */
+const ADDRESS = 'a:'
+/** Begins the ID of a rule for a subject. */
+const SUBJECT = 's:'
+/** Begins the ID of the mode of a limit. */
+const LIMIT = 'm:'
+
+/** Returns the ID of the rule for an address or network. */
+export const addressRuleId = ({ text }: AddressPrefix): string => `${ADDRESS}${text}`
+/** Returns the ID of the rule for a subject. @param tag content of its hash tag */
+export const subjectRuleId = (tag: string): string => `${SUBJECT}${tag}`
+
+/** Returns the ID of the mode of a limit. */
+export const modeRuleId = (limit: string): string => `${LIMIT}${limit}`
+
+/** What a rule's ID is about. */
+export type RuleTarget =
+  | { readonly kind: 'address'; readonly prefix: AddressPrefix }
+  | { readonly kind: 'subject'; readonly tag: string }
+  | { readonly kind: 'limit'; readonly limit: string }
+
+const EFFECTS: Readonly<Record<RuleTarget['kind'], readonly string[]>> = {
+  address: ['deny', 'allow'],
+  subject: ['deny', 'allow'],
+  limit: ['on', 'shadow', 'off', 'closed'],
+}
+
+/** Returns true if rules about such a target can have this effect. */
+export const isEffectOn = ({ kind }: RuleTarget, effect: string): boolean =>
+  EFFECTS[kind].includes(effect)
+
+/** Returns what an ID is about, undefined for an ID that has another form. */
+export function parseRuleId(id: string): RuleTarget | undefined {
+  const rest = id.slice(2)
+  if (id.startsWith(SUBJECT))
+    return /^[\w.@%~=:-]{1,200}$/.test(rest) ? { kind: 'subject', tag: rest } : undefined
+  if (id.startsWith(LIMIT))
+    return /^[\w.-]{1,40}$/.test(rest) ? { kind: 'limit', limit: rest } : undefined
+  if (!id.startsWith(ADDRESS)) return undefined
+  const prefix = parseAddressPrefix(rest)
+  // One network has one ID. Otherwise lifting a rule could leave another one for the same network.
+  return prefix?.text === rest ? { kind: 'address', prefix } : undefined
+}
+
+/** All rules of an application, as one process holds them. */
+export class RuleTable implements RuleLookup {
+  readonly #now: () => number
+  readonly #ipv4 = new PrefixRules<number>(maskIpv4)
+  readonly #ipv6 = new PrefixRules<string>(maskIpv6)
+  readonly #subjects = new Map<string, Rule>()
+  readonly #modes = new Map<string, Rule>()
+
+  /** @param now the store's clock */
+  constructor(now: () => number) {
+    this.#now = now
+  }
+
+  get size(): number {
+    return this.#ipv4.size + this.#ipv6.size + this.#subjects.size
+  }
+
+  /** Number of all rules, modes of limits included. */
+  get total(): number {
+    return this.size + this.#modes.size
+  }
+
+  /** Sets the rule about a target in place of its last one. Beyond `MAX_RULES` nothing is added. */
+  set(target: RuleTarget, rule: Rule): void {
+    if (this.total >= MAX_RULES) this.prune()
+    const isFull = this.total >= MAX_RULES
+    if (target.kind === 'address') {
+      const { prefix } = target
+      if (prefix.family === 4) this.#ipv4.set(prefix.bits, prefix.length, rule, isFull)
+      else this.#ipv6.set(prefix.bits, prefix.length, rule, isFull)
+      return
+    }
+    const [rules, name] = this.#namedRules(target)
+    if (!isFull || rules.has(name)) rules.set(name, rule)
+  }
+
+  delete(target: RuleTarget): void {
+    if (target.kind === 'address') {
+      const { prefix } = target
+      if (prefix.family === 4) this.#ipv4.delete(prefix.bits, prefix.length)
+      else this.#ipv6.delete(prefix.bits, prefix.length)
+      return
+    }
+    const [rules, name] = this.#namedRules(target)
+    rules.delete(name)
+  }
+
+  #namedRules(target: Exclude<RuleTarget, { kind: 'address' }>): [Map<string, Rule>, string] {
+    return target.kind === 'subject' ? [this.#subjects, target.tag] : [this.#modes, target.limit]
+  }
+
+  clear(): void {
+    this.#ipv4.clear()
+    this.#ipv6.clear()
+    this.#subjects.clear()
+    this.#modes.clear()
+  }
+
+  /** Removes the rules that have ended. */
+  prune(): void {
+    const now = this.#now()
+    this.#ipv4.prune(now)
+    this.#ipv6.prune(now)
+    for (const rules of [this.#subjects, this.#modes])
+      for (const [name, { until }] of rules) if (until <= now) rules.delete(name)
+  }
+
+  effectOn(address: string, ...tags: readonly string[]): RuleEffect | undefined {
+    const now = this.#now()
+    const subject = this.#effectOnSubjects(tags, now)
+    const network = this.#ruleOn(address, now)
+    if (subject === undefined || network === undefined)
+      return subject ?? (network?.effect as RuleEffect | undefined)
+    return network.isExact && network.effect === 'deny' ? 'deny' : subject
+  }
+
+  modeOf(limit: string): LimitMode | undefined {
+    if (this.#modes.size === 0) return undefined
+    const rule = this.#modes.get(limit)
+    return rule !== undefined && rule.until > this.#now() ? (rule.effect as LimitMode) : undefined
+  }
+
+  #effectOnSubjects(tags: readonly string[], now: number): RuleEffect | undefined {
+    let effect: RuleEffect | undefined
+    for (const tag of tags) {
+      const rule = this.#subjects.get(tag)
+      if (rule === undefined || rule.until <= now) continue
+      if (rule.effect === 'deny') return 'deny'
+      effect = 'allow'
+    }
+    return effect
+  }
+
+  #ruleOn(address: string, now: number): PrefixRule | undefined {
+    if (this.#ipv4.size + this.#ipv6.size === 0) return undefined
+    const bits = addressBits(address)
+    if (bits === undefined) return undefined
+    return typeof bits === 'number' ? this.#ipv4.find(bits, now) : this.#ipv6.find(bits, now)
+  }
+}
+
+interface PrefixRule extends Rule {
+  /** True for a rule about a single address. */
+  readonly isExact: boolean
+}
+
+/** The rules for networks of one family of addresses. */
+class PrefixRules<Bits extends number | string> {
+  readonly #mask: (bits: Bits, length: number) => Bits
+  /** The rules of each length, the longest first. No list is empty. */
+  readonly #lengths: { readonly length: number; readonly rules: Map<Bits, PrefixRule> }[] = []
+  #size = 0
+
+  constructor(mask: (bits: Bits, length: number) => Bits) {
+    this.#mask = mask
+  }
+
+  get size(): number {
+    return this.#size
+  }
+
+  find(bits: Bits, now: number): PrefixRule | undefined {
+    for (const { length, rules } of this.#lengths) {
+      const rule = rules.get(this.#mask(bits, length))
+      if (rule !== undefined && rule.until > now) return rule
+    }
+    return undefined
+  }
+
+  /** @param isFull true if only an existing rule may be replaced */
+  set(bits: Bits, length: number, { effect, until }: Rule, isFull: boolean): void {
+    const known = this.#lengths.find((each) => each.length === length)
+    const isNew = known?.rules.has(bits) !== true
+    if (isNew && isFull) return
+    const rules = known?.rules ?? new Map<Bits, PrefixRule>()
+    rules.set(bits, { effect, until, isExact: length === this.#longest(bits) })
+    if (isNew) this.#size++
+    if (known === undefined) {
+      this.#lengths.push({ length, rules })
+      this.#lengths.sort((a, b) => b.length - a.length)
+    }
+  }
+
+  delete(bits: Bits, length: number): void {
+    const i = this.#lengths.findIndex((each) => each.length === length)
+    if (i < 0) return
+    const { rules } = this.#lengths[i]!
+    if (rules.delete(bits)) this.#size--
+    if (rules.size === 0) this.#lengths.splice(i, 1)
+  }
+
+  clear(): void {
+    this.#lengths.length = 0
+    this.#size = 0
+  }
+
+  prune(now: number): void {
+    for (const { length, rules } of this.#lengths.slice())
+      for (const [bits, { until }] of rules) if (until <= now) this.delete(bits, length)
+  }
+
+  #longest(bits: Bits): number {
+    return typeof bits === 'number' ? 32 : 128
+  }
+}

@@ -1,0 +1,112 @@
+/** Addresses and networks of addresses (RFC 4632; RFC 4291, 2.3) in the one form in which they are compared. */
+import ipaddr from 'ipaddr.js'
+import { plainAddress } from './client-address.ts'
+
+/** Bits of an IPv4 address: an integer below 2^32. */
+export type Ipv4Bits = number
+/** Bits of an IPv6 address: eight characters of 16 bits. */
+export type Ipv6Bits = string
+
+/** A network of addresses. A single address is a network of its full length. */
+export type AddressPrefix = {
+  /** Number of leading bits that its addresses share. */
+  readonly length: number
+  /** The only spelling of the network: `203.0.113.7`, `203.0.113.0/24`, `2001:db8::/32`. */
+  readonly text: string
+} & (
+  | { readonly family: 4; readonly bits: Ipv4Bits }
+  | { readonly family: 6; readonly bits: Ipv6Bits }
+)
+
+/** Returns the bits of an IPv4 address in dotted decimals, -1 for any other string. */
+export function ipv4Bits(address: string): Ipv4Bits {
+  let bits = 0
+  let dots = 0
+  let octet = -1
+  for (let i = 0; i < address.length; i++) {
+    const code = address.charCodeAt(i)
+    if (code === 46) {
+      if (octet < 0 || dots === 3) return -1
+      bits = bits * 256 + octet
+      octet = -1
+      dots++
+      continue
+    }
+    // A leading zero is octal for some programs.
+    if (code < 48 || code > 57 || octet === 0) return -1
+    octet = octet < 0 ? code - 48 : octet * 10 + code - 48
+    if (octet > 255) return -1
+  }
+  return dots === 3 && octet >= 0 ? bits * 256 + octet : -1
+}
+
+/**
+ * Returns the bits of a client's address: a number for IPv4, also where IPv6 wraps it (RFC 4291,
+ * 2.5.5.2), and a string for IPv6. Undefined for a string that is no address.
+ */
+export function addressBits(address: string): Ipv4Bits | Ipv6Bits | undefined {
+  const bits = ipv4Bits(address)
+  if (bits >= 0) return bits
+  const plain = plainAddress(address)
+  if (plain === undefined) return undefined
+  const unwrapped = ipv4Bits(plain)
+  return unwrapped >= 0 ? unwrapped : bitsOf(ipaddr.IPv6.parse(plain).parts)
+}
+
+/** Returns the leading bits of an IPv4 address. The others are 0. */
+export const maskIpv4 = (bits: Ipv4Bits, length: number): Ipv4Bits =>
+  length === 0 ? 0 : (bits & (-1 << (32 - length))) >>> 0
+
+/** Returns the leading bits of an IPv6 address. */
+export function maskIpv6(bits: Ipv6Bits, length: number): Ipv6Bits {
+  if (length === 128) return bits
+  const whole = length >> 4
+  const rest = length & 15
+  const start = bits.slice(0, whole)
+  if (rest === 0) return start
+  return start + String.fromCharCode(bits.charCodeAt(whole) & (0xffff << (16 - rest)))
+}
+
+/**
+ * Returns an address or a network in CIDR notation. Bits behind the prefix are ignored. Undefined
+ * for all other strings: ports, zones and octal numbers have no place in a network.
+ */
+export function parseAddressPrefix(text: string): AddressPrefix | undefined {
+  const match = /^([\da-fA-F.:]{2,45})(?:\/(0|[1-9]\d{0,2}))?$/.exec(text)
+  if (match === null) return undefined
+  const address = match[1]!
+  const length = match[2] === undefined ? undefined : Number(match[2])
+  const bits = ipv4Bits(address)
+  if (bits >= 0) return ipv4Prefix(bits, length ?? 32)
+  if (!ipaddr.IPv6.isValid(address)) return undefined
+  const { parts } = ipaddr.IPv6.parse(address)
+  const all = bitsOf(parts)
+  if (typeof all === 'string') return ipv6Prefix(parts, length ?? 128)
+  // A network of wrapped addresses is one of IPv4 addresses, unless it is larger than all of them.
+  if (length === undefined || length >= 96) return ipv4Prefix(all, (length ?? 128) - 96)
+  return ipv6Prefix(parts, length)
+}
+
+function ipv4Prefix(all: Ipv4Bits, length: number): AddressPrefix | undefined {
+  if (length > 32) return undefined
+  const bits = maskIpv4(all, length)
+  const dotted = [bits >>> 24, (bits >>> 16) & 255, (bits >>> 8) & 255, bits & 255].join('.')
+  return { family: 4, length, bits, text: length === 32 ? dotted : `${dotted}/${length}` }
+}
+
+function ipv6Prefix(parts: readonly number[], length: number): AddressPrefix | undefined {
+  if (length > 128) return undefined
+  const masked = parts.map((part, i) => {
+    const kept = Math.min(Math.max(length - 16 * i, 0), 16)
+    return part & (0xffff << (16 - kept)) & 0xffff
+  })
+  const bits = maskIpv6(String.fromCharCode(...parts), length)
+  const address = new ipaddr.IPv6(masked).toString()
+  return { family: 6, length, bits, text: length === 128 ? address : `${address}/${length}` }
+}
+
+/** Returns the bits of eight groups: those of an IPv4 address if they wrap one. */
+function bitsOf(parts: readonly number[]): Ipv4Bits | Ipv6Bits {
+  const isWrapped = parts[5] === 0xffff && parts.slice(0, 5).every((part) => part === 0)
+  return isWrapped ? parts[6]! * 65_536 + parts[7]! : String.fromCharCode(...parts)
+}

@@ -1,0 +1,121 @@
+/** Rules at run time: `tp.control`, `tp.gate()`. What changes and follows rules is loaded when it is needed. */
+import type { Clock } from '../../clock.ts'
+import { ActiveRules, deniedRefusal } from '../../control/active-rules.ts'
+import type { ExtensionContext } from '../../extension.ts'
+import { passThrough, type Exchange, type Plan } from '../../http/exchange.ts'
+import { andThen } from '../../http/promises.ts'
+import { subjectTag, type KeyValue } from '../../store/subject.ts'
+import { callback, validateOptions } from '../../validate.ts'
+import type { Control, ControlApi, GateOptions } from './options.ts'
+import type { RuleReplica } from './rule-replica.ts'
+
+/** What the control needs of its instance. */
+export interface ControlParts {
+  /** Pause between two comparisons with Redis, in ms. */
+  readonly every: number
+  readonly clock: Clock
+}
+
+/** The control of an instance. */
+export interface RuntimeControl<Native, Middleware> {
+  readonly api: ControlApi<Native, Middleware>
+  readonly rules: ActiveRules
+  /** Compares the rules with Redis, unless the gate or the control follows them already. */
+  compare(): Promise<void>
+}
+
+/** Creates the control of an instance. */
+export function createRuntimeControl<Native, Middleware>(
+  context: ExtensionContext<Native, Middleware>,
+  { every, clock }: ControlParts,
+): RuntimeControl<Native, Middleware> {
+  const rules = new ActiveRules()
+  const { closing } = context
+  let opened: Promise<RuleReplica> | undefined
+  let isFollowing = false
+
+  function open(): Promise<RuleReplica> {
+    return (opened ??= import('./rule-replica.ts').then(({ RuleReplica }) => {
+      const replica = new RuleReplica(context)
+      rules.use(replica.table)
+      return replica
+    }))
+  }
+
+  async function follow(): Promise<void> {
+    isFollowing = true
+    while (!closing.aborted) {
+      const replica = await open()
+      replica.catchUp()
+      // Processes that were started together must not stay in step. Rejects when the instance is closed.
+      await clock.sleep(every * (0.8 + Math.random() / 5), closing, true)
+    }
+  }
+
+  /** Follows the rules closely from now on. */
+  async function activate(): Promise<RuleReplica> {
+    const replica = await open()
+    replica.subscribe()
+    if (isFollowing) replica.catchUp()
+    else void follow().catch(() => {})
+    return replica
+  }
+
+  let active: Promise<RuleReplica> | undefined
+  const activated = (): Promise<RuleReplica> => (active ??= activate())
+  const changes = async (): Promise<Control> => {
+    const [replica, { RuleChanges }] = await Promise.all([activated(), import('./rule-changes.ts')])
+    return new RuleChanges(context, replica)
+  }
+  return {
+    rules,
+    async compare() {
+      if (!isFollowing) (await open()).catchUp()
+    },
+    api: {
+      control: {
+        deny: async (target, options) => await (await changes()).deny(target, options),
+        allow: async (target, options) => await (await changes()).allow(target, options),
+        lift: async (target, options) => await (await changes()).lift(target, options),
+        mode: async (limit, mode, options) => await (await changes()).mode(limit, mode, options),
+        modes: async () => await (await changes()).modes(),
+        rules: async () => await (await changes()).rules(),
+        audit: async (options) => await (await changes()).audit(options),
+        refresh: async () => await (await activated()).refresh(),
+      },
+      gate(options = {}) {
+        validateOptions('tp.gate()', options, { subject: callback, reply: callback })
+        void activated()
+        return createGate(context, rules, options)
+      },
+    },
+  }
+}
+
+function createGate<Native, Middleware>(
+  context: ExtensionContext<Native, Middleware>,
+  rules: ActiveRules,
+  { subject, reply }: GateOptions<Native>,
+): Middleware {
+  const planOf = (x: Exchange<Native>, ...tags: readonly string[]): Plan =>
+    rules.effectOn(x.ip, ...tags) === 'deny'
+      ? { refusal: deniedRefusal, replyWith: reply }
+      : passThrough
+
+  async function planBySubject(x: Exchange<Native>, value: KeyValue): Promise<Plan> {
+    const tenant = await context.tenantOf(x.native)
+    return planOf(x, subjectTag(context.keys, value, tenant, 'tp.gate(): subject'))
+  }
+
+  return context.mount({
+    name: 'gate',
+    onBackground: 'skip',
+    handle(x) {
+      if (rules.size === 0) return passThrough
+      if (subject === undefined) return planOf(x)
+      return andThen(subject(x.native), (value) =>
+        value === undefined || value === null ? planOf(x) : planBySubject(x, value),
+      )
+    },
+  })
+}

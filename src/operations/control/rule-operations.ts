@@ -1,0 +1,102 @@
+/** How rules are stored. Keys, arguments and replies: see the Lua files. */
+import { keyPart, type KeySpace } from '../../store/keys.ts'
+import { operation, type MemoryDatabase, type Operation } from '../../store/store.ts'
+import prelude from '../../store/whole.lua'
+import { appendAuditEntry } from '../audit.ts'
+import versionLua from './rules-version.lua'
+import writeLua from './write-rule.lua'
+
+/** The field of the version. No ID of a rule is equal to it. */
+export const VERSION_FIELD = '!'
+/** Redis forgets rules that no process has read or written for this long, in ms. */
+export const RULES_TTL: number = 400 * 86_400_000
+
+/** All keys of the control share the audit's hash slot: one script writes both. */
+const ALL = 'all'
+
+/** Returns the key of the rules. @param keys of the extension `operations` */
+export const rulesKey = (keys: KeySpace): string => keys.key('rules', keyPart(ALL))
+/** Returns the channel of changes of rules. */
+export const rulesChannel = (keys: KeySpace): string => keys.channel('rules', ALL)
+
+/** The rules as the in-process engine keeps them: by ID, with their version. */
+interface StoredRules {
+  readonly fields: Map<string, string>
+  readonly keptUntil: number
+}
+
+/** Sets or removes a rule. */
+export const writeRule: Operation<(number | string)[]> = operation({
+  name: 'operations.rule',
+  lua: `${prelude}\n${writeLua}`,
+  memory(database, [key, audit], args, now) {
+    const [id, details, ms, most, ttl, nonce, channel, entry, mostEntries, auditTtl] = args
+    const stored = database.get<StoredRules>(key!)
+    const fields = stored?.fields ?? new Map<string, string>()
+    const [name, isRemoval] = [String(id), details === '']
+    if (isRemoval && !fields.has(name)) return [0]
+    if (stored !== undefined && !fields.has(name) && fields.size > Number(most)) {
+      for (const [field, rule] of fields)
+        if (field !== VERSION_FIELD && hasEnded(rule, now)) fields.delete(field)
+      keepRules(database, key!, fields, stored.keptUntil - now, now)
+      if (fields.size > Number(most)) return [-1]
+    }
+    const before = fields.get(VERSION_FIELD) ?? ''
+    const ends = Number(ms) > 0 ? now + Number(ms) : 0
+    const rule = isRemoval ? '' : `${now} ${ends} ${String(details)}`
+    if (isRemoval) fields.delete(name)
+    else fields.set(name, rule)
+    const count = Number(/^(\d+)\./.exec(before)?.[1] ?? 0)
+    const version = `${count + 1}.${String(nonce)} ${name}`
+    fields.set(VERSION_FIELD, version)
+    keepRules(database, key!, fields, Number(ttl), now)
+    appendAuditEntry.memory(database, [audit!], [entry!, mostEntries!, auditTtl!], now)
+    database.publish(String(channel), `${version}\n${before}`)
+    return [1, version, before, rule]
+  },
+})
+
+/** Returns the version of the rules, '' if there are none. */
+export const readRulesVersion: Operation<string> = operation({
+  name: 'operations.rulesVersion',
+  lua: `${prelude}\n${versionLua}`,
+  memory(database, [key], [ttl], now) {
+    const stored = database.get<StoredRules>(key!)
+    const version = stored?.fields.get(VERSION_FIELD) ?? ''
+    if (stored !== undefined && version !== '' && stored.keptUntil - now < Number(ttl) / 2)
+      keepRules(database, key!, stored.fields, Number(ttl), now)
+    return version
+  },
+})
+
+/** Reads the version and one rule: HMGET. */
+export const readRule: Operation<(string | null)[]> = operation({
+  name: 'operations.readRule',
+  command: 'HMGET',
+  memory: (database, [key], fields) =>
+    fields.map((field) => database.get<StoredRules>(key!)?.fields.get(String(field)) ?? null),
+})
+
+/** Reads all rules and their version: fields and values in turn. They may be a megabyte. */
+export const readRules: Operation<string[]> = operation({
+  name: 'operations.rules',
+  command: 'HGETALL',
+  large: true,
+  memory: (database, [key]) => [...(database.get<StoredRules>(key!)?.fields ?? [])].flat(),
+})
+
+const hasEnded = (rule: string, now: number): boolean => {
+  const ends = Number(/^\d+ (\d+) /.exec(rule)?.[1] ?? 0)
+  return ends > 0 && ends <= now
+}
+
+function keepRules(
+  database: MemoryDatabase,
+  key: string,
+  fields: Map<string, string>,
+  ttl: number,
+  now: number,
+): void {
+  const stored: StoredRules = { fields, keptUntil: now + ttl }
+  database.set(key, stored, ttl)
+}

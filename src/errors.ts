@@ -45,6 +45,8 @@ export type ErrorCode =
   | 'TP_JOB_TIMEOUT'
   /** There is no such job, or the client may not see it. */
   | 'TP_JOB_UNKNOWN'
+  /** A queue of jobs has as many unfinished ones as it may have. */
+  | 'TP_QUEUE_FULL'
   /** Another holder has the lock for longer than `wait`. */
   | 'TP_LOCKED'
   /** A lock or a permit was lost while it was held. */

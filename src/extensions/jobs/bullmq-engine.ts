@@ -1,26 +1,31 @@
 /** The engine over BullMQ: jobs are in Redis, and any process may run them. */
 import type { FlowJob } from 'bullmq'
 import { isUnavailable, type ExtensionContext } from '../../extension.ts'
-import { optionError } from '../../validate.ts'
+import { JobCapacity, MAX_SCHEDULES, queueFull, schedulesFull } from './capacity.ts'
 import { BullmqConnection, loadBullmq, type OpenQueue } from './bullmq-connection.ts'
 import { JobChanges } from './bullmq-changes.ts'
 import { bullmqOptions, PRIORITIES, sharedOptions, storedJobOf } from './bullmq-job.ts'
 import { startBullmqWorker } from './bullmq-worker.ts'
-import type {
-  JobEngineOptions,
-  EngineWorker,
-  EngineWorkOptions,
-  JobEngine,
-  NewFlow,
-  NewJob,
-  NewSchedule,
-  StoredJob,
+import {
+  jobsOfFlow,
+  type JobEngineOptions,
+  type EngineWorker,
+  type EngineWorkOptions,
+  type JobEngine,
+  type NewFlow,
+  type NewJob,
+  type NewSchedule,
+  type StoredJob,
 } from './engine.ts'
+import { checkCron } from './cron.ts'
 import { publicId } from './job-id.ts'
 import type { JobCounts, Schedule } from './job.ts'
 
 /** BullMQ scores a prioritized job by its priority, shifted by 32 bits, and a counter. */
 const PRIORITY_SHIFT = 2 ** 32
+
+/** The states in which BullMQ keeps jobs that have not finished. */
+const UNFINISHED = ['wait', 'prioritized', 'delayed', 'active', 'waiting-children'] as const
 
 /** How soon a worker that cannot begin tries again, in ms. */
 const RETRY = 200
@@ -35,10 +40,12 @@ export class BullmqEngine implements JobEngine {
   readonly #connection: BullmqConnection
   readonly #changes: JobChanges
   readonly #context: ExtensionContext
+  readonly #capacity: JobCapacity
 
   constructor(context: ExtensionContext, options: JobEngineOptions) {
     this.#context = context
     this.#options = options
+    this.#capacity = new JobCapacity(options.maxJobs)
     this.#connection = new BullmqConnection(context, options.name)
     this.#changes = new JobChanges(this.#connection)
     // Load and connect now. The first request would wait longer than its deadline.
@@ -52,7 +59,13 @@ export class BullmqEngine implements JobEngine {
       data: job.data,
       opts: bullmqOptions(job, keep),
     }))
-    await this.#connection.call('jobs.add', async ({ queue }) => {
+    await this.#connection.call('jobs.add', async (open) => {
+      const { queue } = open
+      if (!(await this.#takeRoom(open, jobs.length))) {
+        // A repeated addition must find its job, also if that one has filled the queue.
+        if (await areKept(open, jobs)) return
+        throw this.#full()
+      }
       const [{ name, data, opts }, ...others] = entries as [(typeof entries)[0]]
       if (others.length > 0) await queue.addBulk(entries)
       else await queue.add(name, data, opts)
@@ -61,7 +74,11 @@ export class BullmqEngine implements JobEngine {
 
   async addFlow(flow: NewFlow): Promise<void> {
     const flowJob = this.#flowJob(flow)
-    await this.#connection.call('jobs.flow', ({ flows }) => flows.add(flowJob))
+    const count = jobsOfFlow(flow).length
+    await this.#connection.call('jobs.flow', async (open) => {
+      if (!(await this.#takeRoom(open, count))) throw this.#full()
+      await open.flows.add(flowJob)
+    })
   }
 
   async schedule({ id, pattern, everyMs, timeZone, job }: NewSchedule): Promise<void> {
@@ -72,6 +89,9 @@ export class BullmqEngine implements JobEngine {
         : { pattern, ...(timeZone !== undefined && { tz: timeZone }) }
     const opts = sharedOptions(job, this.#options.keep)
     await this.#connection.call('jobs.schedule', async ({ queue }) => {
+      const isFull = (await queue.getJobSchedulersCount()) >= MAX_SCHEDULES
+      if (isFull && (await queue.getJobScheduler(id)) === undefined)
+        throw schedulesFull(this.#options.name)
       try {
         await queue.upsertJobScheduler(id, repeat, { name: job.task, data: job.data, opts })
       } catch (error) {
@@ -81,9 +101,9 @@ export class BullmqEngine implements JobEngine {
     })
   }
 
-  async schedules(): Promise<Schedule[]> {
+  async schedules(offset: number, limit: number): Promise<Schedule[]> {
     const found = await this.#connection.call('jobs.schedules', ({ queue }) =>
-      queue.getJobSchedulers(0, 999, true),
+      queue.getJobSchedulers(offset, offset + limit - 1, true),
     )
     return found.map(({ key, name, every, pattern, tz, next }) => ({
       id: publicId(key),
@@ -240,6 +260,20 @@ export class BullmqEngine implements JobEngine {
     ])
   }
 
+  #takeRoom({ queue }: OpenQueue, jobs: number): Promise<boolean> {
+    return this.#capacity.take(jobs, async () => {
+      const counts = await queue.getJobCounts(...UNFINISHED)
+      return Object.values(counts).reduce((sum, count) => sum + count, 0)
+    })
+  }
+
+  #full(): Error {
+    const { maxJobs, name, warn } = this.#options
+    const error = queueFull(name, maxJobs)
+    warn(error.message)
+    return error
+  }
+
   #flowJob(flow: NewFlow): FlowJob {
     const { children, task, data } = flow
     return {
@@ -253,34 +287,8 @@ export class BullmqEngine implements JobEngine {
   }
 }
 
-/** @throws TP_OPTION for a cron expression or time zone that cannot be parsed */
-export async function checkCron(pattern: string, timeZone: string | undefined): Promise<void> {
-  await nextCronTime(pattern, timeZone, Date.now())
-}
-
-/**
- * Returns the next time of a cron expression, in ms since the epoch.
- * @throws TP_OPTION for a cron expression or time zone that cannot be parsed
- */
-export async function nextCronTime(
-  pattern: string,
-  timeZone: string | undefined,
-  now: number,
-): Promise<number> {
-  const { getNextMillis } = await loadBullmq()
-  let next: number | undefined
-  try {
-    // The parser fills missing fields up: '5' would be each Friday.
-    if (/^\S+(\s+\S+){4,5}$/.test(pattern.trim()))
-      next = getNextMillis(now, { pattern, tz: timeZone ?? 'UTC' })
-  } catch {
-    // What is wrong with it is said below.
-  }
-  if (next !== undefined && Number.isFinite(next)) return next
-  throw optionError(
-    'queue.add()',
-    'every',
-    pattern,
-    "an interval like '15m', or a cron expression of five or six fields with a known timeZone",
-  )
+/** Returns true if the queue has all these jobs. */
+async function areKept({ queue }: OpenQueue, jobs: readonly NewJob[]): Promise<boolean> {
+  const found = await Promise.all(jobs.map(({ id }) => queue.getJobState(id)))
+  return found.every((state) => state !== 'unknown')
 }

@@ -26,6 +26,12 @@ export interface NewFlow extends NewJob {
   readonly children: readonly NewFlow[]
 }
 
+/** Returns the jobs of a flow, a parent before its children. */
+export const jobsOfFlow = (flow: NewFlow): NewFlow[] => [
+  flow,
+  ...flow.children.flatMap((child) => jobsOfFlow(child)),
+]
+
 /** A repeated job to be stored. Exactly one of `pattern` and `everyMs` is set. */
 export interface NewSchedule {
   readonly id: string
@@ -127,17 +133,20 @@ export interface JobEngineOptions {
   readonly name: string
   readonly limits: QueueLimits
   readonly keep: KeepLimits
+  /** Most unfinished jobs. */
+  readonly maxJobs: number
   warn(message: string): void
 }
 
 /** An engine for one queue. Each call rejects with TP_UNAVAILABLE within `commandTimeout` if it cannot answer. */
 export interface JobEngine {
-  /** Adds jobs together. One whose ID is taken is left out. */
+  /** Adds jobs together. One whose ID is taken is left out. @throws TP_QUEUE_FULL */
   add(jobs: readonly NewJob[]): Promise<void>
+  /** @throws TP_QUEUE_FULL */
   addFlow(flow: NewFlow): Promise<void>
-  /** @throws TP_OPTION for a cron expression or time zone that cannot be parsed */
+  /** @throws TP_OPTION for a cron expression or time zone that cannot be parsed; TP_QUEUE_FULL */
   schedule(schedule: NewSchedule): Promise<void>
-  schedules(): Promise<Schedule[]>
+  schedules(offset: number, limit: number): Promise<Schedule[]>
   unschedule(id: string): Promise<boolean>
   get(id: string): Promise<StoredJob | undefined>
   remove(id: string): Promise<'removed' | 'active' | 'missing'>

@@ -45,25 +45,32 @@ export function jobs<Native, Middleware>(
   validateOptions(where, options, {
     name: identifier,
     path: pathValidator,
+    maxJobs: integer(1, 10_000_000),
     concurrency: integer(1, 1_000_000),
     rateLimit: plainObject,
     keep: plainObject,
   })
-  const { name = 'default', path = '/jobs' } = options
+  const { name = 'default', path = '/jobs', maxJobs = 100_000 } = options
   const { context, queues } = extension(tp, 'queue', (context) => ({
     context,
     queues: new Map<string, JobQueue<Native, Middleware>>(),
   }))
   const limits = limitsOf(options, where)
   const keep = keepOf(options, where)
-  const settings = { path, ...limits, ...keep }
+  const settings = { path, maxJobs, ...limits, ...keep }
   context.claimName({ where, kind: 'queue', name, isExplicit: true, settings })
   const known = queues.get(name)
   if (known !== undefined) return known
   const queue = createQueue(
     context,
     { name, path },
-    createEngine(context, { name, limits, keep, warn: (message) => context.events.warn(message) }),
+    createEngine(context, {
+      name,
+      limits,
+      keep,
+      maxJobs,
+      warn: (message) => context.events.warn(message),
+    }),
   )
   queues.set(name, queue)
   return queue

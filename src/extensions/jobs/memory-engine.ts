@@ -2,11 +2,9 @@
 import { TurnpikeError } from '../../errors.ts'
 import type { ExtensionContext } from '../../extension.ts'
 import type { Store } from '../../store/store.ts'
-import { nextCronTime } from './bullmq-engine.ts'
+import { MAX_SCHEDULES, queueFull, schedulesFull } from './capacity.ts'
 import {
-  CLOSING,
-  isJobFailure,
-  type ActiveJob,
+  jobsOfFlow,
   type JobEngineOptions,
   type EngineWorker,
   type EngineWorkOptions,
@@ -17,7 +15,9 @@ import {
   type StoredJob,
 } from './engine.ts'
 import { publicId } from './job-id.ts'
-import { MemoryQueue, type MemoryConsumer, type MemoryJob } from './memory-queue.ts'
+import { nextCronTime } from './cron.ts'
+import { MemoryQueue, type MemoryJob } from './memory-queue.ts'
+import { MemoryWorker } from './memory-worker.ts'
 import type { JobCounts, Schedule } from './job.ts'
 
 /** Queues by store and key: two instances over one store share their jobs, as over one Redis. */
@@ -35,21 +35,25 @@ function queueOf(store: Store, key: string, options: JobEngineOptions): MemoryQu
 export class MemoryJobEngine implements JobEngine {
   readonly #queue: MemoryQueue
   readonly #store: Store
+  readonly #options: JobEngineOptions
   readonly #unwatch = new Set<() => void>()
 
   constructor({ keys, store }: ExtensionContext, options: JobEngineOptions) {
     this.#store = store
+    this.#options = options
     this.#queue = queueOf(store, keys.key('jobs', keys.tag(options.name)), options)
     this.#queue.onScheduledStart = (id) => void this.#addNext(id, true)
   }
 
   async add(jobs: readonly NewJob[]): Promise<void> {
     this.#check()
+    this.#checkRoom(jobs)
     this.#queue.add(jobs)
   }
 
   async addFlow(flow: NewFlow): Promise<void> {
     this.#check()
+    this.#checkRoom(jobsOfFlow(flow))
     // The parent first, so that a child finds it.
     this.#queue.add(flatten(flow, undefined))
   }
@@ -59,6 +63,8 @@ export class MemoryJobEngine implements JobEngine {
     const { id, pattern, everyMs, timeZone } = schedule
     const now = this.#store.now()
     const known = this.#queue.schedules.get(id)
+    if (!known && this.#queue.schedules.size >= MAX_SCHEDULES)
+      throw schedulesFull(this.#options.name)
     let nextAt = now
     if (pattern !== undefined) nextAt = await nextCronTime(pattern, timeZone, now)
     else if (known?.everyMs === everyMs && known !== undefined) nextAt = known.nextAt
@@ -67,17 +73,17 @@ export class MemoryJobEngine implements JobEngine {
     await this.#addNext(id, false)
   }
 
-  async schedules(): Promise<Schedule[]> {
+  async schedules(offset: number, limit: number): Promise<Schedule[]> {
     this.#check()
-    return [...this.#queue.schedules.values()].map(
-      ({ id, everyMs, job, nextAt, pattern, timeZone }) => ({
+    return [...this.#queue.schedules.values()]
+      .slice(offset, offset + limit)
+      .map(({ id, everyMs, job, nextAt, pattern, timeZone }) => ({
         id: publicId(id),
         task: job.task,
         every: pattern ?? everyMs ?? 0,
         timeZone,
         nextAt,
-      }),
-    )
+      }))
   }
 
   async unschedule(id: string): Promise<boolean> {
@@ -182,6 +188,16 @@ export class MemoryJobEngine implements JobEngine {
     if (unavailable) throw unavailable
   }
 
+  /** @throws TP_QUEUE_FULL */
+  #checkRoom(jobs: readonly NewJob[]): void {
+    const added = jobs.filter(({ id }) => !this.#queue.jobs.has(id)).length
+    const { maxJobs, name, warn } = this.#options
+    if (added === 0 || this.#queue.unfinishedCount() + added <= maxJobs) return
+    const error = queueFull(name, maxJobs)
+    warn(error.message)
+    throw error
+  }
+
   /** Adds the next job of a schedule. @param isRunning true if its job has just been started */
   async #addNext(id: string, isRunning: boolean): Promise<void> {
     const schedule = this.#queue.schedules.get(id)
@@ -212,79 +228,4 @@ function flatten(
 ): (NewJob & Pick<MemoryJob, 'parentId' | 'childIds'>)[] {
   const own = { ...job, parentId, childIds: children.map(({ id }) => id) }
   return [own, ...children.flatMap((child) => flatten(child, job.id))]
-}
-
-/** Runs jobs in this process. */
-class MemoryWorker implements MemoryConsumer, EngineWorker {
-  readonly #queue: MemoryQueue
-  readonly #options: EngineWorkOptions
-  readonly #running = new Map<MemoryJob, { controller: AbortController; ended: Promise<void> }>()
-
-  constructor(queue: MemoryQueue, options: EngineWorkOptions) {
-    this.#queue = queue
-    this.#options = options
-  }
-
-  hasRoom(): boolean {
-    return this.#running.size < this.#options.concurrency
-  }
-
-  start(job: MemoryJob): void {
-    const controller = new AbortController()
-    const ended = this.#run(job, controller.signal)
-    this.#running.set(job, { controller, ended })
-  }
-
-  async close(signal: AbortSignal): Promise<void> {
-    this.#queue.consumers.delete(this)
-    const abort = (): void => {
-      for (const { controller } of this.#running.values()) controller.abort(CLOSING)
-    }
-    if (signal.aborted) abort()
-    else signal.addEventListener('abort', abort, { once: true })
-    await Promise.all([...this.#running.values()].map(({ ended }) => ended))
-  }
-
-  async #run(job: MemoryJob, signal: AbortSignal): Promise<void> {
-    const queue = this.#queue
-    // A consumer that has started a job must have counted it before the job can end.
-    await Promise.resolve()
-    let state: 'completed' | 'failed' | 'delayed' | 'waiting' = 'completed'
-    try {
-      job.result = await this.#options.run(activeJob(queue, job, signal))
-      job.attempts++
-    } catch (error) {
-      state = error === CLOSING ? 'waiting' : this.#fail(job, error)
-    }
-    this.#running.delete(job)
-    queue.finish(job, state)
-  }
-
-  #fail(job: MemoryJob, error: unknown): 'failed' | 'delayed' {
-    job.attempts++
-    job.reason = (error as Error).message
-    job.stack = (error as Error).stack
-    const pause = isJobFailure(error) ? error.retryInMs : undefined
-    job.runAt = this.#queue.store.now() + (pause ?? 0)
-    return pause === undefined ? 'failed' : 'delayed'
-  }
-}
-
-function activeJob(queue: MemoryQueue, job: MemoryJob, signal: AbortSignal): ActiveJob {
-  return {
-    id: job.id,
-    task: job.task,
-    data: job.data,
-    attempt: job.attempts + 1,
-    attempts: job.maxAttempts,
-    signal,
-    async saveData(data) {
-      job.data = data
-    },
-    async setProgress(progress) {
-      job.progress = progress
-      queue.changed(job)
-    },
-    childResults: async () => job.childIds.map((id) => queue.jobs.get(id)?.result),
-  }
 }

@@ -1,11 +1,8 @@
 /** Jobs of one queue in this process: what Redis and BullMQ keep, over the store's clock. */
-import { StoreUnavailable } from '../../errors.ts'
 import type { Store } from '../../store/store.ts'
 import type { JobEngineOptions, JobData, NewJob, NewSchedule } from './engine.ts'
 import type { JobPriority, JobProgress, JobState } from './job.ts'
 
-/** Most jobs that a process keeps. */
-const MAX_JOBS = 100_000
 /** How soon a queue looks again after its store could not be used, in ms. */
 const RECHECK = 1000
 
@@ -73,11 +70,10 @@ export class MemoryQueue {
     this.#options = options
   }
 
-  /** Adds jobs together. @throws TP_UNAVAILABLE if there are too many */
+  /** Adds jobs together. */
   add(
     jobs: readonly (NewJob & Partial<Pick<MemoryJob, 'parentId' | 'childIds' | 'scheduleId'>>)[],
   ): void {
-    if (this.jobs.size + jobs.length > MAX_JOBS) throw new StoreUnavailable('saturated', false)
     const now = this.store.now()
     for (const job of jobs) {
       if (this.jobs.has(job.id)) continue
@@ -108,6 +104,10 @@ export class MemoryQueue {
     }
     // The caller learns that its job is queued before the job runs.
     setImmediate(() => this.pump())
+  }
+
+  unfinishedCount(): number {
+    return this.jobs.size - this.#finished.completed.size - this.#finished.failed.size
   }
 
   /** Lets a job run at its time. */

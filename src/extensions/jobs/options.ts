@@ -24,6 +24,13 @@ export interface QueueOptions {
    * @default '/jobs'
    */
   path?: string
+  /**
+   * Number of unfinished jobs: waiting, delayed and running ones, and parents of flows. While there are
+   * so many, further ones are refused with TP_QUEUE_FULL. Processes count now and then, so each may
+   * exceed it by one in a hundred.
+   * @default 100_000
+   */
+  maxJobs?: number
   /** Number of jobs that all workers together may run at once. @default no limit */
   concurrency?: number
   /** Number of jobs that all workers together may start within a time. @default no limit */
@@ -224,6 +231,7 @@ export interface JobQueue<Native, Middleware> {
   /**
    * Adds a job. With `every` it declares a repeated one.
    * @throws TP_JOB_PAYLOAD for a payload that is invalid or too large
+   * @throws TP_QUEUE_FULL while the queue has `maxJobs` unfinished jobs
    * @throws TP_UNAVAILABLE within `commandTimeout` while Redis is away
    * @throws TP_OPTION for an unknown task or an option that cannot be used
    */
@@ -245,7 +253,8 @@ export interface JobQueue<Native, Middleware> {
   health(): Promise<QueueHealth>
   /** Repeated jobs. */
   readonly schedules: {
-    list(): Promise<Schedule[]>
+    /** @param options `limit` up to 1,000, which is the default */
+    list(options?: { offset?: number; limit?: number }): Promise<Schedule[]>
     /** Resolves with false if there is none of this name. */
     remove(id: string, options?: JobCallOptions): Promise<boolean>
   }

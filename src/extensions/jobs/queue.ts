@@ -68,7 +68,10 @@ class EngineQueue<Native, Middleware> implements JobQueue<Native, Middleware> {
     this.#factory = new JobFactory(context, this.#tasks)
     this.#worker = new QueueWorker(context, name, engine, this.#tasks)
     this.schedules = {
-      list: () => engine.schedules(),
+      list: async (options = {}) => {
+        const { offset, limit } = pageOf(options, 'queue.schedules.list()', MAX_BATCH)
+        return engine.schedules(offset, limit)
+      },
       remove: async (id, options) =>
         engine.unschedule(this.#storedId(id, options, 'schedules.remove')),
     }
@@ -225,9 +228,7 @@ class EngineQueue<Native, Middleware> implements JobQueue<Native, Middleware> {
   }
 
   async #deadLetters(options: { offset?: number; limit?: number }): Promise<Job[]> {
-    const where = 'queue.failed.list()'
-    validateOptions(where, options, { offset: integer(0), limit: integer(1, MAX_BATCH) })
-    const { offset = 0, limit = 100 } = options
+    const { offset, limit } = pageOf(options, 'queue.failed.list()', 100)
     return (await this.#engine.failed(offset, limit)).map(jobOf)
   }
 
@@ -251,6 +252,17 @@ class EngineQueue<Native, Middleware> implements JobQueue<Native, Middleware> {
       })
     return added
   }
+}
+
+/** @throws TP_OPTION */
+function pageOf(
+  options: { offset?: number; limit?: number },
+  where: string,
+  defaultLimit: number,
+): { offset: number; limit: number } {
+  validateOptions(where, options, { offset: integer(0), limit: integer(1, MAX_BATCH) })
+  const { offset = 0, limit = defaultLimit } = options
+  return { offset, limit }
 }
 
 function jobOf({ id, data, ...job }: StoredJob): Job {

@@ -3,6 +3,7 @@ import { isUnavailable, type ErrorCode, type TurnpikeError } from '../../errors.
 import type { Exchange, ExtensionContext } from '../../extension.ts'
 import type { Plan, Reply } from '../../http/exchange.ts'
 import { unavailableRefusal } from '../../http/refusal.ts'
+import { FULL_RETRY } from './capacity.ts'
 import { requestJobId } from './job-id.ts'
 import type { AddedJob, Job } from './job.ts'
 
@@ -56,6 +57,9 @@ export function acceptedReply({ id, task }: AddedJob, path: string): { reply: Re
   return jsonReply(202, { id, task, location }, { Location: location })
 }
 
+/** How large the queue is does not concern clients. */
+const FULL = 'Too many jobs are queued. Try again later.'
+
 /** Returns a plan that turns the request away. */
 export const refuse = (status: number, code: ErrorCode, detail: string): Plan => ({
   refusal: { status, code, detail },
@@ -75,6 +79,8 @@ export function planForError(error: unknown, context: ExtensionContext, queue: s
     return { refusal: unavailableRefusal('The job cannot be queued now. Try again soon.') }
   }
   const { code, message, status } = error as TurnpikeError
+  if (code === 'TP_QUEUE_FULL')
+    return { refusal: { status, code, detail: FULL, retryAfterMs: FULL_RETRY } }
   if (code === 'TP_JOB_PAYLOAD' || code === 'TP_JOB_STATE') return refuse(status, code, message)
   throw error
 }

@@ -24,15 +24,16 @@ interface Running {
 interface Setup {
   authorize?: RouterOptions<any>['authorize']
   maxStreams?: number
+  maxJobs?: number
   tenant?: (native: any) => string
   parse?: boolean
 }
 
 /** Returns what the applications have in common: a queue, its router, and POST /orders. */
-function parts(turnpike: any, { authorize = () => true, maxStreams, tenant }: Setup) {
+function parts(turnpike: any, { authorize = () => true, maxStreams, maxJobs, tenant }: Setup) {
   const store = testStore()
   const tp = turnpike({ store, requestBudget: '10s', ...(tenant && { tenant }) })
-  const queue = jobs(tp) as JobQueue<any, any>
+  const queue = jobs(tp, maxJobs === undefined ? {} : { maxJobs }) as JobQueue<any, any>
   queue.define('order', {
     schema: {
       '~standard': {
@@ -137,6 +138,23 @@ describe.each(FRAMEWORKS)('%s', (_name, start) => {
     await request(server).get('/jobs/x').expect(503)
     store.recover()
     expect((await queue.counts()).waiting).toBe(0)
+  })
+
+  test('answers 503 with Retry-After while the queue is full', async () => {
+    const { server, queue, tp } = start({ maxJobs: 1 })
+    tp.on('warning', () => {})
+    const order = { task: 'order', payload: { item: 'tea' } }
+    const send = (key: string) =>
+      request(server).post('/orders').set('x-item', 'tea').set('Idempotency-Key', key)
+    const { body } = await send('k1').expect(202)
+    for (const full of [await request(server).post('/jobs').send(order), await send('k2')]) {
+      expect(full.status).toBe(503)
+      expect(full.headers['retry-after']).toBe('5')
+      expect(full.body).toMatchObject({ detail: 'Too many jobs are queued. Try again later.' })
+    }
+    await queue.remove(body.id)
+    // A refusal is no response to keep: the client tries again with the same key.
+    await send('k2').expect(202)
   })
 
   test('serves jobs: adds, shows, counts and removes them', async () => {

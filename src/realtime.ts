@@ -1,5 +1,5 @@
-/** Channels with a history, and server-sent events, over an instance of any framework. */
-export { channels, sse } from './extensions/realtime/index.ts'
+/** Channels with a history, progress, and server-sent events, over an instance of any framework. */
+export { channels, progress, sse } from './extensions/realtime/index.ts'
 export type {
   ChannelCallOptions,
   ChannelMessage,
@@ -9,5 +9,14 @@ export type {
   Subscription,
   SubscribeOptions,
 } from './extensions/realtime/channels/options.ts'
+export type {
+  Progress,
+  ProgressChangeOptions,
+  ProgressOfOptions,
+  ProgressOptions,
+  ProgressRouterOptions,
+  ProgressState,
+  ProgressTracker,
+} from './extensions/realtime/progress/options.ts'
 export type { EventContent } from './extensions/realtime/sse/frame.ts'
 export type { SseControl, SseOptions } from './extensions/realtime/sse/options.ts'

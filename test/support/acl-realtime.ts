@@ -2,7 +2,7 @@ import type { turnpike } from '../../src/node.ts'
 import { createServer } from 'node:http'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
-import { channels, sse } from '../../src/realtime.ts'
+import { channels, progress, sse } from '../../src/realtime.ts'
 import { until } from './until.ts'
 
 /** A topic: published, followed, continued. */
@@ -21,6 +21,11 @@ export async function useRealtime(
   const resumed = live.subscribe('news', { signal, after: first })
   must('continued', (await resumed.next()).value?.data === 2)
   await resumed.return()
+
+  const task = progress(live).of('task', { total: 2 })
+  await task.start()
+  must('a step', (await task.step()).percent === 50)
+  must('the state', (await task.get())?.steps === 1)
 
   const stream = sse(live, { topics: () => 'news', user: () => 'ann', perUser: 1 })
   const unavailable: unknown[] = []

@@ -2,6 +2,8 @@
 import { extension, type ExtensionContext, type Instance } from '../../extension.ts'
 import { createChannels, topicsOf } from './channels/index.ts'
 import type { Channels, ChannelsOptions } from './channels/options.ts'
+import { createProgress } from './progress/index.ts'
+import type { ProgressOptions, ProgressTracker } from './progress/options.ts'
 import { createSse } from './sse/index.ts'
 import type { SseControl, SseOptions } from './sse/options.ts'
 
@@ -26,6 +28,25 @@ export function channels<Native, Middleware>(
   options: ChannelsOptions = {},
 ): Channels<Native, Middleware> {
   return createChannels(contextOf(tp), options)
+}
+
+/**
+ * Creates the progress of tasks: a percentage, costs and the time that is left. Each change is
+ * published, and shown by a router.
+ *
+ * @param live what `channels(tp)` returned, with a history
+ * @throws TP_OPTION for an option that cannot be used
+ * @see docs/realtime.md
+ * @example
+ * const job = progress(live).of('workflow_123', { total: 5 })
+ * await job.start()
+ * await job.step('content_generation', { cost: 0.02 })
+ */
+export function progress<Native, Middleware>(
+  live: Channels<Native, Middleware>,
+  options: ProgressOptions = {},
+): ProgressTracker<Native, Middleware> {
+  return createProgress(topicsOf(live, 'progress()'), options)
 }
 
 /**

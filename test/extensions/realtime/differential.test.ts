@@ -5,6 +5,7 @@ import {
   publishMessage,
   readHistory,
 } from '../../../src/extensions/realtime/channels/operations.ts'
+import { readProgress, updateProgress } from '../../../src/extensions/realtime/progress/operations.ts'
 import { operation, type Operation } from '../../../src/store/store.ts'
 import { differential, SEQUENCES, START } from '../../support/differential.ts'
 
@@ -12,17 +13,29 @@ const TIMEOUT = 60_000 + SEQUENCES * 20
 const TTL = 86_400_000
 const channel = (id: string): string => `news:${id}`
 
-/** The run of the server differs: both reply 0 in its place. */
-const withoutRun: Operation<string[]> = operation({
-  name: readHistory.name,
-  lua: readHistory.lua
-    .slice(readHistory.lua.indexOf('local function whole'))
-    .replace(/local run = .*/, 'local run = -10000'),
-  memory(...call) {
-    const [last, now, ...rest] = readHistory.memory(...call)
-    return [last!, now!.replace(/-\d+$/, '-0'), ...rest]
-  },
-})
+/** The run of the server differs: both reply 0 in its place. @param index of the position in the reply */
+const withoutRun = (read: Operation<string[]>, index: number): Operation<string[]> =>
+  operation({
+    name: read.name,
+    lua: read.lua
+      .slice(read.lua.indexOf('local function whole'))
+      .replace(/local run = .*/, 'local run = -10000'),
+    memory: (...call) =>
+      read.memory(...call).map((each, i) => (i === index ? each.replace(/-\d+$/, '-0') : each)),
+  })
+const history = withoutRun(readHistory, 1)
+
+/** The same operation, with one label for all of its replies: they differ in every call. */
+const labelled = (original: Operation<any>): Operation<any> => {
+  const body = original.lua.slice(original.lua.indexOf('local function whole'))
+  return operation({
+    name: original.name,
+    lua: `local function run()\n${body}\nend\nreturn { 'replied', run() }`,
+    memory: (...call) => ['replied', original.memory(...call)],
+  })
+}
+const progressUpdate = labelled(updateProgress)
+const progressRead = labelled(withoutRun(readProgress, 2))
 
 test(
   `${SEQUENCES} random sequences: the scripts of channels and their twins reply and publish alike`,
@@ -32,7 +45,7 @@ test(
         publishMessage,
         publishMessage,
         announceMessage,
-        withoutRun,
+        history,
       ),
       most: fc.constantFrom(1, 2, 3, 10),
       after: fc.constantFrom('', '0-0', 'first', 'last', `${START + 1}-0`),
@@ -44,7 +57,7 @@ test(
     })
     const tally = await differential({
       name: 'channels',
-      operations: [publishMessage, announceMessage, withoutRun],
+      operations: [publishMessage, announceMessage, history],
       step,
       channel,
       play(steps, id, run) {
@@ -77,6 +90,40 @@ test(
     expect(Object.keys(tally).some((label) => label.startsWith('channels.publish'))).toBe(true)
     expect(tally['channels.announce 1']).toBeGreaterThan(0)
     expect(Object.keys(tally).some((label) => label.startsWith('channels.read'))).toBe(true)
+  },
+  TIMEOUT,
+)
+
+test(
+  `${SEQUENCES} random sequences: the scripts of progress and their twins reply and publish alike`,
+  async () => {
+    const step = fc.record({
+      change: fc.constantFrom('start', 'step', 'step', 'step', 'set', 'set', 'done', 'failed', ''),
+      total: fc.constantFrom(0, 0, 1, 3, 7, 1_000_000_000),
+      name: fc.constantFrom('', '"a/b"', String.raw`"\ud800 ü %d"`),
+      percent: fc.integer({ min: 0, max: 10_000 }),
+      cost: fc.constantFrom(0, 1, 999_999, 20_000, 1e12),
+      reason: fc.constantFrom('null', '"no disk"'),
+      elapsed: fc.constantFrom(0, 0, 1, 5, 1000, 3_599_999, -3),
+    })
+    const tally = await differential({
+      name: 'progress',
+      operations: [progressUpdate, progressRead],
+      step,
+      channel,
+      play(steps, id, run) {
+        let now = START
+        for (const { change, cost, elapsed, name, percent, reason, total } of steps) {
+          now += elapsed
+          const keys = [`progress:{${id}}`, `topic:{${id}}`]
+          const args = [change, total, name, percent, cost, reason, TTL, 3, TTL, channel(id), 7]
+          if (change === '') run({ operation: progressRead, keys, args: [], now })
+          else run({ operation: progressUpdate, keys, args, now })
+        }
+      },
+    })
+    expect(tally['progress.update replied']).toBeGreaterThan(SEQUENCES)
+    expect(tally['progress.read replied']).toBeGreaterThan(SEQUENCES / 10)
   },
   TIMEOUT,
 )

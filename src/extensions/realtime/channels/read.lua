@@ -5,10 +5,7 @@
 -- ARGV[3]  bytes after which no further message is returned
 -- Reply: { ID of the latest message or '', position before any message from now on,
 --          ID, ID of its predecessor, message, ID, ... }
-local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
--- A position without a message names the run of the server: a restart may have lost messages.
-local run = tonumber(string.sub(string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') or '0', 1, 6), 16)
-local reply = { last and last[1] or '', whole(now - 1) .. '-' .. whole(run + 10000) }
+local reply = { latest(KEYS[1]) }
 if ARGV[1] == '' then return reply end
 local left = tonumber(ARGV[3])
 for _, entry in ipairs(redis.call('XRANGE', KEYS[1], '(' .. ARGV[1], '+', 'COUNT', ARGV[2])) do

@@ -2,6 +2,7 @@
 import { randomInt } from 'node:crypto'
 import { TurnpikeError } from '../../../errors.ts'
 import type { ExtensionContext } from '../../../extension.ts'
+import type { OperationArgument } from '../../../store/store.ts'
 import { requireTenant } from '../../../store/subject.ts'
 import { Feed, type FeedSettings } from './feed.ts'
 import { Follower, type FollowerEvents } from './follower.ts'
@@ -78,14 +79,17 @@ export class Topics<Native = any, Middleware = any> {
   }
 
   /** Publishes JSON. @throws TP_UNAVAILABLE */
-  async publish({ key, channel, ttl }: FeedSettings, json: string): Promise<string> {
+  async publish(feed: FeedSettings, json: string): Promise<string> {
     const { store } = this.context
-    if (ttl > 0) {
-      const args = [json, this.settings.max, ttl, channel, randomInt(MAX_FIRST_SEQUENCE)]
-      return await store.run(publishMessage, [key], args)
-    }
+    const { key, channel, ttl } = feed
+    if (ttl > 0) return await store.run(publishMessage, [key], [json, ...this.appendArgs(feed)])
     await store.run(announceMessage, [key], [json, channel])
     return ''
+  }
+
+  /** Returns what scripts that publish need of a topic with a history: see `append.lua`. */
+  appendArgs({ channel, ttl }: FeedSettings): OperationArgument[] {
+    return [this.settings.max, ttl, channel, randomInt(MAX_FIRST_SEQUENCE)]
   }
 
   /**

@@ -4,7 +4,7 @@ import type { EventBus } from '../../../events.ts'
 import type { FeedSettings } from '../channels/feed.ts'
 import type { Message } from '../channels/message.ts'
 import type { Topics } from '../channels/topics.ts'
-import type { Framing } from './frame.ts'
+import type { EventFraming } from './frame.ts'
 import { topicDigest, writePositions } from './positions.ts'
 
 export interface EventStreamOptions {
@@ -12,13 +12,13 @@ export interface EventStreamOptions {
   readonly feeds: readonly FeedSettings[]
   /** Positions that the client knows, by digest of the topic. */
   readonly positions: ReadonlyMap<string, string>
-  readonly framing: Framing
+  readonly framing: EventFraming
   readonly events: EventBus
   /** Time after which a client may connect again, in ms. */
   readonly retry: number
   /** Most bytes that wait for the client. */
   readonly maxBuffer: number
-  /** What is sent first. @default nothing */
+  /** Lines of the events that are sent first. @default none */
   readonly first?: string | undefined
   /** The stream is over. */
   onOver(): void
@@ -52,7 +52,9 @@ export class EventStream extends Readable {
         this.#leave.push(topics.follow(feed, this.#followerOf(feed, digest), after))
       }
     } catch (error) {
-      this.destroy()
+      // Its creator does not know the stream yet: `onOver` must not be called.
+      this.#isOver = true
+      for (const leave of this.#leave) leave()
       throw error
     }
   }
@@ -106,6 +108,7 @@ export class EventStream extends Readable {
         if (message.id !== '') move(message.id)
         const text = this.#frame(topic, message)
         if (text !== undefined) this.#write(`${this.#id()}${text}`)
+        if (this.#options.framing.isLast?.(message)) this.end()
       },
       onGap: (position: string): void => {
         move(position)

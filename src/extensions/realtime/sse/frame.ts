@@ -16,8 +16,18 @@ export function frame(data: string, event?: string): string {
   return `${name}data: ${lines}\n\n`
 }
 
+/** Writes messages as events. */
+export interface EventFraming {
+  /** Returns the lines of a message. Undefined: it is not sent. */
+  of(topic: string, message: Message): string | undefined
+  /** Returns the lines of the event that says that messages of a topic are missing. */
+  gap(topic: string): string
+  /** Returns true if the stream ends after a message. It must not throw. @default never */
+  isLast?(message: Message): boolean
+}
+
 /** Writes the messages of a mount as events. */
-export class Framing {
+export class Framing implements EventFraming {
   readonly #format: ((topic: string, data: any) => EventContent | undefined) | undefined
   /** The latest message and its frame: streams of one topic write the same. */
   #latest: { message: Message; text: string | undefined } | undefined
@@ -27,7 +37,6 @@ export class Framing {
     this.#format = format
   }
 
-  /** Returns the lines of a message. Undefined: it is not sent. */
   of(topic: string, message: Message): string | undefined {
     if (this.#latest?.message === message) return this.#latest.text
     const text = this.#write(topic, message.json)
@@ -35,7 +44,6 @@ export class Framing {
     return text
   }
 
-  /** Returns the lines of the event that says that messages of a topic are missing. */
   gap(topic: string): string {
     return frame(JSON.stringify({ topic }), 'gap')
   }

@@ -4,7 +4,7 @@ import type { TurnpikeError } from '../../../errors.ts'
 import type { ExtensionContext } from '../../../extension.ts'
 import { passThrough, type Exchange, type Feature, type Plan } from '../../../http/exchange.ts'
 import type { Refusal } from '../../../http/refusal.ts'
-import { passedSubjectTag, requireTenant } from '../../../store/subject.ts'
+import { requireTenant } from '../../../store/subject.ts'
 import {
   anyOf,
   anyString,
@@ -18,9 +18,10 @@ import { isTopic, type Topics } from '../channels/topics.ts'
 import { EventStream } from './event-stream.ts'
 import { Framing } from './frame.ts'
 import type { SseControl, SseOptions } from './options.ts'
-import { MAX_TOPICS, readPositions } from './positions.ts'
-import { StreamSet, type Place } from './stream-set.ts'
-import { UserStreams } from './user-streams.ts'
+import { lastEventId, MAX_TOPICS, readPositions } from './positions.ts'
+import { BUSY, EVENT_STREAM_HEADERS, TOO_MANY } from './replies.ts'
+import { openStreams, StreamSet, type OpenStreams, type Place } from './stream-set.ts'
+import { userKey, userStreams, type UserStreams } from './user-streams.ts'
 
 const WHERE = 'sse()'
 const NONE: Validator = { expected: 'false', accepts: (value) => value === false }
@@ -39,13 +40,6 @@ const OPTIONS: Record<string, Validator> = {
 }
 /** Longest delay of a timer. */
 const MAX_DELAY = 2 ** 31 - 1
-
-export const EVENT_STREAM_HEADERS: Readonly<Record<string, string>> = {
-  'Content-Type': 'text/event-stream',
-  'Cache-Control': 'no-cache, no-transform',
-  // nginx would keep events until its buffer is full.
-  'X-Accel-Buffering': 'no',
-}
 
 /** @throws TP_OPTION for an option that cannot be used */
 export function createSse<Native, Middleware extends object>(
@@ -68,7 +62,7 @@ export function createSse<Native, Middleware extends object>(
     ),
     maxAge: durationOption(options.maxAge ?? '30m', WHERE, 'maxAge', 10),
   })
-  const users = context.once('userStreams', () => new UserStreams(topics))
+  const users = userStreams(topics)
   const middleware = context.mount(new SseFeature(topics, options, streams, users))
   const end: SseControl['end'] = async (user, call = {}) => {
     const where = `${WHERE}.end()`
@@ -80,21 +74,6 @@ export function createSse<Native, Middleware extends object>(
     size: { get: () => streams.size },
     endAll: { value: () => streams.endAll() },
   }) as Middleware & SseControl
-}
-
-/** Returns the key of a user's places. @throws TP_KEY for what names no user */
-function userKey(
-  { keys }: ExtensionContext,
-  user: string | number,
-  tenant: string | undefined,
-  where: string,
-): string {
-  return keys.key('streams', passedSubjectTag(keys, user, tenant, where, false))
-}
-
-/** Streams of a process, of all mounts. */
-interface OpenStreams {
-  count: number
 }
 
 class SseFeature<Native> implements Feature<Native, never> {
@@ -121,7 +100,7 @@ class SseFeature<Native> implements Feature<Native, never> {
     this.#options = options
     this.#streams = streams
     this.#framing = new Framing(options.format)
-    this.#open = topics.context.once('streams', () => ({ count: 0 }))
+    this.#open = openStreams(topics.context)
     this.#retry = durationOption(options.retry ?? '2s', WHERE, 'retry')
   }
 
@@ -203,16 +182,6 @@ class SseFeature<Native> implements Feature<Native, never> {
   }
 }
 
-/** Returns the ID of the last event that the client has seen. Polyfills send it in the query. */
-function lastEventId(x: Exchange): string | undefined {
-  const sent = x.header('last-event-id')
-  if (sent !== undefined) return sent
-  const query = x.url.indexOf('?')
-  return query < 0
-    ? undefined
-    : (new URLSearchParams(x.url.slice(query)).get('lastEventId') ?? undefined)
-}
-
 const INVALID_TOPICS: Refusal = {
   status: 400,
   code: 'TP_VALUE',
@@ -222,16 +191,4 @@ const FORBIDDEN: Refusal = {
   status: 403,
   code: 'TP_FORBIDDEN',
   detail: 'You may not read one of these topics.',
-}
-const TOO_MANY: Refusal = {
-  status: 429,
-  code: 'TP_LIMITED',
-  detail: 'You have too many open streams. Close one, for example a window.',
-  retryAfterMs: 10_000,
-}
-const BUSY: Refusal = {
-  status: 503,
-  code: 'TP_LIMITED',
-  detail: 'This server has too many open streams. Try again shortly.',
-  retryAfterMs: 5000,
 }

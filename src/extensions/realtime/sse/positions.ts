@@ -1,5 +1,6 @@
 /** The ID of an event: a position in each topic of its stream. */
 import { createHash } from 'node:crypto'
+import type { Exchange } from '../../../http/exchange.ts'
 import { isMessageId } from '../channels/message.ts'
 
 /** Topics of a stream. More make its IDs too long for a header field. */
@@ -26,4 +27,14 @@ export function readPositions(id: string | undefined): Map<string, string> {
     if (dot === DIGEST_LENGTH && isMessageId(position)) positions.set(part.slice(0, dot), position)
   }
   return positions
+}
+
+/** Returns the ID of the last event that the client has seen. Polyfills send it in the query. */
+export function lastEventId(x: Exchange): string | undefined {
+  const sent = x.header('last-event-id')
+  if (sent !== undefined) return sent
+  const query = x.url.indexOf('?')
+  return query < 0
+    ? undefined
+    : (new URLSearchParams(x.url.slice(query)).get('lastEventId') ?? undefined)
 }

@@ -23,6 +23,15 @@ export interface StreamSetOptions {
   readonly maxAge: number
 }
 
+/** Streams of a process, of all mounts. */
+export interface OpenStreams {
+  count: number
+}
+
+/** Returns the number of open streams of an instance, for all mounts to change. */
+export const openStreams = (context: ExtensionContext): OpenStreams =>
+  context.once('streams', () => ({ count: 0 }))
+
 export class StreamSet {
   readonly #context: ExtensionContext
   readonly #options: StreamSetOptions

@@ -1,4 +1,6 @@
 /** The open streams by their users, so that a process can end them for all. */
+import type { ExtensionContext } from '../../../extension.ts'
+import { passedSubjectTag } from '../../../store/subject.ts'
 import type { FeedSettings } from '../channels/feed.ts'
 import type { Message } from '../channels/message.ts'
 import { encodeData, type Topics } from '../channels/topics.ts'
@@ -6,6 +8,20 @@ import type { EventStream } from './event-stream.ts'
 
 /** How long it is known whose streams were ended, in ms. A connection is not lost for longer as a rule. */
 const CONTROL_TTL = 600_000
+
+/** Returns the open streams of an instance by their users. */
+export const userStreams = (topics: Topics): UserStreams =>
+  topics.context.once('userStreams', () => new UserStreams(topics))
+
+/** Returns the key of a user's places. @throws TP_KEY for what names no user */
+export function userKey(
+  { keys }: ExtensionContext,
+  user: string | number,
+  tenant: string | undefined,
+  where: string,
+): string {
+  return keys.key('streams', passedSubjectTag(keys, user, tenant, where, false))
+}
 
 export class UserStreams {
   readonly #topics: Topics

@@ -1,5 +1,5 @@
-/** Channels with a history, progress, and server-sent events, over an instance of any framework. */
-export { channels, progress, sse } from './extensions/realtime/index.ts'
+/** Channels with a history, inboxes, progress, and server-sent events, over an instance of any framework. */
+export { channels, inbox, progress, sse } from './extensions/realtime/index.ts'
 export type {
   ChannelCallOptions,
   ChannelMessage,
@@ -9,6 +9,21 @@ export type {
   Subscription,
   SubscribeOptions,
 } from './extensions/realtime/channels/options.ts'
+export type {
+  Announcement,
+  AnnounceOptions,
+  AnnounceResult,
+  Inbox,
+  InboxCallOptions,
+  InboxMessage,
+  InboxOptions,
+  InboxPage,
+  InboxRouterOptions,
+  PageOptions,
+  PushOptions,
+  PushResult,
+  UnreadCounts,
+} from './extensions/realtime/inbox/options.ts'
 export type {
   Progress,
   ProgressChangeOptions,

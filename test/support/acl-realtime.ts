@@ -2,7 +2,7 @@ import type { turnpike } from '../../src/node.ts'
 import { createServer } from 'node:http'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
-import { channels, progress, sse } from '../../src/realtime.ts'
+import { channels, inbox, progress, sse } from '../../src/realtime.ts'
 import { until } from './until.ts'
 
 /** A topic: published, followed, continued. */
@@ -26,6 +26,17 @@ export async function useRealtime(
   await task.start()
   must('a step', (await task.step()).percent === 50)
   must('the state', (await task.get())?.steps === 1)
+
+  const mails = inbox(live, { max: 2 })
+  for (const id of ['a', 'b', 'c']) await mails.push('ann', id, { id })
+  must('the oldest makes room', (await mails.read('ann', 'b')) === 1)
+  must('a page', (await mails.page('ann')).messages.length === 2)
+  must('up to the latest', (await mails.readUpTo('ann', 'c')) === 0)
+  must('deleted', (await mails.delete('ann', 'b')) === 1)
+  must('announced', (await mails.announce('hello', { id: 'hello' })).isNew)
+  await mails.readAnnouncements('ann')
+  must('all read', (await mails.unread('ann')).announcements === 0)
+  must('withdrawn', await mails.withdraw('hello'))
 
   const stream = sse(live, { topics: () => 'news', user: () => 'ann', perUser: 1 })
   const unavailable: unknown[] = []

@@ -2,6 +2,8 @@
 import { extension, type ExtensionContext, type Instance } from '../../extension.ts'
 import { createChannels, topicsOf } from './channels/index.ts'
 import type { Channels, ChannelsOptions } from './channels/options.ts'
+import { createInbox } from './inbox/index.ts'
+import type { Inbox, InboxOptions } from './inbox/options.ts'
 import { createProgress } from './progress/index.ts'
 import type { ProgressOptions, ProgressTracker } from './progress/options.ts'
 import { createSse } from './sse/index.ts'
@@ -28,6 +30,25 @@ export function channels<Native, Middleware>(
   options: ChannelsOptions = {},
 ): Channels<Native, Middleware> {
   return createChannels(contextOf(tp), options)
+}
+
+/**
+ * Creates the inbox of each user: messages with an unread count that is always right, and
+ * announcements to all. Each change is published, and a router shows it.
+ *
+ * @param live what `channels(tp)` returned, with a history
+ * @throws TP_OPTION for an option that cannot be used
+ * @see docs/realtime.md
+ * @example
+ * const mails = inbox(live, { ttl: '7d', max: 500 })
+ * await mails.push(userId, { type: 'done', title }, { id: `done:${job.id}` })
+ * app.use('/inbox', mails.router())
+ */
+export function inbox<Native, Middleware>(
+  live: Channels<Native, Middleware>,
+  options: InboxOptions = {},
+): Inbox<Native, Middleware> {
+  return createInbox(topicsOf(live, 'inbox()'), options)
 }
 
 /**

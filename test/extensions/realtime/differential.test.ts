@@ -5,6 +5,20 @@ import {
   publishMessage,
   readHistory,
 } from '../../../src/extensions/realtime/channels/operations.ts'
+import {
+  addAnnouncement,
+  readAnnouncements,
+  readSeen,
+  seeAnnouncements,
+  withdrawAnnouncement,
+} from '../../../src/extensions/realtime/inbox/announcement-operations.ts'
+import {
+  countUnread,
+  deleteMessages,
+  markRead,
+  pushMessage,
+  readPage,
+} from '../../../src/extensions/realtime/inbox/operations.ts'
 import { readProgress, updateProgress } from '../../../src/extensions/realtime/progress/operations.ts'
 import { operation, type Operation } from '../../../src/store/store.ts'
 import { differential, SEQUENCES, START } from '../../support/differential.ts'
@@ -124,6 +138,102 @@ test(
     })
     expect(tally['progress.update replied']).toBeGreaterThan(SEQUENCES)
     expect(tally['progress.read replied']).toBeGreaterThan(SEQUENCES / 10)
+  },
+  TIMEOUT,
+)
+
+test(
+  `${SEQUENCES} random sequences: the scripts of inboxes and their twins reply and publish alike`,
+  async () => {
+    const count = withoutRun(countUnread as Operation<any>, 2)
+    const operations: Operation<any>[] = [pushMessage, readPage, markRead, deleteMessages, count]
+    const name = fc.constantFrom('a', 'b', 'c', 'd', 'E')
+    const step = fc.record({
+      operation: fc.constantFrom<Operation<any>>(pushMessage, pushMessage, ...operations),
+      id: name,
+      ids: fc.uniqueArray(name, { minLength: 1, maxLength: 3 }),
+      how: fc.constantFrom('ids', 'upTo', 'all'),
+      data: fc.constantFrom('1', '"a/b"', '{"a":[]}', '"ü"'),
+      cursor: fc.constantFrom('', 'next', String(START + 2)),
+      limit: fc.constantFrom(1, 2, 100),
+      bytes: fc.constantFrom(1, 60, 65_536),
+      elapsed: fc.constantFrom(0, 0, 1, 5, 40, -3),
+    })
+    const tally = await differential({
+      name: 'inbox',
+      operations,
+      step,
+      channel,
+      play(steps, id, run) {
+        let now = START
+        let next = ''
+        const box = `inbox:{${id}}`
+        const keys = [box, `${box}:messages`, `${box}:unread`, `${box}:removed`, `topic:{${id}}`]
+        const append = [3, TTL, channel(id), 7]
+        // Messages of a sequence grow too old within it.
+        const [max, ttl] = [3, 50]
+        for (const { operation: called, bytes, cursor, data, elapsed, how, ...rest } of steps) {
+          now += elapsed
+          const call = (args: (string | number)[]) => run({ operation: called, keys, args, now })
+          if (called === pushMessage) call([rest.id, data, max, ttl, ...append])
+          else if (called === readPage) {
+            const page = call([cursor === 'next' ? next : cursor, rest.limit, bytes, ttl])
+            next = String((page as unknown[])[1])
+          } else if (called === markRead) call([how, ttl, ...append, ...rest.ids])
+          else if (called === deleteMessages) call([max, ttl, ...append, ...rest.ids])
+          else call([ttl])
+        }
+      },
+    })
+    for (const label of ['inbox.push 0', 'inbox.push 1', 'inbox.delete 0', 'inbox.delete 1'])
+      expect(tally[label], label).toBeGreaterThan(0)
+  },
+  TIMEOUT,
+)
+
+test(
+  `${SEQUENCES} random sequences: the scripts of announcements and their twins reply and publish alike`,
+  async () => {
+    const operations: Operation<any>[] = [
+      addAnnouncement,
+      withdrawAnnouncement,
+      labelled(readAnnouncements),
+      seeAnnouncements,
+      labelled(readSeen),
+    ]
+    const step = fc.record({
+      operation: fc.constantFrom<Operation<any>>(addAnnouncement, addAnnouncement, ...operations),
+      id: fc.constantFrom('a', 'b', 'c', 'd', 'E'),
+      other: fc.constantFrom('a', 'b', 'c'),
+      from: fc.constantFrom(0, 0, START, START + 7, START + 60),
+      until: fc.constantFrom(0, START + 3, START + 50, START + 10_000),
+      elapsed: fc.constantFrom(0, 0, 1, 5, 40, -3),
+    })
+    const tally = await differential({
+      name: 'announcements',
+      operations,
+      step,
+      channel,
+      play(steps, id, run) {
+        let now = START
+        const box = `announced:{${id}}`
+        const keys = [box, `${box}:until`, `${box}:messages`, `topic:{${id}}`]
+        const append = [3, TTL, channel(id), 7]
+        for (const { operation: called, elapsed, from, id: each, other, until } of steps) {
+          now += elapsed
+          const isSeen = called.name === 'inbox.see' || called.name === 'inbox.seen'
+          const call = (args: (string | number)[]) =>
+            run({ operation: called, keys: isSeen ? [`seen:{${id}}`] : keys, args, now })
+          if (called === addAnnouncement) call([each, '"x"', from, until, 1000, 3, ...append])
+          else if (called === withdrawAnnouncement) call([each, ...append])
+          else if (called === seeAnnouncements)
+            call([2, each, until || START + 20, other, until || START + 20])
+          else call([])
+        }
+      },
+    })
+    for (const label of ['1', '0', '-1', '-2'].map((reply) => `inbox.announce ${reply}`))
+      expect(tally[label], label).toBeGreaterThan(0)
   },
   TIMEOUT,
 )

@@ -174,6 +174,15 @@ export interface EventMap extends TurnpikeExtensions.Events {
     /** Which family of refresh tokens, as `list()` shows it. */
     family: string | undefined
   }
+  /** This process has ended sessions or an API key. `sse()` ends their streams in all processes. */
+  revoked: {
+    /** One session, all sessions of a user, or an API key. */
+    type: 'session' | 'user' | 'api-key'
+    /** The session's handle, the user's ID, or the digest of the API key. */
+    subject: string
+    /** The tenant, in an application that has tenants. */
+    tenant: string | undefined
+  }
   /** A feature could not use the store and applied its failure rule. */
   unavailable: { feature: string; name: string; reason: string; uncertain: boolean; rule: string }
   /** The number of processes that report to Redis changed. `before` is undefined at the first report. */
@@ -217,6 +226,7 @@ export const EVENTS: Readonly<Record<BuiltInEventName, string>> = {
   cache: 'The response cache handled a request.',
   fill: 'A handler has made a response that a cache was to store.',
   token: 'Something happened to a one-time token, a refresh token or an API key.',
+  revoked: 'This process has ended sessions or an API key.',
   unavailable: 'A feature could not use the store and applied its failure rule.',
   process: 'The number of processes that report to Redis changed.',
   breaker: 'A circuit breaker opened or closed.',

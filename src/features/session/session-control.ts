@@ -1,5 +1,6 @@
 /** `tp.sessions`: lists and ends the sessions of users. */
 import { TurnpikeError } from '../../errors.ts'
+import type { EventMap } from '../../events.ts'
 import type { ExtensionContext } from '../../extension.ts'
 import { requireTenant } from '../../store/subject.ts'
 import { integer, optionError, validateOptions, type Validator } from '../../validate.ts'
@@ -127,6 +128,7 @@ export class SessionDirectory implements SessionControl {
       [keys.session, keys.index],
       [keys.digest],
     )
+    this.#tell('session', handleOf(keys), keys.tenant)
     return destroyed === 1
   }
 
@@ -139,16 +141,26 @@ export class SessionDirectory implements SessionControl {
     const tenant = this.#tenant(options.tenant)
     const exempt = except === undefined ? '' : this.#keysOf(except, tenant).digest
     let deleted = 0
-    for (const { keys } of this.#indexesOf(user, tenant)) {
-      // This revokes all of them. What follows only deletes, in batches that do not block Redis.
-      await this.#context.store.run(
-        revokeBefore,
-        [keys.revokeBefore, keys.index],
-        [exempt, REVOCATION_MS],
-      )
-      deleted += await this.#sweep(keys)
+    const indexes = this.#indexesOf(user, tenant)
+    try {
+      for (const { keys } of indexes) {
+        // This revokes all of them. What follows only deletes, in batches that do not block Redis.
+        await this.#context.store.run(
+          revokeBefore,
+          [keys.revokeBefore, keys.index],
+          [exempt, REVOCATION_MS],
+        )
+        deleted += await this.#sweep(keys)
+      }
+    } finally {
+      // Also if it failed: sessions may be revoked. Streams of those that are not begin again.
+      this.#tell('user', String(user), tenant)
     }
     return deleted
+  }
+
+  #tell(type: EventMap['revoked']['type'], subject: string, tenant: string | undefined): void {
+    this.#context.events.emit('revoked', { type, subject, tenant })
   }
 
   async count(user: string | number, options: TenantOption = {}): Promise<number> {

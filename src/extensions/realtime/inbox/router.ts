@@ -171,12 +171,17 @@ class InboxRouter<Native> implements Feature<Native> {
     const feeds = [feed, announcements]
     const known = readPositions(lastEventId(x))
     const digest = topicDigest(feed.topic)
-    if (known.has(digest)) return await this.#streams.reply(x, { feeds, positions: known, user: key })
+    if (known.has(digest)) return await this.#streams.reply(x, {
+        feeds,
+        positions: known,
+        user: key,
+        tenant,
+      })
     const { position, ...unread } = await this.#boxes.count(user, tenant, WHERE)
     // The count and the position are of one moment: what follows is after both.
     const positions = new Map([[digest, position]])
     const first = `id: ${writePositions(positions)}\n${frame(JSON.stringify({ unread }), 'unread')}`
-    return await this.#streams.reply(x, { feeds, positions, first, user: key })
+    return await this.#streams.reply(x, { feeds, positions, first, user: key, tenant })
   }
 }
 

@@ -9,7 +9,7 @@ import { jsonPlan, planForError, segmentsBelow, wrongMethod } from '../router.ts
 import { frame, type EventFraming } from '../sse/frame.ts'
 import { lastEventId, readPositions, topicDigest, writePositions } from '../sse/positions.ts'
 import { RouterStreams } from '../sse/router-streams.ts'
-import { userKey } from '../sse/user-streams.ts'
+import { isUserId, userKey } from '../sse/user-streams.ts'
 import { readProgress } from './operations.ts'
 import type { ProgressRouterOptions, ProgressState } from './options.ts'
 import { hasFinished, parseState } from './state.ts'
@@ -51,6 +51,7 @@ interface Found {
   readonly now: string
   /** Key of the user who reads it. */
   readonly user: string | undefined
+  readonly tenant: string | undefined
 }
 
 export class ProgressRouter<Native> implements Feature<Native> {
@@ -97,9 +98,10 @@ export class ProgressRouter<Native> implements Feature<Native> {
       if (state === undefined) return unknown(x)
       if (!isStream) return jsonPlan(state)
       const { userId } = context.identityOf(x.native)
-      const user =
-        userId === undefined ? undefined : userKey(context, userId, tenant, 'progress().router()')
-      return await this.#stream(x, feed, { state, last, now, user })
+      const user = isUserId(userId)
+        ? userKey(context, userId, tenant, 'progress().router()')
+        : undefined
+      return await this.#stream(x, feed, { state, last, now, user, tenant })
     } catch (error) {
       return planForError(error, context, 'progress', 'The progress cannot be read now.')
     }
@@ -108,7 +110,7 @@ export class ProgressRouter<Native> implements Feature<Native> {
   #stream(
     x: Exchange<Native>,
     feed: FeedSettings,
-    { last, now, state, user }: Found,
+    { last, now, state, tenant, user }: Found,
   ): Plan | Promise<Plan> {
     const digest = topicDigest(feed.topic)
     const isOver = hasFinished(state)
@@ -121,7 +123,7 @@ export class ProgressRouter<Native> implements Feature<Native> {
     const first = `id: ${writePositions(positions)}\n${lines(state)}`
     // The stream of a progress that has ended follows nothing.
     const feeds = isOver ? [] : [feed]
-    return this.#streams.reply(x, { feeds, positions, first, user, isOver })
+    return this.#streams.reply(x, { feeds, positions, first, user, tenant, isOver })
   }
 }
 

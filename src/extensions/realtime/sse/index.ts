@@ -21,7 +21,7 @@ import type { SseControl, SseOptions } from './options.ts'
 import { lastEventId, MAX_TOPICS, readPositions } from './positions.ts'
 import { BUSY, EVENT_STREAM_HEADERS, TOO_MANY } from './replies.ts'
 import { openStreams, StreamSet, type OpenStreams, type Place } from './stream-set.ts'
-import { userKey, userStreams, type UserStreams } from './user-streams.ts'
+import { subjectsOf, userKey, userStreams, type UserStreams } from './user-streams.ts'
 
 const WHERE = 'sse()'
 const NONE: Validator = { expected: 'false', accepts: (value) => value === false }
@@ -130,7 +130,8 @@ class SseFeature<Native> implements Feature<Native, never> {
       const user = this.#userOf(native, tenant)
       const place = await this.#placeOf(user)
       if (place === 'none') return refuse(TOO_MANY)
-      stream = this.#stream(feeds, readPositions(lastEventId(x)), user, place)
+      const subjects = subjectsOf(this.#context, native, user, tenant)
+      stream = this.#stream(feeds, readPositions(lastEventId(x)), subjects, place)
     } catch (error) {
       if ((error as Partial<TurnpikeError>).code === 'TP_LIMITED') return refuse(BUSY)
       throw error
@@ -159,7 +160,7 @@ class SseFeature<Native> implements Feature<Native, never> {
   #stream(
     feeds: ReturnType<Topics['feedSettings']>[],
     positions: ReadonlyMap<string, string>,
-    user: string | undefined,
+    subjects: readonly string[],
     place: Place | undefined,
   ): EventStream {
     const stream: EventStream = new EventStream({
@@ -173,11 +174,11 @@ class SseFeature<Native> implements Feature<Native, never> {
       onOver: () => {
         this.#open.count--
         this.#streams.remove(stream)
-        if (user !== undefined) this.#users.remove(user, stream)
+        this.#users.remove(subjects, stream)
       },
     })
     this.#streams.add(stream, place)
-    if (user !== undefined) this.#users.add(user, stream)
+    this.#users.add(subjects, stream)
     return stream
   }
 }

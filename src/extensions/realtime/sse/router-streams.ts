@@ -7,7 +7,7 @@ import { EventStream } from './event-stream.ts'
 import type { EventFraming } from './frame.ts'
 import { BUSY, EVENT_STREAM_HEADERS, TOO_MANY } from './replies.ts'
 import { openStreams, StreamSet, type OpenStreams, type Place } from './stream-set.ts'
-import { userStreams, type UserStreams } from './user-streams.ts'
+import { subjectsOf, userStreams, type UserStreams } from './user-streams.ts'
 
 /** Time after which a client connects again, and a pause between two heartbeats, in ms. */
 const [RETRY, HEARTBEAT] = [2000, 15_000]
@@ -27,6 +27,7 @@ export interface StreamStart {
   readonly first?: string | undefined
   /** Key of the user: `sse().end()` ends the stream. Undefined: the user is not known. */
   readonly user: string | undefined
+  readonly tenant: string | undefined
   /** Ends the stream after `first`. @default false */
   readonly isOver?: boolean
 }
@@ -59,7 +60,8 @@ export class RouterStreams {
       const { user } = start
       const place = user === undefined ? undefined : await this.#streams.take(user, PER_USER)
       if (user !== undefined && place === undefined) return { refusal: TOO_MANY }
-      stream = this.#create(start, place)
+      const subjects = subjectsOf(context, x.native, user, start.tenant)
+      stream = this.#create(start, subjects, place)
       return { reply: { status: 200, headers, body: stream } }
     } catch (error) {
       if ((error as Partial<TurnpikeError>).code === 'TP_LIMITED') return { refusal: BUSY }
@@ -70,7 +72,8 @@ export class RouterStreams {
   }
 
   #create(
-    { feeds, first, isOver = false, positions, user }: StreamStart,
+    { feeds, first, isOver = false, positions }: StreamStart,
+    subjects: readonly string[],
     place: Place | undefined,
   ): EventStream {
     const stream: EventStream = new EventStream({
@@ -85,11 +88,11 @@ export class RouterStreams {
       onOver: () => {
         this.#open.count--
         this.#streams.remove(stream)
-        if (user !== undefined) this.#users.remove(user, stream)
+        this.#users.remove(subjects, stream)
       },
     })
     this.#streams.add(stream, place)
-    if (user !== undefined) this.#users.add(user, stream)
+    this.#users.add(subjects, stream)
     if (isOver) stream.end()
     return stream
   }

@@ -1,4 +1,6 @@
-/** The open streams by their users, so that a process can end them for all. */
+/** The open streams by whose they are, so that a process can end them for all. */
+import { createHash } from 'node:crypto'
+import type { EventMap } from '../../../events.ts'
 import type { ExtensionContext } from '../../../extension.ts'
 import { passedSubjectTag } from '../../../store/subject.ts'
 import type { FeedSettings } from '../channels/feed.ts'
@@ -6,6 +8,8 @@ import type { Message } from '../channels/message.ts'
 import { encodeData, type Topics } from '../channels/topics.ts'
 import type { EventStream } from './event-stream.ts'
 
+/** End of a session's handle: so many characters of the digest of its ID. */
+const SESSION_DIGEST_LENGTH = 22
 /** How long it is known whose streams were ended, in ms. A connection is not lost for longer as a rule. */
 const CONTROL_TTL = 600_000
 
@@ -23,10 +27,53 @@ export function userKey(
   return keys.key('streams', passedSubjectTag(keys, user, tenant, where, false))
 }
 
+/** Returns the key of a session's streams. @param handle of the session, or its end: the digest of the ID */
+const sessionKey = ({ keys }: ExtensionContext, handle: string): string =>
+  keys.key('streams', keys.tag(['session', handle.slice(-SESSION_DIGEST_LENGTH)]))
+
+/** Returns the key of the streams of an API key. */
+const apiKeyKey = ({ keys }: ExtensionContext, digest: string): string =>
+  keys.key('streams', keys.tag(['api-key', digest]))
+
+/** Returns true for the ID of a user. Applications put objects of all kinds on requests. */
+export const isUserId = (id: unknown): id is string | number =>
+  (typeof id === 'string' && id !== '') || (typeof id === 'number' && Number.isFinite(id))
+
+const sessionDigest = (id: string): string =>
+  createHash('sha256').update(id).digest('base64url').slice(0, SESSION_DIGEST_LENGTH)
+
+/** Returns the key of the streams that a revocation ends. */
+const revokedKey = (context: ExtensionContext, revoked: EventMap['revoked']): string =>
+  revoked.type === 'user'
+    ? userKey(context, revoked.subject, revoked.tenant, 'revoked')
+    : revoked.type === 'session'
+      ? sessionKey(context, revoked.subject)
+      : apiKeyKey(context, revoked.subject)
+
+/**
+ * Returns by what a stream can be ended: its user, and the user, session and API key of its request.
+ * @param user key of the user that the application names
+ */
+export function subjectsOf(
+  context: ExtensionContext,
+  native: unknown,
+  user: string | undefined,
+  tenant: string | undefined,
+): string[] {
+  const { session, userId, verifiedKey } = context.identityOf(native)
+  const subjects = new Set<string>()
+  if (user !== undefined) subjects.add(user)
+  if (isUserId(userId)) subjects.add(userKey(context, userId, tenant, 'sse()'))
+  const { id } = (session ?? {}) as { id?: unknown }
+  if (typeof id === 'string') subjects.add(sessionKey(context, sessionDigest(id)))
+  if (verifiedKey !== undefined) subjects.add(apiKeyKey(context, verifiedKey.digest))
+  return [...subjects]
+}
+
 export class UserStreams {
   readonly #topics: Topics
   readonly #control: FeedSettings
-  /** By the key of the user's places. */
+  /** By user, session and API key. */
   readonly #streams = new Map<string, Set<EventStream>>()
 
   constructor(topics: Topics) {
@@ -46,34 +93,46 @@ export class UserStreams {
       },
       undefined,
     )
+    const { closing, events } = topics.context
+    events.on('revoked', (event) => {
+      if (closing.aborted) return
+      // Nobody waits for it. Until a process knows, `maxAge` bounds its streams.
+      this.end(revokedKey(topics.context, event)).catch((error: unknown) =>
+        events.emit('error', { feature: 'sse', name: 'revoked', error }),
+      )
+    })
   }
 
-  add(user: string, stream: EventStream): void {
-    this.#streams.set(user, (this.#streams.get(user) ?? new Set()).add(stream))
+  /** @param subjects see `subjectsOf` */
+  add(subjects: readonly string[], stream: EventStream): void {
+    for (const each of subjects)
+      this.#streams.set(each, (this.#streams.get(each) ?? new Set()).add(stream))
   }
 
-  remove(user: string, stream: EventStream): void {
-    const streams = this.#streams.get(user)
-    streams?.delete(stream)
-    if (streams?.size === 0) this.#streams.delete(user)
+  remove(subjects: readonly string[], stream: EventStream): void {
+    for (const each of subjects) {
+      const streams = this.#streams.get(each)
+      streams?.delete(stream)
+      if (streams?.size === 0) this.#streams.delete(each)
+    }
   }
 
-  /** Ends the streams of a user: in this process at once. @throws TP_UNAVAILABLE if others may not know */
-  async end(user: string): Promise<void> {
-    this.#end(user)
-    await this.#topics.publish(this.#control, encodeData(user, 'sse().end()'))
+  /** Ends the streams of a user, a session or an API key: in this process at once. @throws TP_UNAVAILABLE if others may not know */
+  async end(subject: string): Promise<void> {
+    this.#end(subject)
+    await this.#topics.publish(this.#control, encodeData(subject, 'sse().end()'))
   }
 
   #receive({ json }: Message): void {
-    // Anyone with access to Redis can publish. What is no user's key ends nothing.
+    // Anyone with access to Redis can publish. What is no subject's key ends nothing.
     if (json.startsWith('"') && json.endsWith('"')) this.#end(json.slice(1, -1))
   }
 
-  #end(user: string): void {
-    for (const stream of this.#streams.get(user) ?? []) stream.end()
+  #end(subject: string): void {
+    for (const stream of this.#streams.get(subject) ?? []) stream.end()
   }
 
   #endAll(): void {
-    for (const user of this.#streams.keys()) this.#end(user)
+    for (const subject of this.#streams.keys()) this.#end(subject)
   }
 }

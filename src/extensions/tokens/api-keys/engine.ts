@@ -224,7 +224,10 @@ export class ApiKeyEngine {
     const args = [revokedFor, this.#channel, tag]
     const count = await this.#context.store.run(forgetKey, [this.#key(tag)], args)
     this.#forget(tag)
-    if (revokedFor > 0) this.#tell('revoked', tag)
+    if (revokedFor > 0) {
+      this.#tell('revoked', tag)
+      this.#context.events.emit('revoked', { type: 'api-key', subject: digest, tenant })
+    }
     return count === 1
   }
 

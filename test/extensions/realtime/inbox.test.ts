@@ -121,7 +121,7 @@ describe.each(bothEngines())('inbox, $name', ({ open }) => {
     await mails.push('ann', 1, { id: 'c' })
     // The unread `a` makes room.
     expect(await mails.push('ann', 1, { id: 'd' })).toMatchObject({ unread: 2 })
-    await advance('30m')
+    await advance('31m')
     expect(ids(await mails.page('ann'))).toBe('dc')
     expect(await mails.unread('ann')).toMatchObject({ messages: 2 })
     await advance('31m')

@@ -1,12 +1,7 @@
 /** The messages of all users, and the announcements. */
 import { TurnpikeError } from '../../../errors.ts'
 import type { OperationArgument } from '../../../store/store.ts'
-import {
-  anyString,
-  integer,
-  validateOptions,
-  type Validator,
-} from '../../../validate.ts'
+import { anyString, integer, validateOptions, type Validator } from '../../../validate.ts'
 import { encodeData, type Topics } from '../channels/topics.ts'
 import {
   addAnnouncement,
@@ -113,8 +108,8 @@ export class Mailboxes {
   }
 
   async unread(user: string | number, tenant: string | undefined): Promise<UnreadCounts> {
-    const { position: _, ...unread } = await this.count(user, tenant, `${WHERE}.unread()`)
-    return unread
+    const { announcements, messages } = await this.count(user, tenant, `${WHERE}.unread()`)
+    return { messages, announcements }
   }
 
   /** Returns what is unread, and the position in the user's topic at which that is so. */

@@ -106,7 +106,8 @@ export const markRead: Operation<number> = operation({
       for (const id of unread) if (messages.get(id)!.at <= upTo) unread.delete(id)
       what = `"upTo":"${ids[0]}"`
     } else {
-      what = `"ids":[${ids.filter((id) => unread.delete(id)).map((id) => `"${id}"`)}]`
+      const read = ids.filter((id) => unread.delete(id)).map((id) => `"${id}"`)
+      what = `"ids":[${read.join(',')}]`
     }
     if (unread.size < before) {
       const message = `{"type":"read",${what},"unread":${unread.size}}`
@@ -132,7 +133,7 @@ export const deleteMessages: Operation<number[]> = operation({
     const unread = box.unread.size
     if (deleted.length > 0) {
       database.set(key!, box, Number(ttl))
-      const message = `{"type":"delete","ids":[${deleted}],"unread":${unread}}`
+      const message = `{"type":"delete","ids":[${deleted.join(',')}],"unread":${unread}}`
       appendMessage(database, topic!, message, append, now)
     }
     return [deleted.length, unread]

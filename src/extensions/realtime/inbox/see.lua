@@ -4,8 +4,8 @@
 -- ARGV[1]  most IDs
 -- ARGV[2] and more  ID, time, ID, ...
 -- Reply: 1
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', whole(now))
 for i = 2, #ARGV - 1, 2 do redis.call('ZADD', KEYS[1], ARGV[i + 1], ARGV[i]) end
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', whole(now))
 redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -ARGV[1] - 1)
 local last = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')[2]
 if last then keep(KEYS[1], tonumber(last) - now) end

@@ -123,9 +123,9 @@ class StoredProgress implements Progress {
 
   step(
     step?: string,
-    { cost }: Pick<ProgressChangeOptions, 'cost'> = {},
+    options: Pick<ProgressChangeOptions, 'cost'> = {},
   ): Promise<ProgressState> {
-    return this.#change({ type: 'step' }, { ...(step !== undefined && { step }), cost: cost ?? 0 })
+    return this.#change({ type: 'step' }, { ...options, ...(step !== undefined && { step }) })
   }
 
   async set(percent: number, options: ProgressChangeOptions = {}): Promise<ProgressState> {

@@ -23,7 +23,7 @@ export interface ProgressKeys {
 /** What the router needs to find a progress. */
 export type FindProgress = (id: string, tenant: string | undefined) => ProgressKeys | undefined
 
-const unknown = (x: Exchange): Plan => ({
+const notFound = (x: Exchange): Plan => ({
   reply: problemReply({ title: 'Not Found', status: 404 }, x),
 })
 
@@ -87,7 +87,7 @@ export class ProgressRouter<Native> implements Feature<Native> {
       const keys = this.#find(id, tenant)
       // A stranger must not learn that the progress exists.
       const isAllowed = ((await this.#options.authorize(x.native, id)) as unknown) === true
-      if (keys === undefined || !isAllowed) return unknown(x)
+      if (keys === undefined || !isAllowed) return notFound(x)
       const { feed, key } = keys
       const [view = '', last = '', now = ''] = await context.store.run(
         readProgress,
@@ -95,7 +95,7 @@ export class ProgressRouter<Native> implements Feature<Native> {
         [],
       )
       const state = parseState(view)
-      if (state === undefined) return unknown(x)
+      if (state === undefined) return notFound(x)
       if (!isStream) return jsonPlan(state)
       const { userId } = context.identityOf(x.native)
       const user = isUserId(userId)

@@ -118,13 +118,11 @@ export class SessionStore extends EventEmitter {
   }
 
   async #destroy(id: string): Promise<void> {
-    const { keys } = this.#engine.context
     // An ID of the application's own may look like a handle.
-    const named = keysOfHandle(keys, id)
-    await Promise.all([
-      this.#engine.destroy(this.#engine.keysOf(id, undefined)),
-      named && this.#engine.destroy(named),
-    ])
+    const named = keysOfHandle(this.#engine.context.keys, id)
+    const keys = [this.#engine.keysOf(id, undefined), ...(named ? [named] : [])]
+    await Promise.all(keys.map((each) => this.#engine.destroy(each)))
+    for (const each of keys) this.#engine.reportRevoked(each)
   }
 
   /** Returns a session as express-session expects it. */

@@ -1,5 +1,5 @@
-/** Channels with a history, inboxes, progress, and server-sent events, over an instance of any framework. */
-export { channels, inbox, progress, sse } from './extensions/realtime/index.ts'
+/** Channels with a history, inboxes, presence, progress, and server-sent events, over an instance of any framework. */
+export { channels, inbox, presence, progress, sse } from './extensions/realtime/index.ts'
 export type {
   ChannelCallOptions,
   ChannelMessage,
@@ -24,6 +24,14 @@ export type {
   PushResult,
   UnreadCounts,
 } from './extensions/realtime/inbox/options.ts'
+export type {
+  OnlineOptions,
+  OnlinePage,
+  Presence,
+  PresenceCallOptions,
+  PresenceConnection,
+  PresenceOptions,
+} from './extensions/realtime/presence/options.ts'
 export type {
   Progress,
   ProgressChangeOptions,

@@ -2,7 +2,7 @@ import type { turnpike } from '../../src/node.ts'
 import { createServer } from 'node:http'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
-import { channels, inbox, progress, sse } from '../../src/realtime.ts'
+import { channels, inbox, presence, progress, sse } from '../../src/realtime.ts'
 import { until } from './until.ts'
 
 /** A topic: published, followed, continued. */
@@ -37,6 +37,12 @@ export async function useRealtime(
   await mails.readAnnouncements('ann')
   must('all read', (await mails.unread('ann')).announcements === 0)
   must('withdrawn', await mails.withdraw('hello'))
+
+  const users = presence(live)
+  const connection = users.connection('ann')
+  await until('the user is online', () => users.isOnline('ann'))
+  must('a page of users', (await users.online()).users.length === 1)
+  connection.close()
 
   const stream = sse(live, { topics: () => 'news', user: () => 'ann', perUser: 1 })
   const unavailable: unknown[] = []

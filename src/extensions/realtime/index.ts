@@ -4,6 +4,8 @@ import { createChannels, topicsOf } from './channels/index.ts'
 import type { Channels, ChannelsOptions } from './channels/options.ts'
 import { createInbox } from './inbox/index.ts'
 import type { Inbox, InboxOptions } from './inbox/options.ts'
+import { createPresence } from './presence/index.ts'
+import type { Presence, PresenceOptions } from './presence/options.ts'
 import { createProgress } from './progress/index.ts'
 import type { ProgressOptions, ProgressTracker } from './progress/options.ts'
 import { createSse } from './sse/index.ts'
@@ -49,6 +51,25 @@ export function inbox<Native, Middleware>(
   options: InboxOptions = {},
 ): Inbox<Native, Middleware> {
   return createInbox(topicsOf(live, 'inbox()'), options)
+}
+
+/**
+ * Creates a middleware that notes who is online: in the background, at most three times in `ttl` for
+ * each user and process. Mount it behind the middleware that knows the user.
+ *
+ * @param live what `channels(tp)` returned, with a history
+ * @throws TP_OPTION for an option that cannot be used
+ * @see docs/realtime.md
+ * @example
+ * const users = presence(live, { ttl: '5m' })
+ * app.use(users)
+ * const { users: names } = await users.online({ limit: 50 })
+ */
+export function presence<Native, Middleware extends object>(
+  live: Channels<Native, Middleware>,
+  options: PresenceOptions<Native> = {},
+): Middleware & Presence {
+  return createPresence(topicsOf(live, 'presence()'), options)
 }
 
 /**

@@ -19,6 +19,7 @@ import {
   pushMessage,
   readPage,
 } from '../../../src/extensions/realtime/inbox/operations.ts'
+import { noteUsers, readOnline } from '../../../src/extensions/realtime/presence/operations.ts'
 import { readProgress, updateProgress } from '../../../src/extensions/realtime/progress/operations.ts'
 import { operation, type Operation } from '../../../src/store/store.ts'
 import { differential, SEQUENCES, START } from '../../support/differential.ts'
@@ -233,6 +234,41 @@ test(
       },
     })
     for (const label of ['1', '0', '-1', '-2'].map((reply) => `inbox.announce ${reply}`))
+      expect(tally[label], label).toBeGreaterThan(0)
+  },
+  TIMEOUT,
+)
+
+test(
+  `${SEQUENCES} random sequences: the scripts of presence and their twins reply and publish alike`,
+  async () => {
+    const name = fc.constantFrom('"a"', '"b"', '"B"', '"ab"', '"ü"')
+    const step = fc.record({
+      operation: fc.constantFrom<Operation<any>>(noteUsers, noteUsers, readOnline),
+      users: fc.array(name, { minLength: 1, maxLength: 4 }),
+      after: fc.oneof(fc.constant(''), name),
+      limit: fc.constantFrom(1, 2, 100),
+      elapsed: fc.constantFrom(0, 0, 1, 5, 40, -3),
+    })
+    const tally = await differential({
+      name: 'presence',
+      operations: [noteUsers, readOnline],
+      step,
+      channel,
+      play(steps, id, run) {
+        let now = START
+        const box = `present:{${id}}`
+        const keys = [box, `${box}:names`, `topic:{${id}}`]
+        const append = [3, TTL, channel(id), 7]
+        for (const { operation: called, after, elapsed, limit, users } of steps) {
+          now += elapsed
+          const args =
+            called === noteUsers ? [50, 3, ...append, ...users] : [50, ...append, after, limit]
+          run({ operation: called, keys, args, now })
+        }
+      },
+    })
+    for (const label of ['presence.beat 0', 'presence.beat 1', 'presence.online 0'])
       expect(tally[label], label).toBeGreaterThan(0)
   },
   TIMEOUT,

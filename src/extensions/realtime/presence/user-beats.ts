@@ -1,0 +1,209 @@
+/** Notes of who is seen, throttled, and of the connections that are open in this process. */
+import { isUnavailable, TurnpikeError } from '../../../errors.ts'
+import { requireTenant } from '../../../store/subject.ts'
+import type { FeedSettings } from '../channels/feed.ts'
+import type { Topics } from '../channels/topics.ts'
+import { noteUsers, readLastSeen, readOnline } from './operations.ts'
+import type { OnlineOptions, OnlinePage, PresenceConnection } from './options.ts'
+
+const WHERE = 'presence()'
+export const PRESENCE_TOPIC = 'presence'
+const MAX_USER_LENGTH = 200
+const MAX_CONNECTIONS = 100_000
+/** Users that are noted by one call. */
+const BATCH = 50
+/** Notes that this process remembers. The oldest one is forgotten, and noted again. */
+const MAX_NOTED = 100_000
+
+/** Returns true for a string that can name a user. */
+export const isUserName = (name: string): boolean =>
+  name !== '' && name.length <= MAX_USER_LENGTH && name.isWellFormed()
+
+export interface PresenceSettings {
+  /** Time after which a user has left, in ms. */
+  readonly ttl: number
+  readonly max: number
+}
+
+/** Users of one tenant, or of the application. */
+interface Group {
+  readonly feed: FeedSettings
+  readonly keys: readonly string[]
+  /** Times on the monotonic clock at which users were noted, by JSON. */
+  readonly noted: Map<string, number>
+  /** Numbers of open connections, by JSON of their users. */
+  readonly connected: Map<string, number>
+}
+
+export class UserBeats {
+  readonly #topics: Topics
+  readonly #settings: PresenceSettings
+  readonly #groups = new Map<string, Group>()
+  #connections = 0
+  #isRunning = false
+
+  constructor(topics: Topics, settings: PresenceSettings) {
+    this.#topics = topics
+    this.#settings = settings
+  }
+
+  /** Notes a user in the background: at most three times in `ttl`. */
+  note(name: string, tenant: string | undefined): void {
+    const group = this.#groupOf(tenant, WHERE)
+    const user = JSON.stringify(name)
+    const now = this.#store.monotonic()
+    const last = group.noted.get(user)
+    if (last !== undefined && now - last < this.#settings.ttl / 3) return
+    if (this.#store.unavailable() !== undefined) return
+    group.noted.delete(user)
+    group.noted.set(user, now)
+    if (group.noted.size > MAX_NOTED) group.noted.delete(group.noted.keys().next().value!)
+    this.#write(group, [user])
+    this.#start()
+  }
+
+  connection(name: string | number, tenant: string | undefined): PresenceConnection {
+    const where = `${WHERE}.connection()`
+    const user = userJson(name, where)
+    const group = this.#groupOf(tenant, where)
+    if (this.#connections >= MAX_CONNECTIONS)
+      throw new TurnpikeError(
+        'TP_LIMITED',
+        `${where}: this process has ${MAX_CONNECTIONS} connections already.`,
+        { status: 503 },
+      )
+    this.#connections++
+    group.connected.set(user, (group.connected.get(user) ?? 0) + 1)
+    this.note(String(name), tenant)
+    this.#start()
+    let isOpen = true
+    return {
+      close: () => {
+        if (!isOpen) return
+        isOpen = false
+        this.#connections--
+        const left = group.connected.get(user)! - 1
+        if (left > 0) group.connected.set(user, left)
+        else group.connected.delete(user)
+      },
+    }
+  }
+
+  async isOnline(name: string | number, tenant: string | undefined): Promise<boolean> {
+    const where = `${WHERE}.isOnline()`
+    const user = userJson(name, where)
+    const [key] = this.#keysOf(tenant, where).keys
+    const at = await this.#store.run(readLastSeen, [key!], [user])
+    return at !== null && Number(at) > this.#store.now() - this.#settings.ttl
+  }
+
+  async online({ cursor, limit = 100, tenant }: OnlineOptions): Promise<OnlinePage> {
+    const group = this.#keysOf(tenant, `${WHERE}.online()`)
+    // One more shows whether others follow.
+    const after = cursor === undefined ? '' : JSON.stringify(cursor)
+    const [, ...users] = await this.#read(group, after, limit + 1)
+    const names = users.slice(0, limit).flatMap((user) => nameOf(String(user)))
+    return { users: names, next: users.length > limit ? names.at(-1) : undefined }
+  }
+
+  async count(tenant: string | undefined): Promise<number> {
+    const [count] = await this.#read(this.#keysOf(tenant, `${WHERE}.count()`), '', 1)
+    return Number(count)
+  }
+
+  get #store(): Topics['context']['store'] {
+    return this.#topics.context.store
+  }
+
+  async #read(
+    { feed, keys }: Pick<Group, 'feed' | 'keys'>,
+    after: string,
+    limit: number,
+  ): Promise<(string | number)[]> {
+    const append = this.#topics.appendArgs(feed)
+    return await this.#store.run(readOnline, keys, [this.#settings.ttl, ...append, after, limit])
+  }
+
+  #write({ feed, keys }: Group, users: readonly string[]): void {
+    const { max, ttl } = this.#settings
+    const args = [ttl, max, ...this.#topics.appendArgs(feed), ...users]
+    this.#store.run(noteUsers, keys, args).catch((error: unknown) => this.#report(error))
+  }
+
+  /** The next note makes up for one that Redis did not get. */
+  #report(error: unknown): void {
+    if (!isUnavailable(error))
+      this.#topics.context.events.emit('error', { feature: 'presence', name: 'users', error })
+  }
+
+  /** Renews connections and removes users who have left, as long as there is anything to do. */
+  #start(): void {
+    if (this.#isRunning) return
+    this.#isRunning = true
+    void this.#run()
+  }
+
+  async #run(): Promise<void> {
+    const { closing } = this.#topics.context
+    try {
+      while (this.#groups.size > 0) {
+        await this.#store.sleep(this.#settings.ttl / 3, closing, true)
+        for (const [id, group] of this.#groups) {
+          this.#renew(group)
+          await this.#read(group, '', 1).catch((error: unknown) => this.#report(error))
+          if (group.noted.size === 0 && group.connected.size === 0) this.#groups.delete(id)
+        }
+      }
+    } catch {
+      // The instance is closing. What this process kept online lapses.
+    } finally {
+      this.#isRunning = false
+    }
+  }
+
+  #renew(group: Group): void {
+    const now = this.#store.monotonic()
+    for (const [user, at] of group.noted)
+      // Until then somebody has to see that the user has left.
+      if (now - at >= 2 * this.#settings.ttl) group.noted.delete(user)
+    const users = [...group.connected.keys()]
+    for (let i = 0; i < users.length; i += BATCH) this.#write(group, users.slice(i, i + BATCH))
+  }
+
+  #groupOf(tenant: string | undefined, where: string): Group {
+    const { feed, keys } = this.#keysOf(tenant, where)
+    const known = this.#groups.get(feed.key)
+    if (known !== undefined) return known
+    const group: Group = { feed, keys, noted: new Map(), connected: new Map() }
+    this.#groups.set(feed.key, group)
+    return group
+  }
+
+  #keysOf(tenant: string | undefined, where: string): Pick<Group, 'feed' | 'keys'> {
+    const { context } = this.#topics
+    const feed = this.#topics.feedSettings(PRESENCE_TOPIC, tenant, where)
+    const tag = context.keys.tag(PRESENCE_TOPIC, requireTenant(context, tenant, where))
+    const keyOf = (sub?: string): string => context.keys.key('present', tag, sub)
+    return { feed, keys: [keyOf(), keyOf('names'), feed.key] }
+  }
+}
+
+/** Returns a user as it is stored. @throws TP_KEY for what names no user */
+function userJson(user: string | number, where: string): string {
+  const name = typeof user === 'number' && Number.isFinite(user) ? String(user) : user
+  if (typeof name === 'string' && isUserName(name)) return JSON.stringify(name)
+  throw new TurnpikeError(
+    'TP_KEY',
+    `${where}: the user must be a number, or a string of 1 to ${MAX_USER_LENGTH} characters.`,
+  )
+}
+
+/** Returns the user of a stored string. None for one that anyone else has written. */
+function nameOf(json: string): string[] {
+  try {
+    const name: unknown = JSON.parse(json)
+    return typeof name === 'string' ? [name] : []
+  } catch {
+    return []
+  }
+}

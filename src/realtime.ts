@@ -1,5 +1,5 @@
-/** Channels with a history, inboxes, presence, progress, and server-sent events, over an instance of any framework. */
-export { channels, inbox, presence, progress, sse } from './extensions/realtime/index.ts'
+/** Channels with a history, inboxes, presence, progress, subscriptions and server-sent events, over an instance of any framework. */
+export { channels, inbox, presence, progress, sse, subscriptions } from './extensions/realtime/index.ts'
 export type {
   ChannelCallOptions,
   ChannelMessage,
@@ -43,3 +43,8 @@ export type {
 } from './extensions/realtime/progress/options.ts'
 export type { EventContent } from './extensions/realtime/sse/frame.ts'
 export type { SseControl, SseOptions } from './extensions/realtime/sse/options.ts'
+export type {
+  Subscriptions,
+  SubscriptionsCallOptions,
+  SubscriptionsOptions,
+} from './extensions/realtime/subscriptions/options.ts'

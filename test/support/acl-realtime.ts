@@ -2,7 +2,7 @@ import type { turnpike } from '../../src/node.ts'
 import { createServer } from 'node:http'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
-import { channels, inbox, presence, progress, sse } from '../../src/realtime.ts'
+import { channels, inbox, presence, progress, sse, subscriptions } from '../../src/realtime.ts'
 import { until } from './until.ts'
 
 /** A topic: published, followed, continued. */
@@ -43,6 +43,11 @@ export async function useRealtime(
   await until('the user is online', () => users.isOnline('ann'))
   must('a page of users', (await users.online()).users.length === 1)
   connection.close()
+
+  const followed = subscriptions(tp)
+  must('subscribed', (await followed.add('ann', ['a', 'b'])) === 2)
+  must('unsubscribed', (await followed.remove('ann', 'a')) === 1)
+  must('the subscriptions', (await followed.list('ann')).length === 1)
 
   const stream = sse(live, { topics: () => 'news', user: () => 'ann', perUser: 1 })
   const unavailable: unknown[] = []

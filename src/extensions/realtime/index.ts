@@ -10,6 +10,8 @@ import { createProgress } from './progress/index.ts'
 import type { ProgressOptions, ProgressTracker } from './progress/options.ts'
 import { createSse } from './sse/index.ts'
 import type { SseControl, SseOptions } from './sse/options.ts'
+import { createSubscriptions } from './subscriptions/index.ts'
+import type { Subscriptions, SubscriptionsOptions } from './subscriptions/options.ts'
 
 const contextOf = <Native, Middleware>(
   tp: Instance<Native, Middleware>,
@@ -106,4 +108,22 @@ export function sse<Native, Middleware extends object>(
   options: SseOptions<Native>,
 ): Middleware & SseControl {
   return createSse(topicsOf(live, 'sse()'), options)
+}
+
+/**
+ * Creates a set of strings for each user: the topics that he follows, or the push tokens of his devices.
+ *
+ * @param tp the instance that `turnpike()` returned
+ * @throws TP_OPTION for an option that cannot be used
+ * @see docs/realtime.md
+ * @example
+ * const followed = subscriptions(tp)
+ * await followed.add(user.id, `campaign:${id}`)
+ * app.get('/stream', sse(live, { topics: (req) => followed.list(req.user.id) }))
+ */
+export function subscriptions<Native, Middleware>(
+  tp: Instance<Native, Middleware>,
+  options: SubscriptionsOptions = {},
+): Subscriptions {
+  return createSubscriptions(contextOf(tp), options)
 }

@@ -21,6 +21,11 @@ import {
 } from '../../../src/extensions/realtime/inbox/operations.ts'
 import { noteUsers, readOnline } from '../../../src/extensions/realtime/presence/operations.ts'
 import { readProgress, updateProgress } from '../../../src/extensions/realtime/progress/operations.ts'
+import {
+  addValues,
+  listValues,
+  removeValues,
+} from '../../../src/extensions/realtime/subscriptions/operations.ts'
 import { operation, type Operation } from '../../../src/store/store.ts'
 import { differential, SEQUENCES, START } from '../../support/differential.ts'
 
@@ -269,6 +274,36 @@ test(
       },
     })
     for (const label of ['presence.beat 0', 'presence.beat 1', 'presence.online 0'])
+      expect(tally[label], label).toBeGreaterThan(0)
+  },
+  TIMEOUT,
+)
+
+test(
+  `${SEQUENCES} random sequences: the scripts of subscriptions and their twins reply alike`,
+  async () => {
+    const operations: Operation<any>[] = [addValues, removeValues, labelled(listValues)]
+    const step = fc.record({
+      operation: fc.constantFrom<Operation<any>>(addValues, ...operations),
+      values: fc.array(fc.constantFrom('a', 'B', 'ü', '0', 'ab'), { minLength: 1, maxLength: 3 }),
+      elapsed: fc.constantFrom(0, 0, 1, 5, 40, -3),
+    })
+    const tally = await differential({
+      name: 'subscriptions',
+      operations,
+      step,
+      channel,
+      play(steps, id, run) {
+        let now = START
+        for (const { operation: called, elapsed, values } of steps) {
+          now += elapsed
+          const isList = called !== addValues && called !== removeValues
+          const more = isList ? [] : called === addValues ? [3, ...values] : values
+          run({ operation: called, keys: [`set:{${id}}`], args: [50, ...more], now })
+        }
+      },
+    })
+    for (const label of ['subscriptions.add 0', 'subscriptions.add 1', 'subscriptions.remove 1'])
       expect(tally[label], label).toBeGreaterThan(0)
   },
   TIMEOUT,

@@ -1,5 +1,12 @@
 /** Channels with a history, inboxes, presence, progress, subscriptions and server-sent events, over an instance of any framework. */
-export { channels, inbox, presence, progress, sse, subscriptions } from './extensions/realtime/index.ts'
+export {
+  channels,
+  inbox,
+  presence,
+  progress,
+  sse,
+  subscriptions,
+} from './extensions/realtime/index.ts'
 export type {
   ChannelCallOptions,
   ChannelMessage,

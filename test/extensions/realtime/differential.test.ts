@@ -20,7 +20,10 @@ import {
   readPage,
 } from '../../../src/extensions/realtime/inbox/operations.ts'
 import { noteUsers, readOnline } from '../../../src/extensions/realtime/presence/operations.ts'
-import { readProgress, updateProgress } from '../../../src/extensions/realtime/progress/operations.ts'
+import {
+  readProgress,
+  updateProgress,
+} from '../../../src/extensions/realtime/progress/operations.ts'
 import {
   addValues,
   listValues,

@@ -168,7 +168,11 @@ describe.each(bothEngines())('inbox, $name', ({ open }) => {
     const now = store.now()
     expect(await mails.announce('now', { id: 'now' })).toEqual({ id: 'now', isNew: true })
     expect(await mails.announce('again', { id: 'now' })).toEqual({ id: 'now', isNew: false })
-    await mails.announce('later', { id: 'later', from: new Date(now + 60_000), until: now + 120_000 })
+    await mails.announce('later', {
+      id: 'later',
+      from: new Date(now + 60_000),
+      until: now + 120_000,
+    })
     expect((await mails.page('ann')).announcements).toEqual([
       { id: 'now', from: now, until: now + 90 * 86_400_000, data: 'now', read: false },
     ])
@@ -356,7 +360,9 @@ it('is served below a mount path of Express, with a body parser', async () => {
   app.use('/api/mails', mails.router({ user: () => 'ann' }))
   await mails.push('ann', 1, { id: 'a' })
   expect(ids((await request(app).get('/api/mails')).body)).toBe('a')
-  const marked = await request(app).post('/api/mails/read').send({ ids: ['a'] })
+  const marked = await request(app)
+    .post('/api/mails/read')
+    .send({ ids: ['a'] })
   expect(marked.body).toEqual({ unread: { messages: 0, announcements: 0 } })
 })
 

@@ -1,4 +1,5 @@
 /** What is revoked ends its streams: sessions, users, API keys. */
+import { once } from 'node:events'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { channels, sse, type Channels } from '../../../src/realtime.ts'
 import { apiKeys } from '../../../src/tokens.ts'
@@ -17,7 +18,11 @@ interface Running extends App {
 }
 
 /** POST /login and POST /logout; everything else is a stream. */
-function start(kind: AppKind, options: TurnpikeOptions<any>, revoked = new Set<string>()): Running {
+async function start(
+  kind: AppKind,
+  options: TurnpikeOptions<any>,
+  revoked: ReadonlySet<string> = new Set(),
+): Promise<Running> {
   let parts!: Pick<Running, 'live' | 'keys'>
   const app = kind.start({
     options,
@@ -49,6 +54,8 @@ function start(kind: AppKind, options: TurnpikeOptions<any>, revoked = new Set<s
     },
   })
   onTestFinished(() => app.tp.close())
+  // Supertest would close a server that does not listen yet.
+  await once(app.server, 'listening')
   return Object.assign(app, parts)
 }
 
@@ -72,8 +79,8 @@ describe.each(bothEngines())('revocation, $name', ({ open }) => {
       const { prefix, store } = open()
       const revoked = new Set<string>()
       const [here, there] = [
-        start(kind, { prefix, store }, revoked),
-        start(kind, { prefix, store }, revoked),
+        await start(kind, { prefix, store }, revoked),
+        await start(kind, { prefix, store }, revoked),
       ]
       const [phone, laptop, tablet, bob] = [
         await login(here, 'ann'),
@@ -116,8 +123,8 @@ describe.each(bothEngines())('revocation, $name', ({ open }) => {
       expect((await openEvents(there.server, '/', bearer(key))).status).toBe(401)
       await there.tp.sessions.revokeAll('ann')
       await until('those of the user', () => over() === 'phone laptop tablet key')
-      const [{ handle }] = (await here.tp.sessions.list('bob')) as [{ handle: string }]
-      await there.tp.sessions.revoke(handle)
+      const [session] = await here.tp.sessions.list('bob')
+      await there.tp.sessions.revoke(session!.handle)
       await until('those of the handle', () => over() === 'phone laptop tablet bob key')
       expect(any()).toBe(10)
       await here.live.publish('a', 1)
@@ -130,7 +137,7 @@ describe.each(bothEngines())('revocation, $name', ({ open }) => {
 
 it('two tenants with the same user: only the streams of one end', async () => {
   const tenant = ({ headers }: any): string => headers['x-tenant']
-  const app = start(apps[0]!, { store: testStore(), tenant })
+  const app = await start(apps[0]!, { store: testStore(), tenant })
   const enter = async (id: string): Promise<EventClient> => {
     const reply = await app.get('/', { 'x-login': 'ann', 'x-tenant': id })
     const cookie = reply.headers['set-cookie']![0]!.split(';', 1)[0]!
@@ -145,7 +152,7 @@ it('two tenants with the same user: only the streams of one end', async () => {
 
 it('while Redis is away the streams of this process end, and the rest is reported', async () => {
   const store = testStore()
-  const app = start(apps[0]!, { store })
+  const app = await start(apps[0]!, { store })
   const errors: unknown[] = []
   app.tp.on('error', ({ feature, name }) => errors.push([feature, name]))
   const ann = await streamOf(app, await login(app, 'ann'))

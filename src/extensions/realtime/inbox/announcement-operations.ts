@@ -9,7 +9,10 @@ import seeLua from './see.lua'
 import withdrawLua from './withdraw.lua'
 
 /** Announcements by ID. `json` has the members of the announcement. */
-type Announced = Map<string, { readonly from: number; readonly until: number; readonly json: string }>
+type Announced = Map<
+  string,
+  { readonly from: number; readonly until: number; readonly json: string }
+>
 
 function openAnnounced(database: MemoryDatabase, key: string, now: number): Announced {
   const announced = database.get<Announced>(key) ?? new Map()

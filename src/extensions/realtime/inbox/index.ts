@@ -1,6 +1,12 @@
 /** Messages of users: `inbox()`. */
 import { durationOption, durationValidator } from '../../../duration.ts'
-import { anyString, integer, optionError, optionRuleError, validateOptions } from '../../../validate.ts'
+import {
+  anyString,
+  integer,
+  optionError,
+  optionRuleError,
+  validateOptions,
+} from '../../../validate.ts'
 import type { Topics } from '../channels/topics.ts'
 import type { Inbox, InboxCallOptions, InboxOptions, InboxPage, PageOptions } from './options.ts'
 import { Mailboxes } from './mailboxes.ts'

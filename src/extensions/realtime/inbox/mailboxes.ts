@@ -179,7 +179,14 @@ export class Mailboxes {
         `${where}: the data must be a value that JSON can hold in ${MAX_ANNOUNCEMENT_BYTES} bytes.`,
       )
     const times = [timeOf(call.from), timeOf(call.until)]
-    const args = [id, json, ...times, MAX_SHOWN, MAX_ANNOUNCEMENTS, ...this.#topics.appendArgs(feed)]
+    const args = [
+      id,
+      json,
+      ...times,
+      MAX_SHOWN,
+      MAX_ANNOUNCEMENTS,
+      ...this.#topics.appendArgs(feed),
+    ]
     const result = await this.#store.run(addAnnouncement, keys, args)
     if (result === -1)
       throw new TurnpikeError(

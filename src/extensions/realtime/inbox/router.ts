@@ -171,7 +171,8 @@ class InboxRouter<Native> implements Feature<Native> {
     const feeds = [feed, announcements]
     const known = readPositions(lastEventId(x))
     const digest = topicDigest(feed.topic)
-    if (known.has(digest)) return await this.#streams.reply(x, {
+    if (known.has(digest))
+      return await this.#streams.reply(x, {
         feeds,
         positions: known,
         user: key,

@@ -15,7 +15,8 @@ type Present = Map<string, number>
 const USERS_PER_MESSAGE = 50
 
 /** Compares two strings as Redis does: by their bytes. */
-const compareBytes = (a: string, b: string): number => Buffer.compare(Buffer.from(a), Buffer.from(b))
+const compareBytes = (a: string, b: string): number =>
+  Buffer.compare(Buffer.from(a), Buffer.from(b))
 
 /** Returns users by the time when they were last seen, the earliest first. */
 const byTime = (present: Present): string[] =>

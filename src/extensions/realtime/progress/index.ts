@@ -83,8 +83,7 @@ export function createProgress<Native, Middleware>(
           undefined,
           'a function that returns true for requests that may see a progress',
         )
-      const find: FindProgress = (id, tenant) =>
-        isId(id) ? keysOf(id, tenant, where) : undefined
+      const find: FindProgress = (id, tenant) => (isId(id) ? keysOf(id, tenant, where) : undefined)
       return context.mount(new ProgressRouter(topics, call, find))
     },
   }
@@ -121,10 +120,7 @@ class StoredProgress implements Progress {
     return this.#change({ type: 'start' }, options)
   }
 
-  step(
-    step?: string,
-    options: Pick<ProgressChangeOptions, 'cost'> = {},
-  ): Promise<ProgressState> {
+  step(step?: string, options: Pick<ProgressChangeOptions, 'cost'> = {}): Promise<ProgressState> {
     return this.#change({ type: 'step' }, { ...options, ...(step !== undefined && { step }) })
   }
 
@@ -158,7 +154,10 @@ class StoredProgress implements Progress {
     if (step !== undefined && !isShort(step, MAX_STEP_LENGTH))
       throw invalid(method, `the step must be a string of at most ${MAX_STEP_LENGTH} characters`)
     if (reason !== undefined && !isShort(reason, MAX_REASON_LENGTH))
-      throw invalid(method, `the reason must be a string of at most ${MAX_REASON_LENGTH} characters`)
+      throw invalid(
+        method,
+        `the reason must be a string of at most ${MAX_REASON_LENGTH} characters`,
+      )
     const { feed, key } = this.#keys
     const args = [
       type,

@@ -61,11 +61,7 @@ export class ProgressRouter<Native> implements Feature<Native> {
   readonly #find: FindProgress
   readonly #streams: RouterStreams
 
-  constructor(
-    topics: Topics<Native>,
-    options: ProgressRouterOptions<Native>,
-    find: FindProgress,
-  ) {
+  constructor(topics: Topics<Native>, options: ProgressRouterOptions<Native>, find: FindProgress) {
     this.#topics = topics
     this.#options = options
     this.#find = find

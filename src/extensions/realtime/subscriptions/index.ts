@@ -3,13 +3,7 @@ import { durationOption, durationValidator } from '../../../duration.ts'
 import { TurnpikeError } from '../../../errors.ts'
 import type { ExtensionContext } from '../../../extension.ts'
 import { requireTenant, subjectTag } from '../../../store/subject.ts'
-import {
-  anyString,
-  identifier,
-  integer,
-  optionError,
-  validateOptions,
-} from '../../../validate.ts'
+import { anyString, identifier, integer, optionError, validateOptions } from '../../../validate.ts'
 import { addValues, listValues, removeValues } from './operations.ts'
 import type { Subscriptions, SubscriptionsCallOptions, SubscriptionsOptions } from './options.ts'
 

@@ -1,6 +1,7 @@
 import { channel, type Channel } from 'node:diagnostics_channel'
 import { DebugOutput } from './debug-output.ts'
 import { DistinctWarnings } from './distinct-warnings.ts'
+import type { AvailabilityChange, Revocation } from './event-details.ts'
 import { FeatureCounts } from './feature-counts.ts'
 
 declare global {
@@ -175,14 +176,7 @@ export interface EventMap extends TurnpikeExtensions.Events {
     family: string | undefined
   }
   /** This process has ended sessions or an API key. `sse()` ends their streams in all processes. */
-  revoked: {
-    /** One session, all sessions of a user, or an API key. */
-    type: 'session' | 'user' | 'api-key'
-    /** The session's handle, the user's ID, or the digest of the API key. */
-    subject: string
-    /** The tenant, in an application that has tenants. */
-    tenant: string | undefined
-  }
+  revoked: Revocation
   /** A feature could not use the store and applied its failure rule. */
   unavailable: { feature: string; name: string; reason: string; uncertain: boolean; rule: string }
   /** The number of processes that report to Redis changed. `before` is undefined at the first report. */
@@ -192,14 +186,7 @@ export interface EventMap extends TurnpikeExtensions.Events {
   /** A connection that did not reply was replaced. */
   replaced: { store: string }
   /** Redis went away, or is back. */
-  availability: {
-    store: string
-    type: 'away' | 'back'
-    /** Why it is away. */
-    reason: string | undefined
-    /** How long it was away, in ms; 0 when it goes. */
-    awayMs: number
-  }
+  availability: AvailabilityChange
   /** A write that no request waits for failed, for example a refund. */
   error: { feature: string; name: string; error: unknown }
   /** Something that an operator should fix. Each is reported once. */

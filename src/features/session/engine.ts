@@ -268,12 +268,6 @@ export class SessionEngine {
       events.emit('session', { name, type, handle: keys && handleOf(keys) })
   }
 
-  /** Reports that the application has ended a session. */
-  reportRevoked(keys: SessionKeys): void {
-    const { tenant } = keys
-    this.context.events.emit('revoked', { type: 'session', subject: handleOf(keys), tenant })
-  }
-
   /** @throws TP_SESSION_SIZE */
   #writeFor(change: SessionChange): WriteFor {
     const { data: values, meta, cookie, ttl } = change

@@ -3,6 +3,7 @@ import { EventEmitter } from 'node:events'
 import type { LoadedSession, SessionChange, SessionEngine } from './engine.ts'
 import { setOwn } from './merge.ts'
 import type { StoredSession } from './record.ts'
+import { reportRevokedSession } from './revocation.ts'
 import {
   SessionCookie,
   type CookieData,
@@ -122,7 +123,7 @@ export class SessionStore extends EventEmitter {
     const named = keysOfHandle(this.#engine.context.keys, id)
     const keys = [this.#engine.keysOf(id, undefined), ...(named ? [named] : [])]
     await Promise.all(keys.map((each) => this.#engine.destroy(each)))
-    for (const each of keys) this.#engine.reportRevoked(each)
+    for (const each of keys) reportRevokedSession(this.#engine.context, each)
   }
 
   /** Returns a session as express-session expects it. */

@@ -253,9 +253,7 @@ export class RequestSession implements KoaSessionHost {
   /** Ends the client's session, and any other that the request names. */
   async #end(budget?: RequestBudget): Promise<void> {
     this.#state = 'ended'
-    const { keys, stored } = this.#writer.tracker
     await this.#writer.destroy(budget)
-    if (keys !== undefined && stored !== undefined) this.#engine.reportRevoked(keys)
     await this.#endOthers(budget)
   }
 

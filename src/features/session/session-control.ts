@@ -1,6 +1,5 @@
 /** `tp.sessions`: lists and ends the sessions of users. */
 import { TurnpikeError } from '../../errors.ts'
-import type { EventMap } from '../../events.ts'
 import type { ExtensionContext } from '../../extension.ts'
 import { requireTenant } from '../../store/subject.ts'
 import { integer, optionError, validateOptions, type Validator } from '../../validate.ts'
@@ -19,6 +18,7 @@ import {
   type SessionKeys,
 } from './session-id.ts'
 import { isRevoked } from './record-storage.ts'
+import { reportRevokedSession, reportRevokedUser } from './revocation.ts'
 
 /** A user's session, as `tp.sessions.list()` describes it. */
 export interface UserSession {
@@ -128,7 +128,7 @@ export class SessionDirectory implements SessionControl {
       [keys.session, keys.index],
       [keys.digest],
     )
-    this.#tell('session', handleOf(keys), keys.tenant)
+    reportRevokedSession(this.#context, keys)
     return destroyed === 1
   }
 
@@ -154,13 +154,9 @@ export class SessionDirectory implements SessionControl {
       }
     } finally {
       // Also if it failed: sessions may be revoked. Streams of those that are not begin again.
-      this.#tell('user', String(user), tenant)
+      reportRevokedUser(this.#context, user, tenant)
     }
     return deleted
-  }
-
-  #tell(type: EventMap['revoked']['type'], subject: string, tenant: string | undefined): void {
-    this.#context.events.emit('revoked', { type, subject, tenant })
   }
 
   async count(user: string | number, options: TenantOption = {}): Promise<number> {

@@ -5,6 +5,7 @@ import { ChangeTracker } from './change-tracker.ts'
 import type { LoadedSession, SessionChange, SessionEngine } from './engine.ts'
 import type { SessionValues } from './merge.ts'
 import type { SessionMeta } from './record.ts'
+import { reportRevokedSession } from './revocation.ts'
 import { SessionCookie, type ResolvedCookieSettings } from './session-cookie.ts'
 import { goneError } from './session-errors.ts'
 import type { SessionKeys } from './session-id.ts'
@@ -147,6 +148,7 @@ export class SessionWriter {
     const { keys, stored } = this.tracker
     if (keys && stored) await this.#engine.destroy(keys, budget)
     this.tracker.forget()
+    if (keys && stored) reportRevokedSession(this.#engine.context, keys)
   }
 
   /**

@@ -108,7 +108,7 @@ describe.each(bothEngines())('inbox, $name', ({ open }) => {
     expect(ids(await mails.page('ann'))).toBe('dc')
     // Without an ID each push is one message.
     const [one, other] = [await mails.push('ann', 1), await mails.push('ann', 1)]
-    expect(one!.id).not.toBe(other!.id)
+    expect(one.id).not.toBe(other.id)
   })
 
   it('drops the oldest beyond its cap and the old, and the count follows', async () => {

@@ -95,10 +95,10 @@ describe.each(bothEngines())('revocation, $name', ({ open }) => {
         await streamOf(there, headers),
       ]
       const streams = {
-        phone: await enter(phone!),
-        laptop: await enter(laptop!),
-        tablet: await enter(tablet!),
-        bob: await enter(bob!),
+        phone: await enter(phone),
+        laptop: await enter(laptop),
+        tablet: await enter(tablet),
+        bob: await enter(bob),
         key: await enter(bearer(key)),
         otherKey: await enter(bearer(otherKey)),
       }

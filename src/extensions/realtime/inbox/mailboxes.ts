@@ -205,7 +205,7 @@ export class Mailboxes {
   async withdraw(id: string, tenant: string | undefined): Promise<boolean> {
     const where = `${WHERE}.withdraw()`
     const { feed, keys } = keysOfAnnouncements(this.#topics, tenant, where)
-    const args = [messageName(String(id), where), ...this.#topics.appendArgs(feed)]
+    const args = [messageName(id, where), ...this.#topics.appendArgs(feed)]
     return (await this.#store.run(withdrawAnnouncement, keys, args)) === 1
   }
 

@@ -1,7 +1,6 @@
 import { channel, type Channel } from 'node:diagnostics_channel'
 import { DebugOutput } from './debug-output.ts'
 import { DistinctWarnings } from './distinct-warnings.ts'
-import type { AvailabilityChange, Revocation } from './event-details.ts'
 import { FeatureCounts } from './feature-counts.ts'
 
 declare global {
@@ -175,8 +174,8 @@ export interface EventMap extends TurnpikeExtensions.Events {
     /** Which family of refresh tokens, as `list()` shows it. */
     family: string | undefined
   }
-  /** This process has ended sessions or an API key. `sse()` ends their streams in all processes. */
-  revoked: Revocation
+  /** This process has ended a session, those of a user, or an API key, by its handle, ID or digest. */
+  revoked: { type: 'session' | 'user' | 'api-key'; subject: string; tenant: string | undefined }
   /** A feature could not use the store and applied its failure rule. */
   unavailable: { feature: string; name: string; reason: string; uncertain: boolean; rule: string }
   /** The number of processes that report to Redis changed. `before` is undefined at the first report. */
@@ -186,7 +185,14 @@ export interface EventMap extends TurnpikeExtensions.Events {
   /** A connection that did not reply was replaced. */
   replaced: { store: string }
   /** Redis went away, or is back. */
-  availability: AvailabilityChange
+  availability: {
+    store: string
+    type: 'away' | 'back'
+    /** Why it is away. */
+    reason: string | undefined
+    /** How long it was away, in ms; 0 when it goes. */
+    awayMs: number
+  }
   /** A write that no request waits for failed, for example a refund. */
   error: { feature: string; name: string; error: unknown }
   /** Something that an operator should fix. Each is reported once. */
@@ -223,16 +229,12 @@ export const EVENTS: Readonly<Record<BuiltInEventName, string>> = {
   warning: 'Something that an operator should fix. Each is reported once.',
 }
 
-/** A subscription of its own, so that one listener can subscribe twice. */
-interface Subscription {
-  readonly listener: TurnpikeListener<never>
-}
-
 /** A typed emitter whose events also go to `node:diagnostics_channel`, as `turnpike:<name>`. */
 export class EventBus {
   /** What the features count whether or not anything listens. */
   readonly counts: FeatureCounts = new FeatureCounts()
-  readonly #subscriptions = new Map<EventName, Set<Subscription>>()
+  /** Each listener in an object of its own, so that one can subscribe twice. */
+  readonly #subscriptions = new Map<EventName, Set<{ listener: TurnpikeListener<never> }>>()
   readonly #channels = new Map<EventName, Channel>()
   readonly #warned = new DistinctWarnings()
   readonly #debug: DebugOutput
@@ -245,7 +247,7 @@ export class EventBus {
 
   /** Subscribes to an event and returns the function that unsubscribes. */
   on<Name extends EventName>(name: Name, listener: TurnpikeListener<Name>): () => void {
-    const subscription: Subscription = { listener }
+    const subscription = { listener }
     const all = this.#subscriptions.get(name) ?? new Set()
     this.#subscriptions.set(name, all.add(subscription))
     return () => {

@@ -51,7 +51,7 @@ export type {
 export type { EventContent } from './extensions/realtime/sse/frame.ts'
 export type { SseControl, SseOptions } from './extensions/realtime/sse/options.ts'
 export type {
-  Subscriptions,
-  SubscriptionsCallOptions,
-  SubscriptionsOptions,
+  UserSubscriptions,
+  UserSubscriptionsCallOptions,
+  UserSubscriptionsOptions,
 } from './extensions/realtime/subscriptions/options.ts'

@@ -11,7 +11,7 @@ import type { ProgressOptions, ProgressTracker } from './progress/options.ts'
 import { createSse } from './sse/index.ts'
 import type { SseControl, SseOptions } from './sse/options.ts'
 import { createSubscriptions } from './subscriptions/index.ts'
-import type { Subscriptions, SubscriptionsOptions } from './subscriptions/options.ts'
+import type { UserSubscriptions, UserSubscriptionsOptions } from './subscriptions/options.ts'
 
 const contextOf = <Native, Middleware>(
   tp: Instance<Native, Middleware>,
@@ -123,7 +123,7 @@ export function sse<Native, Middleware extends object>(
  */
 export function subscriptions<Native, Middleware>(
   tp: Instance<Native, Middleware>,
-  options: SubscriptionsOptions = {},
-): Subscriptions {
+  options: UserSubscriptionsOptions = {},
+): UserSubscriptions {
   return createSubscriptions(contextOf(tp), options)
 }

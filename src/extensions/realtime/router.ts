@@ -53,7 +53,7 @@ export function wrongMethod(x: Exchange, methods: readonly string[]): Plan {
 }
 
 /** Returns the plan for a request that fails because Redis is away. @throws every other error */
-export function planForError(
+export function unavailablePlan(
   error: unknown,
   { events }: ExtensionContext,
   feature: string,

@@ -1,7 +1,12 @@
 /** Sets of strings of users, on both engines. */
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { turnpike } from '../../../src/node.ts'
-import { channels, sse, subscriptions, type SubscriptionsOptions } from '../../../src/realtime.ts'
+import {
+  channels,
+  sse,
+  subscriptions,
+  type UserSubscriptionsOptions,
+} from '../../../src/realtime.ts'
 import { testStore } from '../../../src/testing.ts'
 import type { TurnpikeOptions } from '../../../src/turnpike.ts'
 import { apps } from '../../support/apps.ts'
@@ -9,7 +14,7 @@ import { bothEngines } from '../../support/engines.ts'
 import { until } from '../../support/until.ts'
 import { openEvents } from './event-source.ts'
 
-function create(options: TurnpikeOptions<any>, own: SubscriptionsOptions = {}) {
+function create(options: TurnpikeOptions<any>, own: UserSubscriptionsOptions = {}) {
   const tp = turnpike({ requestBudget: '10s', ...options })
   onTestFinished(() => tp.close())
   return { tp, followed: subscriptions(tp, own) }

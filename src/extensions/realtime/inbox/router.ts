@@ -8,7 +8,7 @@ import { peekBody } from '../../../http/request-body.ts'
 import { callback, isObject, validateOptions } from '../../../validate.ts'
 import type { Message } from '../channels/message.ts'
 import type { Topics } from '../channels/topics.ts'
-import { jsonPlan, pathOption, planForError, segmentsBelow, wrongMethod } from '../router.ts'
+import { jsonPlan, pathOption, unavailablePlan, segmentsBelow, wrongMethod } from '../router.ts'
 import { isFromOtherSite } from '../same-origin.ts'
 import { frame, type EventFraming } from '../sse/frame.ts'
 import { lastEventId, readPositions, topicDigest, writePositions } from '../sse/positions.ts'
@@ -115,7 +115,7 @@ class InboxRouter<Native> implements Feature<Native> {
       if (id === undefined || id === null || id === '') return this.#refuse(ANONYMOUS)
       return await reply({ user: id, tenant: await context.tenantOf(x.native) })
     } catch (error) {
-      return planForError(error, context, 'inbox', 'Messages cannot be read now.')
+      return unavailablePlan(error, context, 'inbox', 'Messages cannot be read now.')
     }
   }
 

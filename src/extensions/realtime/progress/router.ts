@@ -5,7 +5,7 @@ import { problemReply } from '../../../http/problem.ts'
 import type { FeedSettings } from '../channels/feed.ts'
 import { compareIds, timeOf, type Message } from '../channels/message.ts'
 import type { Topics } from '../channels/topics.ts'
-import { jsonPlan, planForError, segmentsBelow, wrongMethod } from '../router.ts'
+import { jsonPlan, unavailablePlan, segmentsBelow, wrongMethod } from '../router.ts'
 import { frame, type EventFraming } from '../sse/frame.ts'
 import { lastEventId, readPositions, topicDigest, writePositions } from '../sse/positions.ts'
 import { RouterStreams } from '../sse/router-streams.ts'
@@ -99,7 +99,7 @@ export class ProgressRouter<Native> implements Feature<Native> {
         : undefined
       return await this.#stream(x, feed, { state, last, now, user, tenant })
     } catch (error) {
-      return planForError(error, context, 'progress', 'The progress cannot be read now.')
+      return unavailablePlan(error, context, 'progress', 'The progress cannot be read now.')
     }
   }
 

@@ -5,7 +5,11 @@ import type { ExtensionContext } from '../../../extension.ts'
 import { requireTenant, subjectTag } from '../../../store/subject.ts'
 import { anyString, identifier, integer, optionError, validateOptions } from '../../../validate.ts'
 import { addValues, listValues, removeValues } from './operations.ts'
-import type { Subscriptions, SubscriptionsCallOptions, SubscriptionsOptions } from './options.ts'
+import type {
+  UserSubscriptions,
+  UserSubscriptionsCallOptions,
+  UserSubscriptionsOptions,
+} from './options.ts'
 
 const WHERE = 'subscriptions()'
 const MAX_VALUE_LENGTH = 1024
@@ -17,8 +21,8 @@ const MAX_TTL = 365 * 86_400_000
 /** @throws TP_OPTION for an option that cannot be used */
 export function createSubscriptions(
   context: ExtensionContext,
-  options: SubscriptionsOptions,
-): Subscriptions {
+  options: UserSubscriptionsOptions,
+): UserSubscriptions {
   validateOptions(WHERE, options, {
     name: identifier,
     ttl: durationValidator,
@@ -33,7 +37,7 @@ export function createSubscriptions(
   const { keys, store } = context
   const keyOf = (
     user: string | number,
-    call: SubscriptionsCallOptions | undefined,
+    call: UserSubscriptionsCallOptions | undefined,
     method: string,
   ): string => {
     const where = `${WHERE}.${method}()`

@@ -2,7 +2,7 @@
 import type { Duration } from '../../../duration.ts'
 
 /** Options of `subscriptions()`. */
-export interface SubscriptionsOptions {
+export interface UserSubscriptionsOptions {
   /** Name of the sets: up to 40 letters, digits, `_`, `.` or `-`. Sets of two names have nothing in common. @default 'topics' */
   name?: string
   /** How long a value is kept after its last `add()`. At most 365 days. @default '90d' */
@@ -12,7 +12,7 @@ export interface SubscriptionsOptions {
 }
 
 /** Options of a call. */
-export interface SubscriptionsCallOptions {
+export interface UserSubscriptionsCallOptions {
   /** Whose users. Required if the application has tenants. */
   tenant?: string
 }
@@ -21,7 +21,7 @@ export interface SubscriptionsCallOptions {
  * A set of strings for each user: topics, push tokens. A value is a string of 1 to 1024 characters.
  * Each call costs one round trip, and rejects with TP_UNAVAILABLE while Redis is away.
  */
-export interface Subscriptions {
+export interface UserSubscriptions {
   /**
    * Adds one value or up to 50, or renews them.
    * @returns the number of values that were not there
@@ -30,14 +30,14 @@ export interface Subscriptions {
   add(
     user: string | number,
     values: string | readonly string[],
-    options?: SubscriptionsCallOptions,
+    options?: UserSubscriptionsCallOptions,
   ): Promise<number>
   /** Removes one value or up to 50. @returns the number of values that were there @throws TP_KEY, TP_VALUE, TP_UNAVAILABLE */
   remove(
     user: string | number,
     values: string | readonly string[],
-    options?: SubscriptionsCallOptions,
+    options?: UserSubscriptionsCallOptions,
   ): Promise<number>
   /** Returns all values of a user, the latest first. @throws TP_KEY, TP_UNAVAILABLE */
-  list(user: string | number, options?: SubscriptionsCallOptions): Promise<string[]>
+  list(user: string | number, options?: UserSubscriptionsCallOptions): Promise<string[]>
 }

@@ -24,7 +24,11 @@ const EXTENSIONS: Record<string, { module: object; exports: string[]; files: num
     files: 7,
   },
   jobs: { module: jobs, exports: ['jobs'], files: 15 },
-  realtime: { module: realtime, exports: ['channels', 'sse'], files: 8 },
+  realtime: {
+    module: realtime,
+    exports: ['channels', 'inbox', 'presence', 'progress', 'sse', 'subscriptions'],
+    files: 30,
+  },
   tokens: {
     module: tokens,
     exports: ['apiKeys', 'oneTimeTokens', 'refreshTokens'],

@@ -1,5 +1,8 @@
 /** Who is online, on every framework and both engines. */
 import { describe, expect, it, onTestFinished } from 'vitest'
+import { StoreUnavailable } from '../../../src/errors.ts'
+import { readHistory } from '../../../src/extensions/realtime/channels/operations.ts'
+import { noteUsers, readOnline } from '../../../src/extensions/realtime/presence/operations.ts'
 import { turnpike } from '../../../src/node.ts'
 import { channels, presence, type PresenceOptions } from '../../../src/realtime.ts'
 import { testStore } from '../../../src/testing.ts'
@@ -86,14 +89,63 @@ describe.each(bothEngines())('presence, $name', ({ open }) => {
 
   it('keeps at most so many users: those who were seen longest ago make room', async () => {
     const { advance, prefix, store } = open()
-    const { users } = create({ prefix, store }, { max: 2 })
+    const { live, users } = create({ prefix, store }, { max: 2 })
+    const changes = live.subscribe<{ type: string; users: string[] }>(users.topic)
+    await changes.ready
     for (const user of ['a', 'b', 'c']) {
       users.connection(user).close()
       await until('the user is online', () => users.isOnline(user))
       await advance(10)
     }
     expect((await users.online()).users).toEqual(['b', 'c'])
+    const seen: unknown[] = []
+    for (let i = 0; i < 4; i++) seen.push((await changes.next()).value?.data)
+    expect(seen.at(-1)).toEqual({ type: 'left', users: ['a'] })
   })
+
+  it('finds and publishes all who have left, a thousand in one call', async () => {
+    const { advance, prefix, store } = open()
+    const keys = ['', ':names', ':topic'].map((sub) => `${prefix}:present:{many}${sub}`)
+    const append = [10_000, 60_000, `${prefix}:many`, 7]
+    const names = Array.from({ length: 2500 }, (_, i) => `"u${i}"`)
+    for (let i = 0; i < names.length; i += 50)
+      await store.run(noteUsers, keys, [3000, 10_000, ...append, ...names.slice(i, i + 50)])
+    const read = () => store.run(readOnline, keys, [3000, ...append, '', 1])
+    expect((await read()).slice(0, 2)).toEqual([0, 2500])
+    await advance('4s')
+    const replies = [await read(), await read(), await read()]
+    expect(replies.map((reply) => reply.slice(0, 2))).toEqual([
+      [1, 1500],
+      [1, 500],
+      [0, 0],
+    ])
+    const [, , ...entries] = await store.run(readHistory, [keys[2]!], ['0-0', 200, 1e6])
+    const left = entries.flatMap((entry) => {
+      const { type, users = [] } = entry.startsWith('{') ? JSON.parse(entry) : {}
+      return type === 'left' ? users : []
+    })
+    expect(new Set(left).size).toBe(2500)
+    expect(left).toHaveLength(2500)
+  })
+})
+
+it('a user whom Redis did not get is noted by the next request', async () => {
+  const store = testStore()
+  const app = start(apps[0]!, { store, logger: false })
+  let hasFailed = false
+  const run = store.run.bind(store) as (...call: any[]) => any
+  Object.assign(store, {
+    async run(operation: { name: string }, ...rest: any[]) {
+      if (operation.name !== 'presence.beat' || hasFailed) return run(operation, ...rest)
+      hasFailed = true
+      throw new StoreUnavailable('late', true)
+    },
+  })
+  await app.get('/', { 'x-user': 'ann' })
+  await until('the write has failed', () => hasFailed)
+  expect(await app.users.isOnline('ann')).toBe(false)
+  await app.get('/', { 'x-user': 'ann' })
+  await until('the user is online', () => app.users.isOnline('ann'))
 })
 
 it('connections keep their user online until they close, or their process ends', async () => {

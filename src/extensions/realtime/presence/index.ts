@@ -87,11 +87,12 @@ class PresenceFeature<Native> implements Feature<Native, never> {
     if (!isUserId(user) || !isUserName(String(user))) return passThrough
     if (!this.#context.hasTenants) this.#beats.note(String(user), undefined)
     else
-      void this.#context.tenantOf(x.native).then(
-        (tenant) => this.#beats.note(String(user), tenant),
-        (error: unknown) =>
+      void this.#context
+        .tenantOf(x.native)
+        .then((tenant) => this.#beats.note(String(user), tenant))
+        .catch((error: unknown) =>
           this.#context.events.emit('error', { feature: 'presence', name: 'users', error }),
-      )
+        )
     return passThrough
   }
 }

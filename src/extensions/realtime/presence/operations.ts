@@ -12,7 +12,10 @@ import presentLua from './present.lua'
 
 /** Times when users were last seen. */
 type Present = Map<string, number>
-const USERS_PER_MESSAGE = 50
+/** Users of one message. */
+const MESSAGE = 50
+/** Most users that one call removes. */
+export const MAX_SWEPT = 1000
 
 /** Compares two strings as Redis does: by their bytes. */
 const compareBytes = (a: string, b: string): number =>
@@ -37,18 +40,31 @@ function announce(
   kind: 'joined' | 'left',
   users: readonly string[],
 ): void {
-  appendMessage(database, topic, `{"type":"${kind}","users":[${users.join(',')}]}`, append, now)
+  for (let i = 0; i < users.length; i += MESSAGE) {
+    const message = `{"type":"${kind}","users":[${users.slice(i, i + MESSAGE).join(',')}]}`
+    appendMessage(database, topic, message, append, now)
+  }
 }
 
-/** Returns who is there, without users who have left. */
-function openPresent(key: string, ttl: number, publication: Publication): Present {
+/** Removes users, and publishes that they have left. */
+function leave(present: Present, users: readonly string[], publication: Publication): void {
+  for (const user of users) present.delete(user)
+  announce(publication, 'left', users)
+}
+
+/** Returns who is there. Users who have left are removed, and counted. */
+function openPresent(
+  key: string,
+  ttl: number,
+  publication: Publication,
+): { present: Present; swept: number } {
   const { database, now } = publication
   const present = database.get<Present>(key) ?? new Map<string, number>()
-  const left = byTime(present).filter((user) => present.get(user)! <= now - ttl)
-  for (const user of left) present.delete(user)
-  for (let i = 0; i < left.length; i += USERS_PER_MESSAGE)
-    announce(publication, 'left', left.slice(i, i + USERS_PER_MESSAGE))
-  return present
+  const left = byTime(present)
+    .filter((user) => present.get(user)! <= now - ttl)
+    .slice(0, MAX_SWEPT)
+  leave(present, left, publication)
+  return { present, swept: left.length }
 }
 
 /** Notes that users are seen, and publishes who has joined and who has left. */
@@ -58,16 +74,16 @@ export const noteUsers: Operation<number> = operation({
   memory(database, [key, , topic], [life, most, ...rest], now) {
     const [append, users, ttl] = [rest.slice(0, 4), rest.slice(4).map(String), Number(life)]
     const publication = { database, topic: topic!, append, now }
-    const present = openPresent(key!, ttl, publication)
+    const { present } = openPresent(key!, ttl, publication)
     const joined = users.filter((user) => {
       const isNew = !present.has(user)
       present.set(user, now)
       return isNew
     })
-    const excess = Math.max(0, present.size - Number(most))
-    for (const user of byTime(present).slice(0, excess)) present.delete(user)
+    announce(publication, 'joined', joined)
+    const excess = Math.max(0, Math.min(present.size - Number(most), MAX_SWEPT))
+    leave(present, byTime(present).slice(0, excess), publication)
     database.set(key!, present, 3 * ttl)
-    if (joined.length > 0) announce(publication, 'joined', joined)
     return joined.length
   },
 })
@@ -78,11 +94,12 @@ export const readOnline: Operation<(string | number)[]> = operation({
   lua: `${APPEND}\n${presentLua}\n${onlineLua}`,
   memory(database, [key, , topic], [ttl, ...rest], now) {
     const [append, [after, most]] = [rest.slice(0, 4), rest.slice(4)]
-    const present = openPresent(key!, Number(ttl), { database, topic: topic!, append, now })
+    const publication = { database, topic: topic!, append, now }
+    const { present, swept } = openPresent(key!, Number(ttl), publication)
     const users = [...present.keys()]
       .filter((user) => after === '' || compareBytes(user, String(after)) > 0)
       .toSorted(compareBytes)
-    return [present.size, ...users.slice(0, Number(most))]
+    return [swept === MAX_SWEPT ? 1 : 0, present.size, ...users.slice(0, Number(most))]
   },
 })
 

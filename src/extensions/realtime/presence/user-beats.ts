@@ -3,7 +3,7 @@ import { isUnavailable, TurnpikeError } from '../../../errors.ts'
 import { requireTenant } from '../../../store/subject.ts'
 import type { FeedSettings } from '../channels/feed.ts'
 import type { Topics } from '../channels/topics.ts'
-import { noteUsers, readLastSeen, readOnline } from './operations.ts'
+import { MAX_SWEPT, noteUsers, readLastSeen, readOnline } from './operations.ts'
 import type { OnlineOptions, OnlinePage, PresenceConnection } from './options.ts'
 
 const WHERE = 'presence()'
@@ -12,8 +12,8 @@ const MAX_USER_LENGTH = 200
 const MAX_CONNECTIONS = 100_000
 /** Users that are noted by one call. */
 const BATCH = 50
-/** Notes that this process remembers. The oldest one is forgotten, and noted again. */
-const MAX_NOTED = 100_000
+/** Notes that this process remembers. Beyond them the oldest one is forgotten, and noted again. */
+const MAX_NOTES = 100_000
 
 /** Returns true for a string that can name a user. */
 export const isUserName = (name: string): boolean =>
@@ -29,16 +29,27 @@ export interface PresenceSettings {
 interface Group {
   readonly feed: FeedSettings
   readonly keys: readonly string[]
-  /** Times on the monotonic clock at which users were noted, by JSON. */
-  readonly noted: Map<string, number>
+  /** Number of notes that are remembered. */
+  notes: number
   /** Numbers of open connections, by JSON of their users. */
   readonly connected: Map<string, number>
+}
+
+/** That a user was noted. */
+interface Note {
+  readonly group: Group
+  /** Time on the monotonic clock. */
+  readonly at: number
+  hasFailed: boolean
 }
 
 export class UserBeats {
   readonly #topics: Topics
   readonly #settings: PresenceSettings
-  readonly #groups = new Map<string, Group>()
+  /** By tenant. Groups without notes and connections are removed, so notes bound their number. */
+  readonly #groups = new Map<string | undefined, Group>()
+  /** By tenant and user, the oldest first. */
+  readonly #notes = new Map<string, Note>()
   #connections = 0
   #isRunning = false
 
@@ -47,18 +58,21 @@ export class UserBeats {
     this.#settings = settings
   }
 
-  /** Notes a user in the background: at most three times in `ttl`. */
+  /** Notes a user in the background: at most three times in `ttl`, unless Redis did not get it. */
   note(name: string, tenant: string | undefined): void {
-    const group = this.#groupOf(tenant, WHERE)
     const user = JSON.stringify(name)
+    const id = tenant === undefined ? user : JSON.stringify(tenant) + user
     const now = this.#store.monotonic()
-    const last = group.noted.get(user)
-    if (last !== undefined && now - last < this.#settings.ttl / 3) return
+    const last = this.#notes.get(id)
+    if (last !== undefined && !last.hasFailed && now - last.at < this.#settings.ttl / 3) return
     if (this.#store.unavailable() !== undefined) return
-    group.noted.delete(user)
-    group.noted.set(user, now)
-    if (group.noted.size > MAX_NOTED) group.noted.delete(group.noted.keys().next().value!)
-    this.#write(group, [user])
+    const group = this.#groupOf(tenant, WHERE)
+    const note: Note = { group, at: now, hasFailed: false }
+    this.#forget(id)
+    this.#notes.set(id, note)
+    group.notes++
+    if (this.#notes.size > MAX_NOTES) this.#forget(this.#notes.keys().next().value!)
+    this.#write(group, [user]).then(undefined, () => (note.hasFailed = true))
     this.#start()
   }
 
@@ -120,17 +134,27 @@ export class UserBeats {
     after: string,
     limit: number,
   ): Promise<(string | number)[]> {
-    const append = this.#topics.appendArgs(feed)
-    return await this.#store.run(readOnline, keys, [this.#settings.ttl, ...append, after, limit])
+    const { max, ttl } = this.#settings
+    const args = [ttl, ...this.#topics.appendArgs(feed), after, limit]
+    // One call removes so many of those who have left.
+    for (let calls = Math.ceil(max / MAX_SWEPT); ; calls--) {
+      const [hasMore, ...reply] = await this.#store.run(readOnline, keys, args)
+      if (hasMore !== 1 || calls <= 0) return reply
+    }
   }
 
-  #write({ feed, keys }: Group, users: readonly string[]): void {
+  /** Rejects if Redis may not have it. */
+  async #write({ feed, keys }: Group, users: readonly string[]): Promise<void> {
     const { max, ttl } = this.#settings
     const args = [ttl, max, ...this.#topics.appendArgs(feed), ...users]
-    this.#store.run(noteUsers, keys, args).catch((error: unknown) => this.#report(error))
+    try {
+      await this.#store.run(noteUsers, keys, args)
+    } catch (error) {
+      this.#report(error)
+      throw error
+    }
   }
 
-  /** The next note makes up for one that Redis did not get. */
   #report(error: unknown): void {
     if (!isUnavailable(error))
       this.#topics.context.events.emit('error', { feature: 'presence', name: 'users', error })
@@ -148,10 +172,11 @@ export class UserBeats {
     try {
       while (this.#groups.size > 0) {
         await this.#store.sleep(this.#settings.ttl / 3, closing, true)
-        for (const [id, group] of this.#groups) {
-          this.#renew(group)
+        this.#forgetOld()
+        for (const [tenant, group] of this.#groups) {
+          await this.#renew(group)
           await this.#read(group, '', 1).catch((error: unknown) => this.#report(error))
-          if (group.noted.size === 0 && group.connected.size === 0) this.#groups.delete(id)
+          if (group.notes === 0 && group.connected.size === 0) this.#groups.delete(tenant)
         }
       }
     } catch {
@@ -161,21 +186,35 @@ export class UserBeats {
     }
   }
 
-  #renew(group: Group): void {
+  #forget(id: string): void {
+    const note = this.#notes.get(id)
+    if (note === undefined) return
+    this.#notes.delete(id)
+    note.group.notes--
+  }
+
+  #forgetOld(): void {
     const now = this.#store.monotonic()
-    for (const [user, at] of group.noted)
-      // Until then somebody has to see that the user has left.
-      if (now - at >= 2 * this.#settings.ttl) group.noted.delete(user)
+    for (const [id, { at }] of this.#notes) {
+      // Until then the process has to find that the user has left.
+      if (now - at < 2 * this.#settings.ttl) return
+      this.#forget(id)
+    }
+  }
+
+  /** One batch after the other. All at once would exceed the timeout of the last ones. */
+  async #renew(group: Group): Promise<void> {
     const users = [...group.connected.keys()]
-    for (let i = 0; i < users.length; i += BATCH) this.#write(group, users.slice(i, i + BATCH))
+    // The next renewal makes up for one that Redis does not get.
+    for (let i = 0; i < users.length; i += BATCH)
+      await this.#write(group, users.slice(i, i + BATCH)).catch(() => {})
   }
 
   #groupOf(tenant: string | undefined, where: string): Group {
-    const { feed, keys } = this.#keysOf(tenant, where)
-    const known = this.#groups.get(feed.key)
+    const known = this.#groups.get(tenant)
     if (known !== undefined) return known
-    const group: Group = { feed, keys, noted: new Map(), connected: new Map() }
-    this.#groups.set(feed.key, group)
+    const group: Group = { ...this.#keysOf(tenant, where), notes: 0, connected: new Map() }
+    this.#groups.set(tenant, group)
     return group
   }
 

@@ -34,7 +34,7 @@ export const FEATURE_COMMANDS: Readonly<Record<string, readonly string[]>> = {
     'get set pttl pexpire lpush lrange ltrim publish subscribe unsubscribe',
   ),
   realtime: words(
-    'pexpire zadd zcard zrem zremrangebyscore xadd xrange xrevrange publish subscribe unsubscribe',
+    'del pexpire hdel hget hgetall hset zadd zcard zrange zrangebylex zrangebyscore zrem zremrangebyrank zremrangebyscore zrevrangebyscore zscore xadd xrange xrevrange publish subscribe unsubscribe',
   ),
 }
 

@@ -20,7 +20,7 @@ import {
   trending,
 } from '../../src/collections.ts'
 import { config, flags, maintenance } from '../../src/flags.ts'
-import { channels } from '../../src/realtime.ts'
+import { channels, inbox, presence, progress, subscriptions } from '../../src/realtime.ts'
 import { apiKeys, oneTimeTokens, refreshTokens } from '../../src/tokens.ts'
 import { startCluster, type TestCluster } from '../support/cluster.ts'
 import { startSentinel, type TestSentinel } from '../support/sentinel.ts'
@@ -458,6 +458,44 @@ describe.each(sources)('$name', ({ name, nodes, source, reuse = false }) => {
       const resumed = live.subscribe(`topic-${ids[i]}`, { after: first[i]! })
       expect((await resumed.next()).value).toMatchObject({ data: 2, gap: false })
     }
+  })
+
+  it('realtime: inboxes, presence, progress and subscriptions, changed and read on every node', async () => {
+    const own = `${prefix}-users`
+    const [tp, other] = [await connected(own), await connected(own)]
+    const [live, elsewhere] = [channels(tp), channels(other)]
+    const [mails, there] = [inbox(live), inbox(elsewhere)]
+    const [tasks, seen] = [progress(live), progress(elsewhere)]
+    const [followed, listed] = [subscriptions(tp), subscriptions(other)]
+    await mails.announce('hello', { id: 'hello' })
+    for (const id of ids) {
+      const changes = elsewhere.subscribe(there.topicOf(id))
+      await changes.ready
+      await mails.push(id, 'first', { id: 'm1' })
+      await mails.push(id, 'second', { id: 'm2' })
+      await there.read(id, 'm1')
+      await there.readAnnouncements(id)
+      expect(await mails.unread(id)).toEqual({ messages: 1, announcements: 0 })
+      expect(await there.delete(id, 'm1')).toBe(1)
+      expect((await mails.page(id)).messages).toMatchObject([{ id: 'm2', read: false }])
+      expect((await changes.next()).value?.data).toMatchObject({ type: 'push', unread: 1 })
+
+      const task = tasks.of(id, { total: 2 })
+      await task.start()
+      await task.step('half')
+      expect(await seen.of(id).get()).toMatchObject({ percent: 50, step: 'half' })
+      await followed.add(id, ['a', 'b'])
+      await followed.remove(id, 'a')
+      expect(await listed.list(id)).toEqual(['b'])
+    }
+    const [users, online] = [presence(live), presence(elsewhere)]
+    const joined = elsewhere.subscribe(online.topic)
+    await joined.ready
+    const connections = ids.map((id) => users.connection(id))
+    await until('all are online', async () => (await online.count()) === ids.length)
+    expect((await online.online({ limit: ids.length })).users).toEqual(ids.toSorted())
+    expect((await joined.next()).value?.data).toMatchObject({ type: 'joined' })
+    for (const connection of connections) connection.close()
   })
 
   it('flags, maintenance and configuration: changed in every process', async () => {

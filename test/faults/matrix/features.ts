@@ -2,6 +2,7 @@
 import { expect } from 'vitest'
 import { until } from '../../support/until.ts'
 import { always, fails, type Feature, type Rule, type Subject } from './feature.ts'
+import { channel, eventStream, inboxes } from './realtime.ts'
 import type { AnyTurnpike, Ask } from './site.ts'
 import { apiKey, oneTimeToken, refreshToken } from './tokens.ts'
 
@@ -321,4 +322,7 @@ export const features: readonly Feature[] = [
   oneTimeToken,
   refreshToken,
   apiKey,
+  channel,
+  eventStream,
+  inboxes,
 ]

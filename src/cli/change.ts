@@ -99,7 +99,8 @@ function personOf(call: CommandCall): string {
   }
 }
 
-function textOption({ options }: CommandCall, name: string): string | undefined {
+/** Returns a string that an option gives. @throws CommandError for an empty or long one */
+export function textOption({ options }: CommandCall, name: string): string | undefined {
   const value = options[name] as string | undefined
   if (value === undefined) return undefined
   if (value.trim() !== '' && value.length <= 500) return value

@@ -15,6 +15,7 @@ import { limitsBlock } from './limits-block.ts'
 import { limitsReset } from './limits-reset.ts'
 import { locksBreak } from './locks-break.ts'
 import { locks } from './locks.ts'
+import { maintenanceOff, maintenanceOn } from './maintenance.ts'
 import { mode } from './mode.ts'
 import { processes, status, top } from './processes.ts'
 import { allow, block, rules, unblock } from './rules.ts'
@@ -44,6 +45,8 @@ export const COMMANDS: readonly Command[] = [
   limitsShow,
   locks,
   locksBreak,
+  maintenanceOff,
+  maintenanceOn,
   mode,
   processes,
   rules,

@@ -1,4 +1,5 @@
 /** What replicated documents ask of the store. Keys, arguments and replies: see the scripts. */
+import type { KeySpace } from '../store/keys.ts'
 import { operation, type MemoryDatabase, type Operation } from '../store/store.ts'
 import whole from '../store/whole.lua'
 import documentLua from './document.lua'
@@ -13,6 +14,14 @@ interface Stored {
 }
 
 const functions = `${whole}\n${documentLua}`
+
+/** Returns the key of a document. */
+export const documentKey = (keys: KeySpace, name: string): string =>
+  keys.key('document', keys.tag(name))
+
+/** Returns the content of a document as Redis keeps it, undefined for what is none: see document.lua. */
+export const documentContent = (stored: string): string | undefined =>
+  /^\d+\.[\w-]+ (.*)$/s.exec(stored)?.[1]
 
 /** Reads a document, unless the caller knows its version. */
 export const readDocument: Operation<string[]> = operation({

@@ -6,7 +6,7 @@
 import { randomBytes } from 'node:crypto'
 import { isUnavailable, StoreUnavailable, TurnpikeError } from '../errors.ts'
 import type { ExtensionContext } from '../extension.ts'
-import { readChanges, readDocument, writeDocument } from './document-operations.ts'
+import { documentKey, readChanges, readDocument, writeDocument } from './document-operations.ts'
 
 /** Options of a replicated document. */
 export interface DocumentOptions<Value> {
@@ -82,9 +82,8 @@ export class ReplicatedDocument<Value> {
     this.#context = context
     this.#options = options
     this.#value = options.initial
-    const tag = keys.tag(options.name)
-    this.#key = keys.key('document', tag)
-    this.#changesKey = keys.key('document', tag, 'changes')
+    this.#key = documentKey(keys, options.name)
+    this.#changesKey = keys.key('document', keys.tag(options.name), 'changes')
     this.#channel = keys.channel('document', options.name)
     const unsubscribe = store.subscribe(
       this.#channel,

@@ -7,6 +7,7 @@ import request from 'supertest'
 import { turnpike as express5 } from '../../src/express.ts'
 import { CONTEXT } from '../../src/extension.ts'
 import type { Limiter } from '../../src/features/rate-limit/limiter-options.ts'
+import { maintenance } from '../../src/flags.ts'
 import { Beat } from '../../src/operations/beat.ts'
 import { startRedis } from '../../src/testing.ts'
 import type { TurnpikeOptions } from '../../src/turnpike.ts'
@@ -100,6 +101,7 @@ export async function populate(
   app.get('/limited', tp.rateLimit({ name: 'web', limit: 2, window: '1h' }), (_req, res) => {
     res.end()
   })
+  app.get('/closed', maintenance(tp), (_req, res) => void res.end())
   app.post('/pay', tp.idempotency({ name: 'pay', scope: () => 'ada' }), (_req, res) => {
     res.status(201).send('paid')
   })

@@ -39,6 +39,7 @@ beforeAll(async () => {
   const rules = 'shop:operations:rules:{all}'
   await server.send('HSET', rules, 'a:198.51.100.7', '1 0 {"effect":"deny"}', '!', '1.x')
   await server.send('EXPIRE', rules, '600')
+  await ask(['maintenance', 'on', '--yes'])
 })
 afterAll(async () => {
   await app.close()
@@ -61,6 +62,8 @@ async function linesOf(
     'limits block': ['ada', '--for', '1h'],
     'limits reset': ['ada'],
     'locks break': ['nightly'],
+    'maintenance off': [],
+    'maintenance on': ['--retry-after', '10m', '--detail', 'We move.'],
     'sessions revoke': [data.sessions[0].handle],
     'sessions revoke-all': ['ada', '--secret-env', 'SESSION_SECRET'],
   }
@@ -82,7 +85,7 @@ describe.each(writing)('$name', ({ name }) => {
     const { code, stdout, stderr } = await run(await line())
     expect({ code, stdout }).toEqual({ code: 5, stdout: '' })
     expect(stderr).toMatch(
-      /^(Allow|Block|Unblock|Release|Invalidate|Forget|End|Set) .*Nothing was changed: /s,
+      /^(Allow|Begin|Block|Unblock|Release|Invalidate|Forget|End|Set) .*Nothing was changed: /s,
     )
     expect(await ask(await line())).toMatchObject({ code: 5, error: { code: 'confirmation' } })
     expect(await digest()).toBe(before)
@@ -256,6 +259,31 @@ describe.each(['standalone', 'databases', 'Cluster'])('on %s, as an operator', (
     }
   })
 
+  it('maintenance is switched in a running process, which says why and for how long', async () => {
+    const switched = (status: number) =>
+      until(`it answers ${status}`, async () => {
+        const answer = await request(own.url).get('/closed')
+        return answer.status === status && answer
+      })
+    await request(own.url).get('/closed').expect(200)
+    expect(await go(['maintenance', 'off', '--yes'])).toMatchObject({
+      code: 1,
+      data: { changed: false },
+    })
+    const on = ['maintenance', 'on', '--retry-after', '10m', '--detail', 'We move.', '--as', 'ann']
+    expect(await go([...on, '--yes'])).toMatchObject({ code: 0, data: { changed: true, on: true } })
+    const { body, headers } = await switched(503)
+    expect(headers['retry-after']).toBe('600')
+    expect(body).toMatchObject({ status: 503, detail: 'We move.' })
+    await request(own.url).get('/products/1').expect(200)
+    const { data } = await go(['maintenance', 'off', '--dry-run'])
+    expect(data.plan.join(' ')).toMatch(/It is on now, since .*Z, by ann\.$/)
+    await request(own.url).get('/closed').expect(503)
+    expect((await go(['maintenance', 'off', '--name', 'other', '--yes'])).code).toBe(1)
+    expect((await go(['maintenance', 'off', '--yes'])).data).toMatchObject({ on: false })
+    await switched(200)
+  })
+
   it('each change is noted with who and why', async () => {
     const { code, data } = await go(['audit'])
     expect(code).toBe(0)
@@ -273,6 +301,8 @@ describe.each(['standalone', 'databases', 'Cluster'])('on %s, as an operator', (
       'limits block',
       'cache purge',
       'limits reset',
+      'maintenance off',
+      'maintenance on',
       'sessions revoke',
       'sessions revoke-all',
     ])
@@ -297,6 +327,18 @@ it('a stuck idempotency key is released, and one that runs only with --force', a
   expect(
     (await ask(['idempotency', 'release', 'pay:runs', '--yes', '--force'])).data.released,
   ).toBe(true)
+})
+
+it('what a stranger has stored as the switch of maintenance can be replaced', async () => {
+  const key = 'shop:flags:document:{maintenance-broken}'
+  for (const stored of ['on', '1.x null', '1.x {"on":"no"}', '1.x {', '']) {
+    await server.send('SET', key, stored, 'PX', '60000')
+    expect((await ask(['maintenance', 'off', '--name', 'broken', '--yes'])).code).toBe(1)
+    const line = ['maintenance', 'on', '--name', 'broken', '--as', 'x'.repeat(500), '--yes']
+    expect((await ask(line)).data).toMatchObject({ changed: true, on: true })
+    expect(await server.send('GET', key)).toContain(`"by":"${'x'.repeat(200)}"`)
+  }
+  await server.send('DEL', key)
 })
 
 it("an operator's permissions suffice for every change", async () => {
@@ -352,6 +394,11 @@ it.each([
   [['limits', 'block', 'ada'], 'Pass --for 1h'],
   [['limits', 'block', 'ada', '--for', '1 hour'], '--for must be a duration'],
   [['limits', 'block', 'ada', '--for', '-1h'], "'--for'"],
+  [['maintenance'], 'needs another word'],
+  [['maintenance', 'on', '--retry-after', '0s'], '--retry-after must be a duration'],
+  [['maintenance', 'on', '--detail', ''], '--detail must be'],
+  [['maintenance', 'on', '--name', 'a:b'], '--name must be'],
+  [['maintenance', 'off', '--detail', 'x'], 'has no option --detail'],
 ])('refuses %j: %s', async (line, message) => {
   const before = await digest()
   const { code, stderr } = await run([...line, '--yes'])

@@ -1,11 +1,11 @@
 /** Maintenance mode: `maintenance()`. */
-import { ReplicatedDocument } from '../../documents/replicated-document.ts'
 import { durationOption, durationValidator, type Duration } from '../../duration.ts'
 import type { ExtensionContext } from '../../extension.ts'
 import { passThrough, type Exchange, type Plan } from '../../http/exchange.ts'
 import { andThen } from '../../http/promises.ts'
 import type { ReplyFunction } from '../../http/refusal.ts'
-import { callback, identifier, isObject, validateOptions, type Validator } from '../../validate.ts'
+import { callback, identifier, validateOptions, type Validator } from '../../validate.ts'
+import { MAX_BY, MAX_DETAIL, openMaintenanceSwitch } from './maintenance-switch.ts'
 
 /** Options of `maintenance()`. */
 export interface MaintenanceOptions<Native> {
@@ -67,15 +67,6 @@ export interface Maintenance {
   refresh(): Promise<void>
 }
 
-/** The state as it is stored. */
-interface Switch {
-  readonly on: boolean
-  readonly since?: number | undefined
-  readonly by?: string | undefined
-  readonly detail?: string | undefined
-  readonly retryAfterMs?: number | undefined
-}
-
 const WHERE = 'maintenance()'
 const DETAIL = 'The service is under maintenance. Try again later.'
 const HEALTH = ['/health', '/healthz', '/livez', '/readyz']
@@ -102,11 +93,11 @@ const OPTIONS: Record<string, Validator> = {
   reply: callback,
 }
 
-const BY: Record<string, Validator> = { by: stringUpTo(200) }
+const BY: Record<string, Validator> = { by: stringUpTo(MAX_BY) }
 const ON_OPTIONS: Record<string, Validator> = {
   ...BY,
   retryAfter: durationValidator,
-  detail: stringUpTo(500),
+  detail: stringUpTo(MAX_DETAIL),
 }
 
 /** @throws TP_OPTION for an option that cannot be used */
@@ -120,37 +111,22 @@ export function createMaintenance<Native, Middleware extends object>(
   const standardRetryMs = durationOption(options.retryAfter ?? '5m', WHERE, 'retryAfter')
   const settings = { refresh }
   context.claimName({ where: WHERE, kind: 'maintenance', name, isExplicit: true, settings })
-  const document = context.once(
-    `maintenance ${name}`,
-    () =>
-      new ReplicatedDocument<Switch>(context, {
-        name: `maintenance-${name}`,
-        where: WHERE,
-        initial: { on: false },
-        parse: switchOf,
-        refreshMs,
-      }),
-  )
+  const held = openMaintenanceSwitch(context, name, refreshMs)
   const exempt = health.map((path) => path.replace(/\/+$/, ''))
 
   function handle(x: Exchange<Native>): Plan | Promise<Plan> {
-    if (!document.value.on || isHealthCheck(x, exempt)) return passThrough
+    if (!held.state.on || isHealthCheck(x, exempt)) return passThrough
     return andThen(allow(x.native), (isAllowed) => (isAllowed ? passThrough : refusal()))
   }
 
   function refusal(): Plan {
-    const { detail = DETAIL, retryAfterMs = standardRetryMs } = document.value
+    const { detail = DETAIL, retryAfterMs = standardRetryMs } = held.state
     return {
       refusal: { status: 503, code: 'TP_MAINTENANCE', detail, retryAfterMs },
       replyWith: options.reply,
     }
   }
 
-  const change = async (next: Switch): Promise<void> => {
-    const since = context.store.now()
-    const changed = { ...next, since }
-    await document.update(() => changed, changed)
-  }
   const api: Maintenance = {
     async on(given = {}) {
       validateOptions('maintenance().on()', given, ON_OPTIONS)
@@ -159,17 +135,17 @@ export function createMaintenance<Native, Middleware extends object>(
         retryAfter === undefined
           ? undefined
           : durationOption(retryAfter, 'maintenance().on()', 'retryAfter')
-      await change({ on: true, by, detail, retryAfterMs })
+      await held.change({ on: true, by, detail, retryAfterMs })
     },
     async off(given = {}) {
       validateOptions('maintenance().off()', given, BY)
-      await change({ on: false, by: given.by })
+      await held.change({ on: false, by: given.by })
     },
     status() {
-      const { on, since, by } = document.value
+      const { on, since, by } = held.state
       return { on, since, by }
     },
-    refresh: async () => await document.refresh(),
+    refresh: async () => await held.refresh(),
   }
   return Object.assign(context.mount({ name: 'maintenance', handle }), api)
 }
@@ -179,18 +155,4 @@ function isHealthCheck({ method, url }: Exchange, exempt: readonly string[]): bo
   const end = url.indexOf('?')
   const path = end < 0 ? url : url.slice(0, end)
   return exempt.some((each) => path === each || path.startsWith(`${each}/`))
-}
-
-/** Returns the stored state. @throws TypeError for what is none: the process keeps the state that it has */
-function switchOf(json: unknown): Switch {
-  if (!isObject(json) || typeof json['on'] !== 'boolean')
-    throw new TypeError('The stored switch of maintenance cannot be read.')
-  const { on, since, by, detail, retryAfterMs } = json
-  return {
-    on,
-    since: typeof since === 'number' ? since : undefined,
-    by: typeof by === 'string' ? by : undefined,
-    detail: typeof detail === 'string' ? detail : undefined,
-    retryAfterMs: typeof retryAfterMs === 'number' && retryAfterMs > 0 ? retryAfterMs : undefined,
-  }
 }

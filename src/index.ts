@@ -34,8 +34,9 @@ export { isUnavailable, StoreUnavailable, TurnpikeError } from './errors.ts'
 export type { ErrorCode, ErrorDetails, UnavailableReason } from './errors.ts'
 export type { EventName, EventMap, TurnpikeListener } from './events.ts'
 export type { Tag } from './caching/tags.ts'
+export type { WarmOptions } from './caching/warming.ts'
 export type { ResponseCache, Caching } from './features/cache/index.ts'
-export type { CacheControl, CacheTenantOption } from './features/cache/control.ts'
+export type { CacheControl, CacheTenantOption, CacheWarmOptions } from './features/cache/control.ts'
 export type { CacheStats } from './features/cache/engine.ts'
 export type { CacheOptions, InvalidateOptions, QueryOptions } from './features/cache/options.ts'
 export type {
@@ -43,6 +44,7 @@ export type {
   FetchOptions,
   NamespaceOptions,
   SetOptions,
+  WarmEntry,
   WrapOptions,
 } from './features/data/options.ts'
 export type { DataSerializer } from './features/data/value.ts'

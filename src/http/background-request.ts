@@ -7,9 +7,17 @@ const made = Symbol.for('turnpike.background@1')
 /** A handler that never ends must not be kept for ever. */
 const PATIENCE = 60_000
 
+/** What a request is made for: to fill an entry again, or before clients ask for it. */
+type Purpose = 'refresh' | 'warm'
+
 /** Was this request made here? */
 export function isBackgroundRequest(req: IncomingMessage): boolean {
   return made in req
+}
+
+/** Was this request made here to fill an entry again? */
+export function isRefreshRequest(req: IncomingMessage): boolean {
+  return (req as { [made]?: Purpose })[made] === 'refresh'
 }
 
 /** A connection without a client. It discards what is written. */
@@ -51,6 +59,7 @@ export function sendBackgroundRequest(
     url,
     { ...req.headers, ...fields },
     { server, remoteAddress, remotePort, encrypted },
+    'refresh',
   )
 }
 
@@ -59,7 +68,8 @@ export function dispatchRequest(
   server: Server,
   url: string,
   headers: Record<string, string | string[] | undefined>,
-  connection: object = {},
+  connection: object,
+  purpose: Purpose,
 ): Promise<void> {
   const socket = Object.assign(new NullConnection(), connection) as unknown as Socket
   const req = new IncomingMessage(socket)
@@ -71,7 +81,7 @@ export function dispatchRequest(
     httpVersionMinor: 1,
     complete: true,
   })
-  Object.defineProperty(req, made, { value: true })
+  Object.defineProperty(req, made, { value: purpose })
   for (const [name, value] of Object.entries(headers)) {
     if (value === undefined) continue
     req.headers[name] = value

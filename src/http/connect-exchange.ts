@@ -2,7 +2,11 @@
 import type { IncomingMessage } from 'node:http'
 import { RequestBudget } from '../request-budget.ts'
 import type { ExchangeSettings } from './adapter.ts'
-import { isBackgroundRequest, sendBackgroundRequest } from './background-request.ts'
+import {
+  isBackgroundRequest,
+  isRefreshRequest,
+  sendBackgroundRequest,
+} from './background-request.ts'
 import { listenerKeyOf } from './cache-listener.ts'
 import type { Exchange } from './exchange.ts'
 import { expressRoute } from './express-route.ts'
@@ -86,6 +90,9 @@ export class ConnectExchange<Req extends IncomingMessage> implements Exchange<Re
   }
   get isBackground(): boolean {
     return (this.#isBackground ??= isBackgroundRequest(this.native))
+  }
+  get isRefresh(): boolean {
+    return this.isBackground && isRefreshRequest(this.native)
   }
   get listenerKey(): string | undefined {
     return listenerKeyOf(this.native)

@@ -40,8 +40,10 @@ export interface Exchange<Native = unknown> {
   readonly host: string | undefined
   /** True if the framing announces a body. */
   readonly hasBody: boolean
-  /** True for a request that `sendInBackground` has sent. No client waits for its response. */
+  /** True for a request that this process has made. No client waits for its response. */
   readonly isBackground: boolean
+  /** True for a request that `sendInBackground` has sent. The others fill what is missing, like a client's. */
+  readonly isRefresh: boolean
   /**
    * Everything that decides on target, host and scheme of a request at the cache listener, as one
    * string. Requests with the same string have the same `url`, `host` and `secure`. Undefined for

@@ -2,7 +2,11 @@
 import type { Context } from 'koa'
 import { RequestBudget } from '../request-budget.ts'
 import type { ExchangeSettings } from './adapter.ts'
-import { isBackgroundRequest, sendBackgroundRequest } from './background-request.ts'
+import {
+  isBackgroundRequest,
+  isRefreshRequest,
+  sendBackgroundRequest,
+} from './background-request.ts'
 import { listenerKeyOf } from './cache-listener.ts'
 import type { Exchange } from './exchange.ts'
 import { Identity } from './identity.ts'
@@ -62,6 +66,9 @@ export class KoaExchange implements Exchange<Context> {
   }
   get isBackground(): boolean {
     return (this.#isBackground ??= isBackgroundRequest(this.native.req))
+  }
+  get isRefresh(): boolean {
+    return this.isBackground && isRefreshRequest(this.native.req)
   }
   get listenerKey(): string | undefined {
     return listenerKeyOf(this.native.req)

@@ -118,7 +118,7 @@ export class CacheLookup<Native> implements FillAttempt {
       if (near) return near
     }
     this.flight = cacheStore.singleFlight.get(keys.entry)
-    const wantsLease = this.mayWait() && !x.isBackground && (after || !this.flight)
+    const wantsLease = this.mayWait() && !x.isRefresh && (after || !this.flight)
     this.token = wantsLease ? cacheStore.leases.token(keys.lease) : ''
     const found = await cacheStore.lookup(keys, {
       token: this.token,

@@ -3,6 +3,7 @@ import { unlinkKeys } from '../../caching/entry-operations.ts'
 import { EVERYTHING_FIELD, type InvalidationMode } from '../../caching/invalidation-operations.ts'
 import { isMeant, readablePart, readablePattern, tagPattern } from '../../caching/key-patterns.ts'
 import { tagFields, type Tag } from '../../caching/tags.ts'
+import { WARM_OPTIONS, warmEach, type WarmOptions } from '../../caching/warming.ts'
 import { dispatchRequest } from '../../http/background-request.ts'
 import { matchesGlob } from '../../store/glob.ts'
 import type { Subject } from '../../store/keys.ts'
@@ -64,17 +65,25 @@ export interface CacheControl {
   /** Invalidates everything. */
   clear(options?: CacheTenantOption): Promise<void>
   /**
-   * Requests URLs from the application, so that they are cached.
+   * Requests URLs from the application, so that they are cached. What is fresh stays, and what another
+   * process is filling is waited for. No limit counts these requests.
+   * @param urls with scheme and host, as clients send them. A path is requested from `localhost`
    * @param options.server the application's http.Server
-   * @param options.concurrency number of requests at once. @default 4
-   * @returns the number of URLs
+   * @param options.concurrency number of requests at once, from 1 to 100. @default 4
+   * @returns the number of URLs that were requested: fewer than all if the instance was closed meanwhile
+   * @throws TP_OPTION for what is no URL; then none is requested
+   * @example
+   * await tp.cache.warm(['https://shop.example/', 'https://shop.example/products'], { server })
    */
-  warm(
-    urls: readonly string[],
-    options: { server: Parameters<typeof dispatchRequest>[0]; concurrency?: number },
-  ): Promise<number>
+  warm(urls: readonly string[], options: CacheWarmOptions): Promise<number>
   /** Returns the counts of this process. */
   stats(): CacheStats
+}
+
+/** Options of `tp.cache.warm()`. */
+export interface CacheWarmOptions extends WarmOptions {
+  /** The application's http.Server. */
+  server: Parameters<typeof dispatchRequest>[0]
 }
 
 const tenantName: Validator = {
@@ -124,7 +133,17 @@ export function createControl(open: () => CacheEngine): CacheControl {
       return await removeMatches(open(), pattern, tenant, dryRun)
     },
     clear: async ({ tenant } = {}) => await invalidate('clear', [EVERYTHING_FIELD], 'hard', tenant),
-    warm,
+    async warm(urls, options) {
+      const where = 'tp.cache.warm()'
+      validateOptions(where, options, { ...WARM_OPTIONS, server: httpServer })
+      const { server } = options
+      if (!server) throw optionError(where, 'server', server, httpServer.expected)
+      const requests = requestsFor(where, urls)
+      return await warmEach(requests, options, open().context.closing, async (each) => {
+        await dispatchRequest(server, each.target, { host: each.host }, each.connection, 'warm')
+        return true
+      })
+    },
     stats: () => open().stats(),
   }
 }
@@ -161,16 +180,26 @@ function nameIn(key: string): string {
   }
 }
 
-const warm: CacheControl['warm'] = async (urls, { server, concurrency = 4 }) => {
-  if (!server || !isFunction(server.emit))
-    throw optionError('tp.cache.warm()', 'server', server, "the application's http.Server")
-  const queue = [...urls]
-  const work = async (): Promise<void> => {
-    for (let url = queue.shift(); url !== undefined; url = queue.shift()) {
-      const { host, pathname, search } = new URL(url, 'http://localhost')
-      await dispatchRequest(server, pathname + search, { host })
-    }
-  }
-  await Promise.all(Array.from({ length: concurrency }, work))
-  return urls.length
+const httpServer: Validator = {
+  expected: "the application's http.Server",
+  accepts: (value) => isObject(value) && isFunction(value['emit']),
+}
+
+/** Returns what to request. @throws TP_OPTION for what is no URL */
+function requestsFor(
+  where: string,
+  urls: readonly string[],
+): { target: string; host: string; connection: object }[] {
+  const expected = "a list of URLs like 'https://shop.example/products'"
+  if (!Array.isArray(urls)) throw optionError(where, 'urls', urls, expected)
+  return Array.from(urls as readonly unknown[], (url) => {
+    // URL.canParse takes what is no string for its string form.
+    if (typeof url !== 'string' || !URL.canParse(url, 'http://localhost'))
+      throw optionError(where, 'urls', url, expected)
+    const { host, pathname, protocol, search } = new URL(url, 'http://localhost')
+    if (protocol !== 'http:' && protocol !== 'https:')
+      throw optionError(where, 'urls', url, expected)
+    const encrypted = protocol === 'https:'
+    return { target: pathname + search, host, connection: { encrypted } }
+  })
 }

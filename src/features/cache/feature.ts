@@ -62,7 +62,7 @@ export class CacheFeature<Native> implements Feature<Native, EarlyLookup<Native>
   }
 
   #prepare(x: Exchange<Native>): EarlyLookup<Native> | undefined {
-    if (!isRead(x) || x.isBackground || requestReason(x, false) !== undefined) return undefined
+    if (!isRead(x) || x.isRefresh || requestReason(x, false) !== undefined) return undefined
     // Sessions and users come into being after this.
     if (this.#senderReason(x) !== undefined) return undefined
     const lookup = new CacheLookup(this.#mount, x)
@@ -75,7 +75,7 @@ export class CacheFeature<Native> implements Feature<Native, EarlyLookup<Native>
 
   /** Replies from this process, if that needs nothing but the request. */
   #nearPlan(x: Exchange<Native>): Plan | Promise<Plan> | undefined {
-    if (this.#nearReply === undefined || !isRead(x) || x.isBackground) return undefined
+    if (this.#nearReply === undefined || !isRead(x) || x.isRefresh) return undefined
     if (requestReason(x, false) !== undefined || this.#senderReason(x) !== undefined)
       return undefined
     if (outerFillsOf(x.native).length > 0) return undefined
@@ -137,7 +137,7 @@ export class CacheFeature<Native> implements Feature<Native, EarlyLookup<Native>
   async #find(lookup: CacheLookup<Native>, early: EarlyLookup<Native> | undefined): Promise<Plan> {
     const { x, keys } = lookup
     // Before the lookup: the refresh may end meanwhile.
-    const refresh = x.isBackground ? this.#engine.refreshes.arrive(keys.entry) : undefined
+    const refresh = x.isRefresh ? this.#engine.refreshes.arrive(keys.entry) : undefined
     let found: LookupResult | undefined
     try {
       found = await (early?.looking ?? lookup.lookup())

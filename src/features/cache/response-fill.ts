@@ -272,7 +272,7 @@ export class ResponseFill<Native> implements OuterFill {
     if (fill.isOver) return
     const { engine, keys, x, resourceKeys } = this.#lookup
     if (reason === 'authorization') engine.markPersonal(resourceKeys.entry)
-    const mayBackOff = forward === 'stale' && (reason !== 'aborted' || x.isBackground)
+    const mayBackOff = forward === 'stale' && (reason !== 'aborted' || x.isRefresh)
     engine.endFill(fill, keys.entry, { reason, status: this.#head?.status ?? 0, mayBackOff })
   }
 }

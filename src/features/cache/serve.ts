@@ -46,7 +46,7 @@ async function serveStale<Native>(
 ): Promise<Plan> {
   const { x, engine, keys } = lookup
   if (asked?.has('only-if-cached')) return gatewayTimeout(lookup)
-  if (x.method === 'HEAD' || x.isBackground) return await takeFillTurn(lookup, first, 'miss')
+  if (x.method === 'HEAD' || x.isRefresh) return await takeFillTurn(lookup, first, 'miss')
   if (first.entry !== undefined && isNeverFresh(first.entry)) engine.pause(keys.entry)
   // Asked once. The flight may end at any moment, and then the entry is there.
   const hasFlight = engine.cacheStore.singleFlight.get(keys.entry) !== undefined

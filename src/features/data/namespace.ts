@@ -2,6 +2,7 @@
 import { cacheStoreOf } from '../../caching/cache-store.ts'
 import { incrementCounter, expireEntry } from '../../caching/entry-operations.ts'
 import { tagFields, type Tag } from '../../caching/tags.ts'
+import { WARM_OPTIONS, warmEach } from '../../caching/warming.ts'
 import { durationOption, durationValidator, type Duration } from '../../duration.ts'
 import { TurnpikeError } from '../../errors.ts'
 import { fillContext } from '../../caching/fill-context.ts'
@@ -10,9 +11,9 @@ import { requireTenant } from '../../store/subject.ts'
 import { entryState } from '../../caching/validity.ts'
 import {
   isFunction,
+  isObject,
   nonEmptyString,
   optionError,
-  OptionError,
   validateOptions,
   type Validator,
 } from '../../validate.ts'
@@ -30,17 +31,14 @@ import {
   type NamespaceOptions,
   type SetOptions,
   type TenantOption,
+  type WarmEntry,
   type WrapOptions,
 } from './options.ts'
 import { listKeys, removeKeys } from './patterns.ts'
 import { hashOf } from './value.ts'
+import { claimFunctionName } from './wrapped-functions.ts'
 
 const DEFAULT_NEAR_BYTES = 32 * 1024 * 1024
-/** Names of wrapped functions that are remembered. */
-const MAX_NAMES = 10_000
-
-/** The functions that `wrap` was called with, by namespace and name. */
-type WrappedFunctions = Map<string, unknown>
 
 /** `tp.data`, or one of its namespaces. Its methods may be used without it. */
 export class DataNamespace implements DataCache {
@@ -155,7 +153,7 @@ export class DataNamespace implements DataCache {
     if (!isFunction(fn)) throw optionError(where, 'fn', fn, 'a function')
     validateOptions(where, given, WRAP_OPTIONS)
     const { name = fn.name, key: keyOf, tags, tenant: tenantOf, ...rest } = given
-    if (!keyOf) this.#claimName(where, name, fn)
+    if (!keyOf) claimFunctionName(this.#context, { where, namespace: this.#name, name, fn })
     return async (...args: Args) => {
       const own = keyOf ? keyOf(...args) : `${name}:${hashOf(args)}`
       const whose = typeof tenantOf === 'function' ? tenantOf(...args) : tenantOf
@@ -172,6 +170,29 @@ export class DataNamespace implements DataCache {
         this.#loadCall(where, own, tenant, () => fn(...args), options),
       )
     }
+  }
+
+  readonly warm: DataCache['warm'] = async (entries, given = {}) => {
+    const where = `${this.#where}.warm()`
+    validateOptions(where, given, WARM_OPTIONS)
+    const expected = 'a list of objects { key, load }'
+    if (!Array.isArray(entries)) throw optionError(where, 'entries', entries, expected)
+    const engine = this.#open()
+    const calls = Array.from(entries as readonly WarmEntry[], (entry) => {
+      if (!isObject(entry)) throw optionError(where, 'entries', entry, expected)
+      const { key, load, ...options } = entry as WarmEntry
+      const { tenant } = this.#check('warm', key, options, FETCH_OPTIONS)
+      if (!isFunction(load)) throw optionError(where, 'load', load, 'a function')
+      return this.#loadCall(where, key, tenant, load, options)
+    })
+    return await warmEach(calls, given, this.#context.closing, async (call) => {
+      try {
+        return (await this.#load(engine, call)) !== undefined
+      } catch (error) {
+        engine.report(error)
+        return false
+      }
+    })
   }
 
   readonly namespace = (name: string, given: NamespaceOptions = {}): DataCache => {
@@ -267,27 +288,6 @@ export class DataNamespace implements DataCache {
         errorFor,
       }),
     }
-  }
-
-  /** @throws TP_OPTION if there is no name, or another function has it */
-  #claimName(where: string, name: string, fn: unknown): void {
-    if (name === '') {
-      const expected = 'given for a function without a name, or a key function'
-      throw optionError(where, 'name', name, expected)
-    }
-    const wrapped = this.#context.once('wrapped-functions', (): WrappedFunctions => new Map())
-    const id = `${this.#name}\n${name}`
-    const known = wrapped.get(id)
-    if (known !== undefined && known !== fn) {
-      throw new OptionError(
-        `${where}: another function has the name '${name}'. Both would return each other's results. Give this one a name of its own: { name: '…' }. Wrap a function once, not at each call.`,
-        'name',
-        name,
-        'a name that no other function has',
-        undefined,
-      )
-    }
-    if (wrapped.size < MAX_NAMES) wrapped.set(id, fn)
   }
 }
 

@@ -1,5 +1,6 @@
 /** Options of `tp.data`, and its interface. */
 import { isTag, type Tag } from '../../caching/tags.ts'
+import type { WarmOptions } from '../../caching/warming.ts'
 import { durationValidator, type Duration } from '../../duration.ts'
 import {
   anyOf,
@@ -45,6 +46,14 @@ export interface FetchOptions<Value> extends TenantOption {
   wait?: Duration
   /** How long a process may load a value before another one tries. @default '10s' */
   lease?: Duration
+}
+
+/** A value that `warm` loads. */
+export interface WarmEntry<Value = any> extends FetchOptions<Value> {
+  /** Its key. */
+  key: string
+  /** Loads it, if there is none. */
+  load: () => Promise<Value> | Value
 }
 
 /** Options of `wrap`. */
@@ -148,6 +157,17 @@ export interface DataCache {
     fn: (...args: Args) => Promise<Value> | Value,
     options?: WrapOptions<Args, Value>,
   ): (...args: Args) => Promise<Value>
+  /**
+   * Loads values before they are asked for, each as `getOrFetch` does: what is stored stays, and what
+   * another process is loading is waited for. A loader that throws is reported by the event `error`.
+   * @param options.concurrency number of values that are loaded at once, from 1 to 100. @default 4
+   * @returns the number of values that are there: fewer than all if loaders threw, or the instance was
+   * closed meanwhile
+   * @throws TP_OPTION for an entry that cannot be used; then none is loaded
+   * @example
+   * await tp.data.warm(ids.map((id) => ({ key: `user:${id}`, load: () => db.user(id), ttl: '10m' })))
+   */
+  warm(entries: readonly WarmEntry[], options?: WarmOptions): Promise<number>
   /** Returns the same interface with keys and defaults of its own. */
   namespace(name: string, options?: NamespaceOptions): DataCache
   /** Invalidates every value and response that has one of the tags. @throws TP_UNAVAILABLE, TP_VALUE */

@@ -82,7 +82,7 @@ export interface WrapOptions<Args extends readonly unknown[], Value> extends Omi
 export interface NamespaceOptions {
   /** Default `ttl` of its values. @default RESPONSE_CACHE_TTL (seconds), else one hour */
   ttl?: Duration
-  /** Size from which values are compressed, in bytes. false: never. @default 1024 */
+  /** Size from which values are compressed, in bytes. false: never. Bytes never are. @default 1024 */
   compress?: number | false
   /**
    * Writes and reads values. Buffers and strings are kept as they are.

@@ -121,8 +121,8 @@ class Writer {
     if (!ArrayBuffer.isView(value)) return undefined
     const bytes = base64(Buffer.from(value.buffer, value.byteOffset, value.byteLength))
     if (Buffer.isBuffer(value)) return this.#tag('bytes', ['Buffer', bytes])
-    const name = classNameOf(value)
-    return VIEWS.some((view) => view.name === name) ? this.#tag('bytes', [name, bytes]) : undefined
+    const name = arrayNameOf(value)
+    return name === undefined ? undefined : this.#tag('bytes', [name, bytes])
   }
 
   #tag(name: string, content: unknown): unknown {
@@ -173,6 +173,13 @@ const constructorName = (prototype: object): string | undefined => {
 /** Returns the name of a value's class. */
 export const classNameOf = (value: object): string =>
   constructorName(Object(Object.getPrototypeOf(value)) as object) ?? 'a class'
+
+/** Returns the name of a typed array's class, undefined for a subclass and everything else. */
+export function arrayNameOf(value: unknown): string | undefined {
+  if (!ArrayBuffer.isView(value)) return undefined
+  const name = classNameOf(value)
+  return VIEWS.some((view) => view.name === name) ? name : undefined
+}
 
 /** Names of own properties that are no part of a value's content. */
 function ownNames(value: object): readonly PropertyKey[] {
@@ -235,7 +242,8 @@ function restored(tag: string, content: unknown): unknown {
   }
 }
 
-function restoredBytes(kind: string, bytes: Buffer): unknown {
+/** Returns bytes as an instance of a class. @throws TypeError, RangeError for what is never written */
+export function restoredBytes(kind: string, bytes: Buffer): unknown {
   if (kind === 'Buffer') return bytes
   // A copy of its own: typed arrays need aligned memory.
   const { buffer } = new Uint8Array(bytes)

@@ -3,7 +3,14 @@ import { createHash } from 'node:crypto'
 import { gunzip, gzip, type ZlibOptions } from 'node:zlib'
 import { promisify } from 'node:util'
 import { TurnpikeError } from '../../errors.ts'
-import { classNameOf, toTaggedJson, untagged, type TaggingOptions } from './tagged-json.ts'
+import {
+  arrayNameOf,
+  classNameOf,
+  restoredBytes,
+  toTaggedJson,
+  untagged,
+  type TaggingOptions,
+} from './tagged-json.ts'
 
 /** Turns values into a string or bytes, and back. */
 export interface DataSerializer {
@@ -14,10 +21,10 @@ export interface DataSerializer {
 }
 
 /**
- * How a value is written: as bytes, as a string, as JSON, as JSON with tags, or by the namespace's
- * serializer. `none`: the loader returned undefined.
+ * How a value is written: as bytes, as the bytes of a typed array, as a string, as JSON, as JSON with
+ * tags, or by the namespace's serializer. `none`: the loader returned undefined.
  */
-type ValueKind = 'bytes' | 'string' | 'json' | 'tagged' | 'own' | 'none'
+type ValueKind = 'bytes' | 'array' | 'string' | 'json' | 'tagged' | 'own' | 'none'
 
 /** How a value is stored. */
 export interface ValueForm {
@@ -25,6 +32,8 @@ export interface ValueForm {
   readonly isPacked: boolean
   /** The length of the body before it was packed, in bytes. */
   readonly length: number
+  /** The class of a typed array. */
+  readonly array?: string
 }
 
 /** A value as it is stored. */
@@ -63,7 +72,7 @@ const ARGUMENTS: TaggingOptions = {
 }
 
 /**
- * Returns a value as it is stored. Values smaller than `packFrom` bytes, and bytes, are not compressed.
+ * Returns a value as it is stored. Bytes, typed arrays and values smaller than `packFrom` bytes are not compressed.
  * @throws TP_VALUE for what cannot be stored
  */
 export async function encodeValue(
@@ -71,24 +80,28 @@ export async function encodeValue(
   packFrom: number,
   serializer: DataSerializer | undefined,
 ): Promise<StoredValue> {
-  const { kind, body: whole } = write(value, serializer)
+  const { body: whole, ...written } = write(value, serializer)
   const { length } = whole
   if (length > MAX_VALUE_BYTES)
     throw new TurnpikeError('TP_VALUE', `tp.data: a value of ${length} bytes is too large.`)
-  const plain: StoredValue = { form: { kind, isPacked: false, length }, body: whole, whole }
-  if (kind === 'bytes' || length < packFrom) return plain
+  const form: ValueForm = { ...written, isPacked: false, length }
+  const plain: StoredValue = { form, body: whole, whole }
+  if (form.kind === 'bytes' || form.kind === 'array' || length < packFrom) return plain
   const body = await pack(whole)
-  return body.length < length ? { form: { kind, isPacked: true, length }, body, whole } : plain
+  return body.length < length ? { form: { ...form, isPacked: true }, body, whole } : plain
 }
 
-function write(
-  value: unknown,
-  serializer: DataSerializer | undefined,
-): { kind: ValueKind; body: Buffer } {
+interface WrittenValue extends Pick<ValueForm, 'kind' | 'array'> {
+  readonly body: Buffer
+}
+
+function write(value: unknown, serializer: DataSerializer | undefined): WrittenValue {
   if (Buffer.isBuffer(value)) return { kind: 'bytes', body: Buffer.from(value) }
   if (typeof value === 'string' && value.isWellFormed())
     return { kind: 'string', body: Buffer.from(value) }
   if (serializer === undefined) {
+    const array = arrayNameOf(value)
+    if (array !== undefined) return writeArray(value as TypedArray, array)
     const { json, isPlain } = toTaggedJson(value, VALUES)
     return { kind: isPlain ? 'json' : 'tagged', body: Buffer.from(json) }
   }
@@ -101,9 +114,21 @@ function write(
   return { kind: 'own', body: Buffer.from(written as string) }
 }
 
+interface TypedArray extends ArrayBufferView {
+  readonly length: number
+}
+
+/** Copies the bytes of a typed array: embeddings are large, and JSON would make them larger. */
+function writeArray(value: TypedArray, array: string): WrittenValue {
+  // Its indexes are own properties, too. Anything else would be lost.
+  if (Reflect.ownKeys(value).length !== value.length) toTaggedJson(value, VALUES)
+  const { buffer, byteLength, byteOffset } = value
+  return { kind: 'array', array, body: Buffer.from(Buffer.from(buffer, byteOffset, byteLength)) }
+}
+
 /** Returns the value of a stored form. @throws an error if it is broken, or too large to expand */
 export async function decodeValue(
-  { kind, isPacked, length }: ValueForm,
+  { array = '', kind, isPacked, length }: ValueForm,
   body: Buffer,
   serializer: DataSerializer | undefined,
 ): Promise<unknown> {
@@ -112,6 +137,8 @@ export async function decodeValue(
   switch (kind) {
     case 'bytes':
       return Buffer.from(bytes)
+    case 'array':
+      return restoredBytes(array, bytes)
     case 'string':
       return bytes.toString('utf8')
     case 'json':

@@ -2,6 +2,7 @@
 import { inspect, isDeepStrictEqual } from 'node:util'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { decodeValue, encodeValue } from '../../../src/features/data/value.ts'
 import { turnpike } from '../../../src/node.ts'
 import { testStore } from '../../../src/testing.ts'
 import { bothEngines } from '../../support/engines.ts'
@@ -109,6 +110,77 @@ describe.each(bothEngines())('tp.data on the $name engine', ({ open }) => {
     expect(refused).toBeGreaterThan(50)
     expect(refused).toBeLessThan(1_000)
   })
+})
+
+const embedding = Float32Array.from({ length: 1536 }, (_, i) => Math.sin(i))
+
+describe.each(bothEngines())('typed arrays on the $name engine', ({ open }) => {
+  test('an embedding comes back bit by bit, from a part of a larger buffer as well', async () => {
+    const { store, prefix } = open()
+    const [writer, reader] = [turnpike({ store, prefix }).data, turnpike({ store, prefix }).data]
+    const odd = new Uint8Array(embedding.byteLength + 5)
+    const values = {
+      embedding,
+      part: embedding.subarray(3, 10),
+      nothing: new Float64Array(0),
+      bits: new Float32Array([NaN, -0, Infinity, 1e-45]),
+      unaligned: odd.subarray(5),
+      big: BigInt64Array.of(-1n, 2n ** 62n),
+      clamped: Uint8ClampedArray.of(0, 255),
+    }
+    await writer.setMany(values)
+    for (const [name, original] of Object.entries(values)) {
+      const found = await reader.get<typeof original>(name)
+      expect(isSame(found, original), name).toBe(true)
+      // All memory of the value is its own.
+      expect(found!.buffer.byteLength).toBe(original.byteLength)
+    }
+    expect(await reader.getMany(['embedding', 'bits'])).toEqual([embedding, values.bits])
+  })
+
+  test('a miss is a copy, and changing it changes nothing', async () => {
+    const { store, prefix } = open()
+    const { data } = turnpike({ store, prefix })
+    const own = Float32Array.of(1, 2)
+    const miss = await data.getOrFetch('v', () => own)
+    miss[0] = 7
+    own[1] = 7
+    await data.set('v', own)
+    expect(await data.get('v')).toEqual(Float32Array.of(1, 7))
+    const near = data.namespace('near', { near: true })
+    await near.set('v', own)
+    const first = await near.get<Float32Array>('v')
+    first![0] = 9
+    expect(await near.get('v')).toEqual(Float32Array.of(1, 7))
+  })
+})
+
+test('a typed array is stored as its bytes, and nothing else of it is lost silently', async () => {
+  const { body, form } = await encodeValue(embedding, 1024, undefined)
+  expect(form).toEqual({ kind: 'array', array: 'Float32Array', isPacked: false, length: 6144 })
+  expect(body.equals(Buffer.from(embedding.buffer))).toBe(true)
+  const { data } = turnpike({ store: testStore() })
+  class Vector extends Float32Array {}
+  for (const value of [Object.assign(Float32Array.of(1), { model: 'x' }), new Vector(2)])
+    await expect(data.set('v', value)).rejects.toMatchObject({ code: 'TP_VALUE' })
+})
+
+test('bytes that are none of the array are no value', async () => {
+  const form = { kind: 'array', isPacked: false, length: 6 } as const
+  const body = Buffer.alloc(6)
+  for (const array of ['Float32Array', 'Vector', 'constructor', ''])
+    await expect(decodeValue({ ...form, array }, body, undefined)).rejects.toThrow()
+  await expect(decodeValue(form, body, undefined)).rejects.toThrow()
+})
+
+test("a namespace's own serializer gets typed arrays", async () => {
+  const serializer = {
+    serialize: (value: unknown) => `[${String(value)}]`,
+    deserialize: (bytes: Buffer) => bytes.toString(),
+  }
+  const data = turnpike({ store: testStore() }).data.namespace('own', { serializer })
+  await data.set('v', Float32Array.of(1, 2))
+  expect(await data.get('v')).toBe('[1,2]')
 })
 
 test('two different values have different hashes, or an error says why not', () => {

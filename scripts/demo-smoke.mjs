@@ -300,6 +300,8 @@ async function checkRest(origin) {
     search.field('ratelimit'),
     '"minute";r=19;t=60, "hour";r=99;t=3600, "day";r=499;t=86400',
   )
+  const sought = await send(origin, '/api/trending')
+  check('GET /api/trending: what was sought', [sought.status, sought.body], [200, ['com']])
   const more = await repeat(20, origin, '/api/search?q=')
   check('GET /api/search: the minute refuses', statuses(more), [...times(19, 200), 429])
   check(
@@ -410,7 +412,7 @@ async function checkLines(html) {
   const lines = [...html.matchAll(/<code>(.*?)<\/code>/g)].map(([, line]) =>
     line.replace(/&[^;]+;/g, (each) => entities[each]),
   )
-  check('GET /: fifteen lines to try', lines.length, 15)
+  check('GET /: sixteen lines to try', lines.length, 16)
   const got = {}
   const cwd = await mkdtemp(path.join(tmpdir(), 'shop-'))
   for (const line of lines) {
@@ -429,6 +431,7 @@ async function checkLines(html) {
       '/logout': [200],
       '/api/quota': [...times(10, 200), 429, ...times(20, 200), 429],
       '/api/search?q=a': [200],
+      '/api/trending': [200],
       '/products?page=1': [200],
       '/orders': [201, 201],
       '/inventory/rebuild': [200],
@@ -664,6 +667,32 @@ async function checkCommandLine(origin, run) {
   )
   const audit = await run('audit')
   check('turnpike audit: the reset', audit.data.entries[0]?.reason, 'smoke')
+  await checkMaintenance(origin, run)
+}
+
+/** The shop is closed and opened again from a shell. */
+async function checkMaintenance(origin, run) {
+  const statusOnce = async (status) => {
+    const until = Date.now() + 5000
+    let answer = await send(origin, '/api/trending')
+    while (answer.status !== status && Date.now() < until) {
+      await pause(20)
+      answer = await send(origin, '/api/trending')
+    }
+    return answer
+  }
+  const on = await run('maintenance', 'on', '--retry-after', '10m', '--yes', '--as', 'smoke')
+  check('turnpike maintenance on: done', [on.code, on.data?.on], [0, true])
+  const closed = await statusOnce(503)
+  check(
+    'turnpike maintenance on: 503 with Retry-After',
+    [closed.status, closed.field('retry-after'), closed.field('content-type')],
+    [503, '600', 'application/problem+json'],
+  )
+  check('turnpike maintenance on: health', (await send(origin, '/health/live')).status, 200)
+  const off = await run('maintenance', 'off', '--yes')
+  check('turnpike maintenance off: done', [off.code, off.data?.on], [0, false])
+  check('turnpike maintenance off: 200', (await statusOnce(200)).status, 200)
 }
 
 const hasCurl = () =>

@@ -156,3 +156,11 @@ it('rebuilds the inventory once at a time', async () => {
   expect((await Promise.all([rebuild(), rebuild(), rebuild()])).toSorted()).toEqual([200, 423, 423])
   expect(await rebuild()).toBe(200)
 })
+
+it('shows what others look for, if it was found', async () => {
+  const { shop } = open()
+  const search = (q: string) => request(shop).get('/api/search').query({ q }).expect(200)
+  for (const q of ['Compass', 'compass', 'easel', '', 'sextant']) await search(q)
+  const { body } = await request(shop).get('/api/trending').expect(200)
+  expect(body).toEqual(['compass', 'easel'])
+})

@@ -4,6 +4,8 @@ import { setTimeout as pause } from 'node:timers/promises'
 import express, { type ErrorRequestHandler, type Express } from 'express'
 import type { Request, RequestHandler } from 'express'
 import type { EventMap, ExpressTurnpike, Limiter } from 'turnpike/express'
+import { trending } from 'turnpike/collections'
+import { maintenance } from 'turnpike/flags'
 import { apiKeys } from 'turnpike/tokens'
 import { commands, type LimitRow } from './commands.ts'
 import { orders } from './orders.ts'
@@ -50,6 +52,8 @@ export function createShop(
   }: ShopOptions = {},
 ): Express {
   const app = express().disable('x-powered-by')
+  // `npx turnpike maintenance on` closes the shop.
+  app.use(maintenance(tp))
 
   const browsing = tp.rateLimit({ name: 'products', limit: 30, window: '1m' })
   const searching = tp.rateLimit({
@@ -100,11 +104,17 @@ export function createShop(
     res.json({ ...keys.of(req), remaining: req.rateLimit?.remaining })
   })
 
-  app.get('/api/search', searching, (req, res) => {
+  const searches = trending(tp, 'searches', { halfLife: '1h', max: 100 })
+  app.get('/api/search', searching, async (req, res) => {
     const { q } = req.query
     if (typeof q !== 'string') return problem(res, 400, 'q is what to look for')
     const found = products.filter(({ name }) => name.toLowerCase().includes(q.toLowerCase()))
+    // What finds nothing is not shown to others. A search is worth more than its count.
+    if (q !== '' && found.length > 0) await searches.hit(q.toLowerCase()).catch(() => {})
     res.json({ found })
+  })
+  app.get('/api/trending', async (_req, res) => {
+    res.json((await searches.top(5)).map(({ id }) => id))
   })
 
   app.use(orders(tp, databaseMs))

@@ -91,6 +91,11 @@ const DRAFTS: Draft[] = [
     path: '/api/search?q=a',
   },
   {
+    title: 'What others look for',
+    note: 'Searches that found something, by hits that count half after an hour.',
+    path: '/api/trending',
+  },
+  {
     title: 'Browse products',
     note: '30 a minute by address, before a database that takes 150 ms.',
     path: '/products?page=1',

@@ -1,7 +1,9 @@
 /** Configuration that every process holds: `config()`. */
 import { randomUUID } from 'node:crypto'
+import { isWithinFill, runFill } from '../../caching/fill-context.ts'
 import { ReplicatedDocument } from '../../documents/replicated-document.ts'
 import { durationOption, durationValidator, type Duration } from '../../duration.ts'
+import { TurnpikeError } from '../../errors.ts'
 import type { ExtensionContext } from '../../extension.ts'
 import {
   callback,
@@ -14,7 +16,10 @@ import {
 
 /** Options of `config()`. */
 export interface ConfigOptions<Value> {
-  /** Loads the configuration, for example from your database. Each process calls it, once at a time. */
+  /**
+   * Loads the configuration, for example from your database. Each process calls it, once at a time. It
+   * must not ask for its own value.
+   */
   load: () => Value | Promise<Value>
   /** Age from which it is loaded again. The old value is used until the new one is there. @default '5m' */
   ttl?: Duration
@@ -31,14 +36,15 @@ export interface Config<Value> {
   /**
    * Returns the configuration: what this process holds, or what `load` returns if it is the first call.
    * All callers share the value, so do not change it.
-   * @throws what `load` throws, as long as it never succeeded
+   * @throws what `load` throws, as long as it never succeeded; TP_VALUE if `load` itself calls it then
    */
   get(): Promise<Value>
   /** What this process holds, undefined before the first load. */
   readonly current: Value | undefined
   /**
    * Loads the configuration again, in all processes.
-   * @throws what `load` throws; TP_UNAVAILABLE if other processes could not be told
+   * @throws what `load` throws; TP_VALUE if `load` itself calls it; TP_UNAVAILABLE if other processes
+   * could not be told
    */
   reload(): Promise<Value>
 }
@@ -103,6 +109,7 @@ class HeldConfig<Value> {
   value: Value | undefined
   readonly #context: ExtensionContext
   readonly #name: string
+  readonly #where: string
   readonly #ttlMs: number
   /** Its content does not matter: a new version means that the value is to be loaded again. */
   readonly #reloads: ReplicatedDocument<unknown>
@@ -123,6 +130,7 @@ class HeldConfig<Value> {
     this.load = load
     this.#context = context
     this.#name = name
+    this.#where = where
     this.#ttlMs = ttlMs
     this.#reloads = new ReplicatedDocument<unknown>(context, {
       name: `config-${name}`,
@@ -137,12 +145,16 @@ class HeldConfig<Value> {
   }
 
   get(): Promise<Value> {
-    if (!this.#isLoaded) return this.#begin()
+    if (!this.#isLoaded) return isWithinFill(this, this.#name) ? this.#refuse() : this.#begin()
     if (this.#context.store.monotonic() >= this.#staleAt) this.#loadInBackground()
     return Promise.resolve(this.value as Value)
   }
 
-  async reload(): Promise<Value> {
+  reload(): Promise<Value> {
+    return isWithinFill(this, this.#name) ? this.#refuse() : this.#reload()
+  }
+
+  async #reload(): Promise<Value> {
     const id = randomUUID()
     this.#announced = id
     const announcing = this.#reloads.update(() => id, '')
@@ -166,12 +178,31 @@ class HeldConfig<Value> {
     })
   }
 
+  /** Refuses a call by the load in progress. It would wait for itself, and with it all callers. */
+  #refuse(): Promise<never> {
+    const message = `${this.#where}: load asks for its own value. It would wait for itself.`
+    const refusal = Promise.reject(new TurnpikeError('TP_VALUE', message))
+    // A load that does not await it has a result all the same.
+    refusal.catch(() => {})
+    return refusal
+  }
+
   /** Loads the value, or joins the load in progress. */
   #begin(): Promise<Value> {
-    // Later, so that a load function that calls `reload()` joins its own load.
+    // Later, so that `#loading` is set before `load` runs. Otherwise two loads could run at a time.
     return (this.#loading ??= Promise.resolve()
       .then(() => this.#load())
       .finally(() => (this.#loading = undefined)))
+  }
+
+  /** Calls `load` so that its own calls are recognised. */
+  async #run(): Promise<Value> {
+    const running = { isOver: false, isOf: (owner: object) => owner === this && !running.isOver }
+    try {
+      return await runFill(running, () => this.load())
+    } finally {
+      running.isOver = true
+    }
   }
 
   async #load(): Promise<Value> {
@@ -179,7 +210,7 @@ class HeldConfig<Value> {
     try {
       for (let i = 1; ; i++) {
         this.#isOutdated = false
-        const value = await this.load()
+        const value = await this.#run()
         if (this.#isOutdated && i < MAX_LOADS) continue
         this.value = value
         this.#isLoaded = true

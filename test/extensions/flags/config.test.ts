@@ -2,6 +2,7 @@ import { describe, expect, expectTypeOf, onTestFinished, test } from 'vitest'
 import { config } from '../../../src/flags.ts'
 import { turnpike } from '../../../src/node.ts'
 import { testStore } from '../../../src/testing.ts'
+import { signal } from '../../frameworks/harness.ts'
 import { bothEngines } from '../../support/engines.ts'
 import { until } from '../../support/until.ts'
 import { withoutMessages } from './support.ts'
@@ -143,19 +144,76 @@ test('while Redis is away it is loaded as usual, and reload() says that others w
 
 test('reload() without end does not keep a caller waiting without end', async () => {
   const { state, settings, load } = setUpUnit()
-  const reloads: Promise<unknown>[] = []
   const tp = turnpike({ store: testStore() })
   onTestFinished(() => tp.close())
+  const reloads: Promise<unknown>[] = []
+  let [begun, reloaded] = [signal(), signal()]
+  let isOver = false
   const busy = config(tp, 'busy', {
     load: async () => {
-      if (reloads.length < 50) reloads.push(busy.reload())
+      begun.resolve()
+      await reloaded.promise
       return await load()
     },
   })
+  // Another part of the program calls it during each load.
+  async function reloadDuringEach(): Promise<void> {
+    for (;;) {
+      await begun.promise
+      if (isOver) return
+      begun = signal()
+      reloads.push(busy.reload())
+      reloaded.resolve()
+      reloaded = signal()
+    }
+  }
+  const reloading = reloadDuringEach()
   await busy.get()
+  isOver = true
+  begun.resolve()
+  await reloading
   await Promise.all(reloads)
-  expect(state.loads).toBeLessThan(50)
+  expect(state.loads).toBe(3)
   expect(settings.current).toBeUndefined()
+})
+
+test('a load that asks for its own value fails at once, and the next one is tried', async () => {
+  const { tp } = setUpUnit()
+  let asks: 'get' | 'reload' | undefined = 'get'
+  const own = config(tp, 'own', {
+    load: async (): Promise<number> => {
+      await new Promise(setImmediate)
+      return asks === undefined ? 1 : await own[asks]()
+    },
+  })
+  const code = 'TP_VALUE'
+  const all = await Promise.allSettled([own.get(), own.get()])
+  expect(all).toMatchObject(Array(2).fill({ status: 'rejected', reason: { code } }))
+  asks = 'reload'
+  await expect(own.get()).rejects.toMatchObject({ code })
+  asks = undefined
+  expect(await own.get()).toBe(1)
+  asks = 'reload'
+  await expect(own.reload()).rejects.toMatchObject({ code })
+  // It holds a value: there is nothing to wait for.
+  asks = 'get'
+  expect(await own.reload()).toBe(1)
+})
+
+test('a load may ask for another configuration, and leave work behind that asks for its own', async () => {
+  const { tp, settings } = setUpUnit()
+  const later = signal()
+  let answer: Promise<unknown> | undefined
+  const own = config(tp, 'own', {
+    load: async (): Promise<number> => {
+      answer ??= later.promise.then(() => own.get())
+      void own.reload().catch(() => {})
+      return (await settings.get()).version
+    },
+  })
+  expect(await own.get()).toBe(1)
+  later.resolve()
+  expect(await answer).toBe(1)
 })
 
 test.each<[string, unknown, unknown]>([

@@ -1,4 +1,7 @@
 /** Flags over a real Redis: trips, messages, other processes. */
+import { fork, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
 import express from 'express'
 import request from 'supertest'
 import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest'
@@ -102,4 +105,55 @@ test('a new process takes over what was stored before a restart of all', async (
   const { feature } = await started(redis.url)
   expect(feature.enabled('a', { user: 'ann' })).toBe(true)
   expect(feature.enabled('a', { user: 'bob' })).toBe(false)
+})
+
+const SWITCHER = fileURLToPath(new URL('./switcher.mjs', import.meta.url))
+let calls = 0
+
+/** Has a process do something, and returns its answer. */
+async function tell(child: ChildProcess, method: string, ...args: unknown[]): Promise<any> {
+  const id = ++calls
+  const answered = new Promise((resolve, reject) => {
+    const onMessage = ([to, answer]: [number, unknown]): void => {
+      if (to !== id) return
+      child.off('message', onMessage)
+      resolve(answer)
+    }
+    child.on('message', onMessage)
+    child.once('exit', () => reject(new Error('The process has ended.')))
+  })
+  child.send([id, method, ...args])
+  return await answered
+}
+
+async function forked(count: number): Promise<ChildProcess[]> {
+  const children = Array.from({ length: count }, () => fork(SWITCHER, [redis.url]))
+  onTestFinished(() => children.forEach((child) => child.kill('SIGKILL')))
+  await Promise.all(children.map((child) => once(child, 'message')))
+  return children
+}
+
+test('changes by several processes at once are all kept, and all processes agree on them', async () => {
+  const children = await forked(4)
+  const states = () => Promise.all(children.map((child) => tell(child, 'state')))
+  const agree = (check: (state: any) => boolean) => async () => (await states()).every(check)
+  const [first, second, third, fourth] = children as [ChildProcess, ...ChildProcess[]]
+  await Promise.all([
+    tell(first, 'set', 'a', { percentage: 30 }),
+    tell(second!, 'set', 'b', { value: 7 }),
+    tell(third!, 'close', 'ann'),
+    tell(fourth!, 'reload'),
+  ])
+  await until(
+    'all have all changes',
+    agree(({ a, b, isClosed, loads }) => a.includes(true) && b === 7 && isClosed && loads > 1),
+  )
+  const [one, ...others] = await states()
+  // The same users are in, whoever asks.
+  for (const other of others) expect(other.a).toEqual(one.a)
+  // Killed: what it has changed stays, also for a process that is started later.
+  first.kill('SIGKILL')
+  await once(first, 'exit')
+  const [late] = await forked(1)
+  expect(await tell(late!, 'state')).toMatchObject({ a: one.a, b: 7, isClosed: true })
 })

@@ -66,3 +66,9 @@ export const fails = (status: number): Rule => ({
   forbidden: [500],
   garbled: ANY_STATUS,
 })
+/** `statuses`, and 503 while Redis fails. Its scripts free no memory. */
+export const failsTo503 = (...statuses: number[]): Rule => ({
+  ...fails(503),
+  'at times': [...statuses, 503],
+  full: [503],
+})

@@ -1,7 +1,9 @@
 /** The features as an application uses them, and what each must never do under any fault. */
 import { expect } from 'vitest'
 import { until } from '../../support/until.ts'
+import { counterSums, leaderboardScore } from './collections.ts'
 import { always, fails, type Feature, type Rule, type Subject } from './feature.ts'
+import { featureFlag } from './flags.ts'
 import { channel, eventStream, inboxes } from './realtime.ts'
 import type { AnyTurnpike, Ask } from './site.ts'
 import { apiKey, oneTimeToken, refreshToken } from './tokens.ts'
@@ -325,4 +327,7 @@ export const features: readonly Feature[] = [
   channel,
   eventStream,
   inboxes,
+  leaderboardScore,
+  counterSums,
+  featureFlag,
 ]

@@ -2,19 +2,13 @@
 import { expect } from 'vitest'
 import { TokenFormat } from '../../../src/extensions/tokens/token-format.ts'
 import { apiKeys, oneTimeTokens, refreshTokens } from '../../../src/tokens.ts'
-import { always, fails, type Feature, type Rule, type Subject } from './feature.ts'
+import { always, failsTo503, type Feature, type Subject } from './feature.ts'
 import type { Ask } from './site.ts'
 import { until } from '../../support/until.ts'
 
 const USER = 'ann'
 /** A valid code that was never issued. */
 const NEVER_ISSUED = new TokenFormat('once', 65).write('0'.repeat(65))
-/** `statuses`, and 503 while Redis fails. */
-const failsTo503 = (...statuses: number[]): Rule => ({
-  ...fails(503),
-  'at times': [...statuses, 503],
-  full: [503],
-})
 
 /** A code is accepted once, under every fault. */
 export const oneTimeToken: Feature = {

@@ -9,14 +9,22 @@ export interface AppOptions extends TurnpikeOptions<Request>, Partial<Models> {}
 
 export function createApp({ ask, embed, ...options }: AppOptions = {}) {
   const tp = turnpike(options)
-  const answers = createAnswers(tp, { ask: ask ?? sampleModel.ask, embed: embed ?? sampleModel.embed })
+  const answers = createAnswers(tp, {
+    ask: ask ?? sampleModel.ask,
+    embed: embed ?? sampleModel.embed,
+  })
   const app = express().use(express.json())
 
   app.post('/answers', async (req, res) => {
     const question = questionOf(req.body)
-    if (question === undefined) return void res.status(400).json({ code: 'BAD_QUESTION' })
-    if (req.accepts(['json', 'text/event-stream']) === 'json')
-      return void res.json(await answers.answer(question, () => {}))
+    if (question === undefined) {
+      res.status(400).json({ code: 'BAD_QUESTION' })
+      return
+    }
+    if (req.accepts(['json', 'text/event-stream']) === 'json') {
+      res.json(await answers.answer(question, () => {}))
+      return
+    }
     res.set({ 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store' }).flushHeaders()
     try {
       const { tokens, cached } = await answers.answer(question, (text) => send(res, 'part', text))
@@ -35,8 +43,10 @@ export function createApp({ ask, embed, ...options }: AppOptions = {}) {
 
   app.post('/similarity', async (req, res) => {
     const [a, b] = (req.body?.texts ?? []) as unknown[]
-    if (typeof a !== 'string' || typeof b !== 'string')
-      return void res.status(400).json({ code: 'BAD_TEXTS' })
+    if (typeof a !== 'string' || typeof b !== 'string') {
+      res.status(400).json({ code: 'BAD_TEXTS' })
+      return
+    }
     res.json({ similarity: cosine(...(await Promise.all([answers.embed(a), answers.embed(b)]))) })
   })
 
@@ -68,6 +78,7 @@ function questionOf(body: any): Question | undefined {
 }
 
 function cosine(a: Float32Array, b: Float32Array): number {
-  const dot = (x: Float32Array, y: Float32Array) => x.reduce((sum, each, i) => sum + each * y[i]!, 0)
+  const dot = (x: Float32Array, y: Float32Array) =>
+    x.reduce((sum, each, i) => sum + each * y[i]!, 0)
   return dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b)) || 0
 }

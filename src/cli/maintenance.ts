@@ -6,7 +6,7 @@ import {
   MAX_BY,
   openMaintenanceSwitch,
   type MaintenanceState,
-} from '../extensions/flags/maintenance-switch.ts'
+} from '../extensions/flags/inspection.ts'
 import { identifier } from '../validate.ts'
 import { durationOf, makeChange, nothingToChange, textOption } from './change.ts'
 import { CommandError, type Command, type CommandCall, type CommandOption } from './command.ts'

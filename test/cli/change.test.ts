@@ -263,7 +263,7 @@ describe.each(['standalone', 'databases', 'Cluster'])('on %s, as an operator', (
     const switched = (status: number) =>
       until(`it answers ${status}`, async () => {
         const answer = await request(own.url).get('/closed')
-        return answer.status === status && answer
+        return answer.status === status ? answer : undefined
       })
     await request(own.url).get('/closed').expect(200)
     expect(await go(['maintenance', 'off', '--yes'])).toMatchObject({

@@ -29,7 +29,8 @@ export const featureFlag: Feature = {
       return [200, String(value)]
     })
     const change = (): Ask => ({ path: '/flag-change', method: 'PUT' })
-    const isPossible = (value: number): boolean => possible.has(value) || (forgets === true && value === 0)
+    const isPossible = (value: number): boolean =>
+      possible.has(value) || (forgets === true && value === 0)
     return {
       questions: [
         {

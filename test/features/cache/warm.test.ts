@@ -20,9 +20,11 @@ describe.each(bothEngines())('tp.cache.warm on the $name engine', ({ open }) => 
 
     test('URLs are requested a few at a time, and clients find them', async () => {
       let [current, most] = [0, 0]
+      const full = signal()
       const handler = counting(async ({ send, url }) => {
         most = Math.max(most, ++current)
-        await new Promise(setImmediate)
+        if (current === 3) full.resolve()
+        await full.promise
         current--
         send(200, `page ${url}`)
       })

@@ -16,13 +16,15 @@ describe.each(bothEngines())('tp.data.warm on the $name engine', ({ open }) => {
   test('values are loaded a few at a time, with their options', async () => {
     const { advance, data } = setUp()
     let [current, most] = [0, 0]
+    const full = signal()
     const entries = Array.from({ length: 10 }, (_, i) => ({
       key: `item:${i}`,
       ttl: i === 0 ? ('1s' as const) : ('1m' as const),
       tags: ['items'],
       load: async () => {
         most = Math.max(most, ++current)
-        await new Promise(setImmediate)
+        if (current === 3) full.resolve()
+        await full.promise
         current--
         return { i }
       },

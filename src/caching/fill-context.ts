@@ -17,14 +17,16 @@ interface FillScope {
 const UNKNOWN: FillScope = { fill: undefined, outer: undefined }
 const scopes = new AsyncLocalStorage<FillScope | undefined>()
 /**
- * True once this process has sent a request to itself. Before, handlers run without a scope: on Node
- * 20 and 22 each promise in a scope costs more.
+ * True once a handler may have sent a request to this process. Before, handlers run without a scope:
+ * on Node 20 and 22 the first scope makes each promise of the process cost more.
  */
 let isTracing = false
+/** Number of handlers that fill an entry without a scope. */
+let untracedFills = 0
 
 /** Returns the scope of the running code. Timers and pools may keep one beyond its fill. */
 function currentScope(): FillScope | undefined {
-  let scope = scopes.getStore() ?? (isTracing ? undefined : UNKNOWN)
+  let scope = scopes.getStore() ?? (untracedFills > 0 ? UNKNOWN : undefined)
   while (scope?.fill?.isOver) scope = scope.outer
   return scope
 }
@@ -36,6 +38,12 @@ export function runFill<Result>(fill: RunningFill, work: () => Result): Result {
 
 /** Returns whether handlers have to run by `runFill`. */
 export const isTracingFills = (): boolean => isTracing
+
+/** Notes a handler that fills an entry without a scope. Returns the function to call at its end. */
+export function beginUntracedFill(): () => void {
+  untracedFills++
+  return () => void untracedFills--
+}
 
 /** Returns whether the running code is a part of the fill of an entry. */
 export function isWithinFill(store: object, key: string): boolean {
@@ -57,7 +65,7 @@ export const fillContext = {
   current: currentScope as () => object | undefined,
   /** Continues in the scope of the code that has sent a request. */
   enter(scope: object | undefined): void {
-    isTracing = true
-    scopes.enterWith(scope as FillScope | undefined)
+    if (scope !== undefined) isTracing = true
+    if (scope !== scopes.getStore()) scopes.enterWith(scope as FillScope | undefined)
   },
 }

@@ -1,7 +1,7 @@
 /** A response on its way from the handler to the client: stored, shared, or replaced by what was stored before. */
 import type { CacheEntry } from '../../caching/entry.ts'
 import type { Fill } from '../../caching/fill.ts'
-import { isTracingFills, runFill } from '../../caching/fill-context.ts'
+import { beginUntracedFill, isTracingFills, runFill } from '../../caching/fill-context.ts'
 import type { LogPosition } from '../../caching/invalidation-log.ts'
 import type { LookupResult } from '../../caching/entry-keys.ts'
 import { MAX_ENTRY_TAGS, tagFields } from '../../caching/tags.ts'
@@ -91,6 +91,7 @@ export class ResponseFill<Native> implements OuterFill {
     const { fill } = this.#options
     registerFill(x.native, this)
     const mayReplace = this.#former() !== undefined || isConditional(this.#request.client)
+    const endUntraced = isTracingFills() ? undefined : beginUntracedFill()
     return {
       ...this.#request.masks,
       responseHelpers: { cacheTags: (...tags: unknown[]) => this.#declareTags(tags.flat()) },
@@ -103,8 +104,11 @@ export class ResponseFill<Native> implements OuterFill {
         onError: () => this.#end('error'),
         ...(mayReplace && { replace: (sent: SentResponse) => this.#replacement(sent) }),
       },
-      onFinish: () => this.#end('aborted'),
-      ...(isTracingFills() && { around: (next) => runFill(fill, next) }),
+      onFinish: () => {
+        endUntraced?.()
+        this.#end('aborted')
+      },
+      ...(endUntraced === undefined && { around: (next) => runFill(fill, next) }),
     }
   }
 

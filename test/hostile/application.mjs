@@ -143,9 +143,12 @@ for (const [name, server] of Object.entries(servers)) {
     const from = `${name} ${socket.remoteAddress}:${socket.remotePort}`
     open.set(socket, from)
     socket.on('close', () => open.delete(socket))
+    // A client that has reset it before it was accepted. Node 26 now and then never closes such a
+    // connection of HTTP/2, Node 20 and 22 never do. There was no request.
+    if (socket.remoteAddress === undefined) socket.destroy()
   })
   server.on('sessionError', () => {})
-  // Node 20 and 22 never close a connection of HTTP/2 whose client has reset it before it was accepted.
+  // For those that are reset just then.
   if (name.includes('HTTP/2')) server.setTimeout(1000)
   server.on('clientError', (_error, socket) => socket.destroy())
   server.listen(0, '127.0.0.1', 2000)

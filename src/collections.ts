@@ -18,6 +18,9 @@ export type {
   LeaderboardChange,
   LeaderboardEntry,
   LeaderboardOptions,
+  LeaderboardPoints,
+  LeaderboardScore,
+  ScoreKind,
   SeasonOptions,
 } from './extensions/collections/leaderboard/options.ts'
 export type { CappedList, ListOptions } from './extensions/collections/list/index.ts'

@@ -3,7 +3,7 @@ import { extension, type ExtensionContext, type Instance } from '../../extension
 import { createCounters } from './counters/index.ts'
 import type { Counters, CountersOptions } from './counters/options.ts'
 import { createLeaderboard } from './leaderboard/index.ts'
-import type { Leaderboard, LeaderboardOptions } from './leaderboard/options.ts'
+import type { Leaderboard, LeaderboardOptions, ScoreKind } from './leaderboard/options.ts'
 import { createList, type CappedList, type ListOptions } from './list/index.ts'
 import { createRecent, type Recent, type RecentOptions } from './recent/index.ts'
 import {
@@ -48,7 +48,11 @@ export function counters<Field extends string = string, Derived extends string =
  * await board.add(user.id, 12)
  * const best = await board.top(10)
  */
-export function leaderboard(tp: Instance, name: string, options?: LeaderboardOptions): Leaderboard {
+export function leaderboard<Kind extends ScoreKind = 'number'>(
+  tp: Instance,
+  name: string,
+  options?: LeaderboardOptions<Kind>,
+): Leaderboard<Kind> {
   return createLeaderboard(contextOf(tp), name, options)
 }
 

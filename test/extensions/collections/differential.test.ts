@@ -2,6 +2,11 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { addCounts } from '../../../src/extensions/collections/counters/operations.ts'
 import {
+  LOWER_DIGITS,
+  MAX_LARGE_SCORE,
+  partsOf,
+} from '../../../src/extensions/collections/leaderboard/large-score.ts'
+import {
   readAround,
   readTop,
   removePlace,
@@ -66,9 +71,14 @@ test(
   TIMEOUT,
 )
 
-test(
-  `${SEQUENCES} random sequences: the scripts of leaderboards and their twins reply alike`,
-  async () => {
+test.each([
+  ['leaderboards', 0],
+  ['leaderboards with large scores', LOWER_DIGITS],
+])(
+  `${SEQUENCES} random sequences: the scripts of %s and their twins reply alike`,
+  async (name, digits) => {
+    const large = fc.constantFrom(0n, 1n, -1n, 10n ** 15n - 1n, 10n ** 15n, -(10n ** 15n))
+    const huge = fc.constantFrom(2n ** 53n + 1n, MAX_LARGE_SCORE, -MAX_LARGE_SCORE)
     const step = fc.record({
       operation: fc.constantFrom(
         writeScore,
@@ -80,30 +90,31 @@ test(
       ),
       mode: fc.constantFrom('add', 'add', 'set'),
       id: fc.constantFrom('a', 'b', 'c', 'dé', '0000000000000001', ':{}*'),
-      amount,
+      points: digits > 0 ? fc.oneof(large, large, huge).map(partsOf) : amount.map((by) => [by, 0]),
       most: fc.constantFrom(1, 3, 100),
       first: fc.constantFrom(0, 0, 1, 9),
       count: fc.constantFrom(0, 1, 2, 5),
     })
     const tally = await differential({
-      name: 'leaderboards',
+      name,
       operations: [writeScore, readTop, readAround, removePlace],
       step,
       channel,
       play(steps, sequence, run) {
         const keys = [`board:{${sequence}}`, `board:{${sequence}}:ids`]
-        for (const { operation, mode, id, amount, most, first, count } of steps) {
+        for (const { operation, mode, id, points, most, first, count } of steps) {
           const args = new Map<unknown, (string | number)[]>([
-            [writeScore, [mode, id, amount, TTL, most]],
-            [readTop, [first, count + 1]],
-            [readAround, [id, count]],
+            [writeScore, [digits, mode, id, ...points, TTL, most]],
+            [readTop, [digits, first, count + 1]],
+            [readAround, [digits, id, count]],
             [removePlace, [id]],
           ]).get(operation)!
           run({ operation, keys, args, now: START })
         }
       },
     })
-    for (const reply of ['write 1', 'top a', 'around 1', 'around 2', 'remove 0', 'remove 1'])
+    const score = digits > 0 ? '1:000000000000000' : '1'
+    for (const reply of [`write ${score}`, 'top a', 'around 1', 'around 2', 'remove 0', 'remove 1'])
       expect(tally[`leaderboard.${reply}`], reply).toBeGreaterThan(0)
   },
   TIMEOUT,

@@ -1,10 +1,12 @@
-import { describe, expect, test } from 'vitest'
-import { leaderboard, type LeaderboardOptions } from '../../../src/collections.ts'
+import { describe, expect, expectTypeOf, test } from 'vitest'
+import { leaderboard, type LeaderboardOptions, type ScoreKind } from '../../../src/collections.ts'
 import { turnpike } from '../../../src/node.ts'
 import { bothEngines } from '../../support/engines.ts'
 
+const LARGEST = '9'.repeat(29)
+
 describe.each(bothEngines())('leaderboards on the $name engine', ({ open }) => {
-  function setUp(options: LeaderboardOptions = {}) {
+  function setUp<Kind extends ScoreKind = 'number'>(options: LeaderboardOptions<Kind> = {}) {
     const { store, prefix, advance } = open()
     const instance = () => turnpike({ store, prefix })
     const board = leaderboard(instance(), 'creators', options)
@@ -93,6 +95,60 @@ describe.each(bothEngines())('leaderboards on the $name engine', ({ open }) => {
     expect((await board.add('bob', -Number.MAX_SAFE_INTEGER)).score).toBe(-Number.MAX_SAFE_INTEGER)
   })
 
+  test('scores as strings are exact with 29 digits, and stop there', async () => {
+    const { board, elsewhere, order } = setUp({ scores: 'string', max: 6 })
+    expect(await board.add('ann', '9007199254740993')).toEqual({
+      score: '9007199254740993',
+      rank: 1,
+    })
+    expect(await elsewhere.add('ann', 1)).toEqual({ score: '9007199254740994', rank: 1 })
+    await board.set('bob', 9_007_199_254_740_995n)
+    await board.set('cat', '-1000000000000000')
+    await board.add('dan', `-${LARGEST}`)
+    await board.add('eve', LARGEST)
+    await board.set('fay', '9007199254740994')
+    expect((await board.add('eve', 1n)).score).toBe(LARGEST)
+    expect((await board.add('dan', -1)).score).toBe(`-${LARGEST}`)
+    expect((await board.add('cat', '999999999999999')).score).toBe('-1')
+    expect(await order()).toEqual([
+      `eve ${LARGEST}`,
+      'bob 9007199254740995',
+      'ann 9007199254740994',
+      'fay 9007199254740994',
+      'cat -1',
+      `dan -${LARGEST}`,
+    ])
+    await board.set('zoe', 0)
+    expect(await board.rank('dan')).toBeUndefined()
+    expect(await board.around('cat', 1)).toEqual([
+      { id: 'zoe', score: '0', rank: 5 },
+      { id: 'cat', score: '-1', rank: 6 },
+    ])
+    expect(await board.remove('cat')).toBe(true)
+  })
+
+  test('what is no score as a string is refused', async () => {
+    const { board } = setUp({ scores: 'string', period: 'day' })
+    const given = [
+      '',
+      ' 1',
+      '1.5',
+      '1e3',
+      '0x1',
+      '+1',
+      '١',
+      `1${LARGEST}`,
+      10n ** 29n,
+      0.5,
+      2 ** 53,
+    ]
+    for (const points of given)
+      await expect(board.add('ann', points), String(points)).rejects.toMatchObject({
+        code: 'TP_VALUE',
+      })
+    expect(await board.top(1)).toEqual([])
+  })
+
   test.each([
     'a:b',
     '{x}',
@@ -104,12 +160,15 @@ describe.each(bothEngines())('leaderboards on the $name engine', ({ open }) => {
     '0000000000000000',
     'x'.repeat(256),
   ])('an item may have the name %j', async (id) => {
-    const { board } = setUp()
-    await board.add('other', 1)
-    await board.add(id, 2)
-    expect(await board.top(10)).toMatchObject([{ id, score: 2 }, { id: 'other' }])
-    expect((await board.around(id, 0))[0]?.id).toBe(id)
-    expect(await board.remove(id)).toBe(true)
+    for (const scores of ['number', 'string'] as const) {
+      const { board } = setUp<ScoreKind>({ scores })
+      await board.add('other', 1)
+      await board.add(id, 2)
+      const score = scores === 'number' ? 2 : '2'
+      expect(await board.top(10)).toMatchObject([{ id, score }, { id: 'other' }])
+      expect((await board.around(id, 0))[0]?.id).toBe(id)
+      expect(await board.remove(id)).toBe(true)
+    }
   })
 
   test('what is no item, no score or no count is refused', async () => {
@@ -141,4 +200,16 @@ test('options are checked, and a name has one set of settings', () => {
   leaderboard(tp, 'y', { max: 10 })
   leaderboard(tp, 'y', { max: 10 })
   expect(() => leaderboard(tp, 'y', { max: 20 })).toThrow(/another max/)
+  expect(() => leaderboard(tp, 'y', { max: 10, scores: 'string' })).toThrow(/another scores/)
+  expect(() => leaderboard(tp, 'z', { scores: 'bigint' as never })).toThrow(/'number' or 'string'/)
+})
+
+test('the types of scores come from the options', () => {
+  const tp = turnpike({ redis: 'memory' })
+  const numbers = leaderboard(tp, 'numbers', { period: 'day' })
+  expectTypeOf(numbers.top).returns.resolves.toExtend<{ score: number }[]>()
+  expectTypeOf(numbers.add).parameter(1).toEqualTypeOf<number>()
+  const strings = leaderboard(tp, 'strings', { scores: 'string' })
+  expectTypeOf(strings.top).returns.resolves.toExtend<{ score: string }[]>()
+  expectTypeOf(strings.add).parameter(1).toEqualTypeOf<string | number | bigint>()
 })

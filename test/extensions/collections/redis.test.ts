@@ -42,19 +42,22 @@ async function connected(options: object = PATIENT) {
   return tp
 }
 
-test('each call costs one round trip', async () => {
-  const tp = await connected()
+/** Every call of every collection that needs Redis. */
+function callsOf(tp: Awaited<ReturnType<typeof connected>>): (() => Promise<unknown>)[] {
   const board = leaderboard(tp, 'creators')
+  const large = leaderboard(tp, 'bytes', { scores: 'string', period: 'day' })
   const stats = counters(tp, 'campaign', { flush: 0 })
   const [tags, words] = [trending(tp, 'tags'), suggestions(tp, 'words')]
   const [searches, chat] = [recent(tp, 'searches'), list(tp, 'chat')]
-  const calls: (() => Promise<unknown>)[] = [
+  return [
     () => board.add('ann', 1),
     () => board.set('ann', 1),
     () => board.top(10),
     () => board.rank('ann'),
     () => board.around('ann', 2),
     () => board.remove('ann'),
+    () => large.add('ann', 10n ** 20n),
+    () => large.around('ann', 2),
     () => {
       stats.add('a', { clicks: 1 })
       return stats.flush()
@@ -75,13 +78,39 @@ test('each call costs one round trip', async () => {
     () => stats.get('a'),
     () => stats.reset('a'),
   ]
-  for (const call of calls) {
+}
+
+test('each call costs one round trip', async () => {
+  for (const call of callsOf(await connected())) {
     await call()
     proxy.forget()
     await call()
     expect(proxy.traffic, String(call)).toMatchObject({ roundTrips: 1, commands: ['EVALSHA'] })
   }
 })
+
+test.each(['freeze', 'kill'] as const)(
+  'after a %s of Redis every call rejects with TP_UNAVAILABLE, and later each works',
+  async (harm) => {
+    const tp = await connected({})
+    const calls = callsOf(tp)
+    await calls[0]!()
+    await redis[harm]()
+    for (const call of calls) {
+      const code = 'TP_UNAVAILABLE'
+      await expect(call(), String(call)).rejects.toMatchObject({ code, status: 503 })
+    }
+    await (harm === 'kill' ? redis.restart() : redis.thaw())
+    await until('Redis is back', () => tp.status().status === 'ok')
+    for (const call of calls)
+      await until(String(call), () =>
+        call().then(
+          () => true,
+          () => false,
+        ),
+      )
+  },
+)
 
 test('10,000 adds to 20 items are 20 commands, sent together', async () => {
   const tp = await connected()

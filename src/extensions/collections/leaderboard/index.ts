@@ -1,14 +1,19 @@
 /** Leaderboards: `leaderboard()`. */
 import { durationValidator } from '../../../duration.ts'
+import { TurnpikeError } from '../../../errors.ts'
 import type { ExtensionContext } from '../../../extension.ts'
 import { integer, oneOf, validateOptions, type Validator } from '../../../validate.ts'
 import { Collection, type CollectionCallOptions, type ItemId } from '../collection.ts'
+import { largeScoreOf, LOWER_DIGITS, partsOf, scoreFrom } from './large-score.ts'
 import { readAround, readTop, removePlace, writeScore } from './operations.ts'
 import type {
   Leaderboard,
   LeaderboardChange,
   LeaderboardEntry,
   LeaderboardOptions,
+  LeaderboardPoints,
+  LeaderboardScore,
+  ScoreKind,
   SeasonOptions,
 } from './options.ts'
 import { SEASON_TTL_DAYS, seasonOf } from './season.ts'
@@ -17,43 +22,48 @@ const OPTIONS: Record<string, Validator> = {
   ttl: durationValidator,
   period: oneOf('day', 'week', 'month'),
   max: integer(1, 1_000_000),
+  scores: oneOf('number', 'string'),
 }
 /** Places that one call returns. */
 const MOST = 1000
 const MAX_SEASONS = 1000
 
 /** @throws TP_OPTION for an option that cannot be used */
-export function createLeaderboard(
+export function createLeaderboard<Kind extends ScoreKind>(
   context: ExtensionContext,
   name: string,
-  options: LeaderboardOptions = {},
-): Leaderboard {
+  options: LeaderboardOptions<Kind> = {},
+): Leaderboard<Kind> {
   validateOptions('leaderboard()', options, OPTIONS)
-  const { period, max = 10_000 } = options
+  const { period, max = 10_000, scores = 'number' } = options
   const { ttl = period ? `${SEASON_TTL_DAYS[period]}d` : '30d' } = options
-  const board = new Collection(context, 'leaderboard', name, { ttl, period, max })
+  const board = new Collection(context, 'leaderboard', name, { ttl, period, max, scores })
   const life = board.ttl(ttl)
   const { store } = context
+  const form = scoreForm<Kind>(board, scores)
+  const { digits } = form
 
   function keysOf(method: string, call: SeasonOptions): string[] {
     const { season = 0 } = call
     const ago = -board.integer(season, -MAX_SEASONS, 0, method, 'season')
-    const parts = period ? [seasonOf(period, store.now(), ago)] : []
+    // Large scores have keys of their own: their members have another layout.
+    const parts = digits > 0 ? ['large'] : []
+    if (period) parts.push(seasonOf(period, store.now(), ago))
     return board.keys(method, call, parts, ['ids'])
   }
 
   async function write(
     mode: 'add' | 'set',
     id: ItemId,
-    amount: number,
+    points: LeaderboardPoints<Kind>,
     { tenant }: CollectionCallOptions,
-  ): Promise<LeaderboardChange> {
+  ): Promise<LeaderboardChange<Kind>> {
     const item = board.item(id, mode)
-    const { MAX_SAFE_INTEGER: most } = Number
-    const points = board.integer(amount, -most, most, mode, 'the score')
+    const amount = form.amount(points, mode)
     const keys = keysOf(mode, tenant === undefined ? {} : { tenant })
-    const [score, rank] = await store.run(writeScore, keys, [mode, item, points, life, max])
-    return { score: Number(score), rank: rank > 0 ? rank : undefined }
+    const args = [digits, mode, item, ...amount, life, max]
+    const [score, rank] = await store.run(writeScore, keys, args)
+    return { score: form.shown(score), rank: rank > 0 ? rank : undefined }
   }
 
   async function around(
@@ -61,10 +71,10 @@ export function createLeaderboard(
     id: ItemId,
     count: number,
     call: SeasonOptions,
-  ): Promise<LeaderboardEntry[]> {
-    const item = board.item(id, method)
-    const [first, ...found] = await store.run(readAround, keysOf(method, call), [item, count])
-    return entriesOf(found, Number(first))
+  ): Promise<LeaderboardEntry<Kind>[]> {
+    const args = [digits, board.item(id, method), count]
+    const [first, ...found] = await store.run(readAround, keysOf(method, call), args)
+    return entriesOf(form, found, Number(first))
   }
 
   return {
@@ -73,8 +83,8 @@ export function createLeaderboard(
     async top(count, call = {}) {
       const most = board.integer(count, 1, MOST, 'top', 'the count')
       const offset = board.integer(call.offset ?? 0, 0, 1_000_000, 'top', 'offset')
-      const found = await store.run(readTop, keysOf('top', call), [offset, most])
-      return entriesOf(found, offset + 1)
+      const found = await store.run(readTop, keysOf('top', call), [digits, offset, most])
+      return entriesOf(form, found, offset + 1)
     },
     rank: async (id, call = {}) => (await around('rank', id, 0, call))[0],
     around: async (id, count, call = {}) =>
@@ -86,9 +96,47 @@ export function createLeaderboard(
   }
 }
 
-function entriesOf(found: readonly (string | number)[], first: number): LeaderboardEntry[] {
-  const entries: LeaderboardEntry[] = []
-  for (let i = 0; i < found.length; i += 2)
-    entries.push({ id: String(found[i]), score: Number(found[i + 1]), rank: first + i / 2 })
+/** How the scores of a board are given, stored and returned. */
+interface ScoreForm<Kind extends ScoreKind> {
+  /** See board.lua. */
+  readonly digits: number
+  /** Returns points as scripts take them: high and low. @throws TP_VALUE */
+  amount(points: unknown, method: string): (string | number)[]
+  /** Returns a score that a script replied. */
+  shown(score: string): LeaderboardScore<Kind>
+}
+
+function scoreForm<Kind extends ScoreKind>(board: Collection, kind: ScoreKind): ScoreForm<Kind> {
+  if (kind === 'number') {
+    const { MAX_SAFE_INTEGER: most } = Number
+    return {
+      digits: 0,
+      amount: (points, method) => [board.integer(points, -most, most, method, 'the score'), 0],
+      shown: (score) => Number(score) as LeaderboardScore<Kind>,
+    }
+  }
+  return {
+    digits: LOWER_DIGITS,
+    amount(points, method) {
+      const score = largeScoreOf(points)
+      if (score !== undefined) return partsOf(score)
+      const expected = 'a bigint, a safe integer, or a string of digits, with up to 29 digits'
+      const message = `${board.where}.${method}(): the score must be ${expected}.`
+      throw new TurnpikeError('TP_VALUE', message)
+    },
+    shown: (score) => String(scoreFrom(score)) as LeaderboardScore<Kind>,
+  }
+}
+
+function entriesOf<Kind extends ScoreKind>(
+  { shown }: Pick<ScoreForm<Kind>, 'shown'>,
+  found: readonly (string | number)[],
+  first: number,
+): LeaderboardEntry<Kind>[] {
+  const entries: LeaderboardEntry<Kind>[] = []
+  for (let i = 0; i < found.length; i += 2) {
+    const [id, score] = [String(found[i]), shown(String(found[i + 1]))]
+    entries.push({ id, score, rank: first + i / 2 })
+  }
   return entries
 }

@@ -1,6 +1,6 @@
 -- Reads the best.
 -- KEYS  see board.lua
--- ARGV[1]  index of the first, from 0
--- ARGV[2]  how many
+-- ARGV[2]  index of the first, from 0
+-- ARGV[3]  how many
 -- Reply: { ID, score, ... }
-return append({}, ARGV[1], ARGV[1] + ARGV[2] - 1)
+return append({}, ARGV[2], ARGV[2] + ARGV[3] - 1)

@@ -230,6 +230,18 @@ describe('a response that never becomes a socket', () => {
     expect(res.getHeader('set-cookie')).toEqual('sid=1')
   })
 
+  it('ends with `close`, once, where the wrapper gives up without a connection to close', async () => {
+    const { probe, ends, held } = lease()
+    const res = new LambdaResponse(request())
+    mount(probe)(res.req, res, () => {})
+    expect(held()).toBe(1)
+    // As light-my-request's responses do, which Fastify's and others' tests use.
+    res.destroy()
+    res.emit('close')
+    res.emit('close')
+    expect([ends, held()]).toEqual([[{ status: 200, finished: false }], 0])
+  })
+
   it('tells the address and the scheme that the wrapper gives', () => {
     const seen: unknown[] = []
     const look = feature((x) => {

@@ -9,6 +9,7 @@ import { turnpike as forKoa } from '../../../src/koa.ts'
 import { turnpike as forNode } from '../../../src/node.ts'
 import type { Store } from '../../../src/store/store.ts'
 import type { Turnpike } from '../../../src/turnpike.ts'
+import { createDelay } from './delay.ts'
 import { runProgram, type HandlerArguments, type Run } from './handler.ts'
 import type { FeatureName, Program, Target } from './program.ts'
 
@@ -52,12 +53,15 @@ export async function startApplication(
   const isHttp2 = target.endsWith('HTTP/2')
   const tp = store && createTurnpike(target, store)
   const mounts = tp && createMounts(tp)
-  const stackOf = (program: Program): AnyMiddleware[] =>
-    program.mounts.flatMap((mount) => {
-      if (tp === undefined || mounts === undefined) return []
+  const stackOf = (program: Program): AnyMiddleware[] => {
+    if (tp === undefined || mounts === undefined) {
+      return program.delay === undefined ? [] : [createDelay(target, program.delay)]
+    }
+    return program.mounts.flatMap((mount) => {
       const one = (name: FeatureName): AnyMiddleware => mounts[name]
       return [Array.isArray(mount) ? tp.pipeline(...mount.map(one)) : one(mount)]
     })
+  }
   const find = (req: any): ServedRun | undefined => runs.get(req.headers[RUN_FIELD])
   const framework = target.startsWith('Express')
     ? onExpress

@@ -112,11 +112,12 @@ export class StepWriter {
   }
 
   #mayMiss(): boolean {
-    const { target, method, mounts } = this.#draft
+    const { target, mounts } = this.#draft
+    // A client of HTTP/2 that reads a reset may have dropped the part of the body before it.
     if (isHttp2(target)) return false
     if (!isKoa(target)) return true
-    // Koa answers the stream's error itself, which idempotency does not store. HEAD is a race with it.
-    return method !== 'HEAD' && !mounts.flat().includes('idempotency')
+    // Koa answers the stream's error itself, which idempotency does not store.
+    return !mounts.flat().includes('idempotency')
   }
 
   #chunk(): Chunk {

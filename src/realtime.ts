@@ -40,6 +40,7 @@ export type {
   PresenceOptions,
 } from './extensions/realtime/presence/options.ts'
 export type {
+  FollowedJob,
   Progress,
   ProgressChangeOptions,
   ProgressOfOptions,

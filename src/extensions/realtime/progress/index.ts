@@ -13,6 +13,7 @@ import {
 } from '../../../validate.ts'
 import type { Topics } from '../channels/topics.ts'
 import { pathOption } from '../router.ts'
+import { FollowedJobs } from './followed-jobs.ts'
 import { readProgress, updateProgress } from './operations.ts'
 import type {
   Progress,
@@ -62,16 +63,24 @@ export function createProgress<Native, Middleware>(
       key: context.keys.key('progress', tag),
     }
   }
+  const of = (id: string, call: ProgressOfOptions = {}): Progress => {
+    const where = `${WHERE}.of()`
+    validateOptions(where, call, OF)
+    if (!isId(id))
+      throw new TurnpikeError(
+        'TP_KEY',
+        `${where}: the ID must be a string of 1 to ${MAX_ID_LENGTH} characters.`,
+      )
+    return new StoredProgress(topics, keysOf(id, call.tenant, where), call.total ?? 0, ttl)
+  }
+  const jobs = new FollowedJobs(context, ({ id, tenant }, total) =>
+    of(id, { ...(tenant !== undefined && { tenant }), ...(total !== undefined && { total }) }),
+  )
   return {
-    of(id: string, call: ProgressOfOptions = {}): Progress {
-      const where = `${WHERE}.of()`
-      validateOptions(where, call, OF)
-      if (!isId(id))
-        throw new TurnpikeError(
-          'TP_KEY',
-          `${where}: the ID must be a string of 1 to ${MAX_ID_LENGTH} characters.`,
-        )
-      return new StoredProgress(topics, keysOf(id, call.tenant, where), call.total ?? 0, ttl)
+    of,
+    follow(handler, call = {}) {
+      validateOptions(`${WHERE}.follow()`, call, { total: OF['total']! })
+      return jobs.follow(handler, call.total)
     },
     router(call: ProgressRouterOptions<Native>): Middleware {
       const where = `${WHERE}.router()`

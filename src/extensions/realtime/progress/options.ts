@@ -93,6 +93,18 @@ export interface ProgressRouterOptions<Native> {
   path?: string
 }
 
+/** What `follow()` uses of a job of `turnpike/jobs`. */
+export interface FollowedJob {
+  /** ID of the job, and of its progress. */
+  readonly id: string
+  /** Tenant that the job was added for. */
+  readonly tenant: string | undefined
+  /** Runs a step, once for all attempts. */
+  step<Result>(name: string, work: () => Result | Promise<Result>): Promise<Result>
+  /** Reports progress. */
+  progress(value: any): Promise<void>
+}
+
 /** Progress of tasks. See `progress()`. */
 export interface ProgressTracker<Native = any, Middleware = any> {
   /**
@@ -101,6 +113,18 @@ export interface ProgressTracker<Native = any, Middleware = any> {
    * @throws TP_KEY, TP_OPTION
    */
   of(id: string, options?: ProgressOfOptions): Progress
+  /**
+   * Returns a handler of `turnpike/jobs` of the same instance that also changes the progress of its job, under the job's ID.
+   * Each step is a step. A reported percentage, or `{ percent, step, cost }`, sets it. The job's end
+   * ends it. A change that Redis does not get fails no job.
+   * @param options `total`: number of steps of the job
+   * @throws TP_OPTION
+   * @example queue.define('report', tasks.follow(buildReport, { total: 3 }))
+   */
+  follow<Payload, Job extends FollowedJob, Result>(
+    handler: (payload: Payload, job: Job) => Result,
+    options?: Pick<ProgressOfOptions, 'total'>,
+  ): (payload: Payload, job: Job) => Promise<Awaited<Result>>
   /**
    * Creates a router. `GET /:id` replies with the state as JSON. `GET /:id/stream` sends it as
    * server-sent events: `progress` now and after each change, `end` at the end.

@@ -6,13 +6,12 @@
 import { randomUUID } from 'node:crypto'
 import express, { type Request, type RequestHandler } from 'express'
 import { turnpike, type TurnpikeOptions } from 'turnpike/express'
-import 'turnpike/express/session'
 import { jobs } from 'turnpike/jobs'
 import { channels, inbox, presence, progress, sse } from 'turnpike/realtime'
 import { page } from './page.ts'
 
-declare global {
-  interface TurnpikeSessionData {
+declare module 'express-session' {
+  interface SessionData {
     userId: string
   }
 }

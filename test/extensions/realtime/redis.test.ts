@@ -4,7 +4,7 @@ import { once, setMaxListeners } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest'
 import { turnpike } from '../../../src/node.ts'
-import { channels, type Channels } from '../../../src/realtime.ts'
+import { channels, presence, type Channels } from '../../../src/realtime.ts'
 import { startRedis, type RedisServer } from '../../../src/testing.ts'
 import { startFaultProxy, type FaultProxy } from '../../support/fault-proxy.ts'
 import { expectEveryKeyToExpire } from '../../support/ttl.ts'
@@ -256,13 +256,17 @@ test('a topic of another database with the same name is not heard', async () => 
   expect(await subscription.next()).toMatchObject({ value: { data: 'ours too' } })
 })
 
-test('a process with 100 streams is killed: their places are free once the lease has ended, and the subscription is gone', async () => {
+test('a process with 100 streams is killed: its user leaves, the places are free once the lease has ended, and the subscription is gone', async () => {
   const child = fork(fileURLToPath(new URL('./streams.mjs', import.meta.url)), [redis.url])
   onTestFinished(() => void child.kill('SIGKILL'))
   const [port] = (await once(child, 'message')) as [number]
   const clients = await Promise.all(Array.from({ length: 100 }, () => openEvents(port)))
   expect(clients.every(({ status }) => status === 200)).toBe(true)
   expect((await openEvents(port)).status).toBe(429)
+  const live = channels(await connected())
+  const users = presence(live, { ttl: '3s' })
+  await until('the user is online', () => users.isOnline('ann'))
+  users.connection('bob')
   const key = 'tp:realtime:streams:{ann}'
   expect(await redis.send('ZCARD', key)).toBe(':100\r\n')
   child.kill('SIGKILL')
@@ -271,8 +275,17 @@ test('a process with 100 streams is killed: their places are free once the lease
   const left = Number((await redis.send('PTTL', key)).slice(1))
   expect(left).toBeGreaterThan(0)
   expect(left).toBeLessThanOrEqual(60_000)
+  const subscribers = async () => await redis.send('CLIENT', 'LIST', 'TYPE', 'PUBSUB')
   await until(
-    'the subscription is gone',
-    async () => (await redis.send('CLIENT', 'LIST', 'TYPE', 'PUBSUB')) === '$0\r\n\r\n',
+    'one subscription is left',
+    async () => (await subscribers()).match(/^id=/gm)?.length === 1,
   )
+  const changes = live.subscribe<{ type: string; users: string[] }>(users.topic, { after: '0-0' })
+  for await (const { data } of changes)
+    if (data?.type === 'left') {
+      expect(data.users).toEqual(['ann'])
+      break
+    }
+  expect(await users.isOnline('ann')).toBe(false)
+  expect((await users.online()).users).toEqual(['bob'])
 }, 30_000)

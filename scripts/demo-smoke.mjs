@@ -609,6 +609,70 @@ async function onRedis(startRedis) {
   }
 }
 
+/** Reads a stream of events until what it has sent matches. Calls `act` once the stream has begun. */
+async function read(origin, target, headers, pattern, act) {
+  const controller = new AbortController()
+  const signal = AbortSignal.any([controller.signal, AbortSignal.timeout(10_000)])
+  const answer = await fetch(origin + target, { headers, signal })
+  let acted
+  let text = ''
+  for await (const chunk of answer.body.pipeThrough(new TextDecoderStream())) {
+    text += chunk
+    if (text.includes('id: ')) acted ??= act?.()
+    if (pattern.test(text)) break
+  }
+  controller.abort()
+  await acted
+  return { type: answer.headers.get('content-type'), text }
+}
+
+async function checkStreams(origin, cookie) {
+  const post = (target, body) =>
+    send(origin, target, {
+      method: 'POST',
+      headers: { ...cookie, 'content-type': 'application/json' },
+      body: JSON.stringify(body ?? {}),
+    })
+  const stats = await read(origin, '/stream', cookie, /"views":1/, () => post('/campaigns/7/views'))
+  check('GET /stream: statistics as they change', stats.type, 'text/event-stream')
+  const [id] = /(?<=id: )\S+(?!.*id: )/s.exec(stats.text) ?? []
+  await post('/campaigns/7/clicks')
+  const later = await read(origin, '/stream', { ...cookie, 'last-event-id': id }, /"clicks":1/)
+  check('GET /stream, again: what was missed, and no gap', /event: gap/.test(later.text), false)
+  const badge = await read(origin, '/inbox/stream', cookie, /event: push/, () =>
+    post('/notes', { title: 'Hello' }),
+  )
+  check('GET /inbox/stream: the count, then the note', badge.text, /"messages":0.*"unread":1\}/s)
+  const marked = await post('/inbox/read', { all: true })
+  check('POST /inbox/read', marked.body, { unread: { messages: 0, announcements: 0 } })
+  const report = await post('/reports')
+  check('POST /reports: 202', report.status, 202)
+  const location = report.field('location')
+  const until = Date.now() + 5000
+  while ((await send(origin, location, { headers: cookie })).status === 404 && Date.now() < until)
+    await pause(50)
+  const bar = await read(origin, `${location}/stream`, cookie, /event: end\n.*\n\n/)
+  check('GET /progress/:id/stream: to the end', bar.text, /"percent":50.*"status":"done"/s)
+  check('GET /progress/:id, a stranger: 404', (await send(origin, location)).status, 404)
+  await post('/logout')
+  const closed = await send(origin, '/stream', { headers: cookie })
+  check('POST /logout: the stream is closed', closed.status, 401)
+}
+
+async function realtime(...args) {
+  console.log(`\nrealtime ${args.join(' ')}`)
+  const demo = await start(['realtime', ...args], {})
+  const page = await send(demo.origin, '/')
+  check('GET /: a form', [page.status, /id="login"/.test(page.body)], [200, true])
+  const entered = await send(demo.origin, '/login', { json: { name: 'ann' } })
+  check('POST /login: 204', entered.status, 204)
+  const cookie = { cookie: entered.field('set-cookie')?.split(';', 1)[0] ?? '' }
+  const live = await send(demo.origin, '/', { headers: cookie })
+  check('GET /: badge and bar', live.body, /id="badge".*<progress id="bar"/s)
+  await checkStreams(demo.origin, cookie)
+  await end(demo)
+}
+
 async function withItsOwn() {
   console.log('\n--redis, and the lines of the page in a shell')
   const demo = await start(['--redis'], {})
@@ -715,6 +779,8 @@ try {
   const { startRedis } = await import('turnpike/testing')
   await onRedis(startRedis)
   await withItsOwn()
+  await realtime()
+  await realtime('--redis')
 } catch (error) {
   failures++
   console.error(error)

@@ -175,9 +175,13 @@ describe('on Redis', () => {
     await app.get('/', ann)
     await until('the user is online', () => app.users.isOnline('ann'))
     const keys = await admin.keys('odd:*')
-    const find = (pattern: RegExp): string => keys.find((key) => pattern.test(key))!
-    await admin.hset(find(/inbox:\{inbox:ann\}:messages$/), 'b', '"id":"b",</script>')
-    await admin.hset(find(/progress:\{progress:t\}$/), 'view', '{"status":')
+    const find = (pattern: RegExp): string => {
+      const found = keys.find((key) => pattern.test(key))
+      expect(found, String(pattern)).toBeDefined()
+      return found!
+    }
+    await admin.hset(find(/:inbox:\{.*ann\}:messages$/), 'b', '"id":"b",</script>')
+    await admin.hset(find(/:progress:\{.*t\}$/), 'view', '{"status":')
     await admin.zadd(find(/present:\{presence\}:names$/), 0, 'no JSON')
     expect((await app.get('/inbox', ann)).body.messages).toMatchObject([{ data: 'right' }])
     expect(errors).not.toEqual([])

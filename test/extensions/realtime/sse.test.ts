@@ -1,12 +1,18 @@
 /** Server-sent events on every framework and both engines. */
+import { once } from 'node:events'
+import { constants, createServer } from 'node:http2'
+import type { AddressInfo } from 'node:net'
 import compression from 'compression'
+import helmet from 'helmet'
 import compress from 'koa-compress'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { topicDigest } from '../../../src/extensions/realtime/sse/positions.ts'
+import { turnpike } from '../../../src/node.ts'
 import { channels, sse, type Channels, type SseOptions } from '../../../src/realtime.ts'
 import { testStore } from '../../../src/testing.ts'
 import type { TurnpikeOptions } from '../../../src/turnpike.ts'
 import { apps, type App, type AppKind } from '../../support/apps.ts'
+import { http2Client } from '../../frameworks/http2-client.ts'
 import { bothEngines } from '../../support/engines.ts'
 import { until } from '../../support/until.ts'
 import { openEvents, type EventClient } from './event-source.ts'
@@ -310,9 +316,13 @@ describe.each(apps)('sse on $name', (kind) => {
     expect(messages(stolen)).toEqual(['for b'])
   })
 
-  it('behind session, rate limit and cache, and a compressor, each event comes at once', async () => {
+  it('behind session, rate limit and cache, helmet and a compressor, each event comes at once', async () => {
     const isKoa = kind.name.startsWith('Koa')
+    const secure = helmet()
     const around = (tp: any): any[] => [
+      isKoa
+        ? ({ req, res }: any, next: () => unknown) => (secure(req, res, () => {}), next())
+        : secure,
       ...(isKoa ? [compress({ threshold: 0 })] : [compression({ threshold: 0 })]),
       tp.session({ secret: 's'.repeat(32) }),
       (native: any, second: any, third: any) => {
@@ -327,6 +337,7 @@ describe.each(apps)('sse on $name', (kind) => {
     expect(client.headers['content-encoding']).toBeUndefined()
     expect(client.headers['set-cookie']).toBeDefined()
     expect(client.headers['ratelimit']).toBeDefined()
+    expect(client.headers['content-security-policy']).toBeDefined()
     for (const n of [1, 2]) {
       await app.live.publish('a', n)
       await until('it has arrived', () => client.events.length === n)
@@ -335,6 +346,33 @@ describe.each(apps)('sse on $name', (kind) => {
     await app.live.publish('a', 3)
     await until('both get it', () => client.events.length === 3 && second.events.length === 1)
   })
+})
+
+it('over HTTP/2 each event comes at once, and a stream that the client resets is over', async () => {
+  const tp = turnpike({ store: testStore() })
+  onTestFinished(() => tp.close())
+  const live = channels(tp)
+  const stream = sse(live, { topics: () => 'a' })
+  const server = createServer((req, res) => {
+    stream(req as never, res as never, () => void res.writeHead(404).end())
+  }).listen(0, '127.0.0.1')
+  onTestFinished(() => void server.close())
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  const client = http2Client(new URL(`http://127.0.0.1:${port}`))
+  const received = client.request({ ':path': '/' }).setEncoding('utf8')
+  let text = ''
+  received.on('data', (chunk: string) => (text += chunk))
+  const [headers] = (await once(received, 'response')) as [Record<string, unknown>]
+  expect(headers).toMatchObject({ ':status': 200, 'content-type': 'text/event-stream' })
+  await until('it has joined', () => text.includes('id: '))
+  for (const n of [1, 2]) {
+    await live.publish('a', n)
+    await until('it has arrived', () => text.includes(`"data":${n}}`))
+  }
+  expect(stream.size).toBe(1)
+  received.close(constants.NGHTTP2_CANCEL)
+  await until('it is over', () => stream.size === 0)
 })
 
 it('keeps an idle connection open by comments, and a busy one without', async () => {

@@ -12,6 +12,8 @@ export type CountedKind =
   | 'idempotency'
   | 'lease'
   | 'held'
+  | 'job'
+  | 'jobBacklog'
 
 /** Who may decide on a request, as the event `decision` names it. */
 const SOURCES = ['store', 'local', 'deny-cache', 'open', 'closed', 'unlimited', 'rule'] as const
@@ -45,6 +47,10 @@ export const COUNTED: Readonly<Record<CountedKind, readonly string[]>> = {
   lease: ['acquired', 'refused', 'lost'],
   // Not a count: how many leases are held.
   held: ['held'],
+  // A row for each task: `<queue>\n<task>`.
+  job: ['added', 'started', 'completed', 'retrying', 'failed', 'stalled'],
+  // No counts: what `health()` of a queue saw last.
+  jobBacklog: ['backlog', 'oldestMs'],
 }
 
 const INDEX_OF_SOURCE = Object.fromEntries(
@@ -78,8 +84,8 @@ export class CounterRow {
   }
 }
 
-/** What is measured: the time of handlers, of waiting for leases, and of calls to a store. */
-export type MeasuredKind = 'fill' | 'leaseWait' | 'operation'
+/** What is measured: the time of handlers, of attempts at jobs, of waiting for leases, and of calls to a store. */
+export type MeasuredKind = 'fill' | 'job' | 'leaseWait' | 'operation'
 
 /** Upper bounds of the buckets of durations, in ms. */
 export const BUCKETS_MS: readonly number[] = [

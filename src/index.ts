@@ -48,6 +48,7 @@ export type {
   WrapOptions,
 } from './features/data/options.ts'
 export type { DataSerializer } from './features/data/value.ts'
+export type { HealthCheck, HealthChecks } from './features/health/checks.ts'
 export type { HealthReport, HealthOptions } from './features/health/index.ts'
 export type { Decision, PolicyState, DecisionSource } from './features/rate-limit/decision.ts'
 export type { FlexibleLimiter } from './features/rate-limit/flexible/flexible-members.ts'

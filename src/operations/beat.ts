@@ -33,7 +33,7 @@ export interface ProcessFacts {
 const RESOLUTION = 100
 
 /** Kinds that other counts contain, or that are no counts. */
-const UNREPORTED: ReadonlySet<CountedKind> = new Set<CountedKind>(['refusal', 'held'])
+const UNREPORTED: ReadonlySet<CountedKind> = new Set<CountedKind>(['refusal', 'held', 'jobBacklog'])
 
 /** Writes the reports of one instance. */
 export class Beat {

@@ -93,6 +93,22 @@ const RULES = [
     summary: 'A lock or permit was lost while work was in progress.',
   },
   {
+    alert: 'TurnpikeJobFailed',
+    expr: 'increase(turnpike_job_events_total{type=~"failed|stalled"}[10m]) > 0',
+    for: '0m',
+    severity: 'warning',
+    metric: 'job_events_total',
+    summary: 'Jobs of the queue {{ $labels.queue }} failed for good, or their worker was lost.',
+  },
+  {
+    alert: 'TurnpikeJobsLate',
+    expr: 'max(turnpike_job_oldest_seconds) by (queue) > 300',
+    for: '5m',
+    severity: 'warning',
+    metric: 'job_oldest_seconds',
+    summary: 'A job of the queue {{ $labels.queue }} has waited for more than five minutes.',
+  },
+  {
     alert: 'TurnpikeResponseUnstored',
     expr: 'increase(turnpike_idempotency_total{type="unstored"}[10m]) > 0',
     for: '0m',

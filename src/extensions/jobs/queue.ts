@@ -14,6 +14,7 @@ import { acceptFeature } from './accept.ts'
 import type { JobEngine, NewJob, StoredJob } from './engine.ts'
 import { ADD_OPTIONS, isSchedule, JobFactory, MAX_BATCH } from './job-factory.ts'
 import { checkJobId, publicId, storedId } from './job-id.ts'
+import { JobReports } from './job-reports.ts'
 import type { AddedJob, Job, JobCounts, QueueHealth } from './job.ts'
 import type {
   AddOptions,
@@ -55,6 +56,7 @@ class EngineQueue<Native, Middleware> implements JobQueue<Native, Middleware> {
   readonly #tasks = new Map<string, JobTask>()
   readonly #factory: JobFactory
   readonly #worker: QueueWorker
+  readonly #reports: JobReports
 
   constructor(
     context: ExtensionContext<Native, Middleware>,
@@ -66,7 +68,8 @@ class EngineQueue<Native, Middleware> implements JobQueue<Native, Middleware> {
     this.#context = context
     this.#engine = engine
     this.#factory = new JobFactory(context, this.#tasks)
-    this.#worker = new QueueWorker(context, name, engine, this.#tasks)
+    this.#reports = new JobReports(context.events, name, this.#tasks)
+    this.#worker = new QueueWorker(context, name, engine, this.#tasks, this.#reports)
     this.schedules = {
       list: async (options = {}) => {
         const { offset, limit } = pageOf(options, 'queue.schedules.list()', MAX_BATCH)
@@ -158,12 +161,14 @@ class EngineQueue<Native, Middleware> implements JobQueue<Native, Middleware> {
         this.#engine.workers(),
       ])
       const now = this.#context.store.now()
-      return {
+      const health: QueueHealth = {
         status: waiting > 0 && workers === 0 ? 'no-worker' : 'ok',
         backlog: waiting,
         oldestMs: addedAt === undefined ? 0 : Math.max(0, now - addedAt),
         workers,
       }
+      this.#reports.noteHealth(health)
+      return health
     } catch {
       return { status: 'unavailable', backlog: undefined, oldestMs: undefined, workers: undefined }
     }
@@ -238,19 +243,8 @@ class EngineQueue<Native, Middleware> implements JobQueue<Native, Middleware> {
   }
 
   #added({ id, task, data }: NewJob): AddedJob {
-    const { events } = this.#context
-    const added = { id: publicId(id), task }
-    if (events.hasListeners('job'))
-      events.emit('job', {
-        queue: this.name,
-        type: 'added',
-        ...added,
-        tenant: data.tenant,
-        attempt: undefined,
-        durationMs: undefined,
-        reason: undefined,
-      })
-    return added
+    this.#reports.report(id, { type: 'added', task, tenant: data.tenant })
+    return { id: publicId(id), task }
   }
 }
 

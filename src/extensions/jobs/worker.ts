@@ -12,21 +12,11 @@ import {
   type JobEngine,
 } from './engine.ts'
 import { runAttempt } from './execution.ts'
-import { publicId } from './job-id.ts'
+import type { JobReports } from './job-reports.ts'
 import type { WorkOptions } from './options.ts'
 import type { JobTask } from './task.ts'
 
 const MIN_LEASE = 100
-
-/** What an event says besides which job it is about. */
-interface JobReport {
-  readonly type: 'started' | 'completed' | 'retrying' | 'failed' | 'stalled'
-  readonly task?: string
-  readonly tenant?: string | undefined
-  readonly attempt?: number
-  readonly durationMs?: number
-  readonly reason?: string
-}
 
 /** Runs the jobs of one queue. */
 export class QueueWorker {
@@ -34,6 +24,7 @@ export class QueueWorker {
   readonly #name: string
   readonly #engine: JobEngine
   readonly #tasks: ReadonlyMap<string, JobTask>
+  readonly #reports: JobReports
   #starting: Promise<EngineWorker> | undefined
   #closing: Promise<void> | undefined
   /** Fires when jobs in progress have had their time. */
@@ -45,11 +36,13 @@ export class QueueWorker {
     name: string,
     engine: JobEngine,
     tasks: ReadonlyMap<string, JobTask>,
+    reports: JobReports,
   ) {
     this.#context = context
     this.#name = name
     this.#engine = engine
     this.#tasks = tasks
+    this.#reports = reports
   }
 
   async start(options: WorkOptions = {}): Promise<void> {
@@ -78,8 +71,8 @@ export class QueueWorker {
       leaseMs: durationOption(lease, where, 'lease', MIN_LEASE),
       run: (job) => this.#run(job),
       events: {
-        onStalled: (id) => this.#report(id, { type: 'stalled' }),
-        onDead: (id, task, reason) => this.#report(id, { type: 'failed', task, reason }),
+        onStalled: (id) => this.#reports.report(id, { type: 'stalled' }),
+        onDead: (id, task, reason) => this.#reports.report(id, { type: 'failed', task, reason }),
         onError: (error) =>
           this.#context.events.emit('error', { feature: 'jobs', name: this.#name, error }),
       },
@@ -120,34 +113,19 @@ export class QueueWorker {
     const about = { task, tenant: job.data.tenant, attempt }
     const startedAt = store.monotonic()
     const durationMs = (): number => Math.round(store.monotonic() - startedAt)
-    this.#report(id, { type: 'started', ...about })
+    this.#reports.report(id, { type: 'started', ...about })
     try {
       const result = await runAttempt(job, this.#tasks.get(task), {
         store,
         warn: (message) => events.warn(message),
       })
-      this.#report(id, { type: 'completed', ...about, durationMs: durationMs() })
+      this.#reports.report(id, { type: 'completed', ...about, durationMs: durationMs() })
       return result
     } catch (error) {
       if (error === CLOSING || !isJobFailure(error)) throw error
       const type = error.retryInMs === undefined ? 'failed' : 'retrying'
-      this.#report(id, { type, ...about, durationMs: durationMs(), reason: error.message })
+      this.#reports.report(id, { type, ...about, durationMs: durationMs(), reason: error.message })
       throw error
     }
-  }
-
-  #report(id: string, { type, task, tenant, attempt, durationMs, reason }: JobReport): void {
-    const { events } = this.#context
-    if (!events.hasListeners('job')) return
-    events.emit('job', {
-      queue: this.#name,
-      type,
-      id: publicId(id),
-      task,
-      tenant,
-      attempt,
-      durationMs,
-      reason,
-    })
   }
 }

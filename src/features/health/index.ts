@@ -4,6 +4,7 @@ import { durationOption, durationValidator, type Duration } from '../../duration
 import { passThrough, type Exchange, type Feature, type Reply } from '../../http/exchange.ts'
 import type { ExtensionContext } from '../../extension.ts'
 import type { Store, StoreStatus } from '../../store/store.ts'
+import { checksValidator, runChecks, type HealthCheck, type HealthChecks } from './checks.ts'
 
 /** Options of `tp.health()`. */
 export interface HealthOptions<Native> {
@@ -31,6 +32,14 @@ export interface HealthOptions<Native> {
    * @default false
    */
   strict?: boolean
+  /**
+   * Further checks by name, for example of a queue of jobs. The report shows what each returns. A
+   * `status` other than `'ok'` makes the report `degraded`, and 503 with `strict`. `/ready` does not
+   * depend on them.
+   * @default none
+   * @example { orders: () => queue.health() }
+   */
+  checks?: HealthChecks
 }
 
 /** Body of the report. The details are present if Redis could be asked and `details` allows it. */
@@ -57,7 +66,11 @@ export interface HealthReport {
   cache_hit_rate?: number
   /** What an operator should fix. */
   warnings?: string[]
+  /** Results of `checks`, if `details` allows them. */
+  checks?: Readonly<Record<string, HealthCheck>>
 }
+
+const noResults: Readonly<Record<string, HealthCheck>> = {}
 
 const pathValidator: Validator = {
   expected: "a path that begins with '/'",
@@ -107,11 +120,14 @@ function healthFeature<Native>(
     details: anyOf(boolean, callback),
     cacheFor: durationValidator,
     strict: boolean,
+    checks: checksValidator,
   })
-  const { details = true, strict = false } = options
+  const { details = true, strict = false, checks = {} } = options
+  const hasChecks = Object.keys(checks).length > 0
   const path = options.path?.replace(/\/+$/, '')
   const cacheFor = durationOption(options.cacheFor ?? '5s', where, 'cacheFor', 0)
   let cached: { until: number; details: Promise<Partial<HealthReport>> } | undefined
+  let checked: { until: number; results: Promise<Record<string, HealthCheck>> } | undefined
 
   /** Asks Redis once for all callers. */
   function detailsOf(): Promise<Partial<HealthReport>> {
@@ -124,23 +140,40 @@ function healthFeature<Native>(
     return cached.details
   }
 
+  /** Runs the checks once for all callers. */
+  function checkAll(): Promise<Record<string, HealthCheck>> {
+    const now = store.monotonic()
+    if (!checked || checked.until <= now)
+      checked = { until: now + cacheFor, results: runChecks(checks) }
+    return checked.results
+  }
+
   async function report(x: Exchange<Native>): Promise<Reply> {
     const status = statusOf()
     // Ask a server that looks connected, too. It may have been frozen a moment ago.
-    const found = status.status === 'ok' ? await detailsOf().catch(() => undefined) : undefined
-    const ok = found !== undefined
+    const [found, results] = await Promise.all([
+      status.status === 'ok' ? detailsOf().catch(() => undefined) : undefined,
+      hasChecks ? checkAll() : noResults,
+    ])
+    const failed = Object.entries(results).find(([, result]) => result.status !== 'ok')
+    const ok = found !== undefined && failed === undefined
     const body: HealthReport = {
       status: ok ? 'healthy' : status.status === 'down' ? 'error' : 'degraded',
-      connected: ok,
+      connected: found !== undefined,
     }
-    if (ok && (typeof details === 'function' ? await details(x.native) : details)) {
+    const isShown =
+      (found !== undefined || hasChecks) &&
+      (typeof details === 'function' ? await details(x.native) : details)
+    if (found !== undefined && isShown) {
       Object.assign(body, found)
       const rate = hitRate()
       if (rate !== undefined) body.cache_hit_rate = Math.round(rate * 1000) / 1000
       if (status.warnings.length > 0) body.warnings = status.warnings
     }
-    if (!ok)
+    if (hasChecks && isShown) body.checks = results
+    if (found === undefined)
       body.reason = status.status === 'down' ? 'Redis has not been reached yet' : 'Redis is away'
+    else if (failed) body.reason = isShown ? `${failed[0]}: ${failed[1].status}` : 'A check failed'
     return json(strict && !ok ? 503 : 200, body)
   }
 

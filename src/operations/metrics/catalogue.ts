@@ -27,6 +27,10 @@ export type MetricName =
   | 'lease_total'
   | 'lease_held'
   | 'lease_wait_seconds'
+  | 'job_events_total'
+  | 'job_seconds'
+  | 'job_backlog'
+  | 'job_oldest_seconds'
   | 'store_operation_seconds'
   | 'store_failures_total'
   | 'unavailable_total'
@@ -108,6 +112,29 @@ export const METRICS: Readonly<Record<MetricName, MetricDefinition>> = {
     type: 'histogram',
     help: 'How long callers waited for a lock or permit.',
     labels: ['feature'],
+  },
+  job_events_total: {
+    type: 'counter',
+    help: 'Jobs that were added, started, completed, retried, failed for good, or lost by their worker.',
+    labels: ['queue', 'task', 'type'],
+    remedy: 'failed: look at the dead letters. stalled: workers die, or block their event loop.',
+  },
+  job_seconds: {
+    type: 'histogram',
+    help: 'How long attempts at jobs took.',
+    labels: ['queue', 'task'],
+  },
+  job_backlog: {
+    type: 'gauge',
+    help: 'Jobs that waited when health() of the queue was last called in this process.',
+    labels: ['queue'],
+    remedy: 'Start more workers. docs/jobs.md, "Watch it".',
+  },
+  job_oldest_seconds: {
+    type: 'gauge',
+    help: 'Age of the oldest of them.',
+    labels: ['queue'],
+    remedy: 'Start more workers. docs/jobs.md, "Watch it".',
   },
   store_operation_seconds: {
     type: 'histogram',

@@ -87,6 +87,13 @@ export function readMetrics({ context, totals, status }: MetricSources): MetricF
     lease_total: rowSamples(counts, 'lease', (feature, type) => ({ feature, type })),
     lease_held: rowSamples(counts, 'held', (feature) => ({ feature }), true),
     lease_wait_seconds: durationSamples(counts, 'leaseWait', (feature) => ({ feature })),
+    job_events_total: rowSamples(counts, 'job', (name, type) => ({
+      ...pair(name, 'queue', 'task'),
+      type,
+    })),
+    job_seconds: durationSamples(counts, 'job', (name) => pair(name, 'queue', 'task')),
+    job_backlog: gaugeSamples(counts, 'jobBacklog', 0, (queue) => ({ queue })),
+    job_oldest_seconds: gaugeSamples(counts, 'jobBacklog', 1, (queue) => ({ queue }), 1000),
     store_operation_seconds: durationSamples(counts, 'operation', (name) =>
       pair(name, 'store', 'operation'),
     ),
@@ -120,6 +127,20 @@ function rowSamples(
     }
   }
   return samples
+}
+
+/** Returns one column of rows that are no counts. @param unit how many of the column's unit are one of the metric's */
+function gaugeSamples(
+  counts: FeatureCounts,
+  kind: CountedKind,
+  column: number,
+  labelsOf: (name: string) => MetricLabels,
+  unit = 1,
+): MetricSample[] {
+  return Array.from(counts.rows(kind), ({ name, values }) => ({
+    labels: labelsOf(name),
+    value: values[column]! / unit,
+  }))
 }
 
 function fillSamples(counts: FeatureCounts): MetricSample[] {

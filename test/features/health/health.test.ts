@@ -64,6 +64,37 @@ describe.each(apps)('tp.health() on $name', ({ start }) => {
     await tp.close()
   })
 
+  test('shows the results of further checks. One that fails makes it degraded', async () => {
+    let calls = 0
+    const store = testStore()
+    const { get } = start({
+      options: { store },
+      mount: (tp) => [
+        tp.health({
+          checks: {
+            mail: () => ({ status: 'ok', sent: ++calls }),
+            payments: async () => {
+              throw new Error('redis://user:secret@host')
+            },
+            search: (() => 'ok') as any,
+            ['__proto__']: () => ({ status: 'ok' }),
+          },
+        }),
+      ],
+    })
+    const first = await get('/health')
+    expect(first.status).toBe(200)
+    expect(first.body).toMatchObject({ status: 'degraded', reason: 'payments: error' })
+    expect(JSON.stringify(first.body.checks)).toBe(
+      '{"mail":{"status":"ok","sent":1},"payments":{"status":"error"},"search":{"status":"error"},"__proto__":{"status":"ok"}}',
+    )
+    await get('/health')
+    expect(calls).toBe(1)
+    await store.advance('5s')
+    await get('/health')
+    expect(calls).toBe(2)
+  })
+
   test('shows the details to requests that `details` allows only', async () => {
     const store = testStore()
     const { get } = start({
@@ -111,4 +142,12 @@ describe.each(apps)('tp.health() on $name', ({ start }) => {
       })
     expect(make).toThrow(expect.objectContaining({ code: 'TP_OPTION', option: 'path', suggestion }))
   })
+})
+
+test('a check that does not end is a failed check', async () => {
+  const { get } = apps[0]!.start({
+    options: { store: testStore() },
+    mount: (tp) => [tp.health({ checks: { mail: () => new Promise<never>(() => {}) } })],
+  })
+  expect((await get('/health')).body).toMatchObject({ reason: 'mail: timeout' })
 })

@@ -20,6 +20,7 @@ const root = path.resolve(given ?? path.join(import.meta.dirname, '..'))
 const LAYERS = [
   {
     ground: [
+      'activity-log.ts',
       'availability-log.ts',
       'clock.ts',
       'debug-output.ts',

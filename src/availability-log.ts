@@ -5,7 +5,7 @@ import type { EventBus } from './events.ts'
 export interface Logger {
   /** Writes a line about something that an operator should know. */
   warn(message: string): void
-  /** For good news. Default: `warn` */
+  /** For lines that need no action. Default: `warn` */
   info?(message: string): void
 }
 
@@ -47,8 +47,7 @@ export function logAvailability(
   logger?: Logger,
   clock: Clock = systemClock(),
 ): () => void {
-  // Lines of the default logger carry the name. Those of the application's do not know it.
-  const { warn, info } = logger ? named(logger) : defaultLogger()
+  const { warn, info } = loggerOf(logger)
   const outages = new Map<string, Outage>()
 
   function begin(store: string, name: string): Outage {
@@ -94,8 +93,10 @@ export function logAvailability(
   }
 }
 
-/** Returns a logger whose lines begin with the package's name. */
-function named(logger: Logger): Logger {
+/** Returns the logger to write to. Lines of an application's begin with the package's name. */
+export function loggerOf(logger: Logger | undefined): Logger {
+  // Lines of the default logger carry the name in a field of their own.
+  if (logger === undefined) return defaultLogger()
   const start = (message: string): string => `turnpike: ${message}`
   const { info } = logger
   return {

@@ -127,6 +127,11 @@ export interface EventMap extends TurnpikeExtensions.Events {
     key: string | undefined
     /** Why a request was passed by, or why the response of a miss was not stored: see docs/cache.md. */
     reason: string | undefined
+    /**
+     * Time in ms since the request reached the cache, that of its handler included. Undefined if it
+     * was answered or passed by at once.
+     */
+    ms: number | undefined
   }
   /** A handler has made a response that a cache was to store. */
   fill: {
@@ -193,6 +198,24 @@ export interface EventMap extends TurnpikeExtensions.Events {
     /** How long it was away, in ms; 0 when it goes. */
     awayMs: number
   }
+  /**
+   * Redis answered a call after half of `commandTimeout` or later. At most one in ten seconds is
+   * reported for each server.
+   */
+  slow: {
+    store: string
+    operation: string
+    ms: number
+    /**
+     * `process`: the event loop of this process was blocked. `server`: the call after it was slow,
+     * too. `call`: only this one was.
+     */
+    cause: 'process' | 'server' | 'call'
+    /** Number of slow calls since the event before, this one included. */
+    count: number
+    /** Address of the server, on a Cluster. */
+    node?: string
+  }
   /** A write that no request waits for failed, for example a refund. */
   error: { feature: string; name: string; error: unknown }
   /** Something that an operator should fix. Each is reported once. */
@@ -225,6 +248,7 @@ export const EVENTS: Readonly<Record<BuiltInEventName, string>> = {
   breaker: 'A circuit breaker opened or closed.',
   replaced: 'A connection that did not reply was replaced.',
   availability: 'Redis went away, or is back.',
+  slow: 'Redis answered a call late.',
   error: 'A write that no request waits for failed.',
   warning: 'Something that an operator should fix. Each is reported once.',
 }

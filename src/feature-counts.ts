@@ -143,6 +143,9 @@ export class FeatureCounts {
   /** Called with each subject that a limit refuses, if anything wants to know. */
   onRefused: ((refused: RefusedSubject) => void) | undefined
 
+  /** Called when a policy refuses for the first time. */
+  onFirstRefusal: (() => void) | undefined
+
   /** Returns the row of a name, always the same one. */
   row(kind: CountedKind, name: string, outcomes: readonly string[] = COUNTED[kind]): CounterRow {
     // Most calls end here. They allocate nothing.
@@ -150,6 +153,7 @@ export class FeatureCounts {
     if (known) return known
     const rows = this.#rows.get(kind) ?? new Map<string, CounterRow>()
     this.#rows.set(kind, rows)
+    if (kind === 'refusal') this.onFirstRefusal?.()
     return named(rows, name, (each) => new CounterRow(kind, each, outcomes))
   }
 

@@ -15,6 +15,7 @@ import {
   optionRuleError,
   type Validator,
 } from './validate.ts'
+import { logActivity } from './activity-log.ts'
 import { logAvailability } from './availability-log.ts'
 import { systemClock } from './clock.ts'
 import { durationOption, durationValidator } from './duration.ts'
@@ -119,7 +120,10 @@ export function createInstanceContext<Native, Middleware>(
   const { logger, operations } = options
   const events = new EventBus()
   const clock = store ?? systemClock()
-  const endLog = logger === false ? () => {} : logAvailability(events, logger, clock)
+  const logs = logger === false ? [] : [logAvailability(events, logger, clock)]
+  // Tests turn the clock of their store. Lines about refusals that they cause would only confuse.
+  if (logger || (logger === undefined && store === undefined))
+    logs.push(logActivity(events, logger, clock))
   const stores = new Stores({
     redis,
     store,
@@ -185,7 +189,8 @@ export function createInstanceContext<Native, Middleware>(
     contextFor,
     operations: api,
     rules,
-    close: (drainMs) => (closing ??= closeAll(shared, drainMs).finally(endLog)),
+    close: (drainMs) =>
+      (closing ??= closeAll(shared, drainMs).finally(() => logs.forEach((end) => end()))),
   }
 }
 

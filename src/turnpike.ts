@@ -99,7 +99,8 @@ export interface TurnpikeOptions<Native> {
   refusals?: 'reply' | 'next'
   /**
    * Where log lines go: one when Redis goes away, one when it is back, and after 1, 5 and 30 minutes
-   * one that says that it is still away. `false`: no lines.
+   * one that says that it is still away. Each minute in which limits refused, or calls to Redis were
+   * slow, has a line about it. `false`: no lines.
    * @default standard error: text on a terminal, a line of JSON elsewhere
    * @example console
    * @example pino()

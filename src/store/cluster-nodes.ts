@@ -6,6 +6,7 @@ import { unrefSocket } from './ioredis-patches.ts'
 import { HANDSHAKE_TIMEOUT } from './maintain-connection.ts'
 import { nodeName, type ClusterClient, type NodeClient } from './redis.ts'
 import { ServerClock } from './server-clock.ts'
+import type { SlowCall } from './slow-calls.ts'
 import { slotOf } from './slot.ts'
 
 /** The guard and the clock of one server. */
@@ -73,8 +74,12 @@ export interface ClusterNode extends ServerRoute {
   readonly connection: NodeConnection
 }
 
-type NodeGuardOptions = Omit<GuardOptions, 'probe' | 'explain' | 'hangTimeout' | 'onBreaker'> & {
+type NodeGuardOptions = Omit<
+  GuardOptions,
+  'probe' | 'explain' | 'hangTimeout' | 'onBreaker' | 'onSlow'
+> & {
   onBreaker(state: 'open' | 'closed', reason: string | undefined, node?: string): void
+  onSlow(call: SlowCall, node?: string): void
 }
 
 export interface ClusterNodesOptions {
@@ -172,7 +177,9 @@ export class ClusterNodes {
       ping: () => connection.client!.ping(),
       time: () => connection.client!.time(),
     }
-    const node = { connection, ...createRoute(connection, { ...guard, onBreaker }, commands) }
+    const onSlow = (call: SlowCall): void => guard.onSlow(call, name)
+    const own = { ...guard, onBreaker, onSlow }
+    const node = { connection, ...createRoute(connection, own, commands) }
     this.#nodes.set(name, node)
     return node
   }

@@ -11,6 +11,7 @@ import { Latency } from './latency.ts'
 import { PendingCalls, type PendingCall } from './pending-calls.ts'
 import { PendingReplies } from './pending-replies.ts'
 import { Readiness } from './readiness.ts'
+import { SlowCalls, type SlowCall } from './slow-calls.ts'
 
 /** What the guard needs of a client. ioredis's Redis and Cluster both have it. */
 export interface GuardedClient {
@@ -46,6 +47,8 @@ export interface GuardOptions {
   onReplaced(): void
   /** Measures a reply. @param operation names the call */
   onReply?(operation: string, ms: number): void
+  /** Reports a call that took half of `commandTimeout` or longer. */
+  onSlow?(call: SlowCall): void
   /** Returns the error for the caller of `name`, whose command was wrong. */
   explain(error: unknown, name: string): TurnpikeError
   /**
@@ -75,6 +78,7 @@ export class ConnectionGuard {
   readonly #calls = new PendingCalls((expired, now) => this.#onExpired(expired, now))
   readonly #readiness: Readiness
   readonly #replies = new PendingReplies()
+  readonly #slow: SlowCalls
   /** True from when a connection is given up until the next one is ready. */
   #isReplacing = false
   #isClosed = false
@@ -84,6 +88,7 @@ export class ConnectionGuard {
     this.#options = options
     this.latency = options.latency ?? new Latency()
     this.#readiness = new Readiness(() => this.isReady)
+    this.#slow = new SlowCalls(options.commandTimeout / 2, (call) => options.onSlow?.(call))
     this.#breaker = new CircuitBreaker({
       probe: () => this.#probe(),
       onChange: (state, reason) => options.onBreaker(state, reason),
@@ -173,6 +178,7 @@ export class ConnectionGuard {
       const pending: PendingCall = {
         deadline,
         bytesReadBefore: this.#bytesRead,
+        blockedBefore: this.#calls.blockedMs,
         budget,
         wasExtended: false,
         reject,
@@ -181,8 +187,11 @@ export class ConnectionGuard {
         const later = performance.now()
         this.#replies.received(later)
         if (!this.#calls.remove(pending, later)) return
-        this.latency.add(later - now, later)
-        this.#options.onReply?.(call.name, later - now)
+        const ms = later - now
+        this.latency.add(ms, later)
+        this.#options.onReply?.(call.name, ms)
+        if (this.#slow.concerns(ms))
+          this.#slow.record(call.name, ms, later, this.#calls.blockedSince(pending, later))
         this.#breaker.recordSuccess()
         resolve(reply)
       }

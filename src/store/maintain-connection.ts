@@ -10,6 +10,7 @@ import {
   unrefSocket,
 } from './ioredis-patches.ts'
 import { isCluster, usesTls, type Client } from './redis.ts'
+import type { SlowCall } from './slow-calls.ts'
 
 /**
  * How long a server may take from 'connect' to 'ready', in ms. ioredis would wait for ever for one
@@ -70,6 +71,7 @@ export function guardEvents(
 ): {
   onReplaced(): void
   onReply(operation: string, ms: number): void
+  onSlow(call: SlowCall, node?: string): void
   onBreaker(state: 'open' | 'closed', reason: string | undefined, node?: string): void
 } {
   const durations = new Map<string, DurationHistogram>()
@@ -81,6 +83,8 @@ export function guardEvents(
       durations.set(operation, created)
       created.add(ms)
     },
+    onSlow: (call, node) =>
+      events.emit('slow', { store, ...call, ...(node !== undefined && { node }) }),
     onReplaced: () => events.emit('replaced', { store }),
     onBreaker(state, reason, node) {
       events.emit('breaker', { store, state, reason, ...(node !== undefined && { node }) })

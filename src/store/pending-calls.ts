@@ -6,6 +6,8 @@ export interface PendingCall {
   deadline: number
   /** Bytes that the connection had received before the call. */
   readonly bytesReadBefore: number
+  /** How long the event loop had been blocked before the call, in ms. */
+  readonly blockedBefore: number
   readonly budget: RequestBudget | undefined
   /** True once the deadline was extended because the event loop was blocked. */
   wasExtended: boolean
@@ -21,6 +23,8 @@ export class PendingCalls {
   readonly #onExpired: (expired: readonly PendingCall[], now: number) => void
   #timer: NodeJS.Timeout | undefined
   #checkDueAt = 0
+  /** How long the event loop was blocked while calls were in progress, in ms. */
+  blockedMs = 0
 
   /** @param onExpired gets the calls whose deadlines have passed, after they were removed */
   constructor(onExpired: (expired: readonly PendingCall[], now: number) => void) {
@@ -39,6 +43,13 @@ export class PendingCalls {
 
   has(call: PendingCall): boolean {
     return this.#calls.has(call)
+  }
+
+  /** Returns how long the event loop was blocked since a call began, in ms. */
+  blockedSince({ blockedBefore }: PendingCall, now: number): number {
+    // The reply may have been read before the timer ran that was due during the block.
+    const current = this.#timer ? Math.max(0, now - this.#checkDueAt) : 0
+    return this.blockedMs + current - blockedBefore
   }
 
   /** Removes a call. Returns false if it had expired. */
@@ -61,6 +72,7 @@ export class PendingCalls {
     this.#timer = undefined
     if (this.#calls.size === 0) return
     const now = performance.now()
+    this.blockedMs += Math.max(0, now - this.#checkDueAt)
     // A blocked event loop also delayed what was to be sent. Send it before judging the server.
     if (now - this.#checkDueAt > CHECK_INTERVAL) this.#extendDeadlines(now)
     this.#scheduleCheck(now)

@@ -6,7 +6,7 @@ import { EventBus, type EventMap, type EventName } from '../../src/events.ts'
 import { turnpike } from '../../src/node.ts'
 import { startRedis, testStore, type RedisServer } from '../../src/testing.ts'
 import { runScript } from '../support/child.ts'
-import { express5, koa3, type AnyTurnpike } from '../support/serve.ts'
+import { express4App, express5, koa3, type AnyTurnpike } from '../support/serve.ts'
 import { expectEveryKeyToExpire } from '../support/ttl.ts'
 import { until } from '../support/until.ts'
 
@@ -101,6 +101,30 @@ describe('decisions', () => {
     await tp.limiter('several', { limit: 5, window: '1m' }).consume('ann')
     expect(called).toEqual(['a', 'b'])
   })
+})
+
+describe('requests of a cache', () => {
+  it.each([express4App, express5, koa3])(
+    'are reported with their duration on $name',
+    async ({ serve }) => {
+      const { tp, get } = await serve({
+        options: { store: testStore() },
+        routes: (tp) => ({ '/': tp.cache({ name: 'pages', ttl: '1m' }) }),
+      })
+      const seen: EventMap['cache'][] = []
+      await get('/')
+      tp.on('cache', (event) => seen.push(event))
+      await get('/')
+      await get('/?other')
+      await get('/', { authorization: 'Bearer a' })
+      expect(seen.map(({ type, ms }) => [type, ms])).toEqual([
+        ['hit', expect.any(Number)],
+        ['miss', expect.any(Number)],
+        ['bypass', undefined],
+      ])
+      for (const { ms } of seen.slice(0, 2)) expect(ms).toBeLessThan(10_000)
+    },
+  )
 })
 
 describe('listeners', () => {

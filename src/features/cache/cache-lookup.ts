@@ -34,11 +34,15 @@ export class CacheLookup<Native> implements FillAttempt {
   sender: CacheReason | undefined
   /** True if the request only has cookies that are ignored. The handler does not see them. */
   readonly hidesCookies: boolean
+  /** When the request came, if a listener wants to know how long it takes. */
+  readonly began: number | undefined
 
   constructor(mount: CacheMount<Native>, x: Exchange<Native>, own?: OwnKey) {
     this.mount = mount
     this.x = x
     const { targets, isPublic, varySet } = mount
+    const { events } = mount.engine.context
+    this.began = events.hasListeners('cache') ? performance.now() : undefined
     this.owner = own?.scope
     this.hidesCookies =
       !isPublic &&

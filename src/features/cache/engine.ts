@@ -192,13 +192,24 @@ export class CacheEngine {
     return strikes >= MAX_STRIKES
   }
 
-  /** Counts what became of a request. @param key of the entry, if it was worked out */
-  count(name: string, outcome: CacheOutcome, key: string | undefined, reason?: CacheReason): void {
+  /**
+   * Counts what became of a request.
+   * @param key of the entry, if it was worked out
+   * @param began when the request came, by `performance.now()`
+   */
+  count(
+    name: string,
+    outcome: CacheOutcome,
+    key: string | undefined,
+    reason?: CacheReason,
+    began?: number,
+  ): void {
     this.#counts[outcome]++
     if (outcome === 'near') this.#counts.hit++
     this.context.events.counts.row('cache', name).count(outcome)
-    if (this.context.events.hasListeners('cache'))
-      this.context.events.emit('cache', { name, type: outcome, key, reason })
+    if (!this.context.events.hasListeners('cache')) return
+    const ms = began === undefined ? undefined : performance.now() - began
+    this.context.events.emit('cache', { name, type: outcome, key, reason, ms })
   }
 
   /** Returns the counts since the process started. */

@@ -27,7 +27,7 @@ export async function fillByHandler<Native>(
   const { engine, keys, mount, x } = lookup
   if (x.method === 'HEAD') {
     fill.abandon()
-    engine.count(mount.name, 'miss', keys.entry, 'head')
+    engine.count(mount.name, 'miss', keys.entry, 'head', lookup.began)
     return withStatus(forwardStatus(forward, 'head'))
   }
   try {

@@ -219,14 +219,14 @@ export class ResponseFill<Native> implements OuterFill {
 
   /** Returns another reply than the handler's: the former response for an error, or less than the whole. */
   #replacement(sent: SentResponse): Reply | undefined {
-    const { mount, engine, keys } = this.#lookup
+    const { mount, engine, keys, began } = this.#lookup
     const { client, seesConditions } = this.#request
     const former = this.#former()
     if (former !== undefined && sent.status >= 500) {
       if (!this.#replacesErrors()) return undefined
       // Koa hands in a thrown error without a head.
       this.#end('error')
-      engine.count(mount.name, 'stale', keys.entry)
+      engine.count(mount.name, 'stale', keys.entry, undefined, began)
       const status = `fwd=stale; fwd-status=${sent.status}`
       return synchronous(replyFrom(former, client, this.#addedFields(former, status)))
     }
@@ -263,8 +263,8 @@ export class ResponseFill<Native> implements OuterFill {
   #count(reason: CacheReason | undefined, entry?: CacheEntry): void {
     if (this.#isCounted) return
     this.#isCounted = true
-    const { engine, mount, keys } = this.#lookup
-    engine.count(mount.name, 'miss', keys.entry, reason)
+    const { engine, mount, keys, began } = this.#lookup
+    engine.count(mount.name, 'miss', keys.entry, reason, began)
     const ms = engine.cacheStore.store.monotonic() - this.#began
     reportFill(engine.context.events, { name: mount.name, key: keys.entry, reason, entry, ms })
   }

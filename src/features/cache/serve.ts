@@ -131,7 +131,7 @@ function hit<Native>(
   const status = outcome === 'collapsed' ? 'fwd=miss; collapsed' : `hit; ttl=${ttl}`
   const added = { 'Cache-Status': `turnpike; ${status}`, Age: String(ageOf(entry, now)) }
   const send = (reply: Reply): Plan => {
-    engine.count(mount.name, outcome, lookup.keys.entry)
+    engine.count(mount.name, outcome, lookup.keys.entry, undefined, lookup.began)
     return { reply }
   }
   const reply = replyFrom(entry, x, added)

@@ -57,7 +57,7 @@ function createTurnpike<Native, Middleware extends object>(
     ...semaphores.api,
     ...createHealth(contextFor('rateLimit'), status, caching.hitRate).api,
     ...operations,
-    ...createMetrics(contextFor('rateLimit'), status).api,
+    ...createMetrics(contextFor('rateLimit'), { status, stores: () => stores.byName() }).api,
     pipeline: (...members) => adapter.pipeline(members),
     forTenant(id) {
       if (typeof id !== 'string') throw optionError('tp.forTenant()', 'id', id, 'a string')

@@ -9,6 +9,8 @@ export type CountedKind =
   | 'sessionSave'
   | 'cache'
   | 'fill'
+  | 'data'
+  | 'invalidation'
   | 'idempotency'
   | 'lease'
   | 'held'
@@ -31,6 +33,9 @@ export const COUNTED: Readonly<Record<CountedKind, readonly string[]>> = {
   cache: ['hit', 'near', 'stale', 'collapsed', 'miss', 'bypass'],
   // The cache names its reasons.
   fill: ['stored'],
+  data: ['hit', 'near', 'stale', 'collapsed', 'miss'],
+  // A row for each mode.
+  invalidation: ['written', 'failed'],
   idempotency: [
     'first',
     'recovered',
@@ -84,8 +89,21 @@ export class CounterRow {
   }
 }
 
-/** What is measured: the time of handlers, of attempts at jobs, of waiting for leases, and of calls to a store. */
-export type MeasuredKind = 'fill' | 'job' | 'leaseWait' | 'operation'
+/**
+ * What is measured: the time of handlers, of attempts at jobs, of waiting for leases and of holding them, of calls to a
+ * store, and of requests that wait for such calls.
+ */
+export type MeasuredKind = 'fill' | 'job' | 'leaseWait' | 'leaseHold' | 'operation' | 'storeWait'
+
+/** What is read when metrics are: the near cache's size and evictions, and calls in progress. */
+export type ReadKind = 'nearBytes' | 'nearEntries' | 'nearEvictions' | 'inFlight'
+
+/** A value that is read when metrics are. */
+export interface ReadValue {
+  readonly kind: ReadKind
+  readonly name: string
+  read(): number
+}
 
 /** Upper bounds of the buckets of durations, in ms. */
 export const BUCKETS_MS: readonly number[] = [
@@ -139,6 +157,7 @@ export class FeatureCounts {
   readonly #rows = new Map<CountedKind, Map<string, CounterRow>>()
   readonly #durations = new Map<MeasuredKind, Map<string, DurationHistogram>>()
   readonly #mounts = new Map<string, MountDescription>()
+  readonly #readValues = new Map<string, ReadValue>()
 
   /** Called with each subject that a limit refuses, if anything wants to know. */
   onRefused: ((refused: RefusedSubject) => void) | undefined
@@ -176,6 +195,18 @@ export class FeatureCounts {
     for (const [each, rows] of this.#rows) {
       if (kind === undefined || kind === each) yield* rows.values()
     }
+  }
+
+  /** Notes how a value is read. One of the same kind and name takes the place of the earlier one. */
+  readFrom(kind: ReadKind, name: string, read: () => number): void {
+    const id = `${kind}\n${name}`
+    if (this.#readValues.size < MAX_ROWS || this.#readValues.has(id))
+      this.#readValues.set(id, { kind, name, read })
+  }
+
+  /** Returns the values of a kind that can be read. */
+  readValues(kind: ReadKind): ReadValue[] {
+    return [...this.#readValues.values()].filter((value) => value.kind === kind)
   }
 
   /** Notes a mount. One of the same kind and name takes the place of the earlier one. */

@@ -138,6 +138,7 @@ export function createInstanceContext<Native, Middleware>(
   const isReported = operations ?? !stores.isInProcess('operations')
   const adapter = framework({
     budgetMs: durationOption(requestBudget, where, 'requestBudget'),
+    waits: events.counts.durations('storeWait', 'request'),
     warn: (message) => events.warn(message),
     refusals,
   })

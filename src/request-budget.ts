@@ -1,3 +1,5 @@
+import type { DurationHistogram } from './feature-counts.ts'
+
 /**
  * The time that one request may wait for the store, over all features. Calls that wait
  * concurrently count once. Time in a body parser or the handler does not count.
@@ -6,10 +8,15 @@ export class RequestBudget {
   #left: number
   #waiting = 0
   #since = 0
+  readonly #waits: DurationHistogram | undefined
 
-  /** @param ms the whole budget, in milliseconds */
-  constructor(ms: number) {
+  /**
+   * @param ms the whole budget, in milliseconds
+   * @param waits records how long each wait took
+   */
+  constructor(ms: number, waits?: DurationHistogram) {
     this.#left = ms
+    this.#waits = waits
   }
 
   /** Returns the milliseconds that are left. */
@@ -24,6 +31,9 @@ export class RequestBudget {
 
   /** Stops the clock when no call waits any more. */
   end(now: number): void {
-    if (--this.#waiting === 0) this.#left -= now - this.#since
+    if (--this.#waiting > 0) return
+    const ms = now - this.#since
+    this.#left -= ms
+    this.#waits?.add(ms)
   }
 }

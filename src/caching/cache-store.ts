@@ -77,10 +77,12 @@ export class CacheStore {
   readonly #tags = new BoundedMap<readonly string[]>(MAX_REMEMBERED_TAGS, (tags) => tags.length + 1)
   /** The heads of entries that were read. An equal head need not be parsed again. */
   readonly #heads = new BoundedMap<EntryHead>(MAX_REMEMBERED_BYTES, ({ bytes }) => bytes.length * 4)
+  readonly #events: EventBus
   #near: NearCache | undefined
 
   constructor(store: Store, keys: KeySpace, events: EventBus) {
     this.store = store
+    this.#events = events
     this.leases = new FillLeases(store, keys.channel('cache', 'fills'))
     this.#logs = new InvalidationLogs(
       (tenant, retries) => new InvalidationLog(store, keys, events, tenant, retries),
@@ -99,9 +101,18 @@ export class CacheStore {
 
   /** Returns the near cache. The largest size that is asked for counts. */
   near(maxBytes: number): NearCache {
-    this.#near ??= new NearCache(this.store, maxBytes)
+    this.#near ??= this.#createNear(maxBytes)
     this.#near.maxBytes = Math.max(this.#near.maxBytes, maxBytes)
     return this.#near
+  }
+
+  #createNear(maxBytes: number): NearCache {
+    const near = new NearCache(this.store, maxBytes)
+    const { counts } = this.#events
+    counts.readFrom('nearBytes', 'near', () => near.bytes)
+    counts.readFrom('nearEntries', 'near', () => near.size)
+    counts.readFrom('nearEvictions', 'near', () => near.evictions)
+    return near
   }
 
   /**

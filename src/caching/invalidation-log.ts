@@ -121,8 +121,15 @@ export class InvalidationLog {
     const batches: InvalidationBatch[] = []
     for (let first = 0; first < names.length || first === 0; first += MAX_BATCH)
       batches.push({ mode, names: names.slice(first, first + MAX_BATCH) })
-    const positions = await Promise.all(batches.map((batch) => this.#invalidate(batch)))
-    return positions.at(-1)!
+    const counts = this.#events.counts.row('invalidation', mode)
+    try {
+      const positions = await Promise.all(batches.map((batch) => this.#invalidate(batch)))
+      counts.count('written')
+      return positions.at(-1)!
+    } catch (error) {
+      counts.count('failed')
+      throw error
+    }
   }
 
   async #invalidate(batch: InvalidationBatch): Promise<LogPosition> {

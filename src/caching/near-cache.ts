@@ -34,6 +34,8 @@ export class NearCache {
   readonly #entries = new Map<string, NearEntry>()
   readonly #logs = new Map<InvalidationLog, LocalInvalidationLog>()
   #bytes = 0
+  /** Number of entries that were dropped to make room. */
+  evictions = 0
 
   /** @param maxBytes what all entries together may take */
   constructor(store: Store, maxBytes: number) {
@@ -121,7 +123,10 @@ export class NearCache {
         known.isUsed = false
         this.#entries.delete(key)
         this.#entries.set(key, known)
-      } else this.#drop(key, known)
+      } else {
+        this.evictions++
+        this.#drop(key, known)
+      }
     }
   }
 

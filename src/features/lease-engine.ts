@@ -177,7 +177,7 @@ export abstract class LeaseEngine<Request extends LeaseRequest> {
       since,
       renew: async () => (await this.renew(tag, owner, length)) === 1,
       onLost: (loss) => {
-        this.#forget(held)
+        this.#forget(held, since)
         onEnd?.()
         this.#emit(name, 'lost', tag, token, 0)
         return lostError(this.noun, name, loss)
@@ -186,7 +186,7 @@ export abstract class LeaseEngine<Request extends LeaseRequest> {
     const end = async (write = () => this.release(tag, owner)): Promise<boolean> => {
       const wasLost = lease.isLost
       const until = this.context.store.monotonic() + length
-      this.#forget(held)
+      this.#forget(held, since)
       lease.end()
       try {
         return (await write()) === 1 && !wasLost
@@ -205,8 +205,11 @@ export abstract class LeaseEngine<Request extends LeaseRequest> {
     return held
   }
 
-  #forget(held: HeldLease): void {
-    if (this.#held.delete(held)) this.#countHeld(-1)
+  #forget(held: HeldLease, since: number): void {
+    if (!this.#held.delete(held)) return
+    this.#countHeld(-1)
+    const { events, store } = this.context
+    events.counts.durations('leaseHold', this.#feature).add(store.monotonic() - since)
   }
 
   #countHeld(change: number): void {

@@ -1,3 +1,4 @@
+import type { DurationHistogram } from '../feature-counts.ts'
 import type { Exchange, Feature } from './exchange.ts'
 
 export type FrameworkKind = 'connect' | 'koa'
@@ -20,6 +21,8 @@ export interface FrameworkAdapter<Native, Middleware> {
 export interface AdapterOptions {
   /** What one request may spend on the store, in milliseconds. */
   budgetMs: number
+  /** Records how long requests wait for the store. */
+  waits?: DurationHistogram | undefined
   /** Receives, once, what is wrong with the application's proxy settings. */
   warn(message: string): void
   /** Who answers a refused request: turnpike, or the application's error handler. @default 'reply' */
@@ -29,14 +32,16 @@ export interface AdapterOptions {
 /** What the exchanges of one instance share. */
 export interface ExchangeSettings {
   readonly budgetMs: number
+  readonly waits: DurationHistogram | undefined
   /** Warns once for each kind of misconfiguration, whatever values it was seen with. */
   warnOnce(kind: string, message: string): void
 }
 
-export function exchangeSettings({ budgetMs, warn }: AdapterOptions): ExchangeSettings {
+export function exchangeSettings({ budgetMs, waits, warn }: AdapterOptions): ExchangeSettings {
   const warned = new Set<string>()
   return {
     budgetMs,
+    waits,
     warnOnce(kind, message) {
       if (warned.has(kind)) return
       warned.add(kind)

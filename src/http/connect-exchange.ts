@@ -104,7 +104,7 @@ export class ConnectExchange<Req extends IncomingMessage> implements Exchange<Re
     return (this.#identity ??= new Identity(this))
   }
   get budget(): RequestBudget {
-    return (this.#budget ??= new RequestBudget(this.#settings.budgetMs))
+    return (this.#budget ??= new RequestBudget(this.#settings.budgetMs, this.#settings.waits))
   }
   /**
    * Begins a feature's turn: no other middleware runs until `endTurn`, so the header fields are read

@@ -82,7 +82,7 @@ export class KoaExchange implements Exchange<Context> {
     return (this.#identity ??= new Identity(this))
   }
   get budget(): RequestBudget {
-    return (this.#budget ??= new RequestBudget(this.#settings.budgetMs))
+    return (this.#budget ??= new RequestBudget(this.#settings.budgetMs, this.#settings.waits))
   }
   header(name: string): string | undefined {
     const value = this.native.req.headers[name]

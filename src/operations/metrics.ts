@@ -1,10 +1,18 @@
 /** `tp.metrics()`: what a process has counted, for Prometheus and OpenTelemetry. Loaded when it is read. */
 import type { ExtensionContext } from '../extension.ts'
 import { passThrough, type Exchange, type Feature, type Reply } from '../http/exchange.ts'
-import type { StoreStatus } from '../store/store.ts'
-import { callback, isFunction, isObject, optionError, validateOptions } from '../validate.ts'
+import type { Store, StoreStatus } from '../store/store.ts'
+import {
+  boolean,
+  callback,
+  isFunction,
+  isObject,
+  optionError,
+  validateOptions,
+} from '../validate.ts'
 import { EventTotals } from './event-totals.ts'
 import type { MetricRegistry } from './metrics/receivers.ts'
+import type { ServerInfo, ServerInfoReader } from './metrics/server-info.ts'
 import type { MetricFamily } from './metrics/snapshot.ts'
 
 /** Options of `tp.metrics()`. */
@@ -15,6 +23,19 @@ export interface MetricsOptions<Native> {
    * @example (req) => req.get('authorization') === `Bearer ${process.env.METRICS_TOKEN}`
    */
   authorize?: (native: Native) => boolean | Promise<boolean>
+  /**
+   * Whether the metrics contain Redis's memory, hit rate, evictions and clients. Redis is asked by one
+   * INFO in five seconds at most. On a Cluster they are missing: use the exporter of its servers.
+   * @default false: reading metrics sends nothing to Redis
+   */
+  server?: boolean
+}
+
+/** What the metrics of an instance are read from. */
+export interface MetricsParts {
+  status(): StoreStatus
+  /** Returns the open stores by name. */
+  stores(): ReadonlyMap<string, Store>
 }
 
 /** Metrics outside a request. */
@@ -45,7 +66,7 @@ export interface Metrics {
 export interface MetricsApi<Native, Middleware> {
   /**
    * Returns a middleware that answers with the metrics of this process, as Prometheus's text or
-   * OpenMetrics. It sends nothing to Redis. docs/metrics.md lists the metrics.
+   * OpenMetrics. docs/metrics.md lists the metrics.
    * @throws TP_OPTION
    * @example
    * app.get('/metrics', tp.metrics({ authorize: (req) => req.ip === '127.0.0.1' }))
@@ -56,24 +77,31 @@ export interface MetricsApi<Native, Middleware> {
 /** Creates the metrics of an instance. */
 export function createMetrics<Native, Middleware extends object>(
   context: ExtensionContext<Native, Middleware>,
-  status: () => StoreStatus,
+  { status, stores }: MetricsParts,
 ): { api: MetricsApi<Native, Middleware> } {
   const since = Date.now()
   let totals: EventTotals | undefined
 
-  async function snapshot(): Promise<MetricFamily[]> {
+  let reader: ServerInfoReader | undefined
+
+  async function serverInfo(): Promise<ServerInfo> {
+    const { ServerInfoReader } = await import('./metrics/server-info.ts')
+    reader ??= new ServerInfoReader(stores)
+    return await reader.read()
+  }
+
+  async function snapshotOf(hasServers: boolean): Promise<MetricFamily[]> {
     const { readMetrics } = await import('./metrics/snapshot.ts')
-    return readMetrics({ context, totals: totals!, status })
+    const servers = hasServers ? await serverInfo() : undefined
+    return readMetrics({ context, totals: totals!, status, servers })
   }
 
-  async function text(format: 'prometheus' | 'openmetrics' = 'prometheus'): Promise<string> {
-    const { metricsText } = await import('./metrics/exposition.ts')
-    return metricsText(await snapshot(), format === 'openmetrics')
-  }
-
-  const metrics: Metrics = {
-    text,
+  const createReaders = (snapshot: () => Promise<MetricFamily[]>): Metrics => ({
     snapshot,
+    async text(format = 'prometheus') {
+      const { metricsText } = await import('./metrics/exposition.ts')
+      return metricsText(await snapshot(), format === 'openmetrics')
+    },
     async register(registry) {
       if (
         !isObject(registry) ||
@@ -85,11 +113,8 @@ export function createMetrics<Native, Middleware extends object>(
           registry,
           'a Registry of prom-client',
         )
-      const [{ readMetrics }, { registerMetrics }] = await Promise.all([
-        import('./metrics/snapshot.ts'),
-        import('./metrics/receivers.ts'),
-      ])
-      registerMetrics(registry, () => readMetrics({ context, totals: totals!, status }))
+      const { registerMetrics } = await import('./metrics/receivers.ts')
+      registerMetrics(registry, snapshot)
     },
     producer: () => ({
       async collect() {
@@ -97,13 +122,14 @@ export function createMetrics<Native, Middleware extends object>(
         return openTelemetryMetrics(await snapshot(), since)
       },
     }),
-  }
+  })
   return {
     api: {
       metrics(options = {}) {
-        validateOptions('tp.metrics()', options, { authorize: callback })
+        validateOptions('tp.metrics()', options, { authorize: callback, server: boolean })
         totals ??= new EventTotals(context.events)
-        return Object.assign(context.mount(metricsFeature(text, options)), metrics)
+        const metrics = createReaders(() => snapshotOf(options.server === true))
+        return Object.assign(context.mount(metricsFeature(metrics.text, options)), metrics)
       },
     },
   }

@@ -117,6 +117,11 @@ export class ClusterNodes {
     this.#update()
   }
 
+  /** Number of calls in progress. */
+  get inFlight(): number {
+    return [...this.#nodes.values()].reduce((sum, { guard }) => sum + guard.inFlight, 0)
+  }
+
   /** Returns the route to the master of these keys, to any master without keys; undefined before the slots are known. */
   routeTo(keys: readonly string[]): ServerRoute | undefined {
     if (keys.length === 0) return this.any()

@@ -100,6 +100,11 @@ export class ConnectionGuard {
     return this.#breaker.state
   }
 
+  /** Number of calls in progress. */
+  get inFlight(): number {
+    return this.#calls.size
+  }
+
   get lastError(): string | undefined {
     return this.#breaker.reason
   }

@@ -83,6 +83,7 @@ export class RedisConnection implements CallContext {
         onReady: options.onChange,
       })
     }
+    events.counts.readFrom('inFlight', name, () => this.#inFlight)
     if (!reuse) maintainConnection(client, options.warn, () => this.#isClosed)
     this.#listen()
   }
@@ -168,6 +169,10 @@ export class RedisConnection implements CallContext {
 
   get breaker(): 'closed' | 'open' | 'half-open' {
     return this.#nodes?.problem()?.breaker ?? this.#route.guard.breaker
+  }
+
+  get #inFlight(): number {
+    return this.#route.guard.inFlight + (this.#nodes?.inFlight ?? 0)
   }
 
   /** Says why the connection is not well. */

@@ -127,6 +127,12 @@ export class Stores {
     return this.#opened.size > 0 ? [...this.#opened.values()] : [this.for('rateLimit')]
   }
 
+  /** Returns the open stores by name. */
+  byName(): ReadonlyMap<string, Store> {
+    if (this.#opened.size === 0) this.for('rateLimit')
+    return this.#opened
+  }
+
   /** Returns the status of the store in the worst state, with the warnings of all. */
   status(): StoreStatus {
     const severity = { ok: 0, degraded: 1, down: 2 }

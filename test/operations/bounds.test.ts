@@ -24,6 +24,16 @@ it('a mount that is made again replaces its description, also when there is no r
   })
 })
 
+it('values that metrics read are at most 200, and one that is made again replaces the earlier one', () => {
+  const counts = new FeatureCounts()
+  for (let i = 0; i < 300; i++) counts.readFrom('inFlight', `store-${i}`, () => i)
+  counts.readFrom('inFlight', 'store-5', () => 1000)
+  const values = counts.readValues('inFlight')
+  expect(values).toHaveLength(200)
+  expect(values.find(({ name }) => name === 'store-5')!.read()).toBe(1000)
+  expect(counts.readValues('nearBytes')).toEqual([])
+})
+
 const refused = (subject: string) => ({ limit: 'api', policy: 'p', subject, tenant: undefined })
 
 it('a flood of subjects that are refused once does not hide one that is refused often', () => {

@@ -1,6 +1,6 @@
 /**
  * docs/metrics.md and the files beside it are what the table of metrics says. After a change of the
- * table: npx vitest run -u test/operations/metric-files.test.ts
+ * table: npx vitest run test/operations/metric-files.test.ts --update
  */
 import { readFileSync } from 'node:fs'
 import { expect, it } from 'vitest'

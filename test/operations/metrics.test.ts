@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vites
 import { turnpike } from '../../src/node.ts'
 import { METRIC_PREFIX, METRICS } from '../../src/operations/metrics/catalogue.ts'
 import { startRedis, testStore, type RedisServer } from '../../src/testing.ts'
+import { startFaultProxy } from '../support/fault-proxy.ts'
 import { express4App, express5, koa3 } from '../support/serve.ts'
 import { until } from '../support/until.ts'
 
@@ -149,6 +150,184 @@ describe.each([express4App, express5, koa3])('$name', ({ serve }) => {
   })
 })
 
+describe('what is counted besides requests', () => {
+  /** An instance on Redis, and its metrics by name. */
+  async function opened(options: object = {}) {
+    const tp = turnpike({
+      redis: server.url,
+      prefix: `w${Math.random()}`,
+      commandTimeout: '5s',
+      operations: false,
+      ...options,
+    })
+    onTestFinished(() => tp.close())
+    await tp.ready()
+    const metrics = tp.metrics()
+    return { tp, values: async () => Object.fromEntries(parse(await metrics.text())) }
+  }
+
+  it('reads of data by namespace and outcome', async () => {
+    const { tp, values } = await opened()
+    const users = tp.data.namespace('users', { near: true })
+    await tp.data.get('a')
+    await tp.data.set('a', 1, { ttl: '1m' })
+    await tp.data.get('a')
+    await users.getOrFetch('ann', () => 1)
+    await until('it is stored', async () => (await users.get('ann')) === 1)
+    await until('it is near', async () => {
+      await users.get('ann')
+      return (await values())['turnpike_data_requests_total{namespace="users",outcome="near"}']! > 0
+    })
+    let load: (value: number) => void = () => {}
+    const slow = new Promise<number>((resolve) => (load = resolve))
+    const both = [1, 2].map(() => users.getOrFetch('bob', () => slow))
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    load(2)
+    await Promise.all(both)
+    const read = await values()
+    expect(read).toMatchObject({
+      'turnpike_data_requests_total{namespace="data",outcome="miss"}': 1,
+      'turnpike_data_requests_total{namespace="data",outcome="hit"}': 1,
+      'turnpike_data_requests_total{namespace="users",outcome="collapsed"}': 1,
+    })
+    expect(read['turnpike_data_requests_total{namespace="users",outcome="miss"}']).toBeGreaterThan(
+      1,
+    )
+  })
+
+  it('a stale value, and one that stands in for an error', async () => {
+    const store = testStore()
+    const { tp, values } = await opened({ redis: undefined, store })
+    const options = { ttl: '1s', staleIfError: '1m' } as const
+    await tp.data.getOrFetch('a', () => 1, options)
+    await store.advance('2s')
+    const failing = (): never => {
+      throw new Error('no database')
+    }
+    expect(await tp.data.getOrFetch('a', failing, options)).toBe(1)
+    expect(await values()).toMatchObject({
+      'turnpike_data_requests_total{namespace="data",outcome="miss"}': 1,
+      'turnpike_data_requests_total{namespace="data",outcome="stale"}': 1,
+    })
+  })
+
+  it('the near cache: its entries, its size, and what made room', async () => {
+    const { tp, values } = await opened()
+    const users = tp.data.namespace('users', { near: { maxBytes: 40_000 } })
+    for (let i = 0; i < 30; i++) {
+      await users.set(`user-${i}`, 'x'.repeat(500), { ttl: '1m' })
+      await until('it is near', async () => {
+        await users.get(`user-${i}`)
+        return ((await values())['turnpike_near_entries'] ?? 0) > 0
+      })
+    }
+    await until('entries have made room', async () => {
+      for (let i = 0; i < 30; i++) await users.get(`user-${i}`)
+      return (await values())['turnpike_near_evictions_total']! > 0
+    })
+    const read = await values()
+    expect(read['turnpike_near_bytes']).toBeGreaterThan(500)
+    expect(read['turnpike_near_bytes']).toBeLessThanOrEqual(40_000)
+  })
+
+  it('invalidations by mode, and those that Redis did not take', async () => {
+    const store = testStore()
+    const { tp, values } = await opened({ redis: undefined, store })
+    await tp.cache.invalidate({ tags: ['a', 'b'] })
+    await tp.cache.invalidate({ tags: ['a'], soft: true })
+    await tp.cache.invalidatePattern('/a/*')
+    store.fail()
+    await tp.cache.clear().catch(() => {})
+    expect(await values()).toMatchObject({
+      'turnpike_cache_invalidations_total{mode="hard",outcome="written"}': 1,
+      'turnpike_cache_invalidations_total{mode="soft",outcome="written"}': 1,
+      'turnpike_cache_invalidations_total{mode="glob",outcome="written"}': 1,
+      'turnpike_cache_invalidations_total{mode="hard",outcome="failed"}': 1,
+    })
+  })
+
+  it('calls in progress, how long requests waited for Redis, and how long a lock was held', async () => {
+    const proxy = await startFaultProxy(server.port)
+    onTestFinished(() => proxy.close())
+    const { tp, get } = await express5.serve({
+      options: { redis: proxy.url, commandTimeout: '5s', requestBudget: '5s', operations: false },
+      routes: (tp) => ({
+        '/': tp.pipeline(
+          tp.rateLimit({ name: 'api', limit: 9, window: '1h' }),
+          tp.cache({ name: 'pages', ttl: '1m' }),
+        ),
+      }),
+    })
+    const metrics = tp.metrics()
+    await tp.ready()
+    await get('/')
+    const before = parse(await metrics.text())
+    proxy.set({ mode: 'stall' })
+    const waiting = get('/')
+    const inFlight = async (): Promise<number> =>
+      parse(await metrics.text()).get('turnpike_store_in_flight{store="redis"}')!
+    await until('its calls are in progress', async () => (await inFlight()) >= 2)
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    proxy.heal()
+    await waiting
+    await tp.lock('report', {}, () => new Promise((resolve) => setTimeout(resolve, 60)))
+    const after = parse(await metrics.text())
+    const grown = (name: string): number => after.get(name)! - (before.get(name) ?? 0)
+    // One wait for both calls of the pipeline.
+    expect(grown('turnpike_request_store_wait_seconds_sum')).toBeGreaterThan(0.05)
+    expect(grown('turnpike_request_store_wait_seconds_count')).toBeGreaterThanOrEqual(1)
+    expect(after.get('turnpike_lease_hold_seconds_count{feature="lock"}')).toBe(1)
+    expect(after.get('turnpike_lease_hold_seconds_sum{feature="lock"}')).toBeGreaterThan(0.05)
+    expect(await inFlight()).toBe(0)
+  })
+})
+
+describe("server: true adds Redis's own numbers", () => {
+  it('by one INFO in five seconds, however often they are read', async () => {
+    const proxy = await startFaultProxy(server.port)
+    onTestFinished(() => proxy.close())
+    const tp = turnpike({ redis: proxy.url, commandTimeout: '5s', operations: false })
+    onTestFinished(() => tp.close())
+    const metrics = tp.metrics({ server: true })
+    const others = tp.metrics()
+    await tp.ready()
+    await tp.limiter('api', { limit: 1, window: '1h' }).consume('ann')
+    await until('INFO of the start has passed', () => proxy.traffic.commands.includes('INFO'))
+    proxy.forget()
+    const texts = await Promise.all(Array.from({ length: 10 }, () => metrics.text()))
+    await metrics.snapshot()
+    expect(await others.text()).not.toContain('turnpike_server_')
+    expect(proxy.traffic.commands).toEqual(['INFO'])
+    const values = parse(texts[0]!)
+    for (const name of ['memory_bytes', 'memory_limit_bytes', 'hits_total', 'misses_total'])
+      expect(values.get(`turnpike_server_${name}{store="redis"}`), name).toBeGreaterThanOrEqual(0)
+    expect(values.get('turnpike_server_evictions_total{store="redis"}')).toBe(0)
+    expect(values.get('turnpike_server_clients{store="redis"}')).toBeGreaterThan(0)
+    expect(values.get('turnpike_server_memory_bytes{store="redis"}')).toBeGreaterThan(100_000)
+  })
+
+  it('while Redis is away, and without Redis, they are missing and the others are there', async () => {
+    const own = await startRedis()
+    const tp = turnpike({ redis: own.url, operations: false, logger: false })
+    onTestFinished(() => tp.close())
+    await tp.ready()
+    await own.stop()
+    const memory = turnpike({ redis: 'memory' })
+    onTestFinished(() => memory.close())
+    for (const instance of [tp, memory]) {
+      const text = await instance.metrics({ server: true }).text()
+      expect(text).not.toContain('turnpike_server_')
+      expect(text).toContain('turnpike_store_up')
+    }
+  })
+
+  it('anything but a boolean is refused', () => {
+    const tp = turnpike({ redis: 'memory' })
+    onTestFinished(() => tp.close())
+    expect(() => tp.metrics({ server: 'yes' as never })).toThrow(/server must be true or false/)
+  })
+})
+
 describe('nothing from a request is a label', () => {
   it('ten thousand addresses, keys, URLs and lock names add no series', async () => {
     const tp = turnpike({ store: testStore() })
@@ -160,6 +339,8 @@ describe('nothing from a request is a label', () => {
       await limiter.consume(`canary-${i}`)
       await tp.lock(`canary-${i}`, {}, async () => {})
       await tp.data.set(`canary-${i}`, i, { ttl: '1m' })
+      await tp.data.get(`canary-${i}`)
+      await tp.cache.invalidate({ tags: [`canary-${i}`] })
     }
     await use(0)
     const before = parse(await metrics.text()).size

@@ -9,6 +9,7 @@ import { entryState } from '../../caching/validity.ts'
 import { isUnavailable, TurnpikeError } from '../../errors.ts'
 import { keyPart } from '../../store/keys.ts'
 import type { ExtensionContext } from '../../extension.ts'
+import type { CounterRow } from '../../feature-counts.ts'
 import { DataLookup } from './data-lookup.ts'
 import {
   decodeValue,
@@ -46,11 +47,18 @@ export class DataEngine {
   readonly cacheStore: CacheStore
   readonly settings: DataSettings
   readonly #context: ExtensionContext
+  readonly #counts: CounterRow
 
   constructor(context: ExtensionContext, cacheStore: CacheStore, settings: DataSettings) {
     this.#context = context
     this.cacheStore = cacheStore
     this.settings = settings
+    this.#counts = context.events.counts.row('data', settings.namespace || 'data')
+  }
+
+  /** Counts a read. */
+  count(outcome: 'hit' | 'near' | 'stale' | 'collapsed' | 'miss'): void {
+    this.#counts.count(outcome)
   }
 
   /** Returns what patterns are matched against: the key with its namespace. */

@@ -50,19 +50,28 @@ export class DataLoader {
     }
     const found = await lookup.lookupAgain()
     const value = found && (await engine.valueOf(found))
-    if (value !== undefined) return value as Value
+    if (value !== undefined) {
+      engine.count(found!.near ? 'near' : 'hit')
+      return value as Value
+    }
     const old = found && (await this.#oldValue(found))
     if (found && old !== undefined) {
       const decision = this.#decide(lookup, found)
       if (decision === 'serve') releaseLease(cacheStore, lookup)
       if (decision === 'refresh') void this.#refresh(call, lookup, found)
-      if (decision === 'serve' || decision === 'refresh') return old as Value
+      if (decision === 'serve' || decision === 'refresh') {
+        engine.count('stale')
+        return old as Value
+      }
     }
     try {
-      return await this.#takeTurn(call, lookup, found)
+      const { value: loaded, isShared } = await this.#takeTurn(call, lookup, found)
+      engine.count(isShared ? 'collapsed' : 'miss')
+      return loaded
     } catch (error) {
       const isOldUsable = found && old !== undefined && this.#isOld(found)
       if (!isOldUsable || isMisuse(error)) throw error
+      engine.count('stale')
       return old as Value
     }
   }
@@ -106,11 +115,11 @@ export class DataLoader {
     call: LoadCall<Value>,
     lookup: DataLookup,
     found: LookupResult | undefined,
-  ): Promise<Value> {
+  ): Promise<{ value: Value; isShared: boolean }> {
     const turn = await takeTurn(this.#engine.cacheStore, lookup, found)
     return 'shared' in turn
-      ? ((await this.#engine.valueIn(turn.shared.entry)) as Value)
-      : await this.#load(call, turn.fill, turn.found)
+      ? { value: (await this.#engine.valueIn(turn.shared.entry)) as Value, isShared: true }
+      : { value: await this.#load(call, turn.fill, turn.found), isShared: false }
   }
 
   /**

@@ -69,7 +69,10 @@ export class DataNamespace implements DataCache {
     given: TenantOption = {},
   ): Promise<Value | undefined> => {
     const { engine, tenant } = this.#check('get', key, given, TENANT_OPTION)
-    return (await engine.valueOf(await engine.find(key, tenant))) as Value | undefined
+    const found = await engine.find(key, tenant)
+    const value = (await engine.valueOf(found)) as Value | undefined
+    engine.count(value === undefined ? 'miss' : found.near ? 'near' : 'hit')
+    return value
   }
 
   readonly set = async (key: string, value: unknown, given: SetOptions = {}): Promise<void> => {

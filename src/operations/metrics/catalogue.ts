@@ -1,6 +1,6 @@
 /**
  * All metrics. docs/metrics.md, the dashboard and the alerting rules are generated from this table by
- * `npx vitest run -u test/operations/metric-files.test.ts`. Names and labels come from code, never from a request.
+ * `npx vitest run test/operations/metric-files.test.ts --update`. Names and labels come from code, never from a request.
  */
 
 /** A family of metrics. */
@@ -23,6 +23,11 @@ export type MetricName =
   | 'cache_fills_total'
   | 'cache_not_stored_total'
   | 'cache_make_seconds'
+  | 'cache_invalidations_total'
+  | 'near_bytes'
+  | 'near_entries'
+  | 'near_evictions_total'
+  | 'data_requests_total'
   | 'idempotency_total'
   | 'lease_total'
   | 'lease_held'
@@ -31,14 +36,23 @@ export type MetricName =
   | 'job_seconds'
   | 'job_backlog'
   | 'job_oldest_seconds'
+  | 'lease_hold_seconds'
   | 'store_operation_seconds'
   | 'store_failures_total'
+  | 'store_in_flight'
+  | 'request_store_wait_seconds'
   | 'unavailable_total'
   | 'connections_replaced_total'
   | 'store_up'
   | 'store_breaker_open'
   | 'clock_skew_seconds'
   | 'build_info'
+  | 'server_memory_bytes'
+  | 'server_memory_limit_bytes'
+  | 'server_hits_total'
+  | 'server_misses_total'
+  | 'server_evictions_total'
+  | 'server_clients'
 
 /** The metrics by name, without the prefix `turnpike_`. */
 export const METRICS: Readonly<Record<MetricName, MetricDefinition>> = {
@@ -90,6 +104,34 @@ export const METRICS: Readonly<Record<MetricName, MetricDefinition>> = {
     help: 'How long handlers took to make a response for a cache.',
     labels: ['cache'],
   },
+  cache_invalidations_total: {
+    type: 'counter',
+    help: 'Invalidations of tags (hard, soft) and of patterns (glob), by cache and data.',
+    labels: ['mode', 'outcome'],
+    remedy:
+      'failed means that Redis did not take it yet. Until it does, this process does not serve what is invalidated, but others may.',
+  },
+  near_bytes: {
+    type: 'gauge',
+    help: 'Size of the near cache of this process, shared by cache and data.',
+    labels: [],
+  },
+  near_entries: {
+    type: 'gauge',
+    help: 'Entries in the near cache of this process.',
+    labels: [],
+  },
+  near_evictions_total: {
+    type: 'counter',
+    help: 'Entries that were dropped to make room in the near cache.',
+    labels: [],
+    remedy: 'If it grows as fast as requests, give `near` a higher `maxBytes`.',
+  },
+  data_requests_total: {
+    type: 'counter',
+    help: 'Reads of tp.data by outcome.',
+    labels: ['namespace', 'outcome'],
+  },
   idempotency_total: {
     type: 'counter',
     help: 'Requests with an idempotency key.',
@@ -136,6 +178,11 @@ export const METRICS: Readonly<Record<MetricName, MetricDefinition>> = {
     labels: ['queue'],
     remedy: 'Start more workers. docs/jobs.md, "Watch it".',
   },
+  lease_hold_seconds: {
+    type: 'histogram',
+    help: 'How long locks and permits were held, until they were released or lost.',
+    labels: ['feature'],
+  },
   store_operation_seconds: {
     type: 'histogram',
     help: 'Duration of calls to Redis that were answered.',
@@ -146,6 +193,18 @@ export const METRICS: Readonly<Record<MetricName, MetricDefinition>> = {
     type: 'counter',
     help: 'Calls of features that Redis did not answer, by reason.',
     labels: ['reason'],
+  },
+  store_in_flight: {
+    type: 'gauge',
+    help: 'Calls that Redis has not answered yet.',
+    labels: ['store'],
+    remedy: 'From maxInFlight (5,000) on, further calls are refused.',
+  },
+  request_store_wait_seconds: {
+    type: 'histogram',
+    help: 'How long requests waited for Redis. Calls that wait at the same time are one wait.',
+    labels: [],
+    remedy: 'A request may wait for requestBudget (150 ms) in all.',
   },
   unavailable_total: {
     type: 'counter',
@@ -178,6 +237,38 @@ export const METRICS: Readonly<Record<MetricName, MetricDefinition>> = {
     type: 'gauge',
     help: '1, with the version of Node.',
     labels: ['node'],
+  },
+  server_memory_bytes: {
+    type: 'gauge',
+    help: 'Memory that Redis uses. Only with server: true, as all that begin with server_.',
+    labels: ['store'],
+    remedy: 'docs/operations.md, "Redis\'s memory is full".',
+  },
+  server_memory_limit_bytes: {
+    type: 'gauge',
+    help: 'Memory that Redis may use. 0: no limit.',
+    labels: ['store'],
+  },
+  server_hits_total: {
+    type: 'counter',
+    help: 'Reads of all clients that found their key.',
+    labels: ['store'],
+  },
+  server_misses_total: {
+    type: 'counter',
+    help: 'Reads of all clients that did not find their key.',
+    labels: ['store'],
+  },
+  server_evictions_total: {
+    type: 'counter',
+    help: 'Keys that Redis removed because its memory was full.',
+    labels: ['store'],
+    remedy: 'docs/operations.md, "Redis\'s memory is full".',
+  },
+  server_clients: {
+    type: 'gauge',
+    help: 'Connections of all clients.',
+    labels: ['store'],
   },
 }
 

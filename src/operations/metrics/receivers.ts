@@ -9,7 +9,10 @@ export interface MetricRegistry {
 }
 
 /** Registers all metrics with a registry of prom-client, which reads them when it is scraped. */
-export function registerMetrics(registry: MetricRegistry, read: () => MetricFamily[]): void {
+export function registerMetrics(
+  registry: MetricRegistry,
+  read: () => Promise<MetricFamily[]>,
+): void {
   for (const [short, { type, help, labels }] of Object.entries(METRICS)) {
     const name = `${METRIC_PREFIX}${short}`
     registry.registerMetric({
@@ -20,8 +23,8 @@ export function registerMetrics(registry: MetricRegistry, read: () => MetricFami
       aggregator: 'sum',
       collect() {},
       reset() {},
-      get() {
-        const family = read().find((each) => each.name === name)
+      async get() {
+        const family = (await read()).find((each) => each.name === name)
         return { name, help, type, aggregator: 'sum', values: family ? valuesOf(family) : [] }
       },
     })

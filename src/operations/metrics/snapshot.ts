@@ -1,5 +1,10 @@
 /** Reads the metrics of a process. */
-import { BUCKETS_MS, type CountedKind, type FeatureCounts } from '../../feature-counts.ts'
+import {
+  BUCKETS_MS,
+  type CountedKind,
+  type FeatureCounts,
+  type ReadKind,
+} from '../../feature-counts.ts'
 import type { ExtensionContext } from '../../extension.ts'
 import type { StoreStatus } from '../../store/store.ts'
 import type { EventTotals } from '../event-totals.ts'
@@ -54,10 +59,12 @@ export interface MetricSources {
   readonly context: ExtensionContext
   readonly totals: EventTotals
   status(): StoreStatus
+  /** What the servers said of themselves, by store. Undefined: they were not asked. */
+  readonly servers?: ReadonlyMap<string, Readonly<Record<string, string>>> | undefined
 }
 
 /** Returns all metrics that have values. It sends nothing to Redis. */
-export function readMetrics({ context, totals, status }: MetricSources): MetricFamily[] {
+export function readMetrics({ context, totals, status, servers }: MetricSources): MetricFamily[] {
   const { counts } = context.events
   const { breaker, status: state } = status()
   const skew = context.store.kind === 'redis' ? (Date.now() - context.store.now()) / 1000 : 0
@@ -83,6 +90,17 @@ export function readMetrics({ context, totals, status }: MetricSources): MetricF
       why === 'stored' ? undefined : { cache, why },
     ),
     cache_make_seconds: durationSamples(counts, 'fill', (cache) => ({ cache })),
+    cache_invalidations_total: rowSamples(counts, 'invalidation', (mode, outcome) => ({
+      mode,
+      outcome,
+    })),
+    near_bytes: readSamples(counts, 'nearBytes', () => ({})),
+    near_entries: readSamples(counts, 'nearEntries', () => ({})),
+    near_evictions_total: readSamples(counts, 'nearEvictions', () => ({})),
+    data_requests_total: rowSamples(counts, 'data', (namespace, outcome) => ({
+      namespace,
+      outcome,
+    })),
     idempotency_total: rowSamples(counts, 'idempotency', (mount, type) => ({ mount, type })),
     lease_total: rowSamples(counts, 'lease', (feature, type) => ({ feature, type })),
     lease_held: rowSamples(counts, 'held', (feature) => ({ feature }), true),
@@ -94,16 +112,25 @@ export function readMetrics({ context, totals, status }: MetricSources): MetricF
     job_seconds: durationSamples(counts, 'job', (name) => pair(name, 'queue', 'task')),
     job_backlog: gaugeSamples(counts, 'jobBacklog', 0, (queue) => ({ queue })),
     job_oldest_seconds: gaugeSamples(counts, 'jobBacklog', 1, (queue) => ({ queue }), 1000),
+    lease_hold_seconds: durationSamples(counts, 'leaseHold', (feature) => ({ feature })),
     store_operation_seconds: durationSamples(counts, 'operation', (name) =>
       pair(name, 'store', 'operation'),
     ),
     store_failures_total: totals.samples('failure', (reason) => ({ reason })),
+    store_in_flight: readSamples(counts, 'inFlight', (store) => ({ store })),
+    request_store_wait_seconds: durationSamples(counts, 'storeWait', () => ({})),
     unavailable_total: totals.samples('rule', (name) => pair(name, 'feature', 'rule')),
     connections_replaced_total: totals.samples('replaced', (store) => ({ store })),
     store_up: one({}, state === 'ok' ? 1 : 0),
     store_breaker_open: one({}, breaker === 'closed' ? 0 : 1),
     clock_skew_seconds: one({}, skew),
     build_info: one({ node: process.version }),
+    server_memory_bytes: serverSamples(servers, 'used_memory'),
+    server_memory_limit_bytes: serverSamples(servers, 'maxmemory'),
+    server_hits_total: serverSamples(servers, 'keyspace_hits'),
+    server_misses_total: serverSamples(servers, 'keyspace_misses'),
+    server_evictions_total: serverSamples(servers, 'evicted_keys'),
+    server_clients: serverSamples(servers, 'connected_clients'),
   }
   return Object.entries(METRICS).flatMap(([name, { type, help }]) => {
     const samples = values[name as MetricName]
@@ -141,6 +168,23 @@ function gaugeSamples(
     labels: labelsOf(name),
     value: values[column]! / unit,
   }))
+}
+
+function readSamples(
+  counts: FeatureCounts,
+  kind: ReadKind,
+  labelsOf: (name: string) => MetricLabels,
+): MetricSample[] {
+  return counts
+    .readValues(kind)
+    .map(({ name, read }) => ({ labels: labelsOf(name), value: read() }))
+}
+
+function serverSamples(servers: MetricSources['servers'], field: string): MetricSample[] {
+  return [...(servers ?? [])].flatMap(([store, info]) => {
+    const value = Number(info[field] ?? NaN)
+    return Number.isFinite(value) ? [{ labels: { store }, value }] : []
+  })
 }
 
 function fillSamples(counts: FeatureCounts): MetricSample[] {

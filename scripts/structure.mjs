@@ -27,6 +27,7 @@ const LAYERS = [
       'distinct-warnings.ts',
       'duration.ts',
       'errors.ts',
+      'event-types.ts',
       'events.ts',
       'feature-counts.ts',
       'lua.d.ts',

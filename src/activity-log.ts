@@ -1,4 +1,4 @@
-import { loggerOf, type Logger } from './availability-log.ts'
+import { logAvailability, loggerOf, type Logger } from './availability-log.ts'
 import { systemClock, type Clock } from './clock.ts'
 import type { EventBus, EventMap } from './events.ts'
 
@@ -11,6 +11,23 @@ const CAUSES: Readonly<Record<EventMap['slow']['cause'], string>> = {
   process: 'The event loop of this process was blocked.',
   server: 'Redis or the network was slow: run npx turnpike doctor.',
   call: 'Other calls were not: look for a large value, or at SLOWLOG GET.',
+}
+
+/**
+ * Starts the log of an instance. Returns the function that ends it.
+ * @param isTest the application passed a store: it turns its clock
+ */
+export function startLog(
+  events: EventBus,
+  logger: Logger | false | undefined,
+  clock: Clock,
+  isTest: boolean,
+): () => void {
+  if (logger === false) return () => {}
+  const ends = [logAvailability(events, logger, clock)]
+  // Lines about refusals that a test causes would only confuse.
+  if (logger !== undefined || !isTest) ends.push(logActivity(events, logger, clock))
+  return () => ends.forEach((end) => end())
 }
 
 /**

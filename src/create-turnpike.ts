@@ -12,6 +12,7 @@ import { createSemaphores } from './features/semaphore/index.ts'
 import { createSessions } from './features/session/index.ts'
 import { createCacheListener } from './http/cache-listener.ts'
 import { createInstanceContext } from './instance-context.ts'
+import { createAlerts } from './operations/alerts/index.ts'
 import { createMetrics } from './operations/metrics.ts'
 import type { AdapterFactory, Turnpike, TurnpikeFactory, TurnpikeOptions } from './turnpike.ts'
 import { isFunction, optionError, validateOptions } from './validate.ts'
@@ -57,6 +58,7 @@ function createTurnpike<Native, Middleware extends object>(
     ...semaphores.api,
     ...createHealth(contextFor('rateLimit'), status, caching.hitRate).api,
     ...operations,
+    ...createAlerts(contextFor('operations')).api,
     ...createMetrics(contextFor('rateLimit'), { status, stores: () => stores.byName() }).api,
     pipeline: (...members) => adapter.pipeline(members),
     forTenant(id) {

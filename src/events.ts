@@ -1,6 +1,7 @@
 import { channel, type Channel } from 'node:diagnostics_channel'
 import { DebugOutput } from './debug-output.ts'
 import { DistinctWarnings } from './distinct-warnings.ts'
+import type { CacheEvent, FillEvent, SlowEvent } from './event-types.ts'
 import { FeatureCounts } from './feature-counts.ts'
 
 declare global {
@@ -115,35 +116,9 @@ export interface EventMap extends TurnpikeExtensions.Events {
     subject: string
   }
   /** The response cache handled a request. */
-  cache: {
-    /** The mount's name. */
-    name: string
-    /**
-     * `near`: a hit in this process. `collapsed`: shares the response of a concurrent request.
-     * `bypass`: neither read nor stored.
-     */
-    type: 'hit' | 'near' | 'stale' | 'collapsed' | 'miss' | 'bypass'
-    /** The key of the entry, undefined if none was computed. */
-    key: string | undefined
-    /** Why a request was passed by, or why the response of a miss was not stored: see docs/cache.md. */
-    reason: string | undefined
-    /**
-     * Time in ms since the request reached the cache, that of its handler included. Undefined if it
-     * was answered or passed by at once.
-     */
-    ms: number | undefined
-  }
+  cache: CacheEvent
   /** A handler has made a response that a cache was to store. */
-  fill: {
-    name: string
-    type: 'stored' | 'not-stored'
-    key: string
-    /** Why the response is not stored: see docs/cache.md. */
-    reason: string | undefined
-    bytes: number | undefined
-    ttlMs: number | undefined
-    ms: number
-  }
+  fill: FillEvent
   /** Something happened to a token of `turnpike/tokens`. No event carries the token itself. */
   token: {
     feature: 'oneTimeTokens' | 'refreshTokens' | 'apiKeys'
@@ -202,20 +177,7 @@ export interface EventMap extends TurnpikeExtensions.Events {
    * Redis answered a call after half of `commandTimeout` or later. At most one in ten seconds is
    * reported for each server.
    */
-  slow: {
-    store: string
-    operation: string
-    ms: number
-    /**
-     * `process`: the event loop of this process was blocked. `server`: the call after it was slow,
-     * too. `call`: only this one was.
-     */
-    cause: 'process' | 'server' | 'call'
-    /** Number of slow calls since the event before, this one included. */
-    count: number
-    /** Address of the server, on a Cluster. */
-    node?: string
-  }
+  slow: SlowEvent
   /** A write that no request waits for failed, for example a refund. */
   error: { feature: string; name: string; error: unknown }
   /** Something that an operator should fix. Each is reported once. */

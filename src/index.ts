@@ -132,6 +132,9 @@ export type {
   RuleClient,
   SubjectClient,
 } from './operations/control/options.ts'
+export type { CurrentAlert } from './operations/alerts/alert-checks.ts'
+export type { Alerts } from './operations/alerts/index.ts'
+export type { Alert, AlertRule, AlertsOptions } from './operations/alerts/options.ts'
 export type { Metrics, MetricsOptions } from './operations/metrics.ts'
 export type { MetricRegistry } from './operations/metrics/receivers.ts'
 export type {

@@ -15,8 +15,7 @@ import {
   optionRuleError,
   type Validator,
 } from './validate.ts'
-import { logActivity } from './activity-log.ts'
-import { logAvailability } from './availability-log.ts'
+import { startLog } from './activity-log.ts'
 import { systemClock } from './clock.ts'
 import { durationOption, durationValidator } from './duration.ts'
 import { EventBus } from './events.ts'
@@ -116,14 +115,10 @@ export function createInstanceContext<Native, Middleware>(
   const { redis, store, prefix = 'tp', version, tenant, reuse = false, refusals } = options
   const { layout = 'prefix', databases, stores: own = {} } = options
   const { commandTimeout = 100, requestBudget = 150, maxInFlight = 5000 } = options
-  const { instances = 1, fallbackMaxKeys: maxKeys = 50_000 } = options
-  const { logger, operations } = options
+  const { instances = 1, fallbackMaxKeys: maxKeys = 50_000, logger, operations } = options
   const events = new EventBus()
   const clock = store ?? systemClock()
-  const logs = logger === false ? [] : [logAvailability(events, logger, clock)]
-  // Tests turn the clock of their store. Lines about refusals that they cause would only confuse.
-  if (logger || (logger === undefined && store === undefined))
-    logs.push(logActivity(events, logger, clock))
+  const endLog = startLog(events, logger, clock, store !== undefined)
   const stores = new Stores({
     redis,
     store,
@@ -190,8 +185,7 @@ export function createInstanceContext<Native, Middleware>(
     contextFor,
     operations: api,
     rules,
-    close: (drainMs) =>
-      (closing ??= closeAll(shared, drainMs).finally(() => logs.forEach((end) => end()))),
+    close: (drainMs) => (closing ??= closeAll(shared, drainMs).finally(endLog)),
   }
 }
 

@@ -14,6 +14,7 @@ import type { Semaphores } from './features/semaphore/index.ts'
 import type { SemaphoreScope } from './features/semaphore/options.ts'
 import type { Sessions } from './features/session/index.ts'
 import type { ControlApi } from './operations/control/options.ts'
+import type { AlertsApi } from './operations/alerts/index.ts'
 import type { OperationsApi } from './operations/index.ts'
 import type { MetricsApi } from './operations/metrics.ts'
 import type { OperationsOptions } from './operations/options.ts'
@@ -163,6 +164,7 @@ export interface Turnpike<Native, Middleware, Member = Middleware>
     Locking<Native, Middleware>,
     Semaphores<Native, Middleware>,
     HealthApi<Native, Middleware>,
+    AlertsApi,
     OperationsApi,
     ControlApi<Native, Middleware>,
     MetricsApi<Native, Middleware>,

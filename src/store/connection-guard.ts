@@ -7,30 +7,14 @@ import {
 import type { RequestBudget } from '../request-budget.ts'
 import { CircuitBreaker } from './circuit-breaker.ts'
 import { toCause, type Outage } from './diagnose.ts'
+import type { GuardedCall, GuardedClient } from './guarded-call.ts'
 import { Latency } from './latency.ts'
 import { PendingCalls, type PendingCall } from './pending-calls.ts'
 import { PendingReplies } from './pending-replies.ts'
 import { Readiness } from './readiness.ts'
 import { SlowCalls, type SlowCall } from './slow-calls.ts'
 
-/** What the guard needs of a client. ioredis's Redis and Cluster both have it. */
-export interface GuardedClient {
-  readonly status: string
-  on(event: 'ready', listener: () => void): unknown
-  off(event: 'ready', listener: () => void): unknown
-  disconnect(reconnect?: boolean): void
-  readonly stream?: { readonly bytesRead: number } | undefined
-}
-
-/** One call through the guard. */
-export interface GuardedCall<Reply> {
-  /** Names the operation in errors. */
-  readonly name: string
-  /** Sends the command. @param deadline when its caller gives up, by `performance.now()` */
-  send(deadline: number): Promise<Reply>
-  /** Returns another attempt if one can succeed after the error that Redis replied, else undefined. */
-  retry?(error: unknown, deadline: number): Promise<Reply> | undefined
-}
+export type { GuardedCall, GuardedClient } from './guarded-call.ts'
 
 export interface GuardOptions {
   /** Timeout for each call, in ms. */

@@ -98,6 +98,14 @@ export class DataEngine {
     return await this.lookup(key, tenant, 0, 0).lookup()
   }
 
+  /** Reads a value, and counts it. Undefined if there is none that may be used. @throws TP_UNAVAILABLE */
+  async read(key: string, tenant: string | undefined): Promise<unknown> {
+    const found = await this.find(key, tenant)
+    const value = await this.valueOf(found)
+    this.count(value === undefined ? 'miss' : found.near ? 'near' : 'hit')
+    return value
+  }
+
   /** Returns the value that was found. Undefined if there is none that may be used. */
   async valueOf(found: LookupResult): Promise<unknown> {
     if (entryState(found) === 'fresh') return await this.valueIn(found.entry!)

@@ -69,10 +69,7 @@ export class DataNamespace implements DataCache {
     given: TenantOption = {},
   ): Promise<Value | undefined> => {
     const { engine, tenant } = this.#check('get', key, given, TENANT_OPTION)
-    const found = await engine.find(key, tenant)
-    const value = (await engine.valueOf(found)) as Value | undefined
-    engine.count(value === undefined ? 'miss' : found.near ? 'near' : 'hit')
-    return value
+    return (await engine.read(key, tenant)) as Value | undefined
   }
 
   readonly set = async (key: string, value: unknown, given: SetOptions = {}): Promise<void> => {

@@ -279,6 +279,7 @@ describe('Redis', () => {
     const tp = turnpike({ redis: process.env.URL, prefix: process.env.PREFIX, operations: { every: '1s' } })
     await tp.ready()
     console.log('ready')
+    process.once('SIGTERM', () => tp.close())
     await received('close')
     await tp.close()`
 
@@ -297,6 +298,16 @@ describe('Redis', () => {
     await script.ended
     expect(await tp.processes()).toEqual([])
     expect(await server.send('KEYS', 'closed:operations:process:*')).toBe('*0\r\n')
+  })
+
+  it('a process that gets SIGTERM is gone as soon as it has ended', async () => {
+    const { tp, script } = await started('terminated')
+    const [{ pid } = {}] = await tp.processes()
+    process.kill(pid!, 'SIGTERM')
+    await until('it is gone', async () => (await tp.processes()).length === 0)
+    script.tell('close')
+    expect((await script.ended).signal).toBeNull()
+    expect(await server.send('KEYS', 'terminated:operations:process:*')).toBe('*0\r\n')
   })
 
   it('a process that was killed stays listed with its host and pid', async () => {

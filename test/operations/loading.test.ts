@@ -1,3 +1,4 @@
+/** What people on call need is loaded when it is first used, and not with the application. */
 import { expect, it } from 'vitest'
 import { runScript } from '../support/child.ts'
 
@@ -5,38 +6,39 @@ const LOADED = `
   import { createRequire } from 'node:module'
   import { setTimeout as sleep } from 'node:timers/promises'
   const require = createRequire(import.meta.url)
-  const loaded = () => Object.keys(require.cache).filter((file) => /beat|processes/.test(file)).map((file) => file.replace(/.*[\\\\/]/, ''))
+  const lazy = /^(alert-checks|beat|catalogue|cli|exposition|processes\\d?|receivers|server-info|snapshot)$/
+  const loaded = () => Object.keys(require.cache).map((file) => file.replace(/.*[\\\\/]/, '').replace('.cjs', '')).filter((file) => lazy.test(file)).sort()
   const { turnpike } = require('turnpike/express')
   console.log('at first', loaded().join())
   const tp = turnpike({ redis: 'memory', operations: { every: '1s' } })
   tp.rateLimit({ limit: 5, window: '1m' })
+  const metrics = tp.metrics({ server: true })
+  const alerts = tp.alerts({ notify() {}, every: '1h' })
   console.log('mounted', loaded().join())
   while (loaded().length === 0) await sleep(50)
-  console.log('reported', loaded().includes('beat.cjs'))
+  console.log('reported', loaded().join())
+  await metrics.text()
+  console.log('read', loaded().join())
+  await alerts.list()
+  console.log('listed', loaded().join())
   await tp.close()`
 
-it("require('turnpike/express') loads nothing of the reports, and an instance loads it when the first one is due", async () => {
+it("require('turnpike/express') loads nothing of reports, metrics and alerts, and each is loaded at its first use", async () => {
   const { stdout, stderr } = await runScript(LOADED)
-  expect({ stdout, stderr }).toEqual({
-    stdout: 'at first \nmounted \nreported true\n',
-    stderr: '',
-  })
-})
-
-const RULES = `
-  import { createRequire } from 'node:module'
-  const require = createRequire(import.meta.url)
-  const loaded = () => Object.keys(require.cache).filter((file) => /rule-(changes|replica|table)/.test(file)).length > 0
-  const { turnpike } = require('turnpike/express')
-  const tp = turnpike({ redis: 'memory' })
-  tp.rateLimit({ limit: 5, window: '1m' })
-  tp.loginGuard({ key: () => 'ann' })
-  console.log('mounted', loaded())
-  await tp.control.deny('203.0.113.7', { by: 'ann', reason: 'a test' })
-  console.log('changed', loaded())
-  await tp.close()`
-
-it('the table of rules is loaded when there is something to look up', async () => {
-  const { stdout, stderr } = await runScript(RULES)
-  expect({ stdout, stderr }).toEqual({ stdout: 'mounted false\nchanged true\n', stderr: '' })
+  expect(stderr).toBe('')
+  const lines = stdout
+    .trimEnd()
+    .split('\n')
+    .map((line) => line.split(' '))
+  expect(lines.map(([when]) => when)).toEqual(
+    ['at first', 'mounted', 'reported', 'read', 'listed'].map((when) => when.split(' ')[0]),
+  )
+  expect(stdout).toContain('at first \nmounted \n')
+  const [reported, read, listed] = lines.slice(-3).map(([, names = '']) => names.split(','))
+  expect(reported).toContain('beat')
+  for (const name of ['exposition', 'snapshot', 'alert-checks'])
+    expect(reported).not.toContain(name)
+  expect(read).toEqual(expect.arrayContaining(['exposition', 'server-info', 'snapshot']))
+  expect(read).not.toContain('alert-checks')
+  expect(listed).toContain('alert-checks')
 })

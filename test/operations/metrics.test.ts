@@ -350,6 +350,45 @@ describe('nothing from a request is a label', () => {
     expect(text).not.toContain('canary')
   })
 
+  it.each([express4App, express5, koa3])(
+    'hundreds of requests from other addresses, for other URLs and users, add no series on $name',
+    async ({ serve }) => {
+      const { tp, get } = await serve({
+        options: { store: testStore() },
+        routes: (tp) => ({
+          '/': tp.pipeline(
+            tp.session({ secret: 'a secret that is long enough 123' }),
+            tp.rateLimit({
+              name: 'api',
+              limit: 1,
+              window: '1h',
+              key: (req: any) => req.get('x-user'),
+            }),
+            tp.cache({
+              name: 'pages',
+              ttl: '1m',
+              scope: (req: any) => req.get('x-user'),
+              tags: (req: any) => [`user:${req.get('x-user')}`],
+            }),
+          ),
+        }),
+      })
+      const metrics = tp.metrics()
+      const visit = async (i: number): Promise<void> => {
+        const headers = { 'x-user': `canary-${i}`, 'x-forwarded-for': `10.${i % 256}.1.1` }
+        await get(`/?canary=${i}`, headers)
+        await get(`/?canary=${i}`, headers)
+        await tp.cache.invalidate({ tags: [`user:canary-${i}`] })
+      }
+      for (let i = 0; i < 3; i++) await visit(i)
+      const before = [...parse(await metrics.text()).keys()]
+      for (let i = 3; i < 200; i++) await visit(i)
+      const text = await metrics.text()
+      expect([...parse(text).keys()]).toEqual(before)
+      expect(text).not.toContain('canary')
+    },
+  )
+
   it('names that are made from requests share a label beyond 200, and are escaped', async () => {
     const tp = turnpike({ store: testStore() })
     onTestFinished(() => tp.close())

@@ -355,7 +355,7 @@ describe('Redis', () => {
     )
     await Promise.all(scripts.map((script) => script.says('ready')))
     const client = new Redis(server.url)
-    onTestFinished(() => void client.disconnect())
+    onTestFinished(() => client.disconnect())
     const state = () => client.hget('twelve:operations:alert:{all}:queue', 'state')
     await until('it fires', async () => (await state()) === 'firing', 20_000)
     await new Promise((resolve) => setTimeout(resolve, 1500))

@@ -1,5 +1,6 @@
 import { CONTEXT } from '../../src/extension.ts'
 import type { turnpike } from '../../src/node.ts'
+import { AlertChecks } from '../../src/operations/alerts/alert-checks.ts'
 import { RuleReplica } from '../../src/operations/control/rule-replica.ts'
 import { Beat } from '../../src/operations/beat.ts'
 import {
@@ -38,6 +39,17 @@ export async function useOperations(
   must('who was refused', (await readRefused(context))[0]?.tag === 'ann')
   // Each process asks with its reports whether there are rules.
   await new RuleReplica(context).refresh()
+  let messages = 0
+  const checks = new AlertChecks(context, {
+    every: 1000,
+    remindMs: 0,
+    notify: () => void messages++,
+    rules: { reported: { value: () => 1, above: 0, for: 0 } },
+  })
+  await checks.check()
+  must('an alert', messages === 1)
+  must('a list of alerts', (await checks.list())[0]?.name === 'reported')
+  await checks.silence('reported', 60_000)
   await beat.leave()
   must('a process that ends', (await readProcesses(context)).length === 0)
 }

@@ -7,18 +7,32 @@ import { afterAll, describe, expect, test } from 'vitest'
 import { EVENTS } from '../../src/events.ts'
 import { ROOT, textOf } from './blocks.ts'
 
-/** The members of each event, as src/events.ts declares them. */
+/** The interfaces that a file exports, by name. */
+function interfacesOf(file: string): Map<string, any[]> {
+  const { program } = parseSync(file, readFileSync(join(ROOT, 'src', file), 'utf8'))
+  return new Map(
+    program.body
+      .flatMap((node) => (node.type === 'ExportNamedDeclaration' ? [node.declaration] : []))
+      .flatMap((node) =>
+        node?.type === 'TSInterfaceDeclaration' ? [[node.id.name, node.body.body]] : [],
+      ),
+  )
+}
+
+/** The members of each event, as src/events.ts and src/event-types.ts declare them. */
 function declaredMembers(): Map<string, string[]> {
-  const { program } = parseSync('events.ts', readFileSync(join(ROOT, 'src/events.ts'), 'utf8'))
-  const map = program.body
-    .flatMap((node) => (node.type === 'ExportNamedDeclaration' ? [node.declaration] : []))
-    .find((node) => node?.type === 'TSInterfaceDeclaration' && node.id.name === 'EventMap')
-  if (map?.type !== 'TSInterfaceDeclaration') throw new Error('src/events.ts has no EventMap')
-  return new Map(map.body.body.map((event) => [nameOf(event), membersOf(event)]))
+  const map = interfacesOf('events.ts').get('EventMap')
+  const types = interfacesOf('event-types.ts')
+  if (map === undefined) throw new Error('src/events.ts has no EventMap')
+  return new Map(
+    map.map((event) => {
+      const { members, typeName } = event.typeAnnotation.typeAnnotation
+      return [nameOf(event), (members ?? types.get(typeName.name)).map(nameOf)]
+    }),
+  )
 }
 
 const nameOf = (node: any): string => node.key.name
-const membersOf = (node: any): string[] => node.typeAnnotation.typeAnnotation.members.map(nameOf)
 
 const declared = declaredMembers()
 

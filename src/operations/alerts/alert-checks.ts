@@ -25,6 +25,7 @@ import type { Alert, AlertRule, AlertsOptions } from './options.ts'
 export interface CurrentAlert {
   /** The rule's name. */
   readonly name: string
+  /** `pending`: the value is bad, but not for long enough. */
   readonly state: 'pending' | 'firing'
   /** When the value became bad, in ms since the epoch. */
   readonly since: number

@@ -29,7 +29,10 @@ export interface AlertRule {
    * @default '1m'
    */
   for?: Duration
-  /** @default 'warn' */
+  /**
+   * How bad it is.
+   * @default 'warn'
+   */
   severity?: 'warn' | 'critical'
   /** What it means, for people. */
   summary?: string
@@ -41,13 +44,17 @@ export interface AlertRule {
 export interface Alert {
   /** The rule's name. */
   readonly name: string
+  /** What changed. `reminder`: it still fires. */
   readonly type: 'firing' | 'resolved' | 'reminder'
+  /** How bad it is, as the rule says. */
   readonly severity: 'warn' | 'critical'
   /** The value that was seen last. */
   readonly value: number
   /** When the value became bad, in ms since the epoch by Redis's clock. */
   readonly since: number
+  /** What it means, for people. */
   readonly summary: string
+  /** What to do about it. An empty string if the rule does not say it. */
   readonly remedy: string
   /** True if Redis is away: then each process notifies for itself. */
   readonly isLocal: boolean
@@ -73,6 +80,7 @@ export interface AlertsOptions {
   /**
    * Rules by name, besides the default ones: `redis-away`, `redis-memory`, `redis-clients`,
    * `redis-slow`, `clock-skew`. `false` leaves a default rule out.
+   * @default the default rules
    */
   rules?: Readonly<Record<string, AlertRule | false>>
   /**

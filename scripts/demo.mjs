@@ -5,6 +5,7 @@
  *   npm run demo                       over REDIS_URL, else in this process
  *   npm run demo -- --redis            over a redis-server of its own
  *   npm run demo -- koa                another of examples/
+ *   npm run demo -- platforms/nexus    one of examples/platforms/
  *   PORT=8080 npm run demo
  */
 import { existsSync, readdirSync, statSync } from 'node:fs'
@@ -46,10 +47,13 @@ async function buildPackage() {
 async function buildExample(name) {
   const folder = at('.cache/demo', name)
   const server = path.join(folder, 'server.mjs')
-  if (isFresh(server, at('examples', name), import.meta.filename)) return server
+  const inputs = [at('examples', name), at('examples/platforms'), import.meta.filename]
+  if (isFresh(server, ...inputs)) return server
   await bundle({
     config: false,
-    entry: at('examples', name, 'server.ts'),
+    entry: ['server.ts', 'worker.ts']
+      .map((file) => at('examples', name, file))
+      .filter((file) => existsSync(file)),
     outDir: folder,
     format: 'esm',
     platform: 'node',
@@ -84,9 +88,9 @@ async function freePort(first) {
 }
 
 async function main() {
-  const names = readdirSync(at('examples')).filter((name) =>
-    existsSync(at('examples', name, 'server.ts')),
-  )
+  const names = ['.', 'platforms']
+    .flatMap((folder) => readdirSync(at('examples', folder)).map((name) => path.join(folder, name)))
+    .filter((name) => existsSync(at('examples', name, 'server.ts')))
   const { values, positionals } = parseArgs({
     options: { redis: { type: 'boolean' } },
     allowPositionals: true,

@@ -1,0 +1,29 @@
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import { createApp } from './app.ts'
+
+const ended = Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')])
+const redis = process.env['REDIS_URL']
+const { app, queue, tp } = createApp(
+  redis
+    ? {
+        redis,
+        // The databases of the document. They do not exist on a Cluster.
+        layout: 'databases',
+        databases: { session: 0, cache: 1, rateLimit: 2, realtime: 3, queue: 4, collections: 5 },
+      }
+    : { redis: 'memory' },
+)
+await queue.work({ concurrency: 5, sigterm: false })
+await tp.ready()
+const port = Number(process.env['PORT'] ?? 3000)
+const server = createServer(app.callback()).listen(port, '127.0.0.1')
+await once(server, 'listening')
+console.log(`http://127.0.0.1:${port}`)
+
+await ended
+server.close()
+// Connections that browsers keep ready are not waited for.
+setTimeout(() => server.closeAllConnections(), 500).unref()
+await once(server, 'close')
+await tp.close()

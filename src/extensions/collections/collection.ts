@@ -3,7 +3,14 @@ import { durationOption, type Duration } from '../../duration.ts'
 import { TurnpikeError } from '../../errors.ts'
 import type { ExtensionContext } from '../../extension.ts'
 import { requireTenant } from '../../store/subject.ts'
-import { identifier, integer, optionError } from '../../validate.ts'
+import {
+  identifier,
+  integer,
+  isObject,
+  optionError,
+  validateOptions,
+  type Validator,
+} from '../../validate.ts'
 
 /** Options of a call. */
 export interface CollectionCallOptions {
@@ -13,6 +20,15 @@ export interface CollectionCallOptions {
 
 /** Names an item: a user, a campaign, a search. At most 256 characters. */
 export type ItemId = string | number
+
+/** A call checks the value itself: what is wrong with it is TP_VALUE or TP_KEY. */
+const checkedLater: Validator = { expected: 'any', accepts: () => true }
+
+/** Names of the options of a call. @param more besides `tenant` */
+export const optionsOfCall = (...more: readonly string[]): Record<string, Validator> =>
+  Object.fromEntries(['tenant', ...more].map((option) => [option, checkedLater]))
+
+const TENANT_ONLY = optionsOfCall()
 
 const MAX_ITEM_LENGTH = 256
 /** Scripts write times with 13 digits. */
@@ -47,16 +63,21 @@ export class Collection {
 
   /**
    * Returns the keys of one value, all in one hash slot. Without parts there is one value for each tenant.
-   * @throws TP_KEY if the application has tenants and none is named
+   * @param known the options that the call may have
+   * @throws TP_OPTION for options that it cannot have; TP_KEY if the application has tenants and none is named
    */
   keys(
     method: string,
-    { tenant }: CollectionCallOptions,
+    call: CollectionCallOptions,
     parts: readonly string[],
     subs: readonly string[] = [],
+    known: Readonly<Record<string, Validator>> = TENANT_ONLY,
   ): string[] {
+    // Most calls have none.
+    if (!isObject(call) || Object.keys(call).length > 0)
+      validateOptions(`${this.where}.${method}()`, call, known)
     const { keys } = this.context
-    const owner = requireTenant(this.context, tenant, `${this.where}.${method}()`)
+    const owner = requireTenant(this.context, call.tenant, `${this.where}.${method}()`)
     const tag = keys.tag([this.name, ...parts], owner)
     return [keys.key(this.#kind, tag), ...subs.map((sub) => keys.key(this.#kind, tag, sub))]
   }

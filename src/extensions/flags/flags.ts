@@ -97,9 +97,9 @@ class FlagEngine<Native, Defaults extends FlagDefaults> {
   get api(): Flags<Native, Defaults> {
     const { document } = this.#rules
     return {
-      enabled: (name, subject = {}) => this.valueFor(name, readerOf(subject)) === true,
-      value: (name, subject = {}) => this.valueFor(name, readerOf(subject)) as never,
-      all: (subject = {}) => this.allFor(readerOf(subject)) as never,
+      enabled: (name, subject) => this.valueFor(name, this.#readerOf(subject)) === true,
+      value: (name, subject) => this.valueFor(name, this.#readerOf(subject)) as never,
+      all: (subject) => this.allFor(this.#readerOf(subject)) as never,
       of: (native) => this.of(native),
       set: async (name, setting, options = {}) => {
         const where = `flags().set('${name}')`
@@ -147,6 +147,22 @@ class FlagEngine<Native, Defaults extends FlagDefaults> {
       return outcome.value ?? (isBoolean ? true : standard)
     }
     return isBoolean ? false : standard
+  }
+
+  /** Never throws: a check stands in the middle of a request. */
+  #readerOf(subject: FlagSubject | undefined): SubjectReader {
+    if (subject === undefined || subject === null) return UNKNOWN
+    const { events } = this.#context
+    if (typeof subject !== 'object')
+      events.warn(
+        'flags(): a check was given a subject that is no object, and counts as for an unknown user. Pass { user: id }.',
+      )
+    const { user, organisation, plan } = subject
+    return {
+      user: nameOf('user', user, events),
+      organisation: nameOf('organisation', organisation, events),
+      plan: nameOf('plan', plan, events),
+    }
   }
 
   allFor(subject: SubjectReader): Record<string, unknown> {
@@ -221,36 +237,33 @@ class RequestSubject<Native> implements SubjectReader {
   get user(): string | undefined {
     const { user } = this.#options
     const id = user ? user(this.#native) : this.#context.identityOf(this.#native).userId
-    return this.#name('user', id)
+    return nameOf('user', id, this.#context.events)
   }
 
   get organisation(): string | undefined {
-    return this.#name('organisation', this.#options.organisation?.(this.#native))
+    return nameOf('organisation', this.#options.organisation?.(this.#native), this.#context.events)
   }
 
   get plan(): string | undefined {
-    return this.#name('plan', this.#options.plan?.(this.#native))
-  }
-
-  #name(option: string, value: unknown): string | undefined {
-    const name = nameOf(value)
-    if (name === undefined && typeof value === 'object' && value !== null)
-      this.#context.events.warn(
-        `flags(): ${option} returned an object, and counts as none. Return a string or a number, and no promise.`,
-      )
-    return name
+    return nameOf('plan', this.#options.plan?.(this.#native), this.#context.events)
   }
 }
 
-const readerOf = ({ user, organisation, plan }: FlagSubject): SubjectReader => ({
-  user: nameOf(user),
-  organisation: nameOf(organisation),
-  plan: nameOf(plan),
-})
+const UNKNOWN: SubjectReader = { user: undefined, organisation: undefined, plan: undefined }
 
-function nameOf(value: unknown): string | undefined {
+/** Returns an ID as rules compare it, undefined for what is none. */
+function nameOf(
+  property: string,
+  value: unknown,
+  events: Pick<ExtensionContext['events'], 'warn'>,
+): string | undefined {
   if (typeof value === 'string') return value === '' ? undefined : value
-  return typeof value === 'number' && Number.isFinite(value) ? String(value) : undefined
+  if (typeof value === 'number' && Number.isFinite(value)) return String(value)
+  if (typeof value === 'object' && value !== null)
+    events.warn(
+      `flags(): ${property} is an object, and counts as none. Give a string or a number, and no promise.`,
+    )
+  return undefined
 }
 
 /** Returns a record of a change. What another program wrote is left out. */

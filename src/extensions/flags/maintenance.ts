@@ -154,5 +154,7 @@ function isHealthCheck({ method, url }: Exchange, exempt: readonly string[]): bo
   if (method !== 'GET' && method !== 'HEAD') return false
   const end = url.indexOf('?')
   const path = end < 0 ? url : url.slice(0, end)
-  return exempt.some((each) => path === each || path.startsWith(`${each}/`))
+  if (!exempt.some((each) => path === each || path.startsWith(`${each}/`))) return false
+  // A proxy behind this one may resolve /health/../admin.
+  return !/\.\.|%2e/i.test(path)
 }

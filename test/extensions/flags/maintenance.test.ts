@@ -7,6 +7,9 @@ import { bothEngines } from '../../support/engines.ts'
 import { until } from '../../support/until.ts'
 import { withoutMessages } from './support.ts'
 
+/** What a proxy that resolves dots takes for another path. */
+const OUTSIDE = ['/health/%2e%2E/admin', '/health/.%2e/admin', '/health/..%2fadmin', '/health/a/..']
+
 describe.each(bothEngines())('maintenance on the $name engine', ({ open }) => {
   describe.each(apps)('on $name', ({ start }) => {
     function setUp(options: MaintenanceOptions<any> = {}) {
@@ -63,7 +66,7 @@ describe.each(bothEngines())('maintenance on the $name engine', ({ open }) => {
       expect((await app.get('/', { 'x-user': 'ann' })).status).toBe(503)
       for (const path of ['/health', '/health/live', '/healthz', '/readyz?verbose', '/livez'])
         expect((await app.get(path)).status, path).toBe(200)
-      for (const path of ['/healthy', '/x/health', '/health%2f..', '/', '/?/health'])
+      for (const path of ['/healthy', '/x/health', '/health%2f..', '/', '/?/health', ...OUTSIDE])
         expect((await app.get(path)).status, path).toBe(503)
       expect((await app.post('/health')).status).toBe(503)
     })

@@ -174,9 +174,26 @@ test.each([[Promise.resolve('ann')], [{ id: 'ann' }], [['ann']]])(
     const feature = flags(tp, { defaults: DEFAULTS, user: () => returned as any })
     await feature.set('on', { users: ['ann', '[object Promise]', '[object Object]'] })
     expect(feature.of({} as any).enabled('on')).toBe(false)
-    expect(warnings).toEqual([expect.stringContaining('user returned an object')])
+    expect(warnings).toEqual([expect.stringContaining('user is an object')])
   },
 )
+
+test.each<[unknown, string[]]>([
+  [null, []],
+  ['ann', ['Pass { user: id }']],
+  [7, ['Pass { user: id }']],
+  [{ user: { id: 'ann' } }, ['user is an object']],
+  [{ user: null }, []],
+])('a check of the subject %j does not throw, and counts it as unknown', async (subject, hints) => {
+  const { feature, warnings } = setUp()
+  await feature.set('on', { users: ['ann', 7] })
+  for (let i = 0; i < 2; i++) {
+    expect(feature.enabled('on', subject as any)).toBe(false)
+    expect(feature.value('on', subject as any)).toBe(false)
+    expect(feature.all(subject as any)).toMatchObject({ on: false })
+  }
+  expect(warnings).toEqual(hints.map((hint) => expect.stringContaining(hint)))
+})
 
 test('rules that this version cannot read leave the default, with a warning', async () => {
   const { store, tp, warnings, feature } = setUp()

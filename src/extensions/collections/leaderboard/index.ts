@@ -3,7 +3,12 @@ import { durationValidator } from '../../../duration.ts'
 import { TurnpikeError } from '../../../errors.ts'
 import type { ExtensionContext } from '../../../extension.ts'
 import { integer, oneOf, validateOptions, type Validator } from '../../../validate.ts'
-import { Collection, type CollectionCallOptions, type ItemId } from '../collection.ts'
+import {
+  optionsOfCall,
+  Collection,
+  type CollectionCallOptions,
+  type ItemId,
+} from '../collection.ts'
 import { largeScoreOf, LOWER_DIGITS, partsOf, scoreFrom } from './large-score.ts'
 import { readAround, readTop, removePlace, writeScore } from './operations.ts'
 import type {
@@ -27,6 +32,9 @@ const OPTIONS: Record<string, Validator> = {
 /** Places that one call returns. */
 const MOST = 1000
 const MAX_SEASONS = 1000
+const WRITE_OPTIONS = optionsOfCall()
+const READ_OPTIONS = optionsOfCall('season')
+const TOP_OPTIONS = optionsOfCall('season', 'offset')
 
 /** @throws TP_OPTION for an option that cannot be used */
 export function createLeaderboard<Kind extends ScoreKind>(
@@ -43,24 +51,25 @@ export function createLeaderboard<Kind extends ScoreKind>(
   const form = scoreForm<Kind>(board, scores)
   const { digits } = form
 
-  function keysOf(method: string, call: SeasonOptions): string[] {
-    const { season = 0 } = call
+  function keysOf(method: string, call: SeasonOptions, known = READ_OPTIONS): string[] {
+    // What is no object is refused with the other options.
+    const season = (call as SeasonOptions | null)?.season ?? 0
     const ago = -board.integer(season, -MAX_SEASONS, 0, method, 'season')
     // Large scores have keys of their own: their members have another layout.
     const parts = digits > 0 ? ['large'] : []
     if (period) parts.push(seasonOf(period, store.now(), ago))
-    return board.keys(method, call, parts, ['ids'])
+    return board.keys(method, call, parts, ['ids'], known)
   }
 
   async function write(
     mode: 'add' | 'set',
     id: ItemId,
     points: LeaderboardPoints<Kind>,
-    { tenant }: CollectionCallOptions,
+    call: CollectionCallOptions,
   ): Promise<LeaderboardChange<Kind>> {
     const item = board.item(id, mode)
     const amount = form.amount(points, mode)
-    const keys = keysOf(mode, tenant === undefined ? {} : { tenant })
+    const keys = keysOf(mode, call, WRITE_OPTIONS)
     const args = [digits, mode, item, ...amount, life, max]
     const [score, rank] = await store.run(writeScore, keys, args)
     return { score: form.shown(score), rank: rank > 0 ? rank : undefined }
@@ -82,8 +91,9 @@ export function createLeaderboard<Kind extends ScoreKind>(
     set: (id, score, call = {}) => write('set', id, score, call),
     async top(count, call = {}) {
       const most = board.integer(count, 1, MOST, 'top', 'the count')
+      const keys = keysOf('top', call, TOP_OPTIONS)
       const offset = board.integer(call.offset ?? 0, 0, 1_000_000, 'top', 'offset')
-      const found = await store.run(readTop, keysOf('top', call), [digits, offset, most])
+      const found = await store.run(readTop, keys, [digits, offset, most])
       return entriesOf(form, found, offset + 1)
     },
     rank: async (id, call = {}) => (await around('rank', id, 0, call))[0],

@@ -2,7 +2,7 @@
 import { durationValidator, type Duration } from '../../../duration.ts'
 import type { ExtensionContext } from '../../../extension.ts'
 import { integer, validateOptions, type Validator } from '../../../validate.ts'
-import { Collection, type CollectionCallOptions } from '../collection.ts'
+import { optionsOfCall, Collection, type CollectionCallOptions } from '../collection.ts'
 import { foldTerm } from './fold.ts'
 import { addTerm, completeTerm, removeTerm } from './operations.ts'
 
@@ -41,6 +41,7 @@ const MAX_LENGTH = 100
 const MAX_WEIGHT = 1_000_000
 const MOST = 100
 const KEYS = ['terms', 'written'] as const
+const ADD_OPTIONS = optionsOfCall('weight')
 
 /** @throws TP_OPTION for an option that cannot be used */
 export function createSuggestions(
@@ -67,8 +68,8 @@ export function createSuggestions(
   return {
     async add(text, call = {}) {
       const term = folded(text, 'add')?.trimEnd()
+      const keys = words.keys('add', call, [], KEYS, ADD_OPTIONS)
       const weight = words.integer(call.weight ?? 1, 1, MAX_WEIGHT, 'add', 'weight')
-      const keys = keysOf('add', call)
       if (!term) return false
       await store.run(addTerm, keys, [term, text.trim(), weight, life, max])
       return true

@@ -2,7 +2,12 @@
 import { durationValidator, type Duration } from '../../../duration.ts'
 import type { ExtensionContext } from '../../../extension.ts'
 import { integer, validateOptions, type Validator } from '../../../validate.ts'
-import { Collection, type CollectionCallOptions, type ItemId } from '../collection.ts'
+import {
+  optionsOfCall,
+  Collection,
+  type CollectionCallOptions,
+  type ItemId,
+} from '../collection.ts'
 import { hitTrend, readTrends, removeTrend, SCORE_UNIT } from './operations.ts'
 
 /** Options of `trending()`. */
@@ -39,6 +44,7 @@ const OPTIONS: Record<string, Validator> = {
   halfLife: durationValidator,
   max: integer(1, 100_000),
 }
+const HIT_OPTIONS = optionsOfCall('weight')
 /** After so many half-lives a hit counts less than a billionth. */
 const LIFE_IN_HALF_LIVES = 30
 const MIN_HALF_LIFE_MS = 1000
@@ -64,9 +70,9 @@ export function createTrending(
   return {
     async hit(id, call = {}) {
       const item = list.item(id, 'hit')
+      const keys = list.keys('hit', call, [], [], HIT_OPTIONS)
       const weight = list.integer(call.weight ?? 1, 1, MAX_WEIGHT, 'hit', 'weight')
-      const args = [item, weight, half, half * LIFE_IN_HALF_LIVES, max]
-      await store.run(hitTrend, list.keys('hit', call, []), args)
+      await store.run(hitTrend, keys, [item, weight, half, half * LIFE_IN_HALF_LIVES, max])
     },
     async top(count, call = {}) {
       const most = list.integer(count, 1, MOST, 'top', 'the count')

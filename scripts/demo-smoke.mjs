@@ -382,6 +382,29 @@ async function checkVerify(demo) {
   check('POST /verify, right: body', answers[1].body, { verified: 'eve@example.com' })
 }
 
+/** An invoice is made by a job, followed to its end. */
+async function checkInvoices(origin) {
+  const headers = { 'content-type': 'application/json', 'idempotency-key': `invoice-${origin}` }
+  const order = { headers, method: 'POST', body: JSON.stringify({ order: 7 }) }
+  const [first, again] = await repeat(2, origin, '/invoices', order)
+  const location = first.field('location')
+  check('POST /invoices: 202 and Location', [first.status, location], ([status, path]) => {
+    return status === 202 && path === `/invoices/${first.body.id}`
+  })
+  check('POST /invoices, the same key: the same job', again.body, first.body)
+  const stream = await send(origin, `${location}/stream`)
+  check('GET /invoices/:id/stream: to its end', stream.body, /event: end\ndata: .*"completed"/)
+  const { body } = await send(origin, location)
+  check(
+    'GET /invoices/:id: the result',
+    [body.state, body.result],
+    ['completed', { invoice: 'invoice-7.pdf' }],
+  )
+  check('GET /invoices: 403', (await send(origin, '/invoices')).status, 403)
+  const removed = await send(origin, location, { method: 'DELETE' })
+  check('DELETE /invoices/:id: 404', removed.status, 404)
+}
+
 const textOf = (html) => html.replace(/<[^>]*>/g, ' ').replace(/\s+/g, ' ')
 
 async function checkPage(origin, store) {
@@ -437,6 +460,7 @@ async function checkLines(html) {
       '/inventory/rebuild': [200],
       '/verify/send': [202],
       '/verify': [410],
+      '/invoices': [202],
       '/health': [200],
     }
     // The twenty-first of the pro plan passes where curl takes a second for twenty.
@@ -525,7 +549,7 @@ async function checkAway(origin, cookie) {
   ])
   check('Redis killed, GET /products: 200', (await send(origin, '/products')).status, 200)
   check('Redis killed, GET /api/search: 200', (await send(origin, '/api/search?q=')).status, 200)
-  for (const target of ['/orders', '/inventory/rebuild']) {
+  for (const target of ['/orders', '/inventory/rebuild', '/invoices']) {
     const refused = await send(origin, target, {
       method: 'POST',
       headers: { 'idempotency-key': 'k' },
@@ -571,6 +595,7 @@ async function inProcess() {
   await checkRest(demo.origin)
   await checkOrders(demo.origin)
   await checkVerify(demo)
+  await checkInvoices(demo.origin)
   await checkHealth(demo.origin, (body) => typeof body.latency_ms === 'number')
   await checkMetrics(demo.origin)
   await end(demo)
@@ -593,6 +618,7 @@ async function onRedis(startRedis) {
     await checkRest(demo.origin)
     await checkOrders(demo.origin)
     await checkVerify(demo)
+    await checkInvoices(demo.origin)
     await checkHealth(
       demo.origin,
       (body) => typeof body.latency_ms === 'number' && /^\d/.test(body.version),

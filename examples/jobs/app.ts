@@ -5,14 +5,29 @@
 // oxlint-disable oxc/no-async-endpoint-handlers -- Express 5 hands their errors on
 import express, { type Request, type RequestHandler } from 'express'
 import { turnpike, type TurnpikeOptions } from 'turnpike/express'
+import type { JobState } from 'turnpike/jobs'
+import { boardOf } from './board.ts'
 import { createQueue, type Services } from './queue.ts'
 
 export interface AppOptions extends TurnpikeOptions<Request>, Partial<Services> {}
 
 interface Campaign {
   text: string
-  status: 'waiting for approval' | 'scheduled' | 'published' | 'rejected'
-  job?: string
+  status: 'waiting for approval' | 'approved' | 'rejected'
+  /** Who decides on it now. */
+  claim?: { user: string; until: number }
+}
+
+const isClaimed = (claim: Campaign['claim']) => claim !== undefined && claim.until > Date.now()
+
+/** What users read for the state of a publishing job. */
+const STATUSES: Record<JobState, string> = {
+  delayed: 'scheduled',
+  waiting: 'publishing',
+  active: 'publishing',
+  'waiting-children': 'publishing',
+  completed: 'published',
+  failed: 'failed',
 }
 
 export function createApp({ charge, publish, ...options }: AppOptions = {}) {
@@ -20,14 +35,11 @@ export function createApp({ charge, publish, ...options }: AppOptions = {}) {
   const campaigns = new Map<string, Campaign>() // your database
   const queue = createQueue(tp, {
     charge: charge ?? (async () => {}),
-    publish: async (campaign) => {
-      await publish?.(campaign)
-      campaigns.get(campaign.id)!.status = 'published'
-    },
+    publish: publish ?? (async () => {}),
   })
   const app = express().use(express.json())
   const userOf = (req: Request) => req.get('x-user') ?? 'guest' // your login
-  const isOperator = (req: Request) => userOf(req) === 'operator'
+  const isOperator = (req: Request) => userOf(req).startsWith('operator')
   const operators: RequestHandler = (req, res, next) => {
     if (isOperator(req)) next()
     else res.status(403).end()
@@ -56,14 +68,28 @@ export function createApp({ charge, publish, ...options }: AppOptions = {}) {
     campaigns.set(id, { text: String(req.body?.text), status: 'waiting for approval' })
     res.status(201).json({ id })
   })
-  app.get('/campaigns/:id', (req, res) => {
+  app.get('/campaigns/:id', async (req, res) => {
     const campaign = campaigns.get(req.params.id)
-    res.status(campaign ? 200 : 404).json(campaign ?? {})
+    if (!campaign) res.status(404).end()
+    else res.json({ text: campaign.text, ...(await statusOf(req.params.id, campaign)) })
+  })
+  // Two operators who ask at once get different campaigns. One who goes home blocks none for long.
+  app.post('/approvals/claim', operators, (req, res) => {
+    const user = userOf(req)
+    const next = [...campaigns].find(
+      ([, { status, claim }]) =>
+        status === 'waiting for approval' && (claim?.user === user || !isClaimed(claim)),
+    )
+    if (next === undefined) return void res.status(204).end()
+    const [id, campaign] = next
+    campaign.claim = { user, until: Date.now() + 600_000 }
+    res.json({ id, text: campaign.text })
   })
   app.post('/campaigns/:id/:decision', operators, async (req, res) => {
     const { id, decision } = req.params as { id: string; decision: string }
     const campaign = campaigns.get(id)
-    if (campaign?.status !== 'waiting for approval') res.status(409).end()
+    const isOthers = isClaimed(campaign?.claim) && campaign?.claim?.user !== userOf(req)
+    if (campaign?.status !== 'waiting for approval' || isOthers) res.status(409).end()
     else if (decision === 'reject') {
       campaign.status = 'rejected'
       res.status(204).end()
@@ -71,10 +97,20 @@ export function createApp({ charge, publish, ...options }: AppOptions = {}) {
       const at = new Date(String(req.body?.at))
       // Approved twice, by two operators at once, it is published once.
       const job = await queue.add('campaign.publish', { id, text: campaign.text }, { at, id })
-      Object.assign(campaign, { status: 'scheduled', job: job.id })
+      campaign.status = 'approved'
       res.status(202).json(job)
     }
   })
+
+  /** The job knows what became of it, also if it runs in a worker process. */
+  async function statusOf(id: string, { status }: Campaign) {
+    if (status !== 'approved') return { status }
+    const job = await queue.get(id)
+    // Dead letters are kept for longer: a job that is gone has completed.
+    if (job === undefined) return { status: 'published' }
+    const isRetried = job.state === 'delayed' && job.attempts > 0
+    return { status: isRetried ? 'retrying' : STATUSES[job.state], attempts: job.attempts }
+  }
 
   // What could not be published or charged, for operators.
   app.get('/failed', operators, async (_req, res) => {
@@ -84,10 +120,9 @@ export function createApp({ charge, publish, ...options }: AppOptions = {}) {
   app.post('/failed/:id/retry', operators, async (req, res) => {
     res.status((await queue.failed.retry(String(req.params['id']))) ? 202 : 404).end()
   })
-  app.get('/health/queue', async (_req, res) => {
-    const health = await queue.health()
-    res.status(health.status === 'ok' ? 200 : 503).json(health)
-  })
+  if (options.redis && options.redis !== 'memory')
+    app.use('/board', operators, boardOf(queue, '/board'))
+  app.use('/health', tp.health({ checks: { orders: () => queue.health() }, cacheFor: '1s' }))
   app.get('/', (_req, res) => void res.type('html').send(PAGE))
   return { app, tp, queue }
 }

@@ -131,6 +131,20 @@ it('takes an order once, however often it is sent', async () => {
   await request(shop).post('/orders').send({}).expect(400)
 })
 
+it('makes an invoice by a job, once for one key, and tells how far it is', async () => {
+  const { shop } = open()
+  const order = () =>
+    request(shop).post('/invoices').set('idempotency-key', 'i').send({ order: 7 }).expect(202)
+  const [{ body, headers }, { body: again }] = [await order(), await order()]
+  expect(again).toEqual(body)
+  const { text } = await request(shop).get(`${headers['location']}/stream`).buffer(true)
+  expect(text).toMatch(/event: end\ndata: .*"state":"completed"/)
+  const { body: job } = await request(shop).get(headers['location']!).expect(200)
+  expect(job).toMatchObject({ state: 'completed', result: { invoice: 'invoice-7.pdf' } })
+  await request(shop).get('/invoices').expect(403)
+  await request(shop).delete(headers['location']!).expect(404)
+})
+
 it('verifies an address by a code that is right once', async () => {
   const { store, shop, mails } = open()
   const post = (path: string, body: object) => request(shop).post(path).send(body)

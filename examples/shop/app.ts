@@ -8,6 +8,7 @@ import { trending } from 'turnpike/collections'
 import { maintenance } from 'turnpike/flags'
 import { apiKeys } from 'turnpike/tokens'
 import { commands, type LimitRow } from './commands.ts'
+import { invoices } from './invoices.ts'
 import { orders } from './orders.ts'
 import { page, state } from './page.ts'
 import { sessions } from './sessions.ts'
@@ -118,6 +119,7 @@ export function createShop(
   })
 
   app.use(orders(tp, databaseMs))
+  app.use(invoices(tp))
   app.use(verification(tp, mail))
   app.use('/health', tp.health({ cacheFor: '1s' }))
   // Only from this machine. Behind a proxy, ask for a token in place of the address.

@@ -133,6 +133,14 @@ const DRAFTS: Draft[] = [
     body: JSON.stringify({ email: 'ada@example.com', code: '123456' }),
   },
   {
+    title: 'Make an invoice',
+    note: '202: a job makes it. GET its Location for the state, or with /stream for each change.',
+    method: 'POST',
+    path: '/invoices',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ order: 7 }),
+  },
+  {
     title: 'How is Redis?',
     note: 'Kill it and look again: degraded, and every route above still answers. Also /health/live and /health/ready.',
     path: '/health',

@@ -61,6 +61,11 @@ export interface OpenQueue {
   readonly client: DedicatedConnection['client']
 }
 
+/** Sends a command that BullMQ has no method for. */
+export interface RedisCaller {
+  call(...args: readonly (string | number)[]): Promise<unknown>
+}
+
 /** Number of calls that may wait for a reply at once. */
 const MAX_PENDING = 5000
 /** A connection without any reply for so long is replaced, in ms. */

@@ -2,9 +2,22 @@
 import type { FlowJob } from 'bullmq'
 import { isUnavailable, type ExtensionContext } from '../../extension.ts'
 import { JobCapacity, MAX_SCHEDULES, queueFull, schedulesFull } from './capacity.ts'
-import { BullmqConnection, loadBullmq, type OpenQueue } from './bullmq-connection.ts'
+import {
+  BullmqConnection,
+  loadBullmq,
+  type OpenQueue,
+  type RedisCaller,
+} from './bullmq-connection.ts'
 import { JobChanges } from './bullmq-changes.ts'
-import { bullmqOptions, PRIORITIES, sharedOptions, storedJobOf } from './bullmq-job.ts'
+import {
+  bullmqOptions,
+  findJob,
+  PRIORITIES,
+  readJob,
+  removeJob,
+  sharedOptions,
+  UNREADABLE,
+} from './bullmq-job.ts'
 import { startBullmqWorker } from './bullmq-worker.ts'
 import {
   jobsOfFlow,
@@ -29,10 +42,6 @@ const UNFINISHED = ['wait', 'prioritized', 'delayed', 'active', 'waiting-childre
 
 /** How soon a worker that cannot begin tries again, in ms. */
 const RETRY = 200
-
-/** Returns what BullMQ's error means: the job belongs to a worker or a schedule. */
-const isInUse = (error: unknown): boolean =>
-  /locked|could not be removed|belongs to a job scheduler/i.test((error as Error).message)
 
 /** Jobs of one queue in Redis. */
 export class BullmqEngine implements JobEngine {
@@ -76,6 +85,8 @@ export class BullmqEngine implements JobEngine {
     const flowJob = this.#flowJob(flow)
     const count = jobsOfFlow(flow).length
     await this.#connection.call('jobs.flow', async (open) => {
+      // BullMQ would add the children of a repeated flow again.
+      if (await areKept(open, [flow])) return
       if (!(await this.#takeRoom(open, count))) throw this.#full()
       await open.flows.add(flowJob)
     })
@@ -119,25 +130,11 @@ export class BullmqEngine implements JobEngine {
   }
 
   get(id: string): Promise<StoredJob | undefined> {
-    return this.#connection.call('jobs.get', async ({ queue }) => {
-      const [job, state] = await Promise.all([queue.getJob(id), queue.getJobState(id)])
-      return job && storedJobOf(job, state)
-    })
+    return this.#connection.call('jobs.get', ({ queue }) => readJob(queue, id))
   }
 
   remove(id: string): Promise<'removed' | 'active' | 'missing'> {
-    return this.#connection.call('jobs.remove', async ({ queue }) => {
-      const [job, state] = await Promise.all([queue.getJob(id), queue.getJobState(id)])
-      if (!job) return 'missing'
-      if (state === 'active') return 'active'
-      try {
-        await job.remove()
-        return 'removed'
-      } catch (error) {
-        if (isInUse(error)) return 'active'
-        throw error
-      }
-    })
+    return this.#connection.call('jobs.remove', ({ queue }) => removeJob(queue, id))
   }
 
   counts(): Promise<JobCounts> {
@@ -166,25 +163,26 @@ export class BullmqEngine implements JobEngine {
 
   failed(offset: number, limit: number): Promise<StoredJob[]> {
     return this.#connection.call('jobs.failed', async ({ queue }) => {
-      const jobs = await queue.getFailed(offset, offset + limit - 1)
-      return jobs.flatMap((job) => storedJobOf(job, 'failed') ?? [])
+      const ids = await queue.getRanges(['failed'], offset, offset + limit - 1, false)
+      const jobs = await Promise.all(ids.map((id) => readJob(queue, id)))
+      return jobs.flatMap((job) => job ?? [])
     })
   }
 
   retry(id: string): Promise<boolean> {
     return this.#connection.call('jobs.retry', async ({ queue }) => {
-      const [job, state] = await Promise.all([queue.getJob(id), queue.getJobState(id)])
-      if (!job || state !== 'failed') return false
+      if ((await queue.getJobState(id)) !== 'failed') return false
+      const job = await findJob(queue, id)
+      if (job === undefined || job === UNREADABLE) return false
       await job.retry('failed', { resetAttemptsMade: true, resetAttemptsStarted: true })
+      this.#capacity.noteRetried()
       return true
     })
   }
 
   oldestAddedAt(): Promise<number | undefined> {
     return this.#connection.call('jobs.oldest', async ({ queue, client }) => {
-      const redis = client as unknown as {
-        call(...args: readonly (string | number)[]): Promise<unknown>
-      }
+      const redis = client as unknown as RedisCaller
       const first = async (priority: number): Promise<unknown> => {
         const range = [priority * PRIORITY_SHIFT, '+inf', 'LIMIT', 0, 1]
         const ids = await redis.call('ZRANGEBYSCORE', queue.toKey('prioritized'), ...range)

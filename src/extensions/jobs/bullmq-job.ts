@@ -1,6 +1,13 @@
 /** Jobs in BullMQ's form. */
-import type { Job as BullmqJob, JobsOptions } from 'bullmq'
-import type { JobData, KeepLimits, NewJob, StoredJob } from './engine.ts'
+import type { Job as BullmqJob, JobsOptions, Queue } from 'bullmq'
+import {
+  UNREADABLE_REASON,
+  type JobData,
+  type KeepLimits,
+  type NewJob,
+  type StoredJob,
+} from './engine.ts'
+import type { OpenQueue, RedisCaller } from './bullmq-connection.ts'
 import type { JobPriority, JobProgress, JobState } from './job.ts'
 
 /** BullMQ runs smaller numbers first, and jobs without a number before all. */
@@ -56,10 +63,79 @@ const STATES: Readonly<Record<string, JobState | undefined>> = {
   failed: 'failed',
 }
 
-/** Returns a job as the queue sees it; undefined for one that is in no state. */
-export function storedJobOf(job: BullmqJob, bullmqState: string): StoredJob | undefined {
+/** Resolves with a job. Undefined for one that is in no state. */
+export async function readJob(queue: Queue, id: string): Promise<StoredJob | undefined> {
+  const [job, bullmqState] = await Promise.all([findJob(queue, id), queue.getJobState(id)])
   const state = STATES[bullmqState]
-  if (state === undefined) return undefined
+  if (job === undefined || state === undefined) return undefined
+  return job === UNREADABLE ? unreadableJob(id, state) : storedJobOf(job, state)
+}
+
+/** BullMQ's code for a job that cannot be removed, because its schedule needs it. */
+const NEEDED_BY_SCHEDULE = -8
+
+/** Removes a job, also one that cannot be read. A worker's, or the next one of a schedule, is `active`. */
+export async function removeJob(
+  queue: Queue,
+  id: string,
+): Promise<'removed' | 'active' | 'missing'> {
+  const state = await queue.getJobState(id)
+  if (state === 'unknown') return 'missing'
+  try {
+    return state !== 'active' && (await queue.remove(id)) === 1 ? 'removed' : 'active'
+  } catch (error) {
+    if ((error as { code?: unknown }).code === NEEDED_BY_SCHEDULE) return 'active'
+    throw error
+  }
+}
+
+/** What is found of a job that is no JSON, because another program has written it. */
+export const UNREADABLE: unique symbol = Symbol('unreadable') as never
+
+/** Resolves with BullMQ's job, undefined if there is none. */
+export async function findJob(
+  queue: Queue,
+  id: string,
+): Promise<BullmqJob | typeof UNREADABLE | undefined> {
+  try {
+    return await queue.getJob(id)
+  } catch (error) {
+    if (error instanceof SyntaxError) return UNREADABLE
+    throw error
+  }
+}
+
+/**
+ * Makes active jobs that cannot be read fail when a worker takes them next. BullMQ would let each
+ * stall, and take it again, for ever.
+ */
+export async function repairUnreadable({ queue, client }: OpenQueue): Promise<void> {
+  const ids = await queue.getRanges(['active'], 0, -1, false)
+  for (const id of ids) {
+    if ((await findJob(queue, id)) !== UNREADABLE) continue
+    const data: JobData = { payload: null, isUnreadable: true }
+    const fields = ['data', JSON.stringify(data), 'opts', '{}', 'progress', '0']
+    await (client as unknown as RedisCaller).call('HSET', queue.toKey(id), ...fields)
+  }
+}
+
+/** Returns what can be said of such a job. An operator must be able to see and drop it. */
+const unreadableJob = (id: string, state: JobState): StoredJob => ({
+  id,
+  task: '',
+  data: { payload: null },
+  state,
+  attempts: 0,
+  progress: 0,
+  result: undefined,
+  reason: UNREADABLE_REASON,
+  stack: undefined,
+  addedAt: 0,
+  startedAt: undefined,
+  finishedAt: state === 'completed' || state === 'failed' ? 0 : undefined,
+})
+
+function storedJobOf(job: BullmqJob, state: JobState): StoredJob {
   return {
     id: job.id!,
     task: job.name,
@@ -79,10 +155,11 @@ export function storedJobOf(job: BullmqJob, bullmqState: string): StoredJob | un
 /** Returns the stored data. Anyone with access to Redis can write it. */
 export function dataOf({ data }: Pick<BullmqJob, 'data'>): JobData {
   const found = (typeof data === 'object' && data !== null ? data : {}) as Partial<JobData>
-  const { payload = null, tenant, steps } = found
+  const { payload = null, tenant, steps, isUnreadable } = found
   return {
     payload,
     ...(typeof tenant === 'string' && { tenant }),
     ...(typeof steps === 'object' && steps !== null && { steps }),
+    ...(isUnreadable === true && { isUnreadable }),
   }
 }

@@ -2,7 +2,7 @@
 import type { Job as BullmqJob } from 'bullmq'
 import { TurnpikeError } from '../../errors.ts'
 import { outageOf, type Bullmq, type BullmqConnection } from './bullmq-connection.ts'
-import { dataOf } from './bullmq-job.ts'
+import { dataOf, repairUnreadable } from './bullmq-job.ts'
 import {
   CLOSING,
   isJobFailure,
@@ -61,6 +61,13 @@ const lostError = (): TurnpikeError =>
     'The lease of the job has ended, because Redis was not reached in time. Another worker may run it now.',
   )
 
+/** The message of a SyntaxError quotes the payload. */
+const unreadable = (): TurnpikeError =>
+  new TurnpikeError(
+    'TP_VALUE',
+    'What is stored of a job cannot be read: another program has written it. It goes to the dead letters.',
+  )
+
 /** Starts a worker. */
 export async function startBullmqWorker(
   { Worker, WaitingError }: Bullmq,
@@ -94,7 +101,10 @@ export async function startBullmqWorker(
     settings: { backoffStrategy: (_attempts, _type, error) => pauseOf(error) },
   })
   worker.on('error', (error) => {
-    if (!outageOf(error)) events.onError(error)
+    if (outageOf(error)) return
+    const isUnreadable = error instanceof SyntaxError
+    events.onError(isUnreadable ? unreadable() : error)
+    if (isUnreadable) connection.call('jobs.repair', repairUnreadable).catch(() => {})
   })
   worker.on('stalled', (id) => events.onStalled(id))
   worker.on('failed', (job, error) => {

@@ -48,13 +48,20 @@ export class JobCapacity {
    */
   async take(jobs: number, count: () => Promise<number>): Promise<boolean> {
     if (!this.#hasRoom(jobs)) {
-      // An estimate refuses nothing: workers may have finished jobs since.
+      // An estimate refuses nothing: workers may have finished jobs since. Neither does a count that is
+      // on its way: it may contain jobs that were added after it was requested, which would count twice.
+      await this.#counting?.catch(() => {})
       await this.#count(count)
       if (!this.#hasRoom(jobs)) return false
     } else if (this.#counted === undefined || this.#added >= this.#countEvery)
       this.#count(count).catch(() => {})
     this.#added += jobs
     return true
+  }
+
+  /** Notes a job that is unfinished again. */
+  noteRetried(): void {
+    this.#added++
   }
 
   #hasRoom(jobs: number): boolean {

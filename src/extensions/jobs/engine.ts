@@ -7,7 +7,12 @@ export interface JobData {
   readonly tenant?: string | undefined
   /** Results of steps by name. */
   readonly steps?: Readonly<Record<string, unknown>> | undefined
+  /** True if what was stored could not be read. The job fails for good. */
+  readonly isUnreadable?: boolean | undefined
 }
+
+/** Why such a job fails. */
+export const UNREADABLE_REASON = 'What is stored of the job cannot be read.'
 
 /** A job to be stored. */
 export interface NewJob {

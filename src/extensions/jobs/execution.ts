@@ -1,7 +1,7 @@
 /** One attempt at a job: its handler with a timeout, steps and progress. */
 import { TurnpikeError } from '../../errors.ts'
 import type { Store } from '../../store/store.ts'
-import { CLOSING, JobFailure, type ActiveJob, type JobData } from './engine.ts'
+import { CLOSING, JobFailure, UNREADABLE_REASON, type ActiveJob, type JobData } from './engine.ts'
 import { publicId } from './job-id.ts'
 import type { JobProgress } from './job.ts'
 import type { JobContext } from './options.ts'
@@ -37,6 +37,8 @@ export async function runAttempt(
   job.signal.addEventListener('abort', onAbort, { once: true })
   if (job.signal.aborted) onAbort()
   try {
+    if (job.data.isUnreadable)
+      throw Object.assign(new TurnpikeError('TP_VALUE', UNREADABLE_REASON), { retry: false })
     if (task?.handler === undefined) throw missingHandler(job.task)
     return await runHandler(job, task, controller, tools)
   } catch (error) {

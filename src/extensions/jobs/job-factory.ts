@@ -15,7 +15,7 @@ import {
   type Validator,
 } from '../../validate.ts'
 import type { NewFlow, NewJob, NewSchedule } from './engine.ts'
-import { jobIdValidator, newJobId, storedId } from './job-id.ts'
+import { childJobId, jobIdValidator, newJobId, storedId } from './job-id.ts'
 import type { AddOptions, FlowEntry, ScheduleOptions } from './options.ts'
 import type { JobTask } from './task.ts'
 
@@ -38,6 +38,7 @@ export const ADD_OPTIONS: Record<string, Validator> = {
   id: jobIdValidator,
   tenant: nonEmptyString,
 }
+const FLOW_OPTIONS: Record<string, Validator> = { id: jobIdValidator, priority: priorityValidator }
 const SCHEDULE: Record<string, Validator> = {
   every: anyOf(nonEmptyString, integer(MIN_INTERVAL)),
   timeZone: nonEmptyString,
@@ -106,20 +107,37 @@ export class JobFactory {
 
   /** Returns a job with its children. @throws TP_OPTION, TP_KEY, TP_JOB_PAYLOAD */
   flow(entry: FlowEntry, tenant: string | undefined): Promise<NewFlow> {
-    return this.#flow(entry, tenant, { left: MAX_BATCH })
+    return this.#flow(entry, tenant, new Set(), undefined)
   }
 
+  /** @param ids those of the whole flow. Two jobs of one ID would wait for each other. */
   async #flow(
-    { task, payload, children = [], ...options }: FlowEntry,
+    entry: unknown,
     tenant: string | undefined,
-    count: { left: number },
+    ids: Set<string>,
+    defaultId: string | undefined,
   ): Promise<NewFlow> {
     const where = 'queue.flow()'
-    if (--count.left < 0)
-      throw optionRuleError(where, 'children', undefined, `A flow has at most ${MAX_BATCH} jobs.`)
-    const own = { ...options, ...(tenant !== undefined && { tenant }) }
+    if (!isObject(entry)) throw optionError(where, 'entry', entry, 'an object with task')
+    const { task, payload, children = [], ...options } = entry as unknown as FlowEntry
+    validateOptions(where, options, FLOW_OPTIONS)
+    if (!Array.isArray(children))
+      throw optionError(where, 'children', children, 'a list of jobs, each an object with task')
+    const id = options.id ?? defaultId
+    const own = {
+      ...options,
+      ...(id !== undefined && { id }),
+      ...(tenant !== undefined && { tenant }),
+    }
     const job = await this.job(task, payload, own, where)
-    const all = await Promise.all(children.map((child) => this.#flow(child, tenant, count)))
+    if (ids.has(job.id))
+      throw optionRuleError(where, 'id', id, 'Each job of a flow needs an ID of its own.')
+    ids.add(job.id)
+    if (ids.size > MAX_BATCH)
+      throw optionRuleError(where, 'children', undefined, `A flow has at most ${MAX_BATCH} jobs.`)
+    const all: NewFlow[] = []
+    for (const [i, child] of (children as readonly unknown[]).entries())
+      all.push(await this.#flow(child, tenant, ids, id && childJobId(id, i)))
     return { ...job, children: all }
   }
 

@@ -38,6 +38,12 @@ export const requestJobId = (requestId: string, task: string): string =>
     .update(JSON.stringify([requestId, task]))
     .digest('base64url')
 
+/** Returns the ID of a child of a flow: a repeated flow finds its children. */
+export const childJobId = (parentId: string, index: number): string =>
+  createHash('sha256')
+    .update(JSON.stringify([parentId, index]))
+    .digest('base64url')
+
 /** Returns true for what may be the ID of a job that exists. */
 export const isJobId = (id: unknown): id is string =>
   typeof id === 'string' && (jobIdValidator.accepts(id) || SCHEDULED.test(id))

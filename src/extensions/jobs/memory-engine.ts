@@ -53,6 +53,7 @@ export class MemoryJobEngine implements JobEngine {
 
   async addFlow(flow: NewFlow): Promise<void> {
     this.#check()
+    if (this.#queue.jobs.has(flow.id)) return
     this.#checkRoom(jobsOfFlow(flow))
     // The parent first, so that a child finds it.
     this.#queue.add(flatten(flow, undefined))
@@ -190,9 +191,10 @@ export class MemoryJobEngine implements JobEngine {
 
   /** @throws TP_QUEUE_FULL */
   #checkRoom(jobs: readonly NewJob[]): void {
-    const added = jobs.filter(({ id }) => !this.#queue.jobs.has(id)).length
     const { maxJobs, name, warn } = this.#options
-    if (added === 0 || this.#queue.unfinishedCount() + added <= maxJobs) return
+    if (this.#queue.unfinishedCount() + jobs.length <= maxJobs) return
+    // A repeated addition must find its job, also if that one has filled the queue.
+    if (jobs.every(({ id }) => this.#queue.jobs.has(id))) return
     const error = queueFull(name, maxJobs)
     warn(error.message)
     throw error

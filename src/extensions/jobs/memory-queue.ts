@@ -14,7 +14,7 @@ export interface MemoryJob {
   readonly maxAttempts: number
   readonly addedAt: number
   readonly scheduleId: string | undefined
-  readonly parentId: string | undefined
+  parentId: string | undefined
   readonly childIds: readonly string[]
   /** Children that have not completed. */
   readonly pending: Set<string>
@@ -76,7 +76,11 @@ export class MemoryQueue {
   ): void {
     const now = this.store.now()
     for (const job of jobs) {
-      if (this.jobs.has(job.id)) continue
+      const known = this.jobs.get(job.id)
+      if (known !== undefined) {
+        this.#adopt(known, job.parentId)
+        continue
+      }
       const { childIds = [] } = job
       const added: MemoryJob = {
         id: job.id,
@@ -104,6 +108,19 @@ export class MemoryQueue {
     }
     // The caller learns that its job is queued before the job runs.
     setImmediate(() => this.pump())
+  }
+
+  /** Lets a parent wait for a job that exists already. */
+  #adopt(job: MemoryJob, parentId = ''): void {
+    const parent = this.jobs.get(parentId)
+    if (parent && job.state === 'completed') this.#childEnded(parent, job)
+    else if (parent) job.parentId ??= parentId
+  }
+
+  /** Lets a parent run when no child is left. */
+  #childEnded(parent: MemoryJob | undefined, child: MemoryJob): void {
+    parent?.pending.delete(child.id)
+    if (parent?.state === 'waiting-children' && parent.pending.size === 0) this.enqueue(parent)
   }
 
   unfinishedCount(): number {
@@ -155,6 +172,8 @@ export class MemoryQueue {
     this.#finished.completed.delete(job)
     this.#finished.failed.delete(job)
     this.changed(job)
+    // A parent must not wait for a child that is gone.
+    this.#childEnded(this.jobs.get(job.parentId ?? ''), job)
   }
 
   /** Moves a dead letter back, with all its attempts. */
@@ -226,8 +245,7 @@ export class MemoryQueue {
   }
 
   #consumer(): MemoryConsumer | undefined {
-    for (const consumer of this.consumers) if (consumer.hasRoom()) return consumer
-    return undefined
+    return [...this.consumers].find((consumer) => consumer.hasRoom())
   }
 
   #canStart(now: number): boolean {
@@ -261,8 +279,7 @@ export class MemoryQueue {
       parent.reason = `child ${job.id} failed`
       return this.#settle(parent, 'failed')
     }
-    parent.pending.delete(job.id)
-    if (parent.pending.size === 0) this.enqueue(parent)
+    this.#childEnded(parent, job)
   }
 
   #setAlarm(now: number, isAway: boolean): void {

@@ -6,6 +6,8 @@ import {
   callback,
   integer,
   isFunction,
+  isObject,
+  nonEmptyString,
   optionError,
   optionRuleError,
   validateOptions,
@@ -36,6 +38,8 @@ export interface QueueSettings {
   readonly name: string
   readonly path: string
 }
+
+const CALL_OPTIONS = { tenant: nonEmptyString }
 
 /** Creates the members of a queue. */
 export function createQueue<Native, Middleware>(
@@ -81,7 +85,7 @@ class EngineQueue<Native, Middleware> implements JobQueue<Native, Middleware> {
     this.failed = {
       list: (options = {}) => this.#deadLetters(options),
       retry: async (id, options) => engine.retry(this.#storedId(id, options, 'failed.retry')),
-      drop: (id, options) => this.#drop(this.#storedId(id, options, 'failed.drop')),
+      drop: async (id, options) => this.#drop(this.#storedId(id, options, 'failed.drop')),
     }
     context.onClose((signal) => this.#worker.close(signal))
     context.onClose(() => engine.close(), 'last')
@@ -120,15 +124,19 @@ class EngineQueue<Native, Middleware> implements JobQueue<Native, Middleware> {
       throw optionError(where, 'entries', entries, `a list of up to ${MAX_BATCH} jobs`)
     if (entries.length === 0) return []
     const jobs = await Promise.all(
-      (entries as readonly BatchEntry[]).map(({ task, payload, ...options }) =>
-        this.#factory.job(task, payload, options, where),
-      ),
+      (entries as readonly unknown[]).map((entry) => {
+        if (!isObject(entry)) throw optionError(where, 'entries', entry, 'objects with task')
+        const { task, payload, ...options } = entry as unknown as BatchEntry
+        return this.#factory.job(task, payload, options, where)
+      }),
     )
     await this.#engine.add(jobs)
     return jobs.map((job) => this.#added(job))
   }
 
-  async flow(entry: FlowEntry, { tenant }: JobCallOptions = {}): Promise<AddedJob> {
+  async flow(entry: FlowEntry, options: JobCallOptions = {}): Promise<AddedJob> {
+    validateOptions('queue.flow()', options, CALL_OPTIONS)
+    const { tenant } = options
     const flow = await this.#factory.flow(entry, tenant)
     await this.#engine.addFlow(flow)
     return this.#added(flow)
@@ -227,8 +235,10 @@ class EngineQueue<Native, Middleware> implements JobQueue<Native, Middleware> {
     return this.#engine.board()
   }
 
-  #storedId(id: string, { tenant }: JobCallOptions = {}, method: string): string {
+  #storedId(id: string, options: JobCallOptions = {}, method: string): string {
     const where = `queue.${method}()`
+    validateOptions(where, options, CALL_OPTIONS)
+    const { tenant } = options
     return storedId(checkJobId(id, where), requireTenant(this.#context, tenant, where))
   }
 

@@ -43,6 +43,9 @@ const METHODS: Readonly<Record<Route['kind'], readonly string[]>> = {
   stream: ['GET', 'HEAD'],
 }
 
+const JSON_TYPE = /^application\/([\w.-]+\+)?json\s*(;|$)/i
+const TOO_LARGE = Symbol('too large')
+
 const UNKNOWN = refuse(404, 'TP_JOB_UNKNOWN', 'There is no such job.')
 const FORBIDDEN = refuse(403, 'TP_FORBIDDEN', 'This is not permitted.')
 
@@ -110,7 +113,11 @@ export class JobRouter<Native> implements Feature<Native> {
   }
 
   async #add(x: Exchange<Native>): Promise<Plan> {
+    // Forms of other sites can send every type but this one with the user's cookies.
+    if (!JSON_TYPE.test(x.header('content-type') ?? ''))
+      return refuse(415, 'TP_JOB_PAYLOAD', 'The Content-Type must be application/json.')
     const body = await readJson(x)
+    if (body === TOO_LARGE) return refuse(413, 'TP_JOB_PAYLOAD', 'The body is too large.')
     if (!isObject(body))
       return refuse(400, 'TP_JOB_PAYLOAD', 'The body must be a JSON object with task and payload.')
     const { task, payload, ...others } = body
@@ -188,11 +195,12 @@ export class JobRouter<Native> implements Feature<Native> {
 
 const pathOf = (url: string): string => url.split('?', 1)[0]!
 
-/** Returns the body as JSON, whether a body parser has read it or not. Undefined for anything else. */
+/** Returns the body as JSON, whether a body parser has read it or not. Undefined for anything else, TOO_LARGE for one that was not read to its end. */
 async function readJson(x: Exchange): Promise<unknown> {
   const body = await peekBody(x.native, MAX_BODY_BYTES)
   if (body.kind === 'parsed') return body.value
-  if (body.kind === 'unseen' || !body.isWhole) return undefined
+  if (body.kind === 'unseen') return undefined
+  if (!body.isWhole) return TOO_LARGE
   try {
     return JSON.parse(body.bytes.toString()) as unknown
   } catch {

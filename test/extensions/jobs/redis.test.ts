@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest'
+import { extension } from '../../../src/extension.ts'
 import { jobs, type QueueOptions } from '../../../src/jobs.ts'
 import { turnpike } from '../../../src/node.ts'
 import { startRedis, type RedisServer } from '../../../src/testing.ts'
@@ -268,6 +269,27 @@ test('a job runs again, without a failed attempt, if closing breaks it off', asy
   await tp.close({ drain: 10 })
   const { queue: later } = await open()
   expect(await later.get(id)).toMatchObject({ state: 'waiting', attempts: 0 })
+})
+
+test('what closes before the queue can still add jobs', async () => {
+  const tp = turnpike({ redis: redis.url, commandTimeout: '10s' })
+  await tp.ready()
+  let late: Promise<unknown> | undefined
+  // Registered first, it is closed after all that has no order.
+  extension(tp, 'outbox', ({ onClose }) => {
+    onClose(async () => {
+      late = queue.add('note', 1, { id: 'late' })
+      await late
+    })
+  })
+  const queue = jobs(tp)
+  queue.define('note', () => 1)
+  await until('the queue answers', () => queue.counts().catch(() => undefined), 15_000)
+  await queue.work()
+  await tp.close()
+  await expect(late).resolves.toMatchObject({ id: 'late' })
+  await expect(queue.add('note')).rejects.toMatchObject({ code: 'TP_UNAVAILABLE' })
+  expect(await (await open()).queue.get('late')).toMatchObject({ state: 'waiting' })
 })
 
 test('finished jobs are kept up to a number, and events too. Nothing else grows', async () => {

@@ -5,6 +5,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished, v
 import { EVENTS, type EventName } from '../../src/events.ts'
 import { turnpike } from '../../src/node.ts'
 import { startRedis, type RedisServer } from '../../src/testing.ts'
+import { apiKeys, oneTimeTokens, refreshTokens } from '../../src/tokens.ts'
 import { startCluster } from '../support/cluster.ts'
 import { startSentinel } from '../support/sentinel.ts'
 import { startTlsRedis } from '../support/tls.ts'
@@ -111,6 +112,32 @@ describe('an option that is refused', () => {
       expect(shown(thrown(() => turnpike(options as never)))).not.toContain(SECRET)
     }
   })
+
+  it.each([
+    ['tp.session()', (tp, options) => tp.session(options)],
+    ['tp.sessionStore()', (tp, options) => tp.sessionStore(options)],
+    ['tp.limiter()', (tp, options) => tp.limiter('a', options)],
+    ['oneTimeTokens()', (tp, options) => oneTimeTokens(tp, options)],
+    ['refreshTokens()', (tp, options) => refreshTokens(tp, options)],
+    ['apiKeys()', (tp, options) => apiKeys(tp, options)],
+  ] as [string, (tp: any, options: any) => unknown][])(
+    'of %s shows no secret, however it is misspelt, and whatever holds it',
+    (_, create) => {
+      const tp = turnpike({ redis: 'memory' })
+      const names = ['secret', 'secrte', 'keys', 'pepper', 'peper', 'encrypt', 'crypt', 'auth']
+      let refused = 0
+      for (const name of names)
+        for (const value of [SECRET, [SECRET, 5], { value: SECRET }, () => SECRET, ...URLS]) {
+          try {
+            create(tp, { [name]: value })
+          } catch (error) {
+            refused++
+            expect(shown(error)).not.toContain(SECRET)
+          }
+        }
+      expect(refused).toBeGreaterThan(80)
+    },
+  )
 
   it('of a session shows neither its secret nor its key', () => {
     const tp = turnpike({ redis: 'memory' })

@@ -5,7 +5,7 @@ import {
   FEATURE_COMMANDS,
 } from '../operations/redis-permissions.ts'
 import { closestMatch } from '../validate.ts'
-import { CommandError, type Command } from './command.ts'
+import { CommandError, type Command } from '../commands/command.ts'
 
 /** Commands of every connection of this program. */
 const CONNECTION = ['info', 'ping', 'time', 'select', ...CLUSTER_COMMANDS]

@@ -1,7 +1,7 @@
 /** Reads a command line by the table of commands. */
 import { parseArgs } from 'node:util'
 import { closestMatch } from '../validate.ts'
-import { CommandError, type Command, type CommandOption } from './command.ts'
+import { CommandError, type Command, type CommandOption } from '../commands/command.ts'
 
 /** Options that every command has. */
 export const GENERAL_OPTIONS: Readonly<Record<string, CommandOption>> = {

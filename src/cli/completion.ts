@@ -1,6 +1,6 @@
 /** `turnpike completion`: prints a script that completes command lines. */
 import { optionsOf } from './arguments.ts'
-import { CommandError, type Command } from './command.ts'
+import { CommandError, type Command } from '../commands/command.ts'
 
 /** Creates the command. @param commands returns the table that it completes */
 export function createCompletion(commands: () => readonly Command[]): Command {

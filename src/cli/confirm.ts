@@ -1,6 +1,6 @@
 /** Asks before something is changed. */
-import { CommandError, type CommandOutput, type WritePlan } from './command.ts'
-import { escapeControls } from './output.ts'
+import { CommandError, type CommandOutput, type WritePlan } from '../commands/command.ts'
+import { escapeControls } from '../commands/output.ts'
 
 /**
  * Shows a plan and asks whether to go on. Returns false for `--dry-run`.

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { closestMatch } from '../validate.ts'
-import { CommandError, type Command } from './command.ts'
+import { CommandError, type Command } from '../commands/command.ts'
 
 export const explain: Command = {
   name: 'explain',

@@ -1,6 +1,6 @@
 /** The help texts and docs/cli.md, both from the table of commands. */
 import { GENERAL_OPTIONS, optionsOf, TARGET_OPTIONS, WRITE_OPTIONS } from './arguments.ts'
-import { EXIT, type Command, type CommandOption, type ExitName } from './command.ts'
+import { EXIT, type Command, type CommandOption, type ExitName } from '../commands/command.ts'
 
 const callOf = ({ name, usage }: Command): string =>
   usage === '' ? `turnpike ${name}` : `turnpike ${name} ${usage}`

@@ -3,20 +3,19 @@ import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { redisFromEnvironment } from '../environment.ts'
-import { TurnpikeError } from '../errors.ts'
 import { CONTEXT, type Instance } from '../extension.ts'
 import { turnpike } from '../node.ts'
-import { AREAS, isBuiltInArea } from '../store/areas.ts'
+import { createInstanceTarget, serversOf, startOf } from '../commands/instance-target.ts'
+import { isBuiltInArea } from '../store/areas.ts'
 import { createKeySpace, type KeySpace } from '../store/keys.ts'
-import { redact } from '../store/diagnose.ts'
 import type { RedisAddress } from '../store/redis.ts'
 import { validateSource } from '../store/redis-source.ts'
-import { ServerAccess, ServerUnreachable, type ClientLender } from '../store/server-access.ts'
+import { ServerAccess } from '../store/server-access.ts'
 import { databaseOf } from '../store/stores.ts'
 import type { Turnpike } from '../turnpike.ts'
 import { isFunction, isObject } from '../validate.ts'
-import { CommandError, type CommandCall } from './command.ts'
-import type { RedisTarget, TargetServer } from './target.ts'
+import { CommandError, type CommandCall } from '../commands/command.ts'
+import type { RedisTarget } from '../commands/target.ts'
 
 type Options = CommandCall['options']
 
@@ -105,22 +104,6 @@ function createUrlTarget(options: Options, env: NodeJS.ProcessEnv): RedisTarget 
   }
 }
 
-/** Returns the servers of all areas, each once. */
-async function serversOf(
-  access: (area: string) => Promise<ServerAccess>,
-  dbOf: (area: string) => number | undefined,
-): Promise<TargetServer[]> {
-  const found = new Map<ServerAccess, string[]>()
-  for (const area of AREAS) {
-    const each = await access(area)
-    found.set(each, [...(found.get(each) ?? []), area])
-  }
-  return [...found].map(([each, areas]) => ({ access: each, areas, db: dbOf(areas[0]!) }))
-}
-
-/** Returns how the keys of built-in features begin. */
-export const startOf = (keys: KeySpace): string => keys.key('', '').slice(0, -'::{}'.length)
-
 function optionOf(
   options: Options,
   name: string,
@@ -158,36 +141,14 @@ function sourceOf(options: Options, env: NodeJS.ProcessEnv): RedisAddress {
 /** Loads the application's module, and reads the Redis of its instance. */
 async function createAppTarget(file: string, options: Options): Promise<RedisTarget> {
   const tp = await loadInstance(file)
-  const contextFor = tp[CONTEXT]
-  const opened = new Map<object, Promise<ServerAccess>>()
-  const access = async (area: string): Promise<ServerAccess> => {
-    const { store } = contextFor(area)
-    if (!('openClient' in store))
-      throw new CommandError(
-        'usage',
-        `The instance in ${file} keeps its data in its own process. There is nothing to see from here.`,
-      )
-    const known = opened.get(store)
-    if (known) return await known
-    const fresh = ServerAccess.borrow(store as unknown as ClientLender)
-    opened.set(store, fresh)
-    return await fresh
-  }
-  const keys = (area: string): KeySpace => contextFor(area).keys
-  return {
-    start: startOf(keys('rateLimit')),
+  const target = createInstanceTarget(tp, {
+    name: `The instance in ${file}`,
     tenant: options['tenant'] as string | undefined,
-    hasApp: true,
-    keys,
-    access,
-    servers: () => serversOf(access, () => undefined),
-    instance: () => tp,
+  })
+  return {
+    ...target,
     async close() {
-      for (const each of opened.values())
-        await each.then(
-          (one) => one.close(),
-          () => {},
-        )
+      await target.close()
       await tp.close({ drain: 0 })
     },
   }
@@ -211,33 +172,4 @@ async function loadInstance(file: string): Promise<Turnpike<any, any> & Instance
     'usage',
     `--app: ${file} must export the instance that turnpike() returned as \`tp\`. It exports ${names}.`,
   )
-}
-
-const NOPERM = /^NOPERM .*?(?:run the '([^']+)' command|access (?:one of )?the (key|channel)s?)/i
-
-/** Returns an error of Redis or of the library as a command ends with it. */
-export function toCommandError(error: unknown): CommandError | undefined {
-  if (error instanceof CommandError) return error
-  if (error instanceof ServerUnreachable)
-    return new CommandError(error.isRefused ? 'permission' : 'unreachable', error.message)
-  const { message = '', code } = (error ?? {}) as { message?: string; code?: string }
-  const refused = NOPERM.exec(/NOPERM .*/.exec(message)?.[0] ?? '')
-  if (refused)
-    return new CommandError(
-      'permission',
-      refused[1] === undefined
-        ? `The Redis user may not read these ${refused[2]}s. \`turnpike acl viewer\` and \`turnpike acl operator\` print what is needed.`
-        : `The Redis user lacks +${refused[1]}. \`turnpike acl viewer\` and \`turnpike acl operator\` print what is needed.`,
-    )
-  if (/^(NOAUTH|WRONGPASS)/.test(message)) return new CommandError('permission', message)
-  if (/^(CLUSTERDOWN|LOADING|MASTERDOWN|READONLY|TRYAGAIN)\b/.test(message))
-    return new CommandError('unreachable', `Redis cannot do that now: ${message}`)
-  if (/Command timed out|Connection is closed|ECONN|EPIPE|isn't writeable/.test(message))
-    return new CommandError('unreachable', `Redis cannot be reached: ${message}`)
-  // ioredis attaches the command with its arguments: only the message may be shown.
-  if (error instanceof Error && error.name === 'ReplyError')
-    return new CommandError('incomplete', `Redis refused a command: ${redact(error)}`)
-  if (error instanceof TurnpikeError || code?.startsWith('TP_'))
-    return new CommandError(code === 'TP_UNAVAILABLE' ? 'unreachable' : 'usage', message)
-  return undefined
 }

@@ -1,14 +1,20 @@
 /** Runs a command line of the program `turnpike`. */
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import { toCommandError } from '../commands/command-error.ts'
 import { findCommand, parseCommand, type ParsedCommand } from './arguments.ts'
-import { EXIT, type CommandCall, type CommandOutput, type CommandResult } from './command.ts'
+import {
+  EXIT,
+  type CommandCall,
+  type CommandOutput,
+  type CommandResult,
+} from '../commands/command.ts'
 import { COMMANDS } from './commands.ts'
 import { confirmPlan } from './confirm.ts'
 import { explainCommand, listCommands } from './help.ts'
-import { escapeControls, formatDocument, formatLine } from './output.ts'
-import { openTarget, toCommandError } from './open-target.ts'
-import type { RedisTarget } from './target.ts'
+import { escapeControls, formatDocument, formatLine } from '../commands/output.ts'
+import { openTarget } from './open-target.ts'
+import type { RedisTarget } from '../commands/target.ts'
 
 /** Version of the documents that `--json` prints. It changes when a member changes its meaning. */
 const DOCUMENT_VERSION = 1

@@ -2,7 +2,7 @@
 import { channel } from 'node:diagnostics_channel'
 import { connect, type Socket } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { checkApmTools } from '../../src/cli/doctor.ts'
+import { checkApmTools } from '../../src/commands/doctor.ts'
 import { SERVER_CHECKS } from '../../src/operations/server-checks.ts'
 import type { ServerFacts } from '../../src/operations/server-facts.ts'
 import { severityOf, THRESHOLDS } from '../../src/operations/thresholds.ts'

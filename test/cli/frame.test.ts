@@ -5,9 +5,14 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { describe, expect, it } from 'vitest'
 import { COMMANDS } from '../../src/cli/commands.ts'
-import { EXIT } from '../../src/cli/command.ts'
+import { EXIT } from '../../src/commands/command.ts'
 import { confirmPlan } from '../../src/cli/confirm.ts'
-import { escapeControls, formatDocument, formatLine, tableLines } from '../../src/cli/output.ts'
+import {
+  escapeControls,
+  formatDocument,
+  formatLine,
+  tableLines,
+} from '../../src/commands/output.ts'
 import { COMMON_COMMANDS, FEATURE_COMMANDS } from '../../src/operations/redis-permissions.ts'
 import { ROOT, textOf } from '../docs/blocks.ts'
 import { answer, turnpike } from './support.ts'

@@ -1,6 +1,6 @@
 /** Runs command lines in this process. */
 import { runCommandLine } from '../../src/cli/run.ts'
-import type { CommandOutput } from '../../src/cli/command.ts'
+import type { CommandOutput } from '../../src/commands/command.ts'
 
 export interface Ran {
   readonly code: number

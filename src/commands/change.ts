@@ -2,7 +2,7 @@
 import { hostname, userInfo } from 'node:os'
 import { parseDuration } from '../duration.ts'
 import { appendAudit } from '../operations/audit.ts'
-import { CONTEXT, type Instance } from '../extension.ts'
+import { CONTEXT } from '../extension.ts'
 import {
   CommandError,
   type Command,
@@ -46,7 +46,7 @@ export async function makeChange(
   await tp.ready('5s')
   const { data, line } = await make({ by, reason })
   if (notesItself) return { data: { changed: true, ...data }, lines: [line] }
-  const { keys, store } = (tp as Instance)[CONTEXT]('operations')
+  const { keys, store } = tp[CONTEXT]('operations')
   try {
     await appendAudit(store, keys, { action: name, by, reason, subject })
   } catch (error) {

@@ -1,6 +1,6 @@
 /** `turnpike idempotency release`: lets a stuck request run again. */
 import { releaseKey } from '../features/idempotency/inspection.ts'
-import { CONTEXT, type Instance } from '../extension.ts'
+import { CONTEXT } from '../extension.ts'
 import { CommandError, type Command } from './command.ts'
 import { makeChange, nothingToChange } from './change.ts'
 import { serverTime } from './find-keys.ts'
@@ -48,7 +48,7 @@ export const idempotencyRelease: Command = {
           : `Its lease ended ${formatSpan(now - (leaseEnds ?? now))} ago. The request runs again when the client sends it.`,
       ],
       async make() {
-        const { store } = (target.instance() as Instance)[CONTEXT]('idempotency')
+        const { store } = target.instance()[CONTEXT]('idempotency')
         // Compares with what was shown: a later attempt stays as it is.
         const released = (await store.run(releaseKey, [key], [claim])) === 1
         return { data: { released }, line: released ? 'Released.' : 'It has changed meanwhile.' }

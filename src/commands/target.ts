@@ -1,7 +1,23 @@
 /** The Redis that a command reads, and the keys of one application there. */
+import type { Duration } from '../duration.ts'
+import type { Instance } from '../extension.ts'
+import type { Caching } from '../features/cache/index.ts'
+import type { Locking } from '../features/lock/index.ts'
+import type { Sessions } from '../features/session/index.ts'
+import type { ControlApi } from '../operations/control/options.ts'
 import type { KeySpace } from '../store/keys.ts'
 import type { ServerAccess } from '../store/server-access.ts'
-import type { Turnpike } from '../turnpike.ts'
+
+/** What commands use of an instance. */
+export interface TargetInstance
+  extends
+    Instance,
+    Pick<Caching<any, any>, 'cache'>,
+    Pick<ControlApi<any, any>, 'control'>,
+    Pick<Locking<any, any>, 'locks'>,
+    Pick<Sessions<any, any>, 'session' | 'sessions'> {
+  ready(timeout?: Duration): Promise<void>
+}
 
 /** A server, and which data are on it. */
 export interface TargetServer {
@@ -27,6 +43,6 @@ export interface RedisTarget {
    * Returns an instance over the same Redis, for changes: they run as the application's own. Call it
    * after `access`.
    */
-  instance(): Turnpike<any, any>
+  instance(): TargetInstance
   close(): Promise<void>
 }

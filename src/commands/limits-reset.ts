@@ -1,6 +1,6 @@
 /** `turnpike limits reset`: forgets what was counted for a subject. */
 import { resetPolicies } from '../features/rate-limit/inspection.ts'
-import { CONTEXT, type Instance } from '../extension.ts'
+import { CONTEXT } from '../extension.ts'
 import type { Command } from './command.ts'
 import { makeChange, nothingToChange } from './change.ts'
 import { formatSpan } from './output.ts'
@@ -39,7 +39,7 @@ export const limitsReset: Command = {
         ),
       ],
       async make() {
-        const { store } = (target.instance() as Instance)[CONTEXT]('rateLimit')
+        const { store } = target.instance()[CONTEXT]('rateLimit')
         let count = 0
         for (const { key, version } of rows) {
           const channel = target.keys('rateLimit', version).channel('limit', 'reset')

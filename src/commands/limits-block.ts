@@ -1,5 +1,5 @@
 /** `turnpike limits block`: refuses everything that a subject asks, for a while. */
-import { CONTEXT, type Instance } from '../extension.ts'
+import { CONTEXT } from '../extension.ts'
 import { applyPolicies, policyArguments, policyAt } from '../features/rate-limit/inspection.ts'
 import { durationOf, makeChange, nothingToChange } from './change.ts'
 import { CommandError, type Command } from './command.ts'
@@ -40,7 +40,7 @@ export const limitsBlock: Command = {
         ...found.map(({ limit, policy }) => `  ${limit}, ${policy.name}`),
       ],
       async make() {
-        const { store } = (target.instance() as Instance)[CONTEXT]('rateLimit')
+        const { store } = target.instance()[CONTEXT]('rateLimit')
         for (const { key, policy } of found) {
           const { limit = 1, window = 60_000 } = policy
           const known = policyAt({ ...policy, limit, window }, store.now())

@@ -110,7 +110,7 @@ async function change(
   name: string,
   next: Omit<MaintenanceState, 'since'>,
 ): Promise<void> {
-  const context = (target.instance() as Instance)[CONTEXT]('flags')
+  const context = target.instance()[CONTEXT]('flags')
   await openMaintenanceSwitch(context, name, REFRESH).change(next)
 }
 

@@ -1,0 +1,34 @@
+/** What errors of Redis and of the library mean to the caller of a command. */
+import { TurnpikeError } from '../errors.ts'
+import { redact } from '../store/diagnose.ts'
+import { ServerUnreachable } from '../store/server-access.ts'
+import { CommandError } from './command.ts'
+
+const NOPERM = /^NOPERM .*?(?:run the '([^']+)' command|access (?:one of )?the (key|channel)s?)/i
+
+/** Returns an error of Redis or of the library as a command ends with it. */
+export function toCommandError(error: unknown): CommandError | undefined {
+  if (error instanceof CommandError) return error
+  if (error instanceof ServerUnreachable)
+    return new CommandError(error.isRefused ? 'permission' : 'unreachable', error.message)
+  const { message = '', code } = (error ?? {}) as { message?: string; code?: string }
+  const refused = NOPERM.exec(/NOPERM .*/.exec(message)?.[0] ?? '')
+  if (refused)
+    return new CommandError(
+      'permission',
+      refused[1] === undefined
+        ? `The Redis user may not read these ${refused[2]}s. \`turnpike acl viewer\` and \`turnpike acl operator\` print what is needed.`
+        : `The Redis user lacks +${refused[1]}. \`turnpike acl viewer\` and \`turnpike acl operator\` print what is needed.`,
+    )
+  if (/^(NOAUTH|WRONGPASS)/.test(message)) return new CommandError('permission', message)
+  if (/^(CLUSTERDOWN|LOADING|MASTERDOWN|READONLY|TRYAGAIN)\b/.test(message))
+    return new CommandError('unreachable', `Redis cannot do that now: ${message}`)
+  if (/Command timed out|Connection is closed|ECONN|EPIPE|isn't writeable/.test(message))
+    return new CommandError('unreachable', `Redis cannot be reached: ${message}`)
+  // ioredis attaches the command with its arguments: only the message may be shown.
+  if (error instanceof Error && error.name === 'ReplyError')
+    return new CommandError('incomplete', `Redis refused a command: ${redact(error)}`)
+  if (error instanceof TurnpikeError || code?.startsWith('TP_'))
+    return new CommandError(code === 'TP_UNAVAILABLE' ? 'unreachable' : 'usage', message)
+  return undefined
+}

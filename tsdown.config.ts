@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { defineConfig, type UserConfig } from 'tsdown'
+import { browserScript } from './scripts/browser-script.mjs'
 
 /** A script as a string, without its comments. */
 const lua = {
@@ -43,7 +44,7 @@ const config = (extension: 'mjs' | 'cjs'): UserConfig => ({
   ],
   sourcemap: true,
   hash: false,
-  plugins: [lua],
+  plugins: [lua, browserScript],
   // Nothing from node_modules is ever copied into dist: a build that would do so fails.
   deps: { onlyBundle: [] },
   outputOptions: {

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { defineConfig } from 'vitest/config'
+import { browserScript } from './scripts/browser-script.mjs'
 
 /** A `.lua` import is the script without its comments, as in the build: no script may depend on one. */
 const lua = {
@@ -31,7 +32,7 @@ const TIMED = [
 ]
 
 export default defineConfig({
-  plugins: [lua],
+  plugins: [lua, browserScript],
   resolve: {
     alias: [
       { find: /^turnpike$/, replacement: source('index.ts') },

@@ -708,6 +708,7 @@ async function withItsOwn() {
   if (await hasCurl()) await checkLines(page.body)
   else console.log('       curl is not installed: its lines were not run')
   await checkCommandLine(demo.origin, commandLine(`redis://127.0.0.1:${port}`))
+  await checkDashboard(demo.origin)
   await end(demo)
   check('its Redis has ended with it', await answers(Number(port)), false)
 }
@@ -721,6 +722,46 @@ function commandLine(redis) {
     const { code = 0, stdout } = await ended.catch((error) => error)
     return { code, ...JSON.parse(stdout) }
   }
+}
+
+/** The dashboard, as a browser of the demo operator asks for it. */
+async function checkDashboard(origin) {
+  const document = await send(origin, '/ops/')
+  check(
+    'GET /ops/: the page, under a strict policy',
+    [
+      document.status,
+      /src="app\.js"/.test(document.body),
+      document.field('content-security-policy'),
+    ],
+    ([status, isPage, policy]) =>
+      status === 200 && isPage && policy.startsWith("default-src 'none'"),
+  )
+  check('GET /ops/app.js: 200', (await send(origin, '/ops/app.js')).status, 200)
+  const overview = await send(origin, '/ops/data/overview')
+  check('GET /ops/data/overview: one process', overview.body.data?.processes.live, 1)
+  const headers = { 'content-type': 'application/json', 'sec-fetch-site': 'same-origin' }
+  const wish = { command: 'limits reset', args: ['ada'], options: { reason: 'smoke' } }
+  const post = (action, body, fields = headers) =>
+    send(origin, `/ops/actions/${action}`, {
+      method: 'POST',
+      headers: fields,
+      body: JSON.stringify(body),
+    })
+  const forged = await post('preview', wish, { ...headers, 'sec-fetch-site': 'cross-site' })
+  check('POST /ops/actions/preview, from another site: 403', forged.status, 403)
+  await repeat(11, origin, '/api/quota', { key: 'free' })
+  const shown = await post('preview', wish)
+  check(
+    'POST /ops/actions/preview: the plan',
+    shown.body.plan?.[0],
+    'Forget what was counted for ada:',
+  )
+  const { state } = shown.body
+  const made = await post('run', { ...wish, state })
+  check('POST /ops/actions/run: done', [made.status, made.body.data?.changed], [200, true])
+  const audit = await send(origin, '/ops/data/audit')
+  check('GET /ops/data/audit: who did it', audit.body.data?.entries[0]?.by, 'demo operator')
 }
 
 async function checkCommandLine(origin, run) {

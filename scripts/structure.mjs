@@ -108,7 +108,7 @@ function read(file) {
   return {
     imports: requests.map(([target, entries]) => ({
       target: target.startsWith('.')
-        ? path.posix.join(path.posix.dirname(file), target)
+        ? path.posix.join(path.posix.dirname(file), target).replace(/\?script$/, '')
         : target.replace(/^(@[^/]+\/)?([^/]+).*$/, '$1$2'),
       isPackage: !target.startsWith('.'),
       isType: entries.length > 0 && entries.every((each) => each.isType),

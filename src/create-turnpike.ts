@@ -13,6 +13,7 @@ import { createSessions } from './features/session/index.ts'
 import { createCacheListener } from './http/cache-listener.ts'
 import { createInstanceContext } from './instance-context.ts'
 import { createAlerts } from './operations/alerts/index.ts'
+import { createDashboard } from './operations/dashboard.ts'
 import { createMetrics } from './operations/metrics.ts'
 import type { AdapterFactory, Turnpike, TurnpikeFactory, TurnpikeOptions } from './turnpike.ts'
 import { isFunction, optionError, validateOptions } from './validate.ts'
@@ -47,7 +48,12 @@ function createTurnpike<Native, Middleware extends object>(
   const semaphores = createSemaphores(contextFor('lock'))
   const status = (): ReturnType<typeof stores.status> => stores.status()
 
-  return {
+  const dashboard = createDashboard(contextFor('operations'), async () => {
+    const { DashboardRouter } = await import('./dashboard/index.ts')
+    return new DashboardRouter(tp, contextFor('operations'))
+  })
+
+  const tp: Turnpike<Native, Middleware> = {
     [CONTEXT]: contextFor,
     ...rateLimiting.api,
     ...createSessions(contextFor('session')).api,
@@ -59,6 +65,7 @@ function createTurnpike<Native, Middleware extends object>(
     ...createHealth(contextFor('rateLimit'), status, caching.hitRate).api,
     ...operations,
     ...createAlerts(contextFor('operations')).api,
+    ...dashboard.api,
     ...createMetrics(contextFor('rateLimit'), { status, stores: () => stores.byName() }).api,
     pipeline: (...members) => adapter.pipeline(members),
     forTenant(id) {
@@ -95,4 +102,5 @@ function createTurnpike<Native, Middleware extends object>(
     },
     [Symbol.asyncDispose]: () => close(DRAIN),
   }
+  return tp
 }

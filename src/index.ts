@@ -132,6 +132,7 @@ export type {
   RuleClient,
   SubjectClient,
 } from './operations/control/options.ts'
+export type { DashboardOptions, DashboardUser } from './operations/dashboard.ts'
 export type { CurrentAlert } from './operations/alerts/alert-checks.ts'
 export type { Alerts } from './operations/alerts/index.ts'
 export type { Alert, AlertRule, AlertsOptions } from './operations/alerts/options.ts'

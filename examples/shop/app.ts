@@ -123,9 +123,13 @@ export function createShop(
   app.use(verification(tp, mail))
   app.use('/health', tp.health({ cacheFor: '1s' }))
   // Only from this machine. Behind a proxy, ask for a token in place of the address.
-  app.get(
-    '/metrics',
-    tp.metrics({ authorize: (req) => /^(::ffff:)?127\.|^::1$/.test(req.ip ?? '') }),
+  const isLocal = (req: Request): boolean => /^(::ffff:)?127\.|^::1$/.test(req.ip ?? '')
+  app.get('/metrics', tp.metrics({ authorize: isLocal }))
+  app.use(
+    '/ops',
+    tp.dashboard({
+      authorize: (req) => isLocal(req) && { can: 'operate', who: 'demo operator' },
+    }),
   )
 
   const recent: EventMap['decision'][] = []

@@ -2,7 +2,8 @@
 import { auditKey, parseAuditEntry } from '../operations/audit.ts'
 import type { Command } from './command.ts'
 import { countOption, orNull } from './find-keys.ts'
-import { formatTime, tableLines } from './output.ts'
+import { formatTime } from './format.ts'
+import { tableLines } from './output.ts'
 
 export const audit: Command = {
   name: 'audit',

@@ -16,7 +16,8 @@ import {
   type OutputLine,
 } from './command.ts'
 import { createScan, SCAN_OPTIONS, seenOf, serverTime } from './find-keys.ts'
-import { formatBytes, formatShare, formatSpan, formatTime, tableLines } from './output.ts'
+import { formatBytes, formatShare, formatSpan, formatTime } from './format.ts'
+import { tableLines } from './output.ts'
 import type { RedisTarget } from './target.ts'
 
 /** Returns a URL that an argument gives. @throws CommandError */

@@ -33,11 +33,11 @@ export async function makeChange(
   call: CommandCall,
   { name }: Pick<Command, 'name'>,
   target: RedisTarget,
-  { lines, make, notesItself = false, subject, typed }: Change,
+  { lines, make, notesItself = false, state = lines, subject, typed }: Change,
 ): Promise<CommandResult> {
   const by = personOf(call)
   const reason = textOption(call, 'reason')
-  const isConfirmed = await call.confirm({ lines, ...(typed !== undefined && { typed }) })
+  const isConfirmed = await call.confirm({ lines, state, ...(typed !== undefined && { typed }) })
   if (!isConfirmed)
     return { data: { changed: false, plan: lines }, lines: ['Nothing was changed (--dry-run).'] }
   // The instance goes where this connection has led to.

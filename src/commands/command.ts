@@ -73,6 +73,11 @@ export interface WritePlan {
   readonly lines: readonly string[]
   /** A name that has to be typed, for a change that concerns many. */
   readonly typed?: string
+  /**
+   * What the plan was made from, without times. If it is the same later, the plan still is what was
+   * shown. @default `lines`
+   */
+  readonly state?: unknown
 }
 
 /** One command, as in `npx turnpike explain TP_OPTION`. */

@@ -3,7 +3,7 @@ import { newProgress, scanNode, shareOf, type ScanProgress } from '../operations
 import { AREA_BY_FEATURE, parseKey, type KeyParts } from '../store/keys.ts'
 import type { ServerAccess, ServerNode } from '../store/server-access.ts'
 import { CommandError, type CommandCall, type CommandOption, type OutputLine } from './command.ts'
-import { formatShare } from './output.ts'
+import { formatShare } from './format.ts'
 import type { RedisTarget } from './target.ts'
 
 /** Options of commands that scan. */

@@ -5,7 +5,7 @@ import { CommandError, type Command } from './command.ts'
 import { makeChange, nothingToChange } from './change.ts'
 import { serverTime } from './find-keys.ts'
 import { readRecord, recordKey } from './idempotency.ts'
-import { formatSpan } from './output.ts'
+import { formatSpan } from './format.ts'
 
 export const idempotencyRelease: Command = {
   name: 'idempotency release',
@@ -41,6 +41,7 @@ export const idempotencyRelease: Command = {
       )
     return await makeChange(call, idempotencyRelease, target, {
       subject: id,
+      state: [claim, attempts, isRunning],
       lines: [
         `Release the idempotency key ${id}, attempt ${attempts ?? '?'}.`,
         isRunning

@@ -3,7 +3,8 @@ import { severityOf, THRESHOLDS } from '../operations/thresholds.ts'
 import type { ServerAccess } from '../store/server-access.ts'
 import { CommandError, type Command } from './command.ts'
 import { createScan, orNull, SCAN_OPTIONS, seenOf, serverTime } from './find-keys.ts'
-import { formatBytes, formatSpan, tableLines } from './output.ts'
+import { formatBytes, formatSpan } from './format.ts'
+import { tableLines } from './output.ts'
 import type { RedisTarget } from './target.ts'
 
 const STATES = ['running', 'stuck', 'released', 'completed'] as const

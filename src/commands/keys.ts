@@ -4,7 +4,8 @@ import { AREA_BY_FEATURE } from '../store/keys.ts'
 import type { Command, OutputLine } from './command.ts'
 import { createScan, SCAN_OPTIONS, seenOf, type ScannedKey } from './find-keys.ts'
 import { reportOtherPrefixes } from './other-prefixes.ts'
-import { formatBytes, tableLines } from './output.ts'
+import { formatBytes } from './format.ts'
+import { tableLines } from './output.ts'
 
 /** Keys that belong together. */
 interface KeyGroup {

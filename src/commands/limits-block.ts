@@ -4,7 +4,7 @@ import { applyPolicies, policyArguments, policyAt } from '../features/rate-limit
 import { durationOf, makeChange, nothingToChange } from './change.ts'
 import { CommandError, type Command } from './command.ts'
 import { readBlockable, subjectTagOf } from './limits.ts'
-import { formatSpan } from './output.ts'
+import { formatSpan } from './format.ts'
 
 /** The longest block of a limit. */
 const MAX_BLOCK = 100_000 * 86_400_000

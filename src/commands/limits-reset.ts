@@ -3,7 +3,7 @@ import { resetPolicies } from '../features/rate-limit/inspection.ts'
 import { CONTEXT } from '../extension.ts'
 import type { Command } from './command.ts'
 import { makeChange, nothingToChange } from './change.ts'
-import { formatSpan } from './output.ts'
+import { formatSpan } from './format.ts'
 import { readSubject, subjectTagOf } from './limits.ts'
 
 export const limitsReset: Command = {
@@ -30,6 +30,7 @@ export const limitsReset: Command = {
     if (rows.length === 0) return nothingToChange('No limit has counted anything for this subject.')
     return await makeChange(call, limitsReset, target, {
       subject: call.args.join(' '),
+      state: rows.map(({ limit, policy, state }) => [limit, policy, state?.isBlocked ?? null]),
       lines: [
         `Forget what was counted for ${call.args.join(' ')}:`,
         ...rows.map(({ limit, policy, state }) =>

@@ -3,7 +3,7 @@ import type { Command } from './command.ts'
 import { makeChange, nothingToChange } from './change.ts'
 import { serverTime } from './find-keys.ts'
 import { readHeld } from './locks.ts'
-import { formatSpan } from './output.ts'
+import { formatSpan } from './format.ts'
 
 export const locksBreak: Command = {
   name: 'locks break',
@@ -26,6 +26,7 @@ export const locksBreak: Command = {
     const { tenant } = target
     return await makeChange(call, locksBreak, target, {
       subject: name,
+      state: [host, pid, since, token],
       lines: [
         `Release the lock ${name}.`,
         `${host}/${pid} has held it for ${formatSpan(now - since)}, its lease ends in ${formatSpan(until - now)}, ${waiting} wait.`,

@@ -10,7 +10,8 @@ import {
   serverTime,
   type ScannedKey,
 } from './find-keys.ts'
-import { formatSpan, tableLines } from './output.ts'
+import { formatSpan } from './format.ts'
+import { tableLines } from './output.ts'
 import type { RedisTarget } from './target.ts'
 
 /** A lock or permit that is held. */

@@ -1,5 +1,5 @@
 /** `turnpike maintenance on` and `off`: switch maintenance mode in all processes. */
-import { CONTEXT, type Instance } from '../extension.ts'
+import { CONTEXT } from '../extension.ts'
 import {
   inspectMaintenance,
   maintenanceKey,
@@ -11,7 +11,7 @@ import { identifier } from '../validate.ts'
 import { durationOf, makeChange, nothingToChange, textOption } from './change.ts'
 import { CommandError, type Command, type CommandCall, type CommandOption } from './command.ts'
 import { orNull } from './find-keys.ts'
-import { formatSpan, formatTime } from './output.ts'
+import { formatSpan, formatTime } from './format.ts'
 import type { RedisTarget } from './target.ts'
 
 /** The longest Retry-After. */

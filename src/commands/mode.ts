@@ -2,7 +2,7 @@
 import { durationOf, makeChange, requireReason } from './change.ts'
 import { closestMatch } from '../validate.ts'
 import { CommandError, type Command } from './command.ts'
-import { formatSpan } from './output.ts'
+import { formatSpan } from './format.ts'
 
 const MODES = ['on', 'shadow', 'off', 'closed', 'default'] as const
 const DOES: Readonly<Record<(typeof MODES)[number], string>> = {

@@ -4,10 +4,12 @@ import {
   readProcesses,
   readRefused,
   type ProcessReport,
+  type ReportSource,
 } from '../operations/processes.ts'
 import { parseInfo } from '../store/info.ts'
 import type { Command, OutputLine } from './command.ts'
-import { formatBytes, formatCount, formatSpan, tableLines } from './output.ts'
+import { formatBytes, formatCount, formatSpan } from './format.ts'
+import { tableLines } from './output.ts'
 import { readApplication, reportSource } from './reports.ts'
 import type { RedisTarget } from './target.ts'
 
@@ -72,7 +74,7 @@ const processLines = (found: readonly ProcessReport[], now: number): OutputLine[
   ])
 
 /** A count of a minute: what, which mount, which outcome. */
-interface MinuteCount {
+export interface MinuteCount {
   readonly kind: string
   readonly name: string
   readonly outcome: string
@@ -81,12 +83,10 @@ interface MinuteCount {
 
 const MINUTE = 60_000
 
-/** Returns the counts of the last whole minute, the highest first. */
-async function lastMinute(
-  source: Awaited<ReturnType<typeof reportSource>>,
-): Promise<MinuteCount[]> {
+/** Returns the counts of the last whole minute, the highest first. @param ago or of one before */
+export async function lastMinute(source: ReportSource, ago = 1): Promise<MinuteCount[]> {
   // Processes report every ten seconds: the counts of this minute are not whole.
-  const counts = await readMinute(source, source.store.now() - MINUTE)
+  const counts = await readMinute(source, source.store.now() - ago * MINUTE)
   return [...counts]
     .map(([field, count]) => {
       const [kind = '', name = '', ...outcome] = field.split(':')
@@ -179,25 +179,35 @@ export const status: Command = {
 const sum = (counts: readonly MinuteCount[]): number =>
   counts.reduce((total, { count }) => total + count, 0)
 
-interface ServerRow {
+/** What a server says of itself. */
+export interface ServerRow {
   readonly address: string
   readonly version: string
   readonly role: string
   readonly memory: number
+  /** Undefined if Redis may use any amount. */
+  readonly maxMemory: number | undefined
   readonly clients: number
+  /** Of all reads since the server was started, those that found a key. Undefined without reads. */
+  readonly hitRate: number | undefined
 }
 
-async function serverRows(target: RedisTarget): Promise<ServerRow[]> {
+/** Returns the servers of an application. */
+export async function serverRows(target: RedisTarget): Promise<ServerRow[]> {
   const rows = new Map<string, ServerRow>()
   for (const { access } of await target.servers()) {
     for (const node of access.nodes()) {
       const info = parseInfo(String(await node.send('INFO')))
+      const hits = Number(info['keyspace_hits'] ?? 0)
+      const misses = Number(info['keyspace_misses'] ?? 0)
       rows.set(node.address, {
         address: node.address,
         version: info['valkey_version'] ?? info['redis_version'] ?? '?',
         role: info['role'] ?? '?',
         memory: Number(info['used_memory'] ?? 0),
+        maxMemory: Number(info['maxmemory']) || undefined,
         clients: Number(info['connected_clients'] ?? 0),
+        hitRate: hits + misses > 0 ? hits / (hits + misses) : undefined,
       })
     }
   }

@@ -12,7 +12,8 @@ import { parseRule } from '../operations/control/stored-rule.ts'
 import { durationOf, makeChange, nothingToChange, requireReason } from './change.ts'
 import { CommandError, type Command, type CommandCall, type OutputLine } from './command.ts'
 import { orNull, serverTime } from './find-keys.ts'
-import { formatSpan, formatTime, tableLines } from './output.ts'
+import { formatSpan, formatTime } from './format.ts'
+import { tableLines } from './output.ts'
 import type { RedisTarget } from './target.ts'
 
 /** The longest time that a rule may be in force. */

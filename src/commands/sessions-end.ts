@@ -2,7 +2,7 @@
 import { inspectSession, keysOfHandle } from '../features/session/inspection.ts'
 import { CommandError, type Command } from './command.ts'
 import { makeChange, nothingToChange } from './change.ts'
-import { formatTime } from './output.ts'
+import { formatTime } from './format.ts'
 import { requireSecret, SECRET_OPTIONS, secretOf } from './sessions.ts'
 
 const tenantOption = (tenant: string | undefined): { tenant?: string } =>
@@ -28,6 +28,7 @@ export const sessionsRevoke: Command = {
     const { created, ip, user, userAgent } = found
     return await makeChange(call, sessionsRevoke, target, {
       subject: handle,
+      state: [created, user],
       lines: [
         `End the session ${handle} of ${user ?? 'an unknown user'}, since ${formatTime(created)}.`,
         `Address ${ip ?? '-'}, user agent ${userAgent ?? '-'}.`,

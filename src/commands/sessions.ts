@@ -10,7 +10,8 @@ import {
 } from '../features/session/inspection.ts'
 import { CommandError, type Command, type CommandCall, type CommandResult } from './command.ts'
 import { createScan, orNull, SCAN_OPTIONS, seenOf, serverTime } from './find-keys.ts'
-import { formatSpan, formatTime, tableLines } from './output.ts'
+import { formatSpan, formatTime } from './format.ts'
+import { tableLines } from './output.ts'
 import type { RedisTarget } from './target.ts'
 
 /** Options that lead to the sessions of a user. */

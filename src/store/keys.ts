@@ -104,6 +104,32 @@ export function createKeySpace(
   }
 }
 
+/**
+ * Returns what was passed as the subject of a tag, and its tenant. Undefined if a digest stands in
+ * their place.
+ */
+export function subjectOfTag(
+  tag: string,
+): { readonly parts: readonly string[]; readonly tenant: string | undefined } | undefined {
+  const [first = '', ...rest] = tag.split('=')
+  const [tenant, own = ''] = rest.length === 0 ? [undefined, first] : [first, rest.join('=')]
+  const parts = own.split(':').map(unescapePart)
+  const owner = tenant === undefined ? undefined : unescapePart(tenant)
+  if (tenant !== undefined && owner === undefined) return undefined
+  const known = parts.flatMap((part) => part ?? [])
+  return known.length === parts.length ? { parts: known, tenant: owner } : undefined
+}
+
+function unescapePart(part: string): string | undefined {
+  if (part === '~e') return ''
+  if (part === '' || part.includes('~')) return undefined
+  try {
+    return decodeURIComponent(part)
+  } catch {
+    return undefined
+  }
+}
+
 /** The parts of a key, for programs that show keys. */
 export interface KeyParts {
   /** The feature, after the extension's name if it has one: `limit`, `tokens:refresh`. */

@@ -8,7 +8,8 @@ export default defineConfig({
     include: ['test/browser/*.browser.ts'],
     globalSetup: 'test/support/global-setup.ts',
     root: `${import.meta.dirname}/../..`,
-    hookTimeout: 30_000,
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
     fileParallelism: false,
   },
 })

@@ -42,3 +42,28 @@ it("require('turnpike/express') loads nothing of reports, metrics and alerts, an
   expect(read).not.toContain('alert-checks')
   expect(listed).toContain('alert-checks')
 })
+
+const DASHBOARD = `
+  import { createRequire } from 'node:module'
+  import http from 'node:http'
+  const require = createRequire(import.meta.url)
+  const loaded = () => Object.keys(require.cache).filter((file) => file.endsWith('shared/dashboard.cjs')).length > 0
+  const { turnpike } = require('turnpike/express')
+  const tp = turnpike({ redis: 'memory' })
+  const dashboard = tp.dashboard({ authorize: (req) => req.url === '/yes/' && { can: 'view', who: 'ann' } })
+  const server = http.createServer((req, res) => dashboard(req, res, () => res.end())).listen(0)
+  const get = (path) => fetch('http://127.0.0.1:' + server.address().port + path).then(({ status }) => status)
+  console.log('mounted', loaded())
+  console.log(await get('/no'), loaded())
+  console.log(await get('/yes/'), loaded())
+  server.close()
+  server.closeAllConnections()
+  await tp.close()`
+
+it('the dashboard is loaded at the first request that may see it', async () => {
+  const { stdout, stderr } = await runScript(DASHBOARD)
+  expect({ stdout, stderr }).toEqual({
+    stdout: 'mounted false\n404 false\n404 true\n',
+    stderr: '',
+  })
+})

@@ -76,6 +76,21 @@ describe.each(bothEngines())('on the $name engine', ({ open }) => {
         expect((await app.post('/')).status).toBe(200)
       })
 
+      test('a client that leaves while it waits for its turn keeps no other request out', async () => {
+        const { app, gates } = shop({ wait: '20s', lease: '1m' })
+        const port = await portOf(app.server)
+        const first = app.post('/', slow).then(({ status }) => status)
+        await vi.waitFor(() => expect(gates).toHaveLength(1))
+        const leaving = connect(port, '127.0.0.1')
+        leaving.write('POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n')
+        await new Promise((resolve) => setTimeout(resolve, 40))
+        leaving.destroy()
+        await new Promise((resolve) => setTimeout(resolve, 20))
+        gates[0]!()
+        expect(await first).toBe(200)
+        expect((await app.post('/')).status).toBe(200)
+      })
+
       test('mounted twice on a way, the inner mount does not wait for the outer one', async () => {
         const { app, gates } = shop({}, 3)
         const first = app.post('/', slow).then(({ status }) => status)
@@ -100,6 +115,22 @@ describe.each(bothEngines())('on the $name engine', ({ open }) => {
         }
         expect(held).toBeGreaterThanOrEqual(9000)
         expect(held).toBeLessThanOrEqual(12_500)
+      })
+
+      test('a client that leaves a handler at work keeps others out for a lease, not for maxLease', async () => {
+        const { app, gates, advance } = shop({ lease: '3s', maxLease: '1m' })
+        const leaving = connect(await portOf(app.server), '127.0.0.1')
+        leaving.write('POST / HTTP/1.1\r\nHost: x\r\nX-Slow: 1\r\nContent-Length: 0\r\n\r\n')
+        await vi.waitFor(() => expect(gates).toHaveLength(1))
+        leaving.destroy()
+        await new Promise((resolve) => setTimeout(resolve, 20))
+        let held = 0
+        while ((await app.post('/')).status === REFUSED[which]) {
+          await advance('500ms')
+          await new Promise((resolve) => setTimeout(resolve, 5))
+          held += 500
+          expect(held).toBeLessThan(8000)
+        }
       })
 
       test('Retry-After tells how long holders take, not how long their leases are', async () => {

@@ -7,7 +7,6 @@ import type { Duplex } from 'node:stream'
 import type { Next } from './connect-middleware.ts'
 import type { Plan, Reply } from './exchange.ts'
 import { maskHeaders } from './request-mask.ts'
-import { isIntercepted } from './response-state.ts'
 import { sendReply } from './send-reply.ts'
 
 /** What a handshake passes in the place of a response. engine.io's can end, `{}` cannot. */
@@ -15,7 +14,7 @@ type StandIn = { readonly socket?: Duplex | null; readonly statusCode?: number; 
 
 /** Returns whether `res` is a response that can be answered on: one of node's, or a subclass of it. */
 export function isResponse(res: object): boolean {
-  if (isIntercepted(res)) return true
+  if (res instanceof ServerResponse) return true
   const { getHeaders, once } = res as Partial<ServerResponse>
   return typeof getHeaders === 'function' && typeof once === 'function'
 }

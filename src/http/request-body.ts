@@ -1,5 +1,5 @@
 /** The body of a request, seen without taking it away from later readers. */
-import type { IncomingMessage } from 'node:http'
+import { IncomingMessage } from 'node:http'
 import type { ServerHttp2Stream } from 'node:http2'
 import { TurnpikeError } from '../errors.ts'
 
@@ -29,7 +29,7 @@ export const nodeRequestOf = (native: unknown): IncomingMessage =>
 
 /** Returns the stream of a request of HTTP/2; undefined for HTTP/1. */
 const http2StreamOf = (req: IncomingMessage): ServerHttp2Stream | undefined =>
-  (req as { stream?: ServerHttp2Stream }).stream
+  req instanceof IncomingMessage ? undefined : (req as { stream?: ServerHttp2Stream }).stream
 
 /**
  * Returns the body: its bytes if it was not read yet, otherwise what a body parser left. Later

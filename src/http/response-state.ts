@@ -173,6 +173,3 @@ export function pass(
 /** A registry symbol: the ESM and the CommonJS copy of the package share one state. */
 export const STATE: unique symbol = Symbol.for('turnpike.response@1')
 export type Stateful = ServerResponse & { [STATE]?: ResponseState }
-
-/** Returns whether a feature takes part in this response. */
-export const isIntercepted = (res: object): boolean => (res as Stateful)[STATE] !== undefined

@@ -91,12 +91,14 @@ function runAll(
 ): Promise<Failure | undefined> | undefined {
   let works: Promise<Failure | undefined>[] | undefined
   for (const finalizer of state.finalizers) {
-    const fail = (error: unknown): Failure => ({ error: rejectionReason(error), finalizer })
     try {
-      const work = start(finalizer)
-      if (work !== undefined) (works ??= []).push(work.then(() => undefined, fail))
+      const work = start(finalizer)?.then(
+        () => undefined,
+        (error: unknown) => failureOf(finalizer, error),
+      )
+      if (work !== undefined) (works ??= []).push(work)
     } catch (error) {
-      ;(works ??= []).push(Promise.resolve(fail(error)))
+      ;(works ??= []).push(Promise.resolve(failureOf(finalizer, error)))
     }
   }
   // The fields that a capture has seen were computed before this work.
@@ -104,6 +106,11 @@ function runAll(
   if (works === undefined || works.length === 1) return works?.[0]
   return Promise.all(works).then((all) => all.find((failure) => failure !== undefined))
 }
+
+const failureOf = (finalizer: Finalizer, error: unknown): Failure => ({
+  error: rejectionReason(error),
+  finalizer,
+})
 
 /** Fields may depend on the work: a session that was not saved has no cookie. */
 function forgetHeaders(state: ResponseState): void {

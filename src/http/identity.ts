@@ -124,11 +124,12 @@ export class Identity {
    * @param except fields that do not count, in lower case
    */
   credential(except?: ReadonlySet<string>): 'authorization' | 'api-key' | undefined {
-    const isSent = (name: string): boolean =>
-      Boolean(this.#x.header(name)) && except?.has(name) !== true
-    if (isSent('authorization')) return 'authorization'
+    const x = this.#x
+    if (x.header('authorization') && except?.has('authorization') !== true) return 'authorization'
     if (this.verifiedKey !== undefined && except?.has('x-api-key') !== true) return 'api-key'
-    return KEY_FIELDS.some(isSent) ? 'api-key' : undefined
+    for (const name of KEY_FIELDS)
+      if (x.header(name) && except?.has(name) !== true) return 'api-key'
+    return undefined
   }
 
   /** The user that an authentication middleware set: `req.user`, on Koa `ctx.state.user`. */

@@ -93,10 +93,11 @@ export class PreparedSteps {
  */
 function observe(early: unknown): void {
   if (typeof early !== 'object' || early === null) return
-  if (isPromise(early)) early.then(undefined, ignore)
-  else
-    for (const part of Object.values(early) as unknown[])
-      if (isPromise(part)) part.then(undefined, ignore)
+  if (isPromise(early)) return void early.then(undefined, ignore)
+  for (const name in early) {
+    const part = (early as Record<string, unknown>)[name]
+    if (isPromise(part)) part.then(undefined, ignore)
+  }
 }
 
 function ignore(): void {}

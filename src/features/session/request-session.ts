@@ -288,7 +288,8 @@ export class RequestSession implements KoaSessionHost {
 
   /** Returns how the client named a session. Undefined if the client does not know its ID. */
   #namedBy(id: string): NamedSession | undefined {
-    return this.#named.find(({ keys }) => keys.id === id)
+    for (const named of this.#named) if (named.keys.id === id) return named
+    return undefined
   }
 
   /** See `SessionWriter.userToBind`. Once the head is sent the client cannot learn a new ID. */

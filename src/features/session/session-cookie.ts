@@ -162,7 +162,8 @@ const isAttribute = (value: unknown): value is string =>
 
 /** Returns a date that an Expires attribute can name. @throws TypeError for an invalid date */
 function validDate(date: Date | string | number): Date {
-  const time = new Date(typeof date === 'number' ? Math.min(date, MAX_DATE) : date).getTime()
-  if (Number.isNaN(time)) throw new TypeError('The expiry date of a cookie is invalid.')
-  return new Date(Math.min(time, MAX_DATE))
+  const time = typeof date === 'number' ? date : new Date(date).getTime()
+  const valid = new Date(Math.min(time, MAX_DATE))
+  if (Number.isNaN(valid.getTime())) throw new TypeError('The expiry date of a cookie is invalid.')
+  return valid
 }

@@ -66,7 +66,11 @@ function createTurnpike<Native, Middleware extends object>(
     ...operations,
     ...createAlerts(contextFor('operations')).api,
     ...dashboard.api,
-    ...createMetrics(contextFor('rateLimit'), { status, stores: () => stores.byName() }).api,
+    ...createMetrics(contextFor('rateLimit'), {
+      status,
+      rules,
+      stores: () => stores.byName(),
+    }).api,
     pipeline: (...members) => adapter.pipeline(members),
     forTenant(id) {
       if (typeof id !== 'string') throw optionError('tp.forTenant()', 'id', id, 'a string')

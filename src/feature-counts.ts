@@ -4,6 +4,7 @@
 export type CountedKind =
   | 'limit'
   | 'refusal'
+  | 'ban'
   | 'session'
   | 'sessionLoad'
   | 'sessionSave'
@@ -27,6 +28,8 @@ export const COUNTED: Readonly<Record<CountedKind, readonly string[]>> = {
   limit: SOURCES.flatMap((source) => DECISIONS.map((decision) => `${decision}:${source}`)),
   // A row for each policy: `<limit>\n<policy>`.
   refusal: ['refused'],
+  // `shadow`: a client that was not banned, because there were too many bans or rules.
+  ban: ['banned', 'shadow'],
   sessionLoad: ['found', 'absent', 'failed'],
   sessionSave: ['saved', 'dropped', 'failed'],
   session: ['login', 'logout', 'merged', 'dropped', 'corrupt', 'two-cookies', 'reserved-name'],

@@ -123,13 +123,18 @@ export type { LimitMode, RuleEffect } from './control/active-rules.ts'
 export type { AuditEntry } from './operations/audit.ts'
 export type {
   AccessRule,
+  BanOptions,
   Control,
   ControlChange,
   ControlChangeOptions,
   GateOptions,
+  ModeOptions,
   ModeRule,
+  PolicyRule,
+  PolicyValues,
   RuleOptions,
   RuleClient,
+  Settlement,
   SubjectClient,
 } from './operations/control/options.ts'
 export type { DashboardOptions, DashboardUser } from './operations/dashboard.ts'

@@ -13,11 +13,14 @@ import { keys } from '../commands/keys.ts'
 import { limits, limitsShow } from '../commands/limits.ts'
 import { limitsBlock } from '../commands/limits-block.ts'
 import { limitsReset } from '../commands/limits-reset.ts'
+import { limitsSet, limitsUnset } from '../commands/limits-set.ts'
 import { locksBreak } from '../commands/locks-break.ts'
 import { locks } from '../commands/locks.ts'
 import { maintenanceOff, maintenanceOn } from '../commands/maintenance.ts'
 import { mode } from '../commands/mode.ts'
+import { plan } from '../commands/plan.ts'
 import { processes, status, top } from '../commands/processes.ts'
+import { rulesClear, rulesExport, rulesImport } from '../commands/rules-transfer.ts'
 import { allow, block, rules, unblock } from '../commands/rules.ts'
 import { sessionsRevoke, sessionsRevokeAll } from '../commands/sessions-end.ts'
 import { sessions } from '../commands/sessions.ts'
@@ -42,14 +45,20 @@ export const COMMANDS: readonly Command[] = [
   limits,
   limitsBlock,
   limitsReset,
+  limitsSet,
   limitsShow,
+  limitsUnset,
   locks,
   locksBreak,
   maintenanceOff,
   maintenanceOn,
   mode,
+  plan,
   processes,
   rules,
+  rulesClear,
+  rulesExport,
+  rulesImport,
   sessions,
   sessionsRevoke,
   sessionsRevokeAll,

@@ -8,6 +8,7 @@ import {
   type Command,
   type CommandCall,
   type CommandResult,
+  type ExitName,
   type WritePlan,
 } from './command.ts'
 import type { RedisTarget } from './target.ts'
@@ -23,7 +24,9 @@ export interface Change extends WritePlan {
   /** What is changed, as the audit names it. */
   readonly subject: string
   /** Makes the change. Returns what came of it: as data, and as one line. */
-  make(author: ChangeAuthor): Promise<{ readonly data: object; readonly line: string }>
+  make(
+    author: ChangeAuthor,
+  ): Promise<{ readonly data: object; readonly line: string; readonly exit?: ExitName }>
   /** True if what makes the change writes the entry of the audit as well. */
   readonly notesItself?: boolean
 }
@@ -44,8 +47,8 @@ export async function makeChange(
   await target.access('operations')
   const tp = target.instance()
   await tp.ready('5s')
-  const { data, line } = await make({ by, reason })
-  if (notesItself) return { data: { changed: true, ...data }, lines: [line] }
+  const { data, line, exit = 'done' } = await make({ by, reason })
+  if (notesItself) return { data: { changed: true, ...data }, lines: [line], exit }
   const { keys, store } = tp[CONTEXT]('operations')
   try {
     await appendAudit(store, keys, { action: name, by, reason, subject })

@@ -6,6 +6,7 @@ import {
   type InspectedLimit,
   type ReportedPolicy,
 } from '../features/rate-limit/inspection.ts'
+import type { PolicyChange } from '../control/active-rules.ts'
 import { fieldPart } from '../operations/beat-keys.ts'
 import { readProcesses, readRefused, type ReportedRefusals } from '../operations/processes.ts'
 import { CommandError, type Command, type OutputLine } from './command.ts'
@@ -13,6 +14,7 @@ import { orNull } from './find-keys.ts'
 import { formatSpan } from './format.ts'
 import { tableLines } from './output.ts'
 import { readApplication, reportSource, type ReportedLimit } from './reports.ts'
+import { policyPath, readPolicyChanges } from './stored-rules.ts'
 import type { RedisTarget } from './target.ts'
 
 /** One policy for one subject. */
@@ -41,9 +43,32 @@ async function readLimits(target: RedisTarget): Promise<{
   now: () => number
 }> {
   const source = await reportSource(target)
-  const { limits } = await readApplication(source, await readProcesses(source))
-  if (limits.length === 0) throw new CommandError('finding', NO_REPORTS)
+  const { limits: mounted } = await readApplication(source, await readProcesses(source))
+  if (mounted.length === 0) throw new CommandError('finding', NO_REPORTS)
+  const changes = await readPolicyChanges(target)
+  const limits = mounted.map((limit) => limitInForce(limit, changes))
   return { limits, refused: () => readRefused(source), now: () => source.store.now() }
+}
+
+/** Returns a limit as `tp.control.policy()` has changed its policies. */
+function limitInForce(
+  limit: ReportedLimit,
+  changes: ReadonlyMap<string, PolicyChange>,
+): ReportedLimit {
+  // A login guard cannot be changed, and a policy without a limit is not counted.
+  if (limit.kind === 'loginGuard' || changes.size === 0) return limit
+  const policies = limit.policies.map((policy): ReportedPolicy => {
+    const change = changes.get(policyPath(limit.name, policy.name))
+    if (change === undefined || policy.limit === Infinity) return policy
+    const hasCalendar = policy.isMonth || policy.timeZone !== undefined
+    return {
+      ...policy,
+      limit: change.limit ?? policy.limit,
+      window: hasCalendar ? policy.window : (change.window ?? policy.window),
+      burst: policy.algorithm === 'gcra' ? (change.burst ?? policy.burst) : policy.burst,
+    }
+  })
+  return { ...limit, policies }
 }
 
 /** Returns the key of a policy's state for a subject. */
@@ -69,6 +94,33 @@ export async function readBlockable(
       .filter((policy) => isReadable(limit, policy) && policy.limit !== Infinity)
       .map((policy) => ({ limit: limit.name, policy, key: stateKey(target, limit, policy, tag) })),
   )
+}
+
+/** Where the overrides of a subject are, and which policies they can name. */
+export interface OverridePlace {
+  readonly version: string | undefined
+  readonly key: string
+  readonly policies: readonly string[]
+}
+
+/** Returns where the limits that read overrides find those of a subject. One place for each version. */
+export async function readOverridePlaces(
+  target: RedisTarget,
+  tag: string,
+): Promise<OverridePlace[]> {
+  const { limits } = await readLimits(target)
+  const places = new Map<string | undefined, Set<string>>()
+  for (const { overrides, policies, version } of limits) {
+    if (!overrides) continue
+    const names = places.get(version) ?? new Set<string>()
+    places.set(version, names)
+    for (const { name } of policies) names.add(name)
+  }
+  return [...places].map(([version, names]) => ({
+    version,
+    key: target.keys('rateLimit', version).key('limits', tag),
+    policies: [...names],
+  }))
 }
 
 /** Reads the state of a policy for a subject. */

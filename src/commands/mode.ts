@@ -1,6 +1,7 @@
 /** `turnpike mode`: what a limit does in all processes, in place of what its options say. */
 import { durationOf, makeChange, requireReason } from './change.ts'
 import { closestMatch } from '../validate.ts'
+import { confirmationOf, CONFIRM_OPTIONS } from './confirmation.ts'
 import { CommandError, type Command } from './command.ts'
 import { formatSpan } from './format.ts'
 
@@ -30,9 +31,18 @@ export const mode: Command = {
       value: 'DURATION',
       help: 'How long, like 30m, 1h or 7d. Default: until it is set to default.',
     },
+    enforce: {
+      type: 'string',
+      value: 'PERCENT',
+      help: 'Share of clients that on refuses. For the others the limit only counts. Default: 100.',
+    },
+    ...CONFIRM_OPTIONS,
   },
   redis: 'write',
-  examples: ['turnpike mode api shadow --for 1h --reason "too strict"'],
+  examples: [
+    'turnpike mode api shadow --for 1h --reason "too strict"',
+    'turnpike mode api on --enforce 25 --reason "a careful start"',
+  ],
   async run(call) {
     const [limit = '', given = ''] = call.args
     const chosen = MODES.find((each) => each === given)
@@ -47,17 +57,36 @@ export const mode: Command = {
     const ms = durationOf(call, 'for', MAX_MS)
     if (ms !== undefined && chosen === 'default')
       throw new CommandError('usage', '--for does not go with default.')
+    const percent = call.options['enforce'] as string | undefined
+    const enforce = percent === undefined ? undefined : Number(percent)
+    if (enforce !== undefined && chosen !== 'on')
+      throw new CommandError('usage', '--enforce goes with on alone.')
+    if (enforce !== undefined && !(/^\d{1,3}$/.test(percent!) && enforce <= 100))
+      throw new CommandError('usage', `--enforce must be 0 to 100. It is '${percent}'.`)
     const target = await call.target()
+    const share = enforce === undefined ? '' : ` for ${enforce} % of clients`
     const span = ms === undefined ? '' : ` for ${formatSpan(ms)}`
     return await makeChange(call, mode, target, {
       subject: limit,
-      lines: [`Set the limit ${limit} to ${chosen}${span}, in all processes: ${DOES[chosen]}.`],
+      lines: [
+        `Set the limit ${limit} to ${chosen}${share}${span}, in all processes: ${DOES[chosen]}.`,
+      ],
       ...(chosen === 'closed' && { typed: limit }),
       notesItself: true,
       async make({ by, reason }) {
-        const why = { by: by.slice(0, 100), reason: reason!, ...(ms !== undefined && { for: ms }) }
+        const why = {
+          by: by.slice(0, 100),
+          reason: reason!,
+          ...(ms !== undefined && { for: ms }),
+          ...(enforce !== undefined && { enforce }),
+        }
         const { version } = await target.instance().control.mode(limit, chosen, why)
-        return { data: { limit, mode: chosen, version }, line: `Stored: ${limit}, ${chosen}.` }
+        const { data, line, ...exit } = await confirmationOf(call, target, version)
+        return {
+          data: { limit, mode: chosen, version, ...data },
+          line: `Stored: ${limit}, ${chosen}.${line}`,
+          ...exit,
+        }
       },
     })
   },

@@ -25,6 +25,8 @@ export interface ReportedLimit {
   readonly kind: string
   readonly name: string
   readonly version: string | undefined
+  /** True if it reads the overrides of subjects. */
+  readonly overrides: boolean
   readonly policies: readonly ReportedPolicy[]
 }
 
@@ -57,7 +59,8 @@ export async function readApplication(
         (each) => reportedPolicy(each) ?? [],
       )
       const version = reported?.version ?? undefined
-      limits.set(`${id} ${version}`, { kind, name, version, policies })
+      const overrides = mount.settings['overrides'] === true
+      limits.set(`${id} ${version}`, { kind, name, version, overrides, policies })
     }
   }
   return {

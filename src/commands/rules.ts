@@ -2,18 +2,21 @@
 import {
   addressRuleId,
   parseRuleId,
+  shownRuleTarget,
   subjectRuleId,
-  type RuleTarget,
+  type StoredEffect,
 } from '../control/rule-table.ts'
-import type { LimitMode, RuleEffect } from '../control/active-rules.ts'
+import type { RuleEffect } from '../control/active-rules.ts'
 import { parseAddressPrefix } from '../http/address-prefix.ts'
 import { rulesKey } from '../operations/control/rule-operations.ts'
 import { parseRule } from '../operations/control/stored-rule.ts'
 import { durationOf, makeChange, nothingToChange, requireReason } from './change.ts'
 import { CommandError, type Command, type CommandCall, type OutputLine } from './command.ts'
-import { orNull, serverTime } from './find-keys.ts'
+import { confirmationOf, CONFIRM_OPTIONS } from './confirmation.ts'
+import { orNull } from './find-keys.ts'
 import { formatSpan, formatTime } from './format.ts'
 import { tableLines } from './output.ts'
+import { readRuleList } from './stored-rules.ts'
 import type { RedisTarget } from './target.ts'
 
 /** The longest time that a rule may be in force. */
@@ -68,7 +71,7 @@ function settingCommand(
     ...own,
     usage: 'ADDRESS|NETWORK|subject:NAME',
     takes: [1, 1],
-    options: FOR,
+    options: { ...FOR, ...CONFIRM_OPTIONS },
     redis: 'write',
     async run(call) {
       requireReason(call)
@@ -88,7 +91,12 @@ function settingCommand(
             ...(ms !== undefined && { for: ms }),
           }
           const { version } = await target.instance().control[effect](client, why)
-          return { data: { target: shown, version }, line: `Stored: ${shown}, ${effect}.` }
+          const { data, line, ...exit } = await confirmationOf(call, target, version)
+          return {
+            data: { target: shown, version, ...data },
+            line: `Stored: ${shown}, ${effect}.${line}`,
+            ...exit,
+          }
         },
       })
     },
@@ -101,7 +109,7 @@ export const block: Command = settingCommand(
     name: 'block',
     summary: 'Refuse an address, a network or a subject in all processes.',
     notes: [
-      'Processes with the gate receive it within milliseconds, others compare every ten seconds. The command `turnpike unblock` ends it.',
+      'It waits until all processes confirm that it is in force: milliseconds, or ten seconds where the application had no rules yet. The command `turnpike unblock` ends it.',
     ],
     examples: ['turnpike block 203.0.113.0/24 --for 1h --reason "scraper"'],
   },
@@ -127,6 +135,7 @@ export const unblock: Command = {
   usage: 'ADDRESS|NETWORK|subject:NAME',
   takes: [1, 1],
   summary: 'Lift the rule for exactly this address, network or subject.',
+  options: CONFIRM_OPTIONS,
   redis: 'write',
   examples: ['turnpike unblock 203.0.113.0/24 --reason "it was a customer"'],
   async run(call) {
@@ -146,9 +155,13 @@ export const unblock: Command = {
       async make({ by, reason }) {
         const why = { by: by.slice(0, 100), reason: reason! }
         const { changed, version } = await target.instance().control.lift(client, why)
+        if (!changed)
+          return { data: { lifted: false, target: shown }, line: 'It was lifted meanwhile.' }
+        const { data, line, ...exit } = await confirmationOf(call, target, version)
         return {
-          data: { lifted: changed, target: shown, version },
-          line: changed ? `Lifted: ${shown}.` : 'It was lifted meanwhile.',
+          data: { lifted: true, target: shown, version, ...data },
+          line: `Lifted: ${shown}.${line}`,
+          ...exit,
         }
       },
     })
@@ -159,27 +172,18 @@ export const rules: Command = {
   name: 'rules',
   usage: '',
   takes: [0, 0],
-  summary: 'List who is refused and admitted in all processes, and the modes of limits.',
+  summary:
+    'List who is refused and admitted in all processes, the modes of limits, and changed policies.',
   redis: 'read',
-  permissions: ['hgetall'],
+  permissions: ['hgetall', 'time'],
   async run(call) {
     const target = await call.target()
-    const access = await target.access('operations')
-    const key = rulesKey(target.keys('operations'))
-    const fields = ((await orNull(access.send('HGETALL', key))) as string[] | null) ?? []
-    const now = await serverTime(access)
-    const found = Array.from({ length: fields.length >> 1 }, (_, i) => {
-      const about = parseRuleId(fields[2 * i]!)
-      const rule = about && parseRule(about, fields[2 * i + 1]!)
-      return rule === undefined || rule.until <= now
-        ? []
-        : [{ ...rule, target: shownTarget(about!) }]
-    })
-      .flat()
-      .toSorted((a, b) => b.at - a.at)
-    const shown = found.map(({ at, by, effect, reason, target: client, until }) => ({
-      target: client,
+    const { rules: found, now } = await readRuleList(target)
+    const shown = found.map(({ about, at, by, change, effect, enforce, reason, until }) => ({
+      target: shownRuleTarget(about),
       effect,
+      ...change,
+      ...(enforce !== undefined && { enforce }),
       at,
       until: until === Infinity ? null : until,
       by,
@@ -189,16 +193,14 @@ export const rules: Command = {
   },
 }
 
-/** Returns a target as command lines name it. */
-function shownTarget(target: RuleTarget): string {
-  if (target.kind === 'address') return target.prefix.text
-  return target.kind === 'subject' ? `subject:${target.tag}` : `limit:${target.limit}`
-}
-
 function linesOf(
   shown: readonly {
     readonly target: string
-    readonly effect: RuleEffect | LimitMode
+    readonly effect: StoredEffect
+    readonly limit?: number | undefined
+    readonly window?: number | undefined
+    readonly burst?: number | undefined
+    readonly enforce?: number
     readonly at: number
     readonly until: number | null
     readonly by: string
@@ -209,9 +211,17 @@ function linesOf(
   if (shown.length === 0) return ['There is no rule.']
   return tableLines([
     ['who', 'rule', 'since', 'ends in', 'by', 'why'],
-    ...shown.map(({ target, effect, at, until, by, reason }) => [
+    ...shown.map(({ target, effect, limit, window, burst, enforce, at, until, by, reason }) => [
       target,
-      effect,
+      [
+        effect,
+        limit !== undefined && `limit=${limit}`,
+        window !== undefined && `window=${formatSpan(window)}`,
+        burst !== undefined && `burst=${burst}`,
+        enforce !== undefined && `${enforce} %`,
+      ]
+        .filter(Boolean)
+        .join(' '),
       formatTime(at),
       until === null ? 'never' : formatSpan(until - now),
       by,

@@ -19,10 +19,24 @@ export type LimitMode =
   /** It refuses every request with 503. */
   | 'closed'
 
+/** What a policy counts by, in place of what its options say. What is undefined stays. */
+export interface PolicyChange {
+  readonly limit?: number | undefined
+  /** In ms. */
+  readonly window?: number | undefined
+  readonly burst?: number | undefined
+}
+
 /** What features ask of the rules. */
 export interface RuleLookup {
-  /** Number of rules. Ask for nothing else while it is 0. */
+  /** Number of rules for clients. Ask nothing about clients while it is 0. */
   readonly size: number
+  /** Number of policies that are changed. Ask for none while it is 0. */
+  readonly changes: number
+  /** Number of all rules, for clients, limits and policies. */
+  readonly total: number
+  /** Number of changes that led to these rules since the first one, 0 if none is known. */
+  readonly writes: number
   /**
    * Returns what the rules say of a client. Undefined if none is about it.
    *
@@ -34,6 +48,14 @@ export interface RuleLookup {
   effectOn(address: string, ...tags: readonly string[]): RuleEffect | undefined
   /** Returns the mode of a limit, undefined if its options decide. */
   modeOf(limit: string): LimitMode | undefined
+  /** Returns the share of clients that a limit with the mode `on` refuses, in percent. */
+  enforcedShareOf(limit: string): number
+  /**
+   * Returns how a policy is changed, always the same object until it is changed again. Undefined if its
+   * options decide.
+   * @param policy the name of its limit, a dot, and its own name; one name if the two are equal
+   */
+  changeOf(policy: string): PolicyChange | undefined
 }
 
 /** The rules of an instance. There are none until a table of them is used. */
@@ -42,6 +64,18 @@ export class ActiveRules implements RuleLookup {
 
   get size(): number {
     return this.#table === undefined ? 0 : this.#table.size
+  }
+
+  get changes(): number {
+    return this.#table === undefined ? 0 : this.#table.changes
+  }
+
+  get total(): number {
+    return this.#table === undefined ? 0 : this.#table.total
+  }
+
+  get writes(): number {
+    return this.#table === undefined ? 0 : this.#table.writes
   }
 
   /** Takes the rules from a table from now on. */
@@ -55,6 +89,14 @@ export class ActiveRules implements RuleLookup {
 
   modeOf(limit: string): LimitMode | undefined {
     return this.#table?.modeOf(limit)
+  }
+
+  enforcedShareOf(limit: string): number {
+    return this.#table === undefined ? 100 : this.#table.enforcedShareOf(limit)
+  }
+
+  changeOf(policy: string): PolicyChange | undefined {
+    return this.#table?.changeOf(policy)
   }
 }
 

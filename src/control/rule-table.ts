@@ -9,17 +9,26 @@ import {
   parseAddressPrefix,
   type AddressPrefix,
 } from '../http/address-prefix.ts'
-import type { LimitMode, RuleEffect, RuleLookup } from './active-rules.ts'
+import type { LimitMode, PolicyChange, RuleEffect, RuleLookup } from './active-rules.ts'
 
 /** Largest number of rules. */
 export const MAX_RULES = 10_000
 
 /** A rule in force. */
 export interface Rule {
-  readonly effect: RuleEffect | LimitMode
+  readonly effect: StoredEffect
   /** When it ends, in ms since the epoch by the store's clock. Infinity: when it is lifted. */
   readonly until: number
+  /** What a policy counts by, in a rule with the effect `change`. */
+  readonly change?: PolicyChange | undefined
+  /** Set in a rule of a ban. Any rule of a person that admits the client is stronger. */
+  readonly ban?: string | undefined
+  /** Share of clients that a limit with the mode `on` refuses, in percent. Undefined: all. */
+  readonly enforce?: number | undefined
 }
+
+/** What a rule does: with a client, a limit or a policy. */
+export type StoredEffect = RuleEffect | LimitMode | 'change'
 
 /** Begins the ID of a rule for an address or network. */
 const ADDRESS = 'a:'
@@ -27,6 +36,8 @@ const ADDRESS = 'a:'
 const SUBJECT = 's:'
 /** Begins the ID of the mode of a limit. */
 const LIMIT = 'm:'
+/** Begins the ID of a change of a policy. */
+const POLICY = 'p:'
 
 /** Returns the ID of the rule for an address or network. */
 export const addressRuleId = ({ text }: AddressPrefix): string => `${ADDRESS}${text}`
@@ -35,17 +46,21 @@ export const subjectRuleId = (tag: string): string => `${SUBJECT}${tag}`
 
 /** Returns the ID of the mode of a limit. */
 export const modeRuleId = (limit: string): string => `${LIMIT}${limit}`
+/** Returns the ID of the change of a policy. */
+export const policyRuleId = (policy: string): string => `${POLICY}${policy}`
 
 /** What a rule's ID is about. */
 export type RuleTarget =
   | { readonly kind: 'address'; readonly prefix: AddressPrefix }
   | { readonly kind: 'subject'; readonly tag: string }
   | { readonly kind: 'limit'; readonly limit: string }
+  | { readonly kind: 'policy'; readonly policy: string }
 
 const EFFECTS: Readonly<Record<RuleTarget['kind'], readonly string[]>> = {
   address: ['deny', 'allow'],
   subject: ['deny', 'allow'],
   limit: ['on', 'shadow', 'off', 'closed'],
+  policy: ['change'],
 }
 
 /** Returns true if rules about such a target can have this effect. */
@@ -59,10 +74,19 @@ export function parseRuleId(id: string): RuleTarget | undefined {
     return /^[\w.@%~=:-]{1,200}$/.test(rest) ? { kind: 'subject', tag: rest } : undefined
   if (id.startsWith(LIMIT))
     return /^[\w.-]{1,40}$/.test(rest) ? { kind: 'limit', limit: rest } : undefined
+  if (id.startsWith(POLICY))
+    return /^[\w.-]{1,81}$/.test(rest) ? { kind: 'policy', policy: rest } : undefined
   if (!id.startsWith(ADDRESS)) return undefined
   const prefix = parseAddressPrefix(rest)
   // One network has one ID. Otherwise lifting a rule could leave another one for the same network.
   return prefix?.text === rest ? { kind: 'address', prefix } : undefined
+}
+
+/** Returns what a rule is about, as people name it. */
+export function shownRuleTarget(target: RuleTarget): string {
+  if (target.kind === 'address') return target.prefix.text
+  if (target.kind === 'subject') return `subject:${target.tag}`
+  return target.kind === 'limit' ? `limit:${target.limit}` : `policy:${target.policy}`
 }
 
 /** All rules of an application, as one process holds them. */
@@ -72,6 +96,9 @@ export class RuleTable implements RuleLookup {
   readonly #ipv6 = new PrefixRules<string>(maskIpv6)
   readonly #subjects = new Map<string, Rule>()
   readonly #modes = new Map<string, Rule>()
+  readonly #changes = new Map<string, Rule>()
+  /** Set by the replica that fills the table. */
+  writes = 0
 
   /** @param now the store's clock */
   constructor(now: () => number) {
@@ -82,9 +109,12 @@ export class RuleTable implements RuleLookup {
     return this.#ipv4.size + this.#ipv6.size + this.#subjects.size
   }
 
-  /** Number of all rules, modes of limits included. */
+  get changes(): number {
+    return this.#changes.size
+  }
+
   get total(): number {
-    return this.size + this.#modes.size
+    return this.size + this.#modes.size + this.#changes.size
   }
 
   /** Sets the rule about a target in place of its last one. Beyond `MAX_RULES` nothing is added. */
@@ -113,7 +143,8 @@ export class RuleTable implements RuleLookup {
   }
 
   #namedRules(target: Exclude<RuleTarget, { kind: 'address' }>): [Map<string, Rule>, string] {
-    return target.kind === 'subject' ? [this.#subjects, target.tag] : [this.#modes, target.limit]
+    if (target.kind === 'subject') return [this.#subjects, target.tag]
+    return target.kind === 'limit' ? [this.#modes, target.limit] : [this.#changes, target.policy]
   }
 
   clear(): void {
@@ -121,6 +152,7 @@ export class RuleTable implements RuleLookup {
     this.#ipv6.clear()
     this.#subjects.clear()
     this.#modes.clear()
+    this.#changes.clear()
   }
 
   /** Removes the rules that have ended. */
@@ -128,7 +160,7 @@ export class RuleTable implements RuleLookup {
     const now = this.#now()
     this.#ipv4.prune(now)
     this.#ipv6.prune(now)
-    for (const rules of [this.#subjects, this.#modes])
+    for (const rules of [this.#subjects, this.#modes, this.#changes])
       for (const [name, { until }] of rules) if (until <= now) rules.delete(name)
   }
 
@@ -138,13 +170,22 @@ export class RuleTable implements RuleLookup {
     const network = this.#ruleOn(address, now)
     if (subject === undefined || network === undefined)
       return subject ?? (network?.effect as RuleEffect | undefined)
-    return network.isExact && network.effect === 'deny' ? 'deny' : subject
+    return network.isExact && network.effect === 'deny' && !network.isBan ? 'deny' : subject
   }
 
   modeOf(limit: string): LimitMode | undefined {
     if (this.#modes.size === 0) return undefined
     const rule = this.#modes.get(limit)
     return rule !== undefined && rule.until > this.#now() ? (rule.effect as LimitMode) : undefined
+  }
+
+  enforcedShareOf(limit: string): number {
+    return this.#modes.get(limit)?.enforce ?? 100
+  }
+
+  changeOf(policy: string): PolicyChange | undefined {
+    const rule = this.#changes.get(policy)
+    return rule !== undefined && rule.until > this.#now() ? rule.change : undefined
   }
 
   #effectOnSubjects(tags: readonly string[], now: number): RuleEffect | undefined {
@@ -169,6 +210,7 @@ export class RuleTable implements RuleLookup {
 interface PrefixRule extends Rule {
   /** True for a rule about a single address. */
   readonly isExact: boolean
+  readonly isBan: boolean
 }
 
 /** The rules for networks of one family of addresses. */
@@ -187,20 +229,28 @@ class PrefixRules<Bits extends number | string> {
   }
 
   find(bits: Bits, now: number): PrefixRule | undefined {
+    let ban: PrefixRule | undefined
     for (const { length, rules } of this.#lengths) {
       const rule = rules.get(this.#mask(bits, length))
-      if (rule !== undefined && rule.until > now) return rule
+      if (rule === undefined || rule.until <= now) continue
+      if (!rule.isBan) return rule
+      ban ??= rule
     }
-    return undefined
+    return ban
   }
 
   /** @param isFull true if only an existing rule may be replaced */
-  set(bits: Bits, length: number, { effect, until }: Rule, isFull: boolean): void {
+  set(bits: Bits, length: number, { effect, until, ban }: Rule, isFull: boolean): void {
     const known = this.#lengths.find((each) => each.length === length)
     const isNew = known?.rules.has(bits) !== true
     if (isNew && isFull) return
     const rules = known?.rules ?? new Map<Bits, PrefixRule>()
-    rules.set(bits, { effect, until, isExact: length === this.#longest(bits) })
+    rules.set(bits, {
+      effect,
+      until,
+      isExact: length === this.#longest(bits),
+      isBan: ban !== undefined,
+    })
     if (isNew) this.#size++
     if (known === undefined) {
       this.#lengths.push({ length, rules })

@@ -110,3 +110,14 @@ function bitsOf(parts: readonly number[]): Ipv4Bits | Ipv6Bits {
   const isWrapped = parts[5] === 0xffff && parts.slice(0, 5).every((part) => part === 0)
   return isWrapped ? parts[6]! * 65_536 + parts[7]! : String.fromCharCode(...parts)
 }
+
+/** Ranges of ipaddr.js. Those of documentation (RFC 5737, 3849) are among `reserved`. */
+const PUBLIC_RANGES: ReadonlySet<string> = new Set(['unicast', 'reserved'])
+
+/**
+ * Returns true for an address that a single client on the Internet can have. It is false for private,
+ * loopback and link-local addresses, for those that a carrier's clients share (RFC 6598), for multicast,
+ * and for IPv6 addresses that embed IPv4 ones: NAT64, 6to4, Teredo.
+ */
+export const isPublicAddress = (address: string): boolean =>
+  plainAddress(address) === address && PUBLIC_RANGES.has(ipaddr.process(address).range())

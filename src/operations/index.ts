@@ -45,9 +45,14 @@ export function createOperations<Native, Middleware>(
   { options, clock, version, status, onLive }: OperationsParts,
 ): { api: OperationsApi & ControlApi<Native, Middleware>; rules: ActiveRules } {
   const settings = operationsSettings(options)
-  const control = createRuntimeControl(context, { every: settings.every, clock })
   // Two instances of one process report separately: they may have other mounts, and end apart.
   const id = ++instances === 1 ? PROCESS_ID : `${PROCESS_ID}.${instances}`
+  const control = createRuntimeControl(context, {
+    id,
+    clock,
+    every: settings.every,
+    snapshot: settings.snapshot,
+  })
   const facts = { id, host: hostname(), pid: process.pid, since: Date.now(), version, status }
   let beat: Beat | undefined
   let live: number | undefined

@@ -1,4 +1,5 @@
 /** `tp.metrics()`: what a process has counted, for Prometheus and OpenTelemetry. Loaded when it is read. */
+import type { RuleLookup } from '../control/active-rules.ts'
 import type { ExtensionContext } from '../extension.ts'
 import { passThrough, type Exchange, type Feature, type Reply } from '../http/exchange.ts'
 import type { Store, StoreStatus } from '../store/store.ts'
@@ -34,6 +35,8 @@ export interface MetricsOptions<Native> {
 /** What the metrics of an instance are read from. */
 export interface MetricsParts {
   status(): StoreStatus
+  /** The rules of `tp.control`. */
+  readonly rules: RuleLookup
   /** Returns the open stores by name. */
   stores(): ReadonlyMap<string, Store>
 }
@@ -77,7 +80,7 @@ export interface MetricsApi<Native, Middleware> {
 /** Creates the metrics of an instance. */
 export function createMetrics<Native, Middleware extends object>(
   context: ExtensionContext<Native, Middleware>,
-  { status, stores }: MetricsParts,
+  { status, rules, stores }: MetricsParts,
 ): { api: MetricsApi<Native, Middleware> } {
   const since = Date.now()
   let totals: EventTotals | undefined
@@ -93,7 +96,7 @@ export function createMetrics<Native, Middleware extends object>(
   async function snapshotOf(hasServers: boolean): Promise<MetricFamily[]> {
     const { readMetrics } = await import('./metrics/snapshot.ts')
     const servers = hasServers ? await serverInfo() : undefined
-    return readMetrics({ context, totals: totals!, status, servers })
+    return readMetrics({ context, totals: totals!, status, rules, servers })
   }
 
   const createReaders = (snapshot: () => Promise<MetricFamily[]>): Metrics => ({

@@ -1,5 +1,5 @@
 /** What a process says of itself in Redis, for the people who operate the application. */
-import { anyOf, boolean, validateOptions, type Validator } from '../validate.ts'
+import { anyOf, boolean, nonEmptyString, validateOptions, type Validator } from '../validate.ts'
 import { durationOption, durationValidator, type Duration } from '../duration.ts'
 
 /** Option `operations` of `turnpike()`. */
@@ -27,6 +27,13 @@ export interface OperationsOptions {
    * @default true
    */
   subjects?: boolean
+  /**
+   * Path of a file where the process keeps the rules of `tp.control`, so that one that starts while
+   * Redis is away heeds them. It is readable by its owner alone.
+   * @default none
+   * @example '/var/lib/shop/rules.json'
+   */
+  snapshot?: string
 }
 
 const WHERE = 'turnpike()'
@@ -40,7 +47,7 @@ const label: Validator = {
 
 /** Validates the option `operations`. */
 export const operationsValidator: Validator = anyOf(boolean, {
-  expected: '{ service, release, every, subjects }',
+  expected: '{ service, release, every, subjects, snapshot }',
   accepts: (value) => typeof value === 'object' && value !== null && !Array.isArray(value),
 })
 
@@ -50,6 +57,7 @@ export interface OperationsSettings {
   readonly release: string | undefined
   readonly every: number
   readonly subjects: boolean
+  readonly snapshot?: string | undefined
 }
 
 /** Returns the settings. @throws TP_OPTION */
@@ -61,9 +69,11 @@ export function operationsSettings(given: boolean | OperationsOptions): Operatio
     release: label,
     every: everyValidator,
     subjects: boolean,
+    snapshot: nonEmptyString,
   })
-  const { service, release, every = '10s', subjects = true } = options
-  return { service, release, every: durationOption(every, where, 'every', MIN_MS), subjects }
+  const { service, release, every: pause = '10s', subjects = true, snapshot } = options
+  const every = durationOption(pause, where, 'every', MIN_MS)
+  return { service, release, every, subjects, snapshot }
 }
 
 const everyValidator: Validator = {

@@ -21,8 +21,8 @@ export const FEATURE_COMMANDS: Readonly<Record<string, readonly string[]>> = {
     'get set unlink pttl pexpire getrange exists incrby hget hset hsetnx hmget hlen hdel hscan zadd zcard zpopmin scan publish subscribe unsubscribe',
   ),
   'operations, which are on by default': BEAT_COMMANDS,
-  'control and gate': words(
-    'hget hgetall hmget hexists hset hdel hlen lpush ltrim lrange pttl pexpire publish subscribe unsubscribe',
+  'control, gate, bans': words(
+    'get incr hget hgetall hmget hexists hset hdel hlen unlink lpush lindex ltrim lrange zrange pttl pexpire publish subscribe unsubscribe',
   ),
   tokens: words(
     'get set unlink pttl pexpire hget hset hdel hlen hgetall publish subscribe unsubscribe',

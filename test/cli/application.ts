@@ -122,6 +122,7 @@ export async function populate(
   const lock = await tp.lock.acquire('nightly', { lease: '60s' })
   const permit = await tp.semaphore('exports', { limit: 2 }).acquire()
   const limiter = tp.limiter('api', { limit: 5, window: '1h' })
+  await tp.overrides.set('eve', { api: 7 }, { ttl: '1d' })
   await limiter.consume('ada')
   for (const status of [200, 200, 429]) await request(url).get('/limited').expect(status)
   /** With a long pause, no report comes by itself while a test compares the data. */

@@ -1,6 +1,10 @@
 /** The commands that change something: what they change, that they ask before, and that it is noted. */
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { COMMANDS } from '../../src/cli/commands.ts'
+import { turnpike as turnpikeOf } from '../../src/node.ts'
 import { startRedis, type RedisServer } from '../../src/testing.ts'
 import { until } from '../support/until.ts'
 import request from 'supertest'
@@ -12,6 +16,21 @@ import {
   type Populated,
 } from './application.ts'
 import { answer, turnpike, type Ran } from './support.ts'
+
+const RULES_FILE = join(mkdtempSync(join(tmpdir(), 'rules-')), 'rules.json')
+writeFileSync(
+  RULES_FILE,
+  JSON.stringify({
+    rules: [
+      { target: '198.51.100.9', effect: 'deny', until: Date.now() + 3_600_000 },
+      { target: 'limit:unused', effect: 'on', enforce: 25 },
+      { target: 'policy:web', effect: 'change', limit: 30, window: 60_000 },
+      { target: 'subject:ada', subject: 'ada', effect: 'allow' },
+      { target: '198.51.100.10', effect: 'deny', until: 1 },
+    ],
+  }),
+)
+afterAll(() => rmSync(dirname(RULES_FILE), { recursive: true }))
 
 let server: RedisServer
 let app: Populated
@@ -30,15 +49,20 @@ async function makeStuckKey(to: RedisServer, id: string, leaseEnds: number): Pro
   await to.send('EXPIRE', key, '600')
 }
 
+/** A rule that can be lifted. */
+async function makeRule(): Promise<void> {
+  const rules = 'shop:operations:rules:{all}'
+  await server.send('HSET', rules, 'a:198.51.100.7', '1 0 {"effect":"deny"}', '!', '1.x')
+  await server.send('EXPIRE', rules, '600')
+}
+
 beforeAll(async () => {
   // Nothing may change the data but the commands: the reports of the process stand still.
   server = await startRedis({ args: ['--enable-debug-command', 'yes'] })
   app = await populate({ redis: server.url }, '20s')
   await app.report()
   await makeStuckKey(server, 'pay:stuck', Date.now() - 120_000)
-  const rules = 'shop:operations:rules:{all}'
-  await server.send('HSET', rules, 'a:198.51.100.7', '1 0 {"effect":"deny"}', '!', '1.x')
-  await server.send('EXPIRE', rules, '600')
+  await makeRule()
   await ask(['maintenance', 'on', '--yes'])
 })
 afterAll(async () => {
@@ -52,15 +76,20 @@ async function linesOf(
 ): Promise<Record<string, string[]>> {
   const { data } = await place(['sessions', 'bob', '--scan'])
   return {
-    mode: ['unused', 'shadow', '--reason', 'a test'],
-    allow: ['203.0.113.7', '--reason', 'a test'],
-    block: ['203.0.113.0/24', '--reason', 'a test'],
-    unblock: ['198.51.100.7', '--reason', 'a test'],
+    mode: ['unused', 'shadow', '--no-wait', '--reason', 'a test'],
+    allow: ['203.0.113.7', '--no-wait', '--reason', 'a test'],
+    block: ['203.0.113.0/24', '--no-wait', '--reason', 'a test'],
+    plan: ['web', 'limit=30', '--no-wait', '--reason', 'a test'],
+    unblock: ['198.51.100.7', '--no-wait', '--reason', 'a test'],
     'cache clear': [],
     'cache purge': ['--tag', 'products'],
     'idempotency release': ['pay:stuck'],
     'limits block': ['ada', '--for', '1h'],
     'limits reset': ['ada'],
+    'limits set': ['ada', 'api=9'],
+    'limits unset': ['eve'],
+    'rules clear': ['--no-wait', '--reason', 'a test'],
+    'rules import': [RULES_FILE, '--no-wait', '--reason', 'a test'],
     'locks break': ['nightly'],
     'maintenance off': [],
     'maintenance on': ['--retry-after', '10m', '--detail', 'We move.'],
@@ -122,8 +151,11 @@ describe.each(writing)('$name', ({ name }) => {
 
 it('a change that concerns many wants its name typed', async () => {
   for (const [line, name] of [
-    [['block', '10.0.0.0/8', '--reason', 'a test'], '10.0.0.0/8'],
-    [['mode', 'unused', 'closed', '--reason', 'a test'], 'unused'],
+    [['block', '10.0.0.0/8', '--no-wait', '--reason', 'a test'], '10.0.0.0/8'],
+    [['plan', 'web', 'limit=0', '--no-wait', '--reason', 'a test'], 'web'],
+    [['mode', 'unused', 'closed', '--no-wait', '--reason', 'a test'], 'unused'],
+    [['rules', 'import', RULES_FILE, '--no-wait', '--reason', 'a test'], '4'],
+    [['rules', 'clear', '--no-wait', '--reason', 'a test'], 'shop'],
     [['cache', 'clear'], 'shop'],
     [['cache', 'purge', '--pattern', '/none/*'], '/none/*'],
     [['sessions', 'revoke-all', 'nobody', '--secret-env', 'SESSION_SECRET'], 'nobody'],
@@ -220,7 +252,7 @@ describe.each(['standalone', 'databases', 'Cluster'])('on %s, as an operator', (
 
   it('a blocked address is refused by the application, until it is unblocked', async () => {
     const status = async (): Promise<number> => (await request(own.url).get('/limited')).status
-    const why = ['--reason', 'a flood', '--as', 'ann', '--yes']
+    const why = ['--reason', 'a flood', '--as', 'ann', '--yes', '--no-wait']
     const line = ['block', '::ffff:127.0.0.1', '--for', '1h', ...why]
     expect(await go(line)).toMatchObject({
       code: 0,
@@ -240,6 +272,93 @@ describe.each(['standalone', 'databases', 'Cluster'])('on %s, as an operator', (
       data: { changed: false },
     })
     expect((await go(['rules'])).data.rules).toEqual([])
+  })
+
+  it('a policy is changed in the application and in what this program shows, until it is set to default', async () => {
+    const why = ['--reason', 'overload', '--as', 'ann', '--yes', '--no-wait']
+    await go(['limits', 'reset', '127.0.0.1', '--yes'])
+    await request(own.url).get('/limited').expect(200)
+    expect(await go(['plan', 'web', 'limit=1', 'window=30m', ...why])).toMatchObject({
+      code: 0,
+      data: { changed: true, values: { limit: 1, window: 1_800_000 } },
+    })
+    await until('it refuses', async () => (await request(own.url).get('/limited')).status === 429)
+    const shown = async (): Promise<any> =>
+      (await go(['limits', 'show', '127.0.0.1'])).data.limits.find(
+        (each: any) => each.limit === 'web',
+      )
+    expect((await shown()).state).toMatchObject({ limit: 1, remaining: 0, isLimited: true })
+    expect((await go(['rules'])).data.rules).toMatchObject([
+      { target: 'policy:web', effect: 'change', limit: 1, window: 1_800_000, by: 'ann' },
+    ])
+    expect((await go(['plan', 'web', 'default', ...why])).data.changed).toBe(true)
+    expect((await shown()).state.limit).toBe(2)
+  })
+
+  it('a subject has limits of its own, until they are unset', async () => {
+    const why = ['--reason', 'a launch', '--as', 'ann', '--yes']
+    await go(['limits', 'reset', 'ada', '--yes'])
+    expect(
+      (await go(['limits', 'set', 'ada', 'api=50', '--for', '1h', ...why])).data,
+    ).toMatchObject({
+      changed: true,
+      limits: { api: '50' },
+    })
+    expect((await own.peek()).limit).toBe(50)
+    expect((await go(['limits', 'show', 'ada'])).data.limits).toContainEqual(
+      expect.objectContaining({ limit: 'api', state: expect.objectContaining({ limit: 50 }) }),
+    )
+    expect((await go(['limits', 'unset', 'ada', ...why])).data.changed).toBe(true)
+    expect((await own.peek()).limit).toBe(5)
+    expect(await go(['limits', 'unset', 'ada', ...why])).toMatchObject({ code: 1 })
+    for (const [words, message] of [
+      [['api=x'], 'POLICY=600'],
+      [['apy=5'], "Did you mean 'api'"],
+      [['none=5'], 'No limit with overrides'],
+    ] as const)
+      expect(
+        (await go(['limits', 'set', 'ada', ...words, ...why])).error.message.replaceAll("'", ''),
+      ).toContain(message.replaceAll("'", ''))
+  })
+
+  it('rules are exported, cleared and imported again as they were', async () => {
+    const why = ['--reason', 'a move', '--as', 'ann', '--yes', '--no-wait']
+    for (const line of [
+      ['block', '198.51.100.0/24', '--for', '1h'],
+      ['allow', 'subject:ada'],
+      ['mode', 'unused', 'on', '--enforce', '25'],
+      ['plan', 'web', 'limit=30'],
+    ])
+      expect((await go([...line, ...why])).code).toBe(0)
+    const file = `${RULES_FILE}.${kind}`
+    const exported = await go(['rules', 'export'])
+    writeFileSync(file, JSON.stringify(exported))
+    const shown = async (): Promise<string[]> =>
+      (await go(['rules', 'export'])).data.rules
+        .map((rule: any) => JSON.stringify({ ...rule, until: rule.until > 0, by: '', reason: '' }))
+        .toSorted()
+    const before = await shown()
+    expect(before).toHaveLength(4)
+    expect(await go(['rules', 'clear', '--bans', ...why])).toMatchObject({ code: 1 })
+    expect((await go(['rules', 'clear', ...why])).data).toMatchObject({ changed: true, count: 4 })
+    expect(await shown()).toEqual([])
+    expect((await go(['rules', 'import', file, ...why])).data).toMatchObject({ count: 4 })
+    expect(await shown()).toEqual(before)
+    await go(['rules', 'clear', ...why])
+  })
+
+  it.each([
+    ['wep', 'limit=1', "no process has mounted a policy 'wep'. did you mean 'web'?"],
+    ['web', 'limt=1', "did you mean 'limit'?"],
+    ['web', 'limit=-1', 'limit must be an integer'],
+    ['web', 'burst=3', 'web has no burst: its algorithm is sliding-window'],
+    ['web', 'window=400d', 'up to 366d'],
+  ])('plan %s %s is refused', async (path, value, message) => {
+    const { code, error } = await go(['plan', path, value, '--reason', 'x', '--yes'])
+    expect(code).toBe(2)
+    expect(error.message.toLowerCase().replaceAll("'", '')).toContain(
+      message.toLowerCase().replaceAll("'", ''),
+    )
   })
 
   it('cached responses are made again after a purge by URL, tag and pattern, and after a clear', async () => {
@@ -348,6 +467,8 @@ it("an operator's permissions suffice for every change", async () => {
   await makeStuckKey(server, 'pay:stuck', Date.now() - 120_000)
   const lines = await linesOf(ask)
   for (const { name } of writing) {
+    // The commands before it have cleared the rules.
+    if (name === 'unblock') await makeRule()
     const line = [
       ...name.split(' '),
       ...lines[name]!,
@@ -404,5 +525,47 @@ it.each([
   const { code, stderr } = await run([...line, '--yes'])
   expect(code).toBe(2)
   expect(stderr).toContain(message)
+  expect(await digest()).toBe(before)
+})
+
+it('a block waits until the processes confirm it, and says so of one that does not', async () => {
+  await using redis = await startRedis()
+  const tp = turnpikeOf({ redis: redis.url, prefix: 'own', operations: { every: '1s' } })
+  onTestFinished(() => tp.close())
+  tp.gate()
+  await until('it reports', async () => (await tp.processes()).length === 1)
+  const place = ['--redis', redis.url, '--prefix', 'own', '--reason', 'a test', '--yes']
+  const { code, stdout } = await turnpike(['block', '203.0.113.7', ...place], { env })
+  expect({ code, stdout }).toEqual({
+    code: 0,
+    stdout: expect.stringMatching(
+      /^Stored: 203\.0\.113\.7, deny\. In force in 1 of 1 processes after \d+\.\d s\.$/,
+    ),
+  })
+  expect((await answer(['unblock', '203.0.113.7', ...place], { env })).data).toMatchObject({
+    lifted: true,
+    confirmed: 1,
+    processes: 1,
+    missing: [],
+  })
+})
+
+it.each([
+  ['[]', 'is not what'],
+  ['{', 'cannot be read'],
+  ['{"rules":[{"target":"203.0.113.7"}]}', 'Rule 1'],
+  ['{"rules":[{"target":"localhost","effect":"deny"}]}', 'Rule 1'],
+  ['{"rules":[{"target":"limit:api","effect":"deny"}]}', 'Rule 1'],
+  ['{"rules":[null]}', 'Rule 1'],
+  [JSON.stringify({ rules: Array.from({ length: 1001 }, () => ({})) }), 'The most are 1000'],
+])('the file %.60s is not imported', async (text, message) => {
+  const file = `${RULES_FILE}.wrong`
+  writeFileSync(file, text)
+  const before = await digest()
+  const { code, error } = await ask(['rules', 'import', file, '--yes', '--reason', 'a test'])
+  expect({ code, message: error.message }).toMatchObject({
+    code: 2,
+    message: expect.stringContaining(message),
+  })
   expect(await digest()).toBe(before)
 })

@@ -204,6 +204,7 @@ describe('what is sent', () => {
     locks: [],
     processes: [],
     rules: [],
+    'rules export': [],
     sessions: ['ada', '--scan'],
     status: [],
     top: [],

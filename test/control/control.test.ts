@@ -232,7 +232,7 @@ describe.each(bothEngines())('rules on the $name engine', ({ open }) => {
     await control.mode('api', 'closed', { ...WHY, for: '1h' })
     const at = store.now()
     expect(await control.modes()).toEqual([
-      { limit: 'api', mode: 'closed', at, until: at + 3_600_000, ...WHY },
+      { limit: 'api', mode: 'closed', enforce: 100, at, until: at + 3_600_000, ...WHY },
     ])
     expect(await control.rules()).toEqual([])
     expect(await control.mode('api', 'default', WHY)).toMatchObject({ changed: true })

@@ -1,8 +1,20 @@
 /** Rules over a real Redis: trips, lost messages, outages, what a stranger writes. */
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest'
 import { CONTEXT } from '../../src/extension.ts'
 import { turnpike } from '../../src/node.ts'
 import { RuleReplica } from '../../src/operations/control/rule-replica.ts'
+import { RuleWriter } from '../../src/operations/control/rule-writer.ts'
 import { startRedis, testStore, type RedisServer } from '../../src/testing.ts'
 import type { Store } from '../../src/store/store.ts'
 import { apps } from '../support/apps.ts'
@@ -42,7 +54,7 @@ async function replicaOf(url: string, options: object = PATIENT) {
   const [events, warnings]: [object[], string[]] = [[], []]
   tp.on('unavailable', (event) => events.push(event))
   tp.on('warning', ({ message }) => warnings.push(message))
-  const replica = new RuleReplica(tp[CONTEXT]('operations'))
+  const replica = new RuleReplica(tp[CONTEXT]('operations'), 'test')
   replica.subscribe()
   replica.catchUp()
   await tp.ready('5s')
@@ -53,13 +65,16 @@ async function replicaOf(url: string, options: object = PATIENT) {
 test('a change is one command, one that is announced another, and a comparison a third', async () => {
   const writer = open(redis.url)
   await writer.control.deny('203.0.113.1', WHY)
-  const { replica } = await replicaOf(proxy.url)
+  const { tp, replica } = await replicaOf(proxy.url)
   await until('the first rule is read', () => replica.table.size === 1)
   // The subscription is confirmed when a message has come.
   await until('messages come', async () => {
     await writer.control.deny('203.0.113.2', WHY)
     return replica.table.size === 2
   })
+  // It has found the first rule by comparison, and confirms that once.
+  const held = 'tp:operations:rules-held:{all}'
+  await until('it has confirmed', async () => (await redis.send('EXISTS', held)).startsWith(':1'))
   await replica.refresh()
   proxy.forget()
   await writer.control.deny('203.0.113.3', WHY)
@@ -70,8 +85,18 @@ test('a change is one command, one that is announced another, and a comparison a
   expect(proxy.traffic).toMatchObject({ roundTrips: 1, commands: ['EVALSHA'] })
   const entry = { action: 'deny', by: 'ann', reason: 'x', subject: 's' }
   proxy.forget()
-  await replica.write('s:ann', '{"effect":"deny"}', 0, entry)
-  await replica.write('s:bob', '{"effect":"deny"}', 0, entry)
+  await new RuleWriter(tp[CONTEXT]('operations'), replica).write(
+    's:ann',
+    '{"effect":"deny"}',
+    0,
+    entry,
+  )
+  await new RuleWriter(tp[CONTEXT]('operations'), replica).write(
+    's:bob',
+    '{"effect":"deny"}',
+    0,
+    entry,
+  )
   expect(proxy.traffic.commands).toEqual(['EVALSHA', 'EVALSHA'])
 })
 
@@ -146,12 +171,24 @@ test('while Redis is away the last rules stay, one event tells of it, and all ar
 })
 
 test('a change whose reply is lost is found by the next comparison', async () => {
-  const { replica } = await replicaOf(proxy.url, IMPATIENT)
+  const { tp, replica } = await replicaOf(proxy.url, IMPATIENT)
   const entry = { action: 'deny', by: 'ann', reason: 'x', subject: 's' }
   // Redis knows the script then, and runs it although its reply is held back.
-  await replica.write('s:bob', '{"effect":"deny"}', 0, entry)
+  await new RuleWriter(tp[CONTEXT]('operations'), replica).write(
+    's:bob',
+    '{"effect":"deny"}',
+    0,
+    entry,
+  )
   proxy.set({ mode: 'stallDown' })
-  await expect(replica.write('s:ann', '{"effect":"deny"}', 0, entry)).rejects.toMatchObject({
+  await expect(
+    new RuleWriter(tp[CONTEXT]('operations'), replica).write(
+      's:ann',
+      '{"effect":"deny"}',
+      0,
+      entry,
+    ),
+  ).rejects.toMatchObject({
     uncertain: true,
   })
   proxy.heal()
@@ -302,7 +339,7 @@ test.each(['in order', 'in reverse', 'twice', 'every other one', 'shuffled and d
     const held: (() => void)[] = []
     const reader = turnpike({ store: heldBack(store, held) })
     onTestFinished(async () => void (await Promise.all([writer.close(), reader.close()])))
-    const replica = new RuleReplica(reader[CONTEXT]('operations'))
+    const replica = new RuleReplica(reader[CONTEXT]('operations'), 'test')
     replica.subscribe()
     await replica.refresh()
     const target = (i: number): string => `10.0.0.${i % 7}`
@@ -331,5 +368,56 @@ test.each(['in order', 'in reverse', 'twice', 'every other one', 'shuffled and d
       return JSON.stringify(held) === JSON.stringify(wanted)
     })
     expect(replica.table.size).toBe(stored.size)
+  },
+)
+
+test('a process that starts while Redis is away heeds the rules of its snapshot, until Redis is back', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'rules-'))
+  onTestFinished(() => rmSync(folder, { recursive: true }))
+  const snapshot = join(folder, 'rules.json')
+  const options = { ...IMPATIENT, operations: { every: '1s', snapshot } } as const
+  const writer = open(redis.url)
+  const first = open(redis.url, options)
+  first.gate()
+  await writer.control.deny('127.0.0.1', { ...WHY, for: '1h' })
+  await writer.control.deny('203.0.113.1', WHY)
+  const stored = (): string => (existsSync(snapshot) ? readFileSync(snapshot, 'utf8') : '')
+  await until('the file has both', () =>
+    ['127.0', '203.0'].every((each) => stored().includes(each)),
+  )
+  expect(statSync(snapshot).mode & 0o777).toBe(0o600)
+  await writer.control.lift('203.0.113.1', WHY)
+  await until('the file has one', () => !stored().includes('203.0'))
+  expect(readdirSync(folder)).toEqual(['rules.json'])
+  await first.close()
+
+  proxy.set({ mode: 'refuse' })
+  const app = apps[0]!.start({
+    options: { redis: proxy.url, ...options },
+    mount: (tp) => [tp.gate()],
+  })
+  onTestFinished(() => app.tp.close())
+  await until('the rule is in force', async () => (await app.get()).status === 403)
+  await redis.send('DEL', KEY)
+  proxy.heal()
+  await until('Redis decides again', async () => (await app.get()).status === 200)
+  expect(app.warnings).toEqual([])
+})
+
+test.each(['{', '[]', '{"rules":7}', '{"rules":{"a:127.0.0.1":7,"x":"y"}}', ''])(
+  'the snapshot %j is no rule and no outage',
+  async (text) => {
+    const folder = mkdtempSync(join(tmpdir(), 'rules-'))
+    onTestFinished(() => rmSync(folder, { recursive: true }))
+    const snapshot = join(folder, 'rules.json')
+    writeFileSync(snapshot, text)
+    const app = apps[0]!.start({
+      options: { redis: redis.url, ...PATIENT, operations: { every: '1s', snapshot } },
+      mount: (tp) => [tp.gate()],
+    })
+    onTestFinished(() => app.tp.close())
+    await app.tp.control.deny('203.0.113.1', WHY)
+    expect((await app.get()).status).toBe(200)
+    await until('it is replaced', () => readFileSync(snapshot, 'utf8').includes('203.0.113.1'))
   },
 )

@@ -1,7 +1,11 @@
+import { ActiveRules } from '../../src/control/active-rules.ts'
+import { CONTEXT } from '../../src/extension.ts'
 import { turnpike } from '../../src/node.ts'
+import { ClientBans } from '../../src/operations/control/client-bans.ts'
+import { RuleReplica } from '../../src/operations/control/rule-replica.ts'
 import { until } from './until.ts'
 
-/** Rules: set, announced, read by another process, lifted, with the audit of their changes. */
+/** Rules: set, announced, read by another process, confirmed, lifted, with their audit, and a ban. */
 export async function useControl(
   tp: ReturnType<typeof turnpike>,
   redis: string,
@@ -27,8 +31,28 @@ export async function useControl(
     (await other.control.lift('203.0.113.8', why)).changed || refused()
   await until('a change arrives', last)
   must('nothing is refused', !refused())
+  const settled = await tp.control.settled()
+  must('confirmations are read', settled.missing.length <= settled.processes)
+  const context = tp[CONTEXT]('operations')
+  const bans = new ClientBans(context, new ActiveRules(), new RuleReplica(context, 'test'), {
+    name: 'test',
+    limit: 1,
+    window: 60_000,
+    first: 60_000,
+    max: 60_000,
+    ipv6Subnet: 56,
+  })
+  const reported: object[] = []
+  tp.on('ban', (event) => void reported.push(event))
+  for (let i = 0; i < 2; i++) await bans.count('203.0.113.9')
+  must(
+    'a ban',
+    (await tp.control.rules()).some(({ ban }) => ban === 'test'),
+  )
+  must('it is counted', reported.length === 1)
+  await tp.control.lift('203.0.113.9', why)
   await tp.control.lift('203.0.113.7', why)
   await tp.control.refresh()
   must('no rule is left', (await tp.control.rules()).length === 0)
-  must('the audit', (await tp.control.audit()).length === 4)
+  must('the audit', (await tp.control.audit()).length === 5)
 }

@@ -67,7 +67,7 @@ export const flows: Record<string, Flow> = {
   'operations, which are on by default': using((tp, must) => useOperations(tp, must), {
     stores: { rateLimit: { redis: 'memory' } },
   }),
-  'control and gate': using((tp, must, isBroken, redis, prefix) =>
+  'control, gate, bans': using((tp, must, isBroken, redis, prefix) =>
     useControl(tp, redis, prefix, must, isBroken),
   ),
   tokens: using((tp, must, isBroken) => useTokens(tp, must, isBroken)),

@@ -38,7 +38,7 @@ export async function useOperations(
   must('its counts', (await readMinute(context, context.store.now())).size > 0)
   must('who was refused', (await readRefused(context))[0]?.tag === 'ann')
   // Each process asks with its reports whether there are rules.
-  await new RuleReplica(context).refresh()
+  await new RuleReplica(context, 'test').refresh()
   let messages = 0
   const checks = new AlertChecks(context, {
     every: 1000,

@@ -21,6 +21,8 @@ import {
 import { numbersOf } from './operations/apply-policies.ts'
 import { resetPolicies } from './operations/reset.ts'
 import type { PolicyAction } from './operations/script.ts'
+import { isInShare } from './enforced-share.ts'
+import { PoliciesInForce } from './policies-in-force.ts'
 
 /** Counts the charges of one mount against its policies, with one script call for each hash slot. */
 export class RateLimitEngine implements ChargeAdjuster {
@@ -29,20 +31,23 @@ export class RateLimitEngine implements ChargeAdjuster {
   readonly #counts: CounterRow
   readonly #denyCache: DenyCache | undefined
   readonly #scripts: ChargeScripts
-  readonly #rules: Pick<RuleLookup, 'modeOf'> | undefined
+  /** Mounts have modes. Callers of limiters and login guards do not. */
+  readonly #modes: Pick<RuleLookup, 'modeOf' | 'enforcedShareOf'> | undefined
+  readonly #inForce: PoliciesInForce | undefined
 
   /**
    * @param known the charges of every request but for their subject, if they are always the same
-   * @param rules say the mode of the limit, if it has one
+   * @param rules say the mode of the limit and how its policies are changed
    */
   constructor(
     context: ExtensionContext,
     options: RateLimitEngineOptions,
     known?: readonly KnownCharge[],
-    rules?: Pick<RuleLookup, 'modeOf'>,
+    rules?: RuleLookup,
   ) {
     this.#context = context
-    this.#rules = rules
+    this.#modes = options.feature === 'rateLimit' ? rules : undefined
+    this.#inForce = rules && new PoliciesInForce(options.name, rules)
     this.options = options
     this.#counts = context.events.counts.row('limit', options.name)
     this.#scripts = new ChargeScripts(context.keys, options, known)
@@ -54,13 +59,17 @@ export class RateLimitEngine implements ChargeAdjuster {
 
   /** The mode that an operator has set, undefined if the options decide. */
   get mode(): LimitMode | undefined {
-    return this.#rules?.modeOf(this.options.name)
+    return this.#modes?.modeOf(this.options.name)
   }
 
-  /** True if refusals let requests pass. */
-  get isShadow(): boolean {
+  /** Returns true if a refusal of this client lets the request pass. */
+  isShadow({ subject, tenant }: Pick<Decision, 'subject' | 'tenant'>): boolean {
     const { mode } = this
-    return mode === undefined ? this.options.shadow : mode === 'shadow'
+    const { name, shadow } = this.options
+    if (mode === undefined) return shadow
+    if (mode !== 'on') return mode === 'shadow'
+    const share = this.#modes!.enforcedShareOf(name)
+    return share < 100 && !isInShare(share, [name, tenant ?? '', ...[subject].flat()])
   }
 
   get events(): EventBus {
@@ -72,8 +81,9 @@ export class RateLimitEngine implements ChargeAdjuster {
   }
 
   /** Charges all or nothing. Never rejects because Redis is away: then the failure rule decides. */
-  consume(charges: readonly Charge[], budget?: RequestBudget): Promise<LimitDecision> {
+  consume(asked: readonly Charge[], budget?: RequestBudget): Promise<LimitDecision> {
     const { store } = this.#context
+    const charges = this.#inForce?.apply(asked) ?? asked
     const isOneSubject = areOfOneSubject(charges)
     if (this.#denyCache || (store.isSplit && !isOneSubject))
       return this.#consumeInSteps(charges, budget)
@@ -121,7 +131,8 @@ export class RateLimitEngine implements ChargeAdjuster {
   }
 
   /** Returns what a consume would be answered. Writes nothing. @throws TP_UNAVAILABLE */
-  async peek(charges: readonly Charge[]): Promise<LimitDecision> {
+  async peek(asked: readonly Charge[]): Promise<LimitDecision> {
+    const charges = this.#inForce?.apply(asked) ?? asked
     const { source, allowed, policies } = await retryWhenSplit(() => this.#decide('peek', charges))
     // Made at 0, so that it cannot be refunded: nothing was charged.
     return new LimitDecision(this, charges, source, allowed, policies, 0)
@@ -135,7 +146,7 @@ export class RateLimitEngine implements ChargeAdjuster {
     budget?: RequestBudget,
   ): Promise<void> {
     const store = source === 'local' ? this.#fallback : this.#context.store
-    await this.#forEachSlot(charges, (group) =>
+    await this.#forEachSlot(this.#inForce?.apply(charges) ?? charges, (group) =>
       this.#scripts.run(store, action, group, chargedAt, budget),
     )
   }
@@ -248,20 +259,19 @@ export class RateLimitEngine implements ChargeAdjuster {
    * @param began when a store was asked for it, by `performance.now()`
    */
   report<Made extends Decision>(decision: Made, began?: number): Made {
-    const { isShadow } = this
+    const isShadow = !decision.allowed && this.isShadow(decision)
     this.#counts.countDecision(decision.allowed, isShadow, decision.source)
     if (!decision.allowed) this.#noteRefused(decision)
     if (!this.events.hasListeners('decision')) return decision
     const { allowed, source, subject, tenant, tightest, limit, remaining, retryAfterMs } = decision
     const { feature, name } = this.options
-    const shadow = isShadow && !allowed
     const policy = tightest?.name
     const ms = began === undefined ? undefined : performance.now() - began
     this.events.emit('decision', {
       feature,
       name,
       allowed,
-      shadow,
+      shadow: isShadow,
       source,
       policy,
       limit,

@@ -24,8 +24,8 @@ export interface RequestLimiter<Native> {
   readonly engine: {
     /** The mode that is set, undefined if the options decide. */
     readonly mode: LimitMode | undefined
-    /** True if refusals let requests pass. */
-    readonly isShadow: boolean
+    /** Returns true if a refusal of this client lets the request pass. */
+    isShadow(decision: Decision): boolean
   }
   now(): number
   inBackground(write: Promise<unknown>): void
@@ -52,7 +52,7 @@ export function createRateLimitFeature<Native>(
     write(decision, legacy ? limiter.now() : 0)
 
   function planOf(x: Exchange<Native>, decision: Decision): Plan {
-    const { isShadow } = limiter.engine
+    const isShadow = limiter.engine.isShadow(decision)
     if (!decision.allowed && !isShadow) {
       callOnLimited(x.native, decision)
       const headers = hasNoFields ? {} : headersOf(decision)
@@ -73,7 +73,7 @@ export function createRateLimitFeature<Native>(
 
   /** The fields are sent already, and a refund is on its way. */
   const planAgain = (x: Exchange<Native>, decision: Decision): Plan =>
-    decision.allowed || limiter.engine.isShadow
+    decision.allowed || limiter.engine.isShadow(decision)
       ? { state: { rateLimit: decision } }
       : planOf(x, decision)
 

@@ -134,7 +134,7 @@ export function createRateLimiting<Native, Middleware extends object>(
 ): { api: RateLimiting<Native, Middleware>; forTenant(tenant: string): RateLimitScope } {
   const scopeOf = (own: ExtensionContext<Native, Middleware>): RateLimitScope => ({
     limiter: (name, options) =>
-      createNamedLimiter(own, name, checkedLater<LimiterOptions>(options)),
+      createNamedLimiter(own, name, checkedLater<LimiterOptions>(options), rules),
     overrides: createLimitOverrides(own),
   })
   return {
@@ -202,6 +202,7 @@ function createNamedLimiter(
   context: ExtensionContext,
   name: string,
   options: LimiterOptions,
+  rules: RuleLookup,
 ): WaitingLimiter {
   const where = `tp.limiter('${name}')`
   if (!identifier.accepts(name))
@@ -213,6 +214,7 @@ function createNamedLimiter(
     context,
     engineOptions('limiter', name, where, options),
     knownChargesOf(policies, 1),
+    rules,
   )
   describeLimit(context.events.counts, engine.options, policies)
   return createLimiter(context, engine, policies, where)

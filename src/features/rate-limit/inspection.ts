@@ -13,6 +13,8 @@ import type { KnownPolicy } from './operations/script.ts'
 
 export { normalizeAddress } from './addresses.ts'
 export { applyPolicies, policyArguments } from './operations/apply-policies.ts'
+export { getOverrides, setOverrides } from './operations/overrides.ts'
+export { MAX_LIMIT } from './operations/script.ts'
 export { resetPolicies } from './operations/reset.ts'
 
 /** A policy as a process reports it. */

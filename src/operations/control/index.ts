@@ -6,11 +6,16 @@ import { passThrough, type Exchange, type Plan } from '../../http/exchange.ts'
 import { andThen } from '../../http/promises.ts'
 import { subjectTag, type KeyValue } from '../../store/subject.ts'
 import { callback, validateOptions } from '../../validate.ts'
+import { createBan } from './ban.ts'
 import type { Control, ControlApi, GateOptions } from './options.ts'
 import type { RuleReplica } from './rule-replica.ts'
 
 /** What the control needs of its instance. */
 export interface ControlParts {
+  /** Identifies the instance among those that report. */
+  readonly id: string
+  /** Path of a file that keeps the rules. */
+  readonly snapshot: string | undefined
   /** Pause between two comparisons with Redis, in ms. */
   readonly every: number
   readonly clock: Clock
@@ -27,20 +32,23 @@ export interface RuntimeControl<Native, Middleware> {
 /** Creates the control of an instance. */
 export function createRuntimeControl<Native, Middleware>(
   context: ExtensionContext<Native, Middleware>,
-  { every, clock }: ControlParts,
+  { id, snapshot, every, clock }: ControlParts,
 ): RuntimeControl<Native, Middleware> {
   const rules = new ActiveRules()
-  const { closing } = context
+  const { closing, events } = context
   let opened: Promise<RuleReplica> | undefined
   let isFollowing = false
 
-  function open(): Promise<RuleReplica> {
-    return (opened ??= import('./rule-replica.ts').then(({ RuleReplica }) => {
-      const replica = new RuleReplica(context)
-      rules.use(replica.table)
-      return replica
-    }))
+  async function create(): Promise<RuleReplica> {
+    const { RuleReplica } = await import('./rule-replica.ts')
+    const file = snapshot && new (await import('./rule-snapshot.ts')).RuleSnapshot(snapshot, events)
+    const replica = new RuleReplica(context, id, file || undefined)
+    await replica.load()
+    rules.use(replica.table)
+    return replica
   }
+
+  const open = (): Promise<RuleReplica> => (opened ??= create())
 
   async function follow(): Promise<void> {
     isFollowing = true
@@ -67,6 +75,7 @@ export function createRuntimeControl<Native, Middleware>(
     const [replica, { RuleChanges }] = await Promise.all([activated(), import('./rule-changes.ts')])
     return new RuleChanges(context, replica)
   }
+  if (snapshot !== undefined) void activated()
   return {
     rules,
     async compare() {
@@ -79,14 +88,24 @@ export function createRuntimeControl<Native, Middleware>(
         lift: async (target, options) => await (await changes()).lift(target, options),
         mode: async (limit, mode, options) => await (await changes()).mode(limit, mode, options),
         modes: async () => await (await changes()).modes(),
+        policy: async (policy, values, options) =>
+          await (await changes()).policy(policy, values, options),
+        policies: async () => await (await changes()).policies(),
+        clear: async (options) => await (await changes()).clear(options),
         rules: async () => await (await changes()).rules(),
         audit: async (options) => await (await changes()).audit(options),
+        settled: async (version, options) => await (await changes()).settled(version, options),
         refresh: async () => await (await activated()).refresh(),
       },
       gate(options = {}) {
         validateOptions('tp.gate()', options, { subject: callback, reply: callback })
         void activated()
         return createGate(context, rules, options)
+      },
+      ban(options) {
+        const middleware = createBan(context, rules, activated, options)
+        void activated()
+        return middleware
       },
     },
   }

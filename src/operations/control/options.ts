@@ -37,6 +37,16 @@ export interface RuleOptions extends ControlChangeOptions {
   for?: Duration
 }
 
+/** Options of `tp.control.mode()`. */
+export interface ModeOptions extends RuleOptions {
+  /**
+   * Share of clients that the mode `'on'` refuses, in percent: 0 to 100. For the others the limit is in
+   * shadow mode. Each client is always in the same share, and a larger share contains the smaller one.
+   * @default 100
+   */
+  enforce?: number
+}
+
 /** What came of a change. */
 export interface ControlChange {
   /** The target as it is stored. `203.0.113.7/24` is stored as `203.0.113.0/24`. */
@@ -61,6 +71,8 @@ export interface AccessRule {
   readonly at: number
   /** When it ends, in ms since the epoch. Undefined: when it is lifted. */
   readonly until: number | undefined
+  /** Name of the ban of `tp.ban()` that set it. Undefined in rules that people have set. */
+  readonly ban: string | undefined
   /** Who set it. */
   readonly by: string
   /** Why it was set. */
@@ -73,6 +85,44 @@ export interface ModeRule extends Pick<AccessRule, 'at' | 'until' | 'by' | 'reas
   readonly limit: string
   /** What the limit does. */
   readonly mode: LimitMode
+  /** Share of clients that the mode `'on'` refuses, in percent. */
+  readonly enforce: number
+}
+
+/** What a policy counts by, in place of what the options of its mount say. What is left out stays. */
+export interface PolicyValues {
+  /** Uses that are admitted per window. 0 refuses every request. @default as mounted */
+  limit?: number
+  /** Window of the policy, up to 366 days. Policies of calendar days and months keep theirs. @default as mounted */
+  window?: Duration
+  /** Uses that are admitted at once. Policies without bursts ignore it. @default as mounted */
+  burst?: number
+}
+
+/** The change of a policy, in force. */
+export interface PolicyRule extends Pick<AccessRule, 'at' | 'until' | 'by' | 'reason'> {
+  /** Name of the limit and of its policy: `api.minute`. */
+  readonly policy: string
+  /** Uses per window. Undefined: as mounted. */
+  readonly limit: number | undefined
+  /** The window in ms. Undefined: as mounted. */
+  readonly window: number | undefined
+  /** Uses that are admitted at once. Undefined: as mounted. */
+  readonly burst: number | undefined
+}
+
+/** Which processes hold a version of the rules. */
+export interface Settlement {
+  /** The version that was waited for. */
+  readonly version: string
+  /** Number of processes that report: those with `operations: false` do not. */
+  readonly processes: number
+  /** Number of them that hold the version, or a later one. */
+  readonly confirmed: number
+  /** IDs of the others, as `tp.processes()` lists them. Empty: the change is in force everywhere. */
+  readonly missing: readonly string[]
+  /** How long it took, in ms. */
+  readonly ms: number
 }
 
 /** Changes what the processes of an application do, while they run. */
@@ -110,17 +160,53 @@ export interface Control {
    * @example
    * await tp.control.mode('api', 'shadow', { for: '1h', by: 'ann', reason: 'too strict' })
    */
-  mode(limit: string, mode: LimitMode | 'default', options: RuleOptions): Promise<ControlChange>
+  mode(limit: string, mode: LimitMode | 'default', options: ModeOptions): Promise<ControlChange>
+  /**
+   * Changes what a policy counts by, in all processes. What was counted stays, so a limit that is
+   * lowered and raised admits no more than the higher one. `'default'` returns to the options of
+   * the mount.
+   * @param policy name of the limit, a dot, and name of its policy. A limit without `policies` has one
+   *   policy of its own name: write that name once
+   * @throws TP_OPTION for an argument that cannot be used
+   * @throws TP_VALUE if there are 10,000 rules
+   * @throws TP_UNAVAILABLE
+   * @example
+   * await tp.control.policy('api.minute', { limit: 30 }, { for: '1h', by: 'ann', reason: 'overload' })
+   */
+  policy(
+    policy: string,
+    values: PolicyValues | 'default',
+    options: RuleOptions,
+  ): Promise<ControlChange>
   /** Returns the rules in force, as Redis holds them. @throws TP_UNAVAILABLE */
   rules(): Promise<AccessRule[]>
+  /**
+   * Removes all rules, modes and changes of policies, or those of bans.
+   * @param options.only `'bans'`: what people have set stays. Default: all
+   * @throws TP_OPTION, TP_UNAVAILABLE
+   */
+  clear(options: ControlChangeOptions & { only?: 'bans' }): Promise<ControlChange>
   /** Returns the modes in force, as Redis holds them. @throws TP_UNAVAILABLE */
   modes(): Promise<ModeRule[]>
+  /** Returns the changes of policies in force, as Redis holds them. @throws TP_UNAVAILABLE */
+  policies(): Promise<PolicyRule[]>
   /**
    * Returns the latest changes that people have made, also with `npx turnpike`, the newest first.
    * @param options.limit largest number of entries, 1 to 1,000. Default 50
+   * @param options.bans true: the latest bans in place of what people have done. Default false
    * @throws TP_OPTION, TP_UNAVAILABLE
    */
-  audit(options?: { limit?: number }): Promise<AuditEntry[]>
+  audit(options?: { limit?: number; bans?: boolean }): Promise<AuditEntry[]>
+  /**
+   * Waits until all processes that report hold a version of the rules, or a later one.
+   * @param version what a change returned. Default: the version that this process holds
+   * @param options.timeout how long to wait, up to 10 minutes. Default 15 seconds. It resolves then, too
+   * @throws TP_OPTION, TP_UNAVAILABLE
+   * @example
+   * const { version } = await tp.control.deny('203.0.113.7', { by: 'ann', reason: 'scraper' })
+   * const { confirmed, processes } = await tp.control.settled(version)
+   */
+  settled(version?: string, options?: { timeout?: Duration }): Promise<Settlement>
   /** Asks Redis now. Await it at start if no request may slip through. @throws TP_UNAVAILABLE */
   refresh(): Promise<void>
 }
@@ -137,6 +223,38 @@ export interface GateOptions<Native> {
   reply?: ReplyFunction<Native>
 }
 
+/** Options of `tp.ban()`. Exactly one of `match`, `statuses` and `on` says what counts against a client. */
+export interface BanOptions<Native> {
+  /** Name of the ban in keys, rules, events and metrics. */
+  name: string
+  /**
+   * Returns true for a request that counts against its client.
+   * @default none
+   * @example (req) => req.path.startsWith('/wp-')
+   */
+  match?: (native: Native) => boolean | Promise<boolean>
+  /**
+   * Statuses of responses that count against the client.
+   * @default none
+   * @example [401, 404]
+   */
+  statuses?: readonly number[]
+  /** `'loginGuard'`: refusals of login guards count against the client's address. @default none */
+  on?: 'loginGuard'
+  /** Number of matches within the window that are tolerated, 1 to 1,000. The next one bans the client. */
+  limit: number
+  /** Window of the limit, up to a day. */
+  window: Duration
+  /** How long the first ban is. Each further one is twice as long as the one before. */
+  for: Duration
+  /** The longest ban, up to a year. @default '7d', or `for` if it is longer */
+  max?: Duration
+  /** Length of the prefix of an IPv6 address that is banned, 1 to 128. @default 56 */
+  ipv6Subnet?: number
+  /** The response to a refused request. @default 403 with problem+json (RFC 9457) */
+  reply?: ReplyFunction<Native>
+}
+
 /** Control of an instance. */
 export interface ControlApi<Native, Middleware> {
   /** Rules that admit or refuse clients, for all processes. See docs/control.md. */
@@ -149,4 +267,14 @@ export interface ControlApi<Native, Middleware> {
    * app.use(tp.gate())
    */
   gate(options?: GateOptions<Native>): Middleware
+  /**
+   * Returns a middleware that bans clients that match too often, in all processes, and refuses those
+   * that a rule refuses. Addresses that are private, loopback or shared, and those that
+   * `tp.control.allow()` names, are never banned. After 60 new bans within a minute, further ones are
+   * only reported. Mount it before what it watches.
+   * @throws TP_OPTION for an option that cannot be used
+   * @example
+   * app.use(tp.ban({ name: 'scanners', statuses: [404], limit: 20, window: '1m', for: '1h' }))
+   */
+  ban(options: BanOptions<Native>): Middleware
 }

@@ -1,27 +1,23 @@
 /** What `tp.control` does: validates a change, names its target and writes it. */
 import {
-  addressRuleId,
   MAX_RULES,
   modeRuleId,
   parseRuleId,
-  subjectRuleId,
+  policyRuleId,
+  type StoredEffect,
 } from '../../control/rule-table.ts'
-import type { LimitMode, RuleEffect } from '../../control/active-rules.ts'
-import { durationOption, durationValidator } from '../../duration.ts'
+import type { LimitMode, PolicyChange, RuleEffect } from '../../control/active-rules.ts'
+import { durationOption, durationValidator, type Duration } from '../../duration.ts'
 import { TurnpikeError } from '../../errors.ts'
 import type { ExtensionContext } from '../../extension.ts'
-import { parseAddressPrefix } from '../../http/address-prefix.ts'
-import type { Subject } from '../../store/keys.ts'
-import { passedSubjectTag, requireTenant, shownSubject } from '../../store/subject.ts'
 import {
-  anyString,
+  boolean,
   identifier,
   integer,
-  isObject,
   oneOf,
   optionError,
+  optionRuleError,
   validateOptions,
-  type Validator,
 } from '../../validate.ts'
 import { auditKey, MAX_AUDIT_ENTRIES, parseAuditEntry, readAuditEntries } from '../audit.ts'
 import type { AuditEntry } from '../audit.ts'
@@ -30,42 +26,44 @@ import type {
   Control,
   ControlChange,
   ControlChangeOptions,
+  ModeOptions,
   ModeRule,
+  PolicyRule,
+  PolicyValues,
   RuleOptions,
   RuleClient,
+  Settlement,
 } from './options.ts'
+import { awaitVersion } from './confirmations.ts'
+import {
+  CHANGE_OPTIONS,
+  changeOf,
+  checkedOptions,
+  MODES,
+  namedTarget,
+  PERCENT,
+  RULE_OPTIONS,
+  timeInForce,
+  type NamedTarget,
+} from './rule-options.ts'
+import { banAuditKey } from './rule-operations.ts'
 import type { RuleReplica } from './rule-replica.ts'
+import { RuleWriter } from './rule-writer.ts'
 
-/** The longest time that a rule may be in force, in ms. */
-const MAX_MS = 3_650 * 86_400_000
+/** The longest time that `settled()` waits, in ms. */
+const MAX_WAIT = 600_000
 /** Longest details of a rule, in characters of JSON: 10,000 rules are a few megabytes. */
 const MAX_DETAILS = 1_000
-
-const stringUpTo = (max: number): Validator => ({
-  expected: `a string of 1 to ${max} characters`,
-  accepts: (value) => typeof value === 'string' && value.trim() !== '' && value.length <= max,
-})
-
-const CHANGE_OPTIONS: Record<string, Validator> = { by: stringUpTo(100), reason: stringUpTo(200) }
-const RULE_OPTIONS: Record<string, Validator> = { ...CHANGE_OPTIONS, for: durationValidator }
-
-const MODES = oneOf('on', 'shadow', 'off', 'closed', 'default')
-
-/** A target, as it is stored and shown. */
-interface NamedTarget {
-  readonly id: string
-  readonly shown: string
-  readonly subject?: Subject
-  readonly tenant?: string | undefined
-}
 
 export class RuleChanges implements Control {
   readonly #context: ExtensionContext
   readonly #replica: RuleReplica
+  readonly #writer: RuleWriter
 
   constructor(context: ExtensionContext, replica: RuleReplica) {
     this.#context = context
     this.#replica = replica
+    this.#writer = new RuleWriter(context, replica)
   }
 
   async deny(target: RuleClient, options: RuleOptions): Promise<ControlChange> {
@@ -78,20 +76,25 @@ export class RuleChanges implements Control {
 
   async lift(target: RuleClient, options: ControlChangeOptions): Promise<ControlChange> {
     const where = 'tp.control.lift()'
-    const { by, reason } = checked(where, options, CHANGE_OPTIONS)
-    const { id, shown } = this.#targetOf(target, where)
-    const entry = { action: 'lift', by, reason, subject: shown }
-    // Removing makes room: it never finds too many rules.
-    const { changed, version } = (await this.#replica.write(id, '', 0, entry))!
-    return { target: shown, changed, version }
+    return await this.#remove(where, 'lift', namedTarget(this.#context, target, where), options)
+  }
+
+  async clear(options: ControlChangeOptions & { only?: 'bans' }): Promise<ControlChange> {
+    const where = 'tp.control.clear()'
+    const kinds = { ...CHANGE_OPTIONS, only: oneOf('bans') }
+    const { by, reason, only } = checkedOptions(where, options, kinds)
+    const target = only === undefined ? 'all rules' : 'all bans'
+    const entry = { action: 'clear', by, reason, subject: target }
+    const count = await this.#writer.clear(only ?? 'all', entry)
+    return { target, changed: count > 0, version: this.#replica.version }
   }
 
   async rules(): Promise<AccessRule[]> {
     const all = await this.#replica.list()
     return [...all]
-      .flatMap(([id, { effect, at, until, by, reason, subject, tenant }]): AccessRule[] => {
+      .flatMap(([id, { effect, at, until, ban, by, reason, subject, tenant }]): AccessRule[] => {
         const target = parseRuleId(id)!
-        if (target.kind === 'limit') return []
+        if (target.kind !== 'address' && target.kind !== 'subject') return []
         const rule = {
           effect: effect as RuleEffect,
           address: target.kind === 'address' ? target.prefix.text : undefined,
@@ -99,6 +102,7 @@ export class RuleChanges implements Control {
           tenant,
           at,
           until: until === Infinity ? undefined : until,
+          ban,
           by,
           reason,
         }
@@ -110,7 +114,7 @@ export class RuleChanges implements Control {
   async mode(
     limit: string,
     mode: LimitMode | 'default',
-    options: RuleOptions,
+    options: ModeOptions,
   ): Promise<ControlChange> {
     const where = 'tp.control.mode()'
     if (!identifier.accepts(limit))
@@ -118,32 +122,79 @@ export class RuleChanges implements Control {
     if (!MODES.accepts(mode))
       throw optionError(where, 'mode', mode, MODES.expected, MODES.suggest?.(mode))
     const target = { id: modeRuleId(limit), shown: `limit ${limit}` }
-    if (mode !== 'default') return await this.#write(where, mode, target, options)
-    const { by, reason } = checked(where, options, CHANGE_OPTIONS)
-    const entry = { action: 'mode default', by, reason, subject: target.shown }
-    const { changed, version } = (await this.#replica.write(target.id, '', 0, entry))!
-    return { target: target.shown, changed, version }
+    const { enforce, ...rest } = options ?? {}
+    if (mode === 'default') return await this.#remove(where, 'mode default', target, options)
+    if (enforce === undefined) return await this.#write(where, mode, target, rest)
+    if (mode !== 'on')
+      throw optionRuleError(where, 'enforce', enforce, "`enforce` requires the mode 'on'.")
+    if (!PERCENT.accepts(enforce))
+      throw optionError(where, 'enforce', enforce, PERCENT.expected, PERCENT.suggest?.(enforce))
+    return await this.#write(where, mode, { ...target, enforce }, rest)
   }
 
   async modes(): Promise<ModeRule[]> {
     const all = await this.#replica.list()
     return [...all]
-      .flatMap(([id, { effect, at, until, by, reason }]): ModeRule[] => {
+      .flatMap(([id, { effect, enforce = 100, at, until, by, reason }]): ModeRule[] => {
         const target = parseRuleId(id)!
         if (target.kind !== 'limit') return []
         const ends = until === Infinity ? undefined : until
         const { limit } = target
-        return [{ limit, mode: effect as LimitMode, at, until: ends, by, reason }]
+        return [{ limit, mode: effect as LimitMode, enforce, at, until: ends, by, reason }]
       })
       .toSorted((a, b) => b.at - a.at)
   }
 
-  async audit(options: { limit?: number } = {}): Promise<AuditEntry[]> {
-    validateOptions('tp.control.audit()', options, { limit: integer(1, MAX_AUDIT_ENTRIES) })
+  async policy(
+    policy: string,
+    values: PolicyValues | 'default',
+    options: RuleOptions,
+  ): Promise<ControlChange> {
+    const where = 'tp.control.policy()'
+    if (typeof policy !== 'string' || parseRuleId(policyRuleId(policy)) === undefined)
+      throw optionError(where, 'policy', policy, "names of a limit and its policy: 'api.minute'")
+    const target = { id: policyRuleId(policy), shown: `policy ${policy}` }
+    if (values === 'default') return await this.#remove(where, 'policy default', target, options)
+    const change = changeOf(where, values)
+    return await this.#write(where, 'change', { ...target, change }, options)
+  }
+
+  async policies(): Promise<PolicyRule[]> {
+    const all = await this.#replica.list()
+    return [...all]
+      .flatMap(([id, { at, until, by, reason, change }]): PolicyRule[] => {
+        const target = parseRuleId(id)!
+        if (target.kind !== 'policy') return []
+        const { limit, window, burst } = change!
+        const ends = until === Infinity ? undefined : until
+        return [{ policy: target.policy, limit, window, burst, at, until: ends, by, reason }]
+      })
+      .toSorted((a, b) => b.at - a.at)
+  }
+
+  async audit(options: { limit?: number; bans?: boolean } = {}): Promise<AuditEntry[]> {
+    validateOptions('tp.control.audit()', options, {
+      limit: integer(1, MAX_AUDIT_ENTRIES),
+      bans: boolean,
+    })
     const { keys, store } = this.#context
+    const key = options.bans === true ? banAuditKey(keys) : auditKey(keys)
     const range = [0, (options.limit ?? 50) - 1]
-    const entries = await store.run(readAuditEntries, [auditKey(keys)], range)
+    const entries = await store.run(readAuditEntries, [key], range)
     return entries.flatMap((text) => parseAuditEntry(text) ?? [])
+  }
+
+  async settled(
+    version: string = this.#replica.version,
+    options: { timeout?: Duration } = {},
+  ): Promise<Settlement> {
+    const where = 'tp.control.settled()'
+    if (typeof version !== 'string')
+      throw optionError(where, 'version', version, 'what a change returned')
+    validateOptions(where, options, { timeout: durationValidator })
+    const timeout = durationOption(options.timeout ?? '15s', where, 'timeout')
+    if (timeout > MAX_WAIT) throw optionError(where, 'timeout', options.timeout, 'at most 10m')
+    return await awaitVersion(this.#context, version, timeout)
   }
 
   async refresh(): Promise<void> {
@@ -152,29 +203,46 @@ export class RuleChanges implements Control {
 
   async #set(effect: RuleEffect, target: RuleClient, options: RuleOptions): Promise<ControlChange> {
     const where = `tp.control.${effect}()`
-    return await this.#write(where, effect, this.#targetOf(target, where), options)
+    return await this.#write(where, effect, namedTarget(this.#context, target, where), options)
+  }
+
+  async #remove(
+    where: string,
+    action: string,
+    { id, shown }: NamedTarget,
+    options: ControlChangeOptions,
+  ): Promise<ControlChange> {
+    const { by, reason } = checkedOptions(where, options, CHANGE_OPTIONS)
+    // Removing makes room: it never finds too many rules.
+    const written = (await this.#writer.write(id, '', 0, { action, by, reason, subject: shown }))!
+    return { target: shown, ...written }
   }
 
   async #write(
     where: string,
-    effect: RuleEffect | LimitMode,
+    effect: StoredEffect,
     target: NamedTarget,
     options: RuleOptions,
   ): Promise<ControlChange> {
-    const { by, reason, for: time } = checked(where, options, RULE_OPTIONS)
-    const ms = time === undefined ? 0 : durationOption(time, where, 'for')
-    if (ms > MAX_MS) throw optionError(where, 'for', time, 'at most ten years')
-    const { id, shown, subject, tenant } = target
-    const details = JSON.stringify({ effect, by, reason, subject, tenant })
+    const { by, reason } = checkedOptions(where, options, RULE_OPTIONS)
+    const ms = timeInForce(where, options)
+    const { id, shown, subject, tenant, change, enforce } = target
+    const details = JSON.stringify({ effect, by, reason, subject, tenant, enforce, ...change })
     if (details.length > MAX_DETAILS)
       throw optionError(where, 'the target', shown, 'a shorter subject')
+    const what = [
+      shown,
+      change && describedChange(change),
+      enforce !== undefined && `for ${enforce} % of clients`,
+      ms > 0 && `for ${ms} ms`,
+    ]
     const entry = {
-      action: effect === 'deny' || effect === 'allow' ? effect : `mode ${effect}`,
+      action: actionOf(effect),
       by,
       reason,
-      subject: ms === 0 ? shown : `${shown} for ${ms} ms`,
+      subject: what.filter(Boolean).join(' '),
     }
-    const written = await this.#replica.write(id, details, ms, entry)
+    const written = await this.#writer.write(id, details, ms, entry)
     if (written === undefined)
       throw new TurnpikeError(
         'TP_VALUE',
@@ -182,50 +250,16 @@ export class RuleChanges implements Control {
       )
     return { target: shown, ...written }
   }
-
-  /** @throws TP_OPTION, TP_KEY */
-  #targetOf(target: unknown, where: string): NamedTarget {
-    if (typeof target === 'string') {
-      const prefix = parseAddressPrefix(target)
-      if (prefix !== undefined) return { id: addressRuleId(prefix), shown: prefix.text }
-      // A misspelled address must not become a subject that no request has.
-      throw optionError(
-        where,
-        'the target',
-        target,
-        "an address like '203.0.113.7', a network like '203.0.113.0/24', or { subject }",
-      )
-    }
-    if (!isObject(target) || target['subject'] === undefined)
-      throw optionError(where, 'the target', target, 'an address, a network, or { subject }')
-    validateOptions(where, target, { subject: anySubject, tenant: anyString })
-    const { subject, tenant } = target as { subject: Subject | number; tenant?: string }
-    requireTenant(this.#context, tenant, where)
-    const tag = passedSubjectTag(this.#context.keys, subject, tenant, where)
-    return {
-      id: subjectRuleId(tag),
-      shown: `subject ${tag}`,
-      subject: shownSubject(subject),
-      tenant,
-    }
-  }
 }
 
-/** What is no identity is reported as such later. */
-const anySubject: Validator = {
-  expected: 'a string, a number, or a list of strings',
-  accepts: (value) => ['string', 'number'].includes(typeof value) || Array.isArray(value),
+/** Returns the action of a change, as the audit names it. */
+function actionOf(effect: StoredEffect): string {
+  if (effect === 'deny' || effect === 'allow') return effect
+  return effect === 'change' ? 'policy' : `mode ${effect}`
 }
 
-/** Validates the options of a change. @throws TP_OPTION also if `by` or `reason` is missing */
-function checked<Options extends ControlChangeOptions>(
-  where: string,
-  options: Options,
-  kinds: Record<string, Validator>,
-): Options {
-  validateOptions(where, options, kinds)
-  for (const option of ['by', 'reason'] as const)
-    if (options[option] === undefined)
-      throw optionError(where, option, undefined, kinds[option]!.expected)
-  return options
-}
+/** Returns a change of a policy as the audit shows it: `limit=30 window=60000`. */
+const describedChange = (change: PolicyChange): string =>
+  Object.entries(change)
+    .map(([name, value]) => `${name}=${value}`)
+    .join(' ')

@@ -3,6 +3,7 @@ import { keyPart, type KeySpace } from '../../store/keys.ts'
 import { operation, type MemoryDatabase, type Operation } from '../../store/store.ts'
 import prelude from '../../store/whole.lua'
 import { appendAuditEntry } from '../audit.ts'
+import clearLua from './clear-rules.lua'
 import versionLua from './rules-version.lua'
 import writeLua from './write-rule.lua'
 
@@ -11,11 +12,17 @@ export const VERSION_FIELD = '!'
 /** Redis forgets rules that no process has read or written for this long, in ms. */
 export const RULES_TTL: number = 400 * 86_400_000
 
+const MINUTE_MS = 60_000
+
 /** All keys of the control share the audit's hash slot: one script writes both. */
 const ALL = 'all'
 
 /** Returns the key of the rules. @param keys of the extension `operations` */
 export const rulesKey = (keys: KeySpace): string => keys.key('rules', keyPart(ALL))
+/** Returns the key of the times of the last bans. */
+export const lastBansKey = (keys: KeySpace): string => keys.key('last-bans', keyPart(ALL))
+/** Returns the key of the audit of bans. Otherwise a flood of them would displace what people did. */
+export const banAuditKey = (keys: KeySpace): string => keys.key('audit-bans', keyPart(ALL))
 /** Returns the channel of changes of rules. */
 export const rulesChannel = (keys: KeySpace): string => keys.channel('rules', ALL)
 
@@ -29,12 +36,20 @@ interface StoredRules {
 export const writeRule: Operation<(number | string)[]> = operation({
   name: 'operations.rule',
   lua: `${prelude}\n${writeLua}`,
-  memory(database, [key, audit], args, now) {
-    const [id, details, ms, most, ttl, nonce, channel, entry, mostEntries, auditTtl] = args
+  memory(database, [key, audit, bans], args, now) {
+    const [id, details, ms, most, ttl, nonce, channel, entry, mostEntries, auditTtl, mostBans] =
+      args
     const stored = database.get<StoredRules>(key!)
     const fields = stored?.fields ?? new Map<string, string>()
     const [name, isRemoval] = [String(id), details === '']
     if (isRemoval && !fields.has(name)) return [0]
+    const lastBans = bans === undefined ? [] : (database.get<readonly number[]>(bans) ?? [])
+    if (bans !== undefined) {
+      const known = fields.get(name)
+      if (known !== undefined && !hasEnded(known, now)) return [-2]
+      const oldest = lastBans[Number(mostBans) - 1]
+      if (oldest !== undefined && oldest > now - MINUTE_MS) return [-3]
+    }
     if (stored !== undefined && !fields.has(name) && fields.size > Number(most)) {
       for (const [field, rule] of fields)
         if (field !== VERSION_FIELD && hasEnded(rule, now)) fields.delete(field)
@@ -51,8 +66,35 @@ export const writeRule: Operation<(number | string)[]> = operation({
     fields.set(VERSION_FIELD, version)
     keepRules(database, key!, fields, Number(ttl), now)
     appendAuditEntry.memory(database, [audit!], [entry!, mostEntries!, auditTtl!], now)
+    if (bans !== undefined)
+      database.set(bans, [now, ...lastBans].slice(0, Number(mostBans)), MINUTE_MS)
     database.publish(String(channel), `${version}\n${before}`)
     return [1, version, before, rule]
+  },
+})
+
+/** Removes all rules, or those of bans. */
+export const clearRules: Operation<number> = operation({
+  name: 'operations.clearRules',
+  lua: `${prelude}\n${clearLua}`,
+  memory(database, [key, audit], args, now) {
+    const [which, ttl, nonce, channel, entry, mostEntries, auditTtl] = args
+    const stored = database.get<StoredRules>(key!)
+    if (stored === undefined) return 0
+    const removed = [...stored.fields].filter(
+      ([id, rule]) =>
+        id !== VERSION_FIELD && (which === 'all' || /"ban":"[A-Za-z0-9_.-]+"\}$/.test(rule)),
+    )
+    if (removed.length === 0) return 0
+    for (const [id] of removed) stored.fields.delete(id)
+    const before = stored.fields.get(VERSION_FIELD) ?? ''
+    const count = Number(/^(\d+)\./.exec(before)?.[1] ?? 0)
+    const version = `${count + 1}.${String(nonce)} *`
+    stored.fields.set(VERSION_FIELD, version)
+    keepRules(database, key!, stored.fields, Number(ttl), now)
+    appendAuditEntry.memory(database, [audit!], [entry!, mostEntries!, auditTtl!], now)
+    database.publish(String(channel), `${version}\n${before}`)
+    return removed.length
   },
 })
 

@@ -3,11 +3,19 @@
  * one rule that it names. The version is compared at an interval, and all rules are read if it is
  * another one: so messages that are lost, doubled or out of order end in Redis's state.
  */
-import { randomBytes } from 'node:crypto'
 import { MAX_RULES, parseRuleId, RuleTable } from '../../control/rule-table.ts'
 import { isUnavailable } from '../../errors.ts'
 import type { ExtensionContext } from '../../extension.ts'
-import { auditArguments, auditKey, type AuditEntry } from '../audit.ts'
+import { confirmVersion } from './confirmations.ts'
+import { reportChange, reportLoad } from './rule-events.ts'
+import {
+  follows,
+  parseAnnouncement,
+  QUESTION,
+  writesOf,
+  writtenId,
+  type AnnouncedChange,
+} from './rule-messages.ts'
 import {
   readRule,
   readRules,
@@ -16,35 +24,17 @@ import {
   rulesChannel,
   rulesKey,
   VERSION_FIELD,
-  writeRule,
 } from './rule-operations.ts'
+import type { RuleSnapshot } from './rule-snapshot.ts'
 import { parseRule, type StoredAccessRule } from './stored-rule.ts'
-
-/** What came of a change. */
-export interface WrittenRule {
-  /** False if there was no rule to remove. */
-  readonly changed: boolean
-  /** The version of the rules afterwards. */
-  readonly version: string
-}
-
-/** A change as a message announces it. */
-interface AnnouncedChange {
-  readonly version: string
-  readonly before: string
-}
-
-/** A version of the rules. It ends with the ID of the rule that was written last. */
-const VERSION = /^\d{1,15}\.[\w-]{1,40} (.+)$/
 
 /** Pauses between attempts to read, in ms. */
 const FIRST_PAUSE = 50
 const MAX_PAUSE = 1_000
 /** Reads that are repeated because a change arrived meanwhile. Then the interval has to do. */
 const MAX_READS = 5
-
-/** Returns the number of writes that a version counts. */
-const writesOf = (version: string): number => Number(/^\d+/.exec(version)?.[0] ?? 0)
+/** Pause between two confirmations, in ms. */
+const CONFIRM_PAUSE = 100
 
 type ReplicaContext = Pick<
   ExtensionContext,
@@ -57,19 +47,35 @@ export class RuleReplica {
   readonly #context: ReplicaContext
   readonly #key: string
   readonly #channel: string
+  readonly #process: string
+  readonly #snapshot: RuleSnapshot | undefined
+  /** The rules are those of the file. Whatever Redis says replaces them. */
+  #isFromFile = false
   /** The version of the table, '' if none is stored or it was not read yet. */
   #version = ''
   /** The last change that a message has announced. */
   #announced: AnnouncedChange | undefined
   #isStale = false
+  /** The version held is to be confirmed. */
+  #isAsked = false
+  /** Answers a question that came too early. */
+  #question: NodeJS.Timeout | undefined
+  /** When the version was confirmed last, by `performance.now()`. */
+  #confirmedAt = -Infinity
   #isCatchingUp = false
   #isFailing = false
   #isSubscribed = false
   /** The application may not read the rules. */
   #isRefused = false
 
-  constructor(context: ReplicaContext) {
+  /**
+   * @param process its ID, as it reports
+   * @param snapshot a file of the rules, if there is one
+   */
+  constructor(context: ReplicaContext, process: string, snapshot?: RuleSnapshot) {
+    this.#snapshot = snapshot
     const { keys, store } = context
+    this.#process = process
     this.#context = context
     this.#key = rulesKey(keys)
     this.#channel = rulesChannel(keys)
@@ -79,6 +85,14 @@ export class RuleReplica {
   /** The version of the rules that this process holds, '' if there are none. */
   get version(): string {
     return this.#version
+  }
+
+  /** Takes the rules of the file until Redis can be asked. */
+  async load(): Promise<void> {
+    for (const [id, rule] of (await this.#snapshot?.read()) ?? []) {
+      this.#isFromFile = true
+      this.#set(id, rule)
+    }
   }
 
   /** Receives changes as they are made from now on. */
@@ -103,11 +117,13 @@ export class RuleReplica {
       if (await this.#readAnnounced()) return
       const known = this.#version
       const version = await store.run(readRulesVersion, [this.#key], [RULES_TTL])
-      if (version === this.#version) return
+      if (version === this.#version && !this.#isFromFile) return
       const fields = version === '' ? [] : await store.run(readRules, [this.#key], [])
       // A change was received meanwhile. The reply may be older than it.
       if (this.#version !== known) continue
       this.#replace(fields.flat())
+      // The process that made the change may wait for it. It could not be asked before.
+      this.#isAsked = true
       // The next change must come at once. Processes of an application without rules need no message.
       if (version !== '') this.subscribe()
       return
@@ -123,41 +139,13 @@ export class RuleReplica {
     void this.#readUntilCurrent().finally(() => (this.#isCatchingUp = false))
   }
 
-  /**
-   * Sets a rule, or removes it if there are no `details`. Resolves when Redis and this process have
-   * the change.
-   * @param ms time until the rule ends, 0: never
-   * @returns undefined if there are too many rules
-   * @throws TP_UNAVAILABLE
-   */
-  async write(
-    id: string,
-    details: string,
-    ms: number,
-    entry: Omit<AuditEntry, 'at'>,
-  ): Promise<WrittenRule | undefined> {
-    const { keys, store } = this.#context
-    const nonce = randomBytes(9).toString('base64url')
-    const args = [id, details, ms, MAX_RULES, RULES_TTL, nonce, this.#channel]
-    let reply: readonly (number | string)[]
-    try {
-      reply = await store.run(
-        writeRule,
-        [this.#key, auditKey(keys)],
-        [...args, ...auditArguments(entry)],
-      )
-    } catch (error) {
-      // It may have been stored all the same.
-      if (isUnavailable(error) && error.uncertain) this.catchUp()
-      throw error
-    }
-    const [state, version, before, rule] = reply
-    if (state === -1) return undefined
-    if (state === 0) return { changed: false, version: this.#version }
-    this.#take(String(version), String(before), id, String(rule))
+  /** Takes what this process has written. Returns the version afterwards. @throws TP_UNAVAILABLE */
+  async takeWritten(id: string, reply: readonly (string | number)[]): Promise<string> {
+    const [version = '', before = '', rule = ''] = reply.slice(1).map(String)
+    this.#take(version, before, id, rule)
     // Another change came before this one, and its message is not here yet.
     if (this.#version !== version) await this.refresh()
-    return { changed: true, version: String(version) }
+    return version
   }
 
   /** Returns all rules in force as Redis holds them, by ID. @throws TP_UNAVAILABLE */
@@ -176,10 +164,24 @@ export class RuleReplica {
 
   /** Takes a message. Anyone may publish one, so it says only what to read. */
   #receive(message: string): void {
-    const [version = '', before] = message.split('\n', 2)
-    if (version === this.#version) return
-    this.#announced = before === undefined ? undefined : { version, before }
+    if (message === QUESTION) return this.#ask()
+    const change = parseAnnouncement(message)
+    if (change !== undefined && change.version === this.#version) return
+    this.#announced = change
     this.catchUp()
+  }
+
+  /** Confirms the version held, soon: questions may come from anyone. */
+  #ask(): void {
+    this.#isAsked = true
+    if (this.#question !== undefined) return
+    const wait = this.#confirmedAt + CONFIRM_PAUSE - performance.now()
+    if (wait <= 0) return this.catchUp()
+    this.#question = setTimeout(() => {
+      this.#question = undefined
+      this.catchUp()
+    }, wait)
+    this.#question.unref()
   }
 
   /** Reads the change that was announced. Returns false unless it leads to Redis's state. */
@@ -189,8 +191,8 @@ export class RuleReplica {
     if (change === undefined || change.before !== this.#version) return false
     const { version, before } = change
     // Redis confirms the ID with the version: a message cannot name another rule than the changed one.
-    const [, id] = VERSION.exec(version) ?? []
-    if (id === undefined || parseRuleId(id) === undefined) return false
+    const id = writtenId(version)
+    if (id === undefined) return false
     const { store } = this.#context
     const [stored, rule] = await store.run(readRule, [this.#key], [VERSION_FIELD, id])
     return stored === version && this.#take(version, before, id, rule ?? '')
@@ -199,16 +201,24 @@ export class RuleReplica {
   /** Makes one change that follows the version held. Returns false for any other. */
   #take(version: string, before: string, id: string, rule: string): boolean {
     // Between two versions that follow each other there is no other change, whatever a message says.
-    const follows = before === this.#version && writesOf(version) === writesOf(before) + 1
-    if (!follows) return false
+    if (before !== this.#version || !follows(version, before)) return false
     const isKnown = rule === '' ? this.#remove(id) : this.#set(id, rule)
-    if (isKnown) this.#version = version
-    return isKnown
+    if (!isKnown) return false
+    this.#setVersion(version)
+    this.#snapshot?.save()
+    reportChange(this.#context.events, this.table.total, version, id, rule)
+    return true
+  }
+
+  #setVersion(version: string): void {
+    this.#version = version
+    this.table.writes = writesOf(version)
   }
 
   #remove(id: string): boolean {
     const target = parseRuleId(id)
     if (target !== undefined) this.table.delete(target)
+    this.#snapshot?.delete(id)
     return target !== undefined
   }
 
@@ -217,18 +227,24 @@ export class RuleReplica {
     const rule = target && parseRule(target, value)
     if (target === undefined || rule === undefined) return false
     this.table.set(target, rule)
+    this.#snapshot?.set(id, value)
     return true
   }
 
   #replace(fields: readonly string[]): void {
     this.table.clear()
-    this.#version = ''
-    let unknown = 0
+    this.#snapshot?.clear()
+    this.#isFromFile = false
+    this.#setVersion('')
+    let [count, unknown] = [0, 0]
     for (let i = 0; i + 1 < fields.length; i += 2) {
       const [id, value] = [fields[i]!, fields[i + 1]!]
-      if (id === VERSION_FIELD) this.#version = value
-      else if (!this.#set(id, value)) unknown++
+      if (id === VERSION_FIELD) this.#setVersion(value)
+      // Whoever can write to Redis may store millions of them.
+      else if (count++ >= MAX_RULES || !this.#set(id, value)) unknown++
     }
+    this.#snapshot?.save()
+    reportLoad(this.#context.events, this.table.total, this.#version)
     if (unknown > 0)
       this.#context.events.warn(
         'tp.control: some stored rules cannot be read, and do not apply. A newer version may have stored them.',
@@ -243,6 +259,7 @@ export class RuleReplica {
       try {
         await this.refresh()
         this.#isFailing = false
+        if (this.#isAsked && !this.#isStale) await this.#confirm()
       } catch (error) {
         this.#report(error)
         this.#isStale = true
@@ -250,6 +267,18 @@ export class RuleReplica {
       if (!this.#isStale) return
       await store.sleep(pause, closing, true).catch(() => {})
       pause = Math.min(pause * 2, MAX_PAUSE)
+    }
+  }
+
+  /** Says which version this process holds. */
+  async #confirm(): Promise<void> {
+    this.#isAsked = false
+    this.#confirmedAt = performance.now()
+    try {
+      await confirmVersion(this.#context, this.#process, this.#version)
+    } catch (error) {
+      // Rules apply all the same where a process may not confirm them.
+      if (isUnavailable(error)) throw error
     }
   }
 

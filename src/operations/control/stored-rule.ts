@@ -1,11 +1,25 @@
 /** A rule as Redis holds it: '<set at> <ends at, 0: never> <details>'. See write-rule.lua. */
-import type { LimitMode, RuleEffect } from '../../control/active-rules.ts'
-import { isEffectOn, type RuleTarget } from '../../control/rule-table.ts'
+import type { PolicyChange } from '../../control/active-rules.ts'
+import { isEffectOn, type RuleTarget, type StoredEffect } from '../../control/rule-table.ts'
 import { isObject } from '../../validate.ts'
+
+/** The highest limit and the highest burst of a change. */
+export const MAX_AMOUNT = 1e12
+/** The longest window of a change, in ms. */
+export const MAX_WINDOW_MS: number = 366 * 86_400_000
+
+/** No rule is stored as a longer string: 10,000 of them are a few megabytes. */
+const MAX_LENGTH = 2_000
 
 /** A rule as it is stored. */
 export interface StoredAccessRule {
-  readonly effect: RuleEffect | LimitMode
+  readonly effect: StoredEffect
+  /** What a policy counts by. Undefined in rules with another effect than `change`. */
+  readonly change: PolicyChange | undefined
+  /** Share of clients that a limit refuses, in percent. Undefined: all. */
+  readonly enforce: number | undefined
+  /** Name of the ban that set it. Undefined in rules that people have set. */
+  readonly ban: string | undefined
   /** When it was set, by Redis's clock. */
   readonly at: number
   /** When it ends. Infinity: when it is lifted. */
@@ -19,6 +33,7 @@ export interface StoredAccessRule {
 
 /** Returns a stored rule about a target, undefined for what is none. */
 export function parseRule(target: RuleTarget, value: string): StoredAccessRule | undefined {
+  if (value.length > MAX_LENGTH) return undefined
   const [, at, ends, json = ''] = /^(\d{1,15}) (\d{1,15}) (.*)$/s.exec(value) ?? []
   let details: unknown
   try {
@@ -27,10 +42,15 @@ export function parseRule(target: RuleTarget, value: string): StoredAccessRule |
     return undefined
   }
   if (!isObject(details)) return undefined
-  const { effect, by, reason, subject, tenant } = details
+  const { effect, by, reason, subject, tenant, enforce, ban } = details
   if (typeof effect !== 'string' || !isEffectOn(target, effect)) return undefined
+  const change = effect === 'change' ? parseChange(details) : undefined
+  if (effect === 'change' && change === undefined) return undefined
   return {
-    effect: effect as RuleEffect | LimitMode,
+    effect: effect as StoredEffect,
+    change,
+    enforce: isInteger(enforce, 0, 100) ? (enforce as number | undefined) : undefined,
+    ban: effect === 'deny' && typeof ban === 'string' ? ban : undefined,
     at: Number(at),
     until: Number(ends) || Infinity,
     by: typeof by === 'string' ? by : '',
@@ -43,3 +63,18 @@ export function parseRule(target: RuleTarget, value: string): StoredAccessRule |
 const isSubject = (value: unknown): value is string | readonly string[] =>
   typeof value === 'string' ||
   (Array.isArray(value) && value.every((each) => typeof each === 'string'))
+
+/** Returns how a policy is changed, undefined unless each part of it can be used. */
+function parseChange({ limit, window, burst }: Record<string, unknown>): PolicyChange | undefined {
+  const isKnown =
+    isInteger(limit, 0, MAX_AMOUNT) &&
+    isInteger(window, 1, MAX_WINDOW_MS) &&
+    isInteger(burst, 1, MAX_AMOUNT)
+  if (!isKnown) return undefined
+  const change = { limit, window, burst } as PolicyChange
+  return Object.values(change).some((value) => value !== undefined) ? change : undefined
+}
+
+const isInteger = (value: unknown, min: number, max: number): boolean =>
+  value === undefined ||
+  (Number.isInteger(value) && (value as number) >= min && (value as number) <= max)

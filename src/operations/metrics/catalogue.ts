@@ -43,6 +43,10 @@ export type MetricName =
   | 'request_store_wait_seconds'
   | 'unavailable_total'
   | 'connections_replaced_total'
+  | 'bans_total'
+  | 'rules'
+  | 'control_version'
+  | 'mount_mode'
   | 'store_up'
   | 'store_breaker_open'
   | 'clock_skew_seconds'
@@ -216,6 +220,29 @@ export const METRICS: Readonly<Record<MetricName, MetricDefinition>> = {
     type: 'counter',
     help: 'Connections that did not reply and were replaced.',
     labels: ['store'],
+  },
+  bans_total: {
+    type: 'counter',
+    help: 'Clients that tp.ban() banned. shadow: there were too many bans or rules.',
+    labels: ['ban', 'outcome'],
+    remedy: 'docs/control.md, "Bans". shadow means an attack, or a match that is too broad.',
+  },
+  rules: {
+    type: 'gauge',
+    help: 'Rules, modes and changed policies of tp.control that this process holds.',
+    labels: [],
+  },
+  control_version: {
+    type: 'gauge',
+    help: 'Number of changes of the rules that this process has received.',
+    labels: [],
+    remedy: 'A process that stays behind the others cannot reach Redis: docs/control.md.',
+  },
+  mount_mode: {
+    type: 'gauge',
+    help: '1 while an operator has set the mode of a limit.',
+    labels: ['limit', 'mode'],
+    remedy: 'A mode that was forgotten: npx turnpike rules.',
   },
   store_up: {
     type: 'gauge',

@@ -1,4 +1,5 @@
 /** Reads the metrics of a process. */
+import type { RuleLookup } from '../../control/active-rules.ts'
 import {
   BUCKETS_MS,
   type CountedKind,
@@ -58,13 +59,20 @@ export type MetricFamily = {
 export interface MetricSources {
   readonly context: ExtensionContext
   readonly totals: EventTotals
+  readonly rules: RuleLookup
   status(): StoreStatus
   /** What the servers said of themselves, by store. Undefined: they were not asked. */
   readonly servers?: ReadonlyMap<string, Readonly<Record<string, string>>> | undefined
 }
 
 /** Returns all metrics that have values. It sends nothing to Redis. */
-export function readMetrics({ context, totals, status, servers }: MetricSources): MetricFamily[] {
+export function readMetrics({
+  context,
+  totals,
+  status,
+  rules,
+  servers,
+}: MetricSources): MetricFamily[] {
   const { counts } = context.events
   const { breaker, status: state } = status()
   const skew = context.store.kind === 'redis' ? (Date.now() - context.store.now()) / 1000 : 0
@@ -121,6 +129,10 @@ export function readMetrics({ context, totals, status, servers }: MetricSources)
     request_store_wait_seconds: durationSamples(counts, 'storeWait', () => ({})),
     unavailable_total: totals.samples('rule', (name) => pair(name, 'feature', 'rule')),
     connections_replaced_total: totals.samples('replaced', (store) => ({ store })),
+    bans_total: rowSamples(counts, 'ban', (ban, outcome) => ({ ban, outcome })),
+    rules: one({}, rules.total),
+    control_version: one({}, rules.writes),
+    mount_mode: modeSamples(counts, rules),
     store_up: one({}, state === 'ok' ? 1 : 0),
     store_breaker_open: one({}, breaker === 'closed' ? 0 : 1),
     clock_skew_seconds: one({}, skew),
@@ -186,6 +198,13 @@ function serverSamples(servers: MetricSources['servers'], field: string): Metric
     return Number.isFinite(value) ? [{ labels: { store }, value }] : []
   })
 }
+
+/** Returns the modes that an operator has set for mounted limits. */
+const modeSamples = (counts: FeatureCounts, rules: RuleLookup): MetricSample[] =>
+  counts.mounts().flatMap(({ kind, name: limit }): MetricSample[] => {
+    const mode = kind === 'rateLimit' ? rules.modeOf(limit) : undefined
+    return mode === undefined ? [] : [{ labels: { limit, mode }, value: 1 }]
+  })
 
 function fillSamples(counts: FeatureCounts): MetricSample[] {
   return [...counts.rows('fill')].flatMap(({ name: cache, values }) => {

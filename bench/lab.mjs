@@ -30,16 +30,16 @@ export const versionOf = (node) => execFileSync(node, ['--version'], { encoding:
  * A copy of the package, freshly built, in a separate folder. Builds and edits during the run
  * change nothing there. The variants import `turnpike/express` as users do.
  */
-export function stage() {
-  const folder = path.join(ROOT, '.cache', `bench-${process.pid}`)
+export function stage(root = ROOT) {
+  const folder = path.join(root, '.cache', `bench-${process.pid}`)
   mkdirSync(folder, { recursive: true })
   process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
   for (const each of ['package.json', 'bench']) {
-    cpSync(path.join(ROOT, each), path.join(folder, each), { recursive: true })
+    cpSync(path.join(root, each), path.join(folder, each), { recursive: true })
   }
-  const build = path.join(ROOT, 'node_modules/tsdown/dist/run.mjs')
+  const build = path.join(root, 'node_modules/tsdown/dist/run.mjs')
   const args = [build, '--out-dir', path.join(folder, 'dist'), '--log-level', 'error']
-  const { status } = spawnSync(process.execPath, args, { cwd: ROOT, stdio: ['ignore', 2, 2] })
+  const { status } = spawnSync(process.execPath, args, { cwd: root, stdio: ['ignore', 2, 2] })
   if (status !== 0) {
     console.error('There is no benchmark without a build: see above why there is none.')
     process.exit(1)
@@ -144,12 +144,12 @@ export async function openLab(tools) {
     /** Redis through the proxy, for what runs in the benchmark's own process. */
     distantUrl: `redis://127.0.0.1:${proxy.port}`,
     redisVersion: /redis_version:(\S+)/.exec(info)[1],
-    /** Serve a variant. @param distant through the proxy */
-    async app(node, { file: variant, name }, { distant = false } = {}) {
+    /** Serve a variant. @param distant through the proxy @param from a folder that `stage` returned */
+    async app(node, { file: variant, name }, { distant = false, from = folder } = {}) {
       const port = distant ? proxy.port : redis.port
       const url = `redis://127.0.0.1:${port}`
-      const script = file('variants', variant)
-      const app = await start(node, cpus.app, file('app.mjs'), script, name, url)
+      const script = path.join(from, 'bench/variants', variant)
+      const app = await start(node, cpus.app, path.join(from, 'bench/app.mjs'), script, name, url)
       return {
         port: app.port,
         ask: (message) => app.child.ask(message),

@@ -15,17 +15,22 @@ const EVENTS = [
   'waiting-children',
 ] as const
 
+/** How far the subscription looks back, in ms. What happens while it is opened must not be missed. */
+const LOOK_BACK = 10_000
 /** How long the subscription may take to end, in ms. */
 const CLOSE_TIMEOUT = 500
 
 /** One subscription of this process to the queue's stream of events. It is opened with the first listener. */
 export class JobChanges {
   readonly #connection: BullmqConnection
+  readonly #now: () => number
   readonly #listeners = new Map<string, Set<() => void>>()
   #opening: Promise<{ events: QueueEvents; template: DedicatedConnection } | undefined> | undefined
 
-  constructor(connection: BullmqConnection) {
+  /** @param now returns the time of Redis */
+  constructor(connection: BullmqConnection, now: () => number) {
     this.#connection = connection
+    this.#now = now
   }
 
   /** Calls `onChange` when anything of a job may have changed. */
@@ -52,7 +57,10 @@ export class JobChanges {
   async #open(): Promise<{ events: QueueEvents; template: DedicatedConnection }> {
     const { QueueEvents } = await loadBullmq()
     const template = await this.#connection.openBlocking()
-    const events = new QueueEvents(this.#connection.name, this.#connection.optionsFor(template))
+    const events = new QueueEvents(this.#connection.name, {
+      ...this.#connection.optionsFor(template),
+      lastEventId: `${Math.floor(this.#now()) - LOOK_BACK}-0`,
+    })
     // It reconnects by itself. A reader of a job asks for its state from time to time, too.
     events.on('error', () => {})
     for (const name of EVENTS)

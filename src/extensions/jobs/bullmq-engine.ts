@@ -56,7 +56,7 @@ export class BullmqEngine implements JobEngine {
     this.#options = options
     this.#capacity = new JobCapacity(options.maxJobs)
     this.#connection = new BullmqConnection(context, options.name)
-    this.#changes = new JobChanges(this.#connection)
+    this.#changes = new JobChanges(this.#connection, () => context.store.now())
     // Load and connect now. The first request would wait longer than its deadline.
     this.#connection.open().catch((error: Error) => options.warn(error.message))
   }

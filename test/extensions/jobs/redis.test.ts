@@ -361,6 +361,23 @@ test('closes in time although Redis is gone and a job is followed', async () => 
   await until('the stream ends', stream.hasEnded)
 })
 
+test('the first stream of a process shows the end of a job that was quicker than its subscription', async () => {
+  const { queue } = await open()
+  queue.define('quick', () => 'done')
+  const router = queue.router({ authorize: () => true })
+  const server = createServer((req, res) => {
+    router(req, res, () => res.end())
+  }).listen(0)
+  onTestFinished(() => void server.close())
+  const { id } = await queue.add('quick')
+  const stream = await follow(server, `/jobs/${id}/stream`)
+  await until('it is seen', () => stream.events().length > 0)
+  await queue.work()
+  // Sooner than the state is asked for again.
+  await until('the stream ends', stream.hasEnded, 10_000)
+  expect(stream.events().at(-1)!.data).toMatchObject({ state: 'completed', result: 'done' })
+})
+
 test('warns of a Redis that evicts jobs when its memory is full', async () => {
   await redis.send('CONFIG', 'SET', 'maxmemory-policy', 'volatile-lru')
   const tp = turnpike({ redis: redis.url })

@@ -226,10 +226,12 @@ export class StepWriter {
         () => this.#send(),
         () => this.#send(),
       )
-    // HTTP/2 has sent nothing when a handler destroys its stream in the same tick.
-    if (!isHttp2(this.#draft.target)) {
-      // Node reads the next request once a body is read. Whoever read it ahead gets the next one earlier.
-      const isRead = this.#draft.body.length === 0 || this.#steps[0]?.do === 'readBody'
+    const { target, body, isAsync: canRead } = this.#draft
+    // Node reads the next request once a body is read. Whoever read it ahead gets the next one earlier.
+    const isRead = body.length === 0 || (canRead && this.#steps[0]?.do === 'readBody')
+    // HTTP/2 has sent nothing when a handler destroys its stream in the same tick. With pieces of an
+    // upload unread, the reset may overtake the response (RFC 9112, 9.6).
+    if (!isHttp2(target) && (isRead || body.length === 1)) {
       const whats = isRead ? (['response', 'connection'] as const) : (['response'] as const)
       ways.push(() => this.#add({ do: 'destroy', what: random.pick(whats) }))
     }

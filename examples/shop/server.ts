@@ -33,7 +33,8 @@ server.close()
 // Connections that browsers keep ready are not waited for.
 setTimeout(() => server.closeAllConnections(), 500).unref()
 await once(server, 'close')
-await tp.close()
+// What goes on for longer is aborted. An invoice then is made by the next process.
+await tp.close({ drain: '1s' })
 
 /** The address without user and password. */
 function hostOf(url: string): string {

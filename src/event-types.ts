@@ -47,3 +47,39 @@ export interface SlowEvent {
   /** Address of the server, on a Cluster. */
   node?: string
 }
+
+/** What `tp.on('control')` reports. */
+export interface ControlEvent {
+  type:
+    /** A rule, a mode or a policy was set. */
+    | 'set'
+    /** It was removed. */
+    | 'lifted'
+    /** All rules were read: at the start, or because a message was lost. */
+    | 'loaded'
+  /** Address, network, `subject:`, `limit:` or `policy:` with its name. Undefined if all were read. */
+  target: string | undefined
+  /** What was set: `deny`, `allow`, a mode, or `change` for a policy. */
+  effect: string | undefined
+  /** Who set it. */
+  by: string | undefined
+  reason: string | undefined
+  /** Number of rules, modes and changed policies now. */
+  rules: number
+  /** Version of the rules now. */
+  version: string
+}
+
+/** What `tp.on('ban')` reports. */
+export interface BanEvent {
+  /** The ban's name. */
+  name: string
+  /** `shadow`: the client was not banned. `reason` says why. */
+  type: 'banned' | 'shadow'
+  /** The address, or the network of an IPv6 address. */
+  address: string
+  /** How long the ban is, in ms. */
+  forMs: number
+  /** There were 60 bans within a minute, or there is no room for further rules. */
+  reason: 'too-many' | 'full' | undefined
+}

@@ -1,7 +1,7 @@
 import { channel, type Channel } from 'node:diagnostics_channel'
 import { DebugOutput } from './debug-output.ts'
 import { DistinctWarnings } from './distinct-warnings.ts'
-import type { CacheEvent, FillEvent, SlowEvent } from './event-types.ts'
+import type { BanEvent, CacheEvent, ControlEvent, FillEvent, SlowEvent } from './event-types.ts'
 import { FeatureCounts } from './feature-counts.ts'
 
 declare global {
@@ -157,39 +157,9 @@ export interface EventMap extends TurnpikeExtensions.Events {
   /** This process has ended a session, those of a user, or an API key, by its handle, ID or digest. */
   revoked: { type: 'session' | 'user' | 'api-key'; subject: string; tenant: string | undefined }
   /** The rules of `tp.control` changed in this process. */
-  control: {
-    type:
-      /** A rule, a mode or a policy was set. */
-      | 'set'
-      /** It was removed. */
-      | 'lifted'
-      /** All rules were read: at the start, or because a message was lost. */
-      | 'loaded'
-    /** Address, network, `subject:`, `limit:` or `policy:` with its name. Undefined if all were read. */
-    target: string | undefined
-    /** What was set: `deny`, `allow`, a mode, or `change` for a policy. */
-    effect: string | undefined
-    /** Who set it. */
-    by: string | undefined
-    reason: string | undefined
-    /** Number of rules, modes and changed policies now. */
-    rules: number
-    /** Version of the rules now. */
-    version: string
-  }
+  control: ControlEvent
   /** `tp.ban()` banned a client, or would have. */
-  ban: {
-    /** The ban's name. */
-    name: string
-    /** `shadow`: the client was not banned. `reason` says why. */
-    type: 'banned' | 'shadow'
-    /** The address, or the network of an IPv6 address. */
-    address: string
-    /** How long the ban is, in ms. */
-    forMs: number
-    /** There were 60 bans within a minute, or there is no room for further rules. */
-    reason: 'too-many' | 'full' | undefined
-  }
+  ban: BanEvent
   /** A feature could not use the store and applied its failure rule. */
   unavailable: { feature: string; name: string; reason: string; uncertain: boolean; rule: string }
   /** The number of processes that report to Redis changed. `before` is undefined at the first report. */

@@ -92,7 +92,7 @@ test('operators claim different campaigns, and each decides on their own', async
   const claims = await Promise.all(
     ['operator-1', 'operator-2'].map((user) => as(user, '/approvals/claim').expect(200)),
   )
-  expect(claims.map(({ body }) => body.id).toSorted()).toEqual(['c1', 'c2'])
+  expect(claims.map(({ body }) => String(body.id)).toSorted()).toEqual(['c1', 'c2'])
   await as('operator-3', '/approvals/claim').expect(204)
   const [{ body: mine }] = claims as [request.Response, request.Response]
   await as('operator-2', `/campaigns/${mine.id}/reject`).expect(409)

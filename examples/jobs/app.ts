@@ -80,7 +80,10 @@ export function createApp({ charge, publish, ...options }: AppOptions = {}) {
       ([, { status, claim }]) =>
         status === 'waiting for approval' && (claim?.user === user || !isClaimed(claim)),
     )
-    if (next === undefined) return void res.status(204).end()
+    if (next === undefined) {
+      res.status(204).end()
+      return
+    }
     const [id, campaign] = next
     campaign.claim = { user, until: Date.now() + 600_000 }
     res.json({ id, text: campaign.text })

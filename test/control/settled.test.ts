@@ -82,7 +82,7 @@ test('a process that is silent is missing, and without processes there is nothin
     [version, { timeout: '1h' }],
     [version, { wait: '1s' }],
   ] as const)
-    await expect(tp.control.settled(wrong as string, options as object)).rejects.toMatchObject({
+    await expect(tp.control.settled(wrong as never, options as never)).rejects.toMatchObject({
       code: 'TP_OPTION',
     })
 }, 60_000)

@@ -715,10 +715,10 @@ export const AREAS: readonly (readonly [title: string, rows: readonly CoverageRo
       ),
       row(
         'H07',
-        'Alert thresholds',
-        '`npx turnpike doctor`, rules for Prometheus',
-        'test/operations/metric-files.test.ts',
-        'the alerting rules use metrics and labels that exist',
+        'Alerts',
+        '`tp.alerts()`, rules for Prometheus',
+        'test/operations/alerts/alerts.test.ts',
+        'notifies once when a value is too high for long enough, and once when it is good again',
       ),
       row(
         'H08',

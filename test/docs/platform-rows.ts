@@ -382,7 +382,7 @@ export const PLATFORMS: readonly Platform[] = [
       [
         'Alert thresholds',
         '272–276',
-        '`npx turnpike doctor`, rules for Prometheus',
+        '`tp.alerts()`, `npx turnpike doctor`, rules for Prometheus',
         OPERATIONS,
         '# Operations',
       ],

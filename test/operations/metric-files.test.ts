@@ -4,7 +4,8 @@
  */
 import { readFileSync } from 'node:fs'
 import { expect, it } from 'vitest'
-import { METRIC_PREFIX, METRICS } from '../../src/operations/metrics/catalogue.ts'
+import { METRICS } from '../../src/operations/metrics/catalogue.ts'
+import { METRIC_PREFIX } from '../../src/operations/metrics/snapshot.ts'
 import { alertingRules, dashboard, metricTable } from '../support/metric-files.ts'
 
 const docs = new URL('../../docs/', import.meta.url)

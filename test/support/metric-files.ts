@@ -1,9 +1,6 @@
 /** The page, the dashboard and the alerting rules, generated from the table of metrics. */
-import {
-  METRIC_PREFIX,
-  METRICS,
-  type MetricDefinition,
-} from '../../src/operations/metrics/catalogue.ts'
+import { METRICS, type MetricDefinition } from '../../src/operations/metrics/catalogue.ts'
+import { METRIC_PREFIX } from '../../src/operations/metrics/snapshot.ts'
 
 const all: [name: string, definition: MetricDefinition][] = Object.entries(METRICS).map(
   ([name, definition]) => [`${METRIC_PREFIX}${name}`, definition],

@@ -52,7 +52,7 @@ class Client {
   }
 
   #read(bytes: Buffer): void {
-    this.#text += bytes.latin1Slice()
+    this.#text += bytes.toString('latin1')
     const end = this.#text.indexOf('\r\n\r\n')
     const length = /\r\ncontent-length: (\d+)/i.exec(this.#text)?.[1]
     if (end < 0 || this.#text.length < end + 4 + Number(length)) return

@@ -298,6 +298,3 @@ export const METRICS: Readonly<Record<MetricName, MetricDefinition>> = {
     labels: ['store'],
   },
 }
-
-/** Precedes the names of all metrics. */
-export const METRIC_PREFIX = 'turnpike_'

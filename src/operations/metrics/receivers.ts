@@ -1,6 +1,6 @@
 /** Metrics for the registry of prom-client and for OpenTelemetry. Neither package is imported. */
-import { METRIC_PREFIX, METRICS } from './catalogue.ts'
-import type { HistogramSample, MetricFamily } from './snapshot.ts'
+import { METRICS } from './catalogue.ts'
+import { METRIC_PREFIX, type HistogramSample, type MetricFamily } from './snapshot.ts'
 
 /** What is needed of a Registry of prom-client. */
 export interface MetricRegistry {

@@ -9,7 +9,7 @@ import {
 import type { ExtensionContext } from '../../extension.ts'
 import type { StoreStatus } from '../../store/store.ts'
 import type { EventTotals } from '../event-totals.ts'
-import { METRICS, METRIC_PREFIX, type MetricName } from './catalogue.ts'
+import { METRICS, type MetricName } from './catalogue.ts'
 
 /** Values of a metric's labels. */
 export type MetricLabels = Readonly<Record<string, string>>
@@ -54,6 +54,9 @@ export type MetricFamily = {
       readonly samples: readonly HistogramSample[]
     }
 )
+
+/** Precedes the names of all metrics. */
+export const METRIC_PREFIX = 'turnpike_'
 
 /** What metrics are read from. */
 export interface MetricSources {
@@ -137,12 +140,7 @@ export function readMetrics({
     store_breaker_open: one({}, breaker === 'closed' ? 0 : 1),
     clock_skew_seconds: one({}, skew),
     build_info: one({ node: process.version }),
-    server_memory_bytes: serverSamples(servers, 'used_memory'),
-    server_memory_limit_bytes: serverSamples(servers, 'maxmemory'),
-    server_hits_total: serverSamples(servers, 'keyspace_hits'),
-    server_misses_total: serverSamples(servers, 'keyspace_misses'),
-    server_evictions_total: serverSamples(servers, 'evicted_keys'),
-    server_clients: serverSamples(servers, 'connected_clients'),
+    ...serverMetrics(servers),
   }
   return Object.entries(METRICS).flatMap(([name, { type, help }]) => {
     const samples = values[name as MetricName]
@@ -150,6 +148,16 @@ export function readMetrics({
     return samples.length > 0 ? [family as MetricFamily] : []
   })
 }
+
+const serverMetrics = (servers: MetricSources['servers']) =>
+  ({
+    server_memory_bytes: serverSamples(servers, 'used_memory'),
+    server_memory_limit_bytes: serverSamples(servers, 'maxmemory'),
+    server_hits_total: serverSamples(servers, 'keyspace_hits'),
+    server_misses_total: serverSamples(servers, 'keyspace_misses'),
+    server_evictions_total: serverSamples(servers, 'evicted_keys'),
+    server_clients: serverSamples(servers, 'connected_clients'),
+  }) satisfies Partial<Record<MetricName, readonly MetricSample[]>>
 
 function rowSamples(
   counts: FeatureCounts,

@@ -99,8 +99,8 @@ describe('a hostile client', () => {
     queue.define('order', {})
     const { id } = await queue.add('order', 1, { tenant: 'other' })
     await queue.add('order', 1, { tenant: 'other', every: '1h', id: 'nightly' })
-    const [{ nextAt }] = (await queue.schedules.list()) as [{ nextAt: number }]
-    for (const each of [id, `nightly@${nextAt}`]) {
+    const [schedule] = await queue.schedules.list()
+    for (const each of [id, `nightly@${schedule!.nextAt}`]) {
       expect(await queue.get(each, { tenant: 'acme' })).toBeUndefined()
       expect(await queue.remove(each, { tenant: 'acme' })).toBe(false)
       expect(await queue.get(each, { tenant: 'other' })).toBeDefined()
@@ -232,7 +232,7 @@ describe('over Redis', () => {
       'both are dead letters',
       async () => {
         const list = await queue.failed.list()
-        return list.length === 2 && list
+        return list.length === 2 ? list : undefined
       },
       20_000,
     )

@@ -32,6 +32,9 @@ export function urlArgument(given: string): URL {
 /** A response as `ls` and `show` print it. */
 type ShownEntry = Omit<InspectedEntry, 'entry'> & { readonly state: string }
 
+/** Fields whose values are secrets of the one client that they were for. No output has them. */
+const SECRET_FIELDS = /^(set-cookie|authorization|www-authenticate)$/i
+
 async function judge(
   access: ServerAccess,
   { entry, ...rest }: InspectedEntry,
@@ -39,7 +42,10 @@ async function judge(
   now: number,
 ): Promise<ShownEntry> {
   const values = (await access.send('HMGET', log, ...logFieldsOf(entry))) as (string | null)[]
-  return { ...rest, state: usabilityOf(entry, values, now) }
+  const fields = rest.fields.map(
+    ([name, value]) => [name, SECRET_FIELDS.test(name) ? '(hidden)' : value] as const,
+  )
+  return { ...rest, fields, state: usabilityOf(entry, values, now) }
 }
 
 /** Values that are larger are not fetched for a list. */
@@ -185,9 +191,6 @@ async function readVariants(
   return read.flat()
 }
 
-/** Fields whose values are secrets of the one client that they were for. */
-const SECRET_FIELDS = /^(set-cookie|authorization|www-authenticate)$/i
-
 function entryLines(entry: ShownEntry, now: number): OutputLine[] {
   const { cost, fields, freshUntil, length, name, staleUntil, state, status, storedAt, tags } =
     entry
@@ -202,10 +205,9 @@ function entryLines(entry: ShownEntry, now: number): OutputLine[] {
         .map((tag) => tag.slice(2))
         .join(', ') || '-'
     }`,
-    ...fields.map(([field, value]) => {
-      const shown = SECRET_FIELDS.test(field) ? '(hidden)' : [value].flat().join(', ')
-      return `field     ${field}: ${shown.slice(0, 200)}`
-    }),
+    ...fields.map(
+      ([field, value]) => `field     ${field}: ${[value].flat().join(', ').slice(0, 200)}`,
+    ),
   ]
 }
 

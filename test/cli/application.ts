@@ -96,7 +96,7 @@ export async function populate(
   })
   app.get('/products/:id', tp.cache({ ttl: '5m', tags: ['products'] }), (req, res) => {
     made++
-    res.set('x-note', 'kept').send(`product ${req.params.id}`)
+    res.set({ 'x-note': 'kept', 'www-authenticate': 'Basic' }).send(`product ${req.params.id}`)
   })
   app.get('/limited', tp.rateLimit({ name: 'web', limit: 2, window: '1h' }), (_req, res) => {
     res.end()

@@ -167,6 +167,7 @@ describe.each(Object.keys(INSTALLATIONS))('on %s', (kind) => {
       length: 9,
     })
     expect(shown.entry.fields).toContainEqual(['x-note', 'kept'])
+    expect(shown.entry.fields).toContainEqual(['www-authenticate', '(hidden)'])
     expect(await ask('cache', 'show', `${app.url}/products/9`)).toMatchObject({
       code: 1,
       data: { entry: null },

@@ -1,4 +1,5 @@
 /** A BullMQ worker: runs jobs under a lease, and lets them go when it closes. */
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Job as BullmqJob } from 'bullmq'
 import { TurnpikeError } from '../../errors.ts'
 import { outageOf, type Bullmq, type BullmqConnection } from './bullmq-connection.ts'
@@ -12,7 +13,7 @@ import {
 } from './engine.ts'
 import type { JobProgress } from './job.ts'
 
-/** How long jobs may take to end after closing has aborted them, in ms. */
+/** How long jobs may take to end after closing has aborted them, and a worker without jobs, in ms. */
 const GRACE = 1000
 /** A job whose worker dies for the second time goes to the dead letters. */
 const MAX_STALLED = 1
@@ -52,6 +53,15 @@ class Leases {
 
   abortAll(): void {
     for (const { controller } of this.#held.values()) controller.abort(CLOSING)
+  }
+
+  /** Resolves when no job has been in progress for some time. */
+  async idleFor(ms: number): Promise<void> {
+    let idleMs = 0
+    while (idleMs < ms) {
+      await sleep(ms / 10, undefined, { ref: false })
+      idleMs = this.#held.size === 0 ? idleMs + ms / 10 : 0
+    }
   }
 }
 
@@ -117,7 +127,9 @@ export async function startBullmqWorker(
   return {
     async close(signal) {
       const ended = worker.close().catch(() => {})
-      await Promise.race([ended, abortedFor(signal, GRACE, () => leases.abortAll())])
+      const aborted = abortedFor(signal, GRACE, () => leases.abortAll())
+      // BullMQ waits without an end for a connection that an outage has taken at that moment.
+      await Promise.race([ended, aborted, leases.idleFor(GRACE)])
       await template.end()
     },
   }

@@ -361,6 +361,26 @@ test('closes in time although Redis is gone and a job is followed', async () => 
   await until('the stream ends', stream.hasEnded)
 })
 
+test('a worker without jobs does not wait for a connection that an outage has taken', async () => {
+  const { queue, tp } = await open()
+  queue.define('note', () => 'done')
+  await queue.work()
+  await redis.kill()
+  await until('the outage is noticed', () => tp.status().status !== 'ok')
+  let isClosed = false
+  void tp.close({ drain: '10m' }).then(() => (isClosed = true))
+  await until('it is closed', () => isClosed, 15_000)
+})
+
+test('a worker process without jobs ends after SIGTERM while Redis is away', async () => {
+  const worker = await startWorker(redis.url, { drain: '10m' })
+  await redis.kill()
+  let hasEnded = false
+  void worker.ended.then(() => (hasEnded = true))
+  worker.kill('SIGTERM')
+  await until('it has ended', () => hasEnded, 15_000)
+})
+
 test('the first stream of a process shows the end of a job that was quicker than its subscription', async () => {
   const { queue } = await open()
   queue.define('quick', () => 'done')

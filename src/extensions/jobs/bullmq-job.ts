@@ -81,12 +81,26 @@ export async function removeJob(
 ): Promise<'removed' | 'active' | 'missing'> {
   const state = await queue.getJobState(id)
   if (state === 'unknown') return 'missing'
+  if (state === 'active') return 'active'
+  const job = await findJob(queue, id)
   try {
-    return state !== 'active' && (await queue.remove(id)) === 1 ? 'removed' : 'active'
+    if ((await queue.remove(id)) !== 1) return 'active'
   } catch (error) {
     if ((error as { code?: unknown }).code === NEEDED_BY_SCHEDULE) return 'active'
     throw error
   }
+  const parent = job === UNREADABLE ? undefined : job?.parent?.id
+  if (parent !== undefined) await restorePriority(queue, parent)
+  return 'removed'
+}
+
+/** A parent whose last child is removed may run, but BullMQ lets it run before all others. */
+async function restorePriority(queue: Queue, id: string): Promise<void> {
+  const parent = await findJob(queue, id)
+  if (parent === undefined || parent === UNREADABLE) return
+  const { priority = 0 } = parent.opts
+  if (priority > 0 && (await queue.getJobState(id)) === 'waiting')
+    await parent.changePriority({ priority })
 }
 
 /** What is found of a job that is no JSON, because another program has written it. */

@@ -4,11 +4,11 @@ import { rolldown } from 'rolldown'
 
 const MARK = '?script'
 
-/** Bundles a module with all that it imports. Returns the minified script. */
+/** Bundles a module with all that it imports, without comments. */
 async function bundle(file) {
   const build = await rolldown({ input: file, platform: 'browser', tsconfig: false })
   try {
-    const { output } = await build.generate({ format: 'iife', minify: true })
+    const { output } = await build.generate({ format: 'iife', comments: false })
     return output[0].code
   } finally {
     await build.close()
@@ -25,6 +25,8 @@ export const browserScript = {
   async load(id) {
     if (!id.endsWith(MARK)) return undefined
     const source = await bundle(id.slice(0, -MARK.length))
-    return { code: `export default ${JSON.stringify(source)}`, moduleType: 'js' }
+    // As readable as the rest of the package.
+    const lines = source.split('\n').map((line) => JSON.stringify(line))
+    return { code: `export default [\n${lines.join(',\n')},\n].join('\\n')`, moduleType: 'js' }
   },
 }

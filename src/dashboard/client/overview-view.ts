@@ -31,6 +31,36 @@ export const overviewView: View = {
     const refused = counts
       .filter(({ kind, outcome }: any) => kind === 'limit' && outcome === 'refused')
       .reduce((sum: number, { count }: any) => sum + Number(count), 0)
+    const cards = [
+      card('Live processes', processes.live ?? 0),
+      card('Lost processes', processes.lost ?? 0),
+      card('Refused in the last minute', refused),
+      card('Redis p99', storeP99 === undefined ? '-' : `${Number(storeP99).toFixed(1)} ms`),
+      gauge(
+        'Answered from caches',
+        cacheHitRate,
+        HIT_RATE,
+        cacheHitRate === undefined ? '-' : formatShare(cacheHitRate),
+      ),
+    ]
+    const gauges = [
+      ...servers.map(({ address, maxMemory, memory }: any) =>
+        gauge(
+          `Memory of ${address}`,
+          maxMemory ? memory / maxMemory : undefined,
+          MEMORY,
+          `${formatBytes(memory)}${maxMemory ? ` of ${formatBytes(maxMemory)}` : ''}`,
+        ),
+      ),
+      ...servers.map(({ address, hitRate }: any) =>
+        gauge(
+          `Reads of ${address} that find a key`,
+          hitRate,
+          HIT_RATE,
+          hitRate === undefined ? '-' : formatShare(hitRate),
+        ),
+      ),
+    ]
     return [
       h('h2', { key: 'attention' }, 'Needs attention'),
       attention.length === 0
@@ -53,36 +83,7 @@ export const overviewView: View = {
               ),
             ),
           ),
-      h(
-        'ul',
-        { class: 'cards', key: 'cards' },
-        card('Live processes', processes.live ?? 0),
-        card('Lost processes', processes.lost ?? 0),
-        card('Refused in the last minute', refused),
-        card('Redis p99', storeP99 === undefined ? '-' : `${Number(storeP99).toFixed(1)} ms`),
-        gauge(
-          'Answered from caches',
-          cacheHitRate,
-          HIT_RATE,
-          cacheHitRate === undefined ? '-' : formatShare(cacheHitRate),
-        ),
-        ...servers.map(({ address, maxMemory, memory }: any) =>
-          gauge(
-            `Memory of ${address}`,
-            maxMemory ? memory / maxMemory : undefined,
-            MEMORY,
-            `${formatBytes(memory)}${maxMemory ? ` of ${formatBytes(maxMemory)}` : ''}`,
-          ),
-        ),
-        ...servers.map(({ address, hitRate }: any) =>
-          gauge(
-            `Reads of ${address} that find a key`,
-            hitRate,
-            HIT_RATE,
-            hitRate === undefined ? '-' : formatShare(hitRate),
-          ),
-        ),
-      ),
+      h('ul', { class: 'cards', key: 'cards' }, ...cards, ...gauges),
       table(
         'Counted in the last whole minute',
         ['Mount', 'Kind', 'Outcome', 'In the minute', 'A second'],

@@ -49,6 +49,11 @@ export class Application {
   }
 
   async ask<Answer>(question: Question, about?: number): Promise<Answer> {
+    if (!this.#process.connected) {
+      // Says why: the exit code and what it has written come after the end of the channel.
+      await this.#ended
+      this.expectAlive()
+    }
     const id = ++this.#id
     const answer = new Promise<Answer>((resolve) => this.#waiting.set(id, resolve))
     this.#process.send({ id, ask: question, about })

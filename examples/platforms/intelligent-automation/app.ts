@@ -135,5 +135,5 @@ export function createApp({
   app.use(posts.router)
   const stats = analytics(context)
   app.use(stats.router)
-  return { app, tp, keys, notifications, live, ...posts, ...stats, llm }
+  return { app, tp, ...posts, ...stats }
 }

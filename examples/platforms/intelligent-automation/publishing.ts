@@ -46,8 +46,9 @@ export function publishing({
     }
     const at = new Date(req.body.at)
     // Approved twice, it is published once.
-    res.status(202).json(await queue.add('post', post, { at, id: post.id, priority: 'high' }))
+    const job = await queue.add('post', post, { at, id: post.id, priority: 'high' })
     await waiting.delete(post.id)
+    res.status(202).json(job)
   })
   router.use(
     '/publications',

@@ -24,7 +24,7 @@ export interface AppOptions extends TurnpikeOptions<Context> {
   mail?: (to: string, text: string) => void
 }
 
-export const userOf = (ctx: Context): string => String(ctx.session.userId)
+const userOf = (ctx: Context): string => String(ctx.session.userId)
 
 export function createApp({ mail = console.log, ...options }: AppOptions = {}) {
   const tp = turnpike({ prefix: 'nexus', ...options })

@@ -106,5 +106,5 @@ export function campaigns({ tp, live, router, perOrganisation }: Parts) {
   router.get('/searches', loggedIn, async (ctx) => {
     ctx.body = await searches.list(userOf(ctx))
   })
-  return { cached, stats, creators, reads }
+  return { stats, reads }
 }

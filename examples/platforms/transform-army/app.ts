@@ -14,7 +14,7 @@ interface Workflow {
   steps: string[]
 }
 
-export const tenantOf = (req: Request): string => req.get('x-tenant') ?? 'public' // your login
+const tenantOf = (req: Request): string => req.get('x-tenant') ?? 'public' // your login
 
 export function createApp({ services = {}, ...options }: AppOptions = {}) {
   // Every key of every feature belongs to the tenant of the request.

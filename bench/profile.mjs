@@ -79,7 +79,7 @@ function ownerOf(url, name) {
   if (url.startsWith('node:')) return 'node'
   if (url === '') return name === '(garbage collector)' ? 'garbage collector' : 'native'
   const [, dependency] = /.*node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(url) ?? []
-  return dependency ?? (/\/dist\/[^/]+$/.test(url) ? 'turnpike' : 'benchmark')
+  return dependency ?? (/\/dist\/(?:shared\/)?[^/]+$/.test(url) ? 'turnpike' : 'benchmark')
 }
 
 function owners(functions) {

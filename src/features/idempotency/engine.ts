@@ -113,7 +113,7 @@ export class IdempotencyEngine implements AttemptContext {
       events.emit('idempotency', { name: this.options.name, type, attempt, subject })
   }
 
-  async #ask(
+  #ask(
     claim: Claim,
     channel: string | undefined,
     budget?: RequestBudget,
@@ -122,9 +122,13 @@ export class IdempotencyEngine implements AttemptContext {
     const { key, text } = claim
     claim.since = store.monotonic()
     const args = channel === undefined ? [text] : [text, channel]
-    const reply = await store.run(this.#begin, [key], args, budget)
-    const isLarge = typeof reply !== 'number' && reply[0] === 2 && typeof reply[1] === 'number'
-    return isLarge ? [2, ...(await store.run(readLargeResponse, [key], ['a'], budget))] : reply
+    return store.run(this.#begin, [key], args, budget).then((reply) => {
+      const isLarge = typeof reply !== 'number' && reply[0] === 2 && typeof reply[1] === 'number'
+      if (!isLarge) return reply
+      return store
+        .run(readLargeResponse, [key], ['a'], budget)
+        .then((response): OperationReply[] => [2, ...response])
+    })
   }
 
   /** Waits until the running request has completed or ended. */

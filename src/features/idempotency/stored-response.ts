@@ -34,9 +34,10 @@ export function parseResponse(stored: unknown): StoredResponse | undefined {
   try {
     const headers: unknown = JSON.parse(head.toString('utf8', 4))
     if (typeof headers !== 'object' || headers === null || Array.isArray(headers)) return undefined
-    for (const [name, value] of Object.entries(headers)) {
+    for (const [name, value] of Object.entries(headers as StoredHeaders)) {
       validateHeaderName(name)
-      for (const each of [value].flat()) validateHeaderValue(name, each)
+      if (typeof value === 'string') validateHeaderValue(name, value)
+      else for (const each of value) validateHeaderValue(name, each)
     }
     return {
       status,

@@ -157,8 +157,9 @@ describe('canonical JSON', () => {
     const deep = JSON.parse('['.repeat(depth) + ']'.repeat(depth)) as unknown
     expect(canonicalJson(deep)).toBe('['.repeat(depth) + ']'.repeat(depth))
     expect(of(parsed(deep))).toBe(of(raw('['.repeat(depth) + ']'.repeat(depth))))
-    const loop: { self?: unknown } = {}
+    const loop: { self?: unknown; again?: unknown } = {}
     loop.self = [loop]
+    loop.again = loop
     expect(() => canonicalJson(loop)).toThrow(TypeError)
     expect(of(parsed(loop))).toMatch(/^[\w-]{43}$/)
   })

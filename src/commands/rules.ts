@@ -4,8 +4,8 @@ import {
   parseRuleId,
   shownRuleTarget,
   subjectRuleId,
-  type StoredEffect,
 } from '../control/rule-table.ts'
+import type { StoredEffect } from '../control/rule.ts'
 import type { RuleEffect } from '../control/active-rules.ts'
 import { parseAddressPrefix } from '../http/address-prefix.ts'
 import { rulesKey } from '../operations/control/rule-operations.ts'

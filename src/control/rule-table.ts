@@ -8,27 +8,16 @@ import {
   maskIpv6,
   parseAddressPrefix,
   type AddressPrefix,
+  type Ipv4Bits,
+  type Ipv6Bits,
 } from '../http/address-prefix.ts'
 import type { LimitMode, PolicyChange, RuleEffect, RuleLookup } from './active-rules.ts'
+import { Ipv4Map } from './ipv4-map.ts'
+import { PrefixRules, type PrefixRule } from './prefix-rules.ts'
+import { isInForce, type Rule } from './rule.ts'
 
 /** Largest number of rules. */
 export const MAX_RULES = 10_000
-
-/** A rule in force. */
-export interface Rule {
-  readonly effect: StoredEffect
-  /** When it ends, in ms since the epoch by the store's clock. Infinity: when it is lifted. */
-  readonly until: number
-  /** What a policy counts by, in a rule with the effect `change`. */
-  readonly change?: PolicyChange | undefined
-  /** Set in a rule of a ban. Any rule of a person that admits the client is stronger. */
-  readonly ban?: string | undefined
-  /** Share of clients that a limit with the mode `on` refuses, in percent. Undefined: all. */
-  readonly enforce?: number | undefined
-}
-
-/** What a rule does: with a client, a limit or a policy. */
-export type StoredEffect = RuleEffect | LimitMode | 'change'
 
 /** Begins the ID of a rule for an address or network. */
 const ADDRESS = 'a:'
@@ -92,8 +81,8 @@ export function shownRuleTarget(target: RuleTarget): string {
 /** All rules of an application, as one process holds them. */
 export class RuleTable implements RuleLookup {
   readonly #now: () => number
-  readonly #ipv4 = new PrefixRules<number>(maskIpv4)
-  readonly #ipv6 = new PrefixRules<string>(maskIpv6)
+  readonly #ipv4: PrefixRules<Ipv4Bits>
+  readonly #ipv6: PrefixRules<Ipv6Bits>
   readonly #subjects = new Map<string, Rule>()
   readonly #modes = new Map<string, Rule>()
   readonly #changes = new Map<string, Rule>()
@@ -103,6 +92,8 @@ export class RuleTable implements RuleLookup {
   /** @param now the store's clock */
   constructor(now: () => number) {
     this.#now = now
+    this.#ipv4 = new PrefixRules(32, maskIpv4, () => new Ipv4Map(), now)
+    this.#ipv6 = new PrefixRules(128, maskIpv6, () => new Map(), now)
   }
 
   get size(): number {
@@ -158,16 +149,15 @@ export class RuleTable implements RuleLookup {
   /** Removes the rules that have ended. */
   prune(): void {
     const now = this.#now()
-    this.#ipv4.prune(now)
-    this.#ipv6.prune(now)
+    this.#ipv4.prune()
+    this.#ipv6.prune()
     for (const rules of [this.#subjects, this.#modes, this.#changes])
       for (const [name, { until }] of rules) if (until <= now) rules.delete(name)
   }
 
   effectOn(address: string, ...tags: readonly string[]): RuleEffect | undefined {
-    const now = this.#now()
-    const subject = this.#effectOnSubjects(tags, now)
-    const network = this.#ruleOn(address, now)
+    const subject = this.#effectOnSubjects(tags)
+    const network = this.#ruleOn(address)
     if (subject === undefined || network === undefined)
       return subject ?? (network?.effect as RuleEffect | undefined)
     return network.isExact && network.effect === 'deny' && !network.isBan ? 'deny' : subject
@@ -176,7 +166,7 @@ export class RuleTable implements RuleLookup {
   modeOf(limit: string): LimitMode | undefined {
     if (this.#modes.size === 0) return undefined
     const rule = this.#modes.get(limit)
-    return rule !== undefined && rule.until > this.#now() ? (rule.effect as LimitMode) : undefined
+    return rule !== undefined && isInForce(rule, this.#now) ? (rule.effect as LimitMode) : undefined
   }
 
   enforcedShareOf(limit: string): number {
@@ -185,98 +175,25 @@ export class RuleTable implements RuleLookup {
 
   changeOf(policy: string): PolicyChange | undefined {
     const rule = this.#changes.get(policy)
-    return rule !== undefined && rule.until > this.#now() ? rule.change : undefined
+    return rule !== undefined && isInForce(rule, this.#now) ? rule.change : undefined
   }
 
-  #effectOnSubjects(tags: readonly string[], now: number): RuleEffect | undefined {
+  #effectOnSubjects(tags: readonly string[]): RuleEffect | undefined {
     let effect: RuleEffect | undefined
+    if (this.#subjects.size === 0) return effect
     for (const tag of tags) {
       const rule = this.#subjects.get(tag)
-      if (rule === undefined || rule.until <= now) continue
+      if (rule === undefined || !isInForce(rule, this.#now)) continue
       if (rule.effect === 'deny') return 'deny'
       effect = 'allow'
     }
     return effect
   }
 
-  #ruleOn(address: string, now: number): PrefixRule | undefined {
+  #ruleOn(address: string): PrefixRule | undefined {
     if (this.#ipv4.size + this.#ipv6.size === 0) return undefined
     const bits = addressBits(address)
     if (bits === undefined) return undefined
-    return typeof bits === 'number' ? this.#ipv4.find(bits, now) : this.#ipv6.find(bits, now)
-  }
-}
-
-interface PrefixRule extends Rule {
-  /** True for a rule about a single address. */
-  readonly isExact: boolean
-  readonly isBan: boolean
-}
-
-/** The rules for networks of one family of addresses. */
-class PrefixRules<Bits extends number | string> {
-  readonly #mask: (bits: Bits, length: number) => Bits
-  /** The rules of each length, the longest first. No list is empty. */
-  readonly #lengths: { readonly length: number; readonly rules: Map<Bits, PrefixRule> }[] = []
-  #size = 0
-
-  constructor(mask: (bits: Bits, length: number) => Bits) {
-    this.#mask = mask
-  }
-
-  get size(): number {
-    return this.#size
-  }
-
-  find(bits: Bits, now: number): PrefixRule | undefined {
-    let ban: PrefixRule | undefined
-    for (const { length, rules } of this.#lengths) {
-      const rule = rules.get(this.#mask(bits, length))
-      if (rule === undefined || rule.until <= now) continue
-      if (!rule.isBan) return rule
-      ban ??= rule
-    }
-    return ban
-  }
-
-  /** @param isFull true if only an existing rule may be replaced */
-  set(bits: Bits, length: number, { effect, until, ban }: Rule, isFull: boolean): void {
-    const known = this.#lengths.find((each) => each.length === length)
-    const isNew = known?.rules.has(bits) !== true
-    if (isNew && isFull) return
-    const rules = known?.rules ?? new Map<Bits, PrefixRule>()
-    rules.set(bits, {
-      effect,
-      until,
-      isExact: length === this.#longest(bits),
-      isBan: ban !== undefined,
-    })
-    if (isNew) this.#size++
-    if (known === undefined) {
-      this.#lengths.push({ length, rules })
-      this.#lengths.sort((a, b) => b.length - a.length)
-    }
-  }
-
-  delete(bits: Bits, length: number): void {
-    const i = this.#lengths.findIndex((each) => each.length === length)
-    if (i < 0) return
-    const { rules } = this.#lengths[i]!
-    if (rules.delete(bits)) this.#size--
-    if (rules.size === 0) this.#lengths.splice(i, 1)
-  }
-
-  clear(): void {
-    this.#lengths.length = 0
-    this.#size = 0
-  }
-
-  prune(now: number): void {
-    for (const { length, rules } of this.#lengths.slice())
-      for (const [bits, { until }] of rules) if (until <= now) this.delete(bits, length)
-  }
-
-  #longest(bits: Bits): number {
-    return typeof bits === 'number' ? 32 : 128
+    return typeof bits === 'number' ? this.#ipv4.find(bits) : this.#ipv6.find(bits)
   }
 }

@@ -27,7 +27,7 @@ export function ipv4Bits(address: string): Ipv4Bits {
     const code = address.charCodeAt(i)
     if (code === 46) {
       if (octet < 0 || dots === 3) return -1
-      bits = bits * 256 + octet
+      bits = (bits << 8) | octet
       octet = -1
       dots++
       continue
@@ -37,7 +37,7 @@ export function ipv4Bits(address: string): Ipv4Bits {
     octet = octet < 0 ? code - 48 : octet * 10 + code - 48
     if (octet > 255) return -1
   }
-  return dots === 3 && octet >= 0 ? bits * 256 + octet : -1
+  return dots === 3 && octet >= 0 ? ((bits << 8) | octet) >>> 0 : -1
 }
 
 /**

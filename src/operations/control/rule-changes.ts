@@ -1,11 +1,6 @@
 /** What `tp.control` does: validates a change, names its target and writes it. */
-import {
-  MAX_RULES,
-  modeRuleId,
-  parseRuleId,
-  policyRuleId,
-  type StoredEffect,
-} from '../../control/rule-table.ts'
+import { MAX_RULES, modeRuleId, parseRuleId, policyRuleId } from '../../control/rule-table.ts'
+import type { StoredEffect } from '../../control/rule.ts'
 import type { LimitMode, PolicyChange, RuleEffect } from '../../control/active-rules.ts'
 import { durationOption, durationValidator, type Duration } from '../../duration.ts'
 import { TurnpikeError } from '../../errors.ts'

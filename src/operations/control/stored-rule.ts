@@ -1,6 +1,7 @@
 /** A rule as Redis holds it: '<set at> <ends at, 0: never> <details>'. See write-rule.lua. */
 import type { PolicyChange } from '../../control/active-rules.ts'
-import { isEffectOn, type RuleTarget, type StoredEffect } from '../../control/rule-table.ts'
+import { isEffectOn, type RuleTarget } from '../../control/rule-table.ts'
+import type { StoredEffect } from '../../control/rule.ts'
 import { isObject } from '../../validate.ts'
 
 /** The highest limit and the highest burst of a change. */

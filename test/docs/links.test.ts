@@ -2,18 +2,14 @@
 import { existsSync } from 'node:fs'
 import { dirname, join, normalize } from 'node:path'
 import { expect, test } from 'vitest'
+import { anchorOf } from '../../.vitepress/links.ts'
 import { documents, ROOT, textOf } from './blocks.ts'
 
 /** Returns the anchors of a document's headings, as GitHub creates them. */
 function anchorsOf(text: string): Set<string> {
   const anchors = new Set<string>()
   for (const [, heading] of withoutCode(text).matchAll(/^#{1,6} +(.+?) *#*$/gm)) {
-    const anchor = heading!
-      .replace(/\[([^\]]*)\]\([^)]*\)/g, '$1')
-      .toLowerCase()
-      .replace(/[^\p{L}\p{N}\s_-]/gu, '')
-      .trim()
-      .replaceAll(' ', '-')
+    const anchor = anchorOf(heading!.replace(/\[([^\]]*)\]\([^)]*\)/g, '$1'))
     let unique = anchor
     for (let i = 1; anchors.has(unique); i++) unique = `${anchor}-${i}`
     anchors.add(unique)

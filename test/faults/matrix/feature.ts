@@ -47,7 +47,7 @@ export interface Feature {
 }
 
 /** Every status that the middlewares and handlers here can send. */
-export const ANY_STATUS = [200, 401, 409, 410, 422, 423, 429, 500, 503]
+export const ANY_STATUS = [200, 202, 401, 409, 410, 422, 423, 429, 500, 503]
 
 export const always = (...statuses: number[]): Rule => ({
   away: statuses,

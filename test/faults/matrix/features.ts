@@ -4,6 +4,7 @@ import { until } from '../../support/until.ts'
 import { counterSums, leaderboardScore } from './collections.ts'
 import { always, fails, type Feature, type Rule, type Subject } from './feature.ts'
 import { featureFlag } from './flags.ts'
+import { job } from './jobs.ts'
 import { channel, eventStream, inboxes } from './realtime.ts'
 import type { AnyTurnpike, Ask } from './site.ts'
 import { apiKey, oneTimeToken, refreshToken } from './tokens.ts'
@@ -330,4 +331,5 @@ export const features: readonly Feature[] = [
   leaderboardScore,
   counterSums,
   featureFlag,
+  job,
 ]

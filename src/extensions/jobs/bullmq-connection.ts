@@ -200,6 +200,8 @@ export class BullmqConnection {
     if (error instanceof TurnpikeError) return error
     const outage = outageOf(error)
     if (outage) return new StoreUnavailable('error', outage.uncertain, toCause(error))
-    return (error as Error).name === 'ReplyError' ? toCallerError(error, what) : error
+    if ((error as Error).name !== 'ReplyError') return error
+    this.#lastReplyAt = performance.now()
+    return toCallerError(error, what)
   }
 }

@@ -128,10 +128,16 @@ const session: Feature = {
         check(await ask(ask1), ask1)
       },
       async expectNoLateEffects(ask) {
-        const { body } = await ask(read())
-        if (!forgets) expect([...possible]).toContain(body)
+        // On a loaded machine a request can miss the timeout.
+        const stored = (): Promise<string> =>
+          until('the session is read', async () => {
+            const { status, body } = await ask(read())
+            return status === 200 ? body : undefined
+          })
+        const note = await stored()
+        if (!forgets) expect([...possible]).toContain(note)
         await pause(300)
-        expect((await ask(read())).body).toBe(body)
+        expect(await stored()).toBe(note)
       },
     }
   },

@@ -15,6 +15,7 @@ import { createInstanceContext } from './instance-context.ts'
 import { createAlerts } from './operations/alerts/index.ts'
 import { createDashboard } from './operations/dashboard.ts'
 import { createMetrics } from './operations/metrics.ts'
+import { createServices } from './operations/services/index.ts'
 import type { AdapterFactory, Turnpike, TurnpikeFactory, TurnpikeOptions } from './turnpike.ts'
 import { isFunction, optionError, validateOptions } from './validate.ts'
 
@@ -48,6 +49,7 @@ function createTurnpike<Native, Middleware extends object>(
   const semaphores = createSemaphores(contextFor('lock'))
   const status = (): ReturnType<typeof stores.status> => stores.status()
 
+  const services = createServices(contextFor('operations'))
   const dashboard = createDashboard(contextFor('operations'), async () => {
     const { DashboardRouter } = await import('./dashboard/index.ts')
     return new DashboardRouter(tp, contextFor('operations'))
@@ -62,7 +64,12 @@ function createTurnpike<Native, Middleware extends object>(
     ...createIdempotency(contextFor('idempotency')).api,
     ...locking.api,
     ...semaphores.api,
-    ...createHealth(contextFor('rateLimit'), status, caching.hitRate).api,
+    ...createHealth(contextFor('rateLimit'), {
+      status,
+      hitRate: caching.hitRate,
+      services: services.states,
+    }).api,
+    ...services.api,
     ...operations,
     ...createAlerts(contextFor('operations')).api,
     ...dashboard.api,

@@ -70,6 +70,19 @@ export interface ControlEvent {
   version: string
 }
 
+/** The status of a service of `tp.service()` changed. */
+export interface ServiceEvent {
+  /** The service's name. */
+  name: string
+  status: 'healthy' | 'degraded' | 'error'
+  /** Undefined if it was not known. */
+  before: 'healthy' | 'degraded' | 'error' | undefined
+  /** Why its check failed: it threw or returned `false`, or gave no answer in time. */
+  reason: 'failed' | 'timeout' | undefined
+  /** How long the check took, or what the service reported, in ms. */
+  ms: number | undefined
+}
+
 /** What `tp.on('ban')` reports. */
 export interface BanEvent {
   /** The ban's name. */
@@ -82,4 +95,94 @@ export interface BanEvent {
   forMs: number
   /** There were 60 bans within a minute, or there is no room for further rules. */
   reason: 'too-many' | 'full' | undefined
+}
+
+/** A session was created for a user, ended, or could not be stored or read as it was. */
+export interface SessionEvent {
+  /** The cookie's name. */
+  name: string
+  type:
+    | 'login'
+    | 'logout'
+    /** Two requests changed it at the same time. Both changes are kept. */
+    | 'merged'
+    /** It was destroyed while a request used it. The changes of that request are not saved. */
+    | 'dropped'
+    /** Its stored value cannot be read. */
+    | 'corrupt'
+    /** The request had two different cookies with valid signatures. Neither was accepted. */
+    | 'two-cookies'
+    /** Stored data has the name of a member, for example `save`. It is not on the session. */
+    | 'reserved-name'
+  /** The session's handle in `tp.sessions.list()`. It is not its ID. */
+  handle: string | undefined
+}
+
+/** What happened to a request with an idempotency key. */
+export interface IdempotencyEvent {
+  /** The mount's name. */
+  name: string
+  type:
+    /** The key is new. The handler runs. */
+    | 'first'
+    /** An earlier attempt did not end. The handler runs again. */
+    | 'recovered'
+    /** The stored response was sent again. */
+    | 'replayed'
+    /** The first request is still running. */
+    | 'running'
+    /** The key was used for another request. */
+    | 'mismatch'
+    /** An earlier attempt did not end, and `onCrash` is 'conflict'. */
+    | 'interrupted'
+    /** The response is stored. */
+    | 'stored'
+    /** The handler failed, and the key may be used again. */
+    | 'released'
+    /** The response was sent but is not stored yet. Storing it is retried until the lease ends. */
+    | 'pending'
+    /** The response was not stored before the lease ended. */
+    | 'unstored'
+    /** Another attempt has taken over. The response of this one is not sent. */
+    | 'lost'
+  /** Number of this attempt, from 1. */
+  attempt: number | undefined
+  /** The scope as in its key: a digest. */
+  subject: string
+}
+
+/** Something happened to a token of `turnpike/tokens`. No event carries the token itself. */
+export interface TokenEvent {
+  feature: 'oneTimeTokens' | 'refreshTokens' | 'apiKeys'
+  /** The purpose of one-time tokens, the name of others. */
+  name: string
+  type:
+    /** A one-time token, or the first token of a family, was issued. */
+    | 'issued'
+    /** Nothing was done: too early for another one-time token, or too many attempts of an address. */
+    | 'limited'
+    /** A one-time token was looked at. It may still be used. */
+    | 'seen'
+    /** A one-time token was used up. */
+    | 'consumed'
+    /** A one-time token was wrong, and the issued one is void now: it was the last attempt. */
+    | 'burned'
+    /** A refresh token was exchanged for its successor. */
+    | 'rotated'
+    /** A used refresh token was exchanged for the same successor within its grace. */
+    | 'repeated'
+    /** A used refresh token came after its grace. Its family is dead: tell the user. */
+    | 'reused'
+    /** An API key was accepted. */
+    | 'accepted'
+    /** A token was not accepted. */
+    | 'refused'
+    /** The application ended a token, a family, all families of a user, or a key. */
+    | 'revoked'
+  /** Whose one-time token, or which API key: a digest, as it stands in the key. */
+  subject: string | undefined
+  /** Whose refresh token: the ID that the application gave. Undefined where it is not known. */
+  user: string | undefined
+  /** Which family of refresh tokens, as `list()` shows it. */
+  family: string | undefined
 }

@@ -1,7 +1,17 @@
 import { channel, type Channel } from 'node:diagnostics_channel'
 import { DebugOutput } from './debug-output.ts'
 import { DistinctWarnings } from './distinct-warnings.ts'
-import type { BanEvent, CacheEvent, ControlEvent, FillEvent, SlowEvent } from './event-types.ts'
+import type {
+  BanEvent,
+  CacheEvent,
+  ControlEvent,
+  FillEvent,
+  IdempotencyEvent,
+  ServiceEvent,
+  SessionEvent,
+  SlowEvent,
+  TokenEvent,
+} from './event-types.ts'
 import { FeatureCounts } from './feature-counts.ts'
 
 declare global {
@@ -52,25 +62,7 @@ export interface EventMap extends TurnpikeExtensions.Events {
     ms: number | undefined
   }
   /** A session was created for a user, ended, or could not be stored or read as it was. */
-  session: {
-    /** The cookie's name. */
-    name: string
-    type:
-      | 'login'
-      | 'logout'
-      /** Two requests changed it at the same time. Both changes are kept. */
-      | 'merged'
-      /** It was destroyed while a request used it. The changes of that request are not saved. */
-      | 'dropped'
-      /** Its stored value cannot be read. */
-      | 'corrupt'
-      /** The request had two different cookies with valid signatures. Neither was accepted. */
-      | 'two-cookies'
-      /** Stored data has the name of a member, for example `save`. It is not on the session. */
-      | 'reserved-name'
-    /** The session's handle in `tp.sessions.list()`. It is not its ID. */
-    handle: string | undefined
-  }
+  session: SessionEvent
   /** A lock or permit was acquired, refused or lost. */
   lock: {
     feature: 'lock' | 'semaphore'
@@ -84,76 +76,13 @@ export interface EventMap extends TurnpikeExtensions.Events {
     waitedMs: number
   }
   /** What happened to a request with an idempotency key. */
-  idempotency: {
-    /** The mount's name. */
-    name: string
-    type:
-      /** The key is new. The handler runs. */
-      | 'first'
-      /** An earlier attempt did not end. The handler runs again. */
-      | 'recovered'
-      /** The stored response was sent again. */
-      | 'replayed'
-      /** The first request is still running. */
-      | 'running'
-      /** The key was used for another request. */
-      | 'mismatch'
-      /** An earlier attempt did not end, and `onCrash` is 'conflict'. */
-      | 'interrupted'
-      /** The response is stored. */
-      | 'stored'
-      /** The handler failed, and the key may be used again. */
-      | 'released'
-      /** The response was sent but is not stored yet. Storing it is retried until the lease ends. */
-      | 'pending'
-      /** The response was not stored before the lease ended. */
-      | 'unstored'
-      /** Another attempt has taken over. The response of this one is not sent. */
-      | 'lost'
-    /** Number of this attempt, from 1. */
-    attempt: number | undefined
-    /** The scope as in its key: a digest. */
-    subject: string
-  }
+  idempotency: IdempotencyEvent
   /** The response cache handled a request. */
   cache: CacheEvent
   /** A handler has made a response that a cache was to store. */
   fill: FillEvent
   /** Something happened to a token of `turnpike/tokens`. No event carries the token itself. */
-  token: {
-    feature: 'oneTimeTokens' | 'refreshTokens' | 'apiKeys'
-    /** The purpose of one-time tokens, the name of others. */
-    name: string
-    type:
-      /** A one-time token, or the first token of a family, was issued. */
-      | 'issued'
-      /** Nothing was done: too early for another one-time token, or too many attempts of an address. */
-      | 'limited'
-      /** A one-time token was looked at. It may still be used. */
-      | 'seen'
-      /** A one-time token was used up. */
-      | 'consumed'
-      /** A one-time token was wrong, and the issued one is void now: it was the last attempt. */
-      | 'burned'
-      /** A refresh token was exchanged for its successor. */
-      | 'rotated'
-      /** A used refresh token was exchanged for the same successor within its grace. */
-      | 'repeated'
-      /** A used refresh token came after its grace. Its family is dead: tell the user. */
-      | 'reused'
-      /** An API key was accepted. */
-      | 'accepted'
-      /** A token was not accepted. */
-      | 'refused'
-      /** The application ended a token, a family, all families of a user, or a key. */
-      | 'revoked'
-    /** Whose one-time token, or which API key: a digest, as it stands in the key. */
-    subject: string | undefined
-    /** Whose refresh token: the ID that the application gave. Undefined where it is not known. */
-    user: string | undefined
-    /** Which family of refresh tokens, as `list()` shows it. */
-    family: string | undefined
-  }
+  token: TokenEvent
   /** This process has ended a session, those of a user, or an API key, by its handle, ID or digest. */
   revoked: { type: 'session' | 'user' | 'api-key'; subject: string; tenant: string | undefined }
   /** The rules of `tp.control` changed in this process. */
@@ -164,6 +93,8 @@ export interface EventMap extends TurnpikeExtensions.Events {
   unavailable: { feature: string; name: string; reason: string; uncertain: boolean; rule: string }
   /** The number of processes that report to Redis changed. `before` is undefined at the first report. */
   process: { live: number; before: number | undefined }
+  /** The status of a service changed. It is emitted in the process that has found out. */
+  service: ServiceEvent
   /** A circuit breaker opened or closed. On a Cluster each master has one: `node` is its address. */
   breaker: { store: string; state: 'open' | 'closed'; reason: string | undefined; node?: string }
   /** A connection that did not reply was replaced. */
@@ -213,6 +144,7 @@ export const EVENTS: Readonly<Record<BuiltInEventName, string>> = {
   ban: 'A ban refused a client from now on, or would have.',
   unavailable: 'A feature could not use the store and applied its failure rule.',
   process: 'The number of processes that report to Redis changed.',
+  service: 'The status of a service of `tp.service()` changed.',
   breaker: 'A circuit breaker opened or closed.',
   replaced: 'A connection that did not reply was replaced.',
   availability: 'Redis went away, or is back.',

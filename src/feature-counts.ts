@@ -98,8 +98,11 @@ export class CounterRow {
  */
 export type MeasuredKind = 'fill' | 'job' | 'leaseWait' | 'leaseHold' | 'operation' | 'storeWait'
 
-/** What is read when metrics are: the near cache's size and evictions, and calls in progress. */
-export type ReadKind = 'nearBytes' | 'nearEntries' | 'nearEvictions' | 'inFlight'
+/**
+ * What is read when metrics are: the near cache's size and evictions, calls in progress, and whether
+ * services work.
+ */
+export type ReadKind = 'nearBytes' | 'nearEntries' | 'nearEvictions' | 'inFlight' | 'serviceUp'
 
 /** A value that is read when metrics are. */
 export interface ReadValue {

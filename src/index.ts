@@ -50,6 +50,7 @@ export type {
 export type { DataSerializer } from './features/data/value.ts'
 export type { HealthCheck, HealthChecks } from './features/health/checks.ts'
 export type { HealthReport, HealthOptions } from './features/health/index.ts'
+export type { HealthService } from './features/health/services.ts'
 export type { Decision, PolicyState, DecisionSource } from './features/rate-limit/decision.ts'
 export type { FlexibleLimiter } from './features/rate-limit/flexible/flexible-members.ts'
 export type { BodySizeOptions, CostHelpers } from './features/rate-limit/cost-helpers.ts'
@@ -151,6 +152,14 @@ export type {
 } from './operations/metrics/snapshot.ts'
 export type { OperationsOptions } from './operations/options.ts'
 export type { ProcessReport } from './operations/processes.ts'
+export type { Service } from './operations/services/index.ts'
+export type {
+  ServiceCheckResult,
+  ServiceOptions,
+  ServiceReport,
+  ServiceState,
+  ServiceStatus,
+} from './operations/services/options.ts'
 export type { TenantScope, Turnpike, TurnpikeOptions } from './turnpike.ts'
 export type { Refusal, RefusalReply, ReplyFunction } from './http/refusal.ts'
 export type { Subject } from './store/keys.ts'

@@ -16,6 +16,7 @@ import type { Sessions } from './features/session/index.ts'
 import type { ControlApi } from './operations/control/options.ts'
 import type { AlertsApi } from './operations/alerts/index.ts'
 import type { OperationsApi } from './operations/index.ts'
+import type { ServicesApi } from './operations/services/index.ts'
 import type { DashboardApi } from './operations/dashboard.ts'
 import type { MetricsApi } from './operations/metrics.ts'
 import type { OperationsOptions } from './operations/options.ts'
@@ -167,6 +168,7 @@ export interface Turnpike<Native, Middleware, Member = Middleware>
     HealthApi<Native, Middleware>,
     AlertsApi,
     OperationsApi,
+    ServicesApi,
     ControlApi<Native, Middleware>,
     DashboardApi<Native, Middleware>,
     MetricsApi<Native, Middleware>,

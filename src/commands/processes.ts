@@ -6,9 +6,11 @@ import {
   type ProcessReport,
   type ReportSource,
 } from '../operations/processes.ts'
+import { readServices } from '../operations/services/service-operations.ts'
+import type { ServiceStatus } from '../operations/services/options.ts'
 import { parseInfo } from '../store/info.ts'
 import type { Command, OutputLine } from './command.ts'
-import { formatBytes, formatCount, formatSpan } from './format.ts'
+import { formatBytes, formatCount, formatShare, formatSpan } from './format.ts'
 import { tableLines } from './output.ts'
 import { readApplication, reportSource } from './reports.ts'
 import type { RedisTarget } from './target.ts'
@@ -144,7 +146,7 @@ export const status: Command = {
   takes: [0, 0],
   summary: 'Show in a few lines how Redis and the application are.',
   notes: [
-    'The exit code is 1 if a process is lost, or a failure rule answered requests. `turnpike doctor` looks closer, and says what to do.',
+    'The exit code is 1 if a process is lost, a failure rule answered requests, or a service is in the state error. `turnpike doctor` looks closer, and says what to do.',
   ],
   redis: 'read',
   permissions: PERMISSIONS,
@@ -158,11 +160,13 @@ export const status: Command = {
     )
     const unavailable = sum(counts.filter(({ kind }) => kind === 'unavailable'))
     const servers = await serverRows(target)
+    const services = await readServices(source)
+    const failed = services.some((service) => service.status === 'error')
     const states = { live: 0, late: 0, lost: 0 }
     for (const { state } of found) states[state]++
     if (found.length === 0) call.warn(NONE)
     return {
-      data: { prefix: target.start, servers, processes: states, refusals, unavailable },
+      data: { prefix: target.start, servers, processes: states, refusals, unavailable, services },
       lines: [
         ...servers.map(
           ({ address, clients, memory, role, version }) =>
@@ -170,10 +174,28 @@ export const status: Command = {
         ),
         `Processes: ${states.live} live, ${states.late} late, ${states.lost} lost`,
         `Last minute: ${refusals} refused by limits, ${unavailable} answered by a failure rule`,
+        ...services.map(serviceLine),
       ],
-      exit: states.lost > 0 || unavailable > 0 ? 'finding' : 'done',
+      exit: states.lost > 0 || unavailable > 0 || failed ? 'finding' : 'done',
     }
   },
+}
+
+const TONES = { healthy: 'good', degraded: 'review', error: 'bad' } as const
+
+function serviceLine({
+  errorRate,
+  name,
+  reason,
+  responseTimeMs,
+  status,
+}: ServiceStatus): OutputLine {
+  const details = [
+    ...(reason === undefined ? [] : [reason]),
+    ...(responseTimeMs === undefined ? [] : [`${responseTimeMs} ms`]),
+    `${formatShare(errorRate)} errors`,
+  ]
+  return { text: `Service ${name}: ${status}, ${details.join(', ')}`, tone: TONES[status] }
 }
 
 const sum = (counts: readonly MinuteCount[]): number =>

@@ -3,6 +3,8 @@ import { lastMinute, serverRows, type MinuteCount, type ServerRow } from '../com
 import { readApplication, reportSource } from '../commands/reports.ts'
 import type { RedisTarget } from '../commands/target.ts'
 import { readProcesses, type ProcessReport, type ReportSource } from '../operations/processes.ts'
+import type { ServiceStatus } from '../operations/services/options.ts'
+import { readServices } from '../operations/services/service-operations.ts'
 import { severityOf, THRESHOLDS, type Severity } from '../operations/thresholds.ts'
 
 /** Something that a person should look at. */
@@ -23,6 +25,8 @@ export interface Overview {
   readonly storeP99: number | undefined
   /** Of the requests to caches in the last minutes, those that were answered from it. */
   readonly cacheHitRate: number | undefined
+  /** The services of `tp.service()`. */
+  readonly services: readonly ServiceStatus[]
   /** What was counted in the last whole minute. */
   readonly counts: readonly MinuteCount[]
 }
@@ -44,10 +48,11 @@ const ANSWERED = new Set(['hit', 'near', 'stale', 'collapsed'])
 export async function readOverview(target: RedisTarget): Promise<Overview> {
   const source = await reportSource(target)
   const processes = await readProcesses(source)
-  const [{ differing }, servers, counts] = await Promise.all([
+  const [{ differing }, servers, counts, services] = await Promise.all([
     readApplication(source, processes),
     serverRows(target),
     lastMinute(source),
+    readServices(source),
   ])
   const states = { live: 0, late: 0, lost: 0 }
   for (const { state } of processes) states[state]++
@@ -63,11 +68,13 @@ export async function readOverview(target: RedisTarget): Promise<Overview> {
       ...processAttention(processes, differing),
       ...servers.flatMap(serverAttention),
       ...countAttention(counts),
+      ...services.flatMap(serviceAttention),
     ],
     servers,
     processes: states,
     storeP99: p99s.length > 0 ? Math.max(...p99s) : undefined,
     cacheHitRate: asked > 0 ? answered / asked : undefined,
+    services,
     counts,
   }
 }
@@ -131,6 +138,15 @@ function* countAttention(counts: readonly MinuteCount[]): Generator<Attention> {
       text: `Failure rules answered ${unavailable} times in the last minute.`,
       page: 'processes',
     }
+}
+
+function serviceAttention({ name, reason, status }: ServiceStatus): Attention[] {
+  if (status === 'healthy') return []
+  const severity = status === 'error' ? 'critical' : 'warn'
+  const why = reason === undefined ? '' : ` (${reason})`
+  return [
+    { severity, text: `The service ${name} is in the state ${status}${why}.`, page: 'overview' },
+  ]
 }
 
 const sumOf = (counts: readonly MinuteCount[]): number =>

@@ -184,7 +184,7 @@ export async function readRefused({ store, keys }: ReportSource): Promise<Report
 }
 
 /** Returns members with scores, or fields with values. RESP3 nests the former, RESP2 does not. */
-function pairs(reply: readonly (string | readonly string[])[]): [string, string][] {
+export function pairs(reply: readonly (string | readonly string[])[]): [string, string][] {
   const list = reply.flat()
   return Array.from({ length: list.length / 2 }, (_, i) => [
     String(list[2 * i]),

@@ -119,6 +119,7 @@ export async function populate(
   await once(hostile, 'response')
   for (const id of [1, 2]) await request(url).get(`/products/${id}`).expect(200)
   await request(url).post('/pay').set('idempotency-key', 'k1').expect(201)
+  await tp.service('search').report({ responseTimeMs: 45 })
   const lock = await tp.lock.acquire('nightly', { lease: '60s' })
   const permit = await tp.semaphore('exports', { limit: 2 }).acquire()
   const limiter = tp.limiter('api', { limit: 5, window: '1h' })

@@ -77,7 +77,11 @@ describe.each(Object.keys(INSTALLATIONS))('on %s', (kind) => {
     })
     expect(await ask('status')).toMatchObject({
       code: 0,
-      data: { prefix: 'shop', processes: { live: 1, late: 0, lost: 0 } },
+      data: {
+        prefix: 'shop',
+        processes: { live: 1, late: 0, lost: 0 },
+        services: [{ name: 'search', status: 'healthy', responseTimeMs: 45, errorRate: 0 }],
+      },
     })
   })
 

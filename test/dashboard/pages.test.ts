@@ -43,6 +43,27 @@ const act = async (app: App, kind: 'preview' | 'run', body: object) => {
   return { status, ...JSON.parse(text) }
 }
 
+it('a service that does not work needs attention', async () => {
+  const app = start(apps[0]!, { redis: redis.url, prefix: 'services' })
+  onTestFinished(() => app.tp.close())
+  await app.tp.ready()
+  await app.tp.service('payments').report({ status: 'error' })
+  await app.tp.service('search').report({ status: 'degraded' })
+  await app.tp.service('mail').report()
+  const { data } = await page(app, 'overview')
+  expect(data.attention).toEqual(
+    expect.arrayContaining([
+      {
+        severity: 'critical',
+        text: 'The service payments is in the state error.',
+        page: 'overview',
+      },
+      { severity: 'warn', text: 'The service search is in the state degraded.', page: 'overview' },
+    ]),
+  )
+  expect(JSON.stringify(data.attention)).not.toContain('mail')
+})
+
 describe.each(apps)('$name', (kind) => {
   it('reads every page from what the processes report and Redis contains', async () => {
     const app = application(kind)
@@ -55,6 +76,7 @@ describe.each(apps)('$name', (kind) => {
     const { data: overview } = await page(app, 'overview')
     expect(overview.processes.live).toBe(1)
     expect(overview.servers).toHaveLength(1)
+    expect(overview.services).toMatchObject([{ name: 'search', status: 'healthy' }])
     const { data: limits } = await page(app, 'limits?subject=ada')
     const api = limits.limits.find(({ limit }: any) => limit === 'api')
     expect(api).toMatchObject({ state: { limit: 5, remaining: 4 }, of: { parts: ['ada'] } })

@@ -681,9 +681,9 @@ export const AREAS: readonly (readonly [title: string, rows: readonly CoverageRo
       row(
         'H02',
         'Status of services and clients, for as long as they report',
-        '`tp.data`, `tp.processes()`',
-        'examples/platforms/intelligent-automation/app.test.ts',
-        '8. Federation and client management',
+        '`tp.service()`',
+        'test/operations/services.test.ts',
+        'a service that reports itself is known for its ttl, and then forgotten',
       ),
       row(
         'H03',

@@ -103,11 +103,17 @@ export const PLATFORMS: readonly Platform[] = [
       [
         'Service health, system metrics, errors, latencies',
         '174–207',
-        '`tp.health()`, `tp.metrics()`, `tp.processes()`',
+        '`tp.health()`, `tp.service()`, `tp.metrics()`, `tp.processes()`',
         'app.ts',
         "app.use('/metrics'",
       ],
-      ['Client status', '213–219', '`tp.data`', 'providers.ts', "tp.data.namespace('client'"],
+      [
+        'Client status',
+        '213–219',
+        '`tp.data`, `tp.service()`',
+        'providers.ts',
+        "tp.data.namespace('client'",
+      ],
       ['Capabilities', '221–225', '`tp.data`', 'providers.ts', "tp.data.namespace('capabilities'"],
       [
         'Client request queue',

@@ -6,13 +6,14 @@ const LOADED = `
   import { createRequire } from 'node:module'
   import { setTimeout as sleep } from 'node:timers/promises'
   const require = createRequire(import.meta.url)
-  const lazy = /^(alert-checks|beat|catalogue|cli|exposition|processes\\d?|receivers|server-info|snapshot)$/
+  const lazy = /^(alert-checks|beat|catalogue|cli|exposition|processes\\d?|receivers|server-info|service-checks|service-operations|snapshot)$/
   const loaded = () => Object.keys(require.cache).map((file) => file.replace(/.*[\\\\/]/, '').replace('.cjs', '')).filter((file) => lazy.test(file)).sort()
   const { turnpike } = require('turnpike/express')
   console.log('at first', loaded().join())
   const tp = turnpike({ redis: 'memory', operations: { every: '1s' } })
   tp.rateLimit({ limit: 5, window: '1m' })
   const metrics = tp.metrics({ server: true })
+  const service = tp.service('payments')
   const alerts = tp.alerts({ notify() {}, every: '1h' })
   console.log('mounted', loaded().join())
   while (loaded().length === 0) await sleep(50)
@@ -21,6 +22,8 @@ const LOADED = `
   console.log('read', loaded().join())
   await alerts.list()
   console.log('listed', loaded().join())
+  await service.report()
+  console.log('served', loaded().join())
   await tp.close()`
 
 it("require('turnpike/express') loads nothing of reports, metrics and alerts, and each is loaded at its first use", async () => {
@@ -31,16 +34,20 @@ it("require('turnpike/express') loads nothing of reports, metrics and alerts, an
     .split('\n')
     .map((line) => line.split(' '))
   expect(lines.map(([when]) => when)).toEqual(
-    ['at first', 'mounted', 'reported', 'read', 'listed'].map((when) => when.split(' ')[0]),
+    ['at first', 'mounted', 'reported', 'read', 'listed', 'served'].map(
+      (when) => when.split(' ')[0],
+    ),
   )
   expect(stdout).toContain('at first \nmounted \n')
-  const [reported, read, listed] = lines.slice(-3).map(([, names = '']) => names.split(','))
+  const [reported, read, listed, served] = lines.slice(-4).map(([, names = '']) => names.split(','))
   expect(reported).toContain('beat')
   for (const name of ['exposition', 'snapshot', 'alert-checks'])
     expect(reported).not.toContain(name)
   expect(read).toEqual(expect.arrayContaining(['exposition', 'server-info', 'snapshot']))
   expect(read).not.toContain('alert-checks')
   expect(listed).toContain('alert-checks')
+  expect(listed).not.toContain('service-checks')
+  expect(served).toContain('service-checks')
 })
 
 const DASHBOARD = `

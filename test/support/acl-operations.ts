@@ -3,12 +3,20 @@ import type { turnpike } from '../../src/node.ts'
 import { AlertChecks } from '../../src/operations/alerts/alert-checks.ts'
 import { RuleReplica } from '../../src/operations/control/rule-replica.ts'
 import { Beat } from '../../src/operations/beat.ts'
+import { ServiceChecks } from '../../src/operations/services/service-checks.ts'
 import {
   readMinute,
   readMounts,
   readProcesses,
   readRefused,
 } from '../../src/operations/processes.ts'
+
+/** Checks a service, as a process does in each interval. */
+async function checkService(tp: ReturnType<typeof turnpike>): Promise<void> {
+  const settings = { check: () => true, every: 1000, timeout: 1000, ttl: 60_000 }
+  const checks = new ServiceChecks(tp[CONTEXT]('operations'), 'search', settings, () => {})
+  await checks.check(new AbortController().signal)
+}
 
 /** Reports a process that has refused a subject, reads all of it, and ends it. */
 export async function useOperations(
@@ -50,6 +58,10 @@ export async function useOperations(
   must('an alert', messages === 1)
   must('a list of alerts', (await checks.list())[0]?.name === 'reported')
   await checks.silence('reported', 60_000)
+  const services = tp.service('payments')
+  await services.report()
+  must('a service', (await tp.services())[0]?.name === 'payments')
+  await checkService(tp)
   await beat.leave()
   must('a process that ends', (await readProcesses(context)).length === 0)
 }

@@ -1,5 +1,6 @@
 /** The page, the dashboard and the alerting rules, generated from the table of metrics. */
-import { METRICS, type MetricDefinition } from '../../src/operations/metrics/catalogue.ts'
+import { METRICS } from '../../src/operations/metrics/catalogue.ts'
+import type { MetricDefinition } from '../../src/operations/metrics/metric-name.ts'
 import { METRIC_PREFIX } from '../../src/operations/metrics/snapshot.ts'
 
 const all: [name: string, definition: MetricDefinition][] = Object.entries(METRICS).map(

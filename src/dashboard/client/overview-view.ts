@@ -1,7 +1,7 @@
 /** The first page. */
 import { formatBytes, formatShare } from '../../commands/format.ts'
 import { h, table, type Content } from './elements.ts'
-import type { View } from './context.ts'
+import { ago, type View } from './context.ts'
 
 /** Marks of a hit rate: review below the first, good from the second on. */
 const HIT_RATE = { low: 0.5, high: 0.8, optimum: 1 }
@@ -16,6 +16,24 @@ function gauge(label: string, value: number | undefined, marks: object, shown: s
 const card = (label: string, shown: string | number): Content =>
   gauge(label, undefined, {}, `${shown}`)
 
+const TONES: Record<string, string> = { healthy: 'good', degraded: 'review', error: 'bad' }
+
+const serviceTable = (services: any[], now: number): Content =>
+  table(
+    'Services',
+    ['Service', 'State', 'Response', 'Errors', 'Checked'],
+    services.map(({ errorRate, lastCheck, name, responseTimeMs, status }) => ({
+      key: name,
+      cells: [
+        name,
+        h('span', { class: TONES[status] }, status),
+        responseTimeMs === undefined ? '-' : `${responseTimeMs} ms`,
+        formatShare(errorRate),
+        ago(now, lastCheck),
+      ],
+    })),
+  )
+
 export const overviewView: View = {
   title: 'Overview',
   isLive: true,
@@ -26,6 +44,7 @@ export const overviewView: View = {
       counts = [],
       processes = {},
       servers = [],
+      services = [],
       storeP99,
     } = data
     const refused = counts
@@ -84,6 +103,7 @@ export const overviewView: View = {
             ),
           ),
       h('ul', { class: 'cards', key: 'cards' }, ...cards, ...gauges),
+      ...(services.length === 0 ? [] : [serviceTable(services, data.now)]),
       table(
         'Counted in the last whole minute',
         ['Mount', 'Kind', 'Outcome', 'In the minute', 'A second'],

@@ -1,9 +1,17 @@
 /** `tp.health()`: whether the process is alive and ready, and the state of Redis. */
-import { anyOf, boolean, callback, validateOptions, type Validator } from '../../validate.ts'
+import {
+  anyOf,
+  boolean,
+  callback,
+  nonEmptyString,
+  validateOptions,
+  type Validator,
+} from '../../validate.ts'
 import { durationOption, durationValidator, type Duration } from '../../duration.ts'
 import { passThrough, type Exchange, type Feature, type Reply } from '../../http/exchange.ts'
 import type { ExtensionContext } from '../../extension.ts'
 import type { Store, StoreStatus } from '../../store/store.ts'
+import { reportedServices, type HealthService, type ServiceSource } from './services.ts'
 import { checksValidator, runChecks, type HealthCheck, type HealthChecks } from './checks.ts'
 
 /** Options of `tp.health()`. */
@@ -40,6 +48,14 @@ export interface HealthOptions<Native> {
    * @example { orders: () => queue.health() }
    */
   checks?: HealthChecks
+  /**
+   * Names of services of `tp.service()` without which the process is of no use. If one is in the state
+   * `error`, the report is `degraded` and `/ready` answers 503. Other services are shown, and change
+   * neither.
+   * @default none
+   * @example ['payments']
+   */
+  services?: readonly string[]
 }
 
 /** Body of the report. The details are present if Redis could be asked and `details` allows it. */
@@ -68,6 +84,17 @@ export interface HealthReport {
   warnings?: string[]
   /** Results of `checks`, if `details` allows them. */
   checks?: Readonly<Record<string, HealthCheck>>
+  /** Services of `tp.service()` by name, if this process uses it. */
+  services?: Readonly<Record<string, HealthService>>
+}
+
+/** What the health checks of an instance are made of. */
+export interface HealthParts {
+  /** Returns the status of its stores. */
+  status(): StoreStatus
+  /** Returns the hit rate of its response cache, undefined before the first request. */
+  hitRate(): number | undefined
+  readonly services: ServiceSource
 }
 
 const noResults: Readonly<Record<string, HealthCheck>> = {}
@@ -76,6 +103,12 @@ const pathValidator: Validator = {
   expected: "a path that begins with '/'",
   accepts: (value) => typeof value === 'string' && value.startsWith('/'),
   suggest: (value) => (typeof value === 'string' && value !== '' ? `'/${value}'` : undefined),
+}
+
+const serviceNames: Validator = {
+  expected: 'names of services, like ["payments"]',
+  accepts: (value) => Array.isArray(value) && value.every((name) => nonEmptyString.accepts(name)),
+  suggest: (value) => (nonEmptyString.accepts(value) ? `['${String(value)}']` : undefined),
 }
 
 /** The health checks of an instance. */
@@ -90,28 +123,20 @@ export interface HealthApi<Native, Middleware> {
   health(options?: HealthOptions<Native>): Middleware
 }
 
-/**
- * Creates the health checks of an instance.
- * @param statusOf returns the status of its stores
- * @param hitRate returns the hit rate of its response cache, undefined before the first request
- */
+/** Creates the health checks of an instance. */
 export function createHealth<Native, Middleware>(
   context: ExtensionContext<Native, Middleware>,
-  statusOf: () => StoreStatus,
-  hitRate: () => number | undefined,
+  parts: HealthParts,
 ): { api: HealthApi<Native, Middleware> } {
   return {
-    api: {
-      health: (options) => context.mount(healthFeature(context.store, statusOf, hitRate, options)),
-    },
+    api: { health: (options) => context.mount(healthFeature(context, parts, options)) },
   }
 }
 
 /** Returns the health check as a feature. */
 function healthFeature<Native>(
-  store: Store,
-  statusOf: () => StoreStatus,
-  hitRate: () => number | undefined,
+  { store }: ExtensionContext,
+  { hitRate, services, status: statusOf }: HealthParts,
   options: HealthOptions<Native> = {},
 ): Feature<Native> {
   const where = 'tp.health()'
@@ -121,8 +146,9 @@ function healthFeature<Native>(
     cacheFor: durationValidator,
     strict: boolean,
     checks: checksValidator,
+    services: serviceNames,
   })
-  const { details = true, strict = false, checks = {} } = options
+  const { details = true, strict = false, checks = {}, services: needed = [] } = options
   const hasChecks = Object.keys(checks).length > 0
   const path = options.path?.replace(/\/+$/, '')
   const cacheFor = durationOption(options.cacheFor ?? '5s', where, 'cacheFor', 0)
@@ -133,7 +159,7 @@ function healthFeature<Native>(
   function detailsOf(): Promise<Partial<HealthReport>> {
     const now = store.monotonic()
     if (!cached || cached.until <= now) {
-      const details = measure(store)
+      const details = measure(store, services)
       cached = { until: now + cacheFor, details }
       details.catch(() => (cached = undefined))
     }
@@ -148,6 +174,10 @@ function healthFeature<Native>(
     return checked.results
   }
 
+  /** Returns a needed service that does not work. This process has heard of it: no store is asked. */
+  const missing = (): string | undefined =>
+    needed.find((name) => services.stateOf(name) === 'error')
+
   async function report(x: Exchange<Native>): Promise<Reply> {
     const status = statusOf()
     // Ask a server that looks connected, too. It may have been frozen a moment ago.
@@ -155,7 +185,10 @@ function healthFeature<Native>(
       status.status === 'ok' ? detailsOf().catch(() => undefined) : undefined,
       hasChecks ? checkAll() : noResults,
     ])
-    const failed = Object.entries(results).find(([, result]) => result.status !== 'ok')
+    const down = missing()
+    const failed =
+      Object.entries(results).find(([, result]) => result.status !== 'ok') ??
+      (down === undefined ? undefined : [down, { status: 'error' }])
     const ok = found !== undefined && failed === undefined
     const body: HealthReport = {
       status: ok ? 'healthy' : status.status === 'down' ? 'error' : 'degraded',
@@ -183,7 +216,8 @@ function healthFeature<Native>(
     if (target.endsWith('/live')) return { reply: json(200, { status: 'alive' }) }
     if (!target.endsWith('/ready')) return { reply: await report(x) }
     const { status } = statusOf()
-    const ready = strict ? status === 'ok' : status !== 'down'
+    const isReachable = strict ? status === 'ok' : status !== 'down'
+    const ready = isReachable && missing() === undefined
     return { reply: json(ready ? 200 : 503, { status: ready ? 'ready' : 'not ready' }) }
   }
 
@@ -191,11 +225,15 @@ function healthFeature<Native>(
 }
 
 /** Asks Redis for its details. */
-async function measure(store: Store): Promise<Partial<HealthReport>> {
+async function measure(store: Store, services: ServiceSource): Promise<Partial<HealthReport>> {
+  const listed = services.isUsed ? reportedServices(services) : undefined
+  // It is awaited below. A failure before that would be unhandled.
+  listed?.catch(() => {})
   const sent = performance.now()
   const info = await store.info()
   const latency = Math.round((performance.now() - sent) * 100) / 100
-  if (store.kind === 'memory') return { latency_ms: latency }
+  const shown = listed && { services: await listed }
+  if (store.kind === 'memory') return { latency_ms: latency, ...shown }
   const hits = Number(info['keyspace_hits'])
   const reads = hits + Number(info['keyspace_misses'])
   return {
@@ -205,6 +243,7 @@ async function measure(store: Store): Promise<Partial<HealthReport>> {
     connected_clients: Number(info['connected_clients']),
     uptime_seconds: Number(info['uptime_in_seconds']),
     ...(reads > 0 && { hit_rate: Math.round((hits / reads) * 1000) / 1000 }),
+    ...shown,
   }
 }
 

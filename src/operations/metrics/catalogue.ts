@@ -2,61 +2,7 @@
  * All metrics. docs/metrics.md, the dashboard and the alerting rules are generated from this table by
  * `npx vitest run test/operations/metric-files.test.ts --update`. Names and labels come from code, never from a request.
  */
-
-/** A family of metrics. */
-export interface MetricDefinition {
-  readonly type: 'counter' | 'gauge' | 'histogram'
-  readonly help: string
-  readonly labels: readonly string[]
-  /** What a person on call does about it. */
-  readonly remedy?: string
-}
-
-/** Name of a metric without the prefix `turnpike_`. */
-export type MetricName =
-  | 'limit_decisions_total'
-  | 'limit_refusals_total'
-  | 'session_loads_total'
-  | 'session_saves_total'
-  | 'session_events_total'
-  | 'cache_requests_total'
-  | 'cache_fills_total'
-  | 'cache_not_stored_total'
-  | 'cache_make_seconds'
-  | 'cache_invalidations_total'
-  | 'near_bytes'
-  | 'near_entries'
-  | 'near_evictions_total'
-  | 'data_requests_total'
-  | 'idempotency_total'
-  | 'lease_total'
-  | 'lease_held'
-  | 'lease_wait_seconds'
-  | 'job_events_total'
-  | 'job_seconds'
-  | 'job_backlog'
-  | 'job_oldest_seconds'
-  | 'lease_hold_seconds'
-  | 'store_operation_seconds'
-  | 'store_failures_total'
-  | 'store_in_flight'
-  | 'request_store_wait_seconds'
-  | 'unavailable_total'
-  | 'connections_replaced_total'
-  | 'bans_total'
-  | 'rules'
-  | 'control_version'
-  | 'mount_mode'
-  | 'store_up'
-  | 'store_breaker_open'
-  | 'clock_skew_seconds'
-  | 'build_info'
-  | 'server_memory_bytes'
-  | 'server_memory_limit_bytes'
-  | 'server_hits_total'
-  | 'server_misses_total'
-  | 'server_evictions_total'
-  | 'server_clients'
+import type { MetricDefinition, MetricName } from './metric-name.ts'
 
 /** The metrics by name, without the prefix `turnpike_`. */
 export const METRICS: Readonly<Record<MetricName, MetricDefinition>> = {
@@ -259,6 +205,12 @@ export const METRICS: Readonly<Record<MetricName, MetricDefinition>> = {
     type: 'gauge',
     help: 'Clock of this process minus the clock of Redis.',
     labels: [],
+  },
+  service_up: {
+    type: 'gauge',
+    help: '0 while a service of tp.service() is in the state error, else 1. Missing if it is not known.',
+    labels: ['service'],
+    remedy: 'docs/operations.md, "Services".',
   },
   build_info: {
     type: 'gauge',

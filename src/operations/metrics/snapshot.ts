@@ -9,7 +9,8 @@ import {
 import type { ExtensionContext } from '../../extension.ts'
 import type { StoreStatus } from '../../store/store.ts'
 import type { EventTotals } from '../event-totals.ts'
-import { METRICS, type MetricName } from './catalogue.ts'
+import { METRICS } from './catalogue.ts'
+import type { MetricName } from './metric-name.ts'
 
 /** Values of a metric's labels. */
 export type MetricLabels = Readonly<Record<string, string>>
@@ -139,6 +140,7 @@ export function readMetrics({
     store_up: one({}, state === 'ok' ? 1 : 0),
     store_breaker_open: one({}, breaker === 'closed' ? 0 : 1),
     clock_skew_seconds: one({}, skew),
+    service_up: readSamples(counts, 'serviceUp', (service) => ({ service })),
     build_info: one({ node: process.version }),
     ...serverMetrics(servers),
   }
@@ -195,9 +197,13 @@ function readSamples(
   kind: ReadKind,
   labelsOf: (name: string) => MetricLabels,
 ): MetricSample[] {
-  return counts
-    .readValues(kind)
-    .map(({ name, read }) => ({ labels: labelsOf(name), value: read() }))
+  return (
+    counts
+      .readValues(kind)
+      .map(({ name, read }) => ({ labels: labelsOf(name), value: read() }))
+      // What is not known has no value.
+      .filter(({ value }) => !Number.isNaN(value))
+  )
 }
 
 function serverSamples(servers: MetricSources['servers'], field: string): MetricSample[] {

@@ -1,6 +1,6 @@
 /** Jobs in the matrix of faults. */
 import { expect } from 'vitest'
-import { jobs, type JobQueue } from '../../../src/jobs.ts'
+import { jobs } from '../../../src/jobs.ts'
 import { until } from '../../support/until.ts'
 import { fails, type Feature, type Subject } from './feature.ts'
 import type { Ask } from './site.ts'
@@ -9,7 +9,7 @@ import type { Ask } from './site.ts'
 export const job: Feature = {
   name: 'job',
   open({ tp, site, fault: { forgets } }) {
-    const queue = jobs(tp) as JobQueue<any, any>
+    const queue = jobs(tp)
     queue.define('note', {})
     const idOf = (native: any): string => native.headers['x-job']
     site.serve('/job', [queue.accept('note', 1, { id: idOf })], () => [500, 'not reached'])

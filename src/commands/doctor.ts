@@ -4,6 +4,7 @@ import type { Finding } from '../operations/finding.ts'
 import { readProcesses } from '../operations/processes.ts'
 import { SERVER_CHECKS } from '../operations/server-checks.ts'
 import { collectFacts } from '../operations/server-facts.ts'
+import { severityOf, THRESHOLDS } from '../operations/thresholds.ts'
 import { toCommandError } from './command-error.ts'
 import { reportOtherPrefixes } from './other-prefixes.ts'
 import type { Command, OutputLine, Tone } from './command.ts'
@@ -107,7 +108,7 @@ async function checkProcesses(target: RedisTarget): Promise<NamedFinding[]> {
       {
         check: lost,
         server: target.start,
-        status: gone.length > 0 ? 'warn' : 'ok',
+        status: severityOf(THRESHOLDS.lostProcesses, gone.length),
         value: `${gone.length} of ${found.length}${gone.map(({ host, pid }) => ` ${host}/${pid}`).join('')}`,
         threshold: 'warn if a process has not reported for 35 s, within an hour',
         ...(gone.length > 0 && {

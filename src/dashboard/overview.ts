@@ -2,6 +2,7 @@
 import { lastMinute, serverRows, type MinuteCount, type ServerRow } from '../commands/processes.ts'
 import { readApplication, reportSource } from '../commands/reports.ts'
 import type { RedisTarget } from '../commands/target.ts'
+import { cacheRequestsOf } from '../operations/hit-rate.ts'
 import { readProcesses, type ProcessReport, type ReportSource } from '../operations/processes.ts'
 import type { ServiceStatus } from '../operations/services/options.ts'
 import { readServices } from '../operations/services/service-operations.ts'
@@ -41,8 +42,6 @@ export interface CacheCounts {
 }
 
 const MINUTES = [1, 2, 3, 4, 5]
-/** Outcomes that spared the handler. */
-const ANSWERED = new Set(['hit', 'near', 'stale', 'collapsed'])
 
 /** Reads the overview. Sends no SCAN. */
 export async function readOverview(target: RedisTarget): Promise<Overview> {
@@ -59,9 +58,7 @@ export async function readOverview(target: RedisTarget): Promise<Overview> {
   const p99s = processes.flatMap(({ redis, state }) =>
     redis !== undefined && state === 'live' ? [redis.p99] : [],
   )
-  const caches = counts.filter(({ kind, outcome }) => kind === 'cache' && outcome !== 'bypass')
-  const asked = sumOf(caches)
-  const answered = sumOf(caches.filter(({ outcome }) => ANSWERED.has(outcome)))
+  const { asked, answered } = cacheRequestsOf(counts.map(fieldOf))
   return {
     now: source.store.now(),
     attention: [
@@ -148,6 +145,11 @@ function serviceAttention({ name, reason, status }: ServiceStatus): Attention[] 
     { severity, text: `The service ${name} is in the state ${status}${why}.`, page: 'overview' },
   ]
 }
+
+const fieldOf = ({ count, kind, name, outcome }: MinuteCount): [string, number] => [
+  `${kind}:${name}:${outcome}`,
+  count,
+]
 
 const sumOf = (counts: readonly MinuteCount[]): number =>
   counts.reduce((sum, { count }) => sum + count, 0)

@@ -38,10 +38,11 @@ const FORMATS: Record<Threshold['unit'], (value: number) => string> = {
 
 /** Returns a threshold as a person reads it: `warn above 80.0 %, critical above 90.0 %`. */
 export function describeThreshold(threshold: Threshold): string {
-  const { unit, bad, warn, critical } = threshold
+  const { unit, bad, warn, critical, good } = threshold
   const format = FORMATS[unit]
   const marks = [`warn ${bad} ${format(warn)}`]
   if (critical !== undefined) marks.push(`critical ${bad} ${format(critical)}`)
+  if (good !== undefined) marks.push(`good ${bad === 'above' ? 'below' : 'above'} ${format(good)}`)
   return marks.join(', ')
 }
 

@@ -96,7 +96,7 @@ export const hitRate: ServerCheck = byInfo('hit rate', (field) => {
     THRESHOLDS.hitRate,
     rate,
     reads < MIN_READS ? `only ${reads} reads yet` : `${percent(rate)} of ${reads} reads`,
-    'Above 80 % is good. Look at the events `cache` with their reasons: short lifetimes, personal responses, many variants. Reads of new sessions and limits are misses, too.',
+    'Look at the events `cache` with their reasons: short lifetimes, personal responses, many variants. Reads of new sessions and limits are misses, too.',
   )
 })
 /** Below so many reads a rate says nothing. */

@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs'
 import { expect, it } from 'vitest'
 import { METRICS } from '../../src/operations/metrics/catalogue.ts'
 import { METRIC_PREFIX } from '../../src/operations/metrics/snapshot.ts'
+import { THRESHOLDS } from '../../src/operations/thresholds.ts'
 import { alertingRules, dashboard, metricTable } from '../support/metric-files.ts'
 
 const docs = new URL('../../docs/', import.meta.url)
@@ -38,4 +39,11 @@ it('the alerting rules use metrics and labels that exist', async () => {
     if (label !== undefined) expect(metric.labels).toContain(label)
   }
   await expect(rules).toMatchFileSnapshot('../../docs/metrics/alerts.yml')
+  // A mark that a rule and doctor do not share is one that only one of them is told of when it changes.
+  const marks = [...rules.matchAll(/ (?:==|>|<) ([\d.]+)'/g)].map(([, mark]) => Number(mark))
+  const shared = Object.values(THRESHOLDS).flatMap(({ critical, unit, warn }) =>
+    [warn, critical ?? warn].map((mark) => (unit === 'ms' ? mark / 1000 : mark)),
+  )
+  expect(marks.length).toBe(rules.split('- alert:').length - 1)
+  for (const mark of marks) expect([0, ...shared]).toContain(mark)
 })

@@ -2,6 +2,7 @@
 import { METRICS } from '../../src/operations/metrics/catalogue.ts'
 import type { MetricDefinition } from '../../src/operations/metrics/metric-name.ts'
 import { METRIC_PREFIX } from '../../src/operations/metrics/snapshot.ts'
+import { THRESHOLDS, type ThresholdName } from '../../src/operations/thresholds.ts'
 
 const all: [name: string, definition: MetricDefinition][] = Object.entries(METRICS).map(
   ([name, definition]) => [`${METRIC_PREFIX}${name}`, definition],
@@ -65,6 +66,13 @@ export function dashboard(): string {
   return `${JSON.stringify(board, null, 2)}\n`
 }
 
+/** Returns a mark of the table as Prometheus compares with it: times in seconds. */
+function beyond(name: ThresholdName, level: 'warn' | 'critical'): string {
+  const { bad, unit, [level]: mark } = THRESHOLDS[name]
+  if (mark === undefined) throw new Error(`${name} has no mark ${level}`)
+  return `${bad === 'above' ? '>' : '<'} ${unit === 'ms' ? mark / 1000 : mark}`
+}
+
 const RULES = [
   {
     alert: 'TurnpikeRedisAway',
@@ -76,11 +84,27 @@ const RULES = [
   },
   {
     alert: 'TurnpikeRedisSlow',
-    expr: 'histogram_quantile(0.99, sum(rate(turnpike_store_operation_seconds_bucket[5m])) by (le)) > 0.05',
+    expr: `histogram_quantile(0.99, sum(rate(turnpike_store_operation_seconds_bucket[5m])) by (le)) ${beyond('slowCall', 'warn')}`,
     for: '5m',
     severity: 'warning',
     metric: 'store_operation_seconds',
     summary: 'One call to Redis in a hundred takes more than 50 ms.',
+  },
+  {
+    alert: 'TurnpikeRedisMemory',
+    expr: `max(turnpike_server_memory_bytes / (turnpike_server_memory_limit_bytes > 0)) by (store) ${beyond('memory', 'critical')}`,
+    for: '1m',
+    severity: 'critical',
+    metric: 'server_memory_bytes',
+    summary: 'The memory of Redis is nearly full.',
+  },
+  {
+    alert: 'TurnpikeRedisEvictions',
+    expr: `max(increase(turnpike_server_evictions_total[10m])) by (store) ${beyond('evictions', 'warn')}`,
+    for: '0m',
+    severity: 'warning',
+    metric: 'server_evictions_total',
+    summary: 'Redis was full and deleted keys in the last ten minutes.',
   },
   {
     alert: 'TurnpikeLeaseLost',
@@ -100,7 +124,7 @@ const RULES = [
   },
   {
     alert: 'TurnpikeJobsLate',
-    expr: 'max(turnpike_job_oldest_seconds) by (queue) > 300',
+    expr: `max(turnpike_job_oldest_seconds) by (queue) ${beyond('waitingJob', 'warn')}`,
     for: '5m',
     severity: 'warning',
     metric: 'job_oldest_seconds',
@@ -116,7 +140,7 @@ const RULES = [
   },
   {
     alert: 'TurnpikeHitRateLow',
-    expr: 'sum(rate(turnpike_cache_requests_total{outcome=~"hit|near|stale|collapsed"}[1h])) by (cache) / sum(rate(turnpike_cache_requests_total{outcome!="bypass"}[1h])) by (cache) < 0.5',
+    expr: `sum(rate(turnpike_cache_requests_total{outcome=~"hit|near|stale|collapsed"}[1h])) by (cache) / sum(rate(turnpike_cache_requests_total{outcome!="bypass"}[1h])) by (cache) ${beyond('hitRate', 'warn')}`,
     for: '1h',
     severity: 'info',
     metric: 'cache_not_stored_total',
@@ -124,7 +148,7 @@ const RULES = [
   },
   {
     alert: 'TurnpikeClockSkew',
-    expr: 'abs(turnpike_clock_skew_seconds) > 5',
+    expr: `abs(turnpike_clock_skew_seconds) ${beyond('clockSkew', 'critical')}`,
     for: '5m',
     severity: 'warning',
     metric: 'clock_skew_seconds',

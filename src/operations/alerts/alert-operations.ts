@@ -8,6 +8,7 @@ import {
   type AlertState,
   type AlertVerdict,
 } from './alert-state.ts'
+import increaseLua from './count-increase.lua'
 import reportLua from './report-alert.lua'
 import silenceLua from './silence-alert.lua'
 import turnLua from './take-turn.lua'
@@ -25,6 +26,10 @@ export const alertKey = (keys: KeySpace, name: string): string =>
 /** Returns the key of an alert's silence. */
 export const silenceKey = (keys: KeySpace, name: string): string =>
   keys.key('silence', ALL, keyPart(name))
+
+/** Returns the key of what a counter of the server was. */
+export const counterKey = (keys: KeySpace, name: string): string =>
+  keys.key('counter', ALL, keyPart(name))
 
 /** Lets one process check all alerts in each interval. */
 export const takeAlertTurn: Operation<number> = operation({
@@ -51,6 +56,28 @@ export const reportAlert: Operation<[change: AlertChange, since: string]> = oper
     else database.delete(key!)
     const since = state?.since ?? (change === 'resolved' ? before!.since : 0)
     return [change, String(since)]
+  },
+})
+
+/** A counter of the server as it was at the beginning of a window, and of the one before. */
+interface CounterWindow {
+  readonly began: number
+  readonly value: number
+  readonly before: number
+}
+
+/** Returns how much a counter of the server has grown within the last one or two windows. */
+export const countIncrease: Operation<string> = operation({
+  name: 'alerts.increase',
+  lua: `${prelude}\n${increaseLua}`,
+  memory(database, [key], [counter, window, ttl], now) {
+    const value = Number(counter)
+    let held = database.get<CounterWindow>(key!) ?? { began: now, value, before: value }
+    if (value < held.value) held = { began: now, value: 0, before: 0 }
+    else if (now - held.began >= Number(window) || held.began > now)
+      held = { began: now, value, before: held.value }
+    database.set(key!, held, Number(ttl))
+    return String(value - held.before)
   },
 })
 

@@ -78,8 +78,9 @@ export interface AlertsOptions {
    */
   notify(alert: Alert): void | Promise<void>
   /**
-   * Rules by name, besides the default ones: `redis-away`, `redis-memory`, `redis-clients`,
-   * `redis-slow`, `clock-skew`. `false` leaves a default rule out.
+   * Rules by name, besides the default ones: `redis-away`, `redis-memory`, `redis-evictions`,
+   * `redis-clients`, `redis-slow`, `clock-skew`, `cache-hit-rate`, `processes-lost`. `false` leaves a
+   * default rule out.
    * @default the default rules
    */
   rules?: Readonly<Record<string, AlertRule | false>>

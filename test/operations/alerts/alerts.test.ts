@@ -1,12 +1,13 @@
 /** Alerts: one message for each change over all processes, on Redis and in the process. */
 import { Redis } from 'ioredis'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { CONTEXT } from '../../../src/extension.ts'
 import { turnpike } from '../../../src/node.ts'
 import { AlertChecks } from '../../../src/operations/alerts/alert-checks.ts'
+import { countIncrease } from '../../../src/operations/alerts/alert-operations.ts'
 import {
   nextAlertState,
   type AlertState,
@@ -14,6 +15,7 @@ import {
 } from '../../../src/operations/alerts/alert-state.ts'
 import { DEFAULT_RULES } from '../../../src/operations/alerts/default-rules.ts'
 import type { Alert, AlertRule, AlertsOptions } from '../../../src/operations/alerts/options.ts'
+import { minuteKey, processesKey } from '../../../src/operations/beat-keys.ts'
 import { THRESHOLDS } from '../../../src/operations/thresholds.ts'
 import { startRedis, testStore, type RedisServer, type TestStore } from '../../../src/testing.ts'
 import { startScript } from '../../support/child.ts'
@@ -278,14 +280,47 @@ describe('tp.alerts()', () => {
 
 describe('default rules', () => {
   it('have the marks of the thresholds that doctor has', () => {
-    expect(
-      Object.fromEntries(Object.entries(DEFAULT_RULES).map(([name, { above }]) => [name, above])),
-    ).toEqual({
+    const marks = Object.entries(DEFAULT_RULES).map(([name, { above, below }]) => [
+      name,
+      above ?? -below!,
+    ])
+    expect(Object.fromEntries(marks)).toEqual({
       'redis-memory': THRESHOLDS.memory.critical,
+      'redis-evictions': THRESHOLDS.evictions.warn,
       'redis-clients': THRESHOLDS.clients.critical,
       'redis-slow': THRESHOLDS.ping.critical,
       'clock-skew': THRESHOLDS.clockSkew.critical,
+      'cache-hit-rate': -THRESHOLDS.hitRate.warn,
+      'processes-lost': THRESHOLDS.lostProcesses.warn,
     })
+  })
+
+  it('are listed in the documents', () => {
+    const page = readFileSync(new URL('../../../docs/operations.md', import.meta.url), 'utf8')
+    const [, section = ''] = page.split('## Alerts')
+    const listed = [...section.split('## ', 1)[0]!.matchAll(/^\| `([a-z]+-[a-z-]+)` \| /gm)].map(
+      ([, name]) => name,
+    )
+    expect(new Set(listed)).toEqual(new Set(['redis-away', ...Object.keys(DEFAULT_RULES)]))
+  })
+
+  it('an increase is that of the last one or two windows, also after a restart of the server', async () => {
+    const store = testStore()
+    const [window, kept] = [300_000, 3_600_000]
+    const seen: string[] = []
+    const count = async (value: number, minutes: number): Promise<void> => {
+      await store.advance(minutes * 60_000)
+      seen.push(await store.run(countIncrease, ['evicted'], [value, window, kept]))
+    }
+    await count(100, 0)
+    await count(102, 1)
+    await count(102, 4)
+    await count(102, 4)
+    await count(102, 1)
+    await count(3, 1)
+    await count(3, 6)
+    await count(3, 6)
+    expect(seen).toEqual(['0', '2', '2', '2', '0', '3', '3', '0'])
   })
 })
 
@@ -397,5 +432,90 @@ describe('Redis', () => {
       },
     ])
     expect(messages[0]!.value).toBeGreaterThan(0.9)
+  })
+
+  it('a process that is lost, and caches that answer too little, are alerts until that is over', async () => {
+    const messages: Alert[] = []
+    const tp = turnpike({ redis: server.url, prefix: 'lost', operations: false, logger: false })
+    onTestFinished(() => tp.close())
+    await tp.ready()
+    const context = tp[CONTEXT]('operations')
+    const of = (name: string) => [name, { ...DEFAULT_RULES[name]!, for: '0s' }]
+    const checks = new AlertChecks(context, {
+      every: 1,
+      remindMs: 0,
+      rules: Object.fromEntries(['processes-lost', 'cache-hit-rate'].map(of)) as never,
+      notify: (alert) => void messages.push(alert),
+    })
+    const { keys, store } = context
+    const minute = 60_000
+    const changes = async (): Promise<string[]> => {
+      await new Promise((resolve) => setTimeout(resolve, 5))
+      await checks.check()
+      return messages.splice(0).map(({ name, type, value }) => `${name} ${type} ${value}`)
+    }
+    const seen = async (id: string, ago: number): Promise<void> =>
+      void (await server.send('ZADD', processesKey(keys), String(store.now() - ago), id))
+    const counted = async (...counts: string[]): Promise<void> =>
+      void (await server.send('HSET', minuteKey(keys, store.now() - 2 * minute), ...counts))
+    await seen('web-1/7.a', 30_000)
+    await counted(
+      'cache:products:hit',
+      '499',
+      'cache:products:bypass',
+      '5000',
+      'data:users:miss',
+      '9',
+    )
+    expect(await changes()).toEqual([])
+    await seen('web-1/7.a', minute)
+    await counted('cache:products:miss', '501')
+    expect((await changes()).toSorted()).toEqual([
+      'cache-hit-rate firing 0.499',
+      'processes-lost firing 1',
+    ])
+    await seen('web-1/7.a', 11 * minute)
+    await counted('cache:products:near', '5000', 'cache:products:stale', '10')
+    expect(
+      (await changes()).map((change) => change.split(' ').slice(0, 2).join(' ')).toSorted(),
+    ).toEqual(['cache-hit-rate resolved', 'processes-lost resolved'])
+    for (const key of [processesKey(keys), minuteKey(keys, store.now() - 2 * minute)])
+      await server.send('DEL', key)
+  })
+
+  it('a server that deletes keys because it is full is an alert, with twelve processes one', async () => {
+    await using own = await startRedis()
+    const messages: Alert[] = []
+    const all = await Promise.all(
+      Array.from({ length: 12 }, async () => {
+        const tp = turnpike({ redis: own.url, prefix: 'evicts', operations: false, logger: false })
+        onTestFinished(() => tp.close())
+        await tp.ready()
+        return new AlertChecks(tp[CONTEXT]('operations'), {
+          every: 1,
+          remindMs: 0,
+          rules: { 'redis-memory': false },
+          notify: (alert) => void messages.push(alert),
+        })
+      }),
+    )
+    const checkAll = async (): Promise<void> => {
+      for (const checks of all) {
+        await new Promise((resolve) => setTimeout(resolve, 3))
+        await checks.check()
+      }
+    }
+    await checkAll()
+    expect(messages).toEqual([])
+    const [, used] = /used_memory:(\d+)/.exec(await own.send('INFO', 'memory'))!
+    await own.send('CONFIG', 'SET', 'maxmemory-policy', 'volatile-ttl')
+    await own.send('CONFIG', 'SET', 'maxmemory', String(Number(used) + 2_000_000))
+    for (let i = 0; i < 40; i++)
+      await own.send('SET', `filler:${i}`, 'x'.repeat(100_000), 'EX', '60')
+    expect(await own.send('INFO', 'stats')).toMatch(/evicted_keys:[1-9]/)
+    await checkAll()
+    await checkAll()
+    expect(messages.map(({ name, type }) => `${name} ${type}`)).toEqual(['redis-evictions firing'])
+    expect(messages[0]!.value).toBeGreaterThan(0)
   })
 })

@@ -116,6 +116,8 @@ export interface SessionEvent {
     | 'reserved-name'
   /** The session's handle in `tp.sessions.list()`. It is not its ID. */
   handle: string | undefined
+  /** How long a login or logout waited for the store, in ms. Undefined for other types. */
+  ms: number | undefined
 }
 
 /** What happened to a request with an idempotency key. */
@@ -149,6 +151,8 @@ export interface IdempotencyEvent {
   attempt: number | undefined
   /** The scope as in its key: a digest. */
   subject: string
+  /** Time in ms since the request asked for its key, that of its handler and of waiting included. */
+  ms: number
 }
 
 /** Something happened to a token of `turnpike/tokens`. No event carries the token itself. */
@@ -185,4 +189,6 @@ export interface TokenEvent {
   user: string | undefined
   /** Which family of refresh tokens, as `list()` shows it. */
   family: string | undefined
+  /** How long it took, in ms. Undefined if it was known at once. */
+  ms: number | undefined
 }

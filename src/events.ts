@@ -186,6 +186,19 @@ export class EventBus {
     return this.#subscriptions.has(name) || this.#channelOf(name).hasSubscribers
   }
 
+  /**
+   * Returns the time by `performance.now()` if anything listens to an event, to measure what the event
+   * is about. Undefined otherwise: then nothing is measured.
+   */
+  begin(name: EventName): number | undefined {
+    return this.hasListeners(name) ? performance.now() : undefined
+  }
+
+  /** Returns the milliseconds since `begin()`. Undefined if nothing listened then. */
+  since(began: number | undefined): number | undefined {
+    return began === undefined ? undefined : performance.now() - began
+  }
+
   /** Reports an event to all listeners. An error of a listener surfaces as an uncaught exception. */
   emit<Name extends EventName>(name: Name, event: EventMap[Name]): void {
     for (const { listener } of this.#subscriptions.get(name) ?? []) {

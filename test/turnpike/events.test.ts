@@ -42,6 +42,17 @@ function collect(tp: Pick<AnyTurnpike, 'on'>): {
   return { emitted, published }
 }
 
+it('nothing is measured while nothing listens', async () => {
+  const events = new EventBus('')
+  expect(events.since(events.begin('token'))).toBeUndefined()
+  const end = events.on('token', () => {})
+  const began = events.begin('token')
+  expect(events.since(began)).toBeGreaterThanOrEqual(0)
+  end()
+  expect(events.begin('token')).toBeUndefined()
+  expect(events.begin('session')).toBeUndefined()
+})
+
 describe('decisions', () => {
   it('are reported with what decided them, to listeners and to diagnostics_channel', async () => {
     await using tp = turnpike({ store: testStore() })

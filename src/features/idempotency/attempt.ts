@@ -1,6 +1,6 @@
 /** One attempt at a request: it holds the key until it completes or releases it. */
 import { isUnavailable, TurnpikeError } from '../../errors.ts'
-import type { EventMap } from '../../events.ts'
+import type { IdempotencyEvent } from '../../event-types.ts'
 import type { RequestBudget } from '../../request-budget.ts'
 import type { ExtensionContext } from '../../extension.ts'
 import type { Operation } from '../../store/store.ts'
@@ -30,7 +30,7 @@ export interface AttemptContext {
   readonly runTimes: HoldTimes
   /** Notes that an attempt runs. Returns the function that notes its end. */
   track(): () => void
-  emit(type: EventMap['idempotency']['type'], subject: string, attempt: number | undefined): void
+  emit(type: IdempotencyEvent['type'], claim: Claim, attempt: number | undefined): void
 }
 
 /** A request that asks for its key. */
@@ -42,6 +42,8 @@ export interface Claim {
   text: string
   /** Time of the last question, by `store.monotonic()`. */
   since: number
+  /** Time of the first question. */
+  began: number
   /** What the request may wait for Redis. */
   readonly budget: RequestBudget
 }
@@ -264,8 +266,8 @@ export class Attempt {
     return this.lease.loss ?? lostError()
   }
 
-  #emit(type: EventMap['idempotency']['type']): void {
-    this.#engine.emit(type, this.#claim.tag, this.attempt)
+  #emit(type: IdempotencyEvent['type']): void {
+    this.#engine.emit(type, this.#claim, this.attempt)
   }
 }
 

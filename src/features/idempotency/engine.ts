@@ -1,7 +1,7 @@
 /** Idempotent requests without HTTP: keys and fingerprints in, attempts and stored responses out. */
 import { isUnavailable, StoreUnavailable } from '../../errors.ts'
 import type { CounterRow } from '../../feature-counts.ts'
-import type { EventMap } from '../../events.ts'
+import type { IdempotencyEvent } from '../../event-types.ts'
 import type { RequestBudget } from '../../request-budget.ts'
 import type { Operation, OperationReply } from '../../store/store.ts'
 import type { ExtensionContext } from '../../extension.ts'
@@ -88,7 +88,15 @@ export class IdempotencyEngine implements AttemptContext {
     if (this.context.closing.aborted) return Promise.reject(new StoreUnavailable('closed', false))
     const owner = `${this.#ownerPrefix}${(++this.#count).toString(36)}`
     const key = this.context.keys.key('idempotency', tag)
-    const claim: Claim = { tag, key, owner, text: `${fingerprint}${owner}`, since: 0, budget }
+    const claim: Claim = {
+      tag,
+      key,
+      owner,
+      text: `${fingerprint}${owner}`,
+      since: 0,
+      began: 0,
+      budget,
+    }
     const onReply = this.track()
     // The application promised the wait. Only the first question is on the request's budget.
     return this.#ask(claim, undefined, budget).then(
@@ -97,7 +105,7 @@ export class IdempotencyEngine implements AttemptContext {
         onReply()
         return outcome.kind === 'running' && wait > 0
           ? this.#wait(claim, wait)
-          : this.#report(outcome, tag)
+          : this.#report(outcome, claim)
       },
       (error: unknown) => {
         onReply()
@@ -106,11 +114,13 @@ export class IdempotencyEngine implements AttemptContext {
     )
   }
 
-  emit(type: EventMap['idempotency']['type'], subject: string, attempt: number | undefined): void {
-    const { events } = this.context
+  emit(type: IdempotencyEvent['type'], claim: Claim, attempt: number | undefined): void {
+    const { events, store } = this.context
     this.#counts.count(type)
-    if (events.hasListeners('idempotency'))
-      events.emit('idempotency', { name: this.options.name, type, attempt, subject })
+    if (!events.hasListeners('idempotency')) return
+    const { tag: subject, began } = claim
+    const ms = store.monotonic() - began
+    events.emit('idempotency', { name: this.options.name, type, attempt, subject, ms })
   }
 
   #ask(
@@ -121,6 +131,7 @@ export class IdempotencyEngine implements AttemptContext {
     const { store } = this.context
     const { key, text } = claim
     claim.since = store.monotonic()
+    claim.began ||= claim.since
     const args = channel === undefined ? [text] : [text, channel]
     return store.run(this.#begin, [key], args, budget).then((reply) => {
       const isLarge = typeof reply !== 'number' && reply[0] === 2 && typeof reply[1] === 'number'
@@ -145,17 +156,17 @@ export class IdempotencyEngine implements AttemptContext {
       const options = { wait, signal: undefined, fair: true }
       const result = await this.#waiters.acquire(channel, owner, options, attempt)
       const outcome: BeginResult = result.acquired ?? { kind: 'running', leftMs: result.waitMs }
-      return this.#report(outcome, tag)
+      return this.#report(outcome, claim)
     } catch (error) {
       return this.#withdraw(claim, error)
     }
   }
 
-  #report(outcome: BeginResult, tag: string): BeginResult {
-    if (outcome.kind !== 'attempt') this.emit(EVENTS[outcome.kind], tag, undefined)
+  #report(outcome: BeginResult, claim: Claim): BeginResult {
+    if (outcome.kind !== 'attempt') this.emit(EVENTS[outcome.kind], claim, undefined)
     else {
       const { recovered, attempt } = outcome.attempt
-      this.emit(recovered ? 'recovered' : 'first', tag, attempt)
+      this.emit(recovered ? 'recovered' : 'first', claim, attempt)
     }
     return outcome
   }

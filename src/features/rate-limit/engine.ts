@@ -87,7 +87,7 @@ export class RateLimitEngine implements ChargeAdjuster {
     const isOneSubject = areOfOneSubject(charges)
     if (this.#denyCache || (store.isSplit && !isOneSubject))
       return this.#consumeInSteps(charges, budget)
-    const began = this.#began()
+    const began = this.events.begin('decision')
     const decide = (numbers: readonly number[]): LimitDecision =>
       this.report(decisionOf(this, charges, 'store', numbers), began)
     const recover = async (error: unknown): Promise<LimitDecision> =>
@@ -112,7 +112,7 @@ export class RateLimitEngine implements ChargeAdjuster {
     const remembered = this.#denyCache?.find(charges, this.#context.store.now())
     if (remembered)
       return this.report(new LimitDecision(this, charges, 'deny-cache', false, remembered, 0))
-    const began = this.#began()
+    const began = this.events.begin('decision')
     let decision: LimitDecision
     try {
       decision = await retryWhenSplit(() =>
@@ -123,11 +123,6 @@ export class RateLimitEngine implements ChargeAdjuster {
     }
     if (!decision.allowed) this.#denyCache?.remember(charges, decision, this.#context.store.now())
     return this.report(decision, began)
-  }
-
-  /** Returns the time if a listener wants to know how long a decision takes. */
-  #began(): number | undefined {
-    return this.events.hasListeners('decision') ? performance.now() : undefined
   }
 
   /** Returns what a consume would be answered. Writes nothing. @throws TP_UNAVAILABLE */
@@ -266,7 +261,7 @@ export class RateLimitEngine implements ChargeAdjuster {
     const { allowed, source, subject, tenant, tightest, limit, remaining, retryAfterMs } = decision
     const { feature, name } = this.options
     const policy = tightest?.name
-    const ms = began === undefined ? undefined : performance.now() - began
+    const ms = this.events.since(began)
     this.events.emit('decision', {
       feature,
       name,

@@ -1,6 +1,6 @@
 /** Sessions without HTTP: IDs in, data out. */
 import type { CounterRow } from '../../feature-counts.ts'
-import type { EventMap } from '../../events.ts'
+import type { SessionEvent } from '../../event-types.ts'
 import type { ExtensionContext } from '../../extension.ts'
 import type { RequestBudget } from '../../request-budget.ts'
 import { ConnectRedisStorage } from './connect-redis-storage.ts'
@@ -260,12 +260,13 @@ export class SessionEngine {
     )
   }
 
-  report(type: EventMap['session']['type'], keys: SessionKeys | undefined): void {
+  /** @param began what `events.begin()` returned before the store was asked */
+  report(type: SessionEvent['type'], keys: SessionKeys | undefined, began?: number): void {
     const { events } = this.context
     const { name } = this.options
     events.counts.row('session', name).count(type)
-    if (events.hasListeners('session'))
-      events.emit('session', { name, type, handle: keys && handleOf(keys) })
+    if (!events.hasListeners('session')) return
+    events.emit('session', { name, type, handle: keys && handleOf(keys), ms: events.since(began) })
   }
 
   /** @throws TP_SESSION_SIZE */

@@ -71,10 +71,9 @@ export class RequestSession implements KoaSessionHost {
   notice(): SessionNotice | undefined {
     if (this.#state === 'failed' || !this.#property.hasId) return undefined
     const session = this.#property.currentOrInvalid()
-    const isNamed = this.#named.length > 0
     if (
       this.#isLoggedOut &&
-      isNamed &&
+      this.#named.length > 0 &&
       (!session || !this.#writer.isWorthSaving(session, this.#serialized))
     )
       return { id: undefined, form: undefined }
@@ -136,8 +135,7 @@ export class RequestSession implements KoaSessionHost {
   #settle(session: Session, isEnding: boolean): boolean {
     if (this.#state !== 'alive') return true
     session.touch()
-    const text = this.#writer.serialize(session)
-    this.#serialized = text
+    const text = (this.#serialized = this.#writer.serialize(session))
     if (this.#writer.mustStore(session, text, isEnding, this.#isHeadSent)) return false
     if (this.#namedBy(session.id)) this.#writer.touch(session)
     return true
@@ -188,11 +186,12 @@ export class RequestSession implements KoaSessionHost {
     return this.#calls.run(async () => {
       if (this.#isHeadSent) throw headSentError()
       const session = this.#property.current() ?? this.#createSession()
+      const began = this.#engine.context.events.begin('session')
       await this.#writer.login(session, user, data)
       await this.#endOthers()
       this.#property.put(session)
       this.#state = 'alive'
-      this.#engine.report('login', this.#writer.keysOf(session))
+      this.#engine.report('login', this.#writer.keysOf(session), began)
     })
   }
 
@@ -201,12 +200,13 @@ export class RequestSession implements KoaSessionHost {
     return this.#calls.run(async () => {
       const { session } = this
       const keys = this.#writer.keysOf(session)
+      const began = this.#engine.context.events.begin('session')
       await this.#end()
       this.#isLoggedOut = true
       Session.rename(session, this.#writer.createId())
       Session.assign(session, {})
       this.#begin(session, '{}')
-      this.#engine.report('logout', keys)
+      this.#engine.report('logout', keys, began)
     })
   }
 
@@ -237,6 +237,7 @@ export class RequestSession implements KoaSessionHost {
     budget: RequestBudget | undefined,
   ): Promise<void> {
     const isLogin = this.#writer.isModified(session, text)
+    const began = this.#engine.context.events.begin('session')
     try {
       const isBound = await this.#writer.bind(session, text, user, isLogin, budget)
       if (!isBound) return await this.#end(budget)
@@ -247,7 +248,7 @@ export class RequestSession implements KoaSessionHost {
     }
     if (isLogin) await this.#endOthers(budget)
     this.#property.put(session)
-    this.#engine.report('login', this.#writer.keysOf(session))
+    this.#engine.report('login', this.#writer.keysOf(session), began)
   }
 
   /** Ends the client's session, and any other that the request names. */

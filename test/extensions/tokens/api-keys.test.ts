@@ -1,3 +1,4 @@
+import type { EventMap } from '../../../src/events.ts'
 import { describe, expect, test } from 'vitest'
 import { turnpike } from '../../../src/node.ts'
 import { apiKeys, type ApiKeyOptions } from '../../../src/tokens.ts'
@@ -71,6 +72,15 @@ describe.each(bothEngines())('the $name engine', ({ open }) => {
         ])
       }
       expect(lookups).toHaveLength(1)
+    })
+
+    test('an event says how long a key was searched for', async () => {
+      const { app, create, keys, bearer } = setUp({ near: 0 })
+      const times: string[] = []
+      app.tp.on('token', ({ type, ms }: EventMap['token']) => times.push(`${type} ${typeof ms}`))
+      const known = bearer(create())
+      for (const headers of [known, known, bearer(keys.generate().key)]) await app.get('/', headers)
+      expect(times).toEqual(['accepted number', 'accepted number', 'refused number'])
     })
 
     test('no key, a wrong one and one that is none: 401 with a challenge', async () => {

@@ -300,6 +300,19 @@ describe.each(bothEngines())('one-time tokens on the $name engine', ({ open, ser
         })
     })
 
+    test('each event says how long it took', async () => {
+      const { tokens, tp } = setUp(LINK)
+      const times: string[] = []
+      tp.on('token', ({ type, ms }) => times.push(`${type} ${typeof ms}`))
+      const token = codeOf(await tokens.issue(1))
+      await tokens.consume(null, token)
+      await expect(tokens.consume(null, token)).rejects.toMatchObject(INVALID)
+      await tokens.revoke(1)
+      expect(times).toEqual(
+        ['issued', 'consumed', 'refused', 'revoked'].map((type) => `${type} number`),
+      )
+    })
+
     test('a typing error is found without Redis', async () => {
       const { tokens, tp, store } = setUp(LINK)
       const token = codeOf(await tokens.issue(1))

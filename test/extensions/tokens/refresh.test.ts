@@ -52,6 +52,8 @@ describe.each(bothEngines())('refresh tokens on the $name engine', ({ open, serv
     expect(successors.size).toBe(1)
     expect(events.filter(({ type }) => type === 'rotated')).toHaveLength(1)
     expect(events.filter(({ type }) => type === 'repeated')).toHaveLength(49)
+    // Issued, rotated and repeated: each says how long it took.
+    expect(events.every(({ ms }) => ms !== undefined && ms >= 0)).toBe(true)
     await tokens.rotate([...successors][0]!)
   })
 
@@ -82,6 +84,7 @@ describe.each(bothEngines())('refresh tokens on the $name engine', ({ open, serv
         subject: undefined,
         user: 'ann',
         family: a.family,
+        ms: expect.any(Number),
       },
     ])
     expect((await tokens.list('ann')).map(({ family }) => family)).toEqual([other.family])

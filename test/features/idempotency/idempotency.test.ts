@@ -348,6 +348,24 @@ describe.each(engines)('idempotency on the $name engine', ({ open, server }) => 
       expect(runs()).toBe(1)
     })
 
+    test('an event has the time since the request asked for its key', async () => {
+      const { post, app, advance } = shop({}, async () => {
+        await advance('2s')
+        return [201, { paid: true }]
+      })
+      const seen: [type: string, ms: number][] = []
+      app.tp.on('idempotency', ({ type, ms }: { type: string; ms: number }) =>
+        seen.push([type, ms]),
+      )
+      await post('k')
+      await post('k')
+      expect(seen).toEqual([
+        ['first', 0],
+        ['stored', 2000],
+        ['replayed', 0],
+      ])
+    })
+
     test('no key and no user stands in a key of Redis or in an event', async () => {
       const { post, prefix, app } = shop()
       const seen: unknown[] = []

@@ -1,6 +1,6 @@
 /** API keys without HTTP: digests in, what is known of them out. */
 import { isUnavailable } from '../../../errors.ts'
-import type { EventMap } from '../../../events.ts'
+import type { TokenEvent } from '../../../event-types.ts'
 import type { ExtensionContext } from '../../../extension.ts'
 import type { RequestBudget } from '../../../request-budget.ts'
 import { KeyLookup, type KeyLookupSettings, type LookupCaller } from './key-lookup.ts'
@@ -116,17 +116,18 @@ export class ApiKeyEngine {
     retryAfterMs: number,
   ): Promise<KeyOutcome> {
     const { revision } = this.#known
+    const began = this.#context.events.begin('token')
     try {
       const reply = readReply(await (early ?? this.ask(digest, tenant, budget)))
-      if (isKnown(reply)) return this.#remember(reply, digest, tag, revision)
+      if (isKnown(reply)) return this.#remember(reply, digest, tag, revision, began)
     } catch (error) {
       if (!isUnavailable(error)) throw error
     }
-    return this.#limited(tag, retryAfterMs)
+    return this.#limited(tag, retryAfterMs, began)
   }
 
-  #limited(tag: string, retryAfterMs: number): KeyOutcome {
-    this.#tell('limited', tag)
+  #limited(tag: string, retryAfterMs: number, began: number | undefined): KeyOutcome {
+    this.#tell('limited', tag, began)
     return { kind: 'limited', retryAfterMs }
   }
 
@@ -138,6 +139,7 @@ export class ApiKeyEngine {
     until: number,
   ): Promise<KeyOutcome> {
     const key = this.#key(tag)
+    const began = until - this.settings.lookupTimeout
     let { early, budget } = caller
     let [pause, lookups] = [FIRST_PAUSE, 0]
     for (;;) {
@@ -147,11 +149,11 @@ export class ApiKeyEngine {
       try {
         reply = readReply((await early) || (await this.#lookup.claim(key, token, budget)))
       } catch (error) {
-        return await this.#withoutStore(error, digest, tag, caller)
+        return await this.#withoutStore(error, digest, tag, caller, began)
       }
       // The request's budget is for the first answer. What follows is the lookup's time.
       early = budget = undefined
-      if (isKnown(reply)) return this.#remember(reply, digest, tag, revision)
+      if (isKnown(reply)) return this.#remember(reply, digest, tag, revision, began)
       if (reply.kind === 'busy' && performance.now() < until) {
         await new Promise((resolve) => setTimeout(resolve, pause))
         pause = Math.min(pause * 2, LONGEST_PAUSE)
@@ -160,16 +162,17 @@ export class ApiKeyEngine {
       const retryAfterMs = this.#lookup.waitOf(caller.address)
       if (retryAfterMs > 0) {
         this.#lookup.release(key, token)
-        return this.#limited(tag, retryAfterMs)
+        return this.#limited(tag, retryAfterMs, began)
       }
       const { found, stored } = await this.#lookup.fill(key, token, digest, caller)
       // What is damaged in Redis stays there until it ends, so nothing was stored in its place.
       const isDamaged = reply.kind === 'nothing'
-      if (stored.kind === 'ours' || isDamaged) return this.#remember(found, digest, tag, revision)
-      if (isKnown(stored)) return this.#remember(stored, digest, tag, revision)
+      if (stored.kind === 'ours' || isDamaged)
+        return this.#remember(found, digest, tag, revision, began)
+      if (isKnown(stored)) return this.#remember(stored, digest, tag, revision, began)
       // The key was invalidated during the lookup. What was found may be outdated.
       if (++lookups === MAX_LOOKUPS || performance.now() >= until)
-        return this.#remember(found, digest, tag, OUTDATED)
+        return this.#remember(found, digest, tag, OUTDATED, began)
     }
   }
 
@@ -178,6 +181,7 @@ export class ApiKeyEngine {
     digest: string,
     tag: string,
     caller: KeyCaller,
+    began: number,
   ): Promise<KeyOutcome> {
     if (!isUnavailable(error)) throw error
     const { name, fail: rule } = this.settings
@@ -186,16 +190,23 @@ export class ApiKeyEngine {
     this.#context.events.emit('unavailable', event)
     if (rule === 'closed') throw error
     const retryAfterMs = this.#lookup.waitOf(caller.address)
-    if (retryAfterMs > 0) return this.#limited(tag, retryAfterMs)
+    if (retryAfterMs > 0) return this.#limited(tag, retryAfterMs, began)
     const { revision } = this.#known
-    return this.#remember(await this.#lookup.ask(digest, caller), digest, tag, revision)
+    return this.#remember(await this.#lookup.ask(digest, caller), digest, tag, revision, began)
   }
 
   /**
    * Remembers what was found out.
    * @param revision when it was asked for. If something was forgotten since, it may be outdated.
+   * @param began when the search began, by `performance.now()`
    */
-  #remember(found: FoundOut, digest: string, tag: string, revision: number): KeyOutcome {
+  #remember(
+    found: FoundOut,
+    digest: string,
+    tag: string,
+    revision: number,
+    began: number | undefined,
+  ): KeyOutcome {
     const known: KnownKey =
       found.kind === 'record'
         ? { key: { digest, by: this, record: found.record }, expiresAt: found.expiresAt }
@@ -204,15 +215,15 @@ export class ApiKeyEngine {
     const life = known.key ? near : Math.min(near, missTtl)
     if (life > 0 && revision === this.#known.revision)
       this.#known.set(tag, known, this.#context.store.monotonic() + life)
-    return this.#outcomeOf(known, tag)
+    return this.#outcomeOf(known, tag, began)
   }
 
-  #outcomeOf({ key, expiresAt }: KnownKey, tag: string): KeyOutcome {
+  #outcomeOf({ key, expiresAt }: KnownKey, tag: string, began?: number): KeyOutcome {
     if (key === undefined || expiresAt <= this.#context.store.now()) {
-      this.#tell('refused', tag)
+      this.#tell('refused', tag, began)
       return { kind: 'unknown' }
     }
-    this.#tell('accepted', tag)
+    this.#tell('accepted', tag, began)
     this.#uses.note(key, tag)
     return { kind: 'known', key }
   }
@@ -222,10 +233,11 @@ export class ApiKeyEngine {
     const tag = this.#tag(digest, tenant)
     this.#forget(tag)
     const args = [revokedFor, this.#channel, tag]
+    const began = this.#context.events.begin('token')
     const count = await this.#context.store.run(forgetKey, [this.#key(tag)], args)
     this.#forget(tag)
     if (revokedFor > 0) {
-      this.#tell('revoked', tag)
+      this.#tell('revoked', tag, began)
       this.#context.events.emit('revoked', { type: 'api-key', subject: digest, tenant })
     }
     return count === 1
@@ -251,11 +263,11 @@ export class ApiKeyEngine {
     return this.#context.keys.key('api-key', tag)
   }
 
-  #tell(type: EventMap['token']['type'], subject: string): void {
+  #tell(type: TokenEvent['type'], subject: string, began?: number): void {
     const { events } = this.#context
     if (!events.hasListeners('token')) return
     const { name } = this.settings
-    const of = { subject, user: undefined, family: undefined }
+    const of = { subject, user: undefined, family: undefined, ms: events.since(began) }
     events.emit('token', { feature: 'apiKeys', name, type, ...of })
   }
 }

@@ -1,6 +1,6 @@
 /** One-time tokens without HTTP: subjects and codes in, outcomes out. */
 import { createHash, createHmac } from 'node:crypto'
-import type { EventMap } from '../../../events.ts'
+import type { TokenEvent } from '../../../event-types.ts'
 import type { ExtensionContext } from '../../../extension.ts'
 import type { RequestBudget } from '../../../request-budget.ts'
 import type { KeyValue } from '../../../store/subject.ts'
@@ -40,8 +40,6 @@ export type ConsumeOutcome =
   | { readonly kind: 'wrong' }
   | { readonly kind: 'limited'; readonly retryAfterMs: number }
 
-type TokenEvent = EventMap['token']
-
 export class OneTimeEngine {
   readonly settings: OneTimeSettings
   readonly #context: ExtensionContext
@@ -60,8 +58,9 @@ export class OneTimeEngine {
   ): Promise<IssueOutcome> {
     const { format, ttl, attempts, cooldown, maxCooldown, peppers } = this.settings
     const tag = requireTag(subject, where)
+    const began = this.#context.events.begin('token')
     const wait = await this.#admit('issue', caller)
-    if (wait > 0) return this.#tell('limited', tag, { kind: 'limited', retryAfterMs: wait })
+    if (wait > 0) return this.#tell('limited', tag, { kind: 'limited', retryAfterMs: wait }, began)
     const code = format.create(tag)
     // A long token names its subject, so that is stored beside it. A code's subject may be an e-mail address.
     const named = format.isGuessable ? 'null' : JSON.stringify(subject)
@@ -78,10 +77,10 @@ export class OneTimeEngine {
       ],
       caller.budget,
     )
-    if (retryAfterMs === 0) return this.#tell('issued', tag, { kind: 'issued', code })
+    if (retryAfterMs === 0) return this.#tell('issued', tag, { kind: 'issued', code }, began)
     // Nothing will be sent: the address has used nothing.
     this.#giveBack('issue', caller)
-    return this.#tell('limited', tag, { kind: 'limited', retryAfterMs })
+    return this.#tell('limited', tag, { kind: 'limited', retryAfterMs }, began)
   }
 
   /**
@@ -105,8 +104,9 @@ export class OneTimeEngine {
         : format.tagOf(code)
       : requireTag(subject, where)
     if (code === undefined || tag === undefined) return { kind: 'malformed' }
+    const began = this.#context.events.begin('token')
     const wait = format.isGuessable ? await this.#admit('guess', caller) : 0
-    if (wait > 0) return this.#tell('limited', tag, { kind: 'limited', retryAfterMs: wait })
+    if (wait > 0) return this.#tell('limited', tag, { kind: 'limited', retryAfterMs: wait }, began)
     const secrets = peppers.length === 0 ? [undefined] : peppers
     const reply = await this.#context.store.run(
       consumeToken,
@@ -122,16 +122,17 @@ export class OneTimeEngine {
     )
     const token = reply[0] === 1 ? tokenOf(reply[2], subject, tag, reply[1]) : undefined
     if (token === undefined)
-      return this.#tell(reply[1] === 1 ? 'burned' : 'refused', tag, { kind: 'wrong' })
+      return this.#tell(reply[1] === 1 ? 'burned' : 'refused', tag, { kind: 'wrong' }, began)
     if (format.isGuessable) this.#giveBack('guess', caller)
-    return this.#tell(stays ? 'seen' : 'consumed', tag, { kind: 'right', token })
+    return this.#tell(stays ? 'seen' : 'consumed', tag, { kind: 'right', token }, began)
   }
 
   /** @throws TP_KEY, TP_UNAVAILABLE */
   async revoke(subject: KeyValue, caller: Caller, where: string): Promise<boolean> {
     const tag = requireTag(subject, where)
+    const began = this.#context.events.begin('token')
     const count = await this.#context.store.run(revokeIssued, [this.#key(tag, caller)], [])
-    return this.#tell('revoked', tag, count === 1)
+    return this.#tell('revoked', tag, count === 1, began)
   }
 
   /** Returns how long an address has to wait, in ms. */
@@ -171,7 +172,13 @@ export class OneTimeEngine {
     return keys.key('once-address', keys.tag([this.settings.purpose, address], tenant), what)
   }
 
-  #tell<Outcome>(type: TokenEvent['type'], subject: string, outcome: Outcome): Outcome {
+  /** @param began what `events.begin()` returned before the store was asked */
+  #tell<Outcome>(
+    type: TokenEvent['type'],
+    subject: string,
+    outcome: Outcome,
+    began: number | undefined,
+  ): Outcome {
     const { events } = this.#context
     if (events.hasListeners('token'))
       events.emit('token', {
@@ -181,6 +188,7 @@ export class OneTimeEngine {
         subject,
         user: undefined,
         family: undefined,
+        ms: events.since(began),
       })
     return outcome
   }

@@ -1,6 +1,6 @@
 /** Refresh tokens without options to check: users and tokens in, outcomes out. */
 import { createHmac, randomBytes } from 'node:crypto'
-import type { EventMap } from '../../../events.ts'
+import type { TokenEvent } from '../../../event-types.ts'
 import type { ExtensionContext } from '../../../extension.ts'
 import { openJson, parseJson, sealJson } from '../json.ts'
 import { requireTag, tagOfSubject } from '../subjects.ts'
@@ -72,6 +72,7 @@ export class RefreshEngine {
     const { ttl, absolute, maxPerUser } = this.settings
     const parts = { user: requireTag(user, where), family: newTag(), secret: newSecret() }
     const family = handleOf(parts)
+    const began = this.#context.events.begin('token')
     const expiresInMs = await this.#context.store.run(
       issueFamily,
       [this.#key(parts.user, tenant)],
@@ -85,7 +86,7 @@ export class RefreshEngine {
         sealJson(data),
       ],
     )
-    this.#tell('issued', String(user), family)
+    this.#tell('issued', String(user), family, began)
     return {
       token: this.#write(parts),
       family,
@@ -107,6 +108,7 @@ export class RefreshEngine {
     const family = handleOf(parts)
     const salt = randomBytes(16).toString('base64url')
     const next = digestOf(successorOf(parts.secret, salt))
+    const began = this.#context.events.begin('token')
     const reply = await this.#context.store.run(
       rotateFamily,
       [this.#key(parts.user, tenant)],
@@ -120,21 +122,26 @@ export class RefreshEngine {
         ...(data === undefined ? [] : [sealJson(data)]),
       ],
     )
-    return this.#outcomeOf(reply, parts, family)
+    return this.#outcomeOf(reply, parts, family, began)
   }
 
-  #outcomeOf(reply: RotateReply, parts: Parts, family: string): RotateOutcome {
+  #outcomeOf(
+    reply: RotateReply,
+    parts: Parts,
+    family: string,
+    began: number | undefined,
+  ): RotateOutcome {
     const user = reply[0] === 0 ? undefined : userOf(reply[0] > 2 ? reply[1] : reply[3], parts)
     if (user === undefined) {
-      this.#tell('refused', undefined, family)
+      this.#tell('refused', undefined, family, began)
       return { kind: 'unknown' }
     }
     if (reply[0] === 3 || reply[0] === 4) {
-      this.#tell(reply[0] === 3 ? 'reused' : 'refused', user, family)
+      this.#tell(reply[0] === 3 ? 'reused' : 'refused', user, family, began)
       return { kind: 'reused' }
     }
     const [kind, salt, expiresInMs, , data] = reply as Extract<RotateReply, [1 | 2, ...unknown[]]>
-    this.#tell(kind === 1 ? 'rotated' : 'repeated', user, family)
+    this.#tell(kind === 1 ? 'rotated' : 'repeated', user, family, began)
     const token = this.#write({ ...parts, secret: successorOf(parts.secret, salt) })
     return { kind: 'rotated', token: { token, family, user, data: openJson(data), expiresInMs } }
   }
@@ -157,8 +164,9 @@ export class RefreshEngine {
   }
 
   async #revoke(key: string, family: string, user: string | undefined): Promise<boolean> {
+    const began = this.#context.events.begin('token')
     const count = await this.#context.store.run(revokeFamily, [key], [family])
-    this.#tell('revoked', user, family)
+    this.#tell('revoked', user, family, began)
     return count === 1
   }
 
@@ -170,8 +178,9 @@ export class RefreshEngine {
     where: string,
   ): Promise<number> {
     const key = this.#key(requireTag(user, where), tenant)
+    const began = this.#context.events.begin('token')
     const count = await this.#context.store.run(revokeFamilies, [key], [except])
-    this.#tell('revoked', String(user), undefined)
+    this.#tell('revoked', String(user), undefined, began)
     return count
   }
 
@@ -215,10 +224,12 @@ export class RefreshEngine {
     }
   }
 
+  /** @param began what `events.begin()` returned before the store was asked */
   #tell(
-    type: EventMap['token']['type'],
+    type: TokenEvent['type'],
     user: string | undefined,
     family: string | undefined,
+    began: number | undefined,
   ): void {
     const { events } = this.#context
     if (events.hasListeners('token'))
@@ -229,6 +240,7 @@ export class RefreshEngine {
         subject: undefined,
         user,
         family,
+        ms: events.since(began),
       })
   }
 }

@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import request from 'supertest'
 import { describe, expect, test, vi } from 'vitest'
 import { apps, type App } from '../../support/apps.ts'
@@ -107,6 +108,23 @@ describe.each(engines)('exclusive on the $name engine', ({ open }) => {
       gates[0]!()
       await vi.waitFor(async () => expect((await app.post('/')).status).toBe(200))
       expect(most()).toBe(1)
+    })
+
+    test('a client that leaves before its handler runs does not keep the lock', async () => {
+      let leaving: Promise<unknown> | undefined
+      const key = async (native: any): Promise<string> => {
+        await (leaving ??= once((native.req ?? native).socket, 'close'))
+        return 'inventory'
+      }
+      const { app, gates } = shop({ key })
+      const acquired = vi.fn()
+      app.tp.on('lock', acquired)
+      expect(await gone(app)).toBe('gone')
+      await vi.waitFor(() => expect(acquired).toHaveBeenCalled())
+      const free = vi.waitFor(async () => expect((await app.post('/')).status).toBe(200))
+      await vi.waitFor(() => expect(gates).toHaveLength(1))
+      gates[0]!()
+      await free
     })
   })
 })

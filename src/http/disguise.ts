@@ -4,6 +4,7 @@
  * twice changes the first answer, and an error handler that ends the connection loses it.
  */
 import { OutgoingMessage, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 import { http2StreamOf, NGHTTP2_INTERNAL_ERROR } from './http2.ts'
 
@@ -211,6 +212,9 @@ export function breakOff(res: ServerResponse): void {
     stream.close(NGHTTP2_INTERNAL_ERROR)
     return
   }
+  // A pipelined response whose turn has not come. From Node 24 on, `destroy` does nothing to it, and the
+  // connection would wait for its end for ever.
+  if (res.socket === null) res.assignSocket = destroySocket
   try {
     // Where the body lasts until the connection closes (HTTP/1.0), an orderly close looks like success.
     res.socket?.resetAndDestroy()
@@ -219,6 +223,8 @@ export function breakOff(res: ServerResponse): void {
   }
   res.destroy()
 }
+
+const destroySocket = (socket: Socket): void => void socket.destroy()
 
 /** Fields that describe a body that is not sent after all. */
 const CONTENT_FIELDS = [

@@ -46,7 +46,7 @@ export interface Module {
   blocks: Block[]
 }
 
-const WORDS = /^(continue|test|no-run|no-check|file=[\w.-]+\.ts)$/
+const WORDS = /^(continue|test|no-run|no-check|file=[\w.-]+\.(?:ts|mjs))$/
 
 /** Returns the fenced blocks of a Markdown document. */
 export function blocksOf(text: string): Block[] {

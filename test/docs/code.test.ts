@@ -5,7 +5,17 @@ import { join, relative } from 'node:path'
 import { format } from 'node:util'
 import { afterAll, describe, expect, test, vi } from 'vitest'
 import { startRedis } from '../../src/testing.ts'
-import { clear, documents, isRun, modulesOf, printed, ROOT, sourceOf, write } from './blocks.ts'
+import {
+  clear,
+  documents,
+  isRun,
+  modulesOf,
+  printed,
+  ROOT,
+  sourceOf,
+  textOf,
+  write,
+} from './blocks.ts'
 import { freePorts } from './servers.ts'
 
 /** A folder for this process. The suite may run twice at once. */
@@ -21,15 +31,12 @@ afterAll(async () => {
   await redis.stop()
 })
 
-const checked = modules.flatMap((module) =>
-  module.language === 'ts'
-    ? (write(
-        `${FOLDER}/check`,
-        module,
-        sourceOf(module, () => true),
-      ) ?? [])
-    : [],
-)
+const checked = modules.flatMap((module) => {
+  if (module.language !== 'ts') return []
+  const code = sourceOf(module, () => true)
+  const path = write(`${FOLDER}/check`, module, code)
+  return path === undefined ? [] : [{ document: module.document, path }]
+})
 const runnable = modules.flatMap((module) => {
   const source = sourceOf(module, isRun)
   const path = write(
@@ -45,8 +52,23 @@ test('the documentation has code', () => {
   expect(runnable.length).toBeGreaterThan(20)
 })
 
-test('every block compiles', { timeout: 90_000 }, () => {
+/** Documents that take the type of `req.session` from turnpike. The types of express-session would win. */
+const ownTypes = new Set(
+  documents().filter((document) => {
+    const text = textOf(document)
+    return (
+      /^ *import 'turnpike\/express\/session'/m.test(text) && !/from 'express-session'/.test(text)
+    )
+  }),
+)
+
+test.each([
+  ['of applications with the types of express-session', false],
+  ['of applications with the types of turnpike', true],
+])('every block %s compiles', { timeout: 90_000 }, (_, isOwn) => {
   const folder = join(ROOT, '.cache/docs', FOLDER)
+  const files = checked.filter(({ document }) => ownTypes.has(document) === isOwn)
+  expect(files.length).toBeGreaterThan(1)
   const config = {
     extends: '../../../tsconfig.test.json',
     compilerOptions: {
@@ -54,15 +76,15 @@ test('every block compiles', { timeout: 90_000 }, () => {
       noUnusedParameters: false,
       paths: { turnpike: ['../../../src/index.ts'], 'turnpike/*': ['../../../src/*.ts'] },
     },
-    files: [...checked.map((path) => relative(folder, path)), '../../../src/lua.d.ts'],
+    files: [...files.map(({ path }) => relative(folder, path)), '../../../src/lua.d.ts'],
     include: [],
   }
-  writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify(config))
-  const { stdout, stderr } = spawnSync(
-    join(ROOT, 'node_modules/.bin/tsc'),
-    ['-p', join(folder, 'tsconfig.json')],
-    { encoding: 'utf8', cwd: folder },
-  )
+  const file = join(folder, `tsconfig.${isOwn}.json`)
+  writeFileSync(file, JSON.stringify(config))
+  const { stdout, stderr } = spawnSync(join(ROOT, 'node_modules/.bin/tsc'), ['-p', file], {
+    encoding: 'utf8',
+    cwd: folder,
+  })
   expect(`${stdout}${stderr}`.trim()).toBe('')
 })
 

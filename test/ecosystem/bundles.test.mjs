@@ -6,7 +6,7 @@ import request from 'supertest'
 import { startRedis } from 'turnpike/testing'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import webpack from 'webpack'
-import { cookiesOf, SECRET } from './support.mjs'
+import { cookiesOf, copyPrograms, runProgram, SECRET, statuses } from './support.mjs'
 
 /** Below this folder, so that the packages are found. */
 const folder = path.join(import.meta.dirname, '.cache')
@@ -105,6 +105,7 @@ describe('Next', () => {
   beforeAll(async () => {
     rmSync(project, { recursive: true, force: true })
     cpSync(path.join(import.meta.dirname, 'next'), project, { recursive: true })
+    copyPrograms('next', folder, project)
     const env = { ...process.env, NEXT_TELEMETRY_DISABLED: '1', REDIS_URL: redis.url, SECRET }
     delete env.NODE_ENV
     const next = path.join(import.meta.dirname, 'node_modules/next/dist/bin/next')
@@ -142,5 +143,16 @@ describe('Next', () => {
     await get('ann').expect(429, { remaining: 0, source: 'store' })
     await get('bob').expect(200, { remaining: 1, source: 'store' })
     expect(await keysOf('next')).toContain('next:')
+  })
+
+  it("the guide's server has limits in front of the pages, and its route counts", async () => {
+    const program = path.join(project, 'start.mjs')
+    const { client, stop } = await runProgram(redis, program, { NODE_ENV: 'production' })
+    const page = await client.get('/').expect(200)
+    expect(page.text).toContain('A page of Next')
+    expect(page.headers['ratelimit-policy']).toContain('q=300')
+    const greet = () => client.get('/api/hello').set('x-user', 'ann')
+    expect(await statuses(3, greet)).toEqual([200, 200, 429])
+    expect(await stop()).toBe(0)
   })
 })

@@ -1,5 +1,9 @@
 /** What the applications share: a Redis, an instance, the frameworks in their versions. */
+import { spawn } from 'node:child_process'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
+import { createServer as createTcpServer } from 'node:net'
+import path from 'node:path'
 import express from 'express'
 import express4 from 'express4'
 import Koa from 'koa'
@@ -67,3 +71,64 @@ export const clientOf = async (app) => request(await serve(app))
 /** The cookies that a response of supertest sets, as a client would send them. */
 export const cookiesOf = ({ headers }) =>
   (headers['set-cookie'] ?? []).map((cookie) => cookie.split(';')[0]).join('; ')
+
+/** Returns the statuses of requests that are sent one after the other. */
+export const statuses = async (count, send) => {
+  const seen = []
+  for (let i = 0; i < count; i++) seen.push((await send()).status)
+  return seen
+}
+
+/** Writes the programs of a guide below a folder. The first line of each is its name. Returns their folder. */
+export function copyPrograms(guide, folder, project = path.join(folder, guide)) {
+  const text = readFileSync(path.join(import.meta.dirname, `../../docs/guides/${guide}.md`), 'utf8')
+  for (const [, , code] of text.matchAll(/^```(js|ts) no-check\n([\s\S]*?)^```$/gm)) {
+    const [, name] = /^\/\/ (\S+)\n/.exec(code)
+    mkdirSync(path.dirname(path.join(project, name)), { recursive: true })
+    writeFileSync(path.join(project, name), code)
+  }
+  return project
+}
+
+function freePort() {
+  return new Promise((resolve) => {
+    const server = createTcpServer().listen(0, '127.0.0.1', () => {
+      const { port } = server.address()
+      server.close(() => resolve(port))
+    })
+  })
+}
+
+/** Runs a program that listens. Resolves with a client of it, once it answers. */
+export async function runProgram(redis, program, env = {}) {
+  const port = await freePort()
+  const { NODE_ENV: _, ...own } = process.env
+  const child = spawn(process.execPath, [program], {
+    cwd: path.dirname(program),
+    env: { ...own, REDIS_URL: redis.url, SECRET, PORT: String(port), ...env },
+    stdio: ['ignore', 'ignore', 'pipe'],
+  })
+  let errors = ''
+  child.stderr.on('data', (text) => (errors += text))
+  const ended = new Promise((resolve) => child.once('exit', resolve))
+  onTestFinished(() => child.kill('SIGKILL'))
+  const origin = `http://127.0.0.1:${port}`
+  for (;;) {
+    if (child.exitCode !== null) throw new Error(`the program has ended: ${errors}`)
+    const answers = await fetch(origin).then(
+      () => true,
+      () => false,
+    )
+    if (answers) break
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+  return {
+    origin,
+    client: request(origin),
+    /** Ends the program as a deploy does, and resolves with its exit code. */
+    async stop() {
+      child.kill('SIGTERM')
+      return ended
+    },
+  }
+}

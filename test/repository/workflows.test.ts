@@ -62,3 +62,10 @@ test('no lock file and no configuration names a registry', () => {
     expect(read(file)).not.toMatch(/"resolved": "http/)
   expect(existsSync(path.join(ROOT, '.npmrc'))).toBe(false)
 })
+
+test('each file of llms.txt exists', () => {
+  const links = [...read('llms.txt').matchAll(/\]\(([^)]+)\)/g)].map(([, target]) => target!)
+  expect(links.length).toBeGreaterThan(20)
+  for (const file of links.filter((each) => !each.startsWith('http')))
+    expect(existsSync(path.join(ROOT, file)), file).toBe(true)
+})

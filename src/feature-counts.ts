@@ -30,7 +30,7 @@ export const COUNTED: Readonly<Record<CountedKind, readonly string[]>> = {
   refusal: ['refused'],
   // `shadow`: a client that was not banned, because there were too many bans or rules.
   ban: ['banned', 'shadow'],
-  sessionLoad: ['found', 'absent', 'failed'],
+  sessionLoad: ['found', 'near', 'absent', 'failed'],
   sessionSave: ['saved', 'dropped', 'failed'],
   session: ['login', 'logout', 'merged', 'dropped', 'corrupt', 'two-cookies', 'reserved-name'],
   cache: ['hit', 'near', 'stale', 'collapsed', 'miss', 'bypass'],

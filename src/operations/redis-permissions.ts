@@ -12,7 +12,7 @@ export const FEATURE_COMMANDS: Readonly<Record<string, readonly string[]>> = {
     'get mget getrange set setrange del unlink pttl pexpire hget hset hgetall zadd zrange zremrangebyrank zremrangebyscore publish subscribe unsubscribe',
   ),
   sessions: words(
-    'get set unlink pttl pexpire mget type getrange setrange zadd zcount zrange zrangebyscore zrem',
+    'get set unlink pttl pexpire mget type getrange setrange zadd zcount zrange zrangebyscore zrem publish subscribe unsubscribe',
   ),
   'idempotency keys, locks, semaphores': words(
     'get set unlink pttl pexpire hset hdel hgetall hmget hstrlen zadd zcard zcount zrange zrangebyscore zrank zrem zscore publish subscribe unsubscribe',

@@ -5,61 +5,17 @@ import type { ExtensionContext } from '../../extension.ts'
 import type { RequestBudget } from '../../request-budget.ts'
 import { ConnectRedisStorage } from './connect-redis-storage.ts'
 import { DeployDiagnosis } from './deploy-diagnosis.ts'
-import { merge, type OnConflict, type SessionValues } from './merge.ts'
+import { merge, type SessionValues } from './merge.ts'
 import { MixedStorage, type WriteFor } from './mixed-storage.ts'
-import { RecordStorage, successorIdOf, type RecordOptions } from './record-storage.ts'
-import type { SessionMeta, StoredForm, StoredSession } from './record.ts'
+import { NearSessions } from './near-sessions.ts'
+import { RecordStorage, successorIdOf } from './record-storage.ts'
+import type { StoredForm, StoredSession } from './record.ts'
 import { serializerOf, type SessionSerializer } from './serializer.ts'
-import type { CookieData } from './session-cookie.ts'
+import { sessionChangesOf } from './session-changes.ts'
 import { conflictError, corruptError, limitError, sizeError } from './session-errors.ts'
-import {
-  createSessionId,
-  handleOf,
-  keysOfId,
-  userTag,
-  type Secret,
-  type SessionKeys,
-} from './session-id.ts'
-import type { Predecessor } from './session-storage.ts'
-
-export interface SessionEngineOptions extends RecordOptions {
-  /** Names the sessions in events. */
-  name: string
-  /** The first creates the tags of new sessions. */
-  secrets: readonly Secret[]
-  /** ms */
-  ttl: number
-  /** ms; undefined: a tenth of the session's time to live. */
-  touchAfter: number | undefined
-  serializer: SessionSerializer
-  maxBytes: number
-  onConflict: OnConflict
-  onCorrupt: 'new' | 'error'
-  /** Prefix of connect-redis's keys. Undefined: its values are not read. */
-  legacyPrefix: string | undefined
-  /** The form of new sessions. */
-  format: StoredForm
-}
-
-/** A session that was read, and its data. */
-export interface LoadedSession {
-  /** The keys under which it is stored: another session's, if it was moved. */
-  readonly keys: SessionKeys
-  readonly stored: StoredSession
-  readonly data: SessionValues
-}
-
-/** What a request wants to store. */
-export interface SessionChange {
-  data: SessionValues
-  /** `data`, serialized for `form`. */
-  text: string
-  form: StoredForm
-  meta: SessionMeta
-  cookie: CookieData | null
-  /** ms */
-  ttl: number
-}
+import { createSessionId, handleOf, keysOfId, userTag, type SessionKeys } from './session-id.ts'
+import type { LoadedSession, Predecessor, SessionChange } from './session-storage.ts'
+import type { SessionEngineOptions } from './settings.ts'
 
 const MAX_CONFLICTS = 16
 /** Most moves that one ID may lead over. */
@@ -72,20 +28,23 @@ export class SessionEngine {
   readonly context: ExtensionContext
   readonly storage: MixedStorage
   readonly diagnosis: DeployDiagnosis
+  readonly #near: NearSessions | undefined
   readonly #loads: CounterRow
   readonly #saves: CounterRow
 
   constructor(context: ExtensionContext, options: SessionEngineOptions) {
     const { store } = context
-    const { ttl, legacyPrefix, secrets } = options
+    const { ttl, legacyPrefix, secrets, near } = options
+    const changes = sessionChangesOf(context)
     const legacy =
       legacyPrefix === undefined ? undefined : new ConnectRedisStorage(store, legacyPrefix, ttl)
     this.context = context
     this.options = options
     this.#loads = context.events.counts.row('sessionLoad', options.name)
     this.#saves = context.events.counts.row('sessionSave', options.name)
-    this.storage = new MixedStorage(new RecordStorage(store, options), legacy, options)
+    this.storage = new MixedStorage(new RecordStorage(store, changes, options), legacy, options)
     this.diagnosis = new DeployDiagnosis(context, secrets)
+    this.#near = near && new NearSessions(context, changes, near)
   }
 
   readonly now = (): number => this.context.store.now()
@@ -104,11 +63,34 @@ export class SessionEngine {
     return this.#serializer(form).serialize(values)
   }
 
+  /** Returns a session that this process has loaded a moment ago: see `near`. Its data is not shared. */
+  recall(keys: SessionKeys): LoadedSession | undefined {
+    const stored = this.#near?.find(keys)
+    if (stored === undefined) return undefined
+    try {
+      const recalled = { keys, stored, data: this.#deserialize(stored) }
+      this.#loads.count('near')
+      return recalled
+    } catch {
+      // A load reports it.
+      return undefined
+    }
+  }
+
   /**
    * Loads a session. Undefined if there is none, or if it cannot be read and `onCorrupt` is `'new'`.
    * @throws TP_UNAVAILABLE; TP_SESSION_CORRUPT with `onCorrupt: 'error'`
    */
-  load(keys: SessionKeys, budget?: RequestBudget, hops = 0): Promise<LoadedSession | undefined> {
+  load(keys: SessionKeys, budget?: RequestBudget): Promise<LoadedSession | undefined> {
+    const near = keys.id === '' ? undefined : this.#near
+    return near ? near.load(keys, () => this.#load(keys, budget, 0)) : this.#load(keys, budget, 0)
+  }
+
+  #load(
+    keys: SessionKeys,
+    budget: RequestBudget | undefined,
+    hops: number,
+  ): Promise<LoadedSession | undefined> {
     return this.storage.load(keys, budget).then(
       (stored) => {
         if (hops === 0) this.#loads.count(stored ? 'found' : 'absent')
@@ -137,7 +119,7 @@ export class SessionEngine {
     } catch (error) {
       return this.#unreadable(keys, corruptError(error))
     }
-    const loaded = hops < MAX_HOPS ? await this.load(successor, budget, hops + 1) : undefined
+    const loaded = hops < MAX_HOPS ? await this.#load(successor, budget, hops + 1) : undefined
     return loaded && (follow ? loaded : this.#parse(keys, stored))
   }
 
@@ -244,8 +226,12 @@ export class SessionEngine {
   /** Renews a session's time to live in the background, if enough of it has passed. */
   touch(keys: SessionKeys, stored: StoredSession, ttl: number): void {
     const { touchAfter = ttl / 10 } = this.options
-    if (ttl <= 0 || stored.meta.successor || this.now() - stored.touched < touchAfter) return
-    this.runInBackground(this.storage.touch(keys, stored, ttl))
+    const now = this.now()
+    if (ttl <= 0 || stored.meta.successor || now - stored.touched < touchAfter) return
+    this.#near?.renewed(keys, now)
+    const touched = this.storage.touch(keys, stored, ttl)
+    touched.catch(() => this.#near?.renewed(keys, stored.touched))
+    this.runInBackground(touched)
   }
 
   /** Ends a session. @throws TP_UNAVAILABLE */

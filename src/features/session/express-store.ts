@@ -1,6 +1,6 @@
 /** A `Store` for express-session over the same engine. */
 import { EventEmitter } from 'node:events'
-import type { LoadedSession, SessionChange, SessionEngine } from './engine.ts'
+import type { SessionEngine } from './engine.ts'
 import { setOwn } from './merge.ts'
 import type { StoredSession } from './record.ts'
 import { reportRevokedSession } from './revocation.ts'
@@ -12,6 +12,7 @@ import {
 } from './session-cookie.ts'
 import { keysOfHandle } from './session-id.ts'
 import { clearSessions, loadAllSessions, sessionNames } from './session-scan.ts'
+import type { LoadedSession, SessionChange } from './session-storage.ts'
 import {
   StoreSession,
   type PlainSession,
@@ -168,7 +169,8 @@ export class SessionStore extends EventEmitter {
   #cookieOf({ meta, touched }: StoredSession): CookieData {
     const cookie = meta.cookie ?? new SessionCookie(this.#settings, Date.now).data
     const { originalMaxAge, expires } = cookie
-    if (typeof originalMaxAge !== 'number' || !expires) return cookie
+    // A copy: the application may change it.
+    if (typeof originalMaxAge !== 'number' || !expires) return { ...cookie }
     const end = new Date(touched + originalMaxAge - this.#engine.now() + Date.now())
     const saved = new Date(expires)
     // A stored date may be none.

@@ -7,9 +7,11 @@ import {
   type PassPlan,
   type Plan,
 } from '../../http/exchange.ts'
+import { isPromise } from '../../http/promises.ts'
 import { unavailableRefusal, type ReplyFunction } from '../../http/refusal.ts'
 import { isBelowPath } from './cookie-transport.ts'
-import type { LoadedSession, SessionEngine } from './engine.ts'
+import type { SessionEngine } from './engine.ts'
+import type { LoadedSession } from './session-storage.ts'
 import { RequestSession } from './request-session.ts'
 import type { NamedSession } from './signed-ids.ts'
 import type { CookieSettings } from './session-cookie.ts'
@@ -41,7 +43,8 @@ export interface SessionMount<Native> extends Omit<
 /** What is known before it is the feature's turn. */
 interface EarlySession {
   readonly named: readonly NamedSession[]
-  readonly loading: Promise<LoadedSession | undefined> | undefined
+  /** A promise, unless this process knows the session already. */
+  readonly loading: Promise<LoadedSession | undefined> | LoadedSession | undefined
 }
 
 /** How a request's session is treated, and the settings of its cookie as the mount gave them. */
@@ -156,8 +159,12 @@ export class SessionFeature<Native> implements Feature<Native, EarlySession> {
    * Loads the session that a request names. Of several only one may be alive: if two are, one of them
    * may have been planted (cookie tossing), and none is believed.
    */
-  #load(named: readonly NamedSession[], x: Exchange<Native>): Promise<LoadedSession | undefined> {
-    if (named.length === 1) return this.#engine.load(named[0]!.keys, x.budget)
+  #load(
+    named: readonly NamedSession[],
+    x: Exchange<Native>,
+  ): Promise<LoadedSession | undefined> | LoadedSession {
+    const [{ keys }] = named as readonly [NamedSession]
+    if (named.length === 1) return this.#engine.recall(keys) ?? this.#engine.load(keys, x.budget)
     return Promise.all(named.map(({ keys }) => this.#engine.load(keys, x.budget))).then((all) => {
       const [first, ...others] = all.filter((each) => each && !isRetired(each))
       if (first === undefined) return all.find((each) => each !== undefined)
@@ -175,12 +182,15 @@ export class SessionFeature<Native> implements Feature<Native, EarlySession> {
   ): Promise<RequestSession> | RequestSession {
     const client = x as SessionClient
     if (loading === undefined) return new RequestSession(this.#engine, client, options)
-    return loading.then((loaded) => {
+    const beginWith = (
+      loaded: LoadedSession | undefined,
+    ): Promise<RequestSession> | RequestSession => {
       const session = new RequestSession(this.#engine, client, options, named, loaded)
       if (loaded === undefined) return session
       const current = named.find(({ keys }) => keys.id === loaded.keys.id)
       return current?.isOutdated ? session.renewTag().then(() => session) : session
-    })
+    }
+    return isPromise(loading) ? loading.then(beginWith) : beginWith(loading)
   }
 
   #propertiesOf(session: RequestSession): Record<string, unknown> {

@@ -1,7 +1,6 @@
 /** Sessions: `tp.session()`, `tp.sessions`, `tp.sessionStore()`. */
 import { durationOption } from '../../duration.ts'
 import type { ExtensionContext } from '../../extension.ts'
-import { isPromise } from '../../http/promises.ts'
 import { isObject, optionError, validateOptions } from '../../validate.ts'
 import type { Exchange } from '../../http/exchange.ts'
 import { CookieTransport, secureBy } from './cookie-transport.ts'
@@ -9,24 +8,23 @@ import { SessionEngine } from './engine.ts'
 import { SessionStore } from './express-store.ts'
 import { SessionFeature } from './feature.ts'
 import { HeaderTransport } from './header-transport.ts'
+import { nearSettings } from './near-options.ts'
 import type {
   RequireOptions,
   SessionCookieOptions,
   SessionOptions,
   SessionStorageOptions,
 } from './options.ts'
-import { ObservedPromise } from './observed-promise.ts'
-import type { RequestSession } from './request-session.ts'
 import { requireFeature } from './require-feature.ts'
 import { SessionDirectory, type SessionControl } from './session-control.ts'
 import type { CookieSettings } from './session-cookie.ts'
-import { SessionSlot } from './session-slot.ts'
+import { SessionSlot, withSession } from './session-slot.ts'
 import {
   cookieSettings,
   sessionEngineOptions,
   listOf,
   MOUNT_OPTIONS,
-  STORAGE_OPTIONS,
+  STORE_OPTIONS,
   validatePrefix,
 } from './settings.ts'
 import { SignedIds } from './signed-ids.ts'
@@ -121,7 +119,7 @@ export function createSessions<Native, Middleware>(
     sessions: new SessionDirectory(context, engines),
     sessionStore(options = {}) {
       const where = 'tp.sessionStore()'
-      validateOptions(where, options, STORAGE_OPTIONS)
+      validateOptions(where, options, STORE_OPTIONS)
       if (context.hasTenants)
         throw optionError(
           where,
@@ -134,6 +132,7 @@ export function createSessions<Native, Middleware>(
         secrets: [],
         maxPerUser: 0,
         onOverflow: 'evict-oldest',
+        near: undefined,
       } as const
       // express-session expects that a touch moves the end of a session. Nothing waits for it.
       const settings = sessionEngineOptions(where, { touchAfter: 0, ...options }, mount)
@@ -161,26 +160,6 @@ function login(
 }
 
 const isNonEmptyString = (value: unknown): boolean => typeof value === 'string' && value !== ''
-
-/** Calls a method of a request's session. It begins at once: a call that is not awaited must hold up the response. */
-function withSession(
-  slot: SessionSlot,
-  native: unknown,
-  where: string,
-  call: (session: RequestSession) => Promise<void>,
-): Promise<void> {
-  try {
-    const session = slot.get(native, where)
-    if (!isPromise(session)) return session.observe(call(session))
-    const work = session.then(call)
-    const observed = ObservedPromise.of(work)
-    // If the session cannot be loaded, the response fails with that.
-    session.then((session) => session.observe(work, observed)).catch(() => {})
-    return observed
-  } catch (error) {
-    return Promise.reject(error)
-  }
-}
 
 const SESSION = 'tp.session()'
 
@@ -215,6 +194,7 @@ function createMountEngine<Native>(
       secrets: listOf(secret),
       maxPerUser,
       onOverflow,
+      near: nearSettings(SESSION, options.near),
     }),
   )
 }
@@ -249,8 +229,15 @@ function createFeature<Native>(
     return settings
   }
   const isSecure = secureBy<Native>(options.proxy)
-  const { name, ttl: ttlMs, format } = engine.options
-  context.events.counts.describe('session', name, { fail, lazy, rolling, ttlMs, format })
+  const { name, ttl: ttlMs, format, near } = engine.options
+  context.events.counts.describe('session', name, {
+    fail,
+    lazy,
+    rolling,
+    ttlMs,
+    format,
+    nearMs: near?.ms,
+  })
   const settings =
     typeof cookie === 'function'
       ? (native: Native) => settingsOf(cookie(native))

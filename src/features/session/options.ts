@@ -180,6 +180,17 @@ export interface SessionOptions<Native> extends SessionStorageOptions {
    * @default false
    */
   lazy?: boolean
+  /**
+   * Time for which this process reads a session that it has loaded without asking Redis, at most `'1m'`.
+   * Changes by other processes are published and arrive at once. `maxBytes` bounds the copies.
+   *
+   * This is a security decision. While messages of Redis are lost, a session that was ended elsewhere
+   * is accepted for this time at most. Saves still compare with what is stored, and lose nothing.
+   * @default off; `maxBytes`: 33,554,432
+   * @example
+   * tp.session({ secret, near: '2s' })
+   */
+  near?: Duration | { for: Duration; maxBytes?: number }
   /** Returns true for requests that have no session. @default none */
   skip?: (native: Native) => boolean | Promise<boolean>
   /**

@@ -18,6 +18,7 @@ import {
   type StoredSession,
 } from './record.ts'
 import { corruptError } from './session-errors.ts'
+import type { SessionChanges } from './session-changes.ts'
 import type { SessionKeys } from './session-id.ts'
 import {
   type Predecessor,
@@ -57,12 +58,14 @@ export interface Replacement {
 export class RecordStorage implements SessionStorage {
   readonly form = 'turnpike'
   readonly #store: Store
+  readonly #changes: SessionChanges
   readonly #options: RecordOptions
   /** True if new sessions are encrypted. */
   readonly #encrypts: boolean
 
-  constructor(store: Store, options: RecordOptions) {
+  constructor(store: Store, changes: SessionChanges, options: RecordOptions) {
     this.#store = store
+    this.#changes = changes
     this.#options = options
     this.#encrypts = options.cipher !== undefined && options.plaintext !== 'write'
   }
@@ -131,11 +134,18 @@ export class RecordStorage implements SessionStorage {
     ttl: number,
     budget?: RequestBudget,
   ): Promise<void> {
-    await this.#store.run(touchSession, [session, index], [Math.ceil(ttl), digest], budget)
+    const args = [Math.ceil(ttl), digest, this.#changes.channel]
+    const life = await this.#store.run(touchSession, [session, index], args, budget)
+    // The session has ended, and the message of that was lost.
+    if (life === 0) this.#changes.drop(session)
   }
 
   async destroy({ session, index, digest }: SessionKeys, budget?: RequestBudget): Promise<boolean> {
-    return (await this.#store.run(destroySession, [session, index], [digest], budget)) === 1
+    const args = [digest, this.#changes.channel]
+    const count = await this.#changes.during(session, () =>
+      this.#store.run(destroySession, [session, index], args, budget),
+    )
+    return count === 1
   }
 
   remove(keys: SessionKeys, base: StoredSession, budget?: RequestBudget): Promise<RemoveResult> {
@@ -165,11 +175,9 @@ export class RecordStorage implements SessionStorage {
     budget: RequestBudget | undefined,
   ): Promise<RemoveResult> {
     const kind = `${base.isEncrypted ? 'E' : 'J'}r`
-    const reply = await this.#store.run(
-      replaceSession,
-      [session, index],
-      [base.version, digest, kind, payload, Math.ceil(life)],
-      budget,
+    const args = [base.version, digest, kind, payload, Math.ceil(life), this.#changes.channel]
+    const reply = await this.#changes.during(session, () =>
+      this.#store.run(replaceSession, [session, index], args, budget),
     )
     if (reply[0] === 'conflict') return { conflict: this.parse(String(reply[1]), digest) }
     return reply[0] === 'replaced' ? 'removed' : 'gone'
@@ -191,11 +199,10 @@ export class RecordStorage implements SessionStorage {
     // connect-redis's values do not say when a session began.
     const times = continues?.form === 'turnpike' ? formatTimes(continues) : ''
     const limit = continues && !isAdditional ? 0 : maxPerUser
-    const reply = await this.#store.run(
-      saveSession,
-      [session, index, revokeBefore],
-      [base, Math.ceil(ttl), absolute, kind, payload, digest, limit, overflow, times, replaces],
-      budget,
+    const args = [base, Math.ceil(ttl), absolute, kind, payload, digest, limit, overflow, times]
+    args.push(replaces, this.#changes.channel)
+    const reply = await this.#changes.during(session, () =>
+      this.#store.run(saveSession, [session, index, revokeBefore], args, budget),
     )
     if (reply[0] === 'gone' || reply[0] === 'full') return reply[0]
     if (reply[0] === 'conflict') return { conflict: this.parse(String(reply[1]), digest) }

@@ -4,6 +4,7 @@ import type { ExtensionContext } from '../../extension.ts'
 import { requireTenant } from '../../store/subject.ts'
 import { integer, optionError, validateOptions, type Validator } from '../../validate.ts'
 import type { SessionEngine } from './engine.ts'
+import { sessionChangesOf } from './session-changes.ts'
 import { destroySession } from './operations/destroy.ts'
 import { listSessions } from './operations/list.ts'
 import { loadSessions } from './operations/load.ts'
@@ -123,10 +124,13 @@ export class SessionDirectory implements SessionControl {
   async revoke(session: string, options: TenantOption = {}): Promise<boolean> {
     validateOptions(`${WHERE}.revoke()`, options, { tenant: string })
     const keys = this.#keysOf(session, this.#tenant(options.tenant))
-    const destroyed = await this.#context.store.run(
-      destroySession,
-      [keys.session, keys.index],
-      [keys.digest],
+    const changes = sessionChangesOf(this.#context)
+    const destroyed = await changes.during(keys.session, () =>
+      this.#context.store.run(
+        destroySession,
+        [keys.session, keys.index],
+        [keys.digest, changes.channel],
+      ),
     )
     reportRevokedSession(this.#context, keys)
     return destroyed === 1
@@ -141,14 +145,17 @@ export class SessionDirectory implements SessionControl {
     const tenant = this.#tenant(options.tenant)
     const exempt = except === undefined ? '' : this.#keysOf(except, tenant).digest
     let deleted = 0
+    const changes = sessionChangesOf(this.#context)
     const indexes = this.#indexesOf(user, tenant)
     try {
       for (const { keys } of indexes) {
         // This revokes all of them. What follows only deletes, in batches that do not block Redis.
-        await this.#context.store.run(
-          revokeBefore,
-          [keys.revokeBefore, keys.index],
-          [exempt, REVOCATION_MS],
+        await changes.during(keys.index, () =>
+          this.#context.store.run(
+            revokeBefore,
+            [keys.revokeBefore, keys.index],
+            [exempt, REVOCATION_MS, changes.channel],
+          ),
         )
         deleted += await this.#sweep(keys)
       }

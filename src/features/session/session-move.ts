@@ -1,10 +1,10 @@
 /** Moves a session to another ID, and ends one that another took the place of. */
 import type { RequestBudget } from '../../request-budget.ts'
-import { type LoadedSession, type SessionChange, type SessionEngine } from './engine.ts'
+import type { SessionEngine } from './engine.ts'
 import type { StoredSession } from './record.ts'
 import { conflictError } from './session-errors.ts'
 import type { SessionKeys } from './session-id.ts'
-import type { Predecessor } from './session-storage.ts'
+import type { LoadedSession, Predecessor, SessionChange } from './session-storage.ts'
 
 /** How a session moves. */
 export interface SessionMove {

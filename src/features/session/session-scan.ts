@@ -1,5 +1,6 @@
 /** Goes over all sessions of an instance, in bounded steps. For administration: it reads every key. */
-import type { LoadedSession, SessionEngine } from './engine.ts'
+import type { SessionEngine } from './engine.ts'
+import type { LoadedSession } from './session-storage.ts'
 import { handleOf, keysAt, type SessionKeys } from './session-id.ts'
 
 /** A session that was found: its keys, and what it is called. */

@@ -1,7 +1,9 @@
 /** Where a request keeps its session, for `tp.session.login()` and `tp.session.logout()`. */
 import { TurnpikeError } from '../../errors.ts'
+import { isPromise } from '../../http/promises.ts'
 import { isObject } from '../../validate.ts'
 import { RequestMemo } from '../request-memo.ts'
+import { ObservedPromise } from './observed-promise.ts'
 import type { RequestSession } from './request-session.ts'
 
 /** The session of a request with `lazy: true`. It is loaded at most once. */
@@ -53,5 +55,25 @@ export class SessionSlot {
         `${where}: this request has no session. Mount tp.session() of the same instance in front of the route, and pass Express's req or Koa's ctx.`,
       )
     return session instanceof LazySession ? (session.loaded ?? session.load()) : session
+  }
+}
+
+/** Calls a method of a request's session. It begins at once: a call that is not awaited must hold up the response. */
+export function withSession(
+  slot: SessionSlot,
+  native: unknown,
+  where: string,
+  call: (session: RequestSession) => Promise<void>,
+): Promise<void> {
+  try {
+    const session = slot.get(native, where)
+    if (!isPromise(session)) return session.observe(call(session))
+    const work = session.then(call)
+    const observed = ObservedPromise.of(work)
+    // If the session cannot be loaded, the response fails with that.
+    session.then((session) => session.observe(work, observed)).catch(() => {})
+    return observed
+  } catch (error) {
+    return Promise.reject(error)
   }
 }

@@ -1,8 +1,17 @@
 /** Where sessions are stored: what turnpike's own records and connect-redis's values have in common. */
 import type { RequestBudget } from '../../request-budget.ts'
+import type { SessionValues } from './merge.ts'
 import type { SessionMeta, StoredForm, StoredSession } from './record.ts'
 import type { CookieData } from './session-cookie.ts'
 import type { SessionKeys } from './session-id.ts'
+
+/** A session that was read, and its data. */
+export interface LoadedSession {
+  /** The keys under which it is stored: another session's, if it was moved. */
+  readonly keys: SessionKeys
+  readonly stored: StoredSession
+  readonly data: SessionValues
+}
 
 /** What is to be stored. */
 export interface SessionWrite {
@@ -12,6 +21,18 @@ export interface SessionWrite {
   readonly cookie: CookieData | null
   /** Time to live in ms. */
   readonly ttl: number
+}
+
+/** What a request wants to store. */
+export interface SessionChange {
+  data: SessionValues
+  /** `data`, serialized for `form`. */
+  text: string
+  form: StoredForm
+  meta: SessionMeta
+  cookie: CookieData | null
+  /** ms */
+  ttl: number
 }
 
 /** The session that a new one comes after. */

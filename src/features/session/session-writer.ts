@@ -2,7 +2,7 @@
 import { TurnpikeError } from '../../errors.ts'
 import type { RequestBudget } from '../../request-budget.ts'
 import { ChangeTracker } from './change-tracker.ts'
-import type { LoadedSession, SessionChange, SessionEngine } from './engine.ts'
+import type { SessionEngine } from './engine.ts'
 import type { SessionValues } from './merge.ts'
 import type { SessionMeta } from './record.ts'
 import { reportRevokedSession } from './revocation.ts'
@@ -10,6 +10,7 @@ import { SessionCookie, type ResolvedCookieSettings } from './session-cookie.ts'
 import { goneError } from './session-errors.ts'
 import type { SessionKeys } from './session-id.ts'
 import { moveSession, retireSession, type SessionMove } from './session-move.ts'
+import type { LoadedSession, SessionChange } from './session-storage.ts'
 import { Session, valuesOf } from './session.ts'
 
 /** What a session needs to know about its request. */

@@ -15,11 +15,36 @@ import {
   type Validator,
 } from '../../validate.ts'
 import { Cipher } from './cipher.ts'
-import type { SessionEngineOptions } from './engine.ts'
+import type { OnConflict } from './merge.ts'
+import { nearValidator, type NearSettings } from './near-options.ts'
 import type { SessionCookieOptions, SessionStorageOptions } from './options.ts'
-import { serializerOf } from './serializer.ts'
+import type { RecordOptions } from './record-storage.ts'
+import type { StoredForm } from './record.ts'
+import { serializerOf, type SessionSerializer } from './serializer.ts'
 import type { CookieSettings } from './session-cookie.ts'
 import type { Secret } from './session-id.ts'
+
+/** The options of an engine: validated, with their defaults. */
+export interface SessionEngineOptions extends RecordOptions {
+  /** Names the sessions in events. */
+  name: string
+  /** The first creates the tags of new sessions. */
+  secrets: readonly Secret[]
+  /** ms */
+  ttl: number
+  /** ms; undefined: a tenth of the session's time to live. */
+  touchAfter: number | undefined
+  serializer: SessionSerializer
+  maxBytes: number
+  onConflict: OnConflict
+  onCorrupt: 'new' | 'error'
+  /** Prefix of connect-redis's keys. Undefined: its values are not read. */
+  legacyPrefix: string | undefined
+  /** The form of new sessions. */
+  format: StoredForm
+  /** Undefined: every read asks the store. */
+  near: NearSettings | undefined
+}
 
 /** Returns the length of a secret in characters or bytes. 0 for what is no secret. */
 function secretLength(value: unknown): number {
@@ -98,6 +123,17 @@ export const MOUNT_OPTIONS: Record<string, Validator> = {
   skip: callback,
   fail: oneOf('closed', 'open'),
   reply: callback,
+  near: nearValidator,
+}
+
+/** The options of `tp.sessionStore()`. */
+export const STORE_OPTIONS: Record<string, Validator> = {
+  ...STORAGE_OPTIONS,
+  near: {
+    expected:
+      'absent: express-session loads and reloads a session by one method, and a reload must ask Redis. Use tp.session()',
+    accepts: () => false,
+  },
 }
 
 const COOKIE_OPTIONS: Record<string, Validator> = {
@@ -124,7 +160,7 @@ const COOKIE_OPTIONS: Record<string, Validator> = {
 /** What a mount knows of its engine beside the storage options. */
 export type MountEngineOptions = Pick<
   SessionEngineOptions,
-  'name' | 'secrets' | 'maxPerUser' | 'onOverflow'
+  'name' | 'secrets' | 'maxPerUser' | 'onOverflow' | 'near'
 >
 
 /** Returns the options of an engine. The storage options must be validated already. */
@@ -183,12 +219,13 @@ function lifetimeOption(value: Duration, where: string, option: string): number 
 function rejectUnsupported(
   where: string,
   { encrypt, absoluteTimeout, serializer }: SessionStorageOptions,
-  { maxPerUser }: MountEngineOptions,
+  { maxPerUser, near }: MountEngineOptions,
 ): void {
   const unsupported: Record<string, unknown> = {
     encrypt,
     absoluteTimeout,
     maxPerUser: maxPerUser || undefined,
+    near: near && `${near.ms}ms`,
     serializer: serializer === 'json' ? undefined : serializer,
   }
   for (const [option, value] of Object.entries(unsupported)) {

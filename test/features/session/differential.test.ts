@@ -1,9 +1,10 @@
 import { isDeepStrictEqual } from 'node:util'
 import fc from 'fast-check'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { manualClock } from '../../../src/clock.ts'
 import { revokeBefore } from '../../../src/features/session/operations/revoke-before.ts'
 import { destroySession } from '../../../src/features/session/operations/destroy.ts'
+import { sessionTimeToLive } from '../../../src/features/session/operations/announce.ts'
 import { loadSessions } from '../../../src/features/session/operations/load.ts'
 import { listSessions } from '../../../src/features/session/operations/list.ts'
 import {
@@ -84,6 +85,7 @@ const step = fc.record({
     },
     { weight: 3, arbitrary: fc.record({ kind: fc.constant('load' as const), digest }) },
     { weight: 3, arbitrary: fc.record({ kind: fc.constant('touch' as const), digest, ttl }) },
+    { weight: 1, arbitrary: fc.record({ kind: fc.constant('timeToLive' as const), digest }) },
     {
       weight: 2,
       arbitrary: fc.record({ kind: fc.constant('destroy' as const), digest }),
@@ -150,6 +152,8 @@ type Call =
       : never
     : never
 
+const channelOf = (id: string): string => `changes-${id}`
+
 interface SentOperation {
   operation: Operation
   keys: string[]
@@ -164,6 +168,7 @@ function operationOf(call: Call, id: string, memory: MemoryStore): SentOperation
     `${id}:revoke-before`,
     `${id}:connect-redis`,
   ]
+  const channel = channelOf(id)
   switch (call.kind) {
     case 'save': {
       const now = (memory.get<{ text: string }>(key(call.digest))?.text ?? '').slice(2, 8)
@@ -184,6 +189,7 @@ function operationOf(call: Call, id: string, memory: MemoryStore): SentOperation
           call.overflow,
           times,
           call.replaces,
+          channel,
         ],
       }
     }
@@ -193,13 +199,13 @@ function operationOf(call: Call, id: string, memory: MemoryStore): SentOperation
       return {
         operation: touchSession,
         keys: [key(call.digest), index],
-        args: [call.ttl, call.digest],
+        args: [call.ttl, call.digest, channel],
       }
     case 'destroy':
       return {
         operation: destroySession,
         keys: [key(call.digest), index],
-        args: [call.digest],
+        args: [call.digest, channel],
       }
     case 'replace': {
       const now = (memory.get<{ text: string }>(key(call.digest))?.text ?? '').slice(2, 8)
@@ -212,9 +218,12 @@ function operationOf(call: Call, id: string, memory: MemoryStore): SentOperation
           'Jr',
           call.payload,
           call.life,
+          channel,
         ],
       }
     }
+    case 'timeToLive':
+      return { operation: sessionTimeToLive, keys: [key(call.digest)], args: [] }
     case 'connectRedisRemove': {
       const value = memory.get<{ text: string }>(connectRedis)?.text ?? ''
       return {
@@ -224,7 +233,11 @@ function operationOf(call: Call, id: string, memory: MemoryStore): SentOperation
       }
     }
     case 'revokeBefore':
-      return { operation: revokeBefore, keys: [revoked, index], args: [call.exempt, 7_200_500] }
+      return {
+        operation: revokeBefore,
+        keys: [revoked, index],
+        args: [call.exempt, 7_200_500, channel],
+      }
     case 'sweep':
       return {
         operation: sweepRevoked,
@@ -272,6 +285,11 @@ async function onRedis(
 
 /** Redis's times to live are a few real ms shorter: compares whole seconds. */
 const rounded = ({ operation }: SentOperation, reply: OperationReply): OperationReply =>
+  operation === (sessionTimeToLive as Operation)
+    ? Math.floor(Number(reply) / 1000)
+    : roundedList(operation, reply)
+
+const roundedList = (operation: Operation, reply: OperationReply): OperationReply =>
   operation === (connectRedisLoad as Operation) && Array.isArray(reply) && reply.length > 1
     ? [reply[0]!, Math.floor(Number(reply[1]) / 1000)]
     : reply
@@ -282,6 +300,13 @@ test(
   async () => {
     let id = 0
     const seen = new Set<string>()
+    const ear = redis.client.duplicate()
+    const received = new Map<string, string[]>()
+    await ear.psubscribe('changes-*')
+    ear.on('pmessage', (_pattern, channel: string, message: string) =>
+      received.set(channel, [...(received.get(channel) ?? []), message]),
+    )
+    onTestFinished(() => ear.disconnect())
     await fc.assert(
       fc.asyncProperty(
         fc.array(step, { minLength: 5, maxLength: 25, size: 'max' }),
@@ -290,6 +315,8 @@ test(
           const clock = manualClock(START)
           const memory = new MemoryStore({ clock })
           const trace: unknown[] = []
+          const published: string[] = []
+          memory.subscribe(channelOf(prefix), (message) => published.push(message))
           for (const { turn, call } of steps) {
             if (turn > 0) {
               await clock.advance(turn)
@@ -314,10 +341,18 @@ test(
             )
             if (!isDeepStrictEqual(twin, script)) throw new Error(JSON.stringify(trace, null, 1))
           }
+          // What is published arrives before the reply to a later command of the subscriber.
+          await ear.ping()
+          expect(received.get(channelOf(prefix)) ?? [], JSON.stringify(trace, null, 1)).toEqual(
+            published,
+          )
+          if (published.length > 0) seen.add('published')
+          received.clear()
         },
       ),
       { seed: SEED, numRuns: SEQUENCES },
     )
+    expect(seen).toContain('published')
     for (const outcome of ['saved', 'gone', 'conflict', 'full'])
       expect(seen).toContain(`session.save ${outcome}`)
     for (const outcome of ['saved', 'gone', 'conflict'])

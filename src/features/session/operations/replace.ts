@@ -1,6 +1,6 @@
 import { operation, type Operation, type OperationReply } from '../../../store/store.ts'
 import { formatHeader, nextVersion, parseHeader } from '../record.ts'
-import { removeFromIndex, type StoredText } from './user-index.ts'
+import { publishChange, removeFromIndex, type StoredText } from './user-index.ts'
 import lua from './replace.lua'
 
 /**
@@ -10,12 +10,13 @@ import lua from './replace.lua'
 export const replaceSession: Operation<OperationReply[]> = operation<OperationReply[]>({
   name: 'session.replace',
   lua,
-  memory(database, [session, index], [base, digest, kind, payload, life], now) {
+  memory(database, [session, index], [base, digest, kind, payload, life, channel], now) {
     const stored = database.get<StoredText>(session!)
     const header = stored && parseHeader(stored.text)
     if (!header) return ['gone']
     if (header.isReplaced || header.version !== base) return ['conflict', stored.text]
     removeFromIndex(database, index!, [String(digest)], now)
+    publishChange(database, channel, session!)
     const expiresAt = Math.min(stored.expiresAt, now + Number(life))
     if (payload === '' || expiresAt <= now) {
       database.delete(session!)

@@ -12,6 +12,7 @@
 -- ARGV[8]  'evict' the sessions that expire first, or 'deny' the new one
 -- ARGV[9]  '' or the created and absolute expiry (26 digits) of the session that continues as this one
 -- ARGV[10] '' or the digest of a session of the same user and tag that this one replaces
+-- ARGV[11] channel of changed sessions
 -- Reply: {'saved', version, created, absolute expiry, now}, {'gone'}, {'conflict', stored text}, {'full'}
 local base, ttl, kind, digest = ARGV[1], tonumber(ARGV[2]), ARGV[4], ARGV[6]
 local owned = string.sub(kind, 2, 2) == 'u'
@@ -22,6 +23,9 @@ if owned then
   if at then revoked, exempt = tonumber(at), who end
 end
 local version, created, ends_at
+-- A save is done, whether that may be published or not.
+local function publish(key) redis.pcall('PUBLISH', ARGV[11], string.match(key, '{[^{}]*}[^{}]*$')) end
+if header ~= '' then publish(KEYS[1]) end
 
 if base == '' then
   version = '000001'
@@ -72,6 +76,7 @@ if owned then
           excess = excess - 1
           redis.call('UNLINK', prefix .. each)
           redis.call('ZREM', KEYS[2], each)
+          publish(prefix .. each)
         end
       end
     end
@@ -79,6 +84,7 @@ if owned then
   if replaced ~= '' then
     redis.call('UNLINK', prefix .. replaced)
     redis.call('ZREM', KEYS[2], replaced)
+    publish(prefix .. replaced)
   end
   local expired = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', string.format('%.0f', now), 'LIMIT', 0, 100)
   if #expired > 0 then redis.call('ZREM', KEYS[2], unpack(expired)) end

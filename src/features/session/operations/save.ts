@@ -3,6 +3,7 @@ import { FIRST_VERSION, formatHeader, nextVersion, parseHeader } from '../record
 import {
   addToIndex,
   entriesOf,
+  publishChange,
   removeFromIndex,
   revokeBeforeOf,
   type StoredText,
@@ -21,13 +22,26 @@ export const saveSession: Operation<OperationReply[]> = operation<OperationReply
   lua,
   memory(database, keys, args, now) {
     const [session, index, revokeBefore] = keys as [string, string, string]
-    const [base, ttl, absolute, kind, payload, digest, limit, overflow, times, replaced] = args.map(
-      String,
-    ) as [string, string, string, string, string, string, string, string, string, string]
+    const [base, ttl, absolute, kind, payload, digest, limit, overflow, times, replaced, channel] =
+      args.map(String) as [
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+        string,
+      ]
     const isOwned = kind[1] === 'u'
     const stored = database.get<StoredText>(session)
     const header = stored && parseHeader(stored.text)
     const revoked = isOwned ? revokeBeforeOf(database, revokeBefore) : { at: -1, exempt: '' }
+    const publish = (key: string): void => publishChange(database, channel, key)
+    if (stored) publish(session)
     const remove = (): OperationReply[] => {
       database.delete(session)
       removeFromIndex(database, index, [digest], now)
@@ -64,7 +78,10 @@ export const saveSession: Operation<OperationReply[]> = operation<OperationReply
       const excess = isFull ? others.length - Number(limit) + 1 : 0
       const ended = others.slice(0, excess).map(([each]) => each)
       if (replaced !== '') ended.push(replaced)
-      for (const each of ended) database.delete(prefix + each)
+      for (const each of ended) {
+        database.delete(prefix + each)
+        publish(prefix + each)
+      }
       removeFromIndex(database, index, ended, now)
       const expired = entriesOf(database, index).filter(([, score]) => score <= now)
       const pruned = expired.slice(0, MAX_PRUNED).map(([each]) => each)

@@ -3,6 +3,7 @@
 -- KEYS[2]  its user's index
 -- ARGV[1]  time to live, ms
 -- ARGV[2]  the session's digest
+-- ARGV[3]  channel of changed sessions
 -- Reply: the new time to live, ms; 0 if the session is absent
 local header = redis.call('GETRANGE', KEYS[1], 0, 46)
 if not string.match(header, '^[JE][u-]' .. string.rep('%d', 45) .. '$') then return 0 end
@@ -13,6 +14,8 @@ if life <= 0 then
   redis.call('ZREM', KEYS[2], ARGV[2])
   return 0
 end
+-- Another mount may have a shorter time to live. No copy may outlive the session.
+if redis.call('PTTL', KEYS[1]) > life then redis.pcall('PUBLISH', ARGV[3], string.match(KEYS[1], '{[^{}]*}[^{}]*$')) end
 redis.call('SETRANGE', KEYS[1], 34, string.format('%013.0f', now))
 redis.call('PEXPIRE', KEYS[1], string.format('%.0f', life))
 if string.sub(header, 2, 2) == 'u' then

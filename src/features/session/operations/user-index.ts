@@ -13,6 +13,13 @@ export interface StoredText {
   readonly expiresAt: number
 }
 
+/**
+ * Publishes that a session has changed, or all sessions of an index: the part of the key that begins
+ * with its hash tag. What a client puts before all keys is not part of the message.
+ */
+export const publishChange = (database: MemoryDatabase, channel: unknown, key: string): void =>
+  database.publish(String(channel), key.slice(key.lastIndexOf('{')))
+
 /** Adds a session to its user's index for `life` ms. */
 export function addToIndex(
   database: MemoryDatabase,

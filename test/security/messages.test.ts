@@ -75,6 +75,7 @@ const CHANNELS = [
   ':idempotency!',
   ':limit!reset',
   ':lock!',
+  ':session!near',
   ':tokens:api-key!',
 ]
 
@@ -115,9 +116,19 @@ async function started() {
   })
   const limiter = tp.limiter('used', { limit: 1, window: '1h', denyCache: true })
   apiKeys(tp, { near: '10s', lookup: async () => undefined as never })
+  app.get(
+    '/me',
+    tp.session({ secret: 'a secret', near: '1m', cookie: { secure: false } }),
+    (req, res) => {
+      Object.assign(req.session, { userId: 'ann' })
+      res.send('me')
+    },
+  )
   const held = await tp.lock.acquire('job')
   const waiting = tp.lock('job', { wait: '10s' }, () => 'done')
   for (let i = 0; i < 3; i++) await request(url).get('/news')
+  const [cookie = ''] = (await request(url).get('/me')).get('Set-Cookie') ?? []
+  await request(url).get('/me').set('Cookie', cookie.split(';', 1)[0]!)
   await limiter.consume('ann')
   await limiter.consume('ann')
   const paying = [1, 2].map(() => request(url).post('/pay').set('Idempotency-Key', 'k-1234567'))

@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { CONTEXT } from '../../src/extension.ts'
 import {
   turnpike,
   type Idempotency,
@@ -232,6 +233,7 @@ async function useSessions(
     maxPerUser: 2,
     touchAfter: 0,
     legacyPrefix,
+    near: '1m',
   })
   const server = createServer((req, res) => {
     const work = async (): Promise<void> => {
@@ -269,6 +271,12 @@ async function useSessions(
     await until('a touch', async () => {
       await get('/', ann.cookie)
       return isBroken() || (await tp.sessions.list('ann'))[0]!.lastSeen > before!.lastSeen
+    })
+    const { events } = tp[CONTEXT]('session')
+    await until('a near read', async () => {
+      await get('/', ann.cookie)
+      const [loads] = events.counts.rows('sessionLoad')
+      return isBroken() || loads!.values[loads!.outcomes.indexOf('near')]! > 0
     })
     for (let i = 0; i < 3; i++) await get('/in')
     must('one is driven out', (await tp.sessions.count('ann')) === 2)

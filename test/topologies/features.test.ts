@@ -9,6 +9,7 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vites
 import { turnpike, type Turnpike } from '../../src/express.ts'
 import { startRedis, storeContract, type RedisServer } from '../../src/testing.ts'
 import { EventBus } from '../../src/events.ts'
+import { CONTEXT } from '../../src/extension.ts'
 import type { RedisSource } from '../../src/store/redis.ts'
 import { RedisStore } from '../../src/store/redis-store.ts'
 import {
@@ -212,6 +213,39 @@ describe.each(sources)('$name', ({ name, nodes, source, reuse = false }) => {
     expect(await tp.sessions.revokeAll('ann')).toBe(10)
     expect(new Set(await Promise.all(anns.map(me)))).toEqual(new Set(['undefined']))
     expect(await Promise.all(others.map(me))).toEqual(others.map((_, i) => `user${i}`))
+  })
+
+  it('reads sessions near, and hears of a session that another process has ended', async () => {
+    const own = `${prefix}-near-sessions`
+    const [tp, other] = [await connected(own), await connected(own)] as const
+    const options = { secret: 'a secret', cookie: { secure: false }, near: '1m' } as const
+    const near = (each: typeof tp): number => {
+      const [loads] = each[CONTEXT]('session').events.counts.rows('sessionLoad')
+      return loads!.values[loads!.outcomes.indexOf('near')]!
+    }
+    const [here, elsewhere] = [tp, other].map((each) => {
+      const app = express().use(each.session(options))
+      app.get('/in/:user', (req, res, next) => {
+        each.session.login(req, req.params.user).then(() => res.send('in'), next)
+      })
+      app.get('/me', (req, res) => {
+        res.send(String((req.session as { userId?: string }).userId))
+      })
+      return app
+    }) as [App, App]
+    // Sessions of these users are in all hash slots.
+    for (let i = 0; i < 5; i++) {
+      const { headers } = await request(elsewhere).get(`/in/ann${i}`)
+      const cookie = headers['set-cookie']![0]!.split(';')[0]!
+      const me = async (): Promise<string> =>
+        (await request(here).get('/me').set('Cookie', cookie)).text
+      const before = near(tp)
+      await until('a near read', async () => (await me()) === `ann${i}` && near(tp) > before)
+      const [session] = await other.sessions.list(`ann${i}`)
+      if (i % 2 === 0) await other.sessions.revokeAll(`ann${i}`)
+      else await other.sessions.revoke(session!.handle)
+      await until('the revocation arrives', async () => (await me()) === 'undefined')
+    }
   })
 
   /** An application that caches products; `made` counts how often the origin was asked. */

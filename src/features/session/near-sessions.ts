@@ -65,16 +65,6 @@ export class NearSessions {
     context.onClose(() => Promise.resolve(this.close()))
   }
 
-  /** Number of copies. */
-  get size(): number {
-    return this.#copies.size
-  }
-
-  /** What the copies take, in bytes. */
-  get bytes(): number {
-    return this.#bytes
-  }
-
   /** Returns the copy of a session, if it may still be served. */
   find({ session }: SessionKeys): StoredSession | undefined {
     const copy = this.#copies.get(session)

@@ -20,7 +20,7 @@ export const METRICS: Readonly<Record<MetricName, MetricDefinition>> = {
   },
   session_loads_total: {
     type: 'counter',
-    help: 'Loads of sessions. absent: there was none, or it had expired.',
+    help: 'Loads of sessions. near: this process had a copy. absent: there was none, or it had expired.',
     labels: ['session', 'outcome'],
   },
   session_saves_total: {

@@ -94,6 +94,14 @@ function fresh(body?: (run: number) => unknown): Shop {
   return shop(tp.idempotency(), () => false, body)
 }
 
+/** Deploy 1: both, turnpike first. */
+function both(): Shop {
+  const tp = turnpike({ redis: redis.url, commandTimeout: '2s', requestBudget: '2s' })
+  const chain = express.Router()
+  chain.use(tp.idempotency(), theirs({ dataAdapter: adapter() }))
+  return shop(chain, (req) => getSharedIdempotencyService().isHit(req))
+}
+
 const settled = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 50))
 
 describe.each([
@@ -201,5 +209,26 @@ describe('different on purpose', () => {
       '2',
     ])
     expect([(await post('/new')).text, (await post('/new')).text]).toEqual(['3', '3'])
+  })
+})
+
+describe('deploys', () => {
+  test('a key of the old code is answered by deploy 1 and by deploy 2, without a second effect', async () => {
+    const before = old()
+    await before.post('k').expect(201, { order: 1 })
+    await settled()
+    const [first, second] = [both(), fresh()]
+    await first.post('k').expect(201, { order: 1 })
+    await second.post('k').expect(201, { order: 1 })
+    expect([first.runs(), second.runs()]).toEqual([0, 0])
+  })
+
+  test('a key of deploy 1 is known to the old code, when it is rolled back', async () => {
+    const first = both()
+    await first.post('k').expect(201, { order: 1 })
+    await settled()
+    const before = old()
+    await before.post('k').expect(201, { order: 1 })
+    expect([first.runs(), before.runs()]).toEqual([1, 0])
   })
 })

@@ -177,3 +177,22 @@ describe('different on purpose', () => {
     })
   })
 })
+
+describe('deploys', () => {
+  test('a holder of both locks excludes the old code and the new one, and either excludes it', async () => {
+    const [redlock, tp] = [old(), fresh()]
+    const both = (work: () => Promise<void>): Promise<void> =>
+      redlock.using(['orders'], 5000, () => tp.lock('orders', { lease: '5s' }, work))
+    await both(async () => {
+      await expect(redlock.acquire(['orders'], 5000)).rejects.toThrow()
+      await expect(tp.lock.acquire('orders')).rejects.toThrow()
+    })
+    const before = await redlock.acquire(['orders'], 5000)
+    await expect(both(async () => {})).rejects.toThrow()
+    await before.release()
+    const after = await tp.lock.acquire('orders')
+    await expect(both(async () => {})).rejects.toThrow()
+    await after.release()
+    await both(async () => {})
+  })
+})

@@ -44,6 +44,8 @@ export default defineConfig({
     },
   },
   vite: {
+    // The index of the search is one chunk, loaded with the first search.
+    build: { chunkSizeWarningLimit: 3000 },
     server: { watch: { ignored: ['**/.cache/**', '**/dist/**', '**/test/**'] } },
     plugins: [
       {
@@ -58,6 +60,10 @@ export default defineConfig({
         },
       },
     ],
+  },
+  transformPageData({ relativePath, frontmatter }) {
+    // Names, without their members.
+    if (relativePath.startsWith('reference/')) frontmatter['outline'] = 2
   },
   buildEnd({ outDir, site }) {
     writeSourcePages(sources, outDir)

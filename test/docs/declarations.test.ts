@@ -1,28 +1,15 @@
 /** Editors show the documentation of every public name. */
-import { readFileSync } from 'node:fs'
-import path from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import {
-  API,
-  SymbolFlags,
-  type Symbol as Name,
-  type Type,
-  type UnionType,
-} from 'typescript/unstable/sync'
+  closeCompiler,
+  documentationOf,
+  entries,
+  exportsOf,
+  isOptional,
+  membersOfExport,
+} from './reference/compiler.ts'
 
-const ROOT = path.join(import.meta.dirname, '../..')
-const { exports } = JSON.parse(readFileSync(path.join(ROOT, 'package.json'), 'utf8')) as {
-  exports: Record<string, unknown>
-}
-const entries = Object.entries(exports)
-  .filter(([, target]) => typeof target === 'object')
-  .map(([name]) => (name === '.' ? 'index' : name.slice(2)))
-
-const api = new API({ cwd: ROOT })
-afterAll(() => api.close())
-const config = path.join(ROOT, 'tsconfig.json')
-const project = api.updateSnapshot({ openProjects: [config] }).getProjects()[0]!
-const { checker, program } = project
+afterAll(closeCompiler)
 
 /** A public name, for example `LockOptions.lease`, with its documentation. */
 interface PublicName {
@@ -32,51 +19,17 @@ interface PublicName {
   isOptional: boolean
 }
 
-const isOurs = ({ declarations }: Name): boolean =>
-  declarations.length > 0 &&
-  declarations.every((each) => each.path.toLowerCase().startsWith(`${ROOT}/src/`.toLowerCase()))
-
-/** Returns a name's documentation, else that of the interfaces which its class implements. */
-function documented(name: string, symbol: Name): PublicName {
-  const all = [symbol, ...inherited(symbol)]
-  return {
-    name,
-    text: all.map((each) => checker.getDocumentationCommentOfSymbol(each)).find(Boolean) ?? '',
-    tags: all.flatMap((each) => checker.getJsDocTagsOfSymbol(each)).map((tag) => tag.name),
-    isOptional: (symbol.flags & SymbolFlags.Optional) !== 0,
-  }
-}
-
-function inherited(symbol: Name): Name[] {
-  const declaration = symbol.getParent?.()?.declarations[0]?.resolve(project)
-  const clauses = (declaration as any)?.heritageClauses ?? []
-  return [...clauses]
-    .flatMap(({ types }) => [...types])
-    .flatMap((each) => {
-      const type = checker.getTypeAtLocation(each)
-      const base = type && checker.getPropertyOfType(type, symbol.name)
-      return base ? [base, ...inherited(base)] : []
-    })
-}
-
-function* membersOf(name: string, type: Type | undefined): Generator<PublicName> {
-  const parts = (type as UnionType | undefined)?.getTypes?.()
-  const types = parts ?? (type ? [type] : [])
-  for (const member of types.flatMap((each) => checker.getPropertiesOfType(each)))
-    if (isOurs(member) && !member.name.startsWith('__'))
-      yield documented(`${name}.${member.name}`, member)
-}
-
 function* namesOf(entry: string): Generator<PublicName> {
-  const file = program.getSourceFile(path.join(ROOT, 'src', `${entry}.ts`))
-  const module = file && checker.getSymbolAtLocation(file)
-  for (const exported of module ? checker.getExportsOfModule(module) : []) {
-    const isAlias = (exported.flags & SymbolFlags.Alias) !== 0
-    const symbol = isAlias ? checker.getAliasedSymbol(exported) : exported
-    if (!isOurs(symbol)) continue
-    yield documented(exported.name, symbol)
-    yield* membersOf(exported.name, checker.getDeclaredTypeOfSymbol(symbol))
-    if (symbol.valueDeclaration) yield* membersOf(exported.name, checker.getTypeOfSymbol(symbol))
+  for (const [exported, symbol] of exportsOf(entry)) {
+    for (const each of [symbol, ...membersOfExport(symbol)]) {
+      const { text, tags } = documentationOf(each)
+      yield {
+        name: each === symbol ? exported : `${exported}.${each.name}`,
+        text,
+        tags: tags.map((tag) => tag.name),
+        isOptional: isOptional(each),
+      }
+    }
   }
 }
 

@@ -30,7 +30,7 @@ describe('the sidebar', () => {
   })
 })
 
-it('the start page leads to every page of a feature', () => {
+it('the start page leads to the pages of the features', () => {
   const features = sidebar().find(({ text }) => text === 'Features')!
   const home = textOf('docs/index.md')
   const missing = features.items.filter(({ link }) => !home.includes(`(${link.slice(1)}.md)`))

@@ -102,7 +102,13 @@ export type MeasuredKind = 'fill' | 'job' | 'leaseWait' | 'leaseHold' | 'operati
  * What is read when metrics are: the near cache's size and evictions, calls in progress, and whether
  * services work.
  */
-export type ReadKind = 'nearBytes' | 'nearEntries' | 'nearEvictions' | 'inFlight' | 'serviceUp'
+export type ReadKind =
+  | 'nearBytes'
+  | 'nearEntries'
+  | 'nearEvictions'
+  | 'inFlight'
+  | 'maintenance'
+  | 'serviceUp'
 
 /** A value that is read when metrics are. */
 export interface ReadValue {

@@ -127,17 +127,21 @@ export type {
   BanOptions,
   Control,
   ControlChange,
-  ControlChangeOptions,
   GateOptions,
   ModeOptions,
   ModeRule,
   PolicyRule,
   PolicyValues,
-  RuleOptions,
   RuleClient,
   Settlement,
   SubjectClient,
 } from './operations/control/options.ts'
+export type { ControlChangeOptions, RuleOptions } from './operations/control/change-options.ts'
+export type {
+  MaintenanceControl,
+  MaintenanceReport,
+  MaintenanceSettings,
+} from './operations/control/maintenance-options.ts'
 export type { DashboardOptions, DashboardUser } from './operations/dashboard.ts'
 export type { CurrentAlert } from './operations/alerts/alert-checks.ts'
 export type { Alerts } from './operations/alerts/index.ts'

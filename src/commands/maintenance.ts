@@ -1,14 +1,18 @@
 /** `turnpike maintenance on` and `off`: switch maintenance mode in all processes. */
-import { CONTEXT } from '../extension.ts'
 import {
+  DEFAULT_SWITCH,
   inspectMaintenance,
+  isBypass,
   maintenanceKey,
   MAX_BY,
+  MAX_EXEMPT,
   openMaintenanceSwitch,
-  type MaintenanceState,
-} from '../extensions/flags/inspection.ts'
+  type StoredMaintenance,
+} from '../documents/maintenance-switch.ts'
+import { CONTEXT } from '../extension.ts'
 import { identifier } from '../validate.ts'
-import { durationOf, makeChange, nothingToChange, textOption } from './change.ts'
+import { parseAddressPrefix } from '../http/address-prefix.ts'
+import { type ChangeAuthor, durationOf, makeChange, nothingToChange, textOption } from './change.ts'
 import { CommandError, type Command, type CommandCall, type CommandOption } from './command.ts'
 import { orNull } from './find-keys.ts'
 import { formatSpan, formatTime } from './format.ts'
@@ -16,6 +20,8 @@ import type { RedisTarget } from './target.ts'
 
 /** The longest Retry-After. */
 const MAX_RETRY = 365 * 86_400_000
+/** The longest maintenance that ends by itself. */
+const MAX_MS = 3_650 * 86_400_000
 /** The change is written at once. The interval at which a switch is read matters only to applications. */
 const REFRESH = 1_000
 
@@ -29,12 +35,28 @@ export const maintenanceOn: Command = {
   name: 'maintenance on',
   usage: '',
   takes: [0, 0],
-  summary: 'Begin maintenance: maintenance() refuses requests with 503, in all processes.',
+  summary:
+    'Begin maintenance: tp.gate() and maintenance() refuse requests with 503, in all processes.',
   notes: [
-    'Health checks pass, and what `allow` of maintenance() lets pass. If it is on already, the new texts replace the old ones.',
+    'Health checks pass, and what `allow` of maintenance() lets pass. If it is on already, the new settings replace the old ones.',
   ],
   options: {
+    allow: {
+      type: 'string',
+      value: 'NETWORKS',
+      help: 'Addresses and networks that pass, separated by commas.',
+    },
+    bypass: {
+      type: 'string',
+      value: 'PATHS',
+      help: 'Paths that pass with all below them, separated by commas.',
+    },
     detail: { type: 'string', value: 'TEXT', help: 'What refused clients read.' },
+    for: {
+      type: 'string',
+      value: 'DURATION',
+      help: 'How long, like 30m or 2h. Default: until it is switched off.',
+    },
     name: NAME,
     'retry-after': {
       type: 'string',
@@ -43,23 +65,38 @@ export const maintenanceOn: Command = {
     },
   },
   redis: 'write',
-  examples: ['turnpike maintenance on --retry-after 10m --reason "move to a larger server"'],
+  examples: [
+    'turnpike maintenance on --retry-after 10m --reason "move to a larger server"',
+    'turnpike maintenance on --allow 203.0.113.0/24 --bypass /webhooks --for 2h --reason "a migration"',
+  ],
   async run(call) {
     const retryAfterMs = durationOf(call, 'retry-after', MAX_RETRY)
     const detail = textOption(call, 'detail')
     const name = nameOf(call)
+    const ms = durationOf(call, 'for', MAX_MS)
+    const allow = exemptOf(call, 'allow', 'an address or a network', normalNetwork)
+    const bypass = exemptOf(
+      call,
+      'bypass',
+      "a path like /webhooks, without '/' at the end",
+      (path) => (isBypass(path) ? path : undefined),
+    )
     const target = await call.target()
-    const before = await readSwitch(target, name)
+    const before = await readSwitch(call, target, name)
+    const exempt = [...(allow ?? []), ...(bypass ?? [])]
+    const span = ms === undefined ? '' : ` It ends after ${formatSpan(ms)}.`
     const retry = retryAfterMs === undefined ? '' : ` Retry-After: ${formatSpan(retryAfterMs)}.`
     return await makeChange(call, maintenanceOn, target, {
       subject: name,
       lines: [
-        `Begin maintenance '${name}' in all processes under the prefix ${target.start}.${retry}`,
+        `Begin maintenance '${name}' in all processes under the prefix ${target.start}.${retry}${span}`,
+        ...(exempt.length === 0 ? [] : [`What passes: ${exempt.join(' ')}`]),
         ...(detail === undefined ? [] : [`Clients read: ${detail}`]),
         sentenceOf(before),
       ],
-      async make({ by }) {
-        await change(target, name, { on: true, by: by.slice(0, MAX_BY), detail, retryAfterMs })
+      async make(author) {
+        const next = { on: true, detail, retryAfterMs, allow, bypass }
+        await change(target, name, author, next, ms)
         return { data: { on: true }, line: 'Maintenance is on.' }
       },
     })
@@ -76,7 +113,7 @@ export const maintenanceOff: Command = {
   async run(call) {
     const name = nameOf(call)
     const target = await call.target()
-    const before = await readSwitch(target, name)
+    const before = await readSwitch(call, target, name)
     if (!before.on) return nothingToChange(sentenceOf(before))
     return await makeChange(call, maintenanceOff, target, {
       subject: name,
@@ -84,8 +121,8 @@ export const maintenanceOff: Command = {
         `End maintenance '${name}' in all processes under the prefix ${target.start}.`,
         sentenceOf(before),
       ],
-      async make({ by }) {
-        await change(target, name, { on: false, by: by.slice(0, MAX_BY) })
+      async make(author) {
+        await change(target, name, author, { on: false })
         return { data: { on: false }, line: 'Maintenance is off.' }
       },
     })
@@ -93,28 +130,55 @@ export const maintenanceOff: Command = {
 }
 
 /** Returns the name of the switch. @throws CommandError */
-function nameOf({ options: { name = 'default' } }: CommandCall): string {
+function nameOf({ options: { name = DEFAULT_SWITCH } }: CommandCall): string {
   if (identifier.accepts(name)) return String(name)
   throw new CommandError('usage', `--name must be ${identifier.expected}. It is '${String(name)}'.`)
 }
 
 /** Reads a switch, with no script. */
-async function readSwitch(target: RedisTarget, name: string): Promise<MaintenanceState> {
-  const access = await target.access('flags')
-  const stored = await orNull(access.send('GET', maintenanceKey(target.keys('flags'), name)))
-  return inspectMaintenance(stored as string | null)
+async function readSwitch(
+  { now }: CommandCall,
+  target: RedisTarget,
+  name: string,
+): Promise<StoredMaintenance> {
+  const access = await target.access('operations')
+  const stored = await orNull(access.send('GET', maintenanceKey(target.keys('operations'), name)))
+  const { on, until, ...state } = inspectMaintenance(stored as string | null)
+  return { ...state, until, on: on && (until === undefined || until > now()) }
 }
+
+/** Returns what an option lists. @throws CommandError */
+function exemptOf(
+  { options }: CommandCall,
+  name: string,
+  expected: string,
+  parse: (each: string) => string | undefined,
+): string[] | undefined {
+  const given = options[name] as string | undefined
+  const all = given?.split(',').map((each) => parse(each.trim()))
+  if (all === undefined) return undefined
+  if (all.length <= MAX_EXEMPT && all.every((each) => each !== undefined)) return all
+  throw new CommandError(
+    'usage',
+    `--${name}: each of up to ${MAX_EXEMPT} parts must be ${expected}.`,
+  )
+}
+
+const normalNetwork = (text: string): string | undefined => parseAddressPrefix(text)?.text
 
 async function change(
   target: RedisTarget,
   name: string,
-  next: Omit<MaintenanceState, 'since'>,
+  { by, reason }: ChangeAuthor,
+  next: Omit<StoredMaintenance, 'since' | 'until'>,
+  ms?: number,
 ): Promise<void> {
-  const context = target.instance()[CONTEXT]('flags')
-  await openMaintenanceSwitch(context, name, REFRESH).change(next)
+  const context = target.instance()[CONTEXT]('operations')
+  const held = openMaintenanceSwitch(context, name, REFRESH)
+  await held.change({ ...next, by: by.slice(0, MAX_BY), reason }, ms)
 }
 
-function sentenceOf({ on, since, by }: MaintenanceState): string {
+function sentenceOf({ on, since, by, until }: StoredMaintenance): string {
   if (since === undefined) return `It is ${on ? 'on' : 'off'} now.`
-  return `It is ${on ? 'on' : 'off'} now, since ${formatTime(since)}, by ${by ?? '-'}.`
+  return `It is ${on ? 'on' : 'off'} now, since ${formatTime(since)}, by ${by ?? '-'}${!on || until === undefined ? '' : `, until ${formatTime(until)}`}.`
 }

@@ -87,6 +87,16 @@ export function parseAddressPrefix(text: string): AddressPrefix | undefined {
   return ipv6Prefix(parts, length)
 }
 
+/** Returns true if one of some networks contains an address. */
+export function isInside(prefixes: readonly AddressPrefix[], address: string): boolean {
+  const bits = addressBits(address)
+  return prefixes.some((prefix) =>
+    prefix.family === 4
+      ? typeof bits === 'number' && maskIpv4(bits, prefix.length) === prefix.bits
+      : typeof bits === 'string' && maskIpv6(bits, prefix.length) === prefix.bits,
+  )
+}
+
 function ipv4Prefix(all: Ipv4Bits, length: number): AddressPrefix | undefined {
   if (length > 32) return undefined
   const bits = maskIpv4(all, length)

@@ -449,7 +449,7 @@ it('a stuck idempotency key is released, and one that runs only with --force', a
 })
 
 it('what a stranger has stored as the switch of maintenance can be replaced', async () => {
-  const key = 'shop:flags:document:{maintenance-broken}'
+  const key = 'shop:operations:document:{maintenance-broken}'
   for (const stored of ['on', '1.x null', '1.x {"on":"no"}', '1.x {', '']) {
     await server.send('SET', key, stored, 'PX', '60000')
     expect((await ask(['maintenance', 'off', '--name', 'broken', '--yes'])).code).toBe(1)

@@ -1,5 +1,5 @@
 /** Feature flags, maintenance mode and configuration: what `turnpike/flags` offers. */
-import { extension, type ExtensionContext, type Instance } from '../../extension.ts'
+import { CONTEXT, extension, type ExtensionContext, type Instance } from '../../extension.ts'
 import { createConfig, type Config, type ConfigOptions } from './config.ts'
 import { createFlags } from './flags.ts'
 import { createMaintenance, type Maintenance, type MaintenanceOptions } from './maintenance.ts'
@@ -33,7 +33,7 @@ export function flags<Native, Middleware extends object, Defaults extends FlagDe
 
 /**
  * Creates a middleware that refuses requests during maintenance: 503 with Retry-After. It is
- * switched in all processes at once. While Redis is away, the last state stays.
+ * switched in all processes at once, also by `tp.control.maintenance()`. While Redis is away, the last state stays.
  *
  * @param tp the instance that `turnpike()` returned
  * @throws TP_OPTION for an option that cannot be used
@@ -47,7 +47,7 @@ export function maintenance<Native, Middleware extends object>(
   tp: Instance<Native, Middleware>,
   options?: MaintenanceOptions<Native>,
 ): Middleware & Maintenance {
-  return createMaintenance(contextOf(tp), options)
+  return createMaintenance(contextOf(tp), tp[CONTEXT]('operations'), options)
 }
 
 /**

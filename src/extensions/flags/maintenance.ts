@@ -1,11 +1,19 @@
 /** Maintenance mode: `maintenance()`. */
+import {
+  DEFAULT_SWITCH,
+  HEALTH_PATHS,
+  isHealthCheck,
+  MAX_BY,
+  MAX_DETAIL,
+  openMaintenanceSwitch,
+  RETRY_MS,
+} from '../../documents/maintenance-switch.ts'
 import { durationOption, durationValidator, type Duration } from '../../duration.ts'
 import type { ExtensionContext } from '../../extension.ts'
 import { passThrough, type Exchange, type Plan } from '../../http/exchange.ts'
 import { andThen } from '../../http/promises.ts'
 import type { ReplyFunction } from '../../http/refusal.ts'
 import { callback, identifier, validateOptions, type Validator } from '../../validate.ts'
-import { MAX_BY, MAX_DETAIL, openMaintenanceSwitch } from './maintenance-switch.ts'
 
 /** Options of `maintenance()`. */
 export interface MaintenanceOptions<Native> {
@@ -29,7 +37,11 @@ export interface MaintenanceOptions<Native> {
    * @default '1s'
    */
   refresh?: Duration
-  /** Names the switch. Instances with the same name and prefix are switched together. @default 'default' */
+  /**
+   * Names the switch. Instances with the same name and prefix are switched together. `tp.gate()` heeds
+   * the switch `default`, which `tp.control.maintenance()` switches.
+   * @default 'default'
+   */
   name?: string
   /** Phrases the response to refused requests. @default a problem document (RFC 9457) */
   reply?: ReplyFunction<Native>
@@ -68,8 +80,6 @@ export interface Maintenance {
 }
 
 const WHERE = 'maintenance()'
-const DETAIL = 'The service is under maintenance. Try again later.'
-const HEALTH = ['/health', '/healthz', '/livez', '/readyz']
 
 const stringUpTo = (max: number): Validator => ({
   expected: `a string of at most ${max} characters`,
@@ -100,31 +110,30 @@ const ON_OPTIONS: Record<string, Validator> = {
   detail: stringUpTo(MAX_DETAIL),
 }
 
-/** @throws TP_OPTION for an option that cannot be used */
+/**
+ * @param operations the context of `operations`, where the switch is
+ * @throws TP_OPTION for an option that cannot be used
+ */
 export function createMaintenance<Native, Middleware extends object>(
   context: ExtensionContext<Native, Middleware>,
+  operations: ExtensionContext<Native, Middleware>,
   options: MaintenanceOptions<Native> = {},
 ): Middleware & Maintenance {
   validateOptions(WHERE, options, OPTIONS)
-  const { allow = () => false, health = HEALTH, name = 'default', refresh = '1s' } = options
+  const { allow = () => false, health = HEALTH_PATHS, reply, refresh = '1s' } = options
+  const { name = DEFAULT_SWITCH } = options
   const refreshMs = durationOption(refresh, WHERE, 'refresh', 10)
-  const standardRetryMs = durationOption(options.retryAfter ?? '5m', WHERE, 'retryAfter')
+  const standardRetryMs = durationOption(options.retryAfter ?? RETRY_MS, WHERE, 'retryAfter')
   const settings = { refresh }
   context.claimName({ where: WHERE, kind: 'maintenance', name, isExplicit: true, settings })
-  const held = openMaintenanceSwitch(context, name, refreshMs)
+  const held = openMaintenanceSwitch(operations, name, refreshMs)
   const exempt = health.map((path) => path.replace(/\/+$/, ''))
 
   function handle(x: Exchange<Native>): Plan | Promise<Plan> {
-    if (!held.state.on || isHealthCheck(x, exempt)) return passThrough
-    return andThen(allow(x.native), (isAllowed) => (isAllowed ? passThrough : refusal()))
-  }
-
-  function refusal(): Plan {
-    const { detail = DETAIL, retryAfterMs = standardRetryMs } = held.state
-    return {
-      refusal: { status: 503, code: 'TP_MAINTENANCE', detail, retryAfterMs },
-      replyWith: options.reply,
-    }
+    if (!held.refuses(x) || isHealthCheck(x, exempt)) return passThrough
+    return andThen(allow(x.native), (isAllowed) =>
+      isAllowed ? passThrough : { refusal: held.refusal(standardRetryMs), replyWith: reply },
+    )
   }
 
   const api: Maintenance = {
@@ -142,19 +151,10 @@ export function createMaintenance<Native, Middleware extends object>(
       await held.change({ on: false, by: given.by })
     },
     status() {
-      const { on, since, by } = held.state
-      return { on, since, by }
+      const { since, by } = held.state
+      return { on: held.isOn, since, by }
     },
     refresh: async () => await held.refresh(),
   }
   return Object.assign(context.mount({ name: 'maintenance', handle }), api)
-}
-
-function isHealthCheck({ method, url }: Exchange, exempt: readonly string[]): boolean {
-  if (method !== 'GET' && method !== 'HEAD') return false
-  const end = url.indexOf('?')
-  const path = end < 0 ? url : url.slice(0, end)
-  if (!exempt.some((each) => path === each || path.startsWith(`${each}/`))) return false
-  // A proxy behind this one may resolve /health/../admin.
-  return !/\.\.|%2e/i.test(path)
 }

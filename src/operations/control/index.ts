@@ -1,12 +1,16 @@
 /** Rules at run time: `tp.control`, `tp.gate()`. What changes and follows rules is loaded when it is needed. */
 import type { Clock } from '../../clock.ts'
+import type { MaintenanceSwitch } from '../../documents/maintenance-switch.ts'
 import { ActiveRules, deniedRefusal } from '../../control/active-rules.ts'
 import type { ExtensionContext } from '../../extension.ts'
 import { passThrough, type Exchange, type Plan } from '../../http/exchange.ts'
+import type { Refusal } from '../../http/refusal.ts'
 import { andThen } from '../../http/promises.ts'
 import { subjectTag, type KeyValue } from '../../store/subject.ts'
 import { callback, validateOptions } from '../../validate.ts'
 import { createBan } from './ban.ts'
+import type { RuleOptions } from './change-options.ts'
+import type { MaintenanceControl, MaintenanceSettings } from './maintenance-options.ts'
 import type { Control, ControlApi, GateOptions } from './options.ts'
 import type { RuleReplica } from './rule-replica.ts'
 
@@ -69,9 +73,11 @@ export function createRuntimeControl<Native, Middleware>(
     return replica
   }
 
+  let maintenance: Promise<HeldMaintenance> | undefined
+  const switched = (): Promise<HeldMaintenance> => (maintenance ??= openMaintenance(context, every))
   let active: Promise<RuleReplica> | undefined
   const activated = (): Promise<RuleReplica> => (active ??= activate())
-  const changes = async (): Promise<Control> => {
+  const changes = async (): Promise<Omit<Control, keyof MaintenanceControl>> => {
     const [replica, { RuleChanges }] = await Promise.all([activated(), import('./rule-changes.ts')])
     return new RuleChanges(context, replica)
   }
@@ -91,6 +97,14 @@ export function createRuntimeControl<Native, Middleware>(
         policy: async (policy, values, options) =>
           await (await changes()).policy(policy, values, options),
         policies: async () => await (await changes()).policies(),
+        async maintenance(...change: [] | [MaintenanceSettings | 'off', RuleOptions]) {
+          const { held } = await switched()
+          const { changeMaintenance, reportOf } = await import('./maintenance-changes.ts')
+          if (change.length > 0)
+            return await changeMaintenance(context, held, change[0]!, change[1]!)
+          await held.refresh()
+          return reportOf(held.state, held.isOn)
+        },
         clear: async (options) => await (await changes()).clear(options),
         rules: async () => await (await changes()).rules(),
         audit: async (options) => await (await changes()).audit(options),
@@ -100,7 +114,9 @@ export function createRuntimeControl<Native, Middleware>(
       gate(options = {}) {
         validateOptions('tp.gate()', options, { subject: callback, reply: callback })
         void activated()
-        return createGate(context, rules, options)
+        const gate = createGate(context, rules, options)
+        void switched().then((opened) => gate.heed(opened))
+        return gate.middleware
       },
       ban(options) {
         const middleware = createBan(context, rules, activated, options)
@@ -111,30 +127,57 @@ export function createRuntimeControl<Native, Middleware>(
   }
 }
 
+/** The switch of maintenance, with what decides by it. */
+interface HeldMaintenance {
+  readonly held: MaintenanceSwitch
+  /** Returns the refusal of a request that maintenance refuses, undefined for any other. */
+  refusalOf(x: Exchange): Refusal | undefined
+}
+
+async function openMaintenance(context: ExtensionContext, every: number): Promise<HeldMaintenance> {
+  const { DEFAULT_SWITCH, HEALTH_PATHS, isHealthCheck, openMaintenanceSwitch, RETRY_MS } =
+    await import('../../documents/maintenance-switch.ts')
+  const held = openMaintenanceSwitch(context, DEFAULT_SWITCH, every)
+  return {
+    held,
+    refusalOf: (x) =>
+      held.refuses(x) && !isHealthCheck(x, HEALTH_PATHS) ? held.refusal(RETRY_MS) : undefined,
+  }
+}
+
 function createGate<Native, Middleware>(
   context: ExtensionContext<Native, Middleware>,
   rules: ActiveRules,
   { subject, reply }: GateOptions<Native>,
-): Middleware {
-  const planOf = (x: Exchange<Native>, ...tags: readonly string[]): Plan =>
-    rules.effectOn(x.ip, ...tags) === 'deny'
-      ? { refusal: deniedRefusal, replyWith: reply }
-      : passThrough
+): { middleware: Middleware; heed(maintenance: HeldMaintenance): void } {
+  let maintenance: HeldMaintenance | undefined
+
+  const refuse = (refusal: Refusal): Plan => ({ refusal, replyWith: reply })
+
+  function planOf(x: Exchange<Native>): Plan {
+    const refusal = maintenance?.refusalOf(x)
+    return refusal === undefined ? passThrough : refuse(refusal)
+  }
+
+  function planByRules(x: Exchange<Native>, ...tags: readonly string[]): Plan {
+    return rules.effectOn(x.ip, ...tags) === 'deny' ? refuse(deniedRefusal) : planOf(x)
+  }
 
   async function planBySubject(x: Exchange<Native>, value: KeyValue): Promise<Plan> {
     const tenant = await context.tenantOf(x.native)
-    return planOf(x, subjectTag(context.keys, value, tenant, 'tp.gate(): subject'))
+    return planByRules(x, subjectTag(context.keys, value, tenant, 'tp.gate(): subject'))
   }
 
-  return context.mount({
+  const middleware = context.mount({
     name: 'gate',
     onBackground: 'skip',
     handle(x) {
-      if (rules.size === 0) return passThrough
-      if (subject === undefined) return planOf(x)
+      if (rules.size === 0) return planOf(x)
+      if (subject === undefined) return planByRules(x)
       return andThen(subject(x.native), (value) =>
-        value === undefined || value === null ? planOf(x) : planBySubject(x, value),
+        value === undefined || value === null ? planByRules(x) : planBySubject(x, value),
       )
     },
   })
+  return { middleware, heed: (opened) => void (maintenance = opened) }
 }

@@ -5,6 +5,8 @@ import type { ReplyFunction } from '../../http/refusal.ts'
 import type { Subject } from '../../store/keys.ts'
 import type { KeyValue } from '../../store/subject.ts'
 import type { AuditEntry } from '../audit.ts'
+import type { MaintenanceControl } from './maintenance-options.ts'
+import type { ControlChangeOptions, RuleOptions } from './change-options.ts'
 
 /**
  * Whom a rule is about: an address, a network in CIDR notation, or what a limit or gate knows the
@@ -21,20 +23,6 @@ export interface SubjectClient {
   subject: Subject | number
   /** Tenant of the subject. Required if the application has tenants. @default none */
   tenant?: string | undefined
-}
-
-/** Options of a change that a person is responsible for. */
-export interface ControlChangeOptions {
-  /** Who makes the change, for the audit: 1 to 100 characters. */
-  by: string
-  /** Why, for the audit: 1 to 200 characters. */
-  reason: string
-}
-
-/** Options of `tp.control.deny()` and `allow()`. */
-export interface RuleOptions extends ControlChangeOptions {
-  /** How long the rule is in force, up to ten years. @default until it is lifted */
-  for?: Duration
 }
 
 /** Options of `tp.control.mode()`. */
@@ -126,7 +114,7 @@ export interface Settlement {
 }
 
 /** Changes what the processes of an application do, while they run. */
-export interface Control {
+export interface Control extends MaintenanceControl {
   /**
    * Refuses a client in all processes, with 403. The gate, limits and login guards refuse it.
    * @throws TP_OPTION for a target or option that cannot be used
@@ -219,7 +207,7 @@ export interface GateOptions<Native> {
    * @example (req) => req.session?.userId
    */
   subject?: (native: Native) => KeyValue | Promise<KeyValue>
-  /** The response to a refused request. @default 403 with problem+json (RFC 9457) */
+  /** The response to a refused request. @default 403, or 503, with problem+json (RFC 9457) */
   reply?: ReplyFunction<Native>
 }
 
@@ -260,8 +248,8 @@ export interface ControlApi<Native, Middleware> {
   /** Rules that admit or refuse clients, for all processes. See docs/control.md. */
   readonly control: Control
   /**
-   * Returns a middleware that refuses the clients that `tp.control.deny()` names. It costs no round
-   * trip. Mount it before everything else. While Redis is away, the last rules stay.
+   * Returns a middleware that refuses the clients that `tp.control.deny()` names, and during
+   * maintenance all clients with 503. Health checks pass then. It costs no round trip. Mount it before everything else. While Redis is away, the last rules stay.
    * @throws TP_OPTION for an option that cannot be used
    * @example
    * app.use(tp.gate())

@@ -20,15 +20,15 @@ import type {
   AccessRule,
   Control,
   ControlChange,
-  ControlChangeOptions,
   ModeOptions,
   ModeRule,
   PolicyRule,
   PolicyValues,
-  RuleOptions,
   RuleClient,
   Settlement,
 } from './options.ts'
+import type { ControlChangeOptions, RuleOptions } from './change-options.ts'
+import type { MaintenanceControl } from './maintenance-options.ts'
 import { awaitVersion } from './confirmations.ts'
 import {
   CHANGE_OPTIONS,
@@ -50,7 +50,7 @@ const MAX_WAIT = 600_000
 /** Longest details of a rule, in characters of JSON: 10,000 rules are a few megabytes. */
 const MAX_DETAILS = 1_000
 
-export class RuleChanges implements Control {
+export class RuleChanges implements Omit<Control, keyof MaintenanceControl> {
   readonly #context: ExtensionContext
   readonly #replica: RuleReplica
   readonly #writer: RuleWriter

@@ -15,12 +15,14 @@ import {
   validateOptions,
   type Validator,
 } from '../../validate.ts'
-import type { ControlChangeOptions, PolicyValues, RuleOptions } from './options.ts'
+import type { ControlChangeOptions, RuleOptions } from './change-options.ts'
+import type { PolicyValues } from './options.ts'
 import { MAX_AMOUNT, MAX_WINDOW_MS } from './stored-rule.ts'
 
 /** The longest time that a rule may be in force, in ms. */
 const MAX_MS = 3_650 * 86_400_000
-const stringUpTo = (max: number): Validator => ({
+/** Accepts a string that is not empty. */
+export const stringUpTo = (max: number): Validator => ({
   expected: `a string of 1 to ${max} characters`,
   accepts: (value) => typeof value === 'string' && value.trim() !== '' && value.length <= max,
 })

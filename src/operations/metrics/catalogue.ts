@@ -184,6 +184,12 @@ export const METRICS: Readonly<Record<MetricName, MetricDefinition>> = {
     labels: [],
     remedy: 'A process that stays behind the others cannot reach Redis: docs/control.md.',
   },
+  maintenance: {
+    type: 'gauge',
+    help: '1 while this process refuses requests because of maintenance.',
+    labels: ['switch'],
+    remedy: 'A maintenance that was forgotten: npx turnpike maintenance off.',
+  },
   mount_mode: {
     type: 'gauge',
     help: '1 while an operator has set the mode of a limit.',

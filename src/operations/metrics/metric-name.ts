@@ -43,6 +43,7 @@ export type MetricName =
   | 'bans_total'
   | 'rules'
   | 'control_version'
+  | 'maintenance'
   | 'mount_mode'
   | 'store_up'
   | 'store_breaker_open'

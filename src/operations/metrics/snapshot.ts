@@ -69,6 +69,8 @@ export interface MetricSources {
   readonly servers?: ReadonlyMap<string, Readonly<Record<string, string>>> | undefined
 }
 
+const sessionLabels = (session: string, outcome: string): MetricLabels => ({ session, outcome })
+
 /** Returns all metrics that have values. It sends nothing to Redis. */
 export function readMetrics({
   context,
@@ -87,14 +89,8 @@ export function readMetrics({
       return { limit, outcome: decision, source }
     }),
     limit_refusals_total: rowSamples(counts, 'refusal', (name) => pair(name, 'limit', 'policy')),
-    session_loads_total: rowSamples(counts, 'sessionLoad', (session, outcome) => ({
-      session,
-      outcome,
-    })),
-    session_saves_total: rowSamples(counts, 'sessionSave', (session, outcome) => ({
-      session,
-      outcome,
-    })),
+    session_loads_total: rowSamples(counts, 'sessionLoad', sessionLabels),
+    session_saves_total: rowSamples(counts, 'sessionSave', sessionLabels),
     session_events_total: rowSamples(counts, 'session', (session, type) => ({ session, type })),
     cache_requests_total: rowSamples(counts, 'cache', (cache, outcome) => ({ cache, outcome })),
     cache_fills_total: fillSamples(counts),
@@ -136,6 +132,7 @@ export function readMetrics({
     bans_total: rowSamples(counts, 'ban', (ban, outcome) => ({ ban, outcome })),
     rules: one({}, rules.total),
     control_version: one({}, rules.writes),
+    maintenance: readSamples(counts, 'maintenance', (name) => ({ switch: name })),
     mount_mode: modeSamples(counts, rules),
     store_up: one({}, state === 'ok' ? 1 : 0),
     store_breaker_open: one({}, breaker === 'closed' ? 0 : 1),

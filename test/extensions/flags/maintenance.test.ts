@@ -134,7 +134,7 @@ test('while Redis is away the last state stays, and the switch is refused', asyn
 test('what a stranger has stored leaves the state as it is', async () => {
   const { store, closed } = setUpUnit()
   await closed.on()
-  const key = 'tp:flags:document:{maintenance-default}'
+  const key = 'tp:operations:document:{maintenance-default}'
   for (const [i, content] of ['[]', '{}', '{"on":"no"}', 'null'].entries()) {
     store.set(key, { version: `${i}.x`, content, keptUntil: Infinity }, 1e9)
     await closed.refresh()

@@ -10,7 +10,11 @@ import { subjectTag, type KeyValue } from '../../store/subject.ts'
 import { callback, validateOptions } from '../../validate.ts'
 import { createBan } from './ban.ts'
 import type { RuleOptions } from './change-options.ts'
-import type { MaintenanceControl, MaintenanceSettings } from './maintenance-options.ts'
+import type {
+  MaintenanceControl,
+  MaintenanceReport,
+  MaintenanceSettings,
+} from './maintenance-options.ts'
 import type { Control, ControlApi, GateOptions } from './options.ts'
 import type { RuleReplica } from './rule-replica.ts'
 
@@ -97,14 +101,8 @@ export function createRuntimeControl<Native, Middleware>(
         policy: async (policy, values, options) =>
           await (await changes()).policy(policy, values, options),
         policies: async () => await (await changes()).policies(),
-        async maintenance(...change: [] | [MaintenanceSettings | 'off', RuleOptions]) {
-          const { held } = await switched()
-          const { changeMaintenance, reportOf } = await import('./maintenance-changes.ts')
-          if (change.length > 0)
-            return await changeMaintenance(context, held, change[0]!, change[1]!)
-          await held.refresh()
-          return reportOf(held.state, held.isOn)
-        },
+        maintenance: async (...change: MaintenanceArguments) =>
+          await useSwitch(context, await switched(), change),
         clear: async (options) => await (await changes()).clear(options),
         rules: async () => await (await changes()).rules(),
         audit: async (options) => await (await changes()).audit(options),
@@ -125,6 +123,21 @@ export function createRuntimeControl<Native, Middleware>(
       },
     },
   }
+}
+
+/** What `tp.control.maintenance()` is called with. */
+type MaintenanceArguments = [] | [settings: MaintenanceSettings | 'off', options: RuleOptions]
+
+/** Switches maintenance, or asks whether it is on. */
+async function useSwitch(
+  context: ExtensionContext,
+  { held }: HeldMaintenance,
+  change: MaintenanceArguments,
+): Promise<MaintenanceReport> {
+  const { changeMaintenance, reportOf } = await import('./maintenance-changes.ts')
+  if (change.length > 0) return await changeMaintenance(context, held, change[0]!, change[1]!)
+  await held.refresh()
+  return reportOf(held.state, held.isOn)
 }
 
 /** The switch of maintenance, with what decides by it. */

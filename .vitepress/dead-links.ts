@@ -38,7 +38,7 @@ export function deadLinks(folder: string, base = '/'): string[] {
 }
 
 /** Returns the file behind a path, as hosts of static files find it. */
-function fileOf(folder: string, pathname: string): string | undefined {
+export function fileOf(folder: string, pathname: string): string | undefined {
   const name = decodeURIComponent(pathname)
   return [name, `${name}.html`, path.posix.join(name, 'index.html')].find(
     (each) => /\.\w+$/.test(each) && existsSync(path.join(folder, each)),

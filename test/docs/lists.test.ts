@@ -45,7 +45,7 @@ test('docs/store.md has each option of tp.health(), and no other', () => {
 
 test('docs/store.md has each area', () => {
   const [, list] = /The areas are (.+?)\. /.exec(textOf('docs/store.md'))!
-  const named = [...list!.matchAll(/`(\w+)`/g)].map(([, name]) => name)
+  const named = [...list!.matchAll(/`(\w+)`/g)].map(([, name]) => name!)
   expect(named.toSorted()).toEqual([...AREAS].toSorted())
 })
 

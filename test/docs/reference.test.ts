@@ -6,8 +6,10 @@ import { readdirSync } from 'node:fs'
 import path from 'node:path'
 import { SymbolFlags, type Symbol as Name } from 'typescript/unstable/sync'
 import { afterAll, describe, expect, it } from 'vitest'
-import { ROOT } from './blocks.ts'
+import { ROOT, textOf } from './blocks.ts'
 import { closeCompiler, entries, exportsOf, membersOfExport } from './reference/compiler.ts'
+import { AREA_BY_FEATURE } from '../../src/store/keys.ts'
+import { ENVIRONMENT, HEADERS, KEYS, sources } from './reference/lists.ts'
 import { memberHeading } from './reference/markdown.ts'
 import { REFERENCE_PAGES } from './reference/pages.ts'
 import { placedNames, referencePages } from './reference/write.ts'
@@ -99,4 +101,50 @@ it('states the type, the default and the version of every option', () => {
     }
   }
   expect(count).toBeGreaterThan(300)
+})
+
+describe('the lists', () => {
+  const code = sources()
+  const all = [...code.values()].join('\n')
+  const found = (pattern: RegExp): Set<string> =>
+    new Set([...all.matchAll(pattern)].map(([, name]) => name!))
+
+  it('have every environment variable that the source reads, and no other', () => {
+    const read = new Set([
+      ...found(/\benv\['([A-Z][A-Z0-9_]+)'\]/g),
+      ...found(/file\('\w+', '([A-Z_]+)', env\)/g),
+      ...found(/\{ ([A-Z_]+): \w+ \} = process\.env/g),
+    ])
+    expect(ENVIRONMENT.rows.map(([name]) => name).toSorted()).toEqual([...read].toSorted())
+  })
+
+  it('agree with docs/store.md about variables', () => {
+    const [, section = ''] = /\n## Environment\n([\s\S]*?)\n## /.exec(textOf('docs/store.md')) ?? []
+    const named = [...section.matchAll(/^\| (.*?) \|/gm)].flatMap(([, cell]) =>
+      [...cell!.matchAll(/`([A-Z_]+)`/g)].map(([, name]) => name),
+    )
+    expect(named.length).toBeGreaterThan(5)
+    const listed = ENVIRONMENT.rows.map(([name]) => name)
+    expect(named.filter((name) => !listed.includes(name!))).toEqual([])
+  })
+
+  it('have every name of keys, and no other', () => {
+    const used = new Set([
+      ...Object.keys(AREA_BY_FEATURE),
+      ...found(/\.key\(\s*'([a-z-]+)'/g),
+      ...found(/new Collection\(context, '([a-z]+)'/g),
+    ])
+    const listed = new Set(KEYS.rows.map(([name]) => name.replace(/^\w+:/, '')))
+    expect([...listed].toSorted()).toEqual([...used].toSorted())
+    const builtIn = KEYS.rows.map(([name]) => name).filter((name) => !name.includes(':'))
+    expect(builtIn.toSorted()).toEqual(Object.keys(AREA_BY_FEATURE).toSorted())
+  })
+
+  it('have every header field that the source writes, and none that it does not know', () => {
+    const listed = new Set(HEADERS.rows.map(([name]) => name))
+    const written = found(/'([A-Z][A-Za-z]*(?:-[A-Z][A-Za-z]*)+)'/g)
+    expect([...written].filter((name) => !listed.has(name))).toEqual([])
+    const known = all.toLowerCase()
+    expect([...listed].filter((name) => !known.includes(name.toLowerCase()))).toEqual([])
+  })
 })

@@ -6,6 +6,7 @@ import { anchorOf } from '../../../.vitepress/links.ts'
 import { titleOf } from '../../../.vitepress/pages.ts'
 import { ROOT } from '../blocks.ts'
 import { entries, exportsOf } from './compiler.ts'
+import { LISTS, listPage } from './lists.ts'
 import { nameSection, prose, type LinkOf } from './markdown.ts'
 import { callDocumentation, entryOf, mentionedTypes, type NameEntry } from './model.ts'
 import { pageOf, REFERENCE_PAGES, type ReferencePage } from './pages.ts'
@@ -13,6 +14,9 @@ import { pageOf, REFERENCE_PAGES, type ReferencePage } from './pages.ts'
 /** Shown at the top of every page. */
 export const WRITTEN =
   '<!-- Written by `npm run docs:reference` from the docstrings in src/. Change them there. -->'
+
+const LISTED =
+  '<!-- Written by `npm run docs:reference` from test/docs/reference/lists.ts. Change it there. -->'
 
 const importName = (entry: string): string => (entry === 'index' ? 'turnpike' : `turnpike/${entry}`)
 
@@ -153,6 +157,13 @@ function indexPage(names: readonly PlacedName[]): string {
     WRITTEN,
     'Every entry of the package, every exported name, option and method, from the documentation in the source.',
     ['| page | import from | what |', '|---|---|---|', ...rows].join('\n'),
+    '## Lists',
+    [
+      ...LISTS.map(({ file, title }) => `- [${title}](${file}.md)`),
+      '- [Errors](../errors.md)',
+      '- [Metrics](../metrics.md)',
+      '- [Commands of the command line](../cli.md)',
+    ].join('\n'),
     '## All names',
     ...sections,
   ].join('\n\n')}\n`
@@ -162,6 +173,7 @@ function indexPage(names: readonly PlacedName[]): string {
 export function referencePages(names: readonly PlacedName[]): Map<string, string> {
   return new Map([
     ['index.md', indexPage(names)],
+    ...LISTS.map((list): [string, string] => [`${list.file}.md`, listPage(list, LISTED)]),
     ...REFERENCE_PAGES.map((page): [string, string] => [
       `${page.file}.md`,
       referencePage(page, names),

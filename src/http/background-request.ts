@@ -20,7 +20,7 @@ export function isRefreshRequest(req: IncomingMessage): boolean {
   return (req as { [made]?: Purpose })[made] === 'refresh'
 }
 
-/** A connection without a client. It discards what is written. */
+/** A connection without a client. It discards what is written, and has the methods of a socket. */
 class NullConnection extends Duplex {
   override _read(): void {}
   override _write(_chunk: unknown, _encoding: string, done: () => void): void {
@@ -34,6 +34,21 @@ class NullConnection extends Duplex {
   }
   setKeepAlive(): this {
     return this
+  }
+  ref(): this {
+    return this
+  }
+  unref(): this {
+    return this
+  }
+  address(): object {
+    return {}
+  }
+  destroySoon(): void {
+    this.destroy()
+  }
+  resetAndDestroy(): this {
+    return this.destroy()
   }
 }
 

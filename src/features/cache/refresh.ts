@@ -2,6 +2,7 @@
 import type { LookupResult } from '../../caching/entry-keys.ts'
 import { decideFill, type FillDecision, type SharedEntry } from '../../caching/fill.ts'
 import { deadlinesOf, entryState } from '../../caching/validity.ts'
+import { reportFailureOf } from '../failure-rule.ts'
 import type { CacheLookup } from './cache-lookup.ts'
 import { responseIn } from './cached-response.ts'
 import type { CacheMount } from './mount.ts'
@@ -61,9 +62,11 @@ export function refreshInBackground<Native>(
     return false
   }
   lookup.token = ''
-  void over.finally(() => {
+  const ended = over.finally(() => {
     refreshes.end(keys.entry, true)
     if (token !== '') cacheStore.leases.release(keys.lease, token)
   })
+  // A listener of the server may throw: it would end the process.
+  reportFailureOf(engine.context.events, { feature: 'cache', name: mount.name }, ended)
   return true
 }

@@ -68,6 +68,46 @@ describe.each(engines)('the cache on the $name engine', ({ open }) => {
       await until('it is refreshed', async () => (await get()).text.startsWith('page 2x'))
     })
 
+    test('a listener of the server may call any method of the connection of a refresh', async () => {
+      const handler = counting(({ send }) => send(200, `page ${handler.calls}`))
+      const { get, advance, server } = await app(handler, {
+        cache: { ttl: '10s', staleWhileRevalidate: '1h' },
+      })
+      const failures: unknown[] = []
+      server.prependListener('request', ({ socket }) => {
+        try {
+          socket.setKeepAlive(true).setNoDelay().setTimeout(1000).unref().ref()
+          socket.address()
+        } catch (error) {
+          failures.push(error)
+        }
+      })
+      await get()
+      await until('it is stored', async () => statusOf(await get()).includes('hit'))
+      await advance('11s')
+      expect((await get()).text).toBe('page 1')
+      await until('it is refreshed', async () => (await get()).text === 'page 2')
+      expect(failures).toEqual([])
+    })
+
+    test('a listener of the server that throws at a refresh ends no process', async () => {
+      const handler = counting(({ send }) => send(200, 'page'))
+      const { get, advance, server, errors } = await app(handler, {
+        cache: { ttl: '10s', staleWhileRevalidate: '1h' },
+      })
+      const failure = new Error('the listener fails')
+      server.prependListener('request', ({ socket }) => {
+        // A connection without a client has no bytes to count.
+        if (socket.bytesRead === undefined) throw failure
+      })
+      await get()
+      await until('it is stored', async () => statusOf(await get()).includes('hit'))
+      await advance('11s')
+      expect((await get()).text).toBe('page')
+      await until('it is reported', () => errors.includes(failure))
+      expect((await get()).text).toBe('page')
+    })
+
     test('in place of an error, an old response is served without asking the handler each time', async () => {
       let isFailing = false
       const handler = counting(({ send }) => {

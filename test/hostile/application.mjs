@@ -1,5 +1,6 @@
 // The application under attack, in a process of its own: every feature on Express 4 and 5, Koa, node:http
-// and HTTP/2. It answers what its tester asks over IPC: what it holds, and what its handlers did.
+// and HTTP/2. It answers what its tester asks over IPC: what it holds, and what its handlers did. With
+// BARE it mounts nothing: what happens then is the doing of the frameworks and of node.
 import { held, stopWatching } from './held.mjs'
 import { once } from 'node:events'
 import { createServer } from 'node:http'
@@ -36,7 +37,7 @@ function features({ turnpike }, label) {
   tp.on('error', ({ error }) => {
     if (!isExpected(error)) records.faults.push(`${label}: ${error?.stack ?? error}`)
   })
-  return createFeatures(tp, prefix, records)
+  return createFeatures(tp, prefix, records, process.env.BARE !== undefined)
 }
 
 /** What the client did, or Redis. */
@@ -144,6 +145,8 @@ const ports = {}
 for (const [name, server] of Object.entries(servers)) {
   server.on('session', (session) => {
     http2Sessions.add(session)
+    // A timeout of the server does not end sessions that their client has told to go away.
+    session.setTimeout(1000, () => session.destroy())
     session.on('error', () => {}).on('close', () => http2Sessions.delete(session))
   })
   server.on('connection', (socket) => {
@@ -155,8 +158,6 @@ for (const [name, server] of Object.entries(servers)) {
     if (socket.remoteAddress === undefined) socket.destroy()
   })
   server.on('sessionError', () => {})
-  // For those that are reset just then.
-  if (name.includes('HTTP/2')) server.setTimeout(1000)
   server.on('clientError', (_error, socket) => socket.destroy())
   server.listen(0, '127.0.0.1', 2000)
   await once(server, 'listening')
@@ -177,6 +178,9 @@ async function isOver() {
 
 const answers = {
   open: () => [...open.values()],
+  cut() {
+    for (const socket of open.keys()) socket.destroy()
+  },
   // Connections to Redis are opened when they are first needed. None of them has more listeners later.
   held: () =>
     held([

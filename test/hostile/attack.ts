@@ -5,6 +5,7 @@ import { startRedis, type RedisServer } from '../../src/testing.ts'
 import { startFaultProxy, type FaultProxy } from '../support/fault-proxy.ts'
 import { expectEveryKeyToExpire } from '../support/ttl.ts'
 import { runConnection, type Target } from './client.ts'
+import { openWithoutTurnpike } from './control.ts'
 import { credentialsOf } from './credentials.ts'
 import { Application } from './process.ts'
 import { FEATURES } from './requests.ts'
@@ -62,7 +63,7 @@ export async function attack({
   const application = new Application(node, proxy.url)
   try {
     await application.ready()
-    const campaign = new Campaign(application, redis, proxy, seed)
+    const campaign = new Campaign(application, redis, proxy, seed, node)
     const share = Math.ceil(Math.max(0, connections - WARM_UP) / PHASES.length)
     await campaign.begin()
     for (const phase of PHASES) await campaign.attack(phase, share)
@@ -78,6 +79,7 @@ class Campaign {
   readonly #redis: RedisServer
   readonly #proxy: FaultProxy
   readonly #first: number
+  readonly #node: string
   readonly #began = performance.now()
   readonly #heap: number[] = []
   #next: number
@@ -85,7 +87,14 @@ class Campaign {
   #effects = 0
   #reach: Record<string, number> = {}
 
-  constructor(application: Application, redis: RedisServer, proxy: FaultProxy, seed: number) {
+  constructor(
+    application: Application,
+    redis: RedisServer,
+    proxy: FaultProxy,
+    seed: number,
+    node: string,
+  ) {
+    this.#node = node
     this.#application = application
     this.#redis = redis
     this.#proxy = proxy
@@ -94,10 +103,11 @@ class Campaign {
 
   /** What is made once, for example by the compiler, is there before anything is counted. */
   async begin(): Promise<void> {
-    await this.#run(await this.#target('w', 60), WARM_UP)
+    const target = await this.#target('w', 60)
+    await this.#run(target, WARM_UP)
     expect(await this.#application.ask('faults')).toEqual([])
     await expectFree(this.#application.ports)
-    this.#before = await settled(this.#application)
+    this.#before = await this.#settled(target)
     this.#report('begins')
   }
 
@@ -111,7 +121,7 @@ class Campaign {
     await disturbance
     this.#report(phase, 'attacked')
     expect(await application.ask('faults'), `phase ${phase}`).toEqual([])
-    this.#heap.push((await settled(application, this.#before)).heap)
+    this.#heap.push((await this.#settled(target)).heap)
     await expectFree(application.ports)
     await this.#expectOneEffectEach(phase)
     const reached = await application.ask<Record<string, number>>('forget')
@@ -152,6 +162,11 @@ class Campaign {
   async #target(epoch: string, count: number): Promise<Target> {
     const credentials = await credentialsOf(this.#application, epoch, count)
     return { ports: this.#application.ports, credentials }
+  }
+
+  #settled({ credentials }: Target): Promise<Held> {
+    const terms = { node: this.#node, url: this.#proxy.url, credentials }
+    return settled(this.#application, (seeds) => openWithoutTurnpike(seeds, terms), this.#before)
   }
 
   async #expectOneEffectEach(phase: Phase): Promise<void> {

@@ -182,11 +182,12 @@ function actionsOf(tp, label, records, extensions) {
   }
 }
 
-/** Creates what one instance offers. */
-export function createFeatures(tp, label, records) {
+/** Creates what one instance offers. @param isBare offers the same paths without it */
+export function createFeatures(tp, label, records, isBare) {
   const extensions = extensionsOf(tp)
   const stacks = stacksOf(tp, extensions)
-  const actions = actionsOf(tp, label, records, extensions)
+  if (isBare) for (const path of Object.keys(stacks)) stacks[path] = []
+  const actions = isBare ? {} : actionsOf(tp, label, records, extensions)
   for (const [event, types] of [
     ['cache', ['hit', 'near', 'stale', 'collapsed']],
     ['idempotency', ['replayed']],

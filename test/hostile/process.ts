@@ -12,6 +12,7 @@ type Question =
   | 'status'
   | 'issue'
   | 'open'
+  | 'cut'
   | 'effects'
   | 'forget'
   | 'faults'
@@ -25,10 +26,10 @@ export class Application {
   #id = 0
   ports: Record<string, number> = {}
 
-  constructor(node: string, url: string) {
+  constructor(node: string, url: string, env: Record<string, string> = {}) {
     const file = path.join(import.meta.dirname, 'application.mjs')
     this.#process = spawn(node, ['--expose-gc', file], {
-      env: { PATH: process.env['PATH'], URL: url },
+      env: { PATH: process.env['PATH'], URL: url, ...env },
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
     })
     this.#ended = once(this.#process, 'exit').then(() => undefined)

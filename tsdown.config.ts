@@ -25,6 +25,7 @@ const entry = {
   tokens: 'src/tokens.ts',
   collections: 'src/collections.ts',
   flags: 'src/flags.ts',
+  otel: 'src/otel.ts',
   realtime: 'src/realtime.ts',
 }
 

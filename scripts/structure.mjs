@@ -51,6 +51,7 @@ const LAYERS = [
 
 /** Which files may import a package. One that is missing here is imported by none. */
 const PACKAGES = {
+  '@opentelemetry/api': { only: /^extensions\/otel\// },
   bullmq: { only: /^extensions\/jobs\/bullmq-/ },
   express: { only: /^express\.ts$/, types: true },
   ioredis: { only: /^store\// },

@@ -7,8 +7,9 @@ import { classify, classifyOnNode, describe } from './diagnose.ts'
 import type { Latency } from './latency.ts'
 import { showsTracedData } from './ioredis-patches.ts'
 import { guardEvents, maintainConnection, warnOf } from './maintain-connection.ts'
+import { isTraced, traceOperation, type TracedOperation } from './operation-trace.ts'
 import { ReadCall, ScriptCall, type CallContext } from './redis-calls.ts'
-import { endClient, isCluster, scanKeys, socketOf, type Client } from './redis.ts'
+import { addressOf, endClient, isCluster, scanKeys, socketOf, type Client } from './redis.ts'
 import type { Operation, OperationArgument } from './store.ts'
 import { WriteBatch } from './write-batch.ts'
 
@@ -108,6 +109,20 @@ export class RedisConnection implements CallContext {
     budget: RequestBudget | undefined,
     startedAt: number | undefined,
   ): Promise<unknown> {
+    if (!isTraced()) return this.#run(operation, keys, args, route, budget, startedAt)
+    return traceOperation(this.#traceOf(operation), () =>
+      this.#run(operation, keys, args, route, budget, startedAt),
+    )
+  }
+
+  #run(
+    operation: Operation,
+    keys: readonly string[],
+    args: readonly OperationArgument[],
+    route: ServerRoute,
+    budget: RequestBudget | undefined,
+    startedAt: number | undefined,
+  ): Promise<unknown> {
     const call =
       operation.command === undefined
         ? new ScriptCall(this, route.clock, operation, keys, args, budget)
@@ -120,6 +135,10 @@ export class RedisConnection implements CallContext {
     const began = startedAt ?? now
     const ms = Math.min(this.#options.commandTimeout - (now - began), budget?.left(now) ?? Infinity)
     return this.#limit.run(call, ms, budget, (limited) => guard.run(limited, budget, began))
+  }
+
+  #traceOf({ command = 'EVALSHA', name }: Operation): TracedOperation {
+    return { store: this.#options.name, operation: name, command, ...addressOf(this.client) }
   }
 
   /** Resolves when the route to these keys is known, within `commandTimeout`. @throws TP_UNAVAILABLE */

@@ -10,6 +10,7 @@ import {
   type ConnectionPurpose,
 } from './client-options.ts'
 import { selectedDatabase } from './ioredis-patches.ts'
+import type { TracedOperation } from './operation-trace.ts'
 
 /**
  * Where Redis is: a URL, ioredis options (with `sentinels` too), the nodes of a Cluster, or your own
@@ -219,6 +220,14 @@ export async function* scanKeys(
 /** Returns the socket of a client; undefined on a Cluster, whose nodes have one each. */
 export const socketOf = (client: Client): Redis['stream'] | undefined =>
   isCluster(client) ? undefined : (client as Redis).stream
+
+/** Returns where a client is connected to. A Cluster and a Sentinel decide that themselves. */
+export function addressOf(client: Client): Pick<TracedOperation, 'host' | 'port' | 'database'> {
+  if (isCluster(client)) return { host: undefined, port: undefined, database: undefined }
+  const { db: database, host, path, port, sentinels } = (client as Redis).options
+  const isKnown = path === undefined && !sentinels
+  return { host: isKnown ? host : undefined, port: isKnown ? port : undefined, database }
+}
 
 /** Returns true if the client uses TLS. */
 export const usesTls = (client: Client): boolean =>

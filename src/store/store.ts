@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import type { StoreUnavailable } from '../errors.ts'
 import type { RequestBudget } from '../request-budget.ts'
 import prelude from './prelude.lua'
+import { nameScript } from './script-names.ts'
 
 /** An argument of an operation: a string, an integer or bytes. */
 export type OperationArgument = string | number | Buffer
@@ -84,6 +85,7 @@ export function operation<Result extends OperationReply>({
 }: OperationOptions<Result>): Operation<Result> {
   const lua = command === undefined ? `${prelude}\n${body}` : ''
   const sha = createHash('sha1').update(lua).digest('hex')
+  if (command === undefined) nameScript(sha, name)
   return { name, command, lua, sha, memory, buffers, large }
 }
 

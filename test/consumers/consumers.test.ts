@@ -85,6 +85,7 @@ describe('the tarball', () => {
       'tokens',
       'collections',
       'flags',
+      'otel',
       'realtime',
     ]) {
       for (const kind of ['mjs', 'cjs', 'd.mts', 'd.cts']) {
@@ -120,6 +121,45 @@ describe('jobs', () => {
     expect(stdout.trim()).toBe(
       'TP_NO_BULLMQ turnpike/jobs needs BullMQ. Install it: npm install bullmq',
     )
+  })
+})
+
+describe('spans', () => {
+  const program = (load: (name: string) => string): string => `
+    const { trace } = ${load('@opentelemetry/api')}
+    const sdk = ${load('@opentelemetry/sdk-trace-base')}
+    const { turnpike } = ${load('turnpike/node')}
+    const { TurnpikeInstrumentation, ioredisOptions } = ${load('turnpike/otel')}
+    const exporter = new sdk.InMemorySpanExporter()
+    const spanProcessors = [new sdk.SimpleSpanProcessor(exporter)]
+    trace.setGlobalTracerProvider(new sdk.BasicTracerProvider({ spanProcessors }))
+    new TurnpikeInstrumentation({ requireParent: false })
+    const used = async () => {
+      const tp = turnpike({ redis: 'memory' })
+      await tp.limiter('api', { limit: 1, window: '1m' }).consume('canary')
+      await tp.close()
+      console.log(exporter.getFinishedSpans().map(({ name }) => name).join())
+      console.log(ioredisOptions().dbStatementSerializer('get', ['canary']))
+    }
+    used()`
+  const wanted = 'turnpike limiter api\nGET\n'
+
+  it('of CommonJS', async () => {
+    const source = program((name) => `require('${name}')`)
+    const { stdout } = await run(full, process.execPath, ['--input-type=commonjs', '-e', source])
+    expect(stdout).toBe(wanted)
+  })
+
+  it('of ESM', async () => {
+    const source = program((name) => `await import('${name}')`)
+    const { stdout } = await run(full, process.execPath, ['--input-type=module', '-e', source])
+    expect(stdout).toBe(wanted)
+  })
+
+  it('need @opentelemetry/api, and nothing else does', async () => {
+    const source = "try { require('turnpike/otel') } catch ({ message }) { console.log(message) }"
+    const { stdout } = await run(bare, process.execPath, ['--input-type=commonjs', '-e', source])
+    expect(stdout).toContain("Cannot find module '@opentelemetry/api'")
   })
 })
 
@@ -354,7 +394,9 @@ async function furnish(target: string): Promise<void> {
   const installed = path.join(target, 'node_modules')
   const types = (await readdir(path.join(modules, '@types'))).map((name) => `@types/${name}`)
   await mkdir(path.join(installed, '@types'), { recursive: true })
-  for (const name of ['express', 'koa', 'ioredis', ...types]) {
+  const others = ['@opentelemetry/api', '@opentelemetry/sdk-trace-base']
+  await mkdir(path.join(installed, '@opentelemetry'))
+  for (const name of ['express', 'koa', 'ioredis', ...others, ...types]) {
     const [from, to] = [path.join(modules, name), path.join(installed, name)]
     // The package's own dependencies stay as they were installed.
     if (!existsSync(to)) await symlink(from, to, 'junction')

@@ -6,7 +6,7 @@ const LOADED = `
   import { createRequire } from 'node:module'
   import { setTimeout as sleep } from 'node:timers/promises'
   const require = createRequire(import.meta.url)
-  const lazy = /^(alert-checks|beat|catalogue|cli|exposition|processes\\d?|receivers|server-info|service-checks|service-operations|snapshot)$/
+  const lazy = /^(alert-checks|beat|catalogue|cli|otel|exposition|processes\\d?|receivers|server-info|service-checks|service-operations|snapshot)$/
   const loaded = () => Object.keys(require.cache).map((file) => file.replace(/.*[\\\\/]/, '').replace('.cjs', '')).filter((file) => lazy.test(file)).sort()
   const { turnpike } = require('turnpike/express')
   console.log('at first', loaded().join())

@@ -290,8 +290,7 @@ export class RequestSession implements KoaSessionHost {
 
   /** Returns how the client named a session. Undefined if the client does not know its ID. */
   #namedBy(id: string): NamedSession | undefined {
-    for (const named of this.#named) if (named.keys.id === id) return named
-    return undefined
+    return this.#named.find(({ keys }) => keys.id === id)
   }
 
   /** See `SessionWriter.userToBind`. Once the head is sent the client cannot learn a new ID. */

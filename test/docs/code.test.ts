@@ -52,13 +52,12 @@ test('the documentation has code', () => {
   expect(runnable.length).toBeGreaterThan(20)
 })
 
-/** Documents that take the type of `req.session` from turnpike. The types of express-session would win. */
+/** Documents that take the type of the session from turnpike. The types of express-session would win. */
 const ownTypes = new Set(
   documents().filter((document) => {
     const text = textOf(document)
-    return (
-      /^ *import 'turnpike\/express\/session'/m.test(text) && !/from 'express-session'/.test(text)
-    )
+    const importsOwn = /^ *import 'turnpike\/(?:express|koa)\/session'/m.test(text)
+    return importsOwn && !/from 'express-session'/.test(text)
   }),
 )
 

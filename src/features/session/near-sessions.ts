@@ -3,6 +3,7 @@
  * copy is served for at most the time that the mount allows, even if every message is lost.
  */
 import { randomBytes } from 'node:crypto'
+import { BoundedMap } from '../../caching/bounded-map.ts'
 import { isUnavailable } from '../../errors.ts'
 import type { ExtensionContext } from '../../extension.ts'
 import type { LoadedSession } from './session-storage.ts'
@@ -16,10 +17,21 @@ interface NearCopy {
   readonly keys: SessionKeyNames
   stored: StoredSession
   readonly bytes: number
-  /** Until when it is served, on the monotonic clock. */
-  readonly until: number
-  /** The same on the clock of the machine. The monotonic one stands still while the machine sleeps. */
-  readonly untilTime: number
+  /** Until when it is served. */
+  readonly until: Moment
+}
+
+/** A moment on the monotonic clock, and on that of the machine: the former stands still while the machine sleeps. */
+interface Moment {
+  readonly monotonic: number
+  readonly time: number
+}
+
+/** When a session expires in Redis, as long as it is neither saved nor renewed. */
+interface Lifetime {
+  readonly version: string
+  readonly touched: number
+  readonly end: Moment
 }
 
 /** The names under which changes are announced. They contain a hash of the session's ID, not the ID. */
@@ -31,10 +43,14 @@ interface Loading {
   count: number
   /** True if the session has changed since one of them began. What they find is not kept. */
   isStale: boolean
+  /** When a request has renewed the session meanwhile. */
+  touched: number | undefined
 }
 
 /** What a copy takes besides its data, in bytes. With `maxBytes` it bounds the number of copies. */
 const OVERHEAD = 1_024
+/** Sessions of which a process remembers when they expire. */
+const MAX_LIFETIMES = 50_000
 /** How soon an announcement of this process must arrive, in ms, before it is repeated. */
 const ANNOUNCEMENT_TIMEOUT = 1_000
 /** Precedes the ID of an announcement. No key begins with it. */
@@ -50,6 +66,7 @@ export class NearSessions {
   /** Keys of the copies of one user's sessions, by the key of the user's index. */
   readonly #byIndex = new Map<string, Set<string>>()
   readonly #loads = new Map<string, Loading>()
+  #lifetimes = new BoundedMap<Lifetime>(MAX_LIFETIMES)
   #bytes = 0
   /** True while this process receives what is published: it has received an announcement of its own. */
   #isArmed = false
@@ -69,8 +86,7 @@ export class NearSessions {
   find({ session }: SessionKeys): StoredSession | undefined {
     const copy = this.#copies.get(session)
     if (copy === undefined) return undefined
-    const isFresh = this.#context.store.monotonic() < copy.until && Date.now() < copy.untilTime
-    if (isFresh) return copy.stored
+    if (this.#isAhead(copy.until)) return copy.stored
     this.#remove(copy)
     return undefined
   }
@@ -82,24 +98,27 @@ export class NearSessions {
   ): Promise<LoadedSession | undefined> {
     if (!this.#isArmed) this.#arm(keys)
     if (!this.#isArmed) return load()
-    const { store } = this.#context
     const loading = this.#begin(keys)
     // A copy is as old as the request for it: the reply may have been on its way for long.
-    const since = { monotonic: store.monotonic(), time: Date.now() }
-    const loaded = load()
-    const lifetime = store.run(sessionTimeToLive, [keys.session], [])
-    void Promise.all([loaded, lifetime])
-      .then(([found, left]) => this.#keep(keys, loading, found, left, since))
-      // Nothing is kept. The caller gets the error.
-      .catch(() => {})
-      .finally(() => this.#end(loading))
-    return loaded
+    const since = { monotonic: this.#context.store.monotonic(), time: Date.now() }
+    return load().then(
+      (found) => {
+        this.#consider(keys, loading, found, since)
+        return found
+      },
+      (error: unknown) => {
+        this.#end(loading)
+        throw error
+      },
+    )
   }
 
   /** Notes that the time to live of a session was renewed. Otherwise each request would renew it. */
   renewed({ session }: SessionKeys, touched: number): void {
     const copy = this.#copies.get(session)
     if (copy) copy.stored = { ...copy.stored, touched }
+    const loading = this.#loads.get(session)
+    if (loading) loading.touched = touched
   }
 
   /** Drops the copy of a session that has changed, or of all sessions of an index. @param key of either */
@@ -108,6 +127,7 @@ export class NearSessions {
     if (loading) this.#outdate(loading)
     const copy = this.#copies.get(key)
     if (copy) this.#remove(copy)
+    this.#lifetimes.delete(key)
     if (!key.endsWith('}')) return
     for (const each of this.#loads.values()) if (each.keys.index === key) this.#outdate(each)
     for (const each of this.#byIndex.get(key) ?? []) this.#remove(this.#copies.get(each)!)
@@ -156,13 +176,19 @@ export class NearSessions {
     this.#copies.clear()
     this.#byIndex.clear()
     this.#bytes = 0
+    this.#lifetimes = new BoundedMap(MAX_LIFETIMES)
     for (const loading of this.#loads.values()) this.#outdate(loading)
   }
 
   #begin(keys: SessionKeys): Loading {
     const { session, index } = keys
     const known = this.#loads.get(session)
-    const loading: Loading = known ?? { keys: { session, index }, count: 0, isStale: false }
+    const loading: Loading = known ?? {
+      keys: { session, index },
+      count: 0,
+      isStale: false,
+      touched: undefined,
+    }
     if (known === undefined) this.#loads.set(session, loading)
     loading.count++
     return loading
@@ -179,29 +205,52 @@ export class NearSessions {
     this.#loads.delete(loading.keys.session)
   }
 
-  /** @param left the session's own time to live in Redis, in ms */
-  #keep(
+  /** Keeps what a load has found, once it is known how long the session lives. */
+  #consider(
     keys: SessionKeys,
-    { isStale, keys: names }: Loading,
+    loading: Loading,
     found: LoadedSession | undefined,
-    left: number,
-    since: { readonly monotonic: number; readonly time: number },
+    since: Moment,
   ): void {
     // What connect-redis writes is not announced, and a replaced session depends on its successor.
     const isOwn = found?.keys === keys && found.stored.form === 'turnpike'
-    if (isStale || !isOwn || found.stored.meta.successor || left <= 0) return
+    if (!isOwn || found.stored.meta.successor || loading.isStale) return this.#end(loading)
     const { stored } = found
+    const known = this.#lifetimes.get(keys.session)
+    if (known?.version === stored.version && known.touched === stored.touched) {
+      this.#keep(loading, stored, since, known.end)
+      return this.#end(loading)
+    }
+    const { version, touched } = stored
+    void this.#context.store
+      .run(sessionTimeToLive, [keys.session], [])
+      .then((left) => {
+        if (loading.isStale || left <= 0) return
+        const end = { monotonic: since.monotonic + left, time: since.time + left }
+        this.#lifetimes.set(keys.session, { version, touched, end })
+        this.#keep(loading, stored, since, end)
+      })
+      // Nothing is kept. The next load asks again.
+      .catch(() => {})
+      .finally(() => this.#end(loading))
+  }
+
+  /** @param end when the session itself expires */
+  #keep({ keys: names, touched }: Loading, found: StoredSession, since: Moment, end: Moment): void {
+    const stored = touched === undefined ? found : { ...found, touched }
     const { ms, maxBytes } = this.#settings
     const { data, meta } = stored
     const length = names.session.length + names.index.length + data.length
     const bytes = (length + (meta.user?.length ?? 0)) * 2 + OVERHEAD
     // One copy must not evict all others.
     if (bytes > maxBytes / 8) return
-    const life = Math.min(ms, left)
-    const [until, untilTime] = [since.monotonic + life, since.time + life]
+    const until = {
+      monotonic: Math.min(since.monotonic + ms, end.monotonic),
+      time: Math.min(since.time + ms, end.time),
+    }
     const known = this.#copies.get(names.session)
     if (known) this.#remove(known)
-    this.#copies.set(names.session, { keys: names, stored, bytes, until, untilTime })
+    this.#copies.set(names.session, { keys: names, stored, bytes, until })
     this.#bytes += bytes
     // Only sessions of users can be ended by their index.
     if (meta.user !== undefined) {
@@ -214,11 +263,14 @@ export class NearSessions {
 
   /** Removes copies that have expired, and the oldest ones until there is room. */
   #evict(): void {
-    const now = this.#context.store.monotonic()
     for (const copy of this.#copies.values()) {
-      if (copy.until > now && this.#bytes <= this.#settings.maxBytes) return
+      if (this.#isAhead(copy.until) && this.#bytes <= this.#settings.maxBytes) return
       this.#remove(copy)
     }
+  }
+
+  #isAhead({ monotonic, time }: Moment): boolean {
+    return this.#context.store.monotonic() < monotonic && Date.now() < time
   }
 
   #remove({ keys: { session, index }, bytes }: NearCopy): void {

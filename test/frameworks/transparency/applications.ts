@@ -122,6 +122,7 @@ function createMounts(tp: AnyTurnpike): Record<FeatureName, AnyMiddleware> {
   } as const
   return {
     session: tp.session(session),
+    'near session': tp.session({ ...session, near: '1m' }),
     'rolling session': tp.session({ ...session, rolling: true, saveUninitialized: true }),
     rateLimit: tp.rateLimit({ limit: PLENTY, window: '1m' }),
     'rateLimit with refunds': tp.rateLimit({

@@ -19,6 +19,7 @@ export type Target = (typeof TARGETS)[number]
 export const FEATURES = [
   'session',
   'rolling session',
+  'near session',
   'rateLimit',
   'rateLimit with refunds',
   'loginGuard',
@@ -169,10 +170,14 @@ function createMounts(random: Random): Program['mounts'] {
   // Two sessions, or two caches, are not what an application mounts for one request.
   const left = FEATURES.filter(
     (name) =>
-      name !== 'rolling session' && name !== 'near cache' && name !== 'cache before the framework',
+      name !== 'rolling session' &&
+      name !== 'near session' &&
+      name !== 'near cache' &&
+      name !== 'cache before the framework',
   )
   const chosen = random.some(left, 0.35).map((name): FeatureName => {
-    if (name === 'session' && random.chance(0.3)) return 'rolling session'
+    if (name === 'session' && random.chance(0.6))
+      return random.pick(['rolling session', 'near session'] as const)
     if (name === 'cache' && random.chance(0.5)) {
       return random.pick(['near cache', 'cache before the framework'] as const)
     }

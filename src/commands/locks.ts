@@ -23,6 +23,10 @@ export interface HeldRow {
   readonly pid: number
   /** Fencing token. Permits have none. */
   readonly token: number | undefined
+  /** Names a permit among those of its process. Locks have none. */
+  readonly permit: string | undefined
+  /** What releases a permit in place of its holder. It is not shown. Locks have none. */
+  readonly owner?: string
   /** In ms since the epoch. */
   readonly since: number
   readonly until: number
@@ -106,7 +110,12 @@ async function read(
     const fields = await orNull(access.send('HMGET', key, 'owner', 'token', 'since', 'until'))
     const [owner, token, since, until] = (fields ?? []) as (string | null)[]
     if (!owner || Number(until) <= now) return []
-    const times = { since: Number(since), until: Number(until), token: Number(token) }
+    const times = {
+      since: Number(since),
+      until: Number(until),
+      token: Number(token),
+      permit: undefined,
+    }
     return [{ kind, name, ...processOf(owner), ...times, waiting }]
   }
   const reply = await orNull(
@@ -123,22 +132,27 @@ async function read(
     name,
     ...processOf(owner),
     token: undefined,
+    permit: permitOf(owner),
+    owner,
     since: Number(since?.[i] ?? 0),
     until: Number(live[i * 2 + 1]),
     waiting,
   }))
 }
 
+/** Returns the ID of the permit that an owner holds: what follows its process. */
+const permitOf = (owner: string): string => /[\w.-]{1,40}$/.exec(owner)?.[0] ?? '?'
+
 async function resultOf(target: RedisTarget, rows: readonly HeldRow[]): Promise<CommandResult> {
   const now = await serverTime(await target.access('lock'))
   const held = rows.toSorted((a, b) => a.since - b.since)
   return {
-    data: { now, held },
+    data: { now, held: held.map(({ owner: _owner, ...row }) => row) },
     lines:
       held.length === 0
         ? ['Nothing is held.']
         : tableLines([
-            ['kind', 'name', 'holder', 'held for', 'lease ends in', 'waiting', 'token'],
+            ['kind', 'name', 'holder', 'held for', 'lease ends in', 'waiting', 'token', 'permit'],
             ...held.map((row) => [
               row.kind,
               row.name,
@@ -147,6 +161,7 @@ async function resultOf(target: RedisTarget, rows: readonly HeldRow[]): Promise<
               formatSpan(row.until - now),
               row.waiting,
               row.token ?? '-',
+              row.permit ?? '-',
             ]),
           ]),
   }

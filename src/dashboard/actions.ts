@@ -6,6 +6,7 @@ import { CommandError, type Command, type WritePlan } from '../commands/command.
 import { idempotencyRelease } from '../commands/idempotency-release.ts'
 import { limitsBlock } from '../commands/limits-block.ts'
 import { limitsReset } from '../commands/limits-reset.ts'
+import { limitsSet, limitsUnset } from '../commands/limits-set.ts'
 import { locksBreak } from '../commands/locks-break.ts'
 import { mode } from '../commands/mode.ts'
 import { allow, block, unblock } from '../commands/rules.ts'
@@ -22,6 +23,8 @@ const COMMANDS: readonly Command[] = [
   idempotencyRelease,
   limitsBlock,
   limitsReset,
+  limitsSet,
+  limitsUnset,
   locksBreak,
   mode,
   sessionsRevoke,

@@ -2,6 +2,7 @@
 import type { CommandCall, CommandResult } from '../commands/command.ts'
 import type { Command } from '../commands/command.ts'
 import { createInstanceTarget } from '../commands/instance-target.ts'
+import { MinuteHistory } from './minute-history.ts'
 import type { RedisTarget, TargetInstance } from '../commands/target.ts'
 
 /** Time without a command after which the connection is closed, in ms. */
@@ -9,6 +10,8 @@ const IDLE = 60_000
 
 /** Runs commands for the pages. It connects at the first one, and ends what is not used. */
 export class Connection {
+  /** What graphs need of the last half hour. It outlives connections. */
+  readonly history: MinuteHistory = new MinuteHistory()
   readonly #tp: TargetInstance
   #target: RedisTarget | undefined
   #running = 0

@@ -6,6 +6,7 @@ import { cacheRequestsOf } from '../operations/hit-rate.ts'
 import { readProcesses, type ProcessReport, type ReportSource } from '../operations/processes.ts'
 import type { ServiceStatus } from '../operations/services/options.ts'
 import { readServices } from '../operations/services/service-operations.ts'
+import type { MinuteHistory, MinuteSummary } from './minute-history.ts'
 import { severityOf, THRESHOLDS, type Severity } from '../operations/thresholds.ts'
 
 /** Something that a person should look at. */
@@ -28,6 +29,8 @@ export interface Overview {
   readonly cacheHitRate: number | undefined
   /** The services of `tp.service()`. */
   readonly services: readonly ServiceStatus[]
+  /** The last half hour, minute by minute, the oldest first. */
+  readonly minutes: readonly MinuteSummary[]
   /** What was counted in the last whole minute. */
   readonly counts: readonly MinuteCount[]
 }
@@ -44,14 +47,15 @@ export interface CacheCounts {
 const MINUTES = [1, 2, 3, 4, 5]
 
 /** Reads the overview. Sends no SCAN. */
-export async function readOverview(target: RedisTarget): Promise<Overview> {
+export async function readOverview(target: RedisTarget, history: MinuteHistory): Promise<Overview> {
   const source = await reportSource(target)
   const processes = await readProcesses(source)
-  const [{ differing }, servers, counts, services] = await Promise.all([
+  const [{ differing }, servers, counts, services, minutes] = await Promise.all([
     readApplication(source, processes),
     serverRows(target),
     lastMinute(source),
     readServices(source),
+    history.read(source),
   ])
   const states = { live: 0, late: 0, lost: 0 }
   for (const { state } of processes) states[state]++
@@ -72,6 +76,7 @@ export async function readOverview(target: RedisTarget): Promise<Overview> {
     storeP99: p99s.length > 0 ? Math.max(...p99s) : undefined,
     cacheHitRate: asked > 0 ? answered / asked : undefined,
     services,
+    minutes,
     counts,
   }
 }

@@ -39,7 +39,8 @@ const BOUNDS = { limit: '300', seconds: '3' }
 const PAGES: Readonly<Record<PageName, Page>> = {
   overview: {
     keepMs: LIVE,
-    read: (_ask, { tenant }, connection) => connection.use(tenant, readOverview),
+    read: (_ask, { tenant }, connection) =>
+      connection.use(tenant, (target) => readOverview(target, connection.history)),
   },
   limits: {
     keepMs: LIVE,

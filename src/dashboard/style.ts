@@ -22,6 +22,10 @@ h2{font-size:17px;margin:24px 0 6px}
 .cards{display:flex;flex-wrap:wrap;gap:12px;margin:12px 0;padding:0;list-style:none}
 .cards li{border:1px solid var(--line);border-radius:8px;padding:10px 14px;min-width:150px}
 .cards b{display:block;font-size:20px}
+svg{display:block;width:300px;max-width:100%;height:80px;margin:4px 0;border-bottom:1px solid var(--field)}
+.line{fill:none;stroke:var(--link);stroke-width:2;vector-effect:non-scaling-stroke}
+.mark{fill:none;stroke:var(--review);stroke-width:1;stroke-dasharray:4 4;vector-effect:non-scaling-stroke}
+.graph small{display:block;max-width:300px}
 meter{width:100%;min-width:130px;height:12px}
 .wrap{overflow-x:auto;margin:8px 0}
 table{border-collapse:collapse;width:100%}

@@ -6,7 +6,9 @@ import { chromium, type Browser, type Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { findChromium } from '../../scripts/ensure-chromium.mjs'
 import { CONTEXT } from '../../src/extension.ts'
+import { turnpike } from '../../src/node.ts'
 import { appendAudit } from '../../src/operations/audit.ts'
+import { minuteKey } from '../../src/operations/beat-keys.ts'
 import { startRedis, type RedisServer } from '../../src/testing.ts'
 import { populate, SECRET, type Populated } from '../cli/application.ts'
 import { OPERATOR, portOf, start, VIEWER } from '../dashboard/support.ts'
@@ -35,6 +37,16 @@ beforeAll(async () => {
   redis = await startRedis()
   shop = await populate({ redis: redis.url })
   await shop.report()
+  // Half an hour with a cache that has a bad time.
+  await using reader = turnpike({ redis: redis.url, prefix: 'shop', operations: false })
+  const { keys } = reader[CONTEXT]('operations')
+  for (let i = 1; i <= 30; i++) {
+    const [hits, refused] = [i > 12 && i < 18 ? 300 : 830 + ((i * 37) % 90), (i * 91) % 140]
+    const counts = ['cache:products:hit', hits, 'cache:products:miss', 1000 - hits]
+    const key = minuteKey(keys, Date.now() - i * 60_000)
+    await redis.send('HSET', key, ...counts.map(String), 'limit:web:refused', String(refused))
+    await redis.send('PEXPIRE', key, '7200000')
+  }
   const path = spawnSync('which', [findChromium() ?? 'chromium'], {
     encoding: 'utf8',
   }).stdout.trim()
@@ -185,6 +197,60 @@ describe('Express 5', () => {
     expect(text).toContain('grace@example.com')
     expect(text).toContain("worker's stuck")
     expect(complaints).toEqual([])
+  })
+
+  it('graphs show the last half hour with their marks, and say the same in words', async () => {
+    const { complaints, page } = await open(kind, OPERATOR)
+    const graph = page.getByRole('img', { name: /^Answered from caches, last half hour: now / })
+    await graph.waitFor()
+    expect(await graph.getAttribute('aria-label')).toMatch(/marks at 50 % and 80 %$/)
+    expect(await graph.locator('.mark').count()).toBe(2)
+    await page.getByRole('img', { name: /^Redis p99, .*marks at 50\.0 ms$/ }).waitFor()
+    await page.getByRole('img', { name: /^Refused by limits, last half hour: now \d/ }).waitFor()
+    expect(complaints).toEqual([])
+  })
+
+  it('an operator sets limits of one subject, and forgets them', async () => {
+    const { complaints, page } = await open(kind, OPERATOR, '#/limits?subject=ada')
+    const button = (label: string) =>
+      page
+        .getByRole('row', { name: /^ada api / })
+        .getByRole('button', { name: `${label}: ada`, exact: true })
+    const dialog = page.getByRole('dialog')
+    await button('Set').click()
+    expect(await dialog.getByLabel('POLICY=LIMIT').inputValue()).toBe('api=5')
+    await dialog.getByLabel('POLICY=LIMIT').fill('api=9')
+    await dialog.getByLabel('Reason').fill('a launch')
+    await page.keyboard.press('Enter')
+    await dialog.getByText('Set the limits of ada to api=9. It has none now.').waitFor()
+    expect(await dialog.locator('input[readonly]').inputValue()).toBe(
+      "npx turnpike limits set ada api=9 --app ./tp.mjs --reason 'a launch'",
+    )
+    await page.keyboard.press('Enter')
+    await page.getByText('Set: api=9.').waitFor()
+    await button('Unset').click()
+    await dialog.getByLabel('Reason').fill('it is over')
+    await page.keyboard.press('Enter')
+    await dialog.getByText('Forget the limits of ada: api=9.').waitFor()
+    await page.keyboard.press('Enter')
+    await page.getByText('Deleted.').waitFor()
+    expect(complaints).toEqual([])
+  })
+
+  it('an operator releases the permit of a holder that hangs', async () => {
+    const { app, page } = await open(kind, OPERATOR)
+    const semaphore = app.tp.semaphore('hangs', { limit: 1 })
+    const permit = await semaphore.acquire()
+    onTestFinished(async () => void (await permit.release()))
+    await visit(page, 'locks?name=hangs', 'semaphore')
+    await page.getByRole('button', { name: 'Break: hangs' }).click()
+    const dialog = page.getByRole('dialog')
+    await dialog.getByLabel('Reason').fill('hangs')
+    await page.keyboard.press('Enter')
+    await dialog.getByText(/^Release the permit .* of hangs\.$/).waitFor()
+    await page.keyboard.press('Enter')
+    await page.getByText('Released.').waitFor()
+    expect(await semaphore.count()).toBe(0)
   })
 
   it('a viewer sees no button for changes, and only the networks of addresses', async () => {

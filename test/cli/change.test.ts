@@ -448,6 +448,27 @@ it('a stuck idempotency key is released, and one that runs only with --force', a
   ).toBe(true)
 })
 
+it('the permit of a semaphore is released in place of its holder, and no other one', async () => {
+  const tp = turnpikeOf({ redis: server.url, prefix: 'shop', operations: false })
+  const semaphore = tp.semaphore('hung', { limit: 2 })
+  const [first, second] = [await semaphore.acquire(), await semaphore.acquire()]
+  const { data } = await ask(['locks', 'hung'])
+  expect(data.held).toHaveLength(2)
+  expect(JSON.stringify(data.held)).not.toContain('owner')
+  const [{ host, permit, pid }, other] = data.held
+  expect(other.permit).not.toBe(permit)
+  const line = ['locks', 'break', 'hung', '--permit', `${host}/${pid}/${permit}`, '--yes']
+  expect(await ask(line)).toMatchObject({ code: 0, data: { released: true } })
+  expect((await ask(['locks', 'hung'])).data.held).toMatchObject([{ permit: other.permit }])
+  expect(await semaphore.count()).toBe(1)
+  // It is another permit's now, or nobody's.
+  expect(await ask(line)).toMatchObject({ code: 1, data: { changed: false } })
+  const wrong = await ask(['locks', 'break', 'hung', '--permit', 'first', '--yes'])
+  expect(wrong.code).toBe(2)
+  await Promise.all([first.release(), second.release()])
+  await tp.close()
+})
+
 it('what a stranger has stored as the switch of maintenance can be replaced', async () => {
   const key = 'shop:operations:document:{maintenance-broken}'
   for (const stored of ['on', '1.x null', '1.x {"on":"no"}', '1.x {', '']) {

@@ -94,7 +94,7 @@ class ChangeDialog {
     const { args, options } = this.#offered
     this.#wish = {
       ...this.#offered,
-      args: [...args, ...given.filter(isArgument).map(([, value]) => value)],
+      args: [...args, ...given.filter(isArgument).flatMap(argumentsOf)],
       options: { ...options, ...Object.fromEntries(given.filter((each) => !isArgument(each))) },
     }
     void sendChange('preview', bodyOf(this.#wish)).then((answer) => this.#confirm(answer))
@@ -159,6 +159,10 @@ class ChangeDialog {
     void (navigator.clipboard as Clipboard | undefined)?.writeText(text).catch(() => {})
   }
 }
+
+/** A field for several limits has one argument for each. */
+const argumentsOf = ([name, value]: readonly [string, string]): string[] =>
+  name === 'limits' ? value.trim().split(/\s+/) : [value]
 
 const bodyOf = ({ args, command, options, tenant }: Wish): object => ({
   command,

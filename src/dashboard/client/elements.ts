@@ -72,8 +72,13 @@ function isSame(node: Node, wanted: Description | string): boolean {
   return before?.tag === wanted.tag && before.attributes['key'] === wanted.attributes['key']
 }
 
-const create = (wanted: Description | string): Node =>
-  typeof wanted === 'string' ? document.createTextNode(wanted) : document.createElement(wanted.tag)
+const SVG = 'http://www.w3.org/2000/svg'
+
+function create(wanted: Description | string): Node {
+  if (typeof wanted === 'string') return document.createTextNode(wanted)
+  const isDrawn = wanted.tag === 'svg' || wanted.tag === 'path'
+  return isDrawn ? document.createElementNS(SVG, wanted.tag) : document.createElement(wanted.tag)
+}
 
 function updateElement(element: HTMLElement, wanted: Description): void {
   const before = known.get(element)?.attributes ?? {}

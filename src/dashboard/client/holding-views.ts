@@ -1,7 +1,15 @@
 /** What users and requests hold: sessions, locks, idempotency keys. */
 import { formatBytes, formatSpan, formatTime } from '../../commands/format.ts'
-import { ago, askForm, changeButton, scanButton, scanNote, type View } from './context.ts'
-import { h, table } from './elements.ts'
+import {
+  ago,
+  askForm,
+  changeButton,
+  scanButton,
+  scanNote,
+  type View,
+  type ViewContext,
+} from './context.ts'
+import { h, table, type Content } from './elements.ts'
 
 export const sessionsView: View = {
   title: 'Sessions',
@@ -39,6 +47,19 @@ export const sessionsView: View = {
   ],
 }
 
+function breakButton(row: any, context: ViewContext): Content {
+  const named = { command: 'locks break', args: [row.name] }
+  if (row.kind === 'lock')
+    return changeButton(context, 'Break', { ...named, title: 'Release a lock', options: {} })
+  if (!row.permit) return undefined
+  const permit = `${row.host}/${row.pid}/${row.permit}`
+  return changeButton(context, 'Break', {
+    ...named,
+    title: 'Release a permit',
+    options: { permit },
+  })
+}
+
 export const locksView: View = {
   title: 'Locks & semaphores',
   show: (data, context) => [
@@ -51,9 +72,19 @@ export const locksView: View = {
     data.held &&
       table(
         'Held',
-        ['Name', 'Kind', 'Holder', 'Held for', 'Lease ends in', 'Waiting', 'Token', 'Actions'],
+        [
+          'Name',
+          'Kind',
+          'Holder',
+          'Held for',
+          'Lease ends in',
+          'Waiting',
+          'Token',
+          'Permit',
+          'Actions',
+        ],
         data.held.map((row: any, i: number) => ({
-          key: `${row.kind} ${row.name} ${row.token ?? i}`,
+          key: `${row.kind} ${row.name} ${row.token ?? row.permit ?? i}`,
           cells: [
             row.name,
             row.kind,
@@ -62,14 +93,8 @@ export const locksView: View = {
             formatSpan(row.until - data.now),
             row.waiting,
             row.token ?? '-',
-            row.kind === 'lock' &&
-              !/[%~=]/.test(row.name) &&
-              changeButton(context, 'Break', {
-                title: 'Release a lock',
-                command: 'locks break',
-                args: [row.name],
-                options: {},
-              }),
+            row.permit ?? '-',
+            !/[%~=]/.test(row.name) && breakButton(row, context),
           ],
         })),
       ),

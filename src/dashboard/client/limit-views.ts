@@ -31,6 +31,25 @@ function limitButtons(row: any, context: ViewContext): Content {
       title: 'Block at limits',
       fields: [DURATION],
     }),
+    changeButton(context, 'Set', {
+      ...named,
+      command: 'limits set',
+      title: 'Set limits of this subject alone',
+      fields: [
+        {
+          name: 'limits',
+          label: 'POLICY=LIMIT, or POLICY=unlimited. Separate several by spaces',
+          value: `${row.policy}=${row.state?.limit ?? ''}`,
+          isRequired: true,
+        },
+        { ...DURATION, value: '', isRequired: false },
+      ],
+    }),
+    changeButton(context, 'Unset', {
+      ...named,
+      command: 'limits unset',
+      title: 'Forget limits of this subject alone',
+    }),
   ]
 }
 

@@ -74,7 +74,7 @@ function pause(): void {
   render()
 }
 
-const CHANGE_ARGUMENTS = ['limit', 'mode', 'client']
+const CHANGE_ARGUMENTS = ['limit', 'limits', 'mode', 'client']
 
 /** Some fields of a dialog are arguments of the command. */
 function offer(change: OfferedChange): void {

@@ -1,11 +1,91 @@
 /** The first page. */
 import { formatBytes, formatShare } from '../../commands/format.ts'
+import { THRESHOLDS, type Threshold } from '../../operations/thresholds.ts'
+import { graph } from './graph.ts'
 import { h, table, type Content } from './elements.ts'
 import { ago, type View } from './context.ts'
 
-/** Marks of a hit rate: review below the first, good from the second on. */
-const HIT_RATE = { low: 0.5, high: 0.8, optimum: 1 }
-const MEMORY = { low: 0.8, high: 0.9, optimum: 0 }
+/** Returns how a gauge marks a share. */
+function marksOf({ bad, critical, good, warn }: Threshold): object {
+  const [low, high] = [Math.min(warn, critical ?? warn), Math.max(warn, critical ?? good ?? warn)]
+  return { low, high, optimum: bad === 'above' ? 0 : 1 }
+}
+const HIT_RATE = marksOf(THRESHOLDS.hitRate)
+const MEMORY = marksOf(THRESHOLDS.memory)
+
+/** What one reading says of the moment. */
+interface Sample {
+  readonly at: number
+  readonly p99: number | undefined
+  /** Share of the memory that is in use, by server. */
+  readonly memory: Readonly<Record<string, number>>
+}
+
+/** Readings of ten minutes. */
+const MAX_SAMPLES = 200
+/** Redis keeps no history of these values: they are drawn from the time on when the page was opened. */
+const samples: Sample[] = []
+
+function take({ now, servers = [], storeP99 }: any): void {
+  if (now === undefined || samples.at(-1)?.at === now) return
+  const memory = Object.fromEntries(
+    servers.flatMap(({ address, maxMemory, memory: used }: any) =>
+      maxMemory ? [[address, used / maxMemory]] : [],
+    ),
+  )
+  samples.push({ at: now, p99: storeP99, memory })
+  if (samples.length > MAX_SAMPLES) samples.shift()
+}
+
+function graphs({ minutes = [] }: any): Content {
+  const span = 'last half hour'
+  const own = 'since this page was opened, at most ten minutes'
+  const rate = (count: number): string => `${count.toFixed(1)}/s`
+  const { warn, good } = THRESHOLDS.hitRate
+  const { memory, slowCall } = THRESHOLDS
+  const servers = new Set(samples.flatMap((sample) => Object.keys(sample.memory)))
+  return h(
+    'ul',
+    { class: 'cards', key: 'graphs', 'aria-label': 'Over time' },
+    graph({
+      label: 'Answered from caches',
+      values: minutes.map(({ answered, asked }: any) => (asked > 0 ? answered / asked : undefined)),
+      marks: [warn, good!],
+      max: 1,
+      span,
+      format: formatShare,
+    }),
+    graph({
+      label: 'Requests to caches',
+      values: minutes.map(({ asked }: any) => asked / 60),
+      span,
+      format: rate,
+    }),
+    graph({
+      label: 'Refused by limits',
+      values: minutes.map(({ refused }: any) => refused / 60),
+      span,
+      format: rate,
+    }),
+    graph({
+      label: 'Redis p99',
+      values: samples.map(({ p99 }) => p99),
+      marks: [slowCall.warn],
+      span: own,
+      format: (ms) => `${ms.toFixed(1)} ms`,
+    }),
+    ...Array.from(servers, (address) =>
+      graph({
+        label: `Memory of ${address}`,
+        values: samples.map((sample) => sample.memory[address]),
+        marks: [memory.warn, memory.critical!],
+        max: 1,
+        span: own,
+        format: formatShare,
+      }),
+    ),
+  )
+}
 
 function gauge(label: string, value: number | undefined, marks: object, shown: string): Content {
   const bar =
@@ -38,6 +118,7 @@ export const overviewView: View = {
   title: 'Overview',
   isLive: true,
   show(data) {
+    take(data)
     const {
       attention = [],
       cacheHitRate,
@@ -103,6 +184,8 @@ export const overviewView: View = {
             ),
           ),
       h('ul', { class: 'cards', key: 'cards' }, ...cards, ...gauges),
+      h('h2', { key: 'time' }, 'Over time'),
+      graphs(data),
       ...(services.length === 0 ? [] : [serviceTable(services, data.now)]),
       table(
         'Counted in the last whole minute',

@@ -50,7 +50,7 @@ const GROUPS: readonly Group[] = [
       'extensions',
     ),
   },
-  { title: 'Operations', listed: docs('operations', 'dashboard') },
+  { title: 'Operations', listed: docs('operations', 'dashboard', 'tracing') },
   { title: 'Migration', listed: [], folder: 'docs/migrate', collapsed: true },
   {
     title: 'Reference',

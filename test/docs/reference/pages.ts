@@ -157,6 +157,14 @@ export const REFERENCE_PAGES: readonly ReferencePage[] = [
     sources: ['jobs.ts', 'extensions/jobs/'],
   },
   {
+    file: 'otel',
+    title: 'turnpike/otel',
+    entry: 'turnpike/otel',
+    summary: '',
+    guide: 'tracing.md',
+    sources: ['otel.ts', 'extensions/otel/'],
+  },
+  {
     file: 'realtime',
     title: 'turnpike/realtime',
     entry: 'turnpike/realtime',

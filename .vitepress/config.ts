@@ -53,7 +53,8 @@ export default defineConfig({
         configureServer({ middlewares }) {
           middlewares.use(SOURCE, (req, res, next) => {
             const file = decodeURI(req.url ?? '').replace(/^\/|(\.html)?(\?.*)?$/g, '')
-            if (!sources.has(file)) return next()
+            const isLinked = (each: string): boolean => file === each || file.startsWith(`${each}/`)
+            if (![...sources].some(isLinked)) return next()
             res.setHeader('content-type', 'text/html; charset=utf-8')
             res.end(sourcePage(file))
           })

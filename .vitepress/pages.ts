@@ -24,6 +24,24 @@ const FEATURES = 'Features'
 
 const docs = (...names: string[]): string[] => names.map((name) => `docs/${name}.md`)
 
+/** The pages of the features. The start page leads to each. */
+export const FEATURE_PAGES: readonly string[] = docs(
+  'rate-limits',
+  'sessions',
+  'cache',
+  'data',
+  'idempotency',
+  'locks',
+  'control',
+  'tokens',
+  'collections',
+  'flags',
+  'jobs',
+  'realtime',
+  'store',
+  'extensions',
+)
+
 const GROUPS: readonly Group[] = [
   {
     title: 'Start',
@@ -33,24 +51,9 @@ const GROUPS: readonly Group[] = [
   { title: 'Guides', listed: docs('deploying', 'redis-setup', 'testing'), folder: 'docs/guides' },
   {
     title: FEATURES,
-    listed: docs(
-      'rate-limits',
-      'sessions',
-      'cache',
-      'data',
-      'idempotency',
-      'locks',
-      'control',
-      'tokens',
-      'collections',
-      'flags',
-      'jobs',
-      'realtime',
-      'store',
-      'extensions',
-    ),
+    listed: FEATURE_PAGES,
   },
-  { title: 'Operations', listed: docs('operations', 'dashboard', 'tracing') },
+  { title: 'Operations', listed: docs('operations', 'services', 'dashboard', 'tracing') },
   { title: 'Migration', listed: [], folder: 'docs/migrate', collapsed: true },
   {
     title: 'Reference',

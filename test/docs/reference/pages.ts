@@ -1,4 +1,5 @@
 /** Which page of the reference has which names. */
+import { entries } from './compiler.ts'
 import type { NameEntry } from './model.ts'
 
 /** A page of the reference. */
@@ -17,8 +18,7 @@ export interface ReferencePage {
 
 const MAIN = 'turnpike'
 
-/** The pages in the order of the sidebar. */
-export const REFERENCE_PAGES: readonly ReferencePage[] = [
+const PAGES: readonly ReferencePage[] = [
   {
     file: 'instance',
     title: 'The instance',
@@ -196,6 +196,24 @@ export const REFERENCE_PAGES: readonly ReferencePage[] = [
     guide: 'testing.md',
     sources: ['testing.ts', 'testing/'],
   },
+]
+
+/** The page of an entry that is not listed above. */
+const pageOfEntry = (name: string): ReferencePage => ({
+  file: name,
+  title: `turnpike/${name}`,
+  entry: `turnpike/${name}`,
+  summary: '',
+  sources: [`${name}.ts`, `extensions/${name}/`],
+})
+
+/** Every page, and the order of the index. Each entry of the package has one. */
+export const REFERENCE_PAGES: readonly ReferencePage[] = [
+  ...PAGES,
+  ...entries
+    .filter((name) => !name.includes('/') && name !== 'index')
+    .filter((name) => !PAGES.some(({ entry }) => entry === `turnpike/${name}`))
+    .map(pageOfEntry),
 ]
 
 const [instance] = REFERENCE_PAGES

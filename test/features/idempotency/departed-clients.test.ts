@@ -1,7 +1,11 @@
 /** A client that leaves before it is answered: what becomes of its key, and of failures it cannot be told. */
 import { once } from 'node:events'
+import * as http2 from 'node:http2'
 import { connect, type AddressInfo, type Socket } from 'node:net'
+import Koa from 'koa'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
+import { turnpike as forKoa } from '../../../src/koa.ts'
+import { turnpike as forNode } from '../../../src/node.ts'
 import { startRedis, testStore } from '../../../src/testing.ts'
 import { apps, type App } from '../../support/apps.ts'
 
@@ -73,3 +77,52 @@ describe.each(apps)('$name', ({ start, name }) => {
     await app.tp.close()
   })
 })
+
+/** Applications over HTTP/2, which Express cannot serve. Their handlers answer with the number of the run. */
+const overHttp2: Record<string, (options: object, events: string[]) => any> = {
+  'node:http2'(options, events) {
+    const tp = forNode({ store: testStore(), requestBudget: '10s' })
+    tp.on('idempotency', ({ type }) => events.push(type))
+    const guard = tp.idempotency({ scope: () => 'me', ...options })
+    let runs = 0
+    return (req: any, res: any) => guard(req, res, () => res.end(`run ${++runs}`))
+  },
+  'Koa 3'(options, events) {
+    const tp = forKoa({ store: testStore(), requestBudget: '10s' })
+    tp.on('idempotency', ({ type }) => events.push(type))
+    let runs = 0
+    return new Koa()
+      .use(tp.idempotency({ scope: () => 'me', ...options }))
+      .use((ctx) => void (ctx.body = `run ${++runs}`))
+      .callback()
+  },
+}
+
+test.each(Object.entries(overHttp2))(
+  '%s: over HTTP/2, a client that resets its stream before its handler runs does not keep its key',
+  async (_name, create) => {
+    let leaving: Promise<unknown> | undefined
+    const events: string[] = []
+    const fingerprint = async (native: any): Promise<string> => {
+      await (leaving ??= once((native.req ?? native).stream, 'close'))
+      return 'the same'
+    }
+    const server = http2.createServer(create({ fingerprint }, events)).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const session = http2.connect(`http://127.0.0.1:${(server.address() as AddressInfo).port}`)
+    onTestFinished(() => {
+      session.destroy()
+      server.close()
+    })
+    const send = (): http2.ClientHttp2Stream =>
+      session.request({ ':method': 'POST', 'idempotency-key': 'k' }).on('error', () => {})
+    const first = send().end()
+    await vi.waitFor(() => expect(leaving).toBeDefined())
+    first.close(http2.constants.NGHTTP2_CANCEL)
+    await vi.waitFor(() => expect(events).toEqual(['first', 'released']))
+    let text = ''
+    const second = send().end()
+    for await (const chunk of second) text += String(chunk)
+    expect(text).toBe('run 1')
+  },
+)

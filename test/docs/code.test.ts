@@ -42,7 +42,10 @@ const runnable = modules.flatMap((module) => {
   const path = write(
     `${FOLDER}/run`,
     module,
-    source.replaceAll('redis://localhost:6379', redis.url),
+    // A program that needs no Redis runs without: a busy machine may answer later than commandTimeout.
+    source
+      .replaceAll("process.env.REDIS_URL ?? 'memory'", "'memory'")
+      .replaceAll('redis://localhost:6379', redis.url),
   )
   return path === undefined ? [] : [{ ...module, path, expected: printed(source) }]
 })

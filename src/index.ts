@@ -156,6 +156,7 @@ export type {
 } from './operations/metrics/snapshot.ts'
 export type { OperationsOptions } from './operations/options.ts'
 export type { ProcessReport } from './operations/processes.ts'
+export type { SystemMetrics } from './operations/system-metrics.ts'
 export type { Service } from './operations/services/index.ts'
 export type {
   ServiceCheckResult,

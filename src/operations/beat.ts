@@ -15,6 +15,7 @@ import {
 import { leaveProcesses, writeBeat } from './beat-operations.ts'
 import type { OperationsSettings } from './options.ts'
 import { RefusalSketch } from './refusal-sketch.ts'
+import { SystemSampler, systemCall, writeSystem } from './system-metrics.ts'
 
 /** What a process knows of itself. */
 export interface ProcessFacts {
@@ -32,6 +33,9 @@ export interface ProcessFacts {
 /** Step of the timer by which the delay of the event loop is measured, in ms. */
 const RESOLUTION = 100
 
+/** Pause between two samples of the system, in ms. */
+const SAMPLE_MS = 60_000
+
 /** Kinds that other counts contain, or that are no counts. */
 const UNREPORTED: ReadonlySet<CountedKind> = new Set<CountedKind>(['refusal', 'held', 'jobBacklog'])
 
@@ -46,6 +50,8 @@ export class Beat {
   readonly #reported = new Map<CounterRow, Float64Array>()
   readonly #rules = new Map<string, number>()
   readonly #unsubscribe: () => void
+  readonly #sampler: SystemSampler
+  #sampledAt = -Infinity
   #storedDescription: string | undefined
   #hasWritten = false
 
@@ -60,6 +66,7 @@ export class Beat {
     this.#facts = facts
     this.#settings = settings
     this.#counts = context.events.counts
+    this.#sampler = new SystemSampler(this.#counts)
     for (const refused of early) this.#refused.add(refused)
     if (settings.subjects) this.#counts.onRefused = (refused) => this.#refused.add(refused)
     this.#unsubscribe = context.events.on('unavailable', ({ feature, rule }) => {
@@ -85,7 +92,18 @@ export class Beat {
     this.#storedDescription = digest
     // It expired, or Redis lost it.
     if (known === 0) await this.#send(digest, description, { counts: [], refused: [] })
+    await this.#sample()
     return live
+  }
+
+  /** Writes the metrics of the system, once a minute. */
+  async #sample(): Promise<void> {
+    const { keys, store } = this.#context
+    const now = store.monotonic()
+    // Reports do not come at the second.
+    if (now - this.#sampledAt < SAMPLE_MS - this.#settings.every / 2) return
+    this.#sampledAt = now
+    await store.run(writeSystem, ...systemCall(keys, this.#facts.id, this.#sampler.sample()))
   }
 
   /** Removes the process from those that are live. */

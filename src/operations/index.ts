@@ -11,6 +11,7 @@ import { createRuntimeControl } from './control/index.ts'
 import type { ControlApi } from './control/options.ts'
 import { operationsSettings, type OperationsOptions } from './options.ts'
 import type { ProcessReport } from './processes.ts'
+import type { SystemMetrics } from './system-metrics.ts'
 
 /** What a process can say of its application's processes. */
 export interface OperationsApi {
@@ -22,6 +23,15 @@ export interface OperationsApi {
    * const lost = (await tp.processes()).filter(({ state }) => state === 'lost')
    */
   processes(): Promise<ProcessReport[]>
+  /**
+   * Returns what processes have measured of themselves and their machines: CPU, memory, event loop,
+   * connections, queues and caches. Each process measures once a minute, and its metrics are kept for
+   * two minutes.
+   * @throws TP_UNAVAILABLE
+   * @example
+   * const busy = (await tp.systemMetrics()).filter(({ cpuPercent }) => cpuPercent > 90)
+   */
+  systemMetrics(): Promise<SystemMetrics[]>
 }
 
 /** What the beat needs of its instance. */
@@ -107,6 +117,10 @@ export function createOperations<Native, Middleware>(
       async processes() {
         const { readProcesses } = await import('./processes.ts')
         return await readProcesses(context)
+      },
+      async systemMetrics() {
+        const { readSystemMetrics } = await import('./system-metrics.ts')
+        return await readSystemMetrics(context)
       },
     },
   }

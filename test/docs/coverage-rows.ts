@@ -688,9 +688,9 @@ export const AREAS: readonly (readonly [title: string, rows: readonly CoverageRo
       row(
         'H03',
         'Metrics of the system',
-        '`tp.processes()`, `tp.metrics()`',
-        'test/operations/beat.test.ts',
-        'a process is live, then late, then lost, and forgotten after an hour',
+        '`tp.systemMetrics()`, `tp.metrics()`',
+        'test/operations/system-metrics.test.ts',
+        'a process measures itself and its machine once a minute, with its first report',
       ),
       row(
         'H04',

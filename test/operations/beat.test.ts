@@ -438,7 +438,7 @@ describe('Redis', () => {
     )
     const kinds = [...ttls.matchAll(/vv:operations:(\w+):\{all\}\S* (\d+)/g)]
     expect(new Set(kinds.map(([, kind]) => kind))).toEqual(
-      new Set(['processes', 'process', 'description', 'minute', 'refused']),
+      new Set(['processes', 'process', 'description', 'minute', 'refused', 'system']),
     )
     expect(ttls).not.toContain('-1')
   })

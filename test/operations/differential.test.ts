@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { leaveProcesses, writeBeat } from '../../src/operations/beat-operations.ts'
+import { writeSystem } from '../../src/operations/system-metrics.ts'
 import { differential, SEQUENCES, START } from '../support/differential.ts'
 
 const id = fc.constantFrom('a/1/x', 'b/2/y', 'c/3/z')
@@ -20,7 +21,7 @@ test(
     })
     const tally = await differential({
       name: 'operations',
-      operations: [writeBeat, leaveProcesses],
+      operations: [writeBeat, leaveProcesses, writeSystem],
       step,
       channel: (id) => `none:${id}`,
       play(steps, id, run) {
@@ -29,6 +30,8 @@ test(
         for (const { isReport, id: process, description, counts, refused, ms } of steps) {
           now += ms
           const [processes, own] = [key('processes'), key(process)]
+          const sample = [120_000, 'load', counts.length]
+          run({ operation: writeSystem, keys: [key('system')], args: sample, now })
           if (!isReport) {
             run({ operation: leaveProcesses, keys: [processes, own], args: [process], now })
             continue

@@ -5,8 +5,8 @@
 -- ARGV[3]  time to live, ms
 -- Reply: the increase, 0 at the first call
 local value = tonumber(ARGV[1])
-local window = redis.call('HMGET', KEYS[1], 'began', 'value', 'before')
-local began, first, before = tonumber(window[1]), tonumber(window[2]), tonumber(window[3])
+local function field(name) return tonumber(redis.call('HGET', KEYS[1], name) or '') end
+local began, first, before = field('began'), field('value'), field('before')
 if not (began and first and before) then
   began, first, before = now, value, value
 elseif value < first then

@@ -42,9 +42,9 @@ describe.each(apps)('$name', ({ start, name }) => {
     const events: string[] = []
     app.tp.on('idempotency', ({ type }) => events.push(type))
     const socket = await post(app)
-    await vi.waitFor(() => expect(leaving).toBeDefined())
+    await vi.waitFor(() => expect(leaving).toBeDefined(), 5000)
     socket.destroy()
-    await vi.waitFor(() => expect(events).toEqual(['first', 'released']))
+    await vi.waitFor(() => expect(events).toEqual(['first', 'released']), 5000)
     const repeated = await app.post('/', KEY)
     expect([repeated.status, repeated.text]).toEqual([201, 'run 1'])
   })
@@ -117,9 +117,9 @@ test.each(Object.entries(overHttp2))(
     const send = (): http2.ClientHttp2Stream =>
       session.request({ ':method': 'POST', 'idempotency-key': 'k' }).on('error', () => {})
     const first = send().end()
-    await vi.waitFor(() => expect(leaving).toBeDefined())
+    await vi.waitFor(() => expect(leaving).toBeDefined(), 5000)
     first.close(http2.constants.NGHTTP2_CANCEL)
-    await vi.waitFor(() => expect(events).toEqual(['first', 'released']))
+    await vi.waitFor(() => expect(events).toEqual(['first', 'released']), 5000)
     let text = ''
     const second = send().end()
     for await (const chunk of second) text += String(chunk)

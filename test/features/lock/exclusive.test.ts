@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { connect, type AddressInfo } from 'node:net'
 import request from 'supertest'
 import { describe, expect, test, vi } from 'vitest'
 import { apps, type App } from '../../support/apps.ts'
@@ -119,10 +120,14 @@ describe.each(engines)('exclusive on the $name engine', ({ open }) => {
       const { app, gates } = shop({ key })
       const acquired = vi.fn()
       app.tp.on('lock', acquired)
-      expect(await gone(app)).toBe('gone')
-      await vi.waitFor(() => expect(acquired).toHaveBeenCalled())
-      const free = vi.waitFor(async () => expect((await app.post('/')).status).toBe(200))
-      await vi.waitFor(() => expect(gates).toHaveLength(1))
+      if (!app.server.listening) await once(app.server, 'listening')
+      const socket = connect((app.server.address() as AddressInfo).port, '127.0.0.1')
+      socket.write('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n')
+      await vi.waitFor(() => expect(leaving).toBeDefined(), 5000)
+      socket.destroy()
+      await vi.waitFor(() => expect(acquired).toHaveBeenCalled(), 5000)
+      const free = vi.waitFor(async () => expect((await app.post('/')).status).toBe(200), 5000)
+      await vi.waitFor(() => expect(gates).toHaveLength(1), 5000)
       gates[0]!()
       await free
     })

@@ -5,11 +5,12 @@
  */
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
+import { pathToFileURL } from 'node:url'
 import { isDeepStrictEqual, promisify } from 'node:util'
 
 const root = path.join(import.meta.dirname, '..')
@@ -708,6 +709,7 @@ async function withItsOwn() {
   if (await hasCurl()) await checkLines(page.body)
   else console.log('       curl is not installed: its lines were not run')
   await checkCommandLine(demo.origin, commandLine(`redis://127.0.0.1:${port}`))
+  await checkSessionsOf(demo.origin, `redis://127.0.0.1:${port}`)
   await checkDashboard(demo.origin)
   await end(demo)
   check('its Redis has ended with it', await answers(Number(port)), false)
@@ -798,7 +800,46 @@ async function checkCommandLine(origin, run) {
   )
   const audit = await run('audit')
   check('turnpike audit: the reset', audit.data.entries[0]?.reason, 'smoke')
+  await checkRules(origin, run)
   await checkMaintenance(origin, run)
+}
+
+/** A client is refused and admitted from a shell, in the running shop. */
+async function checkRules(origin, run) {
+  const why = ['--yes', '--reason', 'smoke']
+  const blocked = await run('block', '127.0.0.1', '--for', '1h', ...why)
+  check(
+    'turnpike block: in force in all processes',
+    [blocked.code, blocked.data?.confirmed, blocked.data?.processes],
+    [0, 1, 1],
+  )
+  const refused = await send(origin, '/api/quota', { key: 'pro' })
+  check('turnpike block: 403', refused.status, 403)
+  const rules = await run('rules')
+  check('turnpike rules: the block', rules.data?.rules[0]?.target, '127.0.0.1')
+  check('turnpike unblock: done', (await run('unblock', '127.0.0.1', ...why)).code, 0)
+  const admitted = await send(origin, '/api/quota', { key: 'pro' })
+  check('turnpike unblock: 200', admitted.status, 200)
+}
+
+/** The sessions of a user, found with the application's own instance. */
+async function checkSessionsOf(origin, url) {
+  await send(origin, '/login', login('correct horse'))
+  const folder = await mkdtemp(path.join(tmpdir(), 'smoke-'))
+  const module = path.join(folder, 'tp.mjs')
+  const source = pathToFileURL(path.join(root, 'dist/express.mjs'))
+  await writeFile(
+    module,
+    `import { turnpike } from '${source}'
+export const tp = turnpike({ redis: '${url}', prefix: 'shop' })
+tp.session({ secret: 'only for a demo' })`,
+  )
+  const args = [path.join(root, 'dist/cli.mjs'), 'sessions', 'ada@example.com', '--app', module]
+  const ended = promisify(execFile)(process.execPath, [...args, '--json'], { cwd: root })
+  const { stdout } = await ended.catch((error) => error)
+  const { data } = JSON.parse(stdout)
+  check('turnpike sessions ada@example.com --app: that of the login', data?.sessions.length, 1)
+  await rm(folder, { recursive: true })
 }
 
 /** The shop is closed and opened again from a shell. */

@@ -94,7 +94,10 @@ export function requireSecret(call: CommandCall): string {
 
 async function listByInstance(target: RedisTarget, user: string): Promise<SessionRow[]> {
   const { tenant } = target
-  const list = await target.instance().sessions.list(user, tenant === undefined ? {} : { tenant })
+  const tp = target.instance()
+  // The module of the application has only just created it.
+  await tp.ready('5s')
+  const list = await tp.sessions.list(user, tenant === undefined ? {} : { tenant })
   return list.map(({ created, expires, handle, ip, lastSeen, user, userAgent }) => ({
     handle,
     user,

@@ -2,6 +2,7 @@
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { turnpike } from '../../src/node.ts'
 import { testStore } from '../../src/testing.ts'
+import { withoutMessages } from '../extensions/flags/support.ts'
 import { apps } from '../support/apps.ts'
 import { bothEngines } from '../support/engines.ts'
 import { until } from '../support/until.ts'
@@ -394,4 +395,18 @@ test('ten thousand rules are the most, and those that have ended make room', asy
   await store.advance('1s')
   expect(await control.deny(HERE, WHY)).toMatchObject({ changed: true })
   expect(await control.rules()).toHaveLength(10_000)
+})
+
+test('with the default pause a rule is in force in twelve processes within 12 s, although no message comes', async () => {
+  const store = testStore()
+  const processes = Array.from({ length: 12 }, () =>
+    apps[0]!.start({ options: { store: withoutMessages(store) }, mount: (tp) => [tp.gate()] }),
+  )
+  const statuses = async (): Promise<number[]> =>
+    await Promise.all(processes.map(async ({ get }) => (await get()).status))
+  for (const { tp } of processes) await tp.control.refresh()
+  await processes[0]!.tp.control.deny(HERE, WHY)
+  expect(new Set((await statuses()).slice(1))).toEqual(new Set([200]))
+  await store.advance('12s')
+  await until('all have compared', async () => (await statuses()).every((each) => each === 403))
 })

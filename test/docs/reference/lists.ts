@@ -144,6 +144,12 @@ export const KEYS: ListPage = {
     ['operations:services', '`all`', '', 'Services by the time until which they are kept.'],
     ['operations:service', '`all`', 'name', 'State of a service, and its last results.'],
     ['operations:service-turn', '`all`', 'name', 'When the last check of a service began.'],
+    [
+      'operations:system',
+      '`all`',
+      'ID of the process',
+      'Measurements of a process and its machine, one each minute.',
+    ],
     ['operations:alerts', '`all`', '', 'The turn of the process that checks alerts.'],
     ['operations:alert', '`all`', 'name', 'State of an alert.'],
     ['operations:silence', '`all`', 'name', 'Time until which an alert is silent.'],

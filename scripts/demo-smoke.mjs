@@ -827,7 +827,7 @@ async function checkSessionsOf(origin, url) {
   await send(origin, '/login', login('correct horse'))
   const folder = await mkdtemp(path.join(tmpdir(), 'smoke-'))
   const module = path.join(folder, 'tp.mjs')
-  const source = pathToFileURL(path.join(root, 'dist/express.mjs'))
+  const source = pathToFileURL(path.join(root, 'dist/express.mjs')).href
   await writeFile(
     module,
     `import { turnpike } from '${source}'

@@ -138,6 +138,12 @@ export const KEYS: ListPage = {
     ],
     ['operations:processes', '`all`', '', 'Processes by the time of their last report.'],
     ['operations:process', '`all`', 'ID of the process', 'Last report of a process.'],
+    [
+      'operations:system',
+      '`all`',
+      'ID of the process',
+      'What a process has measured of itself and its machine.',
+    ],
     ['operations:description', '`all`', 'digest', 'What processes have mounted.'],
     ['operations:minute', '`all`', 'minute', 'Counts of a minute.'],
     ['operations:refused', '`all`', 'hour', 'Subjects that were refused most often in an hour.'],

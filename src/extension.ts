@@ -98,7 +98,9 @@ export interface Instance<Native = any, Middleware = any> {
  * @returns what `create` returned, also when called again
  * @throws TP_OPTION if `tp` is no instance, or the name is taken or cannot be part of keys
  * @example
- * const greetings = (tp) => extension(tp, 'greetings', ({ store, keys }) => ({ ... }))
+ * const greetings = (tp: Instance) => extension(tp, 'greetings', ({ keys }) => ({
+ *   keyOf: (name: string) => keys.key('greetings', keys.tag(name)),
+ * }))
  */
 export function extension<Native, Middleware, Api>(
   tp: Instance<Native, Middleware>,

@@ -15,7 +15,7 @@ export interface OperationsOptions {
    * @default none
    * @example process.env.GIT_COMMIT
    */
-  release?: string
+  release?: string | undefined
   /**
    * Pause between two reports of the process, from 1 to 20 seconds.
    * @default '10s'

@@ -192,7 +192,7 @@ export interface RouterOptions<Native> {
   /**
    * Whether a client may do something. Anything but true refuses with 403. A job that a client may
    * not read looks to it as if it were missing: 404.
-   * @example (req, { job }) => req.session.userId !== undefined && job?.payload.user === req.session.userId
+   * @example (req, { job }) => job === undefined || isOrderOf(req.session.userId, job.payload)
    */
   authorize: (native: Native, action: RouterAction) => unknown
   /** Number of streams that this process may serve at once. @default 1000 */

@@ -14,7 +14,7 @@ export interface Locking<Native, Middleware> extends LockScope {
    *
    * @throws TP_OPTION for an option that cannot be used
    * @example
-   * app.post('/carts/:id/checkout', tp.exclusive({ key: (req) => ['cart', req.params.id] }), checkout)
+   * app.post('/carts/:id/checkout', tp.exclusive({ key: (req) => ['cart', String(req.params.id)] }), checkout)
    */
   exclusive(options: ExclusiveOptions<Native>): Middleware
 }

@@ -76,7 +76,7 @@ export interface AlertsOptions {
    * called again at the next check.
    * @example (alert) => fetch(webhook, { method: 'POST', body: JSON.stringify(alert) })
    */
-  notify(alert: Alert): void | Promise<void>
+  notify(alert: Alert): unknown
   /**
    * Rules by name, besides the default ones: `redis-away`, `redis-memory`, `redis-evictions`,
    * `redis-clients`, `redis-slow`, `clock-skew`, `cache-hit-rate`, `processes-lost`. `false` leaves a

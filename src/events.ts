@@ -47,7 +47,7 @@ export interface EventMap extends TurnpikeExtensions.Events {
      * in-process fallback while Redis is away), the deny cache, or the failure rule
      * (`open`, `closed`). Not counted: `unlimited` (every limit is Infinity), `rule` (`tp.control`).
      */
-    source: 'store' | 'local' | 'deny-cache' | 'open' | 'closed' | 'unlimited' | 'rule'
+    source: 'store' | 'local' | 'lease' | 'deny-cache' | 'open' | 'closed' | 'unlimited' | 'rule'
     /** The policy that refused, or the tightest one. */
     policy: string | undefined
     limit: number | undefined

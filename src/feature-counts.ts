@@ -19,7 +19,16 @@ export type CountedKind =
   | 'jobBacklog'
 
 /** Who may decide on a request, as the event `decision` names it. */
-const SOURCES = ['store', 'local', 'deny-cache', 'open', 'closed', 'unlimited', 'rule'] as const
+const SOURCES = [
+  'store',
+  'local',
+  'lease',
+  'deny-cache',
+  'open',
+  'closed',
+  'unlimited',
+  'rule',
+] as const
 /** A decision on a request. `shadow`: a shadow limit let pass what it would have refused. */
 const DECISIONS = ['allowed', 'refused', 'shadow'] as const
 

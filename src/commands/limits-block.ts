@@ -1,6 +1,11 @@
 /** `turnpike limits block`: refuses everything that a subject asks, for a while. */
 import { CONTEXT } from '../extension.ts'
-import { applyPolicies, policyArguments, policyAt } from '../features/rate-limit/inspection.ts'
+import {
+  applyPolicies,
+  policyArguments,
+  policyAt,
+  resetPolicies,
+} from '../features/rate-limit/inspection.ts'
 import { durationOf, makeChange, nothingToChange } from './change.ts'
 import { CommandError, type Command } from './command.ts'
 import { readBlockable, subjectTagOf } from './limits.ts'
@@ -41,12 +46,15 @@ export const limitsBlock: Command = {
       ],
       async make() {
         const { store } = target.instance()[CONTEXT]('rateLimit')
-        for (const { key, policy } of found) {
+        for (const { key, policy, version } of found) {
           const { limit = 1, window = 60_000 } = policy
           const known = policyAt({ ...policy, limit, window }, store.now())
           if (known === undefined) continue
           const blocking = { ...known, override: 0, cost: ms }
           await store.run(applyPolicies, [key], policyArguments('block', [blocking], 0))
+          // Processes with a lease would admit the subject until its end.
+          const channel = target.keys('rateLimit', version).channel('limit', 'reset')
+          await store.run(resetPolicies, [], [channel, tag])
         }
         return { data: { count: found.length }, line: `Blocked: ${found.length}.` }
       },

@@ -87,12 +87,17 @@ function stateKey(
 export async function readBlockable(
   target: RedisTarget,
   tag: string,
-): Promise<{ limit: string; policy: ReportedPolicy; key: string }[]> {
+): Promise<{ limit: string; policy: ReportedPolicy; key: string; version: string | undefined }[]> {
   const { limits } = await readLimits(target)
   return limits.flatMap((limit) =>
     limit.policies
       .filter((policy) => isReadable(limit, policy) && policy.limit !== Infinity)
-      .map((policy) => ({ limit: limit.name, policy, key: stateKey(target, limit, policy, tag) })),
+      .map((policy) => ({
+        limit: limit.name,
+        policy,
+        key: stateKey(target, limit, policy, tag),
+        version: limit.version,
+      })),
   )
 }
 

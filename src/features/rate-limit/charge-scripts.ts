@@ -2,7 +2,7 @@
 import { TurnpikeError } from '../../errors.ts'
 import type { RequestBudget } from '../../request-budget.ts'
 import type { KeySpace } from '../../store/keys.ts'
-import type { Operation, Store } from '../../store/store.ts'
+import type { Operation, OperationArgument, Store } from '../../store/store.ts'
 import { areOfOneSubject, keysOf, knownPolicyOf, type Charge, type KnownCharge } from './charge.ts'
 import type { RateLimitEngineOptions } from './engine-options.ts'
 import {
@@ -11,7 +11,8 @@ import {
   numbersOf,
   policyArguments,
 } from './operations/apply-policies.ts'
-import type { PolicyAction } from './operations/script.ts'
+import { leaseArguments, leasePolicies, type UnitRequest } from './operations/lease-policies.ts'
+import type { KnownPolicy, PolicyAction } from './operations/script.ts'
 
 /** How often a call is repeated whose calendar period ended on the way. */
 const MAX_ATTEMPTS = 3
@@ -68,13 +69,38 @@ export class ChargeScripts {
     return true
   }
 
-  /** Calls the script once, and again if a calendar period ended on the way. */
-  async run(
+  /** Applies the policies. @param chargedAt when a charge to refund was made, 0 if unknown */
+  run(
     store: Store,
     action: PolicyAction,
     charges: readonly Charge[],
     chargedAt: number,
     budget?: RequestBudget,
+  ): Promise<number[]> {
+    return this.#run(store, charges, budget, applyPolicies, (policies) =>
+      policyArguments(action, policies, chargedAt),
+    )
+  }
+
+  /** Consumes and leases. The last numbers of the reply are the units leased. */
+  lease(
+    store: Store,
+    charges: readonly Charge[],
+    request: UnitRequest,
+    budget?: RequestBudget,
+  ): Promise<number[]> {
+    return this.#run(store, charges, budget, leasePolicies, (policies) =>
+      leaseArguments(this.consumeAction, policies, request),
+    )
+  }
+
+  /** Calls the script once, and again if a calendar period ended on the way: then it had no effect. */
+  async #run(
+    store: Store,
+    charges: readonly Charge[],
+    budget: RequestBudget | undefined,
+    script: Operation<Buffer>,
+    argumentsOf: (policies: readonly KnownPolicy[]) => OperationArgument[],
   ): Promise<number[]> {
     const tags = this.#overrideTags(charges)
     const keys = keysOf(this.#keys, charges, tags)
@@ -83,8 +109,7 @@ export class ChargeScripts {
       const policies = charges.map((charge) =>
         knownPolicyOf(charge, tags.indexOf(charge.tag) + 1, now),
       )
-      const args = policyArguments(action, policies, chargedAt)
-      const reply = numbersOf(await store.run(applyPolicies, keys, args, budget))
+      const reply = numbersOf(await store.run(script, keys, argumentsOf(policies), budget))
       if (reply[0] !== -1) return reply
       now = reply[1]!
     }

@@ -52,6 +52,16 @@ export function bySubject(charges: readonly Charge[]): [tag: string, group: read
   return [...groups]
 }
 
+/** Returns what one of several processes admits while each counts by itself. */
+export function instanceShareOf({ policy, limit, ...charge }: Charge, instances: number): Charge {
+  const burst = policy.burst && Math.ceil(policy.burst / instances)
+  return {
+    ...charge,
+    limit: Math.ceil(limit / instances),
+    policy: burst === policy.burst ? policy : { ...policy, burst },
+  }
+}
+
 /**
  * Returns a charge as scripts know it.
  * @param override which hash of overrides applies, from 1; 0: none
@@ -64,13 +74,18 @@ export function knownPolicyOf(
 ): KnownPolicy {
   const { algorithm, name, burst, calendar, blockFor, blockMax } = policy
   const period = calendar?.(now)
-  const parameter = algorithm.parameterOf({ limit, burst, periodStart: period?.start })
+  const counted = {
+    limit,
+    window: period ? period.end - period.start : window,
+    parameter: algorithm.parameterOf({ limit, burst, periodStart: period?.start }),
+  }
+  const terms = policy.lease > 0 ? algorithm.underLease?.(counted, policy.lease) : undefined
   return {
     algorithm,
     name,
     limit,
-    window: period ? period.end - period.start : window,
-    parameter,
+    window: terms?.window ?? counted.window,
+    parameter: counted.parameter,
     cost,
     blockFor,
     blockMax,

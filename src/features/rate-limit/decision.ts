@@ -6,6 +6,8 @@ export type DecisionSource =
   | 'store'
   /** In this process, while Redis was away. */
   | 'local'
+  /** In this process, from units that it holds (`lease`). They were counted when it got them. */
+  | 'lease'
   /** From the memory of an earlier refusal (`denyCache`). */
   | 'deny-cache'
   /** By the failure rule, without counting. */

@@ -111,9 +111,9 @@ const lowestCostOf = (charges: readonly Charge[]): number =>
 /** Ends the subscription of a cache whose limiter is not used any more. */
 const abandoned = new FinalizationRegistry<() => void>((unsubscribe) => unsubscribe())
 
-/** Lets a cache forget the subjects that a process has reset. */
+/** Lets a cache forget the subjects that a process has reset or blocked. */
 export function forgetResets(
-  cache: DenyCache,
+  cache: Pick<DenyCache, 'forget'>,
   store: Pick<Store, 'subscribe'>,
   channel: string,
 ): void {

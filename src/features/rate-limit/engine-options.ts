@@ -13,6 +13,8 @@ export interface RateLimitEngineOptions {
   /** Refusals that are remembered. 0: none. */
   denyCache: number
   shadow: boolean
+  /** Longest time of a lease, in ms. 0: there are none. */
+  lease: number
 }
 
 const DENY_CACHE_KEYS = 10_000
@@ -26,6 +28,7 @@ export function engineOptions(
     RateLimitOptions<never>,
     'fail' | 'countDenied' | 'overrides' | 'denyCache' | 'shadow'
   >,
+  lease = 0,
 ): RateLimitEngineOptions {
   const {
     fail = 'local',
@@ -52,5 +55,6 @@ export function engineOptions(
     overrides,
     denyCache: maxKeys,
     shadow,
+    lease,
   }
 }

@@ -7,11 +7,20 @@ import type { ExtensionContext } from '../../extension.ts'
 import type { RequestBudget } from '../../request-budget.ts'
 import { isCrossSlotError, retryWhenSplit, type Store } from '../../store/store.ts'
 import { applyFailureRule, reportFailureOf } from '../failure-rule.ts'
-import { areOfOneSubject, bySubject, stateKeyOf, type Charge, type KnownCharge } from './charge.ts'
+import {
+  areOfOneSubject,
+  bySubject,
+  instanceShareOf,
+  stateKeyOf,
+  type Charge,
+  type KnownCharge,
+} from './charge.ts'
 import { ChargeScripts } from './charge-scripts.ts'
 import type { Decision, DecisionSource } from './decision.ts'
+import { reportDecision } from './decision-report.ts'
 import { DenyCache, forgetResets } from './deny-cache.ts'
 import type { RateLimitEngineOptions } from './engine-options.ts'
+import { LeasedConsume } from './leased-consume.ts'
 import {
   combinedDecisionOf,
   decisionOf,
@@ -30,6 +39,7 @@ export class RateLimitEngine implements ChargeAdjuster {
   readonly #context: ExtensionContext
   readonly #counts: CounterRow
   readonly #denyCache: DenyCache | undefined
+  readonly #leased: LeasedConsume | undefined
   readonly #scripts: ChargeScripts
   /** Mounts have modes. Callers of limiters and login guards do not. */
   readonly #modes: Pick<RuleLookup, 'modeOf' | 'enforcedShareOf'> | undefined
@@ -54,6 +64,10 @@ export class RateLimitEngine implements ChargeAdjuster {
     if (options.denyCache > 0) {
       this.#denyCache = new DenyCache(options.denyCache)
       forgetResets(this.#denyCache, context.store, this.#channel)
+    }
+    if (options.lease > 0 && context.store.kind === 'redis') {
+      this.#leased = new LeasedConsume(this, context, options, this.#scripts, this.#denyCache)
+      forgetResets(this.#leased, context.store, this.#channel)
     }
   }
 
@@ -85,6 +99,8 @@ export class RateLimitEngine implements ChargeAdjuster {
     const { store } = this.#context
     const charges = this.#inForce?.apply(asked) ?? asked
     const isOneSubject = areOfOneSubject(charges)
+    const leased = isOneSubject ? this.#leased?.consume(charges, budget) : undefined
+    if (leased) return leased
     if (this.#denyCache || (store.isSplit && !isOneSubject))
       return this.#consumeInSteps(charges, budget)
     const began = this.events.begin('decision')
@@ -159,7 +175,7 @@ export class RateLimitEngine implements ChargeAdjuster {
         const args = [this.#channel, tag]
         const count = await this.#context.store.run(resetPolicies, keys, args, budget)
         // The message may take longer than the reply. The caller's next request must not be refused.
-        this.#denyCache?.forget(tag)
+        this.#forget(tag)
         return count
       }),
     )
@@ -172,6 +188,16 @@ export class RateLimitEngine implements ChargeAdjuster {
     await this.#forEachSlot(blocks, (group) =>
       this.#scripts.run(this.#context.store, 'block', group, 0),
     )
+    // Processes with a lease would admit the subject until its end.
+    for (const [tag] of bySubject(charges)) {
+      this.#forget(tag)
+      this.inBackground(this.#context.store.run(resetPolicies, [], [this.#channel, tag]))
+    }
+  }
+
+  #forget(tag: string): void {
+    this.#denyCache?.forget(tag)
+    this.#leased?.forget(tag)
   }
 
   async #decide(
@@ -203,7 +229,7 @@ export class RateLimitEngine implements ChargeAdjuster {
     const { fail, thenFail } = this.options
     let rule = applyFailureRule(this.events, this.options, fail, error)
     if (rule === 'local') {
-      const shares = charges.map((charge) => this.#shareOf(charge))
+      const shares = charges.map((charge) => instanceShareOf(charge, this.#context.instances))
       try {
         const reply = await this.#scripts.run(
           this.#fallback,
@@ -218,17 +244,6 @@ export class RateLimitEngine implements ChargeAdjuster {
       }
     }
     return new LimitDecision(this, charges, rule, rule === 'open', [], 0)
-  }
-
-  /** Returns what one of several processes admits. */
-  #shareOf({ policy, limit, ...charge }: Charge): Charge {
-    const { instances } = this.#context
-    const burst = policy.burst && Math.ceil(policy.burst / instances)
-    return {
-      ...charge,
-      limit: Math.ceil(limit / instances),
-      policy: burst === policy.burst ? policy : { ...policy, burst },
-    }
   }
 
   get #fallback(): Store {
@@ -254,38 +269,9 @@ export class RateLimitEngine implements ChargeAdjuster {
    * @param began when a store was asked for it, by `performance.now()`
    */
   report<Made extends Decision>(decision: Made, began?: number): Made {
-    const isShadow = !decision.allowed && this.isShadow(decision)
-    this.#counts.countDecision(decision.allowed, isShadow, decision.source)
-    if (!decision.allowed) this.#noteRefused(decision)
-    if (!this.events.hasListeners('decision')) return decision
-    const { allowed, source, subject, tenant, tightest, limit, remaining, retryAfterMs } = decision
-    const { feature, name } = this.options
-    const policy = tightest?.name
-    const ms = this.events.since(began)
-    this.events.emit('decision', {
-      feature,
-      name,
-      allowed,
-      shadow: isShadow,
-      source,
-      policy,
-      limit,
-      remaining,
-      retryAfterMs,
-      subject,
-      tenant,
-      ms,
-    })
+    const shadow = !decision.allowed && this.isShadow(decision)
+    reportDecision(this.events, this.#counts, this.options, decision, shadow, began)
     return decision
-  }
-
-  #noteRefused({ tenant, tightest }: Decision): void {
-    if (tightest === undefined) return
-    const { counts } = this.events
-    const { name: limit } = this.options
-    const { name: policy, subject } = tightest
-    counts.row('refusal', `${limit}\n${policy}`).count('refused')
-    counts.onRefused?.({ limit, policy, subject, tenant })
   }
 
   /** Reports the failure of a write that no request waits for. */

@@ -23,6 +23,7 @@ import { RateLimitEngine } from './engine.ts'
 import { createRateLimitFeature } from './feature.ts'
 import { createKeyHelpers, type KeyHelpers } from './key-helpers.ts'
 import { describeLimit } from './limit-description.ts'
+import { leaseValidator, withLease } from './lease-options.ts'
 import { createLimitOverrides, type LimitOverrides } from './limit-overrides.ts'
 import { normalizeSubject } from './key-normalizers.ts'
 import { createLimiter } from './limiter.ts'
@@ -50,6 +51,7 @@ const MOUNT_OPTIONS: Record<string, Validator> = {
     accepts: (value) => isObject(value) && integer(1).accepts(value['maxKeys']),
   }),
   overrides: boolean,
+  lease: leaseValidator,
   limiter: {
     expected: 'a limiter of rate-limiter-flexible',
     accepts: (value: unknown) => isFunction((value as { consume?: unknown } | null)?.consume),
@@ -175,13 +177,14 @@ function createRateLimit<Native>(
   const where = 'tp.rateLimit()'
   validateOptions(where, options, REQUEST_OPTIONS)
   if (options.limiter) return createFlexibleRateLimit(context, options, where, rules)
-  const { name, policies } = policiesOf(where, options, options.name)
+  const { name, policies: asked } = policiesOf(where, options, options.name)
+  const policies = withLease(where, options.lease, asked, context)
   prepareName(context, where, name, options.name !== undefined, policies)
   const plain = policies as readonly Policy<never>[]
   const known = knownChargesOf(plain, options.cost)
   const engine = new RateLimitEngine(
     context,
-    engineOptions('rateLimit', name, where, options),
+    engineOptions('rateLimit', name, where, options, policies[0]!.lease),
     known,
     rules,
   )
@@ -208,11 +211,12 @@ function createNamedLimiter(
   if (!identifier.accepts(name))
     throw optionError('tp.limiter()', 'name', name, identifier.expected, identifier.suggest?.(name))
   validateOptions(where, options, CALL_OPTIONS)
-  const { policies } = policiesOf<never>(where, options, name)
+  const { policies: asked } = policiesOf<never>(where, options, name)
+  const policies = withLease(where, options.lease, asked, context)
   prepareName(context, where, name, true, policies)
   const engine = new RateLimitEngine(
     context,
-    engineOptions('limiter', name, where, options),
+    engineOptions('limiter', name, where, options, policies[0]!.lease),
     knownChargesOf(policies, 1),
     rules,
   )

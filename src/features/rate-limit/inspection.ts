@@ -30,6 +30,8 @@ export interface ReportedPolicy {
   readonly isMonth: boolean
   readonly blockFor: number
   readonly blockMax: number
+  /** How long a process may hold units of it, in ms. 0: no units are leased. */
+  readonly lease: number
   /** Ends the keys of its states. */
   readonly keySuffix: string
 }
@@ -68,6 +70,7 @@ export function reportedPolicy(given: unknown): ReportedPolicy | undefined {
     isMonth: each['isMonth'] === true,
     blockFor: number(each['blockForMs']) ?? 0,
     blockMax: number(each['blockMaxMs']) ?? 0,
+    lease: number(each['leaseMs']) ?? 0,
     keySuffix,
   }
 }

@@ -32,5 +32,6 @@ const describedPolicies = (
     isMonth: policy.calendar !== undefined && policy.window === 0,
     blockForMs: policy.blockFor,
     blockMaxMs: policy.blockMax,
+    leaseMs: policy.lease > 0 ? policy.lease : undefined,
     keySuffix: policy.keySuffix,
   }))

@@ -122,6 +122,7 @@ class Guard<Native> {
       overrides: false,
       denyCache: 0,
       shadow: false,
+      lease: 0,
     })
     describeLimit(context.events.counts, this.#engine.options, policies)
     this.#rememberFor = this.#pair.window! + this.#pair.blockMax

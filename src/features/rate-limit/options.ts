@@ -86,6 +86,14 @@ export interface PolicyOptions<Native, Literal extends string = never> {
   key?: KeyFunction<Native>
 }
 
+/** Value of the option `lease`. */
+export type LeaseOption<Literal extends string = never> =
+  | boolean
+  | {
+      /** How long a process holds units at most: 10 ms up to an eighth of the shortest window. */
+      for: CheckedDuration<Literal>
+    }
+
 /** Options of `tp.rateLimit()`: one policy in the short form, or several in `policies`. */
 export interface RateLimitOptions<Native, Literal extends string = never> extends Partial<
   PolicyOptions<Native, Literal>
@@ -179,6 +187,20 @@ export interface RateLimitOptions<Native, Literal extends string = never> extend
    */
   overrides?: boolean
   /**
+   * Whether a process may hold units of a subject that is far from its limit, and admit requests from
+   * them without asking Redis. Never more than the limit is admitted in any window. `true`: for 1 s,
+   * or a sixteenth of the shortest window if that is shorter. Without Redis it has no effect.
+   *
+   * Until a lease ends, `remaining` does not show what other processes use, and a block or reset by
+   * another process may be missed. Each policy requires a limit of 64 or more, and an algorithm
+   * other than `'gcra'`.
+   * @default false
+   * @example
+   * app.use(tp.rateLimit({ limit: 6_000, window: '1m', lease: true }))
+   * app.use('/feed', tp.rateLimit({ limit: 100_000, window: '1h', lease: { for: '5s' } }))
+   */
+  lease?: LeaseOption<Literal>
+  /**
    * Limiter of rate-limiter-flexible that counts in place of turnpike. Limits, windows and blocks are
    * its own. It receives plain keys unchanged, and has 100 ms to answer.
    * @default none
@@ -197,6 +219,7 @@ export type LimiterOptions<Literal extends string = never> = Pick<
   | 'blockFor'
   | 'blockMax'
   | 'denyCache'
+  | 'lease'
   | 'overrides'
 > & {
   /** Uses, or units of `cost`, that the window admits. Required without `policies`. */

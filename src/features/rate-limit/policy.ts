@@ -43,6 +43,8 @@ export interface Policy<Native> {
   readonly blockFor: number
   readonly blockMax: number
   readonly key: PolicyOptions<Native>['key']
+  /** How long a process may hold units of it, in ms. 0: no units are leased. */
+  readonly lease: number
   /** Ends its keys: limiter, policy and algorithm. A changed algorithm must not read the other's state. */
   readonly keySuffix: string
 }
@@ -148,7 +150,7 @@ export function policiesOf<Native>(
 export function sharedSettings(policies: readonly Policy<never>[]): Record<string, unknown> {
   return Object.fromEntries(
     policies.flatMap((policy) => {
-      const { name, limit, limitOf, window, windowOf, algorithm, burst, timeZone } = policy
+      const { name, limit, limitOf, window, windowOf, algorithm, burst, timeZone, lease } = policy
       const of = policies.length === 1 ? '' : ` of policy ${name}`
       return [
         [`limit${of}`, limit ?? limitOf],
@@ -156,6 +158,7 @@ export function sharedSettings(policies: readonly Policy<never>[]): Record<strin
         [`algorithm${of}`, algorithm.name],
         [`burst${of}`, burst],
         [`timeZone${of}`, timeZone],
+        [`lease${of}`, lease],
       ]
     }),
   )
@@ -203,6 +206,7 @@ function policyOf<Native>(
     blockFor,
     blockMax,
     key,
+    lease: 0,
     keySuffix: keyPart([limiter, name, algorithm.code].map(withoutDots).join('.')),
   }
 }

@@ -13,6 +13,14 @@ export interface LimitAlgorithm<Name extends string = string, State = any> {
   readonly hasCalendar: boolean
   /** Returns the one number that the algorithm needs besides limit, window and cost. */
   parameterOf(policy: ParameterSource): number | undefined
+  /**
+   * Returns how a policy counts while processes may hold units of it, for up to `lease` ms. What was
+   * charged at the beginning of a lease may be used until its end. Undefined if the algorithm has no
+   * leases.
+   */
+  readonly underLease: ((policy: LeasedPolicy, lease: number) => LeaseTerms) | undefined
+  /** True if a lease must end with the period in which it was granted. */
+  readonly endsLeases: boolean
   readonly script: AlgorithmScript
   /**
    * Opens a state in the in-process engine. Returns undefined if the call was made for a calendar
@@ -28,6 +36,20 @@ export interface ParameterSource {
   /** Start of the calendar period in ms since the epoch. Undefined without a calendar. */
   readonly periodStart: number | undefined
 }
+
+/** A policy as far as leases depend on it. */
+export type LeasedPolicy = Omit<FastPolicy, 'cost'>
+
+/** How a policy counts while units of it may be leased. */
+export interface LeaseTerms {
+  /** In ms. */
+  readonly window: number
+  /** Units of which leases are a share. 0: none may be leased. */
+  readonly quota: number
+}
+
+/** The part of a window that a lease takes at most. */
+export const MAX_LEASE_PART: number = 1 / 8
 
 /** The parts of a script that belong to one algorithm. operations/apply.lua says what surrounds them. */
 export interface AlgorithmScript {

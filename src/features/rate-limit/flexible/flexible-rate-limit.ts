@@ -47,6 +47,7 @@ const EXCLUDED = [
   'blockMax',
   'countDenied',
   'denyCache',
+  'lease',
   'overrides',
 ] as const
 

@@ -13,6 +13,8 @@ import {
 import apply from './apply.lua'
 import readArguments from './arguments.lua'
 import inspect from './inspect.lua'
+import leaseStep from './lease-step.lua'
+import lease from './lease.lua'
 import readStates from './states.lua'
 
 /** What a call does with the policies. */
@@ -56,11 +58,23 @@ const SHARED: ScriptConstants = {
   MAX_UNITS,
   SEEN_SIZE,
 }
+/** A lease of one process is at most a SHARE-th of the limit, and a PART-th of what is left above the band. */
+const LEASED = { SHARE: 64, PART: 8 } as const
+/** The part of a limit that one process leases at most. */
+export const LEASE_SHARE: number = 1 / LEASED.SHARE
+/** The part of what is left above the band that one lease takes at most. */
+export const LEASE_PART: number = 1 / LEASED.PART
 const LOCALS = `local call, sub, read, pack = redis.call, string.sub, struct.unpack, struct.pack\n`
 const MATH = `local floor, ceil, max, min = math.floor, math.ceil, math.max, math.min\n`
 
 /** Returns the script for policies that come as arguments. */
 export const policiesScript = (): string => `${LOCALS}${readArguments}${fullScript(ALGORITHMS)}`
+
+/** Returns the script that consumes and leases. It takes the steps of `policiesScript`, several in one. */
+export const leaseScript = (): string => {
+  const functions = ALGORITHMS.map((each) => part(each.script.functions, each)).join('')
+  return `${LOCALS}${MATH}${readArguments}${functions}${leaseStep.replace('STEP', () => stepsOf(ALGORITHMS))}${fillScript(lease, LEASED)}`
+}
 
 /** Returns the script for policies that are known. It reads no arguments, and has a short way for what is admitted. */
 export function knownPoliciesScript(
@@ -84,8 +98,16 @@ export function policyValues(policy: KnownPolicy): (string | number | undefined)
 
 /** Returns everything behind the arguments: states are read, inspected and changed. */
 function fullScript(algorithms: readonly LimitAlgorithm[]): string {
-  const part = (lua: string, { script }: LimitAlgorithm): string =>
-    fillScript(lua, { ...SHARED, ...script.layout })
+  const functions = algorithms.map((each) => part(each.script.functions, each)).join('')
+  return `${MATH}${functions}${stepsOf(algorithms)}`
+}
+
+/** Returns a script of an algorithm with its values in place of their names. */
+const part = (lua: string, { script }: LimitAlgorithm): string =>
+  fillScript(lua, { ...SHARED, ...script.layout })
+
+/** Returns what reads the states, decides, changes them and replies. */
+function stepsOf(algorithms: readonly LimitAlgorithm[]): string {
   const slots = ({ script }: LimitAlgorithm): string =>
     script.carried.map((_name, j) => `seen[k + ${COMMON + 1 + j}]`).join(', ')
   const places: Readonly<Record<string, string>> = {
@@ -104,8 +126,7 @@ function fullScript(algorithms: readonly LimitAlgorithm[]): string {
   }
   const frame = (lua: string): string =>
     fillScript(lua, SHARED).replace(/\b(?:SEEN|INSPECT|APPLY)\b/g, (name) => places[name]!)
-  const functions = algorithms.map((each) => part(each.script.functions, each)).join('')
-  return `${MATH}${functions}${readStates}${frame(inspect)}${frame(apply)}`
+  return `${readStates}${frame(inspect)}${frame(apply)}`
 }
 
 /** Returns a branch for each algorithm. */

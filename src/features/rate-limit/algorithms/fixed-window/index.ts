@@ -2,7 +2,7 @@
  * A count for each period. Periods are aligned to the epoch, or they are days or months of a
  * calendar. Then the parameter is the period's start.
  */
-import type { LimitAlgorithm } from '../algorithm.ts'
+import { MAX_LEASE_PART, type LimitAlgorithm } from '../algorithm.ts'
 import apply from './apply.lua'
 import fastApply from './fast-apply.lua'
 import fastInspect from './fast-inspect.lua'
@@ -16,6 +16,14 @@ export const fixedWindow: LimitAlgorithm<'fixed-window', FixedWindowState> = {
   hasBurst: false,
   hasCalendar: true,
   parameterOf: ({ periodStart }) => periodStart,
+  // A lease ends with its period, so its units are used in the period to which they are charged.
+  endsLeases: true,
+  underLease: ({ limit, window, parameter }, lease) => ({
+    window,
+    parameter,
+    quota: lease <= window * MAX_LEASE_PART ? limit : 0,
+    highestLimit: Infinity,
+  }),
   script: {
     layout: FIXED_WINDOW_LAYOUT,
     functions: '',

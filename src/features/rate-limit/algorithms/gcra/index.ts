@@ -17,6 +17,9 @@ export const gcra: LimitAlgorithm<'gcra', GcraState> = {
   hasBurst: true,
   hasCalendar: false,
   parameterOf: ({ burst, limit }) => burst ?? limit,
+  // A lease that is not used would be given back in part only: what may have drained stays charged.
+  underLease: undefined,
+  endsLeases: false,
   script: {
     layout: GCRA_LAYOUT,
     functions: '',

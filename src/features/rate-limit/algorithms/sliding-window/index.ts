@@ -3,7 +3,7 @@
  * the same cell of time share a run. A cell is 1 ms while no more than `parameter` runs are needed,
  * else window / parameter. A use may count for so much longer, never shorter.
  */
-import type { LimitAlgorithm } from '../algorithm.ts'
+import { MAX_LEASE_PART, type LimitAlgorithm } from '../algorithm.ts'
 import apply from './apply.lua'
 import fastApply from './fast-apply.lua'
 import fastInspect from './fast-inspect.lua'
@@ -21,6 +21,17 @@ export const slidingWindow: LimitAlgorithm<'sliding-window', SlidingWindowState>
   hasBurst: false,
   hasCalendar: false,
   parameterOf: () => MAX_RUNS,
+  endsLeases: false,
+  // A unit is used up to a lease after its charge, and counts for a window after that.
+  underLease({ limit, window, parameter }, lease) {
+    const isPossible = lease <= window * MAX_LEASE_PART
+    return {
+      window: isPossible ? window + lease : window,
+      parameter,
+      quota: isPossible ? limit : 0,
+      highestLimit: Infinity,
+    }
+  },
   script: {
     layout: SLIDING_WINDOW_LAYOUT,
     functions,

@@ -1,0 +1,293 @@
+import type { Store } from '../../store/store.ts'
+import type { Charge } from './charge.ts'
+import type { PolicyState } from './decision.ts'
+import { LimitDecision, type ChargeAdjuster } from './limit-decision.ts'
+import type { UnitRequest } from './operations/lease-policies.ts'
+import { LEASE_SHARE } from './operations/script.ts'
+
+/** Subjects for which one limiter holds units, and subjects that it remembers to have asked for. */
+const MAX_SUBJECTS = 10_000
+/** Of the limit, in units that stay unleased near the limit. */
+const BAND = 1 / 16
+/** What a lease asks for, in terms of what the last one used. */
+const GROWTH = 1.5
+/** Uses that the first lease of a subject asks for. */
+const FIRST = 4
+/** A lease that is used up at once asks for at most so many times as much. */
+const MAX_RATE = 8
+
+/** The shortest period of a calendar, but for changes of clocks. */
+const DAY = 86_400_000
+
+/** A lease that is asked for. */
+export interface LeaseAsk {
+  readonly tag: string
+  readonly request: UnitRequest
+  /** When it was asked for, by this process's clock. */
+  readonly began: number
+  /** True if the subject was reset or blocked before the reply. */
+  isVoid: boolean
+}
+
+/** What leases need of the engine and its store. */
+export interface LeaseOwner extends ChargeAdjuster {
+  readonly store: Pick<Store, 'monotonic' | 'sleep'>
+  /** Those that hold units now. They are closed with the instance. */
+  readonly active: Set<Leases>
+}
+
+/**
+ * Units of limits that this process may admit without asking Redis. They are charged already. Each
+ * lease ends by this process's own clock, counted from before it was asked for: at that time Redis
+ * still counts it.
+ */
+export class Leases {
+  readonly #owner: LeaseOwner
+  /** Longest time of a lease, in ms. */
+  readonly #length: number
+  /** In the order in which they were granted. */
+  readonly #leases = new Map<string, Lease>()
+  /** Of each subject one call at a time asks for a lease. */
+  readonly #asked = new Map<string, LeaseAsk>()
+  /** Subjects with a call since `#seenSince`. A subject that calls once needs no lease. */
+  readonly #seen = new Set<string>()
+  #seenSince = -Infinity
+
+  constructor(owner: LeaseOwner, length: number) {
+    this.#owner = owner
+    this.#length = length
+  }
+
+  /** Number of subjects that it holds or remembers. */
+  get size(): number {
+    return this.#leases.size + this.#seen.size
+  }
+
+  /** Admits from a lease. Returns undefined if Redis must be asked. */
+  take(charges: readonly Charge[]): LimitDecision | undefined {
+    const lease = this.#leases.get(charges[0]!.tag)
+    const now = this.#owner.store.monotonic()
+    if (lease === undefined || !lease.take(charges, now)) return undefined
+    return new LimitDecision(lease, charges, 'lease', true, lease.statesAt(now), lease.grantedAt)
+  }
+
+  /** Returns what to ask for with the next call, undefined if it should ask for no lease. */
+  ask(charges: readonly Charge[]): LeaseAsk | undefined {
+    const { tag, part } = charges[0]!
+    const isCounted = charges.some(({ cost }) => cost > 0)
+    if (!isCounted || part !== undefined || this.#asked.has(tag)) return undefined
+    const terms = charges.map(termsOf)
+    if (charges.some(({ cost }, i) => cost > terms[i]!.share)) return undefined
+    const began = this.#owner.store.monotonic()
+    const last = this.#leases.get(tag)
+    if (last === undefined && !this.#hasSeen(tag, began)) return undefined
+    this.#leases.delete(tag)
+    const isContinued = last?.isFor(charges) === true
+    if (last !== undefined && !isContinued) void last.giveBack()
+    const wanted = (cost: number, i: number): number =>
+      isContinued ? GROWTH * (last.useOf(i, began, this.#length) + cost) : FIRST * cost
+    const request: UnitRequest = {
+      back: charges.map((_, i) => (isContinued ? last.held[i]! : 0)),
+      grantedAt: isContinued ? last.grantedAt : 0,
+      want: charges.map(({ cost }, i) => Math.min(Math.ceil(wanted(cost, i)), terms[i]!.share)),
+      band: terms.map(({ band }) => band),
+    }
+    const ask: LeaseAsk = { tag, request, began, isVoid: false }
+    this.#asked.set(tag, ask)
+    return ask
+  }
+
+  /**
+   * Keeps what was granted.
+   * @param policies the policies' states, with the leased units among what remains
+   * @param grantedAt by Redis's clock
+   */
+  grant(
+    { tag, began, isVoid }: LeaseAsk,
+    charges: readonly Charge[],
+    { policies, at }: Pick<LimitDecision, 'policies' | 'at'>,
+    units: readonly number[],
+  ): void {
+    this.#asked.delete(tag)
+    if (isVoid || !units.some((each) => each > 0)) return
+    if (this.#leases.size >= MAX_SUBJECTS) this.#endOldest()
+    let length = this.#length
+    for (const [i, { policy }] of charges.entries())
+      if (policy.algorithm.endsLeases) length = Math.min(length, policies[i]!.resetMs)
+    // Clocks differ in speed, and Redis's counts whole milliseconds.
+    const until = began + length * (63 / 64) - 2
+    const isHeld = (lease: Lease): boolean => this.#leases.get(tag) === lease
+    const lease = new Lease(this.#owner, isHeld, charges, policies, units, at, began, until)
+    this.#leases.set(tag, lease)
+    if (this.#owner.active.has(this)) return
+    this.#owner.active.add(this)
+    void this.#endUnused()
+  }
+
+  /** Forgets what was asked for, because no reply came. */
+  fail({ tag }: LeaseAsk): void {
+    this.#asked.delete(tag)
+  }
+
+  /** Ends the lease of a subject, because a process has reset or blocked it. */
+  forget(tag: string): void {
+    this.#leases.delete(tag)
+    const ask = this.#asked.get(tag)
+    if (ask) ask.isVoid = true
+  }
+
+  /** Gives everything back. */
+  async close(): Promise<void> {
+    const leases = [...this.#leases.values()]
+    this.#leases.clear()
+    await Promise.all(leases.map((lease) => lease.giveBack()))
+  }
+
+  #hasSeen(tag: string, now: number): boolean {
+    if (now - this.#seenSince > this.#length) {
+      this.#seen.clear()
+      this.#seenSince = now
+    }
+    if (this.#seen.has(tag)) return true
+    // To forget all at once is cheap, and costs no more than to ask Redis again.
+    if (this.#seen.size >= MAX_SUBJECTS) this.#seen.clear()
+    this.#seen.add(tag)
+    return false
+  }
+
+  #endOldest(): void {
+    const [[tag, lease]] = this.#leases as unknown as [[string, Lease]]
+    this.#leases.delete(tag)
+    void lease.giveBack()
+  }
+
+  /**
+   * Gives back what no call takes up again, one lease's length after its end. Until then the
+   * subject's next call gives it back.
+   */
+  async #endUnused(): Promise<void> {
+    const { store, active } = this.#owner
+    while (this.#leases.size > 0) {
+      await store.sleep(this.#length, undefined, true)
+      const end = store.monotonic() - 2 * this.#length
+      for (const [tag, lease] of this.#leases) {
+        if (lease.began > end) break
+        this.#leases.delete(tag)
+        void lease.giveBack()
+      }
+    }
+    active.delete(this)
+  }
+}
+
+/** Units of one subject, one number for each policy. */
+class Lease implements ChargeAdjuster {
+  readonly held: number[]
+  readonly grantedAt: number
+  readonly began: number
+  readonly #owner: LeaseOwner
+  readonly #isHeld: (lease: Lease) => boolean
+  readonly #charges: readonly Charge[]
+  readonly #states: readonly PolicyState[]
+  readonly #granted: readonly number[]
+  readonly #until: number
+
+  constructor(
+    owner: LeaseOwner,
+    isHeld: (lease: Lease) => boolean,
+    charges: readonly Charge[],
+    states: readonly PolicyState[],
+    granted: readonly number[],
+    grantedAt: number,
+    began: number,
+    until: number,
+  ) {
+    this.#owner = owner
+    this.#isHeld = isHeld
+    this.#charges = charges
+    this.#states = states
+    this.#granted = granted
+    this.held = [...granted]
+    this.grantedAt = grantedAt
+    this.began = began
+    this.#until = until
+  }
+
+  /** Returns true if the policies count as they did when the lease was granted. */
+  isFor(charges: readonly Charge[]): boolean {
+    if (charges.length !== this.#charges.length) return false
+    for (let i = 0; i < charges.length; i++) {
+      const [charge, other] = [charges[i]!, this.#charges[i]!]
+      if (charge.policy !== other.policy || charge.limit !== other.limit) return false
+      if (charge.window !== other.window || charge.part !== other.part) return false
+    }
+    return true
+  }
+
+  /** Takes the units of a request, all or none. Returns true if it did. */
+  take(charges: readonly Charge[], now: number): boolean {
+    if (now >= this.#until || !this.isFor(charges)) return false
+    for (let i = 0; i < charges.length; i++) if (charges[i]!.cost > this.held[i]!) return false
+    for (let i = 0; i < charges.length; i++) this.held[i]! -= charges[i]!.cost
+    return true
+  }
+
+  /** Returns the units of a policy that a lease would need, as this one was used. */
+  useOf(i: number, now: number, length: number): number {
+    const used = this.#granted[i]! - this.held[i]!
+    if (now >= this.#until) return used
+    return (used * length) / Math.max(now - this.began, length / MAX_RATE)
+  }
+
+  /** Returns the policies' states. What other processes have used since the grant is not known. */
+  statesAt(now: number): PolicyState[] {
+    const age = now - this.began
+    return this.#states.map((state, i) => ({
+      name: state.name,
+      subject: state.subject,
+      limit: state.limit,
+      windowMs: state.windowMs,
+      remaining: state.remaining - this.#granted[i]! + this.held[i]!,
+      resetMs: Math.max(0, Math.ceil(state.resetMs - age)),
+      retryAfterMs: 0,
+      violated: false,
+      blocked: false,
+    }))
+  }
+
+  async adjust(
+    action: 'charge' | 'refund',
+    charges: readonly Charge[],
+    _source: unknown,
+    chargedAt: number,
+  ): Promise<void> {
+    const now = this.#owner.store.monotonic()
+    if (this.#isHeld(this) && now < this.#until) {
+      if (action === 'charge' && this.take(charges, now)) return
+      if (action === 'refund') {
+        for (let i = 0; i < charges.length; i++) this.held[i]! += charges[i]!.cost
+        return
+      }
+    }
+    await this.#owner.adjust(action, charges, 'store', chargedAt)
+  }
+
+  /** Gives back what is left. The lease must not be used any more. */
+  async giveBack(): Promise<void> {
+    const unused = this.#charges.map((charge, i) => ({ ...charge, cost: this.held[i]! }))
+    if (!unused.some(({ cost }) => cost > 0)) return
+    try {
+      await this.#owner.adjust('refund', unused, 'store', this.grantedAt)
+    } catch {
+      // Redis counts the units until their window ends.
+    }
+  }
+}
+
+/** Returns how much of a policy may be leased. */
+function termsOf({ policy, limit, window }: Charge): { share: number; band: number } {
+  const { algorithm, calendar, lease } = policy
+  const counted = { limit, window: calendar ? DAY : window, parameter: undefined }
+  const quota = algorithm.underLease?.(counted, lease).quota ?? 0
+  return { share: Math.floor(quota * LEASE_SHARE), band: Math.ceil(quota * BAND) }
+}

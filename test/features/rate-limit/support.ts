@@ -117,7 +117,9 @@ export function memoryEngine(): Engine & { store: MemoryStore } {
  * `applyPolicies`, but its keys outlive the test: Redis's clock goes on while the test's stands still, and
  * a reply must not depend on a key having expired.
  */
-export function outliving<Result extends OperationReply>(original: Operation<Result>): Operation<Result> {
+export function outliving<Result extends OperationReply>(
+  original: Operation<Result>,
+): Operation<Result> {
   const lua = original.lua.replaceAll(PX, (px) => `${px} + 1e9`)
   return { ...original, lua, sha: createHash('sha1').update(lua).digest('hex') }
 }

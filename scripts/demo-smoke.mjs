@@ -706,10 +706,11 @@ async function withItsOwn() {
   const [, port] = /^store: redis:\/\/127\.0\.0\.1:(\d+)$/m.exec(demo.output) ?? []
   check('the banner names the store', Number(port), (value) => value > 0)
   const page = await send(demo.origin, '/')
+  // The lines lock the user out.
+  await checkSessionsOf(demo.origin, `redis://127.0.0.1:${port}`)
   if (await hasCurl()) await checkLines(page.body)
   else console.log('       curl is not installed: its lines were not run')
   await checkCommandLine(demo.origin, commandLine(`redis://127.0.0.1:${port}`))
-  await checkSessionsOf(demo.origin, `redis://127.0.0.1:${port}`)
   await checkDashboard(demo.origin)
   await end(demo)
   check('its Redis has ended with it', await answers(Number(port)), false)
@@ -824,7 +825,8 @@ async function checkRules(origin, run) {
 
 /** The sessions of a user, found with the application's own instance. */
 async function checkSessionsOf(origin, url) {
-  await send(origin, '/login', login('correct horse'))
+  const { status } = await send(origin, '/login', login('correct horse'))
+  check('POST /login: 200', status, 200)
   const folder = await mkdtemp(path.join(tmpdir(), 'smoke-'))
   const module = path.join(folder, 'tp.mjs')
   const source = pathToFileURL(path.join(root, 'dist/express.mjs')).href

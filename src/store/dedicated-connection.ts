@@ -1,5 +1,6 @@
 /** A connection for a library that brings its own commands, by the configuration of the instance. */
 import type { ConnectionPurpose } from './client-options.ts'
+import { endWhenDisconnected } from './ioredis-patches.ts'
 import { warnOf, maintainConnection } from './maintain-connection.ts'
 import {
   createClient,
@@ -51,7 +52,7 @@ export async function openDedicatedConnection({
     : await createClient(source, db, purpose)
   let isClosed = false
   if (purpose === 'calls') maintainConnection(client, warn, () => isClosed)
-  else client.on('error', (error: Error) => warnOf(error, warn))
+  else endWhenDisconnected(client).on('error', (error: Error) => warnOf(error, warn))
   return {
     client,
     keyPrefix: reuse && isClient(source) ? prefixOf(source) : '',

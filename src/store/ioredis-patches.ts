@@ -16,6 +16,10 @@ interface RedisInternals {
   condition?: { select?: number | string | null }
   reconnectTimeout?: NodeJS.Timeout | null
   stream?: { destroy(): void; unref?(): void }
+  /** Commands that were sent over the lost connection, and will be sent again. */
+  prevCommandQueue?: { shift(): { command: { reject(error: Error): void } } | undefined } | null
+  setStatus(status: 'end'): void
+  flushQueue(error: Error): void
   [DESCRIBE_COMMAND]?(command: TracedCommand): { args: string[] }
 }
 
@@ -140,6 +144,29 @@ export function unrefSocket(client: Redis | Cluster): void {
 /** Lets the process end although the client waits to reconnect. */
 export function unrefReconnectTimer(client: Redis | Cluster): void {
   internals(client).reconnectTimeout?.unref?.()
+}
+
+/**
+ * Lets `disconnect()` end a client that waits to reconnect, and the clients that `duplicate()` makes of
+ * it. ioredis then stops waiting, but neither rejects its commands nor emits 'end'. BullMQ waits for that
+ * for ever, and its timers keep the process alive.
+ */
+export function endWhenDisconnected<Client extends Redis | Cluster>(client: Client): Client {
+  const inside = internals(client)
+  const disconnect = client.disconnect.bind(client)
+  client.disconnect = (reconnect = false) => {
+    const isWaiting = client.status === 'reconnecting'
+    disconnect(reconnect)
+    if (!isWaiting || reconnect) return
+    const error = new Error('Connection is closed.')
+    inside.setStatus('end')
+    inside.flushQueue(error)
+    for (let sent; (sent = inside.prevCommandQueue?.shift());) sent.command.reject(error)
+  }
+  const duplicate = client.duplicate.bind(client) as (...args: unknown[]) => Redis | Cluster
+  client.duplicate = ((...args: unknown[]) =>
+    endWhenDisconnected(duplicate(...args))) as Client['duplicate']
+  return client
 }
 
 /**

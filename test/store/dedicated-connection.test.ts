@@ -24,7 +24,7 @@ test.for(CLIENTS)(
     await copy.connect()
     const sent = copy.blpop('list', 0).catch((error: Error) => error.message)
     await until('the command is there', async () =>
-      /cmd=blpop/.test(String(await server.send('CLIENT', 'LIST'))),
+      /cmd=blpop/.test(await server.send('CLIENT', 'LIST')),
     )
     await server.kill()
     await until('it waits to reconnect', () => copy.status === 'reconnecting')

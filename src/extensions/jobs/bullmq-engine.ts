@@ -170,10 +170,12 @@ export class BullmqEngine implements JobEngine {
   }
 
   retry(id: string): Promise<boolean> {
-    return this.#connection.call('jobs.retry', async ({ queue }) => {
+    return this.#connection.call('jobs.retry', async ({ queue, client }) => {
       if ((await queue.getJobState(id)) !== 'failed') return false
       const job = await findJob(queue, id)
       if (job === undefined || job === UNREADABLE) return false
+      // The parent runs without its failed children. BullMQ would refuse to complete it.
+      await (client as unknown as RedisCaller).call('DEL', `${queue.toKey(id)}:unsuccessful`)
       await job.retry('failed', { resetAttemptsMade: true, resetAttemptsStarted: true })
       this.#capacity.noteRetried()
       return true

@@ -81,6 +81,18 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 2, arbitrary: fc.constant<Step>({ type: 'drain' }) },
 )
 
+const plain = { priority: 'high', isDelayed: false, maxAttempts: 1, children: [], id: '' } as const
+/** A parent whose child has failed for good runs without it when it is retried: `~p0` is the ninth ID. */
+const PARENT_RETRIED_ALONE: Step[] = [
+  {
+    type: 'flow',
+    parent: { ...plain, fate: 'ok' },
+    children: [{ ...plain, fate: 'fatal' }],
+  },
+  { type: 'drain' },
+  { type: 'retry', pick: 8 },
+]
+
 const optionsOf = (name: string): JobEngineOptions => ({
   name,
   maxJobs: MAX_JOBS,
@@ -199,6 +211,6 @@ test('both engines do what the reference does', { timeout: 120_000 }, async () =
           )
       }
     }),
-    { numRuns: RUNS },
+    { numRuns: RUNS, examples: [[PARENT_RETRIED_ALONE]] },
   )
 })

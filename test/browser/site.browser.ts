@@ -126,6 +126,6 @@ it('the search finds rateLimit, without a server', async () => {
   await takePicture(page, 'search')
   await found.click()
   await page.waitForURL('**/reference/instance#tpratelimit')
-  expect(await page.locator('#tpratelimit').isVisible()).toBe(true)
+  await page.locator('#tpratelimit').waitFor()
   expect(complaints).toEqual([])
 })

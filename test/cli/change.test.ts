@@ -15,7 +15,7 @@ import {
   type Installation,
   type Populated,
 } from './application.ts'
-import { answer, turnpike, type Ran } from './support.ts'
+import { answer, digestOf, turnpike, type Ran } from './support.ts'
 
 const RULES_FILE = join(mkdtempSync(join(tmpdir(), 'rules-')), 'rules.json')
 writeFileSync(
@@ -39,7 +39,7 @@ const common = (): string[] => ['--redis', server.url, '--prefix', 'shop']
 const run = (line: string[], given: object = {}): Promise<Ran> =>
   turnpike([...line, ...common()], { env, ...given })
 const ask = (line: string[]): ReturnType<typeof answer> => answer([...line, ...common()], { env })
-const digest = (): Promise<string> => server.send('DEBUG', 'DIGEST')
+const digest = (): Promise<string> => digestOf(server)
 
 /** An idempotency key whose process was killed. */
 async function makeStuckKey(to: RedisServer, id: string, leaseEnds: number): Promise<void> {
@@ -57,9 +57,8 @@ async function makeRule(): Promise<void> {
 }
 
 beforeAll(async () => {
-  // Nothing may change the data but the commands: the reports of the process stand still.
   server = await startRedis({ args: ['--enable-debug-command', 'yes'] })
-  app = await populate({ redis: server.url }, '20s')
+  app = await populate({ redis: server.url })
   await app.report()
   await makeStuckKey(server, 'pay:stuck', Date.now() - 120_000)
   await makeRule()

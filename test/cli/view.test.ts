@@ -12,7 +12,7 @@ import { startRedis } from '../../src/testing.ts'
 import { startFaultProxy } from '../support/fault-proxy.ts'
 import { until } from '../support/until.ts'
 import { HOSTILE_AGENT, INSTALLATIONS, populate, SECRET, type Installation } from './application.ts'
-import { answer, turnpike } from './support.ts'
+import { answer, digestOf, turnpike } from './support.ts'
 
 describe.each(Object.keys(INSTALLATIONS))('on %s', (kind) => {
   let place: Installation
@@ -192,7 +192,7 @@ describe('what is sent', () => {
   let server: Awaited<ReturnType<typeof startRedis>>
   let proxy: Awaited<ReturnType<typeof startFaultProxy>>
   let folder: string
-  const digest = (): Promise<string> => server.send('DEBUG', 'DIGEST')
+  const digest = (): Promise<string> => digestOf(server)
 
   /** A command line for each command that reads. */
   const lines = (): Record<string, string[]> => ({

@@ -110,8 +110,8 @@ export interface AddOptions {
   /** Earliest time at which the job may run. @default at once */
   at?: Date
   /**
-   * ID of the job: up to 100 letters, digits and `_.@-`. While a job with this ID is kept, another
-   * one is not added.
+   * ID of the job: up to 100 letters, digits and `_.-`. While a job with this ID is kept, another one
+   * is not added. Failed jobs are kept, too.
    * @default a random one
    */
   id?: string
@@ -121,11 +121,15 @@ export interface AddOptions {
 
 /** Options of a repeated job. */
 export interface ScheduleOptions {
-  /** An interval (`'15m'`), or a cron expression of five or six fields (`'0 3 * * *'`). */
+  /** An interval of at least one second (`'15m'`), or a cron expression of five or six fields (`'0 3 * * *'`). */
   every: string | number
   /** IANA time zone of a cron expression. @default 'UTC' */
   timeZone?: string
-  /** Name of the schedule. Declared again, by any process, it replaces the one of this name. @default the name of the task */
+  /**
+   * Name of the schedule: up to 100 letters, digits and `_.-`. Declared again, by any process, it
+   * replaces the one of this name.
+   * @default the name of the task, in which `.` replaces `:` and `/`
+   */
   id?: string
   /** @default 'normal' */
   priority?: JobPriority
@@ -190,12 +194,12 @@ export interface RouterAction {
 /** Options of `queue.router()`. */
 export interface RouterOptions<Native> {
   /**
-   * Whether a client may do something. Anything but true refuses with 403. A job that a client may
-   * not read looks to it as if it were missing: 404.
+   * Returns true if a client may do something. Otherwise adding and counts are refused with 403, and
+   * a job looks as if it were missing: 404.
    * @example (req, { job }) => job === undefined || isOrderOf(req.session.userId, job.payload)
    */
   authorize: (native: Native, action: RouterAction) => unknown
-  /** Number of streams that this process may serve at once. @default 1000 */
+  /** Most streams of this router in this process. Further ones get 503. @default 1000 */
   maxStreams?: number
 }
 

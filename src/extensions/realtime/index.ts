@@ -56,8 +56,8 @@ export function inbox<Native, Middleware>(
 }
 
 /**
- * Creates a middleware that notes who is online: in the background, at most three times in `ttl` for
- * each user and process. Mount it behind the middleware that knows the user.
+ * Creates a middleware that notes who is online: in the background, at most once in a third of
+ * `ttl` for each user and process. Mount it behind the middleware that knows the user.
  *
  * @param live what `channels(tp)` returned, with a history
  * @throws TP_OPTION for an option that cannot be used
@@ -111,7 +111,8 @@ export function sse<Native, Middleware extends object>(
 }
 
 /**
- * Creates a set of strings for each user: the topics that he follows, or the push tokens of his devices.
+ * Creates a set of strings for each user: the topics that the user follows, or the push tokens of the
+ * user's devices.
  *
  * @param tp the instance that `turnpike()` returned
  * @throws TP_OPTION for an option that cannot be used

@@ -4,8 +4,9 @@ import { once, setMaxListeners } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest'
 import { turnpike } from '../../../src/node.ts'
-import { channels, presence, type Channels } from '../../../src/realtime.ts'
+import { channels, presence, sse, type Channels } from '../../../src/realtime.ts'
 import { startRedis, type RedisServer } from '../../../src/testing.ts'
+import { apps } from '../../support/apps.ts'
 import { startFaultProxy, type FaultProxy } from '../../support/fault-proxy.ts'
 import { expectEveryKeyToExpire } from '../../support/ttl.ts'
 import { until } from '../../support/until.ts'
@@ -254,6 +255,41 @@ test('a topic of another database with the same name is not heard', async () => 
   await live.publish(TOPIC, 'ours too')
   expect(await subscription.next()).toMatchObject({ value: { data: 'ours' } })
   expect(await subscription.next()).toMatchObject({ value: { data: 'ours too' } })
+})
+
+test.each<[string, boolean, false | undefined]>([
+  ['with a history ends the streams of those who were revoked meanwhile', false, undefined],
+  ['without a history ends all streams', true, false],
+])('a process that has lost its connection %s', async (_title, endsAll, history) => {
+  const options = history === false ? { history } : {}
+  let stream!: any
+  const user = ({ headers }: any): string => headers['x-user']
+  const app = apps[0]!.start({
+    options: { redis: proxy.url, logger: false, ...PATIENT },
+    mount: (tp) => [(stream = sse(channels(tp, options), { topics: () => 'a', user }))],
+  })
+  await app.tp.ready()
+  const elsewhere = channels(turnpikeAt(redis), options)
+  const other = sse(elsewhere, { topics: () => 'a', user })
+  const open = (name: string) => openEvents(app.server, '/', { 'x-user': name })
+  const [probe, ann, bob] = [await open('probe'), await open('ann'), await open('bob')]
+  await until('it is told of ends', async () => {
+    await other.end('probe')
+    return probe.isOver
+  })
+  proxy.set({ mode: 'refuse' })
+  proxy.reset()
+  await other.end('ann')
+  proxy.heal()
+  await until('the revoked one is over', () => ann.isOver, 10_000)
+  if (!endsAll)
+    await until('the other goes on', async () => {
+      await elsewhere.publish('a', 1)
+      return bob.events.length > 0
+    })
+  else await until('so is the other', () => bob.isOver, 10_000)
+  expect(stream.size).toBe(endsAll ? 0 : 1)
+  await app.tp.close()
 })
 
 test('a process with 100 streams is killed: its user leaves, the places are free once the lease has ended, and the subscription is gone', async () => {

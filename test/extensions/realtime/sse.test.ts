@@ -348,6 +348,22 @@ describe.each(apps)('sse on $name', (kind) => {
   })
 })
 
+it('endAll() ends the streams of its mount alone, and tp.close() those of all', async () => {
+  let other!: any
+  const around = (tp: any): any[] => {
+    other = sse(channels(tp), { topics: topicsOf })
+    return [(req: any, res: any, next: any) => (req.url === '/b' ? other(req, res, next) : next())]
+  }
+  const app = start(apps[0]!, {}, { around })
+  const [client, left] = [await joined(app), await joined(app, {}, '/b')]
+  app.stream.endAll()
+  await until('it is over', () => client.isOver)
+  expect([app.stream.size, other.size, left.isOver]).toEqual([0, 1, false])
+  await app.tp.close()
+  await until('the other is over', () => left.isOver)
+  expect(left.isComplete).toBe(true)
+})
+
 it('over HTTP/2 each event comes at once, and a stream that the client resets is over', async () => {
   const tp = turnpike({ store: testStore() })
   onTestFinished(() => tp.close())

@@ -35,7 +35,7 @@ export interface OnlinePage {
 
 /** A connection that keeps its user online. */
 export interface PresenceConnection {
-  /** Ends it. The user has left `ttl` after the last request or connection. */
+  /** Ends it. The user leaves `ttl` after the last note. A connection is noted every third of `ttl`. */
   close(): void
 }
 
@@ -43,7 +43,7 @@ export interface PresenceConnection {
 export interface Presence {
   /** Topic of the messages `{ type: 'joined' | 'left', users }`, for `live.subscribe()` and `sse()`. */
   readonly topic: string
-  /** Returns true if a user was seen within `ttl`. @throws TP_KEY, TP_UNAVAILABLE */
+  /** Returns true if a user was noted within `ttl`. @throws TP_KEY, TP_UNAVAILABLE */
   isOnline(user: string | number, options?: PresenceCallOptions): Promise<boolean>
   /**
    * Returns users who are online. No user is missing or there twice who is online all the time.

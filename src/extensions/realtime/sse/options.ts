@@ -14,7 +14,7 @@ export interface SseOptions<Native> {
     native: Native,
   ) => string | readonly string[] | undefined | Promise<string | readonly string[] | undefined>
   /**
-   * Returns true if the request may read a topic. Otherwise it is refused with 403. Required where
+   * Returns true if the request may read a topic. Otherwise it is refused with 403. Set it where
    * clients choose topics. @default every topic that `topics` returns
    */
   authorize?: (native: Native, topic: string) => boolean | Promise<boolean>
@@ -24,7 +24,7 @@ export interface SseOptions<Native> {
   user?: (native: Native) => string | number | undefined | null
   /** Most streams of a user, in all processes. `false`: no limit. @default 20 */
   perUser?: number | false
-  /** Most streams of this process, of all mounts. Further requests get 503. @default 10_000 */
+  /** Most streams of this process, of all mounts and routers. Further requests get 503. @default 10_000 */
   maxStreams?: number
   /** Pause between two comments that keep an idle connection open. @default '15s' */
   heartbeat?: Duration

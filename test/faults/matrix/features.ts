@@ -5,6 +5,7 @@ import { counterSums, leaderboardScore } from './collections.ts'
 import { always, fails, type Feature, type Rule, type Subject } from './feature.ts'
 import { featureFlag } from './flags.ts'
 import { job } from './jobs.ts'
+import { nearSession } from './near-session.ts'
 import { channel, eventStream, inboxes } from './realtime.ts'
 import type { AnyTurnpike, Ask } from './site.ts'
 import { apiKey, oneTimeToken, refreshToken } from './tokens.ts'
@@ -323,6 +324,7 @@ export const features: readonly Feature[] = [
   closedLimiter,
   loginGuard,
   session,
+  nearSession,
   cache,
   invalidation,
   idempotency,

@@ -1,5 +1,6 @@
 /** Editors show the documentation of every public name. */
 import { afterAll, describe, expect, test } from 'vitest'
+import { textOf } from './blocks.ts'
 import {
   closeCompiler,
   documentationOf,
@@ -51,6 +52,20 @@ describe.each(entries)('turnpike/%s', (entry) => {
     )
     expect(missing.map(({ name }) => name)).toEqual([])
   })
+})
+
+test.each([
+  ['jobs', 'jobs'],
+  ['realtime', 'realtime'],
+  ['collections', 'collections'],
+  ['flags', 'flags'],
+  ['tokens', 'tokens'],
+  ['otel', 'tracing'],
+])('each option of turnpike/%s is on docs/%s.md', (entry, page) => {
+  const words = new Set(textOf(`docs/${page}.md`).match(/\w+/g))
+  const options = [...namesOf(entry)].flatMap(({ name }) => /Options\.(\w+)$/.exec(name)?.[1] ?? [])
+  expect(options.length).toBeGreaterThan(2)
+  expect(options.filter((option) => !words.has(option))).toEqual([])
 })
 
 test('the entries have names', () => {

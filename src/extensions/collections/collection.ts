@@ -99,7 +99,7 @@ export class Collection {
     if (typeof value === 'string') return value.toWellFormed()
     throw new TurnpikeError(
       'TP_VALUE',
-      `${this.where}.${method}(): the text must be a string. It is ${typeof value}.`,
+      `${this.where}.${method}(): the term must be a string. It is ${typeof value}.`,
     )
   }
 

@@ -178,6 +178,17 @@ test.each([[Promise.resolve('ann')], [{ id: 'ann' }], [['ann']]])(
   },
 )
 
+test('what a user function throws reaches the caller of a check that needs the user', async () => {
+  const { tp } = setUp()
+  const user = (): never => {
+    throw new Error('not logged in')
+  }
+  const feature = flags(tp, { defaults: DEFAULTS, user })
+  expect(feature.of({} as any).enabled('on')).toBe(false)
+  await feature.set('on', { users: ['ann'] })
+  expect(() => feature.of({} as any).enabled('on')).toThrow('not logged in')
+})
+
 test.each<[unknown, string[]]>([
   [null, []],
   ['ann', ['Pass { user: id }']],

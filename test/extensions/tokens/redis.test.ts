@@ -108,15 +108,16 @@ describe('what it costs', () => {
   })
 
   test.each(apps)(
-    '$name: an API key costs a trip, or none while it is remembered',
+    '$name: an API key costs a trip, or none while it is remembered. One that is not known costs two',
     async ({ start }) => {
+      let record: object | undefined = { user: 'ann' }
       for (const [near, trips] of [
         [0, 1],
         ['1m', 0],
       ] as const) {
         const app = start({
           options: { redis: proxy.url, ...patient },
-          mount: (tp) => [apiKeys(tp, { lookup: () => ({ user: 'ann' }), near, checksum: false })],
+          mount: (tp) => [apiKeys(tp, { lookup: () => record, near, checksum: false })],
         })
         onTestFinished(() => app.tp.close())
         for (let i = 0; i < 3; i++) await app.get('/', { 'x-api-key': 'k' })
@@ -127,6 +128,11 @@ describe('what it costs', () => {
         proxy.forget()
         expect((await app.get('/', { 'x-api-key': 'k' })).status).toBe(200)
         expect(proxy.traffic.roundTrips).toBe(trips)
+        record = undefined
+        proxy.forget()
+        expect((await app.get('/', { 'x-api-key': `unknown-${near}` })).status).toBe(401)
+        expect(proxy.traffic.roundTrips).toBe(2)
+        record = { user: 'ann' }
       }
     },
   )

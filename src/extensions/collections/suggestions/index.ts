@@ -22,15 +22,15 @@ export interface Suggestions {
    * @param options.weight how much it adds, an integer. Default: 1
    * @throws TP_VALUE for what is no string, TP_UNAVAILABLE
    */
-  add(text: string, options?: CollectionCallOptions & { weight?: number }): Promise<boolean>
+  add(term: string, options?: CollectionCallOptions & { weight?: number }): Promise<boolean>
   /**
-   * Returns up to `count` terms that begin with `prefix`, the most popular first, as they were written
-   * last. Case and accents do not matter. With an empty prefix, the most popular of all.
+   * Returns up to `count` terms that begin with `prefix`, the most popular first, as they were last
+   * written. Case and accents do not matter. With an empty prefix, the most popular of all.
    * @throws TP_VALUE, TP_UNAVAILABLE
    */
   complete(prefix: string, count: number, options?: CollectionCallOptions): Promise<string[]>
   /** Removes a term. Returns true if it was there. @throws TP_VALUE, TP_UNAVAILABLE */
-  remove(text: string, options?: CollectionCallOptions): Promise<boolean>
+  remove(term: string, options?: CollectionCallOptions): Promise<boolean>
 }
 
 const OPTIONS: Record<string, Validator> = {
@@ -58,20 +58,20 @@ export function createSuggestions(
     words.keys(method, call, [], KEYS)
 
   /** Returns undefined for what is too long. */
-  function folded(text: unknown, method: string): string | undefined {
-    const term = words.text(text, method)
+  function folded(written: unknown, method: string): string | undefined {
+    const term = words.text(written, method)
     if (term.length > MAX_LENGTH) return undefined
     const result = foldTerm(term)
     return result.length > MAX_LENGTH ? undefined : result
   }
 
   return {
-    async add(text, call = {}) {
-      const term = folded(text, 'add')?.trimEnd()
+    async add(written, call = {}) {
+      const term = folded(written, 'add')?.trimEnd()
       const keys = words.keys('add', call, [], KEYS, ADD_OPTIONS)
       const weight = words.integer(call.weight ?? 1, 1, MAX_WEIGHT, 'add', 'weight')
       if (!term) return false
-      await store.run(addTerm, keys, [term, text.trim(), weight, life, max])
+      await store.run(addTerm, keys, [term, written.trim(), weight, life, max])
       return true
     },
     async complete(prefix, count, call = {}) {
@@ -80,8 +80,8 @@ export function createSuggestions(
       const keys = keysOf('complete', call)
       return begin === undefined ? [] : await store.run(completeTerm, keys, [begin, most])
     },
-    async remove(text, call = {}) {
-      const term = folded(text, 'remove')?.trimEnd()
+    async remove(written, call = {}) {
+      const term = folded(written, 'remove')?.trimEnd()
       const keys = keysOf('remove', call)
       return term ? (await store.run(removeTerm, keys, [term])) === 1 : false
     },

@@ -133,6 +133,10 @@ export class MemoryStore implements Store, MemoryDatabase {
     return this.#clock.monotonic()
   }
 
+  wallClock(): number {
+    return this.#clock.now()
+  }
+
   sleep(ms: number, signal?: AbortSignal, idle?: boolean): Promise<void> {
     return this.#clock.sleep(ms, signal, idle)
   }

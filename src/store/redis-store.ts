@@ -69,9 +69,8 @@ export class RedisStore implements Store {
       this.#opening.catch((error: Error) => this.#onOpenFailure(error))
       return
     }
-    this.#opening = Promise.resolve(
-      this.#use(reuse ? (source as Client) : duplicateClient(source, { db })),
-    )
+    const client = reuse ? (source as Client) : duplicateClient(source, { db })
+    this.#opening = Promise.resolve(this.#use(client))
     const unsafe = reuse ? unsafeOptions(source) : []
     if (unsafe.length > 0)
       events.warn(
@@ -118,12 +117,15 @@ export class RedisStore implements Store {
   }
 
   now(): number {
-    if (this.#options.clock) return this.#clock.now()
-    return this.#connection?.now() ?? Date.now()
+    return this.#options.clock?.now() ?? this.#connection?.now() ?? Date.now()
   }
 
   monotonic(): number {
     return this.#clock.monotonic()
+  }
+
+  wallClock(): number {
+    return this.#clock.now()
   }
 
   sleep(ms: number, signal?: AbortSignal, idle?: boolean): Promise<void> {

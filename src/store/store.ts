@@ -160,6 +160,11 @@ export interface Store {
   /** Milliseconds on a clock of this process that never jumps. Use it to measure durations. */
   monotonic(): number
   /**
+   * This machine's clock, in ms since the epoch. It may be set, but it goes on while the machine is
+   * suspended. `monotonic()` may stand still then.
+   */
+  wallClock(): number
+  /**
    * Resolves after `ms` on the engine's clock. Rejects with the signal's reason when it is aborted.
    * @param idle does not keep the process alive
    */

@@ -251,6 +251,7 @@ const silent = (store: Store): Store => ({
   unavailable: store.unavailable.bind(store),
   now: store.now.bind(store),
   monotonic: store.monotonic.bind(store),
+  wallClock: store.wallClock.bind(store),
   sleep: store.sleep.bind(store),
   subscribe: store.subscribe.bind(store),
   scan: store.scan.bind(store),

@@ -94,13 +94,25 @@ export class RateLimitEngine implements ChargeAdjuster {
     return this.#context.keys.channel('limit', 'reset')
   }
 
-  /** Charges all or nothing. Never rejects because Redis is away: then the failure rule decides. */
-  consume(asked: readonly Charge[], budget?: RequestBudget): Promise<LimitDecision> {
+  /**
+   * Charges all or nothing. Never rejects because Redis is away: then the failure rule decides. What
+   * this process can decide costs no promise.
+   */
+  consume(
+    asked: readonly Charge[],
+    budget?: RequestBudget,
+  ): LimitDecision | Promise<LimitDecision> {
     const { store } = this.#context
     const charges = this.#inForce?.apply(asked) ?? asked
     const isOneSubject = areOfOneSubject(charges)
-    const leased = isOneSubject ? this.#leased?.consume(charges, budget) : undefined
-    if (leased) return leased
+    const leased = isOneSubject ? this.#leased : undefined
+    const taken = leased?.take(charges)
+    if (taken) return this.report(taken)
+    const remembered = this.#denyCache?.find(charges, store.now())
+    if (remembered)
+      return this.report(new LimitDecision(this, charges, 'deny-cache', false, remembered, 0))
+    const asking = leased?.ask(charges, budget)
+    if (asking) return asking
     if (this.#denyCache || (store.isSplit && !isOneSubject))
       return this.#consumeInSteps(charges, budget)
     const began = this.events.begin('decision')
@@ -120,14 +132,11 @@ export class RateLimitEngine implements ChargeAdjuster {
       .then((reply) => decide(numbersOf(reply)), recover)
   }
 
-  /** Consumes where the deny cache may know the answer, or several hash slots have to agree. */
+  /** Consumes where the deny cache remembers a refusal, or several hash slots have to agree. */
   async #consumeInSteps(
     charges: readonly Charge[],
     budget?: RequestBudget,
   ): Promise<LimitDecision> {
-    const remembered = this.#denyCache?.find(charges, this.#context.store.now())
-    if (remembered)
-      return this.report(new LimitDecision(this, charges, 'deny-cache', false, remembered, 0))
     const began = this.events.begin('decision')
     let decision: LimitDecision
     try {

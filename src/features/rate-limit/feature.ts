@@ -7,6 +7,7 @@ import {
   type HeaderFields,
   type Plan,
 } from '../../http/exchange.ts'
+import { andThen } from '../../http/promises.ts'
 import { unavailableRefusal } from '../../http/refusal.ts'
 import { RequestMemo } from '../request-memo.ts'
 import { isRequestOnly } from '../request-only.ts'
@@ -16,8 +17,11 @@ import type { LimitRefusal, RateLimitOptions } from './options.ts'
 
 /** The limiter of a mount: the engine, with what is charged for a request. */
 export interface RequestLimiter<Native> {
-  /** Charges a request. Emits its commands before it returns where nothing has to be awaited. */
-  limit(x: Exchange<Native>): Promise<Decision>
+  /**
+   * Charges a request. Emits its commands before it returns where nothing has to be awaited, and
+   * returns no promise where no command is needed.
+   */
+  limit(x: Exchange<Native>): Decision | Promise<Decision>
   /** True if it may charge before the other members of a pipeline run. */
   readonly needsOnlyRequest: boolean
   /** What an operator has made of the limit. */
@@ -35,7 +39,7 @@ export interface RequestLimiter<Native> {
 export function createRateLimitFeature<Native>(
   limiter: RequestLimiter<Native>,
   options: RateLimitOptions<Native>,
-): Feature<Native, Promise<Decision>> {
+): Feature<Native, Decision | Promise<Decision>> {
   const { skip, skipSuccessful = false, skipFailed = false } = options
   const { onLimited, reply: replyWith } = options
   const { headers: standard = true, legacyHeaders: legacy = false, partitionKey } = options
@@ -44,8 +48,9 @@ export function createRateLimitFeature<Native>(
   const hasNoFields = !standard && !legacy
 
   /** A request that reaches the limit again is charged once. */
-  const decided = new RequestMemo<Promise<Decision>>('turnpike.decision')
-  const decide = (x: Exchange<Native>): Promise<Decision> => decided.set(x, limiter.limit(x))
+  const decided = new RequestMemo<Decision | Promise<Decision>>('turnpike.decision')
+  const decide = (x: Exchange<Native>): Decision | Promise<Decision> =>
+    decided.set(x, limiter.limit(x))
 
   // Only the X-RateLimit fields contain a time.
   const headersOf = (decision: Decision): HeaderFields =>
@@ -103,14 +108,14 @@ export function createRateLimitFeature<Native>(
           return undefined
         }
       },
-      discard: (early) => limiter.inBackground(early.then((decision) => decision.refund())),
+      discard: (early) => limiter.inBackground((async () => (await early).refund())()),
     }),
     handle(x, early) {
       if (!early && limiter.engine.mode === 'off') return passThrough
       if (skip) return unlessSkipped(x, skip)
       const earlier = early ? undefined : decided.get(x)
-      if (earlier) return earlier.then((decision) => planAgain(x, decision))
-      return (early ?? decide(x)).then((decision) => planOf(x, decision))
+      if (earlier) return andThen(earlier, (decision) => planAgain(x, decision))
+      return andThen(early ?? decide(x), (decision) => planOf(x, decision))
     },
   }
 }

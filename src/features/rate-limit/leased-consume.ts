@@ -14,7 +14,7 @@ interface LeasingEngine extends ChargeAdjuster {
   decideWithoutStore(error: unknown, charges: readonly Charge[]): Promise<LimitDecision>
 }
 
-/** Consumes from leases, and asks for them. The engine consumes what this does not. */
+/** Consumes from leases of one subject each, and asks for them. The engine consumes what this does not. */
 export class LeasedConsume {
   readonly #engine: LeasingEngine
   readonly #context: ExtensionContext
@@ -37,11 +37,13 @@ export class LeasedConsume {
     this.#leases = new Leases({ store: context.store, adjust, active: activeOf(context) }, lease)
   }
 
-  /** Consumes for one subject. Returns undefined if the call should neither use nor ask for a lease. */
-  consume(charges: readonly Charge[], budget?: RequestBudget): Promise<LimitDecision> | undefined {
-    const taken = this.#leases.take(charges)
-    if (taken) return Promise.resolve(this.#engine.report(taken))
-    if (this.#denyCache?.find(charges, this.#context.store.now())) return undefined
+  /** Admits from a lease. Returns undefined if Redis must be asked. */
+  take(charges: readonly Charge[]): LimitDecision | undefined {
+    return this.#leases.take(charges)
+  }
+
+  /** Consumes in Redis, and asks for a lease. Returns undefined if the call should ask for none. */
+  ask(charges: readonly Charge[], budget?: RequestBudget): Promise<LimitDecision> | undefined {
     const ask = this.#leases.ask(charges)
     return ask && this.#ask(ask, charges, budget)
   }

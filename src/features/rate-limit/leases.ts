@@ -1,7 +1,6 @@
-import type { Store } from '../../store/store.ts'
 import type { Charge } from './charge.ts'
-import type { PolicyState } from './decision.ts'
-import { LimitDecision, type ChargeAdjuster } from './limit-decision.ts'
+import { LeasedUnits, type LeaseOwner, type Moment } from './leased-units.ts'
+import { LimitDecision } from './limit-decision.ts'
 import type { UnitRequest } from './operations/lease-policies.ts'
 import { LEASE_SHARE } from './operations/script.ts'
 
@@ -13,9 +12,6 @@ const BAND = 1 / 16
 const GROWTH = 1.5
 /** Uses that the first lease of a subject asks for. */
 const FIRST = 4
-/** A lease that is used up at once asks for at most so many times as much. */
-const MAX_RATE = 8
-
 /** The shortest period of a calendar, but for changes of clocks. */
 const DAY = 86_400_000
 
@@ -23,37 +19,36 @@ const DAY = 86_400_000
 export interface LeaseAsk {
   readonly tag: string
   readonly request: UnitRequest
-  /** When it was asked for, by this process's clock. */
-  readonly began: number
+  /** When it was asked for. */
+  readonly began: Moment
   /** True if the subject was reset or blocked before the reply. */
   isVoid: boolean
 }
 
-/** What leases need of the engine and its store. */
-export interface LeaseOwner extends ChargeAdjuster {
-  readonly store: Pick<Store, 'monotonic' | 'sleep'>
+/** What the leases of a limiter need of the engine and its store. */
+export interface LeasesOwner extends LeaseOwner {
   /** Those that hold units now. They are closed with the instance. */
   readonly active: Set<Leases>
 }
 
 /**
  * Units of limits that this process may admit without asking Redis. They are charged already. Each
- * lease ends by this process's own clock, counted from before it was asked for: at that time Redis
+ * lease ends by this process's own clocks, counted from before it was asked for: at that time Redis
  * still counts it.
  */
 export class Leases {
-  readonly #owner: LeaseOwner
+  readonly #owner: LeasesOwner
   /** Longest time of a lease, in ms. */
   readonly #length: number
   /** In the order in which they were granted. */
-  readonly #leases = new Map<string, Lease>()
+  readonly #leases = new Map<string, LeasedUnits>()
   /** Of each subject one call at a time asks for a lease. */
   readonly #asked = new Map<string, LeaseAsk>()
   /** Subjects with a call since `#seenSince`. A subject that calls once needs no lease. */
   readonly #seen = new Set<string>()
   #seenSince = -Infinity
 
-  constructor(owner: LeaseOwner, length: number) {
+  constructor(owner: LeasesOwner, length: number) {
     this.#owner = owner
     this.#length = length
   }
@@ -66,9 +61,9 @@ export class Leases {
   /** Admits from a lease. Returns undefined if Redis must be asked. */
   take(charges: readonly Charge[]): LimitDecision | undefined {
     const lease = this.#leases.get(charges[0]!.tag)
-    const now = this.#owner.store.monotonic()
-    if (lease === undefined || !lease.take(charges, now)) return undefined
-    return new LimitDecision(lease, charges, 'lease', true, lease.statesAt(now), lease.grantedAt)
+    const at = lease?.take(charges)
+    if (lease === undefined || at === undefined) return undefined
+    return new LimitDecision(lease, charges, 'lease', true, lease.statesAt(at), lease.grantedAt)
   }
 
   /** Returns what to ask for with the next call, undefined if it should ask for no lease. */
@@ -78,14 +73,15 @@ export class Leases {
     if (!isCounted || part !== undefined || this.#asked.has(tag)) return undefined
     const terms = charges.map(termsOf)
     if (charges.some(({ cost }, i) => cost > terms[i]!.share)) return undefined
-    const began = this.#owner.store.monotonic()
+    const { store } = this.#owner
+    const began: Moment = { monotonic: store.monotonic(), wall: store.wallClock() }
     const last = this.#leases.get(tag)
-    if (last === undefined && !this.#hasSeen(tag, began)) return undefined
+    if (last === undefined && !this.#hasSeen(tag, began.monotonic)) return undefined
     this.#leases.delete(tag)
     const isContinued = last?.isFor(charges) === true
     if (last !== undefined && !isContinued) void last.giveBack()
     const wanted = (cost: number, i: number): number =>
-      isContinued ? GROWTH * (last.useOf(i, began, this.#length) + cost) : FIRST * cost
+      isContinued ? GROWTH * (last.useOf(i, began.monotonic, this.#length) + cost) : FIRST * cost
     const request: UnitRequest = {
       back: charges.map((_, i) => (isContinued ? last.held[i]! : 0)),
       grantedAt: isContinued ? last.grantedAt : 0,
@@ -115,9 +111,9 @@ export class Leases {
     for (const [i, { policy }] of charges.entries())
       if (policy.algorithm.endsLeases) length = Math.min(length, policies[i]!.resetMs)
     // Clocks differ in speed, and Redis's counts whole milliseconds.
-    const until = began + length * (63 / 64) - 2
-    const isHeld = (lease: Lease): boolean => this.#leases.get(tag) === lease
-    const lease = new Lease(this.#owner, isHeld, charges, policies, units, at, began, until)
+    const usable = length * (63 / 64) - 2
+    const isHeld = (lease: LeasedUnits): boolean => this.#leases.get(tag) === lease
+    const lease = new LeasedUnits(this.#owner, isHeld, charges, policies, units, at, began, usable)
     this.#leases.set(tag, lease)
     if (this.#owner.active.has(this)) return
     this.#owner.active.add(this)
@@ -156,7 +152,7 @@ export class Leases {
   }
 
   #endOldest(): void {
-    const [[tag, lease]] = this.#leases as unknown as [[string, Lease]]
+    const [[tag, lease]] = this.#leases as unknown as [[string, LeasedUnits]]
     this.#leases.delete(tag)
     void lease.giveBack()
   }
@@ -171,116 +167,12 @@ export class Leases {
       await store.sleep(this.#length, undefined, true)
       const end = store.monotonic() - 2 * this.#length
       for (const [tag, lease] of this.#leases) {
-        if (lease.began > end) break
+        if (lease.began.monotonic > end) break
         this.#leases.delete(tag)
         void lease.giveBack()
       }
     }
     active.delete(this)
-  }
-}
-
-/** Units of one subject, one number for each policy. */
-class Lease implements ChargeAdjuster {
-  readonly held: number[]
-  readonly grantedAt: number
-  readonly began: number
-  readonly #owner: LeaseOwner
-  readonly #isHeld: (lease: Lease) => boolean
-  readonly #charges: readonly Charge[]
-  readonly #states: readonly PolicyState[]
-  readonly #granted: readonly number[]
-  readonly #until: number
-
-  constructor(
-    owner: LeaseOwner,
-    isHeld: (lease: Lease) => boolean,
-    charges: readonly Charge[],
-    states: readonly PolicyState[],
-    granted: readonly number[],
-    grantedAt: number,
-    began: number,
-    until: number,
-  ) {
-    this.#owner = owner
-    this.#isHeld = isHeld
-    this.#charges = charges
-    this.#states = states
-    this.#granted = granted
-    this.held = [...granted]
-    this.grantedAt = grantedAt
-    this.began = began
-    this.#until = until
-  }
-
-  /** Returns true if the policies count as they did when the lease was granted. */
-  isFor(charges: readonly Charge[]): boolean {
-    if (charges.length !== this.#charges.length) return false
-    for (let i = 0; i < charges.length; i++) {
-      const [charge, other] = [charges[i]!, this.#charges[i]!]
-      if (charge.policy !== other.policy || charge.limit !== other.limit) return false
-      if (charge.window !== other.window || charge.part !== other.part) return false
-    }
-    return true
-  }
-
-  /** Takes the units of a request, all or none. Returns true if it did. */
-  take(charges: readonly Charge[], now: number): boolean {
-    if (now >= this.#until || !this.isFor(charges)) return false
-    for (let i = 0; i < charges.length; i++) if (charges[i]!.cost > this.held[i]!) return false
-    for (let i = 0; i < charges.length; i++) this.held[i]! -= charges[i]!.cost
-    return true
-  }
-
-  /** Returns the units of a policy that a lease would need, as this one was used. */
-  useOf(i: number, now: number, length: number): number {
-    const used = this.#granted[i]! - this.held[i]!
-    if (now >= this.#until) return used
-    return (used * length) / Math.max(now - this.began, length / MAX_RATE)
-  }
-
-  /** Returns the policies' states. What other processes have used since the grant is not known. */
-  statesAt(now: number): PolicyState[] {
-    const age = now - this.began
-    return this.#states.map((state, i) => ({
-      name: state.name,
-      subject: state.subject,
-      limit: state.limit,
-      windowMs: state.windowMs,
-      remaining: state.remaining - this.#granted[i]! + this.held[i]!,
-      resetMs: Math.max(0, Math.ceil(state.resetMs - age)),
-      retryAfterMs: 0,
-      violated: false,
-      blocked: false,
-    }))
-  }
-
-  async adjust(
-    action: 'charge' | 'refund',
-    charges: readonly Charge[],
-    _source: unknown,
-    chargedAt: number,
-  ): Promise<void> {
-    const now = this.#owner.store.monotonic()
-    if (this.#isHeld(this) && now < this.#until) {
-      if (action === 'charge' && this.take(charges, now)) return
-      if (action === 'refund') {
-        for (let i = 0; i < charges.length; i++) this.held[i]! += charges[i]!.cost
-        return
-      }
-    }
-    await this.#owner.adjust(action, charges, 'store', chargedAt)
-  }
-
-  /** Gives back what is left. The lease must not be used any more. */
-  async giveBack(): Promise<void> {
-    const unused = this.#charges.map((charge, i) => ({ ...charge, cost: this.held[i]! }))
-    if (!unused.some(({ cost }) => cost > 0)) return
-    try {
-      await this.#owner.adjust('refund', unused, 'store', this.grantedAt)
-    } catch {
-      // Redis counts the units until their window ends.
-    }
   }
 }
 

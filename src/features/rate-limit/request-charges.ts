@@ -69,17 +69,17 @@ export function createRequestLimiter<Native>(
     key ? key(x.native) : addressSubject(x.ip, ipv6Subnet)
 
   /** Waits for nothing where only the subject varies, so that a pipeline's commands leave in one tick. */
-  function limit(x: Exchange<Native>): Promise<Decision> {
+  function limit(x: Exchange<Native>): Decision | Promise<Decision> {
     if (!known || hasOwnKeys || context.hasTenants) return limitInSteps(x)
     const value = subjectOf(x)
     return isPromise(value) ? value.then((resolved) => charge(x, resolved)) : charge(x, value)
   }
 
-  function charge(x: Exchange<Native>, value: KeyValue): Promise<Decision> {
+  function charge(x: Exchange<Native>, value: KeyValue): Decision | Promise<Decision> {
     const tag = subjectTag(context.keys, value, undefined, where)
     const subject = shownSubject(value!, tag)
     const uncounted = uncountedOf(x, subject, undefined, tag)
-    if (uncounted !== undefined) return Promise.resolve(engine.report(uncounted))
+    if (uncounted !== undefined) return engine.report(uncounted)
     const charges: Charge[] = []
     // Written out: a spread for each request costs more than the rest of this function.
     for (const { policy, limit, window, cost } of known!)
@@ -92,10 +92,10 @@ export function createRequestLimiter<Native>(
     charges: readonly Charge[],
     subject: Subject,
     tenant: string | undefined,
-  ): Promise<Decision> {
+  ): Decision | Promise<Decision> {
     return charges.length > 0
       ? engine.consume(charges, x.budget)
-      : Promise.resolve(engine.report(unlimitedDecision(subject, tenant)))
+      : engine.report(unlimitedDecision(subject, tenant))
   }
 
   async function limitInSteps(x: Exchange<Native>): Promise<Decision> {

@@ -1,3 +1,4 @@
+import { createHook } from 'node:async_hooks'
 import { randomBytes } from 'node:crypto'
 import { describe, expect, test, vi } from 'vitest'
 import { turnpike } from '../../../../src/express.ts'
@@ -39,7 +40,7 @@ async function heard(here: Store, there: Store): Promise<void> {
   })
 }
 
-describe.each(apps)('a leased limit on $name', ({ start }) => {
+describe.each(apps)('a leased limit on $name', ({ name, start }) => {
   const app = (options: object) => {
     const { clock, open } = machine()
     const { store, calls } = open()
@@ -73,6 +74,50 @@ describe.each(apps)('a leased limit on $name', ({ start }) => {
     expect(sources).toEqual(['store', 'store', 'lease', 'lease', 'lease', 'lease'])
     expect(calls()[before - 1]).toBe('leasePolicies')
     expect(calls().length).toBe(before)
+  })
+
+  test('calls the next middleware at once, without a promise, and so does a remembered refusal', async () => {
+    const { open } = machine()
+    const { store, calls } = open()
+    const seen: { isAtOnce: boolean; promises: number }[] = []
+    /** Counts the promises that are created until the limit calls the next middleware. */
+    function watched(limit: any) {
+      return (...args: any[]) => {
+        let [isAtOnce, promises] = [false, 0]
+        const next = args.pop()
+        const hook = createHook({ init: (_id, type) => type === 'PROMISE' && promises++ })
+        const end = (...reason: unknown[]) => {
+          hook.disable()
+          isAtOnce = true
+          return next(...reason)
+        }
+        hook.enable()
+        const returned = limit(...args, end)
+        hook.disable()
+        seen.push({ isAtOnce, promises })
+        return returned
+      }
+    }
+    const prefix = `l${randomBytes(4).toString('hex')}`
+    const limit = { ...OPTIONS, name: 'whole', denyCache: true, shadow: true } as const
+    const { get } = start({
+      options: { store, prefix },
+      mount: (tp) => [
+        watched(tp.rateLimit(limit)),
+        watched(tp.pipeline(tp.rateLimit({ ...limit, name: 'piped' }))),
+        watched(tp.rateLimit({ ...limit, name: 'full', limit: 64, cost: 64 })),
+      ],
+    })
+    for (let i = 0; i < 2; i++) await get()
+    expect(seen.filter(({ isAtOnce }) => isAtOnce).length).toBe(0)
+    const before = calls().length
+    seen.length = 0
+    for (let i = 0; i < 3; i++) await get()
+    expect(calls().length).toBe(before)
+    // A pipeline of Koa has promises of its own.
+    const ofPipeline = name.startsWith('Koa') ? 2 : 0
+    const expected = [0, ofPipeline, 0].map((promises) => ({ isAtOnce: true, promises }))
+    expect(seen).toEqual([...expected, ...expected, ...expected])
   })
 
   test('gives a skipped request back to the lease, without a call', async () => {
@@ -135,6 +180,26 @@ test('a lease ends on time, and so does its use', async () => {
   expect((await api.consume('ann')).source).toBe('lease')
   await clock.advance(10)
   expect((await api.consume('ann')).source).toBe('store')
+})
+
+describe.each([
+  ['its machine was suspended, and its monotonic clock stood still', 'monotonic', 1_000],
+  ['its clock was set ahead', 'wallClock', 1_000],
+  ['its clock was set back', 'wallClock', -5_000],
+] as const)('a lease ends at the latest on time if %s', (_what, still, ms) => {
+  test('and the next request is counted in Redis', async () => {
+    const { all, clock } = processes(1)
+    const { api, store } = all[0]!
+    await lease(api)
+    const at = store[still]()
+    if (still === 'monotonic') {
+      vi.spyOn(store, 'monotonic').mockReturnValue(at)
+      await clock.advance(980)
+      expect((await api.consume('ann')).source).toBe('lease')
+      await clock.advance(ms - 980)
+    } else vi.spyOn(store, 'wallClock').mockReturnValue(at + ms)
+    expect((await api.consume('ann')).source).toBe('store')
+  })
 })
 
 test('a lease of a fixed window ends with its period', async () => {

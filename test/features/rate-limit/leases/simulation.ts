@@ -60,7 +60,10 @@ export interface Setup {
   maxCost: number
   /** Time between two steps, in ms, on average. In bursts the processes get leases, wait, and use all at once. */
   pace: Pace
-  /** Processes die, replies are lost, processes stop for longer than a lease, some uses are given back. */
+  /**
+   * Processes die, replies are lost, processes stop for longer than a lease, machines are suspended and
+   * their clocks are set, some uses are given back.
+   */
   hasFaults: boolean
 }
 
@@ -95,7 +98,12 @@ export async function simulate(setup: Setup): Promise<Outcome> {
     readonly offset = next() * 1e6
     /** Clocks of machines run at speeds that differ by up to 0.1 %. */
     readonly speed = 1 + (next() - 0.5) / 500
+    /** The clock that people read may be wrong, and set at any time. */
+    wallOffset = (next() - 0.5) * 1e9
     isStopped = false
+    /** When its machine was suspended. The monotonic clock stands still until the machine goes on. */
+    suspendedAt: number | undefined
+    suspendedFor = 0
     sleepers: { until: number; wake: () => void }[] = []
 
     constructor() {
@@ -104,6 +112,7 @@ export async function simulate(setup: Setup): Promise<Outcome> {
         isSplit: false,
         now: () => Math.floor(time) + 12_345,
         monotonic: () => this.monotonic(),
+        wallClock: () => time + this.wallOffset,
         sleep: (ms: number) =>
           new Promise<void>((wake) => this.sleepers.push({ until: this.monotonic() + ms, wake })),
         subscribe: () => () => {},
@@ -135,7 +144,18 @@ export async function simulate(setup: Setup): Promise<Outcome> {
     }
 
     monotonic(): number {
-      return this.offset + time * this.speed
+      return this.offset + (time - this.suspendedFor) * this.speed
+    }
+
+    stop(): void {
+      this.isStopped = true
+      if (next() < 0.5) this.suspendedAt = time
+    }
+
+    goOn(): void {
+      this.isStopped = false
+      if (this.suspendedAt !== undefined) this.suspendedFor += time - this.suspendedAt
+      this.suspendedAt = undefined
     }
 
     wake(): void {
@@ -224,9 +244,10 @@ export async function simulate(setup: Setup): Promise<Outcome> {
       processes[at] = new Process()
       continue
     }
-    if (hasFaults && next() < 0.002) process.isStopped = !process.isStopped
+    if (hasFaults && !process.isStopped && next() < 0.002) process.stop()
     if (process.isStopped && next() < 0.98) continue
-    process.isStopped = false
+    process.goOn()
+    if (hasFaults && next() < 0.002) process.wallOffset += next() < 0.5 ? -1e7 : next() * 1e4
     process.wake()
     const isBurst = pace === 'bursts' && step % ROUND > GATHERED
     if (isBurst || next() < 0.5) void request(process, 1 + Math.floor(next() * maxCost))

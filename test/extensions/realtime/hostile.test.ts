@@ -107,6 +107,72 @@ describe.each(apps)('$name', (kind) => {
   })
 })
 
+describe.each(apps)('a stream that begins on $name', (kind) => {
+  /** Calls `then` when a stream asks for its user's place, before it gets one. */
+  function whenOpening(then: () => void): TurnpikeOptions<any> {
+    const store = testStore()
+    const run = store.run.bind(store)
+    store.run = (operation, keys, args) => {
+      if (operation.name === 'sse.acquire') then()
+      return run(operation, keys, args)
+    }
+    return { store }
+  }
+
+  it.each(['/stream', '/inbox/stream'])(
+    'ends in order if the instance closes meanwhile: %s',
+    async (path) => {
+      let closed: Promise<void> | undefined
+      const app = start(
+        kind,
+        whenOpening(() => (closed ??= app.tp.close())),
+      )
+      const client = await openEvents(app.server, path, ann)
+      expect(client.status).toBe(200)
+      await until('it is over', () => client.isOver)
+      expect(client.isComplete).toBe(true)
+      expect(client.retry).toBeGreaterThan(0)
+      await closed
+      expect(app.errors).toEqual([])
+    },
+  )
+
+  it('ends if its user is logged out everywhere meanwhile', async () => {
+    let ended: Promise<void> | undefined
+    const app = start(
+      kind,
+      whenOpening(() => (ended ??= sse(app.live, { topics: () => 'news' }).end('ann'))),
+    )
+    const client = await openEvents(app.server, '/stream', ann)
+    await until('it is over', () => client.isOver)
+    await ended
+    // The client connects again, and is authorized again.
+    const next = await openEvents(app.server, '/stream', ann)
+    await until('it has joined', () => next.lastEventId !== '')
+    expect(next.isOver).toBe(false)
+  })
+
+  it('that is refused, because the process has too many subscriptions, keeps no place of its user', async () => {
+    const app = kind.start({
+      options: { store: testStore(), logger: false },
+      mount: (tp) => [
+        sse(channels(tp, { maxSubscriptions: 3 }), {
+          topics: ({ headers }: any) => headers['x-topics'].split(','),
+          user: () => 'ann',
+          perUser: 2,
+        }),
+      ],
+    })
+    onTestFinished(() => app.tp.close())
+    for (let i = 0; i < 4; i++) {
+      const { status } = await openEvents(app.server, '/', { 'x-topics': 'a,b,c,d' })
+      expect(status).toBe(503)
+    }
+    const client = await openEvents(app.server, '/', { 'x-topics': 'a' })
+    expect(client.status).toBe(200)
+  })
+})
+
 describe('on Redis', () => {
   let redis: RedisServer
   let admin: Redis

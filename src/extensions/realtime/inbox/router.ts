@@ -12,7 +12,7 @@ import { jsonPlan, pathOption, unavailablePlan, segmentsBelow, wrongMethod } fro
 import { isFromOtherSite } from '../same-origin.ts'
 import { frame, type EventFraming } from '../sse/frame.ts'
 import { lastEventId, readPositions, topicDigest, writePositions } from '../sse/positions.ts'
-import { RouterStreams } from '../sse/router-streams.ts'
+import { MountedStreams, STREAM_DEFAULTS } from '../sse/mounted-streams.ts'
 import { userKey } from '../sse/user-streams.ts'
 import type { Mailboxes, ReadMark } from './mailboxes.ts'
 import type { InboxRouterOptions } from './options.ts'
@@ -79,13 +79,13 @@ class InboxRouter<Native> implements Feature<Native> {
   readonly #topics: Topics<Native>
   readonly #boxes: Mailboxes
   readonly #options: InboxRouterOptions<Native>
-  readonly #streams: RouterStreams
+  readonly #streams: MountedStreams
 
   constructor(topics: Topics<Native>, boxes: Mailboxes, options: InboxRouterOptions<Native>) {
     this.#topics = topics
     this.#boxes = boxes
     this.#options = options
-    this.#streams = new RouterStreams(topics, framing)
+    this.#streams = new MountedStreams(topics, framing, STREAM_DEFAULTS)
   }
 
   handle(x: Exchange<Native>): Plan | Promise<Plan> {

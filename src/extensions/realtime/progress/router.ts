@@ -8,7 +8,7 @@ import type { Topics } from '../channels/topics.ts'
 import { jsonPlan, unavailablePlan, segmentsBelow, wrongMethod } from '../router.ts'
 import { frame, type EventFraming } from '../sse/frame.ts'
 import { lastEventId, readPositions, topicDigest, writePositions } from '../sse/positions.ts'
-import { RouterStreams } from '../sse/router-streams.ts'
+import { MountedStreams, STREAM_DEFAULTS } from '../sse/mounted-streams.ts'
 import { isUserId, userKey } from '../sse/user-streams.ts'
 import { readProgress } from './operations.ts'
 import type { ProgressRouterOptions, ProgressState } from './options.ts'
@@ -59,13 +59,13 @@ export class ProgressRouter<Native> implements Feature<Native> {
   readonly #topics: Topics<Native>
   readonly #options: ProgressRouterOptions<Native>
   readonly #find: FindProgress
-  readonly #streams: RouterStreams
+  readonly #streams: MountedStreams
 
   constructor(topics: Topics<Native>, options: ProgressRouterOptions<Native>, find: FindProgress) {
     this.#topics = topics
     this.#options = options
     this.#find = find
-    this.#streams = new RouterStreams(topics, framing)
+    this.#streams = new MountedStreams(topics, framing, STREAM_DEFAULTS)
   }
 
   handle(x: Exchange<Native>): Plan | Promise<Plan> {

@@ -20,7 +20,7 @@ export interface EventStreamOptions {
   readonly maxBuffer: number
   /** Lines of the events that are sent first. @default none */
   readonly first?: string | undefined
-  /** The stream is over. */
+  /** The stream is over. Called once. */
   onOver(): void
 }
 
@@ -37,25 +37,23 @@ export class EventStream extends Readable {
   #turn: Promise<void> = Promise.resolve()
   #onDrained: (() => void) | undefined
 
-  /** @throws TP_LIMITED if the process has too many subscriptions */
   constructor(options: EventStreamOptions) {
     super({ highWaterMark: options.maxBuffer })
     this.#options = options
-    const { feeds, first = '', positions, retry, topics } = options
+  }
+
+  /** Sends what comes first, and follows the topics. @throws TP_LIMITED if the process has too many subscriptions */
+  open(): void {
+    const { feeds, first = '', positions, retry, topics } = this.#options
     this.#write(`retry: ${retry}\n\n${first}`)
-    try {
-      for (const feed of feeds) {
-        const digest = topicDigest(feed.topic)
-        const after = positions.get(digest)
-        // Until it has joined, the stream stands where the client stood.
-        if (after !== undefined && feed.ttl > 0) this.#positions.set(digest, after)
-        this.#leave.push(topics.follow(feed, this.#followerOf(feed, digest), after))
-      }
-    } catch (error) {
-      // Its creator does not know the stream yet: `onOver` must not be called.
-      this.#isOver = true
-      for (const leave of this.#leave) leave()
-      throw error
+    for (const feed of feeds) {
+      // The client may not read, and the instance may be closing.
+      if (this.#isOver) return
+      const digest = topicDigest(feed.topic)
+      const after = positions.get(digest)
+      // Until it has joined, the stream stands where the client stood.
+      if (after !== undefined && feed.ttl > 0) this.#positions.set(digest, after)
+      this.#leave.push(topics.follow(feed, this.#followerOf(feed, digest), after))
     }
   }
 

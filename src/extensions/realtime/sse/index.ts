@@ -1,6 +1,5 @@
 /** Server-sent events: `sse()`. */
 import { durationOption, durationValidator } from '../../../duration.ts'
-import type { TurnpikeError } from '../../../errors.ts'
 import type { ExtensionContext } from '../../../extension.ts'
 import { passThrough, type Exchange, type Feature, type Plan } from '../../../http/exchange.ts'
 import type { Refusal } from '../../../http/refusal.ts'
@@ -15,13 +14,11 @@ import {
   type Validator,
 } from '../../../validate.ts'
 import { isTopic, type Topics } from '../channels/topics.ts'
-import { EventStream } from './event-stream.ts'
 import { Framing } from './frame.ts'
+import { MountedStreams, STREAM_DEFAULTS, type MountedStreamsSettings } from './mounted-streams.ts'
 import type { SseControl, SseOptions } from './options.ts'
 import { lastEventId, MAX_TOPICS, readPositions } from './positions.ts'
-import { BUSY, EVENT_STREAM_HEADERS, TOO_MANY } from './replies.ts'
-import { openStreams, StreamSet, type OpenStreams, type Place } from './stream-set.ts'
-import { subjectsOf, userKey, userStreams, type UserStreams } from './user-streams.ts'
+import { userKey, userStreams } from './user-streams.ts'
 
 const WHERE = 'sse()'
 const NONE: Validator = { expected: 'false', accepts: (value) => value === false }
@@ -55,15 +52,9 @@ export function createSse<Native, Middleware extends object>(
       undefined,
       'a function that returns topics, like (req) => [`user:${req.user.id}`]',
     )
-  const streams = new StreamSet(context, {
-    heartbeat: Math.min(
-      durationOption(options.heartbeat ?? '15s', WHERE, 'heartbeat', 10),
-      MAX_DELAY,
-    ),
-    maxAge: durationOption(options.maxAge ?? '30m', WHERE, 'maxAge', 10),
-  })
+  const streams = new MountedStreams(topics, new Framing(options.format), settingsOf(options))
   const users = userStreams(topics)
-  const middleware = context.mount(new SseFeature(topics, options, streams, users))
+  const middleware = context.mount(new SseFeature(topics, options, streams))
   const end: SseControl['end'] = async (user, call = {}) => {
     const where = `${WHERE}.end()`
     validateOptions(where, call, { tenant: anyString })
@@ -76,32 +67,41 @@ export function createSse<Native, Middleware extends object>(
   }) as Middleware & SseControl
 }
 
+/** @throws TP_OPTION */
+function settingsOf<Native>(options: SseOptions<Native>): MountedStreamsSettings {
+  const {
+    heartbeat = STREAM_DEFAULTS.heartbeat,
+    maxAge = STREAM_DEFAULTS.maxAge,
+    maxBuffer = STREAM_DEFAULTS.maxBuffer,
+    maxStreams = STREAM_DEFAULTS.maxStreams,
+    perUser = STREAM_DEFAULTS.perUser,
+    reply,
+    retry = STREAM_DEFAULTS.retry,
+  } = options
+  return {
+    heartbeat: Math.min(durationOption(heartbeat, WHERE, 'heartbeat', 10), MAX_DELAY),
+    maxAge: durationOption(maxAge, WHERE, 'maxAge', 10),
+    maxBuffer,
+    maxStreams,
+    perUser,
+    reply,
+    retry: durationOption(retry, WHERE, 'retry'),
+  }
+}
+
 class SseFeature<Native> implements Feature<Native, never> {
   readonly name = 'sse'
   readonly onBackground = 'skip'
   readonly #context: ExtensionContext<Native>
   readonly #topics: Topics
   readonly #options: SseOptions<Native>
-  readonly #streams: StreamSet
-  readonly #framing: Framing
-  readonly #users: UserStreams
-  readonly #open: OpenStreams
-  readonly #retry: number
+  readonly #streams: MountedStreams
 
-  constructor(
-    topics: Topics<Native>,
-    options: SseOptions<Native>,
-    streams: StreamSet,
-    users: UserStreams,
-  ) {
-    this.#users = users
+  constructor(topics: Topics<Native>, options: SseOptions<Native>, streams: MountedStreams) {
     this.#context = topics.context
     this.#topics = topics
     this.#options = options
     this.#streams = streams
-    this.#framing = new Framing(options.format)
-    this.#open = openStreams(topics.context)
-    this.#retry = durationOption(options.retry ?? '2s', WHERE, 'retry')
   }
 
   handle(x: Exchange<Native>): Plan | Promise<Plan> {
@@ -119,26 +119,12 @@ class SseFeature<Native> implements Feature<Native, never> {
       if (authorize !== undefined && ((await authorize(native, topic)) as unknown) !== true)
         return refuse(FORBIDDEN)
     const tenant = await this.#context.tenantOf(native)
-    const feeds = topics.map((topic) => this.#topics.feedSettings(topic, tenant, WHERE))
-    if (this.#context.closing.aborted || this.#open.count >= (this.#options.maxStreams ?? 10_000))
-      return refuse(BUSY)
-    const headers = EVENT_STREAM_HEADERS
-    if (x.method === 'HEAD') return { reply: { status: 200, headers } }
-    this.#open.count++
-    let stream: EventStream | undefined
-    try {
-      const user = this.#userOf(native, tenant)
-      const place = await this.#placeOf(user)
-      if (place === 'none') return refuse(TOO_MANY)
-      const subjects = subjectsOf(this.#context, native, user, tenant)
-      stream = this.#stream(feeds, readPositions(lastEventId(x)), subjects, place)
-    } catch (error) {
-      if ((error as Partial<TurnpikeError>).code === 'TP_LIMITED') return refuse(BUSY)
-      throw error
-    } finally {
-      if (stream === undefined) this.#open.count--
-    }
-    return { reply: { status: 200, headers, body: stream } }
+    return await this.#streams.reply(x, {
+      feeds: topics.map((topic) => this.#topics.feedSettings(topic, tenant, WHERE)),
+      positions: readPositions(lastEventId(x)),
+      user: this.#userOf(native, tenant),
+      tenant,
+    })
   }
 
   /** Returns the key of the user's places. Undefined: the user is not known. */
@@ -148,38 +134,6 @@ class SseFeature<Native> implements Feature<Native, never> {
     return id === undefined || id === null || id === ''
       ? undefined
       : userKey(this.#context, id, tenant, WHERE)
-  }
-
-  /** Takes a place of the user. `'none'`: there is none left. Undefined: the user is not limited. */
-  async #placeOf(user: string | undefined): Promise<Place | 'none' | undefined> {
-    const { perUser = 20 } = this.#options
-    if (user === undefined || perUser === false) return undefined
-    return (await this.#streams.take(user, perUser)) ?? 'none'
-  }
-
-  #stream(
-    feeds: ReturnType<Topics['feedSettings']>[],
-    positions: ReadonlyMap<string, string>,
-    subjects: readonly string[],
-    place: Place | undefined,
-  ): EventStream {
-    const stream: EventStream = new EventStream({
-      topics: this.#topics,
-      feeds,
-      positions,
-      framing: this.#framing,
-      events: this.#context.events,
-      retry: this.#retry,
-      maxBuffer: this.#options.maxBuffer ?? 262_144,
-      onOver: () => {
-        this.#open.count--
-        this.#streams.remove(stream)
-        this.#users.remove(subjects, stream)
-      },
-    })
-    this.#streams.add(stream, place)
-    this.#users.add(subjects, stream)
-    return stream
   }
 }
 

@@ -49,8 +49,8 @@ export class StreamSet {
     return this.#streams.size
   }
 
-  add(stream: EventStream, place: Place | undefined): void {
-    this.#streams.set(stream, place)
+  add(stream: EventStream): void {
+    this.#streams.set(stream, undefined)
     this.#timer ??= setInterval(() => this.#tick(), this.#options.heartbeat).unref()
   }
 
@@ -89,6 +89,12 @@ export class StreamSet {
       this.#context.events.emit('unavailable', event)
       return place
     }
+  }
+
+  /** Lets a stream hold the place that was taken for it. One that is over by now gives it back. */
+  hold(stream: EventStream, place: Place): void {
+    if (this.#streams.has(stream)) this.#streams.set(stream, place)
+    else void this.#release(place)
   }
 
   /** Gives a place back. If that fails, its lease ends. */

@@ -10,8 +10,8 @@ const BODY = `{"a":${'['.repeat(200_000)}${']'.repeat(200_000)}}`
 
 /** What its own request is told. */
 const OUTCOMES: Record<string, string> = {
-  session: 'RangeError',
-  'a login': 'RangeError',
+  session: 'TP_SESSION_SIZE',
+  'a login': 'TP_SESSION_SIZE',
   'an argument of data': 'TP_VALUE',
   'a value of data': 'TP_VALUE',
   'a lock': 'TP_KEY',

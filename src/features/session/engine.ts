@@ -10,7 +10,7 @@ import { MixedStorage, type WriteFor } from './mixed-storage.ts'
 import { NearSessions } from './near-sessions.ts'
 import { RecordStorage, successorIdOf } from './record-storage.ts'
 import type { StoredForm, StoredSession } from './record.ts'
-import { serializerOf, type SessionSerializer } from './serializer.ts'
+import { assertReadable, serialize, serializerOf, type SessionSerializer } from './serializer.ts'
 import { sessionChangesOf } from './session-changes.ts'
 import { conflictError, corruptError, limitError, sizeError } from './session-errors.ts'
 import { createSessionId, handleOf, keysOfId, userTag, type SessionKeys } from './session-id.ts'
@@ -58,9 +58,13 @@ export class SessionEngine {
     return createSessionId(user === undefined ? undefined : userTag(user, this.options.secrets[0]!))
   }
 
-  /** Serializes data as it is, or is to be, stored. @param form default: that of new sessions */
+  /**
+   * Serializes data as it is, or is to be, stored.
+   * @param form default: that of new sessions
+   * @throws TP_SESSION_SIZE for data that cannot be serialized
+   */
   serialize(values: object, form: StoredForm = this.storage.form): string {
-    return this.#serializer(form).serialize(values)
+    return serialize(values, this.#serializer(form))
   }
 
   /** Returns a session that this process has loaded a moment ago: see `near`. Its data is not shared. */
@@ -262,8 +266,9 @@ export class SessionEngine {
     return (form) => {
       const data = change.form === form ? change.text : this.serialize(values, form)
       const bytes = Buffer.byteLength(data)
-      if (bytes <= maxBytes) return { data, meta, cookie, ttl }
-      throw sizeError(bytes, maxBytes)
+      if (bytes > maxBytes) throw sizeError(bytes, maxBytes)
+      assertReadable(data, values, this.#serializer(form))
+      return { data, meta, cookie, ttl }
     }
   }
 

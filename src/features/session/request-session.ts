@@ -143,7 +143,7 @@ export class RequestSession implements KoaSessionHost {
   }
 
   save(session: Session): Promise<void> {
-    return this.#calls.run(() => this.#store(session, this.#writer.serialize(session)))
+    return this.#calls.run(async () => this.#store(session, this.#writer.serialize(session)))
   }
 
   commit(session: Session): Promise<void> {

@@ -31,6 +31,17 @@ export const sizeError = (bytes: number, maxBytes: number): TurnpikeError =>
     `The session has ${bytes} bytes, more than maxBytes (${maxBytes}). The stored value is unchanged.`,
   )
 
+/**
+ * Creates the error for a session that cannot be serialized.
+ * @param place what cannot be serialized, for example `'session.cart'`
+ */
+export const unserializableError = (place: string, why: string, cause?: unknown): TurnpikeError =>
+  new TurnpikeError(
+    'TP_SESSION_SIZE',
+    `${place} cannot be serialized: ${why}. The stored value is unchanged. Keep plain data in a session, and the rest elsewhere.`,
+    { cause },
+  )
+
 /** Creates the error for a login whose cookie can no longer be sent. */
 export const headSentError = (): TurnpikeError =>
   new TurnpikeError(

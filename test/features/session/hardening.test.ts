@@ -207,18 +207,79 @@ describe.each(engines)('on the $name engine', (engine) => {
       expect(await someone.json('/')).toEqual({ a: '1' })
     })
 
+    test('a value that no serializer can hold: the error names it, and the old value is kept', async () => {
+      const deep = (levels: number): unknown =>
+        JSON.parse(`${'{"a":'.repeat(levels)}1${'}'.repeat(levels)}`)
+      const circle: { cart?: unknown } = {}
+      circle.cart = { circle }
+      const values: Record<string, unknown> = {
+        'nested as deep as a client likes': deep(100_000),
+        // JSON.stringify writes it, but JSON.parse with a reviver cannot read it.
+        'nested so deep that only writing works': deep(3500),
+        'an object that contains itself': circle,
+        'toJSON that throws': {
+          toJSON() {
+            throw new Error('no JSON')
+          },
+        },
+      }
+      for (const serializer of ['json', 'rich'] as const) {
+        for (const [what, value] of Object.entries(values)) {
+          let told: any
+          const { app, someone } = start({
+            session: { serializer },
+            routes: {
+              '/keep': ({ session }) => ({ kept: (session.cart = value) !== undefined }),
+              '/save': async ({ session }) => {
+                session.cart = value
+                // As in express-session's callbacks: an error that is thrown here ends the process.
+                told = await new Promise((resolve) => setImmediate(() => session.save(resolve)))
+                return {}
+              },
+            },
+          })
+          await someone.get('/set?key=a&value=1')
+          const kept = await someone.get('/keep')
+          await someone.get('/save')
+          expect([what, kept.status, told.code]).toEqual([what, 500, 'TP_SESSION_SIZE'])
+          expect(told.message).toMatch(/^session\.cart cannot be serialized: /)
+          if (kind.name !== 'node:http') expect(app.errors[0].message).toBe(told.message)
+          expect([what, await someone.json('/')]).toEqual([what, { a: '1' }])
+        }
+      }
+    })
+
+    test('data as deep as sessions may be is kept whatever the serializer', async () => {
+      for (const serializer of ['json', 'rich'] as const) {
+        const { someone } = start({
+          session: { serializer },
+          routes: {
+            '/keep': ({ session }) => {
+              session.form = JSON.parse(`${'['.repeat(1900)}"[{"${']'.repeat(1900)}`)
+              return {}
+            },
+            '/look': ({ session }) => ({ bytes: JSON.stringify(session.form).length }),
+          },
+        })
+        await someone.get('/keep')
+        expect(await someone.json('/look')).toEqual({ bytes: 3804 })
+      }
+    })
+
     test('serializer: rich keeps dates, maps, sets and big integers, and takes nothing else for them', async () => {
       const { someone } = start({
         session: { serializer: 'rich' },
         routes: {
           '/put': ({ session }) => {
             session.date = new Date(5)
+            session.invalid = new Date(NaN)
             session.map = new Map([['a', new Set([1n])]])
             session.odd = { $turnpike: 'date', value: 5, deep: { $turnpike: 'map' } }
             return {}
           },
-          '/look': ({ session: { date, map, odd } }) => ({
+          '/look': ({ session: { date, invalid, map, odd } }) => ({
             date: date instanceof Date && date.getTime(),
+            invalid: invalid instanceof Date && String(invalid),
             map: [...map].map(([key, set]: any) => [key, [...set].map(String)]),
             odd,
           }),
@@ -227,6 +288,7 @@ describe.each(engines)('on the $name engine', (engine) => {
       await someone.get('/put')
       const expected = {
         date: 5,
+        invalid: 'Invalid Date',
         map: [['a', ['1']]],
         odd: { $turnpike: 'date', value: 5, deep: { $turnpike: 'map' } },
       }

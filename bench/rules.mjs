@@ -44,13 +44,25 @@ const addresses = Array.from(
   (_, i) => `203.${i & 255}.${(i * 7) & 255}.${i % 251}`,
 )
 
+/** The addresses of clients that come once. */
+const strangers = Array.from(
+  { length: 65_536 },
+  (_, i) => `198.${i >> 8}.${(i * 7) & 255}.${i & 255}`,
+)
+/** As a server that listens on IPv6 sees its clients of IPv4. */
+const wrapped = addresses.map((address) => `::ffff:${address}`)
+const ipv6 = addresses.map(
+  (_, i) => `2001:db8:${(i * 7 + 1).toString(16)}:${i.toString(16)}::${i % 251}`,
+)
+
 /** Returns the ns of one call, the median of several rounds. */
-function nsOf(call) {
+function nsOf(call, from = addresses) {
+  const last = from.length - 1
   const rounds = []
   for (let round = 0; round < ROUNDS; round++) {
     let found = 0
     const began = process.hrtime.bigint()
-    for (let i = 0; i < LOOKUPS; i++) if (call(addresses[i & 1023])) found++
+    for (let i = 0; i < LOOKUPS; i++) if (call(from[i & last])) found++
     rounds.push(Number(process.hrtime.bigint() - began) / LOOKUPS)
     if (found > LOOKUPS) throw new Error('unreachable')
   }
@@ -67,6 +79,9 @@ const rows = [
   ['1 rule', nsOf((address) => one.effectOn(address) === 'deny')],
   ['10,000 addresses', nsOf((address) => single.effectOn(address) === 'deny')],
   ['10,000 networks of 4 lengths', nsOf((address) => mixed.effectOn(address) === 'deny')],
+  ['the same, as IPv6 wraps them', nsOf((address) => mixed.effectOn(address) === 'deny', wrapped)],
+  ['the same, IPv6', nsOf((address) => mixed.effectOn(address) === 'deny', ipv6)],
+  ['the same, 65,536 addresses', nsOf((address) => mixed.effectOn(address) === 'deny', strangers)],
 ]
 console.log(`Node ${process.versions.node}`)
 print(

@@ -3,7 +3,7 @@
  * because V8 keeps numbers above 2^31 on the heap.
  */
 import { randomInt } from 'node:crypto'
-import type { Ipv4Bits } from '../http/address-prefix.ts'
+import type { Ipv4Bits } from '../http/address-bits.ts'
 
 const FIRST_BITS = 4
 

@@ -2,18 +2,17 @@
  * The rules that admit or refuse clients, as a process looks them up. The longest prefix wins. A
  * lookup costs one step for each length of prefix that any rule has, however many rules there are.
  */
+import { addressBits, type Ipv4Bits, type Ipv6Bits } from '../http/address-bits.ts'
 import {
-  addressBits,
   maskIpv4,
   maskIpv6,
   parseAddressPrefix,
   type AddressPrefix,
-  type Ipv4Bits,
-  type Ipv6Bits,
 } from '../http/address-prefix.ts'
 import type { LimitMode, PolicyChange, RuleEffect, RuleLookup } from './active-rules.ts'
 import { Ipv4Map } from './ipv4-map.ts'
 import { PrefixRules, type PrefixRule } from './prefix-rules.ts'
+import { RecentLookups } from './recent-lookups.ts'
 import { isInForce, type Rule } from './rule.ts'
 
 /** Largest number of rules. */
@@ -83,6 +82,8 @@ export class RuleTable implements RuleLookup {
   readonly #now: () => number
   readonly #ipv4: PrefixRules<Ipv4Bits>
   readonly #ipv6: PrefixRules<Ipv6Bits>
+  /** Cleared with each change of the rules for addresses. */
+  readonly #recent: RecentLookups
   readonly #subjects = new Map<string, Rule>()
   readonly #modes = new Map<string, Rule>()
   readonly #changes = new Map<string, Rule>()
@@ -94,6 +95,7 @@ export class RuleTable implements RuleLookup {
     this.#now = now
     this.#ipv4 = new PrefixRules(32, maskIpv4, () => new Ipv4Map(), now)
     this.#ipv6 = new PrefixRules(128, maskIpv6, () => new Map(), now)
+    this.#recent = new RecentLookups(now)
   }
 
   get size(): number {
@@ -114,6 +116,7 @@ export class RuleTable implements RuleLookup {
     const isFull = this.total >= MAX_RULES
     if (target.kind === 'address') {
       const { prefix } = target
+      this.#recent.clear()
       if (prefix.family === 4) this.#ipv4.set(prefix.bits, prefix.length, rule, isFull)
       else this.#ipv6.set(prefix.bits, prefix.length, rule, isFull)
       return
@@ -125,6 +128,7 @@ export class RuleTable implements RuleLookup {
   delete(target: RuleTarget): void {
     if (target.kind === 'address') {
       const { prefix } = target
+      this.#recent.clear()
       if (prefix.family === 4) this.#ipv4.delete(prefix.bits, prefix.length)
       else this.#ipv6.delete(prefix.bits, prefix.length)
       return
@@ -139,6 +143,7 @@ export class RuleTable implements RuleLookup {
   }
 
   clear(): void {
+    this.#recent.clear()
     this.#ipv4.clear()
     this.#ipv6.clear()
     this.#subjects.clear()
@@ -149,6 +154,7 @@ export class RuleTable implements RuleLookup {
   /** Removes the rules that have ended. */
   prune(): void {
     const now = this.#now()
+    this.#recent.clear()
     this.#ipv4.prune()
     this.#ipv6.prune()
     for (const rules of [this.#subjects, this.#modes, this.#changes])
@@ -192,8 +198,12 @@ export class RuleTable implements RuleLookup {
 
   #ruleOn(address: string): PrefixRule | undefined {
     if (this.#ipv4.size + this.#ipv6.size === 0) return undefined
+    const recent = this.#recent.get(address)
+    if (recent !== undefined) return recent ?? undefined
     const bits = addressBits(address)
     if (bits === undefined) return undefined
-    return typeof bits === 'number' ? this.#ipv4.find(bits) : this.#ipv6.find(bits)
+    const rule = typeof bits === 'number' ? this.#ipv4.find(bits) : this.#ipv6.find(bits)
+    this.#recent.add(address, rule)
+    return rule
   }
 }

@@ -1,11 +1,7 @@
 /** Addresses and networks of addresses (RFC 4632; RFC 4291, 2.3) in the one form in which they are compared. */
 import ipaddr from 'ipaddr.js'
+import { addressBits, bitsOf, ipv4Bits, type Ipv4Bits, type Ipv6Bits } from './address-bits.ts'
 import { plainAddress } from './client-address.ts'
-
-/** Bits of an IPv4 address: an integer below 2^32. */
-export type Ipv4Bits = number
-/** Bits of an IPv6 address: eight characters of 16 bits. */
-export type Ipv6Bits = string
 
 /** A network of addresses. A single address is a network of its full length. */
 export type AddressPrefix = {
@@ -17,41 +13,6 @@ export type AddressPrefix = {
   | { readonly family: 4; readonly bits: Ipv4Bits }
   | { readonly family: 6; readonly bits: Ipv6Bits }
 )
-
-/** Returns the bits of an IPv4 address in dotted decimals, -1 for any other string. */
-export function ipv4Bits(address: string): Ipv4Bits {
-  let bits = 0
-  let dots = 0
-  let octet = -1
-  for (let i = 0; i < address.length; i++) {
-    const code = address.charCodeAt(i)
-    if (code === 46) {
-      if (octet < 0 || dots === 3) return -1
-      bits = (bits << 8) | octet
-      octet = -1
-      dots++
-      continue
-    }
-    // A leading zero is octal for some programs.
-    if (code < 48 || code > 57 || octet === 0) return -1
-    octet = octet < 0 ? code - 48 : octet * 10 + code - 48
-    if (octet > 255) return -1
-  }
-  return dots === 3 && octet >= 0 ? ((bits << 8) | octet) >>> 0 : -1
-}
-
-/**
- * Returns the bits of a client's address: a number for IPv4, also where IPv6 wraps it (RFC 4291,
- * 2.5.5.2), and a string for IPv6. Undefined for a string that is no address.
- */
-export function addressBits(address: string): Ipv4Bits | Ipv6Bits | undefined {
-  const bits = ipv4Bits(address)
-  if (bits >= 0) return bits
-  const plain = plainAddress(address)
-  if (plain === undefined) return undefined
-  const unwrapped = ipv4Bits(plain)
-  return unwrapped >= 0 ? unwrapped : bitsOf(ipaddr.IPv6.parse(plain).parts)
-}
 
 /** Returns the leading bits of an IPv4 address. The others are 0. */
 export const maskIpv4 = (bits: Ipv4Bits, length: number): Ipv4Bits =>
@@ -113,12 +74,6 @@ function ipv6Prefix(parts: readonly number[], length: number): AddressPrefix | u
   const bits = maskIpv6(String.fromCharCode(...parts), length)
   const address = new ipaddr.IPv6(masked).toString()
   return { family: 6, length, bits, text: length === 128 ? address : `${address}/${length}` }
-}
-
-/** Returns the bits of eight groups: those of an IPv4 address if they wrap one. */
-function bitsOf(parts: readonly number[]): Ipv4Bits | Ipv6Bits {
-  const isWrapped = parts[5] === 0xffff && parts.slice(0, 5).every((part) => part === 0)
-  return isWrapped ? parts[6]! * 65_536 + parts[7]! : String.fromCharCode(...parts)
 }
 
 /** Ranges of ipaddr.js. Those of documentation (RFC 5737, 3849) are among `reserved`. */

@@ -1,7 +1,9 @@
 /** The rules as a process looks them up: which one wins, in every spelling of an address. */
 import fc from 'fast-check'
+import ipaddr from 'ipaddr.js'
 import { describe, expect, it } from 'vitest'
 import type { RuleEffect } from '../../src/control/active-rules.ts'
+import { RecentLookups } from '../../src/control/recent-lookups.ts'
 import {
   addressRuleId,
   MAX_RULES,
@@ -10,7 +12,8 @@ import {
   subjectRuleId,
   type RuleTarget,
 } from '../../src/control/rule-table.ts'
-import { ipv4Bits, parseAddressPrefix } from '../../src/http/address-prefix.ts'
+import { addressBits } from '../../src/http/address-bits.ts'
+import { parseAddressPrefix } from '../../src/http/address-prefix.ts'
 
 let now = 1_000_000
 const rule = (effect: RuleEffect, until = Infinity) => ({ effect, until })
@@ -148,47 +151,169 @@ describe('which rule wins', () => {
     expect(table.size).toBe(1)
   })
 
-  it('is what a search through all rules finds, for random rules and addresses', () => {
-    const address = fc.oneof(
-      fc.tuple(fc.constantFrom('10.0', '10.1', '192.0'), fc.nat(3), fc.nat(255)),
+  it('is what a search through all rules finds, for rules at random that end, change and overlap', () => {
+    const address = fc.tuple(
+      fc.constantFrom(
+        '10.0.0.',
+        '10.0.128.',
+        '::ffff:10.0.0.',
+        '::ffff:a00:',
+        '2001:db8::',
+        'fe80::1:',
+      ),
+      fc.nat(3),
     )
-    const written = address.map((parts) => parts.join('.'))
-    const network = fc.tuple(written, fc.integer({ min: 0, max: 32 }))
+    const written = address.map((parts) => parts.join(''))
     const change = fc.record({
-      network,
+      address: written,
+      bits: fc.nat(128),
       effect: fc.constantFrom<RuleEffect | undefined>('deny', 'allow', undefined),
+      lasts: fc.constantFrom(1, 2, 5, Infinity),
+      ban: fc.constantFrom(undefined, 'flood'),
     })
+    const step = fc.oneof(
+      change.map((set) => ({ set })),
+      fc.constantFrom(1, 2).map((wait) => ({ wait })),
+      // Often enough that the table knows what it found.
+      fc.array(written, { minLength: 1, maxLength: 3 }).map((ask) => ({ ask })),
+    )
     fc.assert(
-      fc.property(fc.array(change, { maxLength: 30 }), fc.array(written), (changes, asked) => {
+      fc.property(fc.array(step, { maxLength: 25 }), (steps) => {
         const table = new RuleTable(() => now)
-        const plain = new Map<string, RuleEffect>()
-        for (const { network, effect } of changes) {
-          const { text } = prefixOf(network.join('/'))
-          if (effect === undefined) {
-            table.delete(on(text))
-            plain.delete(text)
-          } else {
-            table.set(on(text), rule(effect))
-            plain.set(text, effect)
-          }
+        const plain: PlainRules = new Map()
+        for (const each of steps) {
+          if ('set' in each) applyChange(table, plain, each.set)
+          else if ('wait' in each) now += each.wait
+          else
+            for (const asked of each.ask)
+              for (let time = 0; time < 40; time++)
+                if (table.effectOn(asked) !== searched(plain, asked))
+                  expect(table.effectOn(asked), asked).toBe(searched(plain, asked))
         }
-        expect(table.size).toBe(plain.size)
-        for (const each of asked) expect(table.effectOn(each)).toBe(searched(plain, each))
       }),
+      { numRuns: 150 },
     )
   })
 })
 
-function searched(rules: ReadonlyMap<string, RuleEffect>, address: string): RuleEffect | undefined {
-  const binary = (text: string): string => ipv4Bits(text).toString(2).padStart(32, '0')
-  let [longest, found]: [number, RuleEffect | undefined] = [-1, undefined]
-  for (const [text, effect] of rules) {
-    const [network, length = '32'] = text.split('/') as [string, string?]
-    const bits = Number(length)
-    const isIn = binary(network).slice(0, bits) === binary(address).slice(0, bits)
-    if (isIn && bits > longest) [longest, found] = [bits, effect]
+interface PlainRule {
+  readonly effect: RuleEffect
+  readonly until: number
+  readonly ban: string | undefined
+}
+type PlainRules = Map<string, PlainRule>
+
+function applyChange(
+  table: RuleTable,
+  plain: PlainRules,
+  {
+    address,
+    bits,
+    effect,
+    lasts,
+    ban,
+  }: {
+    address: string
+    bits: number
+    effect: RuleEffect | undefined
+    lasts: number
+    ban: string | undefined
+  },
+): void {
+  const prefix = prefixOf(address)
+  const length = Math.min(bits, prefix.family === 4 ? 32 : 128)
+  const { text } = prefixOf(`${prefix.text}/${length}`)
+  if (effect === undefined) {
+    table.delete(on(text))
+    plain.delete(text)
+    return
   }
-  return found
+  // A ban only refuses.
+  const set = { effect: ban === undefined ? effect : 'deny', until: now + lasts, ban } as const
+  table.set(on(text), set)
+  plain.set(text, set)
+}
+
+/** Returns what the longest prefix says that holds an address. A ban is weaker than any other rule. */
+function searched(rules: PlainRules, address: string): RuleEffect | undefined {
+  const asked = parsedAs(address)
+  let [longest, found]: [number, PlainRule | undefined] = [-1, undefined]
+  for (const [text, rule] of rules) {
+    const network = parsedAs(text.split('/')[0]!)
+    const length = Number(text.split('/')[1] ?? network.toByteArray().length * 8)
+    if (rule.until <= now || network.kind() !== asked.kind()) continue
+    if (!(asked as ipaddr.IPv4).match(network, length)) continue
+    const rank = rule.ban === undefined ? length + 1000 : length
+    if (rank > longest) [longest, found] = [rank, rule]
+  }
+  return found?.effect
+}
+const parsedAs = (address: string): ipaddr.IPv4 | ipaddr.IPv6 => ipaddr.process(address)
+
+describe('the bits of an address', () => {
+  const hextet = fc.oneof(
+    fc.constantFrom('0', '', 'ffff', '0000'),
+    fc.nat(0xffff).map((group) => group.toString(16)),
+  )
+  const groups = fc.array(hextet, { minLength: 2, maxLength: 10 }).map((parts) => parts.join(':'))
+
+  it('are those that a parser of all forms reads', () => {
+    const strings = fc.oneof(
+      fc.ipV6(),
+      groups,
+      groups.map((text) => text.toUpperCase()),
+      fc.ipV4().map((text) => `::ffff:${text}`),
+      fc.ipV4().map((text) => `::FFFF:${text}`),
+      fc.ipV4(),
+    )
+    fc.assert(
+      fc.property(strings, (text) => {
+        expect(addressBits(text), text).toEqual(bitsByParser(text))
+      }),
+      { numRuns: 2000 },
+    )
+  })
+
+  it.each([
+    ':',
+    ':::',
+    '::',
+    '::1',
+    '1::',
+    ':1::',
+    '1::2:',
+    '1:2:3:4:5:6:7:8',
+    '1:2:3:4:5:6:7:8:9',
+    '1:2:3:4:5:6:7::',
+    '::2:3:4:5:6:7:8',
+    '1::2:3:4:5:6:7:8',
+    '1:2:3:4:5:6:7',
+    '1::2::3',
+    '12345::',
+    '::g',
+    '::ffff:1.2.3',
+    '::ffff:1.2.3.4.5',
+    '::ffff:01.2.3.4',
+    '::fffe:1.2.3.4',
+    '1::ffff:1.2.3.4',
+    '::ffff:',
+    '::ffff:::1',
+    'FFFF::',
+    '::ffff:ffff:ffff',
+  ])('of %s, too', (text) => expect(addressBits(text)).toEqual(bitsByParser(text)))
+})
+
+/** Returns what `addressBits()` returns, by a parser of all forms. Undefined for a string that is no address. */
+function bitsByParser(text: string): number | string | undefined {
+  if (!ipaddr.IPv6.isValid(text)) {
+    const isDotted = ipaddr.IPv4.isValidFourPartDecimal(text)
+    return isDotted
+      ? Number(`0x${Buffer.from(ipaddr.IPv4.parse(text).toByteArray()).toString('hex')}`)
+      : undefined
+  }
+  const address = ipaddr.IPv6.parse(text)
+  if (!address.isIPv4MappedAddress()) return String.fromCharCode(...address.parts)
+  return Number(`0x${Buffer.from(address.toIPv4Address().toByteArray()).toString('hex')}`)
 }
 
 describe('the table', () => {
@@ -204,6 +329,18 @@ describe('the table', () => {
     expect(table.effectOn(nth(5))).toBe('allow')
     table.clear()
     expect([table.size, table.effectOn(nth(5))]).toEqual([0, undefined])
+  })
+
+  it('keeps what it found for a bounded number of addresses, however long a flood makes them', () => {
+    const recent = new RecentLookups(() => now)
+    let most = 0
+    for (let i = 0; i < 200_000; i++) {
+      recent.add(`2001:db8::${i.toString(16)}%${'x'.repeat(i % 3 === 0 ? 60 : 0)}`, undefined)
+      most = Math.max(most, recent.size)
+    }
+    expect([most > 1000, most <= 2048]).toEqual([true, true])
+    recent.clear()
+    expect(recent.size).toBe(0)
   })
 
   it('makes room by removing what has ended', () => {

@@ -163,7 +163,7 @@ export class ConnectExchange<Req extends IncomingMessage> implements Exchange<Re
       return remoteAddress ?? checkedAddress(settings, undefined, app && EXPRESS)
     }
     if (app?.get === undefined) {
-      warnOfForwarding(settings)
+      if (isForwarded) warnOfForwarding(settings)
       return checkedAddress(settings, remoteAddress)
     }
     if (isForwarded && believesAnybody(app.get('trust proxy fn'))) {

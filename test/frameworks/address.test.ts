@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import express from 'express'
 import Koa from 'koa'
+import supertest from 'supertest'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { connectAdapter } from '../../src/http/connect.ts'
 import { koaAdapter } from '../../src/http/koa.ts'
@@ -70,6 +71,23 @@ describe.each(frameworks)('on $name', ({ start, kind }) => {
       expect(app.warnings[0]!.length).toBeLessThan(400)
     },
   )
+})
+
+it('a framework that writes the address onto the request of node:http is not said to be behind a proxy', async () => {
+  const warnings: string[] = []
+  const tellAddress = connectAdapter({ budgetMs: 1, warn: (text) => warnings.push(text) }).mount(
+    tell,
+  )
+  // As @fastify/middie does.
+  const server = createServer((req, res) => {
+    Object.assign(req, { ip: req.socket.remoteAddress })
+    tellAddress(req, res, () => {})
+  })
+  onTestFinished(() => void server.close())
+  await supertest(server).get('/').expect(200)
+  expect(warnings).toEqual([])
+  await supertest(server).get('/').set(headers).expect(200)
+  expect(warnings).toEqual([expect.stringContaining('tp.key.address(')])
 })
 
 describe('on a Unix socket', () => {

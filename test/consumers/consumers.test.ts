@@ -70,10 +70,16 @@ describe('the tarball', () => {
     const files = stdout.trim().split('\n')
     const wanted = ['package.json', 'README.md', 'LICENSE', 'CHANGELOG.md', 'SECURITY.md']
     const allowed = new RegExp(
-      `^package/(dist/|docs/.*\\.md$|docs/metrics/[a-z]+\\.(json|yml)$|src/.*\\.(ts|lua)$|(${wanted.join('|')})$)`,
+      `^package/(dist/|docs/.*\\.md$|docs/metrics/[a-z]+\\.(json|yml)$|docs/images/[a-z]+\\.svg$|src/.*\\.(ts|lua)$|(${wanted.join('|')})$)`,
     )
     expect(files.filter((file) => !allowed.test(file))).toEqual([])
     expect(files).toEqual(expect.arrayContaining(wanted.map((file) => `package/${file}`)))
+    const readme = await readFile(path.join(root, 'README.md'), 'utf8')
+    const pictures = [...readme.matchAll(/!\[[^\]]*\]\(([^)]+)\)/g)].map(
+      ([, file]) => `package/${file}`,
+    )
+    expect(pictures).not.toEqual([])
+    expect(files).toEqual(expect.arrayContaining(pictures))
     for (const name of [
       'index',
       'express',

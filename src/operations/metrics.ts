@@ -72,7 +72,8 @@ export interface MetricsApi<Native, Middleware> {
    * OpenMetrics. docs/metrics.md lists the metrics.
    * @throws TP_OPTION
    * @example
-   * app.get('/metrics', tp.metrics({ authorize: (req) => req.ip === '127.0.0.1' }))
+   * const isLocal = (req) => /^(::ffff:)?127\.|^::1$/.test(req.ip ?? '')
+   * app.get('/metrics', tp.metrics({ authorize: isLocal }))
    */
   metrics(options?: MetricsOptions<Native>): Middleware & Metrics
 }

@@ -26,7 +26,7 @@ export interface HealthOptions<Native> {
    * Whether the report has details: version, memory, clients, uptime and hit rate of Redis. A
    * function decides for each request.
    * @default true
-   * @example (req) => req.ip === '127.0.0.1'
+   * @example (req) => /^(::ffff:)?127\.|^::1$/.test(req.ip ?? '')
    */
   details?: boolean | ((native: Native) => boolean | Promise<boolean>)
   /**

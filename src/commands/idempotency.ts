@@ -124,7 +124,9 @@ export const idempotencyShow: Command = {
   usage: 'ID',
   takes: [1, 1],
   summary: 'Show one request with an idempotency key.',
-  notes: ['The ID is that of `turnpike idempotency find`, and of events and problem documents.'],
+  notes: [
+    'The ID is that of `turnpike idempotency find`, and the `subject` of the event `idempotency`.',
+  ],
   redis: 'read',
   permissions: ['hlen', 'hmget', 'hstrlen', 'time'],
   async run(call) {

@@ -31,6 +31,8 @@ afterAll(async () => {
   await redis.stop()
 })
 
+const PATIENT = "commandTimeout: '10s', requestBudget: '10s'"
+
 const checked = modules.flatMap((module) => {
   if (module.language !== 'ts') return []
   const code = sourceOf(module, () => true)
@@ -42,9 +44,11 @@ const runnable = modules.flatMap((module) => {
   const path = write(
     `${FOLDER}/run`,
     module,
-    // A program that needs no Redis runs without: a busy machine may answer later than commandTimeout.
+    // A busy machine may answer later than commandTimeout. A program that needs no Redis runs without,
+    // and others are patient unless they name a time themselves.
     source
       .replaceAll("process.env.REDIS_URL ?? 'memory'", "'memory'")
+      .replaceAll("redis: 'redis://localhost:6379'", `redis: '${redis.url}', ${PATIENT}`)
       .replaceAll('redis://localhost:6379', redis.url),
   )
   return path === undefined ? [] : [{ ...module, path, expected: printed(source) }]

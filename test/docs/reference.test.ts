@@ -134,7 +134,9 @@ describe('the lists', () => {
       ...found(/\.key\(\s*'([a-z-]+)'/g),
       ...found(/new Collection\(context, '([a-z]+)'/g),
     ])
-    const listed = new Set(KEYS.rows.map(([name]) => name.replace(/^\w+:/, '')))
+    const rows = KEYS.rows.map(([name]) => name)
+    expect(rows.filter((name, i) => rows.indexOf(name) < i)).toEqual([])
+    const listed = new Set(rows.map((name) => name.replace(/^\w+:/, '')))
     expect([...listed].toSorted()).toEqual([...used].toSorted())
     const builtIn = KEYS.rows.map(([name]) => name).filter((name) => !name.includes(':'))
     expect(builtIn.toSorted()).toEqual(Object.keys(AREA_BY_FEATURE).toSorted())

@@ -95,13 +95,14 @@ describe.each(Object.keys(frameworks))('%s', (name) => {
     return { tp, post, events, runs: () => runs }
   }
 
-  test('round trips: a new key 1 before the handler and 1 for the completion; a replay 1 in all', async () => {
+  test('round trips: a new key 1 before the handler and 1 for the completion; a replay 1 in all, a long one 2', async () => {
     await using redis = await startRedis()
     await using proxy = await startFaultProxy(redis.port)
     let atHandler = 0
+    let body = 'ok'
     const count = (): string => {
       atHandler = proxy.traffic.roundTrips
-      return 'ok'
+      return body
     }
     const { post } = await shop(
       proxy.url,
@@ -119,6 +120,12 @@ describe.each(Object.keys(frameworks))('%s', (name) => {
     proxy.forget()
     expect((await post('k')).replayed).toBe('true')
     expect(proxy.traffic.roundTrips).toBe(1)
+    body = 'x'.repeat(70_000)
+    await post('long')
+    await post('long')
+    proxy.forget()
+    expect((await post('long')).replayed).toBe('true')
+    expect(proxy.traffic.roundTrips).toBe(2)
   })
 
   test.each(['freeze', 'kill'] as const)(

@@ -44,7 +44,11 @@ export const TARGET_OPTIONS: Readonly<Record<string, CommandOption>> = {
 export const WRITE_OPTIONS: Readonly<Record<string, CommandOption>> = {
   yes: { type: 'boolean', help: 'Do it without asking.' },
   'dry-run': { type: 'boolean', help: 'Show what would be done, and change nothing.' },
-  reason: { type: 'string', value: 'TEXT', help: 'Why. Stands in the audit. Required for rules, modes and policies.' },
+  reason: {
+    type: 'string',
+    value: 'TEXT',
+    help: 'Why. Stands in the audit. Required for rules, modes and policies.',
+  },
   as: { type: 'string', value: 'NAME', help: 'Who does it. Default: the user of the machine.' },
 }
 

@@ -1,4 +1,4 @@
-/** Wakes its parent when it is time, to some hundredths of a millisecond: see `proxy.mjs`. */
+/** Wakes its parent when it is time, to some hundredths of a millisecond: see `alarm-clock.mjs`. */
 import { parentPort, workerData } from 'node:worker_threads'
 
 const alarm = new Int32Array(workerData)

@@ -2,6 +2,8 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { readFigures } from './figures.mjs'
+import { Measured } from './measured.mjs'
+import { PAIRS } from './pairs.mjs'
 import { fixed, table } from './table.mjs'
 import { targets } from './targets.mjs'
 
@@ -35,6 +37,7 @@ const SUMMARY = [
   ['POST with a new idempotency key', 'idempotency-20-turnpike'],
   ['— express-idempotency', 'idempotency-30-express-idempotency'],
   ['session, three windows, cache hit', '70-stack-express5/pipeline-3'],
+  ['— near session, leased windows, near hit', '70-stack-express5/near-3'],
   ['— the peers', '70-stack-express5/peers-3'],
 ]
 
@@ -47,34 +50,6 @@ const summary = (measured) =>
       ...measured.nodes.map((node) => fixed(measured.of(node, '0 ms', id)?.least, 0)),
     ]),
   )
-
-/** Figures by Node's version, group of variants and kind of measurement. */
-export class Measured {
-  constructor(sections) {
-    this.all = Object.fromEntries(
-      Object.entries(sections).map(([name, { figures }]) => [name, figures]),
-    )
-    this.groups = Object.values(this.all).filter(({ group }) => group)
-    this.nodes = [...new Set(this.groups.map(({ node }) => node))].sort((a, b) => (a < b ? 1 : -1))
-  }
-
-  /** The newest Node of that major version, or undefined. */
-  node(major) {
-    return this.nodes.find((each) => each.startsWith(`v${major}.`))
-  }
-
-  /** All variants of a group in one kind of measurement. */
-  group(node, group, kind) {
-    return this.groups.find(
-      (each) => each.node === node && each.group === group && each.kinds[kind],
-    )
-  }
-
-  /** One variant's figures. */
-  of(node, kind, id) {
-    return this.groups.find((each) => each.node === node && each.kinds[kind]?.[id])?.kinds[kind][id]
-  }
-}
 
 function documentOf(measured) {
   const { machine } = measured.all
@@ -92,7 +67,10 @@ function documentOf(measured) {
         .filter((name) => isStack(measured, node, name))
         .map((name) => stackTable(measured, node, name)),
     ),
+    ...openLoops(measured),
     '## Each feature beside its peer',
+    prose('alone.md'),
+    aloneTable(measured),
     prose('features.md'),
     ...measured.nodes.flatMap((node) =>
       groupsOf(measured, node)
@@ -131,7 +109,7 @@ function stackTable(measured, node, name) {
     fixed(kinds['1 ms']?.[id]?.rate, 0),
     fixed(kinds['1 ms']?.[id]?.least, 0),
     fixed(kinds['5 ms']?.[id]?.p50, 1),
-    fixed(kinds.serial?.[id]?.commands, 1),
+    fixed(kinds.steady?.[id]?.commands ?? kinds.serial?.[id]?.commands, kinds.steady?.[id] ? 2 : 1),
     fixed(kinds.serial?.[id]?.slope, 1),
   ])
   const head = [
@@ -173,6 +151,51 @@ function featureTable(measured, node, name) {
     'trips',
   ]
   return table(head, rows)
+}
+
+/** Latency while requests arrive at fixed intervals. */
+function openLoops(measured) {
+  const node = measured.main
+  const kinds = [0, 1].map((delay) => `open loop, ${delay} ms`)
+  const [here, away] = kinds.map((kind) =>
+    measured.groups.find((each) => each.node === node && each.kinds[kind]),
+  )
+  if (!here || !away) return []
+  const figures = [here.kinds[kinds[0]], away.kinds[kinds[1]]]
+  const rows = here.variants
+    .filter(({ id }) => figures[0][id])
+    .map(({ id, title }) => [
+      title,
+      ...figures.flatMap((by) => [
+        fixed(by[id].rate, 0),
+        fixed(by[id].p50, 2),
+        fixed(by[id].p99, 2),
+      ]),
+    ])
+  const columns = [0, 1].flatMap((delay) => [`requests/s at ${delay} ms`, 'p50 ms', 'p99 ms'])
+  return [prose('open-loop.md'), table([`Node ${node}, Express 5`, ...columns], rows)]
+}
+
+/** CPU of each feature and of its peers, for every Node. */
+function aloneTable(measured) {
+  const cell = (node, ours, peer) => {
+    const [own, other] = [ours, peer].map((id) => measured.of(node, '0 ms', id)?.least)
+    return `${fixed(own, 0)} / ${fixed(other, 0)} = ${fixed(own / other, 2)}`
+  }
+  const nodes = measured.nodes.toReversed()
+  const titles = new Map(
+    measured.groups.flatMap(({ variants }) => variants.map(({ id, title }) => [id, title])),
+  )
+  return table(
+    ['CPU us: turnpike / peer', 'peer', ...nodes.map((node) => `Node ${node.slice(1)}`)],
+    PAIRS.flatMap(({ feature, ours, peers }) =>
+      peers.map((peer) => [
+        feature,
+        titles.get(peer) ?? peer,
+        ...nodes.map((node) => cell(node, ours, peer)),
+      ]),
+    ),
+  )
 }
 
 function serverSide(figures, { redis }) {

@@ -32,11 +32,10 @@ export class Figures {
     return figures
   }
 
-  /** Forget sections that are not among these. */
-  keepOnly(sections) {
-    const wanted = new Set(sections)
+  /** Forgets the sections that no run writes any more. */
+  keepOnly(isWanted) {
     for (const name of Object.keys(this.#kept.sections)) {
-      if (!wanted.has(name)) delete this.#kept.sections[name]
+      if (!isWanted(name)) delete this.#kept.sections[name]
     }
     this.#write()
   }
@@ -61,6 +60,7 @@ function round(value) {
 
 function digestOf(folder) {
   const hash = createHash('sha256')
-  for (const file of readdirSync(folder).sort()) hash.update(readFileSync(path.join(folder, file)))
+  const files = readdirSync(folder, { recursive: true }).filter((file) => /\.[cm]js$/.test(file))
+  for (const file of files.sort()) hash.update(readFileSync(path.join(folder, file)))
   return hash.digest('hex').slice(0, 12)
 }

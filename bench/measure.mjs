@@ -23,8 +23,15 @@ export async function withApps(lab, node, variants, { distant, warm }, work) {
 
 const loadOn = (lab, { port }, { method }, job) => lab.load({ port, path: PATH, method, ...job })
 
+/**
+ * What comes before each measurement and is not measured: a request for each session of `sessions.mjs`.
+ * Copies in the process are then there, as in a process that is in use.
+ */
+const RUN_IN = { requests: 500, ms: 1000 }
+
 /** One round of one variant under load. */
 async function sample(lab, app, variant, job) {
+  await loadOn(lab, app, variant, { ...RUN_IN, connections: job.connections })
   const before = await app.ask('mark')
   const { requests, ms, p50, p99 } = await loadOn(lab, app, variant, job)
   const after = await app.ask('mark')
@@ -39,8 +46,11 @@ async function sample(lab, app, variant, job) {
   }
 }
 
-/** Rounds over all variants, one after the other and again, and the medians of each. */
-export async function throughput(lab, apps, variants, { delay, connections, rounds, ms }) {
+/**
+ * Rounds over all variants, one after the other and again, and the medians of each.
+ * @param job what the load generator does in a round
+ */
+export async function throughput(lab, apps, variants, { delay, rounds, ...job }) {
   const samples = new Map(variants.map(({ id }) => [id, []]))
   await lab.proxy(delay)
   for (let round = 0; round < rounds; round++) {
@@ -48,7 +58,7 @@ export async function throughput(lab, apps, variants, { delay, connections, roun
     for (let turn = 0; turn < variants.length; turn++) {
       const variant = variants[(turn + round) % variants.length]
       const { id } = variant
-      samples.get(id).push(await sample(lab, apps.get(id), variant, { connections, ms }))
+      samples.get(id).push(await sample(lab, apps.get(id), variant, job))
     }
   }
   await lab.proxy(0)
@@ -62,14 +72,43 @@ export async function throughput(lab, apps, variants, { delay, connections, roun
   )
 }
 
+/** What an open loop compares. The peers reach too little for the rate of the others. */
+const IN_OPEN_LOOP = /\/(bare|ping|(pipeline|near)-3)$/
+
+/**
+ * The latency while requests arrive at fixed intervals, at half of the rate that the slowest of the
+ * variants reaches: the same for all.
+ */
+export async function openLoop(lab, apps, variants, { delay, connections, rounds, ms }) {
+  const some = variants.filter(({ id }) => IN_OPEN_LOOP.test(id))
+  const peaks = await throughput(lab, apps, some, { delay, connections, rounds: 3, ms: ms / 2 })
+  const rate = Math.min(...Object.values(peaks).map((each) => each.rate)) / 2
+  return throughput(lab, apps, some, { delay, connections, rounds, ms, rate })
+}
+
+/** What a process sends Redis that is in use for longer than its copies live. */
+export async function steady(lab, apps, variants, { delay, connections, ms }) {
+  const found = {}
+  for (const variant of variants.filter(({ id }) => id.includes('near'))) {
+    const load = (time) => loadOn(lab, apps.get(variant.id), variant, { connections, ms: time })
+    await lab.proxy(delay)
+    await load(ms / 3)
+    await lab.proxy(delay)
+    const { requests, ms: elapsed } = await load(ms)
+    const { commands } = await lab.proxy(0)
+    found[variant.id] = { commands: commands / requests, rate: (requests / elapsed) * 1000 }
+  }
+  return found
+}
+
 /** One request at a time: what each needs of Redis, and how often it waits for it. */
-export async function serial(lab, apps, variants, { near, far }) {
+export async function serial(lab, apps, variants, { serial: { near, far } }) {
   const found = {}
   for (const variant of variants) {
     const one = (requests) =>
       loadOn(lab, apps.get(variant.id), variant, { connections: 1, requests })
     await lab.proxy(0)
-    await one(50)
+    await one(RUN_IN.requests)
     await lab.forget()
     await lab.proxy(0)
     const close = await one(near)

@@ -8,26 +8,16 @@
  *   hold       how long it really held a piece back, in ms each way (lower quartile)
  */
 import { connect, createServer } from 'node:net'
-import { Worker } from 'node:worker_threads'
+import { AlarmClock, now } from './alarm-clock.mjs'
 import { quantile } from './table.mjs'
 
 const [target] = process.argv.slice(2).map(Number)
-const now = () => Number(process.hrtime.bigint()) / 1e6
 
 /** What is held back, of all connections and both ways: each piece as long as the others, so in order. */
 const held = []
-// A timer of the event loop is late by up to a millisecond, and lets all go together that came apart.
-const alarm = new Int32Array(new SharedArrayBuffer(16))
-const due = new Float64Array(alarm.buffer, 8)
-due[0] = Infinity
-const worker = new Worker(new URL('alarm.mjs', import.meta.url), { workerData: alarm.buffer })
-worker.on('message', release)
+const alarm = new AlarmClock(release)
 
-function setAlarm() {
-  due[0] = held.length > 0 ? held[0].due : Infinity
-  Atomics.add(alarm, 0, 1)
-  Atomics.notify(alarm, 0)
-}
+const setAlarm = () => alarm.set(held.length > 0 ? held[0].due : Infinity)
 
 function hold(to, piece) {
   held.push({ due: now() + delay, to, piece })

@@ -58,3 +58,34 @@ export function printSerial(variants, figures, where) {
     rows,
   )
 }
+
+const loadOf = ({ connections, delay }) =>
+  `${connections} connections, ${delay} ms each way to Redis`
+
+export function printOpenLoop(variants, figures, where, kind) {
+  const measured = variants.filter(({ id }) => figures[id])
+  const [{ group }] = variants
+  print(
+    `### ${where}, ${group}: requests at fixed intervals, ${loadOf(kind)}`,
+    ['variant', 'requests/s', 'p50 ms', 'p99 ms', 'CPU us'],
+    measured.map(({ id, title }) => {
+      const { rate, p50, p99, cpu } = figures[id]
+      return [title, fixed(rate, 0), fixed(p50, 2), fixed(p99, 2), fixed(cpu, 1)]
+    }),
+  )
+}
+
+export function printSteady(variants, figures, where, kind) {
+  const measured = variants.filter(({ id }) => figures[id])
+  if (measured.length === 0) return
+  const [{ group }] = variants
+  print(
+    `### ${where}, ${group}: Redis per request of a process in use, ${loadOf(kind)}`,
+    ['variant', 'requests/s', 'commands'],
+    measured.map(({ id, title }) => [
+      title,
+      fixed(figures[id].rate, 0),
+      fixed(figures[id].commands, 3),
+    ]),
+  )
+}

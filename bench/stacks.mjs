@@ -9,18 +9,22 @@ const LOGIN = '/login'
 /** As many bytes in the header of those who need no session, so that reading it costs them the same. */
 const STRANGER = `sid=${'0'.repeat(80)}`
 
-/** What an instance mounts: one window or three, with a cache, or with idempotency keys. */
-function mounts({ turnpike, url, windows, method }) {
+/**
+ * What an instance mounts: one window or three, with a cache, or with idempotency keys.
+ * @param isNear sessions, limits and responses are read in the process, as long as the copies live
+ */
+function mounts({ turnpike, url, windows, method, isNear = false }) {
   const tp = turnpike({ redis: url, commandTimeout: '1s', requestBudget: '1s' })
   const policies = Object.keys(WINDOWS)
     .slice(0, windows)
     .map((window) => ({ limit: ENOUGH, window }))
-  const session = tp.session({ secret: 'bench', cookie: { secure: false } })
+  const near = isNear ? '2s' : undefined
+  const session = tp.session({ secret: 'bench', cookie: { secure: false }, near })
   const last =
     method === 'post'
       ? tp.idempotency({ ttl: '24h', scope: tp.key.header('x-api-key') })
-      : tp.cache({ ttl: '1h', public: true, tags: ['products'] })
-  return { tp, session, guards: [session, tp.rateLimit({ policies }), last] }
+      : tp.cache({ ttl: '1h', public: true, tags: ['products'], near: isNear })
+  return { tp, session, guards: [session, tp.rateLimit({ policies, lease: isNear }), last] }
 }
 
 const plural = (count) => `${count} ${count === 1 ? 'window' : 'windows'}`
@@ -40,24 +44,31 @@ function stack({ group, method, build, turnpike, lowerBound, peers }) {
       serve: ({ url }) => build(() => ({ guards: [lowerBound(new Redis(url))] })),
     },
   }
+  const pipeline = (options) =>
+    build(() => {
+      const { tp, session, guards } = mounts({ turnpike, method, ...options })
+      return { session, guards: [tp.pipeline(...guards)] }
+    })
   for (const windows of isPost ? [1] : [1, 3]) {
     const what = `session, ${plural(windows)}, ${last}`
     const ours = `session, ${plural(windows)}, ${own}`
-    const made = (url) => mounts({ turnpike, url, windows, method })
     variants[`pipeline-${windows}`] = {
       title: `tp.pipeline(): ${ours}`,
-      serve({ url }) {
-        const { tp, session, guards } = made(url)
-        return build(() => ({ session, guards: [tp.pipeline(...guards)] }))
-      },
+      serve: ({ url }) => pipeline({ url, windows }),
     }
     variants[`separate-${windows}`] = {
       title: `mounted separately: ${ours}`,
-      serve: ({ url }) => build(() => made(url)),
+      serve: ({ url }) => build(() => mounts({ turnpike, url, windows, method })),
     }
     variants[`peers-${windows}`] = {
       title: `peers: ${what}`,
       serve: ({ url }) => build((app) => peers(app, url, windows)),
+    }
+  }
+  if (!isPost) {
+    variants['near-3'] = {
+      title: 'tp.pipeline(), no trip: session near, 3 windows leased, cache hit near',
+      serve: ({ url }) => pipeline({ url, windows: 3, isNear: true }),
     }
   }
   return Object.fromEntries(

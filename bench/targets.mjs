@@ -1,30 +1,36 @@
-/** The goals, each with its measured value. */
-import { fixed, table } from './table.mjs'
+/** The goals, each with its measured value, and with what bare Express and one PING reach. */
+import { packageOf, PAIRS, referencesOf } from './pairs.mjs'
+import { MOST_START_UP } from './start-up.mjs'
+import { fixed, print, table } from './table.mjs'
 
 const STACK = '70-stack-express5'
 const BUY = '71-stack-post-express5'
-
-/** Each feature alone, and its peer. */
 const SESSION = ['session-20-turnpike', 'session-30-connect-redis']
 const ONCE = ['idempotency-20-turnpike', 'idempotency-30-express-idempotency']
-const PAIRS = [
-  ['session', 0.5, ...SESSION],
-  ['1 window', 1, '20-turnpike', '30-express-rate-limit'],
-  ['3 windows', 1, '21-turnpike-3', '31-express-rate-limit-3'],
-  ['cache hit', 1, 'cache-20-turnpike', 'cache-30-apicache'],
-  ['idempotency', 1, ...ONCE],
+const HEAD = ['goal', 'wanted', 'measured', 'reached', 'for comparison']
+
+/** All goals as a table. */
+export const targets = (measured) => [table(HEAD, rowsOf(goals(measured)))]
+
+/** Prints the goals of which something was measured. */
+export function printGoals(measured) {
+  const known = goals(measured).filter(({ value }) => Number.isFinite(value))
+  if (known.length > 0) print('### The goals', HEAD, rowsOf(known))
+}
+
+const goals = (measured) => [
+  ...noTrip(measured),
+  ...trips(measured),
+  ...throughput(measured),
+  ...cpu(measured),
+  ...waiting(measured),
+  ...near(measured),
+  ...redis(measured),
+  ...weight(measured),
 ]
 
-export function targets(measured) {
-  const rows = [
-    ...trips(measured),
-    ...throughput(measured),
-    ...cpu(measured),
-    ...waiting(measured),
-    ...near(measured),
-    ...redis(measured),
-    ...weight(measured),
-  ].map(({ goal, bound, value, digits = 2, isMost = false, note = '' }) => {
+const rowsOf = (all) =>
+  all.map(({ goal, bound, value, digits = 2, isMost = false, note = '' }) => {
     const isKnown = Number.isFinite(value)
     const isReached = isMost ? value <= bound : value >= bound
     return [
@@ -35,25 +41,66 @@ export function targets(measured) {
       note,
     ].map(String)
   })
-  return [table(['goal', 'wanted', 'measured', 'reached', ''], rows)]
-}
 
 const short = (node) => `Node ${node.slice(1).split('.')[0]}`
+const most = (goal, bound, value, note) => ({ goal, bound, value, note, isMost: true })
+
+/** What others reach of the same figure: `bare 1.00, PING 0.86`. */
+function beside(of, others) {
+  const known = Object.entries(others).filter(([, id]) => Number.isFinite(of(id)))
+  return known.map(([name, id]) => `${name} ${fixed(of(id), 2)}`).join(', ')
+}
+
+const REFERENCES = { bare: `${STACK}/bare`, PING: `${STACK}/ping` }
+
+/** The pipeline of a warm process: near session, leased limits, near hit. */
+function noTrip(measured) {
+  const node = measured.main
+  const id = `${STACK}/near-3`
+  const ratio = (figure, kind, to) => (which) =>
+    measured.of(node, kind, which)?.[figure] / measured.of(node, kind, `${STACK}/${to}`)?.[figure]
+  const goal = (goal, bound, of, more) => ({
+    goal: `${goal}, ${short(node)}`,
+    bound,
+    value: of(id),
+    note: beside(of, REFERENCES),
+    ...more,
+  })
+  return [
+    most(
+      'no trip: commands of a request, 500 visitors, 64 connections',
+      0.1,
+      measured.of(node, 'steady', id)?.commands,
+      beside((which) => measured.of(node, 'serial', which)?.commands, REFERENCES),
+    ),
+    goal('no trip: requests/s by bare Express, 0 ms', 0.85, ratio('rate', '0 ms', 'bare')),
+    goal('the same at 1 ms', 0.85, ratio('rate', '1 ms', 'bare')),
+    goal('no trip: requests/s by the peers, 3 windows, 1 ms', 8, ratio('rate', '1 ms', 'peers-3')),
+    goal('the same at 0 ms', 5, ratio('rate', '0 ms', 'peers-3')),
+    goal('no trip: CPU by bare Express', 1.2, ratio('least', '0 ms', 'bare'), { isMost: true }),
+  ]
+}
 
 /** Sequential round trips, by latency: what a request waits for. */
 function trips(measured) {
-  const [node] = measured.nodes
+  const node = measured.main
   const slope = (id) => measured.of(node, 'serial', id)?.slope
-  const goal = (goal, bound, value, note) => ({ goal, bound, value, isMost: true, note })
+  const ping = beside(slope, { PING: REFERENCES.PING })
   return [
-    goal(
+    most(
       'round trips: pipeline of session, 3 windows, cache hit',
       1.2,
       slope(`${STACK}/pipeline-3`),
+      ping,
     ),
-    goal('the same, mounted separately: one each', 3.6, slope(`${STACK}/separate-3`)),
-    goal('POST with a new key, in a pipeline, completion awaited', 2.2, slope(`${BUY}/pipeline-1`)),
-    goal(
+    most('the same, mounted separately: one each', 3.6, slope(`${STACK}/separate-3`), ping),
+    most(
+      'POST with a new key, in a pipeline, completion awaited',
+      2.2,
+      slope(`${BUY}/pipeline-1`),
+      beside(slope, { PING: `${BUY}/ping` }),
+    ),
+    most(
       'hit in the near cache, no session and no limit',
       0,
       measured.of(node, 'serial', 'cache-21-turnpike-near')?.commands,
@@ -63,49 +110,38 @@ function trips(measured) {
 }
 
 function throughput(measured) {
-  const ratio = (major, kind, id, peer) => {
+  /** @param references what does without, and how much that reaches: more is not to be had */
+  function goal(goal, bound, [major, kind, id, peer], references = REFERENCES) {
     const node = measured.node(major)
-    return measured.of(node, kind, id)?.rate / measured.of(node, kind, peer)?.rate
+    const of = (which) => measured.of(node, kind, which)?.rate / measured.of(node, kind, peer)?.rate
+    return { goal, bound, value: of(id), note: beside(of, references) }
   }
-  /** @param alone what does without, and how much that reaches: more is not to be had */
-  const goal = (goal, bound, [major, kind, id, peer], [name, alone]) => ({
-    goal,
-    bound,
-    value: ratio(major, kind, id, peer),
-    note: `${name}: ${fixed(ratio(major, kind, alone, peer), 2)}`,
-  })
   const stack = (windows) => [`${STACK}/pipeline-${windows}`, `${STACK}/peers-${windows}`]
-  const express = ['Express alone', `${STACK}/bare`]
   return [
-    goal(
-      'requests/s against the peers: 1 ms, 1 window, Node 24',
-      4,
-      [24, '1 ms', ...stack(1)],
-      express,
-    ),
-    goal('1 ms, 3 windows, Node 24', 6, [24, '1 ms', ...stack(3)], express),
-    goal('0 ms, 1 window, Node 24', 3, [24, '0 ms', ...stack(1)], express),
-    goal('0 ms, 3 windows, Node 24', 3, [24, '0 ms', ...stack(3)], express),
-    goal('0 ms, 1 window, Node 20', 2.5, [20, '0 ms', ...stack(1)], express),
-    goal('0 ms, 3 windows, Node 20', 2.5, [20, '0 ms', ...stack(3)], express),
+    goal('requests/s by the peers: 1 ms, 1 window, Node 24', 3.5, [24, '1 ms', ...stack(1)]),
+    goal('1 ms, 3 windows, Node 24', 5.5, [24, '1 ms', ...stack(3)]),
+    goal('0 ms, 1 window, Node 24', 3, [24, '0 ms', ...stack(1)]),
+    goal('0 ms, 3 windows, Node 24', 3, [24, '0 ms', ...stack(3)]),
+    goal('0 ms, 1 window, Node 20', 2.5, [20, '0 ms', ...stack(1)]),
+    goal('0 ms, 3 windows, Node 20', 2.5, [20, '0 ms', ...stack(3)]),
     goal(
       'POST with a new key, completion awaited, 1 ms, Node 24',
       2.5,
       [24, '1 ms', `${BUY}/pipeline-1`, `${BUY}/peers-1`],
-      ['Express alone', `${BUY}/bare`],
+      { bare: `${BUY}/bare`, PING: `${BUY}/ping` },
     ),
     ...['1 ms', '1 ms, c=8'].flatMap((kind) => [
       goal(
         `session alone by its peer: ${kind}, Node 24`,
         2,
         [24, kind, ...SESSION],
-        ['Express alone', 'session-10-bare'],
+        referencesOf(SESSION[0]),
       ),
       goal(
         `idempotency alone by its peer: ${kind}, Node 24`,
         1.5,
         [24, kind, ...ONCE],
-        ['two PINGs', 'idempotency-11-pings'],
+        referencesOf(ONCE[0]),
       ),
     ]),
   ]
@@ -115,31 +151,51 @@ function cpu(measured) {
   const goals = []
   for (const node of measured.nodes) {
     const of = (id) => measured.of(node, '0 ms', id)?.least
-    const stack = of(`${STACK}/pipeline-3`)
-    const goal = (goal, bound, value) =>
-      goals.push({ goal: `${goal}, ${short(node)}`, bound, value, isMost: true })
-    goal('CPU of the full stack (3 windows) by that of one PING', 1.3, stack / of(`${STACK}/ping`))
-    goal('by that of the peers', 0.4, stack / of(`${STACK}/peers-3`))
-    for (const [name, bound, ours, theirs] of PAIRS) {
-      const wanted = node === measured.node(24) ? bound : 1
-      goal(`CPU of ${name} alone by that of its peer`, wanted, of(ours) / of(theirs))
-    }
-    const flexible = of('20-turnpike') / of('40-flexible')
-    goal('CPU of 1 window alone by that of rate-limiter-flexible', 1, flexible)
+    const goal = (goal, bound, value, note) =>
+      goals.push(most(`${goal}, ${short(node)}`, bound, value, note))
+    const by = (to) => (id) => of(id) / of(`${STACK}/${to}`)
+    const stack = `${STACK}/pipeline-3`
+    goal(
+      'CPU of the full stack (3 windows) by that of one PING',
+      1.4,
+      by('ping')(stack),
+      beside(by('ping'), { bare: REFERENCES.bare }),
+    )
+    goal('by that of the peers', 0.4, by('peers-3')(stack), beside(by('peers-3'), REFERENCES))
+    for (const { feature, ours, peers, bound24 = 1 } of PAIRS)
+      for (const peer of peers) {
+        const byPeer = (id) => of(id) / of(peer)
+        goal(
+          `CPU of ${feature} by that of ${packageOf(peer)}`,
+          node === measured.node(24) ? bound24 : 1,
+          byPeer(ours),
+          beside(byPeer, referencesOf(ours)),
+        )
+      }
   }
   return goals
 }
 
 function waiting(measured) {
-  const [node] = measured.nodes
+  const node = measured.main
   const p50 = (name) => measured.of(node, '5 ms', `${STACK}/${name}`)?.p50
+  const late = (kind) => (which) =>
+    measured.of(node, kind, which)?.p99 - measured.of(node, kind, REFERENCES.PING)?.p99
   return [
-    {
-      goal: 'p50 with 8 connections and 5 ms, full stack by one PING',
-      bound: 1.1,
-      value: p50('pipeline-3') / p50('ping'),
-      isMost: true,
-    },
+    most(
+      'p50 with 8 connections and 5 ms, full stack by one PING',
+      1.1,
+      p50('pipeline-3') / p50('ping'),
+    ),
+    ...[0, 1].map((delay) => {
+      const of = late(`open loop, ${delay} ms`)
+      return most(
+        `p99 at half of the peak rate, ms more than one PING: ${delay} ms`,
+        2,
+        of(`${STACK}/pipeline-3`),
+        beside(of, { bare: REFERENCES.bare, 'no trip': `${STACK}/near-3` }),
+      )
+    }),
   ]
 }
 
@@ -206,10 +262,11 @@ function weight(measured) {
   return [
     ...starts.map(({ node, median }) => ({
       goal: `require('turnpike/express'), ms, ${short(node)}`,
-      bound: 40,
+      bound: MOST_START_UP,
       value: median['turnpike/express'],
       digits: 1,
       isMost: true,
+      note: `express ${fixed(median.express, 1)}, ioredis ${fixed(median.ioredis, 1)}`,
     })),
     {
       goal: 'heap after a million requests by that after the first 100,000',

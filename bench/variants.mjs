@@ -2,6 +2,7 @@
 import { readdirSync } from 'node:fs'
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { isReference, peersOf } from './pairs.mjs'
 
 /**
  * All of them: `{ id, file, name, title, group, method }`. A file is one variant, or exports several
@@ -24,14 +25,15 @@ export async function allVariants(folder) {
 
 const of = ({ title, group, method = 'GET' }, where) => ({ ...where, title, group, method })
 
-/** Those whose id contains one of `parts`, and the first of each of their groups. */
+/** Those whose id contains one of `parts`, with their peers and the references of their groups. */
 export function choose(variants, parts) {
-  const isWanted = ({ id }) => parts.some((part) => id.includes(part))
-  const groups = new Set(variants.filter(isWanted).map(({ group }) => group))
+  const wanted = variants.filter(({ id }) => parts.some((part) => id.includes(part)))
+  const groups = new Set(wanted.map(({ group }) => group))
+  const peers = new Set(wanted.flatMap(({ id }) => peersOf(id)))
   return variants.filter(
-    (variant, i) =>
-      isWanted(variant) ||
-      (groups.has(variant.group) &&
-        variants.findIndex(({ group }) => group === variant.group) === i),
+    (variant) =>
+      wanted.includes(variant) ||
+      peers.has(variant.id) ||
+      (groups.has(variant.group) && isReference(variant.id)),
   )
 }

@@ -143,20 +143,20 @@ export class RequestSession implements KoaSessionHost {
   }
 
   save(session: Session): Promise<void> {
-    return this.#calls.run(async () => this.#store(session, this.#writer.serialize(session)))
+    return this.#call(session, (latest) => this.#store(latest, this.#writer.serialize(latest)))
   }
 
   commit(session: Session): Promise<void> {
-    return this.#calls.run(async () => {
-      if (!this.#settle(session, false)) await this.#store(session, this.#serialized!)
+    return this.#call(session, async (latest) => {
+      if (!this.#settle(latest, false)) await this.#store(latest, this.#serialized!)
     })
   }
 
   reload(session: Session): Promise<void> {
-    return this.#calls.run(async () => {
-      const loaded = await this.#engine.load(this.#writer.keysOf(session))
+    return this.#call(session, async (latest) => {
+      const loaded = await this.#engine.load(this.#writer.keysOf(latest))
       if (!loaded) throw goneError()
-      const isModified = loaded.keys.id !== session.id
+      const isModified = loaded.keys.id !== latest.id
       this.#property.put(this.#restore(loaded, this.#writer.createCookie(), { isModified }))
     })
   }
@@ -169,17 +169,17 @@ export class RequestSession implements KoaSessionHost {
   }
 
   renewId(session: Session): Promise<void> {
-    return this.#calls.run(async () => {
-      await this.#writer.renewId(session)
+    return this.#call(session, async (latest) => {
+      await this.#writer.renewId(latest)
       await this.#endOthers()
-      this.#property.put(session)
+      this.#property.put(latest)
       this.#state = 'alive'
     })
   }
 
   destroy(): Promise<void> {
     this.#property.remove()
-    return this.#calls.run(() => this.#end())
+    return this.#calls.run(() => this.#end().then(() => this.#property.destroy()))
   }
 
   /** See `tp.session.login()`. */
@@ -216,6 +216,10 @@ export class RequestSession implements KoaSessionHost {
     return this.#writer.renewTag(this.session)
   }
 
+  #call(session: Session, work: (latest: Session) => Promise<void>): Promise<void> {
+    return this.#calls.run(async () => work(this.#property.latest(session)))
+  }
+
   observe(call: Promise<void>, observed?: ObservedPromise<void>): Promise<void> {
     return this.#calls.observe(call, observed)
   }
@@ -225,7 +229,8 @@ export class RequestSession implements KoaSessionHost {
   }
 
   async #store(session: Session, text: string, budget?: RequestBudget): Promise<void> {
-    const user = this.#userToBind(budget !== undefined)
+    // Once the head is sent the client cannot learn a new ID.
+    const user = this.#isHeadSent ? undefined : this.#writer.userToBind(budget !== undefined)
     if (user !== undefined) await this.#bind(session, text, user, budget)
     else if (!(await this.#writer.store(session, text, budget))) this.#state = 'ended'
   }
@@ -291,10 +296,5 @@ export class RequestSession implements KoaSessionHost {
   /** Returns how the client named a session. Undefined if the client does not know its ID. */
   #namedBy(id: string): NamedSession | undefined {
     return this.#named.find(({ keys }) => keys.id === id)
-  }
-
-  /** See `SessionWriter.userToBind`. Once the head is sent the client cannot learn a new ID. */
-  #userToBind(isEnding: boolean): string | undefined {
-    return this.#isHeadSent ? undefined : this.#writer.userToBind(isEnding)
   }
 }

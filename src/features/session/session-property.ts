@@ -2,6 +2,7 @@
 import { KoaSession, type KoaSessionHost } from './koa-session.ts'
 import type { SessionValues } from './merge.ts'
 import type { SessionCookie } from './session-cookie.ts'
+import { goneError } from './session-errors.ts'
 import { ExpressSession, Session, valuesOf } from './session.ts'
 
 interface Properties {
@@ -14,6 +15,7 @@ export class SessionProperty {
   readonly #properties: Properties
   readonly #isKoa: boolean
   #session: Session | undefined
+  #isDestroyed = false
 
   constructor(host: KoaSessionHost, isKoa: boolean) {
     this.#host = host
@@ -49,12 +51,29 @@ export class SessionProperty {
 
   put(session: Session): void {
     this.#session = session
+    this.#isDestroyed = false
     this.#properties.session = session
     this.#properties.sessionID = session.id
   }
 
   remove(): void {
     delete this.#properties.session
+  }
+
+  /** Records that the session was destroyed in the store. */
+  destroy(): void {
+    this.#isDestroyed = true
+  }
+
+  /**
+   * Returns the session that a method of `session` is called for. A variable may still hold the object
+   * from before `regenerate`. What was stored under its old ID would be in the hands of whoever knows
+   * that ID (session fixation).
+   * @throws TP_SESSION_GONE after `destroy`
+   */
+  latest(session: Session): Session {
+    if (this.#isDestroyed) throw goneError()
+    return session.id === this.session.id ? session : this.session
   }
 
   /**

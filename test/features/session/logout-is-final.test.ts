@@ -124,6 +124,50 @@ describe.each(engines)('on the $name engine', (engine) => {
       expect(await someone.json('/')).toEqual({ fresh: true })
     })
 
+    test('attack: a handler that saves its variable from before regenerate gives the old id nothing', async () => {
+      const call = (session: any, method: string): Promise<unknown> =>
+        new Promise((resolve) => session[method](resolve))
+      const { app, someone } = start({
+        routes: {
+          '/regenerate': async (native) => {
+            const { session } = native
+            await call(session, 'regenerate')
+            native.session.user = 'ada'
+            session.lost = 1
+            const method = queryOf(native, 'then')!
+            return { error: Boolean(await call(session, method)) }
+          },
+        },
+      })
+      for (const method of ['save', 'reload']) {
+        await someone.get('/set?key=a&value=1')
+        const before = someone.cookie()
+        const error = await someone.json(`/regenerate?then=${method}`)
+        // Nothing is stored yet when `reload` is called.
+        expect(error).toEqual({ error: method === 'reload' })
+        expect(someone.cookie()).not.toBe(before)
+        expect(await someone.json('/')).toEqual({ user: 'ada' })
+        expect(await withCookie(app, before).json('/')).toEqual({})
+      }
+    })
+
+    test('attack: a handler that saves its variable from before destroy brings nothing back', async () => {
+      const { app, someone } = start({
+        routes: {
+          '/destroy': async ({ session }) => {
+            await session.destroy()
+            session.lost = 1
+            const error = await session.save().catch(({ code }: { code: string }) => code)
+            return { error }
+          },
+        },
+      })
+      await someone.get('/login')
+      const before = someone.cookie()
+      expect(await someone.json('/destroy')).toEqual({ error: 'TP_SESSION_GONE' })
+      expect(await withCookie(app, before).json('/')).toEqual({})
+    })
+
     test('attack: login with another user’s session: the data of a different user never carries over', async () => {
       const { app, someone } = start({
         routes: {

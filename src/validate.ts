@@ -79,6 +79,21 @@ export const isFunction = (value: unknown): value is (...args: never[]) => unkno
 export const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
+/**
+ * Returns true for a list whose items are all accepted. A hole of a sparse array is an item, too:
+ * `every` skips it.
+ */
+export const isListOf = (
+  value: unknown,
+  accepts: (item: unknown) => boolean,
+  min: number,
+  max: number = Number.MAX_SAFE_INTEGER,
+): value is unknown[] =>
+  Array.isArray(value) &&
+  value.length >= min &&
+  value.length <= max &&
+  Array.from(value).every((item) => accepts(item))
+
 /** Accepts true and false. */
 export const boolean: Validator = {
   expected: 'true or false',
@@ -239,9 +254,19 @@ function withoutSecrets(option: string, value: unknown): unknown {
 /** Names of options whose values are secrets, and so must not appear in messages and logs. */
 const SECRET = /secret|encrypt|password|credential|pep+er/i
 
-/** Returns a string without the credentials that a URL, or what was meant to be one, can hold. */
-const withoutCredentials = (text: string): string =>
-  text.replace(/[^/\s]*:[^/\s]*@/, '***@').replace(/(\w:.*)\?.*/s, '$1?***')
+/**
+ * Returns a string without the credentials that URLs, or what was meant to be one, can hold. The
+ * value may come from a client: its length costs no more than to read it once.
+ */
+function withoutCredentials(text: string): string {
+  const shown = text.replace(/[^/\s]+/g, (word) => {
+    const end = word.lastIndexOf('@')
+    return word.slice(0, Math.max(end, 0)).includes(':') ? `***@${word.slice(end + 1)}` : word
+  })
+  const scheme = shown.search(/\w:/)
+  const query = scheme < 0 ? -1 : shown.indexOf('?', scheme)
+  return query < 0 ? shown : `${shown.slice(0, query)}?***`
+}
 
 /** Returns a value as an error message shows it: short, with its type, and without secrets. */
 function quote(option: string, value: unknown): string {

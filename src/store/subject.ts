@@ -1,5 +1,6 @@
 /** Names of resources, as the content of a key's hash tag. */
 import { TurnpikeError } from '../errors.ts'
+import { isListOf } from '../validate.ts'
 import { shownPart, type KeySpace, type Subject } from './keys.ts'
 
 /** What a `key` may return. */
@@ -61,9 +62,7 @@ function subjectOf(value: KeyValue, where: string, phrase: string, remedy: strin
 
 const isName = (value: unknown): boolean => typeof value === 'string' && value !== ''
 
-/** `every` skips the holes of an array, `includes` does not. */
-const isNameList = (value: KeyValue): value is readonly string[] =>
-  Array.isArray(value) && value.length > 0 && value.every(isName) && !value.includes(undefined)
+const isNameList = (value: KeyValue): value is readonly string[] => isListOf(value, isName, 1)
 
 function described(value: unknown): string {
   if (value === '') return 'an empty string'
@@ -81,7 +80,7 @@ function described(value: unknown): string {
  * Returns whose data a call means.
  * @param context says whether the application has tenants
  * @param instead another way to say it, where there is one
- * @throws TP_KEY where the application has tenants and none is named
+ * @throws TP_KEY where the application has tenants and none is named, and for a tenant that is no name
  */
 export function requireTenant(
   context: { readonly hasTenants: boolean },
@@ -89,7 +88,13 @@ export function requireTenant(
   where: string,
   instead = '',
 ): string | undefined {
-  if (!context.hasTenants || tenant !== undefined) return tenant
+  if (typeof tenant === 'string' && tenant !== '') return tenant
+  if (tenant !== undefined)
+    throw new TurnpikeError(
+      'TP_KEY',
+      `${where}: the tenant must be a string that is not empty. It is ${described(tenant)}.`,
+    )
+  if (!context.hasTenants) return undefined
   throw new TurnpikeError(
     'TP_KEY',
     `${where}: the application has tenants. Name one: { tenant }${instead}.`,

@@ -25,6 +25,15 @@ const shown = (value: unknown, option = 'option'): string =>
   optionError('tp.thing()', option, value, 'a boat').message
 
 describe('a message', () => {
+  // The value may come from a client. In quadratic time this would take minutes.
+  it.each(['x', 'a:', '@', ':@', '?', 'a:?'])(
+    'of a value of 150,000 characters is made in no time: %s',
+    (unit) => {
+      const message = shown(unit.repeat(150_000 / unit.length))
+      expect(message.length).toBeLessThan(200)
+    },
+  )
+
   it('names the call and the option, what it accepts, and the value with its type', () => {
     expect(refusal({ limit: -1 }, { limit: integer(0) })).toMatchObject({
       code: 'TP_OPTION',
@@ -131,5 +140,10 @@ describe('a secret', () => {
     const error = optionError('tp.thing()', 'origin', url, 'a boat')
     expect(inspect(error)).not.toContain('hunter2')
     expect(error.message).toContain('://***@')
+  })
+
+  test('in each URL of a list, and in a query, are masked', () => {
+    const list = 'redis://a:hunter2@one,redis://b:hunter2@two?password=hunter2?hunter2'
+    expect(inspect(optionError('tp.thing()', 'origin', list, 'a boat'))).not.toContain('hunter2')
   })
 })

@@ -109,7 +109,7 @@ export class Collection {
     if (accepts(value)) return value as number
     throw new TurnpikeError(
       'TP_VALUE',
-      `${this.where}.${method}(): ${what} must be ${expected}. It is ${String(value)}.`,
+      `${this.where}.${method}(): ${what} must be ${expected}. It is ${described(value)}.`,
     )
   }
 
@@ -120,3 +120,7 @@ export class Collection {
     throw optionError(this.where, option, value, 'at most ten years')
   }
 }
+
+/** Returns a value as a message shows it. An object may have no string. */
+const described = (value: unknown): string =>
+  typeof value === 'object' && value !== null ? 'an object' : String(value).slice(0, 60)

@@ -102,9 +102,9 @@ class FlagEngine<Native, Defaults extends FlagDefaults> {
       all: (subject) => this.allFor(this.#readerOf(subject)) as never,
       of: (native) => this.of(native),
       set: async (name, setting, options = {}) => {
+        const standard = this.#defaultOf(name, 'flags().set()')
         const where = `flags().set('${name}')`
         validateOptions(where, options, CHANGE_OPTIONS)
-        const standard = this.#defaultOf(name, where)
         await this.#change(name, rulesOf(where, setting, standard), options)
       },
       reset: async (name, options = {}) => {

@@ -13,7 +13,7 @@ import type { ExtensionContext } from '../../extension.ts'
 import { passThrough, type Exchange, type Plan } from '../../http/exchange.ts'
 import { andThen } from '../../http/promises.ts'
 import type { ReplyFunction } from '../../http/refusal.ts'
-import { callback, identifier, validateOptions, type Validator } from '../../validate.ts'
+import { callback, identifier, isListOf, validateOptions, type Validator } from '../../validate.ts'
 
 /** Options of `maintenance()`. */
 export interface MaintenanceOptions<Native> {
@@ -91,9 +91,7 @@ const OPTIONS: Record<string, Validator> = {
   health: {
     expected: "a list of at most 20 paths that begin with '/'",
     accepts: (value) =>
-      Array.isArray(value) &&
-      value.length <= 20 &&
-      value.every((path) => typeof path === 'string' && /^\/[^/?#][^?#]*$/.test(path)),
+      isListOf(value, (path) => typeof path === 'string' && /^\/[^/?#][^?#]*$/.test(path), 0, 20),
     suggest: (value) =>
       typeof value === 'string' ? `['/${value.replace(/^\/+/, '')}']` : undefined,
   },

@@ -85,14 +85,17 @@ export function createProvider<Defaults extends FlagDefaults>(
 const resolutionError = (code: string, message: string): Error =>
   Object.assign(new Error(message), { code })
 
-function notFound(flag: string, names: readonly string[]): Error {
-  const near = closestMatch(flag.slice(0, 40), names)
+function notFound(flag: unknown, names: readonly string[]): Error {
+  const near = typeof flag === 'string' ? closestMatch(flag.slice(0, 40), names) : undefined
   const hint = near === undefined ? 'Add it to defaults.' : `Did you mean ${near}?`
   return resolutionError('FLAG_NOT_FOUND', `There is no flag of this name. ${hint}`)
 }
 
-const subjectOf = ({ targetingKey, organisation, plan }: FlagEvaluationContext): FlagSubject => ({
-  user: targetingKey,
-  organisation: organisation as string | undefined,
-  plan: plan as string | undefined,
-})
+function subjectOf(context: FlagEvaluationContext | undefined | null): FlagSubject {
+  const { targetingKey, organisation, plan } = context ?? {}
+  return {
+    user: targetingKey,
+    organisation: organisation as string | undefined,
+    plan: plan as string | undefined,
+  }
+}

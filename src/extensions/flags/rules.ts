@@ -1,5 +1,6 @@
 /** Rules of flags: what is accepted, and how a rule is decided. */
 import {
+  isListOf,
   isObject,
   optionError,
   optionRuleError,
@@ -40,7 +41,7 @@ const isName = (value: unknown): boolean =>
 
 const names: Validator = {
   expected: `a list of at most ${MAX_NAMES} strings or numbers, each of 1 to ${MAX_NAME_LENGTH} characters`,
-  accepts: (value) => Array.isArray(value) && value.length <= MAX_NAMES && value.every(isName),
+  accepts: (value) => isListOf(value, isName, 0, MAX_NAMES),
   suggest: (value) => (isName(value) ? `['${String(value).slice(0, 40)}']` : undefined),
 }
 
@@ -71,11 +72,11 @@ const RULE: Record<string, Validator> = {
   variants: {
     expected: `a list of 1 to ${MAX_VARIANTS} objects { value, weight }, with weights from 0.001 to 1000`,
     accepts: (value) =>
-      Array.isArray(value) &&
-      value.length > 0 &&
-      value.length <= MAX_VARIANTS &&
-      value.every(
+      isListOf(
+        value,
         (each) => isObject(each) && isJson(each['value']) && isBetween(each['weight'], 0.001, 1000),
+        1,
+        MAX_VARIANTS,
       ),
   },
 }
@@ -105,11 +106,11 @@ export function rulesOf(where: string, setting: unknown, standard: unknown): Sto
   if (setting === true && isBoolean) return [{}]
   const rules = Array.isArray(setting) ? (setting as readonly unknown[]) : [setting]
   const isOnOff = isBoolean ? 'true or false' : 'false'
-  if (!rules.every(isObject) || rules.length > MAX_RULES) {
+  if (!isListOf(rules, isObject, 0, MAX_RULES)) {
     const expected = `${isOnOff}, a rule like { percentage: 20 }, or a list of at most ${MAX_RULES} rules`
     throw optionError(where, 'the setting', setting, expected)
   }
-  return rules.map((rule) => ruleOf(where, rule, standard))
+  return (rules as Record<string, unknown>[]).map((rule) => ruleOf(where, rule, standard))
 }
 
 function ruleOf(where: string, rule: Record<string, unknown>, standard: unknown): StoredRule {

@@ -124,7 +124,7 @@ class EngineQueue<Native, Middleware> implements JobQueue<Native, Middleware> {
       throw optionError(where, 'entries', entries, `a list of up to ${MAX_BATCH} jobs`)
     if (entries.length === 0) return []
     const jobs = await Promise.all(
-      (entries as readonly unknown[]).map((entry) => {
+      Array.from(entries as readonly unknown[], (entry) => {
         if (!isObject(entry)) throw optionError(where, 'entries', entry, 'objects with task')
         const { task, payload, ...options } = entry as unknown as BatchEntry
         return this.#factory.job(task, payload, options, where)

@@ -1,6 +1,7 @@
 /** Whose a token is, as it may stand in keys and events: a digest, since it is often an e-mail address. */
 import { TurnpikeError } from '../../errors.ts'
 import type { KeyValue } from '../../store/subject.ts'
+import { isListOf, nonEmptyString } from '../../validate.ts'
 import { base62, sha256, TAG_LENGTH } from './token-format.ts'
 
 /** Returns the tag of a subject; undefined for what identifies no subject: '', NaN, an empty list, an object. */
@@ -24,6 +25,5 @@ export function requireTag(subject: KeyValue, where: string): string {
 function partsOf(subject: unknown): readonly string[] | undefined {
   if (typeof subject === 'number') return Number.isFinite(subject) ? [String(subject)] : undefined
   if (typeof subject === 'string') return subject === '' ? undefined : [subject]
-  if (!Array.isArray(subject) || subject.length === 0) return undefined
-  return subject.every((part) => typeof part === 'string' && part !== '') ? subject : undefined
+  return isListOf(subject, nonEmptyString.accepts, 1) ? (subject as string[]) : undefined
 }

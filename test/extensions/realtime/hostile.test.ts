@@ -83,6 +83,14 @@ describe.each(apps)('$name', (kind) => {
     expect(await app.mails.unread('ann')).toEqual({ messages: 1, announcements: 0 })
   })
 
+  it('long parameters are refused in no time, however many are sent', async () => {
+    const app = start(kind)
+    await app.mails.push('ann', 'of ann')
+    // Each would keep the process busy for a second if its refusal were made in quadratic time.
+    for (let i = 0; i < 30; i++)
+      expect((await app.get(`/inbox?cursor=${'x'.repeat(12_000)}`, ann)).status).toBe(400)
+  })
+
   it('whatever Last-Event-ID a client sends, its stream goes on', async () => {
     const app = start(kind)
     await app.live.publish('news', 0)

@@ -222,6 +222,20 @@ describe.each(bothEngines())('the $name engine', ({ open }) => {
       expect((await app.get('/', bearer(create({ expiresAt: 'never' })))).status).toBe(500)
     })
 
+    test.each([
+      ['a date that is none', new Date(Number.NaN)],
+      ['NaN', Number.NaN],
+      ['the past without an end', -Infinity],
+      ['a function', () => new Date()],
+      ['what turns into nothing', { toJSON: () => null }],
+    ])('a key that expires at %s does not live for ever: it is refused', async (_name, at) => {
+      const { app, create, bearer } = setUp()
+      const key = create({ expiresAt: at })
+      // Also once the outcome of the first request is known.
+      for (let i = 0; i < 2; i++) expect((await app.get('/', bearer(key))).status).toBe(500)
+      expect(app.errors[0]).toMatchObject({ code: 'TP_VALUE' })
+    })
+
     test('a hit and a miss give the same record, and no request can change another one’s', async () => {
       const { app, create, bearer, make } = setUp({}, {})
       const key = create({ since: new Date(0), none: undefined, nested: { list: [1] } })

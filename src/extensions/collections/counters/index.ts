@@ -6,6 +6,7 @@ import {
   identifier,
   integer,
   isFunction,
+  isListOf,
   isObject,
   validateOptions,
   type Validator,
@@ -24,11 +25,7 @@ const OPTIONS: Record<string, Validator> = {
   maxPending: integer(1, 1_000_000),
   fields: {
     expected: `a list of 1 to ${MAX_FIELDS} names of ${identifier.expected}`,
-    accepts: (value) =>
-      Array.isArray(value) &&
-      value.length > 0 &&
-      value.length <= MAX_FIELDS &&
-      value.every(identifier.accepts),
+    accepts: (value) => isListOf(value, identifier.accepts, 1, MAX_FIELDS),
   },
   derived: {
     expected: 'an object of functions by name',

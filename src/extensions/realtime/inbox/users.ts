@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { TurnpikeError } from '../../../errors.ts'
 import { requireTenant } from '../../../store/subject.ts'
+import { isListOf } from '../../../validate.ts'
 import type { FeedSettings } from '../channels/feed.ts'
 import type { Topics } from '../channels/topics.ts'
 
@@ -18,7 +19,7 @@ export const isMessageName = (id: unknown): id is string => typeof id === 'strin
 
 /** Returns true for the IDs of 1 to 100 messages. */
 export const areMessageNames = (ids: unknown): ids is string[] =>
-  Array.isArray(ids) && ids.length > 0 && ids.length <= MAX_IDS && ids.every(isMessageName)
+  isListOf(ids, isMessageName, 1, MAX_IDS)
 
 /** Returns an ID, a random one if none is given. @throws TP_KEY */
 export function messageName(id: string | undefined, where: string): string {

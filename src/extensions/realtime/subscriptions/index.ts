@@ -3,7 +3,14 @@ import { durationOption, durationValidator } from '../../../duration.ts'
 import { TurnpikeError } from '../../../errors.ts'
 import type { ExtensionContext } from '../../../extension.ts'
 import { requireTenant, subjectTag } from '../../../store/subject.ts'
-import { anyString, identifier, integer, optionError, validateOptions } from '../../../validate.ts'
+import {
+  anyString,
+  identifier,
+  integer,
+  isListOf,
+  optionError,
+  validateOptions,
+} from '../../../validate.ts'
 import { addValues, listValues, removeValues } from './operations.ts'
 import type {
   UserSubscriptions,
@@ -67,8 +74,7 @@ export function createSubscriptions(
 /** @throws TP_VALUE for what are no values */
 function valuesOf(values: unknown, method: string): string[] {
   const list: unknown = typeof values === 'string' ? [values] : values
-  if (Array.isArray(list) && list.length > 0 && list.length <= MAX_VALUES && list.every(isValue))
-    return list
+  if (isListOf(list, isValue, 1, MAX_VALUES)) return list as string[]
   throw new TurnpikeError(
     'TP_VALUE',
     `${WHERE}.${method}(): pass a string of 1 to ${MAX_VALUE_LENGTH} characters, or a list of 1 to ${MAX_VALUES} of them.`,

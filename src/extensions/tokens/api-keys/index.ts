@@ -6,10 +6,12 @@ import { addressSubject } from '../../../http/client-address.ts'
 import { requireTenant } from '../../../store/subject.ts'
 import {
   anyOf,
+  anyString,
   boolean,
   callback,
   identifier,
   integer,
+  isListOf,
   oneOf,
   optionError,
   optionRuleError,
@@ -39,8 +41,7 @@ const OPTIONS: Record<string, Validator> = {
   }),
   header: {
     expected: "a header field's name, or a list of them",
-    accepts: (value) =>
-      Array.isArray(value) ? value.length > 0 && value.every(isField) : isField(value),
+    accepts: (value) => isListOf(value, isField, 1) || isField(value),
   },
   prefix: tokenPrefix,
   checksum: boolean,
@@ -58,6 +59,8 @@ const permissionValidator: Validator = {
   expected: 'a permission like orders:write, of visible ASCII without quotes',
   accepts: (value) => typeof value === 'string' && /^[!#-[\]-~]+$/.test(value),
 }
+
+const CALL: Record<string, Validator> = { tenant: anyString }
 
 /**
  * @param lookups of the mounts so far, by name: what one has looked up, another of its name believes
@@ -103,8 +106,10 @@ export function createApiKeys<Native, Middleware extends object, Known extends o
     const key = context.identityOf(native).verifiedKey
     return key?.by === engine ? key : undefined
   }
-  const tenantOf = ({ tenant }: ApiKeyCallOptions, what: string): string | undefined =>
-    acrossTenants ? undefined : requireTenant(context, tenant, `${where}.${what}()`)
+  const tenantOf = (call: ApiKeyCallOptions, what: string): string | undefined => {
+    validateOptions(`${where}.${what}()`, call, CALL)
+    return acrossTenants ? undefined : requireTenant(context, call.tenant, `${where}.${what}()`)
+  }
 
   const api: ApiKeys<Native, Middleware, Known> = {
     generate() {

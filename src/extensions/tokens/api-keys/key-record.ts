@@ -50,12 +50,22 @@ export function readReply(reply: string): KeyReply {
 export function sealRecord(record: unknown): string | undefined {
   if (record === undefined || record === null || record === false) return undefined
   const where = 'apiKeys(): lookup'
-  if (typeof record === 'object' && !Array.isArray(record))
-    return sealJson(toJson(record, MAX_BYTES, where, 'the record'))
+  if (typeof record === 'object' && !Array.isArray(record)) {
+    const json = toJson(record, MAX_BYTES, where, 'the record')
+    if (losesExpiry(record, json)) throw invalidExpiry()
+    return sealJson(json)
+  }
   throw new TurnpikeError(
     'TP_VALUE',
     `${where} must return the key's record as an object, or undefined for a key that does not exist.`,
   )
+}
+
+/** JSON has null, or nothing, for a date that is none. The key would live for ever. */
+function losesExpiry({ expiresAt }: { expiresAt?: unknown }, json: string): boolean {
+  if (expiresAt === undefined || expiresAt === null || expiresAt === Infinity) return false
+  const stored = JSON.parse(json) as { expiresAt?: unknown } | null
+  return stored?.expiresAt === undefined || stored.expiresAt === null
 }
 
 function readRecord(sealed: string): ReadRecord | undefined {
@@ -75,8 +85,11 @@ function expiryOf({ expiresAt }: { expiresAt?: unknown }): number {
   if (expiresAt === undefined || expiresAt === null) return Infinity
   const at = typeof expiresAt === 'string' ? Date.parse(expiresAt) : expiresAt
   if (typeof at === 'number' && !Number.isNaN(at)) return at
-  throw new TurnpikeError(
+  throw invalidExpiry()
+}
+
+const invalidExpiry = (): TurnpikeError =>
+  new TurnpikeError(
     'TP_VALUE',
     'apiKeys(): expiresAt of a record must be a date, or milliseconds since the epoch.',
   )
-}

@@ -7,6 +7,7 @@ import {
   callback,
   identifier,
   integer,
+  isListOf,
   optionError,
   optionRuleError,
   validateOptions,
@@ -40,8 +41,7 @@ const OPTIONS: Record<string, Validator> = {
   maxCooldown: durationValidator,
   pepper: {
     expected: `a string of at least ${MIN_PEPPER} characters, or a list of them`,
-    accepts: (value) =>
-      Array.isArray(value) ? value.length > 0 && value.every(isPepper) : isPepper(value),
+    accepts: (value) => isListOf(value, isPepper, 1) || isPepper(value),
   },
   prefix: tokenPrefix,
   addressLimit: integer(1, 1_000_000),
@@ -52,9 +52,12 @@ const GUARD: Record<string, Validator> = { subject: callback, code: callback, re
 
 const isOptionalString = (value: unknown): boolean =>
   value === undefined || typeof value === 'string'
-const CALL: Record<string, Validator> = {
-  address: { expected: 'a string', accepts: isOptionalString },
+const TENANT: Record<string, Validator> = {
   tenant: { expected: 'a string', accepts: isOptionalString },
+}
+const CALL: Record<string, Validator> = {
+  ...TENANT,
+  address: { expected: 'a string', accepts: isOptionalString },
 }
 const ISSUE: Record<string, Validator> = {
   ...CALL,
@@ -102,8 +105,10 @@ export function createOneTimeTokens<Native, Middleware>(
         ? tokenOrThrow(outcome)
         : undefined
     },
-    revoke: async (subject, call = {}) =>
-      await engine.revoke(subject, callerOf(call, 'revoke'), `${where}.revoke()`),
+    async revoke(subject, call = {}) {
+      validateOptions(`${where}.revoke()`, call, TENANT)
+      return await engine.revoke(subject, callerOf(call, 'revoke'), `${where}.revoke()`)
+    },
     guard: (guard) => context.mount(createGuard(context, engine, guard, where)),
     of: (native) => (native as WithAcceptedToken)[acceptedToken]?.get(engine),
   }

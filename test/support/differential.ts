@@ -111,7 +111,9 @@ export async function differential<Step>(
           const [error, reply] = results[next++]!
           if (error) throw error
           const [actual, expected] = [plain(reply), plain(replies[i]!)]
-          const first = String(Array.isArray(actual) ? actual[0] : actual)
+          const first = Buffer.isBuffer(reply)
+            ? 'bytes'
+            : String(Array.isArray(actual) ? actual[0] : actual)
           const label = `${operation.name} ${Number.parseInt(first, 10) >= START - 86_400_000 ? 'a time' : first}`
           tally[label] = (tally[label] ?? 0) + 1
           if (!isDeepStrictEqual(actual, expected))

@@ -11,7 +11,12 @@ import {
   numbersOf,
   policyArguments,
 } from './operations/apply-policies.ts'
-import { leaseArguments, leasePolicies, type UnitRequest } from './operations/lease-policies.ts'
+import {
+  leaseArguments,
+  leasePolicies,
+  type ReturnedUnits,
+  type UnitRequest,
+} from './operations/lease-policies.ts'
 import type { KnownPolicy, PolicyAction } from './operations/script.ts'
 
 /** How often a call is repeated whose calendar period ended on the way. */
@@ -91,6 +96,13 @@ export class ChargeScripts {
   ): Promise<number[]> {
     return this.#run(store, charges, budget, leasePolicies, (policies) =>
       leaseArguments(this.consumeAction, policies, request),
+    )
+  }
+
+  /** Gives back what is left of a lease. */
+  async giveBack(store: Store, charges: readonly Charge[], returned: ReturnedUnits): Promise<void> {
+    await this.#run(store, charges, undefined, leasePolicies, (policies) =>
+      leaseArguments('giveBack', policies, returned),
     )
   }
 

@@ -79,7 +79,7 @@ export function knownPolicyOf(
     window: period ? period.end - period.start : window,
     parameter: algorithm.parameterOf({ limit, burst, periodStart: period?.start }),
   }
-  const terms = policy.lease > 0 ? algorithm.underLease?.(counted, policy.lease) : undefined
+  const terms = policy.lease > 0 ? algorithm.underLease(counted, policy.lease) : undefined
   return {
     algorithm,
     name,

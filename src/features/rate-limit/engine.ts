@@ -66,7 +66,14 @@ export class RateLimitEngine implements ChargeAdjuster {
       forgetResets(this.#denyCache, context.store, this.#channel)
     }
     if (options.lease > 0 && context.store.kind === 'redis') {
-      this.#leased = new LeasedConsume(this, context, options, this.#scripts, this.#denyCache)
+      this.#leased = new LeasedConsume(
+        this,
+        context,
+        options,
+        this.#scripts,
+        this.#denyCache,
+        this.#inForce,
+      )
       forgetResets(this.#leased, context.store, this.#channel)
     }
   }

@@ -59,24 +59,20 @@ export function withLease<Native>(
 
 const DAY = 86_400_000
 
+type LeasedQuota = Pick<Policy<never>, 'name' | 'algorithm' | 'limit' | 'burst'>
+
 /** Throws if no unit of a policy can ever be leased. A function of the request may return other limits. */
 function requireQuota(
   where: string,
   option: unknown,
-  { name, algorithm, limit = Infinity }: Pick<Policy<never>, 'name' | 'algorithm' | 'limit'>,
+  { name, algorithm, limit = Infinity, burst = limit }: LeasedQuota,
 ): void {
-  if (algorithm.underLease === undefined)
-    throw optionRuleError(
-      where,
-      'lease',
-      option,
-      `\`lease\` cannot be combined with \`algorithm: '${algorithm.name}'\`. Policy '${name}' counts so.`,
-    )
-  if (limit * LEASE_SHARE < 1)
-    throw optionRuleError(
-      where,
-      'lease',
-      option,
-      `\`lease\` requires a limit of ${1 / LEASE_SHARE} or more. Policy '${name}' admits ${limit}.`,
-    )
+  const quota = Math.min(limit, burst)
+  if (quota * LEASE_SHARE >= 1) return
+  throw optionRuleError(
+    where,
+    'lease',
+    option,
+    `\`lease\` requires a limit${algorithm.hasBurst ? ' and a burst' : ''} of ${1 / LEASE_SHARE} or more. Policy '${name}' admits ${quota}.`,
+  )
 }

@@ -5,7 +5,8 @@ import type { Charge } from './charge.ts'
 import type { ChargeScripts } from './charge-scripts.ts'
 import type { DenyCache } from './deny-cache.ts'
 import type { RateLimitEngineOptions } from './engine-options.ts'
-import { Leases, type LeaseAsk } from './leases.ts'
+import { Leases, type LeaseAsk, type LeasesOwner } from './leases.ts'
+import type { PoliciesInForce } from './policies-in-force.ts'
 import { decisionOf, type ChargeAdjuster, type LimitDecision } from './limit-decision.ts'
 
 /** What leased charges need of the engine. */
@@ -28,13 +29,22 @@ export class LeasedConsume {
     { lease }: RateLimitEngineOptions,
     scripts: ChargeScripts,
     denyCache: DenyCache | undefined,
+    inForce: PoliciesInForce | undefined,
   ) {
     this.#engine = engine
     this.#context = context
     this.#scripts = scripts
     this.#denyCache = denyCache
     const adjust: ChargeAdjuster['adjust'] = (...args) => engine.adjust(...args)
-    this.#leases = new Leases({ store: context.store, adjust, active: activeOf(context) }, lease)
+    const { store } = context
+    const owner: LeasesOwner = {
+      store,
+      active: activeOf(context),
+      adjust,
+      giveBack: (charges, returned) =>
+        scripts.giveBack(store, inForce?.apply(charges) ?? charges, returned),
+    }
+    this.#leases = new Leases(owner, lease)
   }
 
   /** Admits from a lease. Returns undefined if Redis must be asked. */

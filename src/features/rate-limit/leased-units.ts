@@ -2,6 +2,7 @@ import type { Store } from '../../store/store.ts'
 import type { Charge } from './charge.ts'
 import type { PolicyState } from './decision.ts'
 import type { ChargeAdjuster } from './limit-decision.ts'
+import type { ReturnedUnits } from './operations/lease-policies.ts'
 
 /** A lease that is used up at once asks for at most so many times as much. */
 const MAX_RATE = 8
@@ -15,6 +16,8 @@ export interface Moment {
 /** What a lease needs of the engine and its store. */
 export interface LeaseOwner extends ChargeAdjuster {
   readonly store: Pick<Store, 'monotonic' | 'wallClock' | 'sleep'>
+  /** @throws TP_UNAVAILABLE */
+  giveBack(charges: readonly Charge[], returned: ReturnedUnits): Promise<void>
 }
 
 /** Units of one subject that this process may admit until their lease ends, one number for each policy. */
@@ -126,14 +129,26 @@ export class LeasedUnits implements ChargeAdjuster {
     await this.#owner.adjust(action, charges, 'store', chargedAt)
   }
 
+  /** Returns what to give back. */
+  rest(): ReturnedUnits {
+    return {
+      back: [...this.held],
+      granted: this.#charges.map(({ policy }, i) =>
+        policy.algorithm.holdsLeases ? this.#granted[i]! : 0,
+      ),
+      grantedAt: this.grantedAt,
+      lease: this.#charges[0]!.policy.lease,
+    }
+  }
+
   /** Gives back what is left. The lease must not be used any more. */
   async giveBack(): Promise<void> {
-    const unused = this.#charges.map((charge, i) => ({ ...charge, cost: this.held[i]! }))
-    if (!unused.some(({ cost }) => cost > 0)) return
+    const rest = this.rest()
+    if (![...rest.back, ...rest.granted].some((units) => units > 0)) return
     try {
-      await this.#owner.adjust('refund', unused, 'store', this.grantedAt)
+      await this.#owner.giveBack(this.#charges, rest)
     } catch {
-      // Redis counts the units until their window ends.
+      // Redis counts the units as used, until their window ends.
     }
   }
 }

@@ -82,9 +82,11 @@ export class Leases {
     if (last !== undefined && !isContinued) void last.giveBack()
     const wanted = (cost: number, i: number): number =>
       isContinued ? GROWTH * (last.useOf(i, began.monotonic, this.#length) + cost) : FIRST * cost
+    const none = charges.map(() => 0)
     const request: UnitRequest = {
-      back: charges.map((_, i) => (isContinued ? last.held[i]! : 0)),
-      grantedAt: isContinued ? last.grantedAt : 0,
+      ...(isContinued
+        ? last.rest()
+        : { back: none, granted: none, grantedAt: 0, lease: charges[0]!.policy.lease }),
       want: charges.map(({ cost }, i) => Math.min(Math.ceil(wanted(cost, i)), terms[i]!.share)),
       band: terms.map(({ band }) => band),
     }
@@ -178,8 +180,9 @@ export class Leases {
 
 /** Returns how much of a policy may be leased. */
 function termsOf({ policy, limit, window }: Charge): { share: number; band: number } {
-  const { algorithm, calendar, lease } = policy
-  const counted = { limit, window: calendar ? DAY : window, parameter: undefined }
-  const quota = algorithm.underLease?.(counted, lease).quota ?? 0
+  const { algorithm, burst, calendar, lease } = policy
+  const parameter = algorithm.parameterOf({ limit, burst, periodStart: undefined })
+  const counted = { limit, window: calendar ? DAY : window, parameter }
+  const { quota } = algorithm.underLease(counted, lease)
   return { share: Math.floor(quota * LEASE_SHARE), band: Math.ceil(quota * BAND) }
 }

@@ -192,8 +192,8 @@ export interface RateLimitOptions<Native, Literal extends string = never> extend
    * or a sixteenth of the shortest window if that is shorter. Without Redis it has no effect.
    *
    * Until a lease ends, `remaining` does not show what other processes use, and a block or reset by
-   * another process may be missed. Each policy requires a limit of 64 or more, and an algorithm
-   * other than `'gcra'`.
+   * another process may be missed. Each policy requires a limit of 64 or more, and with `'gcra'` also
+   * a burst of 64 or more.
    * @default false
    * @example
    * app.use(tp.rateLimit({ limit: 6_000, window: '1m', lease: true }))

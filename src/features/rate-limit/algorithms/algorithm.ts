@@ -15,12 +15,16 @@ export interface LimitAlgorithm<Name extends string = string, State = any> {
   parameterOf(policy: ParameterSource): number | undefined
   /**
    * Returns how a policy counts while processes may hold units of it, for up to `lease` ms. What was
-   * charged at the beginning of a lease may be used until its end. Undefined if the algorithm has no
-   * leases.
+   * charged at the beginning of a lease may be used until its end.
    */
-  readonly underLease: ((policy: LeasedPolicy, lease: number) => LeaseTerms) | undefined
+  underLease(policy: LeasedPolicy, lease: number): LeaseTerms
   /** True if a lease must end with the period in which it was granted. */
   readonly endsLeases: boolean
+  /**
+   * True if a state holds leased units apart from used ones, until their process says how many it has
+   * used. Otherwise they are charged when they are leased.
+   */
+  readonly holdsLeases: boolean
   readonly script: AlgorithmScript
   /**
    * Opens a state in the in-process engine. Returns undefined if the call was made for a calendar
@@ -91,7 +95,17 @@ export interface FastPolicy {
 /** What one call asks of one policy. Times are in ms. */
 export interface PolicyCall extends FastPolicy {
   readonly now: number
+  /** Set if the charged units are leased, or leased ones are given back: time of a lease. */
+  readonly lease?: number | undefined
+  /** Set if leased units are given back: how many were leased. The cost is what was not used. */
+  readonly granted?: number | undefined
 }
+
+/**
+ * Units that a state holds end so many leases after the beginning of the lease's time in which they
+ * were leased. A process gives back its units within little more than three leases.
+ */
+export const LEASE_LIVES = 5
 
 /** One policy's state at one moment, in the in-process engine. */
 export interface Meter<State> {

@@ -1,7 +1,7 @@
 /** Reads states as Redis stores them, for programs that inspect Redis. Requests never need that. */
 import type { FixedWindowState } from './fixed-window/layout.ts'
 import { FIXED_WINDOW_LAYOUT } from './fixed-window/layout.ts'
-import { GCRA_LAYOUT, type GcraState } from './gcra/layout.ts'
+import { GCRA_LAYOUT, type GcraState, type HeldUnits } from './gcra/layout.ts'
 import type { RateLimitAlgorithm } from './index.ts'
 import { sizeOf, STATE_BLOCK, STATE_HEADER, type StructFormat } from './layout.ts'
 import { SLIDING_WINDOW_LAYOUT, type SlidingWindowState } from './sliding-window/layout.ts'
@@ -36,7 +36,12 @@ const DECODERS: Record<RateLimitAlgorithm, (bytes: Buffer) => unknown> = {
       bytes,
       0,
     ) as [number, number, number, number, number, number, number]
-    return { time, level, drainedAt, window, mark, low, lowBefore }
+    const leases: HeldUnits[] = []
+    for (let at = GCRA_LAYOUT.STATE_SIZE; at < bytes.length; at += GCRA_LAYOUT.LEASE_SIZE) {
+      const [end, units] = unpackStruct(GCRA_LAYOUT.LEASE, bytes, at) as [number, number]
+      leases.push({ end, units })
+    }
+    return { time, level, drainedAt, window, mark, low, lowBefore, leases }
   },
   'sliding-window': decodeRuns,
 }

@@ -56,7 +56,7 @@ const WIDTH = 8
 export const applyPolicies: Operation<Buffer> = operation({
   name: 'applyPolicies',
   lua: policiesScript(),
-  memory,
+  memory: applyInProcess,
   buffers: true,
 })
 
@@ -72,14 +72,14 @@ export function applyKnownPolicies(
   return operation({
     name: 'applyPolicies',
     lua: knownPoliciesScript(action, policies),
-    memory: (database, keys, _args, now) => memory(database, keys, args, now),
+    memory: (database, keys, _args, now) => applyInProcess(database, keys, args, now),
     buffers: true,
   })
 }
 
 /** Returns the arguments of `applyPolicies`. @param chargedAt when a charge to refund was made, 0 if unknown */
 export function policyArguments(
-  action: PolicyAction,
+  action: PolicyAction | 'giveBack',
   policies: readonly KnownPolicy[],
   chargedAt: number,
 ): OperationArgument[] {
@@ -95,11 +95,20 @@ export function numbersOf(reply: Buffer): number[] {
   return numbers
 }
 
-function memory(
+/** What a step of `leasePolicies` knows besides the arguments of `applyPolicies`. */
+interface LeaseStep {
+  readonly lease: number
+  /** Units that were leased, by policy. Undefined if units are leased now. */
+  readonly granted?: readonly (number | undefined)[]
+}
+
+/** Does what apply.lua does. */
+export function applyInProcess(
   database: MemoryDatabase,
   keys: readonly string[],
   args: readonly OperationArgument[],
   now: number,
+  leased?: LeaseStep,
 ): Buffer {
   const [action, n, chargedAt] = [String(args[0]) as PolicyAction, Number(args[1]), Number(args[2])]
   const consumes = action === 'consume' || action === 'countDenied'
@@ -109,7 +118,8 @@ function memory(
   const policies: InspectedPolicy[] = []
   for (let i = 0; i < n; i++) {
     const values = args.slice(HEAD + i * EACH, HEAD + (i + 1) * EACH).map(String)
-    const policy = inspect(database, keys[i]!, values, overrides, now)
+    const of = leased && { lease: leased.lease, granted: leased.granted?.[i] }
+    const policy = inspect(database, keys[i]!, values, overrides, { now, ...of })
     if (policy === undefined) return replyOf([-1, now])
     const { call, meter } = policy
     if (policy.violated === 0 && judges && call.cost > 0 && meter.exceeds) policy.violated = 1
@@ -140,7 +150,7 @@ function inspect(
   key: string,
   values: readonly string[],
   overrides: readonly (StoredOverrides | undefined)[],
-  now: number,
+  of: Pick<PolicyCall, 'now' | 'lease' | 'granted'>,
 ): InspectedPolicy | undefined {
   const [code, name, limit, window, parameter, cost, blockFor, blockMax, override] = values
   const call: PolicyCall = {
@@ -148,12 +158,12 @@ function inspect(
     window: Number(window),
     cost: Number(cost),
     parameter: parameter === '' ? undefined : Number(parameter),
-    now,
+    ...of,
   }
   const stored = database.get<StoredPolicy>(key)
   const meter = algorithmOfCode(code!).createMeter(call, stored?.state)
   if (meter === undefined) return undefined
-  const block = liveBlock(stored?.block ?? NO_BLOCK, call.window, now)
+  const block = liveBlock(stored?.block ?? NO_BLOCK, call.window, of.now)
   return {
     key,
     call,
@@ -161,7 +171,7 @@ function inspect(
     blockFor: Number(blockFor),
     blockMax: Number(blockMax),
     block,
-    violated: block.end > now ? 2 : 0,
+    violated: block.end > of.now ? 2 : 0,
   }
 }
 

@@ -17,6 +17,9 @@
 --   cost       in units
 --   blockFor   ms that a refusal blocks for, doubled by each repetition, 0: none; then the longest such block
 --   override   which hash of overrides applies, from 1; 0: none
+-- Of lease.lua's steps it returns two more:
+--   lease      'charge': the units are leased for so many ms | 'refund': so long were they leased
+--   granted    'refund': units that were leased, of which `cost` were not used
 --
 -- Reply: doubles, the least byte first: 1 allowed | 0 denied, now, then 5 for each policy: limit, remaining, reset (ms), retry (ms), violated
 --   reset      until the oldest counted use leaves, the period ends, or one more unit is free
@@ -30,7 +33,7 @@ local chargesDenied = action == 'countDenied' and allowed == 0
 local reply = pack('<dd', allowed, now)
 for i = 1, n do
   local k = (i - 1) * SEEN_SIZE
-  local algorithm, _, _, window, parameter, cost, blockFor, blockMax = policy(i)
+  local algorithm, _, _, window, parameter, cost, blockFor, blockMax, _, lease, granted = policy(i)
   local limit, expires, violated = seen[k + 1], seen[k + 2], seen[k + 3]
   local blockEnd, strikes, blockLength = seen[k + 4], seen[k + 5], seen[k + 6]
   local remaining, reset, retry = 0, 0, 0

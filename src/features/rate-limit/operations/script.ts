@@ -1,6 +1,6 @@
 /** Puts the script together that applies policies, out of its frame and the parts of the algorithms. */
 import type { LimitAlgorithm, FastPolicy } from '../algorithms/algorithm.ts'
-import { MAX_MS, MAX_UNITS } from '../algorithms/algorithm.ts'
+import { LEASE_LIVES, MAX_MS, MAX_UNITS } from '../algorithms/algorithm.ts'
 import { ALGORITHMS } from '../algorithms/index.ts'
 import {
   fillScript,
@@ -53,6 +53,7 @@ const SHARED: ScriptConstants = {
   BLOCK_SIZE: sizeOf(STATE_BLOCK),
   HEADER: STATE_HEADER,
   HEADER_SIZE: sizeOf(STATE_HEADER),
+  LIVES: LEASE_LIVES,
   MAX_LIMIT,
   MAX_MS,
   MAX_UNITS,

@@ -21,7 +21,9 @@ describe('what a process keeps of leases', () => {
     {
       store: { ...clock, wallClock: () => clock.now() },
       active,
-      adjust: async (_action, charges) => void given.push(...charges),
+      adjust: () => Promise.reject(new Error('nothing is refunded')),
+      giveBack: async (charges, { back }) =>
+        void given.push(...charges.map((each, i) => ({ ...each, cost: back[i]! }))),
     },
     1_000,
   )
@@ -149,7 +151,8 @@ describe('the option lease', () => {
     [{ lease: { for: 9 } }, '10 ms or more'],
     [{ lease: { for: '8s' } }, 'at most an eighth of the shortest window'],
     [{ lease: true, limit: 63 }, 'a limit of 64 or more'],
-    [{ lease: true, algorithm: 'gcra' }, "`algorithm: 'gcra'`"],
+    [{ lease: true, algorithm: 'gcra', limit: 63 }, 'a limit and a burst of 64 or more'],
+    [{ lease: true, algorithm: 'gcra', burst: 63 }, 'a limit and a burst of 64 or more'],
     [{ lease: true, window: 100 }, '10 ms or more'],
     [
       {

@@ -15,11 +15,22 @@ import { argumentsOf, enduring, knownPolicy, outliving } from '../support.ts'
 
 const leasing = outliving(leasePolicies)
 
+/** Times of a lease. All processes should have one. */
+const LEASES = [4_000, 1_500]
 const WINDOWS = [60_000, 86_400_000]
 const POLICIES = 2
 
 const step = fc.record({
-  action: fc.constantFrom('consume', 'consume', 'countDenied', 'charge' as const),
+  action: fc.constantFrom(
+    'consume',
+    'consume',
+    'consume',
+    'countDenied',
+    'giveBack',
+    'charge',
+    'refund',
+    'peek' as const,
+  ),
   policies: fc.array(
     fc.record({
       limit: fc.constantFrom(0, 10, 64, 100, 640, 6_400, 1e12),
@@ -27,12 +38,17 @@ const step = fc.record({
       blockFor: fc.constantFrom(0, 0, 0, 5_000),
       want: fc.constantFrom(0, 1, 4, 10, 100, 1e6),
       back: fc.constantFrom(0, 0, 1, 5, 90),
+      granted: fc.constantFrom(0, 1, 5, 10, 100),
       band: fc.constantFrom(0, 4, 40, 400),
     }),
     { minLength: 1, maxLength: POLICIES },
   ),
-  turn: fc.oneof(fc.constantFrom(0, 0, -0.3, 1.1), fc.double({ min: 0, max: 0.4, noNaN: true })),
+  turn: fc.oneof(
+    fc.constantFrom(0, 0, 0, 0.01, 0.03, 0.1, -0.3, 1.1),
+    fc.double({ min: 0, max: 0.4, noNaN: true }),
+  ),
   past: fc.nat({ max: 5 }),
+  lease: fc.constantFrom(0, 0, 0, 1),
   wrongPeriod: fc.constantFrom(...Array(15).fill(false), true),
 })
 
@@ -60,7 +76,7 @@ test(
         let now = START
         const times = [0]
         for (const { step } of steps) {
-          const { action, policies, turn, past, wrongPeriod } = step
+          const { action, policies, turn, past, lease, wrongPeriod } = step
           now += Math.round(turn * windows[0]!)
           const known = policies.map(({ limit, cost, blockFor }, i) => {
             const { hasCalendar } = algorithmOf(algorithms[i]!)
@@ -77,12 +93,18 @@ test(
             }
           })
           const keys = policies.map((_, i) => `${id}:${i}`)
-          if (action === 'charge') {
-            run({ operation: enduring, keys, args: argumentsOf(action, known), now })
-          } else {
+          if (action === 'charge' || action === 'refund' || action === 'peek') {
+            const chargedAt = times.at(-1 - past) ?? 0
+            const args = argumentsOf(action, known, action === 'refund' ? chargedAt : 0)
+            run({ operation: enduring, keys, args, now })
+          } else if (action !== 'giveBack' || policies.some(({ back }) => back > 0)) {
             const args = leaseArguments(action, known.map(knownPolicy), {
               grantedAt: times.at(-1 - past) ?? 0,
+              lease: LEASES[lease]!,
               back: policies.map(({ back }) => back),
+              granted: policies.map(({ granted }, i) =>
+                algorithmOf(algorithms[i]!).holdsLeases ? granted : 0,
+              ),
               want: policies.map(({ want }) => want),
               band: policies.map(({ band }) => band),
             })

@@ -216,6 +216,68 @@ test('a lease of a fixed window ends with its period', async () => {
   expect((await limiter.consume('ann')).remaining).toBe(6_399)
 })
 
+describe('GCRA', () => {
+  const BUCKET = { ...OPTIONS, algorithm: 'gcra' } as const
+
+  test('holds leased units until their process says what it used, and drains only that', async () => {
+    const { all, clock } = processes(2)
+    const [here, there] = all.map(({ tp }) => tp.limiter('bucket', BUCKET))
+    for (let i = 0; i < 8; i++) await here!.consume('ann')
+    await lease(here!)
+    const before = (await there!.peek('ann')).remaining!
+    const { remaining } = await here!.consume('ann')
+    // 106 units a second drain, but none of those that are held.
+    await clock.advance(900)
+    expect((await there!.peek('ann')).remaining).toBeLessThan(6_400)
+    expect((await there!.peek('ann')).remaining).toBeGreaterThan(before)
+    expect(remaining).toBeGreaterThan(before)
+    await clock.advance(1_000)
+    await clock.advance(1_000)
+    await vi.waitFor(async () =>
+      expect((await there!.peek('ann')).remaining).toBeGreaterThan(6_390),
+    )
+  })
+
+  test('counts what a killed process held as used, within five leases', async () => {
+    const { all, clock } = processes(2)
+    const [killed, other] = all.map(({ tp }) => tp.limiter('bucket', BUCKET))
+    for (let i = 0; i < 8; i++) await killed!.consume('ann')
+    await lease(killed!)
+    vi.spyOn(all[0]!.store, 'run').mockImplementation(() => new Promise(() => {}))
+    await clock.advance(3_000)
+    expect((await other!.peek('ann')).remaining).toBeLessThan(6_400)
+    await clock.advance(2_000 + 1_000)
+    expect((await other!.peek('ann')).remaining).toBe(6_400)
+  })
+
+  test('a lease that is given back too late counts as used', async () => {
+    const { all, clock } = processes(2)
+    const [late, other] = all.map(({ tp }) => tp.limiter('bucket', BUCKET))
+    for (let i = 0; i < 8; i++) await late!.consume('ann')
+    await lease(late!)
+    const held = 6_400 - (await other!.peek('ann')).remaining!
+    // Others use up the rest.
+    while ((await other!.consume('ann', 64)).allowed);
+    await clock.advance(5_000)
+    const before = (await other!.peek('ann')).remaining!
+    expect(before).toBeLessThan(600)
+    await late!.consume('ann')
+    const after = (await other!.peek('ann')).remaining!
+    expect(held).toBeGreaterThan(1)
+    expect(after).toBe(before - 1)
+  })
+
+  test('a reset ends what is held, and a late return charges nothing', async () => {
+    const { all, clock } = processes(2)
+    const [here, there] = all.map(({ tp }) => tp.limiter('bucket', BUCKET))
+    await lease(here!)
+    await there!.reset('ann')
+    expect((await there!.peek('ann')).remaining).toBe(6_400)
+    await clock.advance(3_000)
+    expect((await there!.peek('ann')).remaining).toBe(6_400)
+  })
+})
+
 test('several policies, costs and a calendar are leased together', async () => {
   const { all, clock } = processes(1)
   const { tp, calls } = all[0]!

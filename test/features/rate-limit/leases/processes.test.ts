@@ -41,6 +41,23 @@ function mostInAPeriod(uses: readonly Use[], window: number): number {
   return Math.max(0, ...sums.values())
 }
 
+/** Returns the most that is certainly admitted in any interval, less what GCRA admits in such a time. */
+function mostAtOnce(uses: readonly Use[], window: number, limit: number): number {
+  const byEnd = uses.toSorted((a, b) => a[1] - b[1])
+  const byStart = uses.toSorted((a, b) => a[0] - b[0])
+  let [most, next] = [0, 0]
+  for (const [, latest] of byEnd) {
+    while (next < byStart.length && byStart[next]![0] <= latest) next++
+    let sum = 0
+    for (let i = next - 1; i >= 0 && byStart[i]![0] > latest - 2 * window; i--) {
+      const [earliest, end, cost] = byStart[i]!
+      if (end <= latest) sum += cost
+      most = Math.max(most, sum - ((latest - earliest) * limit) / window)
+    }
+  }
+  return most
+}
+
 interface Totals {
   uses: Use[]
   attempts: number
@@ -116,9 +133,14 @@ test(
     const { uses, attempts, leased, kills, stops } = await hammer([
       shared,
       { ...shared, algorithm: 'fixed-window' },
+      { ...shared, algorithm: 'gcra' },
     ])
     const of = (limiter: number): Use[] => uses.filter((use) => use[3] === limiter)
-    const most = [mostWithin(of(0), window), mostInAPeriod(of(1), window)]
+    const most = [
+      mostWithin(of(0), window),
+      mostInAPeriod(of(1), window),
+      mostAtOnce(of(2), window, limit),
+    ]
     console.log(
       `${attempts} attempts, ${uses.length} admitted, ${leased} from leases, ${kills} killed, ${stops} stopped, most of ${limit}: ${most.join(', ')}`,
     )

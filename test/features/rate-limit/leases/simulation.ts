@@ -282,3 +282,24 @@ export function mostInAPeriod(uses: readonly Use[], window: number): number {
   }
   return Math.max(0, ...sums.values())
 }
+
+/** Returns the highest level of the bucket that GCRA equals, in units: what is admitted in any interval, less what drains in it. */
+export function highestLevel(uses: readonly Use[], window: number, limit: number): number {
+  let [level, highest, from] = [0, 0, 0]
+  for (const { time, cost } of uses) {
+    level = Math.max(0, level - (time - from) * limit) + cost * window
+    highest = Math.max(highest, level)
+    from = time
+  }
+  return highest / window
+}
+
+/** Returns the level at `at`, in units. */
+export function levelAt(uses: readonly Use[], window: number, limit: number, at: number): number {
+  let [level, from] = [0, 0]
+  for (const { time, cost } of uses) {
+    level = Math.max(0, level - (time - from) * limit) + cost * window
+    from = time
+  }
+  return Math.max(0, level - (at - from) * limit) / window
+}

@@ -20,7 +20,7 @@ const flush = () => {
 }
 setInterval(flush, 20)
 for (;;) {
-  const calls = Array.from({ length: 4 }, async (_, i) => {
+  const calls = Array.from({ length: limiters.length * 2 }, async (_, i) => {
     const cost = 1 + Math.floor(Math.random() * maxCost)
     const limiter = i % limiters.length
     const before = Date.now()

@@ -18,11 +18,10 @@ export const fixedWindow: LimitAlgorithm<'fixed-window', FixedWindowState> = {
   parameterOf: ({ periodStart }) => periodStart,
   // A lease ends with its period, so its units are used in the period to which they are charged.
   endsLeases: true,
-  underLease: ({ limit, window, parameter }, lease) => ({
+  holdsLeases: false,
+  underLease: ({ limit, window }, lease) => ({
     window,
-    parameter,
     quota: lease <= window * MAX_LEASE_PART ? limit : 0,
-    highestLimit: Infinity,
   }),
   script: {
     layout: FIXED_WINDOW_LAYOUT,

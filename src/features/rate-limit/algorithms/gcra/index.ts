@@ -2,11 +2,16 @@
  * The generic cell rate algorithm (ITU-T I.371), as the leaky bucket that it equals. A level in
  * unit * ms drains by `limit` each ms, and a unit raises it by `window`. All numbers are integers,
  * so that nothing is lost to rounding. The parameter is the burst.
+ *
+ * Leased units are held apart from the level, and do not drain. They are charged when their process
+ * says how many it has used, which is never before their use. So no interval admits more than the
+ * burst and what drains in it.
  */
-import type { LimitAlgorithm } from '../algorithm.ts'
+import { MAX_LEASE_PART, type LimitAlgorithm } from '../algorithm.ts'
 import apply from './apply.lua'
 import fastApply from './fast-apply.lua'
 import fastInspect from './fast-inspect.lua'
+import functions from './functions.lua'
 import inspect from './inspect.lua'
 import { GCRA_LAYOUT, type GcraState } from './layout.ts'
 import { createGcraMeter } from './meter.ts'
@@ -17,14 +22,17 @@ export const gcra: LimitAlgorithm<'gcra', GcraState> = {
   hasBurst: true,
   hasCalendar: false,
   parameterOf: ({ burst, limit }) => burst ?? limit,
-  // A lease that is not used would be given back in part only: what may have drained stays charged.
-  underLease: undefined,
   endsLeases: false,
+  holdsLeases: true,
+  underLease: ({ limit, window, parameter: burst = limit }, lease) => ({
+    window,
+    quota: lease <= window * MAX_LEASE_PART ? Math.min(limit, burst) : 0,
+  }),
   script: {
     layout: GCRA_LAYOUT,
-    functions: '',
+    functions,
     inspect,
-    carried: ['clock', 'level', 'drainedAt', 'mark', 'low', 'lowBefore'],
+    carried: ['clock', 'level', 'drainedAt', 'mark', 'low', 'lowBefore', 'leases', 'held'],
     apply,
     fast: {
       inspect: fastInspect,

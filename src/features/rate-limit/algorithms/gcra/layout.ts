@@ -1,7 +1,22 @@
-import type { StateLayout } from '../layout.ts'
+import { sizeOf, type StateLayout, type StructFormat } from '../layout.ts'
 
-/** Time, level, when it has drained, window, mark, low, low before. */
-export const GCRA_LAYOUT: StateLayout = { STATE: '>I6dI6I6I6dd' }
+/** Time, level, when it has drained, window, mark, low, low before. Then come the leases. */
+const STATE: StructFormat = '>I6dI6I6I6dd'
+/** When leases end, and the units that processes hold until then. */
+const LEASE: StructFormat = '>I6I6'
+
+export const GCRA_LAYOUT: StateLayout & {
+  readonly STATE_SIZE: number
+  readonly LEASE: StructFormat
+  readonly LEASE_SIZE: number
+} = { STATE, STATE_SIZE: sizeOf(STATE), LEASE, LEASE_SIZE: sizeOf(LEASE) }
+
+/** Units that processes hold. They do not drain. */
+export interface HeldUnits {
+  /** When they count as used, in ms since the epoch. */
+  readonly end: number
+  readonly units: number
+}
 
 /** A state in the in-process engine. */
 export interface GcraState {
@@ -15,4 +30,6 @@ export interface GcraState {
   mark: number
   low: number
   lowBefore: number
+  /** In the order in which they were leased. */
+  leases: readonly HeldUnits[]
 }

@@ -22,14 +22,13 @@ export const slidingWindow: LimitAlgorithm<'sliding-window', SlidingWindowState>
   hasCalendar: false,
   parameterOf: () => MAX_RUNS,
   endsLeases: false,
+  holdsLeases: false,
   // A unit is used up to a lease after its charge, and counts for a window after that.
-  underLease({ limit, window, parameter }, lease) {
+  underLease({ limit, window }, lease) {
     const isPossible = lease <= window * MAX_LEASE_PART
     return {
       window: isPossible ? window + lease : window,
-      parameter,
       quota: isPossible ? limit : 0,
-      highestLimit: Infinity,
     }
   },
   script: {

@@ -1,6 +1,6 @@
 /** What `tp.metrics()` shows: counts of features by names from code, and nothing that a client sent. */
 import { spawnSync } from 'node:child_process'
-import { MeterProvider, MetricReader } from '@opentelemetry/sdk-metrics'
+import { MeterProvider, MetricReader, type MetricProducer } from '@opentelemetry/sdk-metrics'
 import { Registry } from 'prom-client'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { turnpike } from '../../src/node.ts'
@@ -476,15 +476,18 @@ describe('other receivers', () => {
     await expect(metrics.register({} as never)).rejects.toMatchObject({ code: 'TP_OPTION' })
   })
 
-  it("OpenTelemetry's reader collects them by the producer", async () => {
-    const metrics = await used()
+  it("OpenTelemetry's reader collects them by a producer that is added later", async () => {
     class Reader extends MetricReader {
       protected async onShutdown(): Promise<void> {}
       protected async onForceFlush(): Promise<void> {}
     }
-    const reader = new Reader({ metricProducers: [metrics.producer()] })
+    // An SDK that starts before the application has no instance yet: docs/tracing.md.
+    const metricProducers: MetricProducer[] = []
+    const reader = new Reader({ metricProducers })
     const provider = new MeterProvider({ readers: [reader] })
     onTestFinished(() => provider.shutdown())
+    const metrics = await used()
+    metricProducers.push(metrics.producer())
     const { resourceMetrics, errors } = await reader.collect()
     expect(errors).toEqual([])
     const collected = resourceMetrics.scopeMetrics.flatMap((scope) => scope.metrics)

@@ -1,5 +1,5 @@
 /** What people on call need is loaded when it is first used, and not with the application. */
-import { expect, it } from 'vitest'
+import { expect, it, test } from 'vitest'
 import { runScript } from '../support/child.ts'
 
 const LOADED = `
@@ -74,3 +74,29 @@ it('the dashboard is loaded at the first request that may see it', async () => {
     stderr: '',
   })
 })
+
+const PARTS = `
+  import { readFileSync } from 'node:fs'
+  import { createRequire } from 'node:module'
+  const require = createRequire(import.meta.url)
+  const entry = 'turnpike/express'
+  require(entry)
+  const files = Object.keys(require.cache)
+  const matches = (text, pattern) => [...text.matchAll(pattern)].map(([, found]) => found)
+  const sources = files.flatMap((file) => matches(readFileSync(file, 'utf8'), /^\\/\\/#region (src\\/.*)$/gm))
+  const packages = matches(files.join('\\n').replaceAll('\\\\', '/'), /node_modules\\/((?:@[^/]+\\/)?[^/]+)/g)
+  console.log(JSON.stringify({ sources, packages: [...new Set(packages)].sort() }))`
+
+test.each(['turnpike/express', 'turnpike/koa', 'turnpike'])(
+  "require('%s') loads no extension, no command line, no dashboard, and no package but the two dependencies",
+  async (entry) => {
+    const { stdout } = await runScript(PARTS.replace('turnpike/express', entry))
+    const { sources, packages }: Record<string, string[]> = JSON.parse(stdout)
+    expect(sources).toContain('src/validate.ts')
+    expect(sources!.length).toBeGreaterThan(20)
+    expect(
+      sources!.filter((file) => /^src\/(extensions|cli|dashboard|testing|documents)\//.test(file)),
+    ).toEqual([])
+    expect(['ipaddr.js', 'structured-headers']).toEqual(expect.arrayContaining(packages!))
+  },
+)

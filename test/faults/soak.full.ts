@@ -13,7 +13,7 @@ test('a million calls while Redis comes and goes', { timeout: 1_200_000 }, async
     `- heap after a collection, at eight points: ${range(heap)} MB; the last one ${heap.at(-1)!.toFixed(1)} MB`,
     `- listeners on the process, the clients and their sockets: ${[...new Set(listeners)].join(', ')}`,
     `- from \`close()\` to the end of the process: ${ended.toFixed(0)} ms`,
-    `- what the calls came to: ${Object.entries(outcomes)
+    `- results of the calls: ${Object.entries(outcomes)
       .toSorted(([a], [b]) => a.localeCompare(b))
       .map(([what, count]) => `${what}: ${count.toLocaleString('en')}`)
       .join('; ')}`,

@@ -2,6 +2,7 @@
 import { parseList } from 'structured-headers'
 import { describe, expect, test, vi } from 'vitest'
 import { turnpike } from '../../../src/express.ts'
+import { testStore } from '../../../src/testing.ts'
 import type { Decision } from '../../../src/index.ts'
 import { apps } from '../../support/apps.ts'
 import { bothEngines } from '../../support/engines.ts'
@@ -451,4 +452,13 @@ describe.each(engines)('on the $name engine', ({ open }) => {
       ).toBe(true)
     })
   })
+})
+
+test("wait() with fail: 'closed' rejects at once while Redis is away", async () => {
+  const store = testStore()
+  const tp = turnpike({ store })
+  const limiter = tp.limiter('closed', { limit: 1, window: '1m', fail: 'closed' })
+  store.fail()
+  await expect(limiter.wait('a')).rejects.toMatchObject({ code: 'TP_UNAVAILABLE' })
+  await tp.close()
 })

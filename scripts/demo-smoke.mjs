@@ -485,6 +485,24 @@ async function checkHealth(origin, details) {
   check('GET /health/ready', [ready.status, ready.body], [200, { status: 'ready' }])
 }
 
+/** Its database is a service that is checked. */
+async function checkService(origin) {
+  const until = Date.now() + 15_000
+  let database
+  do {
+    database = (await send(origin, '/health')).body.services?.database
+    await pause(50)
+  } while (database === undefined && Date.now() < until)
+  check('GET /health: the database is checked', database?.status, 'healthy')
+}
+
+/** What the smoke has done is in spans. */
+async function checkSpans(origin, wanted) {
+  await send(origin, '/api/search?q=a')
+  const { body } = await send(origin, '/debug/spans')
+  check(`GET /debug/spans: ${wanted}`, body.includes(wanted), true)
+}
+
 /** The metrics count what the smoke has done, for this machine only. */
 async function checkMetrics(origin) {
   const text = await (await fetch(`${origin}/metrics`)).text()
@@ -599,6 +617,8 @@ async function inProcess() {
   await checkInvoices(demo.origin)
   await checkHealth(demo.origin, (body) => typeof body.latency_ms === 'number')
   await checkMetrics(demo.origin)
+  await checkService(demo.origin)
+  await checkSpans(demo.origin, 'turnpike rateLimit api')
   await end(demo)
 }
 
@@ -625,6 +645,8 @@ async function onRedis(startRedis) {
       (body) => typeof body.latency_ms === 'number' && /^\d/.test(body.version),
     )
     await checkMetrics(demo.origin)
+    await checkService(demo.origin)
+    await checkSpans(demo.origin, 'EVALSHA applyPolicies')
     await redis.kill()
     await checkAway(demo.origin, cookie)
     await redis.restart()

@@ -19,6 +19,8 @@ export interface ShopOptions {
   databaseMs?: number
   /** Sends a mail. The demo prints it. */
   mail?: (to: string, text: string) => void
+  /** Returns the names of the latest spans, for GET /debug/spans. */
+  spans?: () => readonly string[]
 }
 
 interface Customer {
@@ -50,6 +52,7 @@ export function createShop(
   {
     databaseMs = 150,
     mail = (to, text) => console.log(`mail to ${to}: ${text}`),
+    spans = () => [],
   }: ShopOptions = {},
 ): Express {
   const app = express().disable('x-powered-by')
@@ -99,6 +102,9 @@ export function createShop(
   app.get('/debug/origin', (_req, res) => {
     res.set('Cache-Control', 'no-store').json({ asked, cache: tp.cache.stats() })
   })
+  app.get('/debug/spans', (_req, res) => {
+    res.set('Cache-Control', 'no-store').json(spans())
+  })
 
   const quota: RequestHandler = (req, res, next) => quotas[keys.of(req)!.plan](req, res, next)
   app.get('/api/quota', keys, quota, (req, res) => {
@@ -121,7 +127,9 @@ export function createShop(
   app.use(orders(tp, databaseMs))
   app.use(invoices(tp))
   app.use(verification(tp, mail))
-  app.use('/health', tp.health({ cacheFor: '1s' }))
+  // The shop is of no use without its database. One process checks it, and all know the result.
+  tp.service('database', { check: (signal) => pause(databaseMs, true, { signal }), every: '10s' })
+  app.use('/health', tp.health({ cacheFor: '1s', services: ['database'] }))
   // Only from this machine. Behind a proxy, ask for a token in place of the address.
   const isLocal = (req: Request): boolean => /^(::ffff:)?127\.|^::1$/.test(req.ip ?? '')
   app.get('/metrics', tp.metrics({ authorize: isLocal }))

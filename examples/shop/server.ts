@@ -3,12 +3,13 @@ import { once } from 'node:events'
 import { turnpike } from 'turnpike/express'
 import { createShop } from './app.ts'
 import { commands } from './commands.ts'
+import { traceShop } from './tracing.ts'
 
 const ended = Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')])
 const url = process.env['REDIS_URL']
 const tp = turnpike({ redis: url || 'memory', prefix: 'shop' })
 const port = Number(process.env['PORT'] ?? 3000)
-const server = createShop(tp).listen(port, '127.0.0.1')
+const server = createShop(tp, { spans: traceShop() }).listen(port, '127.0.0.1')
 await once(server, 'listening')
 
 const { port: actual } = server.address() as { port: number }

@@ -37,8 +37,8 @@ export interface DashboardOptions<Native> {
 /** The dashboard of an instance. */
 export interface DashboardApi<Native, Middleware> {
   /**
-   * Returns a middleware that serves pages for the people who operate the application: who is
-   * limited, what is cached, sessions, locks, processes, Redis and the audit. See docs/dashboard.md.
+   * Returns a middleware that serves pages for the people who operate the application. They show
+   * limits, caches, sessions, locks, processes, Redis and the audit. See docs/dashboard.md.
    * @throws TP_OPTION without `authorize`
    * @example
    * app.use('/ops', tp.dashboard({ authorize: (req) => operatorOf(req) }))

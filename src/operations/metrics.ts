@@ -44,7 +44,7 @@ export interface MetricsParts {
 /** Metrics outside a request. */
 export interface Metrics {
   /**
-   * Resolves with the metrics as text.
+   * Resolves with the metrics in a text format.
    * @param format Prometheus's format or OpenMetrics. Default `'prometheus'`
    */
   text(format?: 'prometheus' | 'openmetrics'): Promise<string>
@@ -68,7 +68,7 @@ export interface Metrics {
 /** The metrics of an instance. */
 export interface MetricsApi<Native, Middleware> {
   /**
-   * Returns a middleware that answers with the metrics of this process, as Prometheus's text or
+   * Returns a middleware that answers with the metrics of this process, in Prometheus's text format or
    * OpenMetrics. docs/metrics.md lists the metrics.
    * @throws TP_OPTION
    * @example

@@ -14,7 +14,7 @@ import {
 
 /** Options of a call. */
 export interface CollectionCallOptions {
-  /** Whose data. Required if the application has tenants. */
+  /** Tenant of the data. Required if the application has tenants. */
   tenant?: string
 }
 
@@ -95,7 +95,7 @@ export class Collection {
   }
 
   /** Returns a string as Redis can hold it, without lone surrogates. @throws TP_VALUE for what is no string */
-  text(value: unknown, method: string): string {
+  term(value: unknown, method: string): string {
     if (typeof value === 'string') return value.toWellFormed()
     throw new TurnpikeError(
       'TP_VALUE',

@@ -218,7 +218,7 @@ class FlagEngine<Native, Defaults extends FlagDefaults> {
   }
 }
 
-/** The sender of a request, asked anew at each check: authentication may happen in between. */
+/** The sender of a request, read again at each check: authentication may happen in between. */
 class RequestSubject<Native> implements SubjectReader {
   readonly #context: ExtensionContext<Native>
   readonly #options: Pick<FlagsOptions<Native, FlagDefaults>, 'user' | 'organisation' | 'plan'>

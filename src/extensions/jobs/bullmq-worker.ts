@@ -114,7 +114,7 @@ export async function startBullmqWorker(
     if (outageOf(error)) return
     const isUnreadable = error instanceof SyntaxError
     events.onError(isUnreadable ? unreadable() : error)
-    // oxlint-disable-next-line promise/no-promise-in-callback -- nobody waits for it
+    // oxlint-disable-next-line promise/no-promise-in-callback -- no caller waits for it
     if (isUnreadable) connection.call('jobs.repair', repairUnreadable).catch(() => {})
   })
   worker.on('stalled', (id) => events.onStalled(id))

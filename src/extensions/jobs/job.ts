@@ -21,7 +21,7 @@ export interface Job {
   readonly id: string
   /** Name of its task. */
   readonly task: string
-  /** Whose job it is, in an application that has tenants. */
+  /** Tenant of the job, in an application that has tenants. */
   readonly tenant: string | undefined
   /** Where the job is. */
   readonly state: JobState
@@ -108,7 +108,7 @@ export interface JobEvent {
   id: string
   /** Name of the task. Undefined where it is not known. */
   task: string | undefined
-  /** Whose job it is, in an application that has tenants. */
+  /** Tenant of the job, in an application that has tenants. */
   tenant: string | undefined
   /** Number of the attempt, from 1. */
   attempt: number | undefined

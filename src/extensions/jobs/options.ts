@@ -115,7 +115,7 @@ export interface AddOptions {
    * @default a random one
    */
   id?: string
-  /** Whose job it is. Required if the application has tenants. */
+  /** Tenant of the job. Required if the application has tenants. */
   tenant?: string
 }
 
@@ -133,7 +133,7 @@ export interface ScheduleOptions {
   id?: string
   /** @default 'normal' */
   priority?: JobPriority
-  /** Whose job it is. Required if the application has tenants. */
+  /** Tenant of the job. Required if the application has tenants. */
   tenant?: string
 }
 
@@ -177,7 +177,7 @@ export interface WorkOptions {
 
 /** Options of a call for one job. */
 export interface JobCallOptions {
-  /** Whose job it is. Required if the application has tenants. */
+  /** Tenant of the job. Required if the application has tenants. */
   tenant?: string
 }
 
@@ -285,8 +285,8 @@ export interface JobQueue<Native, Middleware> {
    */
   accept(task: string, payload: RequestPayload<Native>, options?: AcceptOptions<Native>): Middleware
   /**
-   * Returns a middleware that serves jobs: POST adds one, GET /:id shows it, GET /:id/stream follows
-   * it by server-sent events, DELETE /:id removes it, GET / shows the counts.
+   * Returns a middleware that serves jobs. POST adds a job, GET /:id shows it, and DELETE /:id removes
+   * it. GET /:id/stream follows it by server-sent events. GET / shows the counts.
    * @throws TP_OPTION without `authorize`
    */
   router(options: RouterOptions<Native>): Middleware

@@ -212,7 +212,7 @@ class EngineQueue<Native, Middleware> implements JobQueue<Native, Middleware> {
         where,
         'authorize',
         undefined,
-        'authorize is required: whoever may reach the router could add and remove jobs. Pass (req, action) => true or false.',
+        'authorize is required. Without it every client of the router could add and remove jobs. Pass (req, action) => true or false.',
       )
     const tasks = this.#tasks
     const routed = {

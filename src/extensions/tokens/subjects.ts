@@ -1,4 +1,4 @@
-/** Whose a token is, as it may stand in keys and events: a digest, since it is often an e-mail address. */
+/** Subjects of tokens in keys and events: digests, because a subject is often an e-mail address. */
 import { TurnpikeError } from '../../errors.ts'
 import type { KeyValue } from '../../store/subject.ts'
 import { isListOf, nonEmptyString } from '../../validate.ts'

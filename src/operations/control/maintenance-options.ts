@@ -34,7 +34,7 @@ export interface MaintenanceReport {
   readonly by: string | undefined
   /** Why it was switched. */
   readonly reason: string | undefined
-  /** What refused clients read. Undefined: the standard text. */
+  /** What refused clients read. Undefined: the default message. */
   readonly detail: string | undefined
   /** Retry-After in ms. Undefined: that of the middleware. */
   readonly retryAfterMs: number | undefined

@@ -139,8 +139,8 @@ export interface Control extends MaintenanceControl {
    */
   lift(target: RuleClient, options: ControlChangeOptions): Promise<ControlChange>
   /**
-   * Changes what the mounts of `tp.rateLimit()` with a name do, in all processes: `'on'` refuses,
-   * `'shadow'` only counts and reports, `'off'` lets pass without counting, `'closed'` refuses
+   * Changes what the mounts of `tp.rateLimit()` with a name do, in all processes. `'on'` refuses.
+   * `'shadow'` only counts and reports. `'off'` lets requests pass without counting. `'closed'` refuses
    * everything with 503. `'default'` returns to the options of the mount.
    * @throws TP_OPTION for an argument that cannot be used
    * @throws TP_VALUE if there are 10,000 rules

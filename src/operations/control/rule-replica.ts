@@ -240,7 +240,7 @@ export class RuleReplica {
     for (let i = 0; i + 1 < fields.length; i += 2) {
       const [id, value] = [fields[i]!, fields[i + 1]!]
       if (id === VERSION_FIELD) this.#setVersion(value)
-      // Whoever can write to Redis may store millions of them.
+      // Another program with access to Redis may store millions of them.
       else if (count++ >= MAX_RULES || !this.#set(id, value)) unknown++
     }
     this.#snapshot?.save()

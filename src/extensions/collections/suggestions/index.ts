@@ -59,7 +59,7 @@ export function createSuggestions(
 
   /** Returns undefined for what is too long. */
   function folded(written: unknown, method: string): string | undefined {
-    const term = words.text(written, method)
+    const term = words.term(written, method)
     if (term.length > MAX_LENGTH) return undefined
     const result = foldTerm(term)
     return result.length > MAX_LENGTH ? undefined : result

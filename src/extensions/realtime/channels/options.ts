@@ -27,7 +27,7 @@ export interface HistoryOptions {
 
 /** Options of a call. */
 export interface ChannelCallOptions {
-  /** Whose topic. Required if the application has tenants. */
+  /** Tenant of the topic. Required if the application has tenants. */
   tenant?: string
 }
 

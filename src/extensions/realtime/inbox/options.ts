@@ -12,7 +12,7 @@ export interface InboxOptions {
 
 /** Options of a call. */
 export interface InboxCallOptions {
-  /** Whose users. Required if the application has tenants. */
+  /** Tenant of the users. Required if the application has tenants. */
   tenant?: string
 }
 

@@ -13,7 +13,7 @@ export interface PresenceOptions<Native> {
 
 /** Options of a call. */
 export interface PresenceCallOptions {
-  /** Whose users. Required if the application has tenants. */
+  /** Tenant of the users. Required if the application has tenants. */
   tenant?: string
 }
 

@@ -11,7 +11,7 @@ export interface ProgressOptions {
 export interface ProgressOfOptions {
   /** Number of steps in all. Without it, `step()` changes no percentage. @default as before */
   total?: number
-  /** Whose progress. Required if the application has tenants. */
+  /** Tenant of the task. Required if the application has tenants. */
   tenant?: string
 }
 

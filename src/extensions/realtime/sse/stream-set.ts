@@ -69,7 +69,7 @@ export class StreamSet {
   }
 
   /**
-   * Takes a place. Undefined: the user has none left. While Redis is away nobody is refused.
+   * Takes a place. Undefined: the user has none left. While Redis is away no request is refused.
    * @param key of the user's places
    */
   async take(key: string, limit: number): Promise<Place | undefined> {

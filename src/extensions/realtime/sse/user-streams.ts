@@ -87,7 +87,7 @@ export class UserStreams {
       {
         onJoin: () => {},
         onMessage: (message) => this.#receive(message),
-        // Who was logged out meanwhile is not known. Whoever may still read connects again.
+        // It is not known which users were logged out meanwhile. Clients that may still read connect again.
         onGap: () => this.#endAll(),
         onEnd: () => {},
       },
@@ -96,7 +96,7 @@ export class UserStreams {
     const { closing, events } = topics.context
     events.on('revoked', (event) => {
       if (closing.aborted) return
-      // Nobody waits for it. Until a process knows, `maxAge` bounds its streams.
+      // No caller waits for it. Until a process knows, `maxAge` bounds its streams.
       this.end(revokedKey(topics.context, event)).catch((error: unknown) =>
         events.emit('error', { feature: 'sse', name: 'revoked', error }),
       )

@@ -13,7 +13,7 @@ export interface UserSubscriptionsOptions {
 
 /** Options of a call. */
 export interface UserSubscriptionsCallOptions {
-  /** Whose users. Required if the application has tenants. */
+  /** Tenant of the users. Required if the application has tenants. */
   tenant?: string
 }
 

@@ -14,7 +14,7 @@ export type JsonOf<Value> = 0 extends 1 & Value
           ? undefined
           : { readonly [Name in keyof Value]: JsonOf<Value[Name]> }
 
-/** Whose key a lookup means. */
+/** What `lookup` gets besides the digest. */
 export interface LookupContext {
   /** The tenant of the request, where the application has tenants. */
   readonly tenant: string | undefined

@@ -21,7 +21,7 @@ export interface OneTimeSettings extends Patience {
   readonly addressWindow: number
 }
 
-/** Whose token a call means, and where the call comes from. */
+/** Tenant of the token, and network of the client. */
 export interface Caller {
   readonly tenant: string | undefined
   /** Network of the client. Undefined: it is not counted. */

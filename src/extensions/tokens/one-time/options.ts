@@ -84,7 +84,7 @@ export type IssuedToken =
 
 /** A token that was right. */
 export interface OneTimeToken {
-  /** Whose it is, as it was given to `issue()`, or for a code to `consume()`. */
+  /** Subject of the token, as `issue()` got it, or for a code `consume()`. */
   readonly subject: KeyValue
   /** What was bound to it. */
   readonly data: unknown
@@ -149,9 +149,9 @@ export interface OneTimeTokens<Native, Middleware> {
   revoke(subject: NonNullable<KeyValue>, options?: { tenant?: string }): Promise<boolean>
   /**
    * Returns a middleware that uses the token of a request up, and limits wrong ones by address. The
-   * handler finds the token in `req.oneTimeToken` (Koa: `ctx.state.oneTimeToken`). Refusals: 400 for
-   * what cannot be a token, 410 for one that is not right, 429 for an address that guesses, 503 while
-   * Redis is away. Mount it on POST: mail scanners open links.
+   * handler finds the token in `req.oneTimeToken` (Koa: `ctx.state.oneTimeToken`). It refuses with 400
+   * what cannot be a token, and with 410 a token that is not right. An address that guesses gets 429.
+   * While Redis is away the reply is 503. Mount it on POST: mail scanners open links.
    * @throws TP_OPTION for an option that cannot be used
    */
   guard(options: TokenGuardOptions<Native>): Middleware

@@ -20,7 +20,7 @@ export interface RefreshTokenOptions {
   name?: string
 }
 
-/** Whose data, where the application has tenants. */
+/** The tenant of a call. */
 export interface OfTenant {
   /** Tenant of the user. Required if the application has tenants. */
   tenant?: string
@@ -78,8 +78,8 @@ export interface RefreshTokens {
    *
    * @param token what the client sent, of any type
    * @throws TP_TOKEN_INVALID (401) for anything that is no token, or has expired or was revoked
-   * @throws TP_TOKEN_REUSED (401) if the token was used before and its grace is over. Somebody else
-   * may have it: its family is dead, and whoever has a token of it must log in again.
+   * @throws TP_TOKEN_REUSED (401) if the token was used before and its grace is over. Another party
+   * may have it. Its family has ended, and all clients with a token of it must log in again.
    * @throws TP_UNAVAILABLE (503) if the store cannot answer. The token may still be good.
    */
   rotate(token: unknown, options?: RefreshDataOptions): Promise<RefreshToken>

@@ -72,6 +72,38 @@ const closedLimiter = counting("limiter, fail: 'closed'", 200, fails(503), (tp) 
   tp.rateLimit({ name: 'c', limit: MANY, window: '1h', fail: 'closed' }),
 )
 
+/** Redis leases at most so many units of a limit of 6,400. */
+const SHARE = 100
+
+/** A limit with leases. Between two decisions of Redis no more is admitted than it has leased. */
+const leasedLimiter: Feature = {
+  name: "limiter, lease, fail: 'closed'",
+  open({ tp, site }) {
+    let [source, leased] = ['', 0]
+    tp.on('decision', (decision) => {
+      ;({ source } = decision)
+      if (source === 'lease') leased++
+      if (source === 'store') leased = 0
+    })
+    const options = { limit: 6_400, window: '1h', lease: { for: '200ms' }, fail: 'closed' } as const
+    site.serve('/leased', [tp.rateLimit({ name: 'leased', ...options })], () => [200, 'ok'])
+    const next = (): Ask => ({ path: '/leased' })
+    const held = [200, 503]
+    return {
+      questions: [
+        {
+          name: "limiter, lease, fail: 'closed'",
+          rule: { ...always(...held), forbidden: [200, 500], garbled: fails(503).garbled },
+          waits: 'once',
+          next,
+        },
+      ],
+      check: () => expect(leased).toBeLessThanOrEqual(SHARE),
+      probe: { next, usesRedis: () => source === 'store' },
+    }
+  },
+}
+
 const loginGuard = counting('loginGuard', 401, always(401), (tp) =>
   tp.loginGuard({ limit: MANY, addressLimit: MANY, window: '1h', key: () => 'ann' }),
 )
@@ -322,6 +354,7 @@ const semaphore = admitting('semaphore', (tp, ttl) => tp.concurrency({ limit: 1,
 export const features: readonly Feature[] = [
   limiter,
   closedLimiter,
+  leasedLimiter,
   loginGuard,
   session,
   nearSession,

@@ -8,7 +8,13 @@ import { Leases } from '../../../../src/features/rate-limit/leases.ts'
 import { policiesOf } from '../../../../src/features/rate-limit/policy.ts'
 import { RedisStore } from '../../../../src/store/redis-store.ts'
 import type { Store } from '../../../../src/store/store.ts'
-import { startRedis } from '../../../../src/testing.ts'
+import { startRedis, type RedisServer } from '../../../../src/testing.ts'
+import { startFaultProxy, type FaultProxy } from '../../../support/fault-proxy.ts'
+
+interface Away {
+  redis: RedisServer
+  proxy: FaultProxy
+}
 
 const KIND = { store: { kind: 'redis' } as Store }
 const OPTIONS = { limit: 6_400, window: '1m', lease: true } as const
@@ -110,11 +116,22 @@ describe('what a process keeps of leases', () => {
   })
 })
 
-test('while Redis is away the lease is used up, then the failure rule decides', async () => {
+test.each([
+  ['stopped', ({ redis }: Away) => redis.stop()],
+  ['frozen', ({ redis }: Away) => redis.freeze()],
+  ['slow', ({ proxy }: Away) => proxy.set({ latency: 600 })],
+  ['behind a broken network', ({ proxy }: Away) => proxy.set({ mode: 'stall' })],
+])('while Redis is %s the lease is used up, then the failure rule decides', async (_how, leave) => {
   const redis = await startRedis()
+  onTestFinished(async () => {
+    redis.thaw()
+    await redis.stop()
+  })
+  const proxy = await startFaultProxy(redis.port)
+  onTestFinished(() => proxy.close())
   const clock = manualClock()
   const store = new RedisStore({
-    source: redis.url,
+    source: `redis://127.0.0.1:${proxy.port}`,
     name: 'test',
     commandTimeout: 500,
     maxInFlight: 5000,
@@ -126,7 +143,7 @@ test('while Redis is away the lease is used up, then the failure rule decides', 
   const limiter = tp.limiter('api', { ...OPTIONS, fail: 'closed' })
   await store.ready()
   for (let i = 0; i < 3; i++) await limiter.consume('ann')
-  await redis.stop()
+  await leave({ redis, proxy })
   for (let i = 0; i < 3; i++)
     expect(await limiter.consume('ann')).toMatchObject({ source: 'lease', allowed: true })
   expect(await limiter.consume('ann')).toMatchObject({ source: 'closed', allowed: false })

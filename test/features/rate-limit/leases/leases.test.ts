@@ -412,6 +412,71 @@ test('a changed policy counts at once, whatever the process holds', async () => 
   expect((await api.consume('ann')).allowed).toBe(false)
 })
 
+describe.each(['sliding-window', 'fixed-window', 'gcra'] as const)('%s', (algorithm) => {
+  test('admits all of a limit with costs 1 to 7, several policies and processes, and not more', async () => {
+    const { all, clock } = processes(3)
+    // One period of the fixed window.
+    await clock.advance(60_000 - (clock.now() % 60_000))
+    const policies = [
+      { name: 'minute', algorithm, limit: 1_280, window: '1m' },
+      { name: 'hour', algorithm, limit: 12_800, window: '1h', cost: 2 },
+    ] as const
+    const limiters = all.map(({ tp }) => tp.limiter('each', { policies, lease: true }))
+    let [admitted, leased] = [0, 0]
+    for (let i = 0; ; i++) {
+      const cost = 1 + (i % 7)
+      const { allowed, source } = await limiters[i % 3]!.consume('ann', cost)
+      if (!allowed) break
+      admitted += cost
+      if (source === 'lease') leased += cost
+    }
+    expect(leased).toBeGreaterThan(200)
+    expect(admitted).toBeLessThanOrEqual(1_280)
+    // What the others hold, and the cost that was refused.
+    expect(admitted).toBeGreaterThan(1_280 - 2 * 20 - 7)
+    const { policies: states } = await limiters[0]!.peek('ann')
+    expect(states.map(({ name }) => name)).toEqual(['minute', 'hour'])
+  })
+
+  test('a reset admits again at once, in the process that resets and in others', async () => {
+    const { all } = processes(2)
+    const options = { ...OPTIONS, limit: 64, algorithm } as const
+    const [here, there] = all.map(({ tp }) => tp.limiter('again', options))
+    await heard(all[1]!.store, all[0]!.store)
+    for (let i = 0; i < 70; i++) await here!.consume('ann')
+    expect((await there!.consume('ann')).allowed).toBe(false)
+    await there!.reset('ann')
+    expect((await there!.consume('ann')).allowed).toBe(true)
+    expect((await here!.consume('ann')).allowed).toBe(true)
+  })
+})
+
+test('a mode that an operator sets applies to the next request, whatever the process holds', async () => {
+  const { clock, open } = machine()
+  const { store } = open()
+  const prefix = `l${randomBytes(4).toString('hex')}`
+  const { get, tp } = apps[0]!.start({
+    options: { store, prefix },
+    mount: (tp) => [tp.rateLimit({ ...OPTIONS, name: 'api', limit: 64 })],
+  })
+  const decisions: string[] = []
+  tp.on('decision', ({ source, shadow }) => decisions.push(shadow ? 'shadow' : source))
+  const why = { by: 'ann', reason: 'a test' }
+  for (let i = 0; i < 3; i++) await get()
+  expect(decisions.splice(0)).toEqual(['store', 'store', 'lease'])
+  await tp.control.mode('api', 'closed', why)
+  expect((await get()).status).toBe(503)
+  expect(decisions.splice(0)).toEqual(['closed'])
+  await tp.control.mode('api', 'off', why)
+  expect((await get()).status).toBe(200)
+  expect(decisions).toEqual([])
+  await tp.control.mode('api', 'shadow', why)
+  await clock.advance(2_000)
+  for (let i = 0; i < 70; i++) expect((await get()).status).toBe(200)
+  expect(decisions).toContain('lease')
+  expect(decisions.at(-1)).toBe('shadow')
+})
+
 test('a refusal is remembered by the deny cache, and a lease never answers in its place', async () => {
   const { all } = processes(1)
   const { tp } = all[0]!

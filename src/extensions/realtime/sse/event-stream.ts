@@ -32,6 +32,7 @@ export class EventStream extends Readable {
   readonly #leave: (() => void)[] = []
   /** True if something was sent since the last heartbeat. */
   #isBusy = false
+  #isOpen = false
   #isOver = false
   /** Parts of histories follow each other, each when the client has taken the one before. */
   #turn: Promise<void> = Promise.resolve()
@@ -44,6 +45,7 @@ export class EventStream extends Readable {
 
   /** Sends what comes first, and follows the topics. @throws TP_LIMITED if the process has too many subscriptions */
   open(): void {
+    this.#isOpen = true
     const { feeds, first = '', positions, retry, topics } = this.#options
     this.#write(`retry: ${retry}\n\n${first}`)
     for (const feed of feeds) {
@@ -70,9 +72,12 @@ export class EventStream extends Readable {
     callback(error)
   }
 
-  /** Sends a comment, unless something was sent since the last time: proxies end idle connections. */
+  /**
+   * Sends a comment, unless something was sent since the last time: proxies end idle connections. Until
+   * the stream is open, `retry` must stay first.
+   */
   beat(): void {
-    if (!this.#isBusy) this.#write(':\n\n')
+    if (this.#isOpen && !this.#isBusy) this.#write(':\n\n')
     this.#isBusy = false
   }
 

@@ -116,11 +116,11 @@ describe('what a process keeps of leases', () => {
   })
 })
 
-test.each([
-  ['stopped', ({ redis }: Away) => redis.stop()],
-  ['frozen', ({ redis }: Away) => redis.freeze()],
-  ['slow', ({ proxy }: Away) => proxy.set({ latency: 600 })],
-  ['behind a broken network', ({ proxy }: Away) => proxy.set({ mode: 'stall' })],
+test.each<[string, (away: Away) => unknown]>([
+  ['stopped', ({ redis }) => redis.stop()],
+  ['frozen', ({ redis }) => redis.freeze()],
+  ['slow', ({ proxy }) => proxy.set({ latency: 600 })],
+  ['behind a broken network', ({ proxy }) => proxy.set({ mode: 'stall' })],
 ])('while Redis is %s the lease is used up, then the failure rule decides', async (_how, leave) => {
   const redis = await startRedis()
   onTestFinished(async () => {

@@ -9,6 +9,8 @@ import { ageing, site, type Browser, type Site, type SiteOptions } from './suppo
 export interface NearProcess {
   readonly app: Site
   readonly operations: string[]
+  /** The changes of sessions that it was notified of. */
+  readonly changes: string[]
   browser(cookie?: string): Browser
   /** Reads until a read asks the store nothing. */
   warm(someone: Browser, path?: string): Promise<void>
@@ -64,7 +66,8 @@ function processWith(
   options: SiteOptions,
 ): NearProcess {
   const operations: string[] = []
-  spy(store, operations, lost)
+  const changes: string[] = []
+  spy(store, operations, changes, lost)
   const app = site(kind, { store, prefix }, options)
   async function cost(someone: Browser, path = '/'): Promise<string[]> {
     operations.length = 0
@@ -74,6 +77,7 @@ function processWith(
   return {
     app,
     operations,
+    changes,
     cost,
     browser(cookie) {
       const someone = app.browser()
@@ -87,13 +91,27 @@ function processWith(
   }
 }
 
-/** Notes what is asked of a store, and can keep messages from their listeners. */
-function spy(store: Store, operations: string[], lost: { readonly isLost: boolean }): void {
+/** Notes what is asked of a store and what it was notified of, and can keep messages from their listeners. */
+function spy(
+  store: Store,
+  operations: string[],
+  changes: string[],
+  lost: { readonly isLost: boolean },
+): void {
   const [run, subscribe] = [store.run.bind(store), store.subscribe.bind(store)]
   store.run = (operation, ...rest) => {
     operations.push(operation.name)
     return run(operation, ...rest)
   }
   store.subscribe = (channel, listener, onGap) =>
-    subscribe(channel, (message) => lost.isLost || listener(message), onGap)
+    subscribe(
+      channel,
+      (message) => {
+        if (lost.isLost) return
+        listener(message)
+        // A process that begins to read near announces itself with a question mark.
+        if (!message.startsWith('?')) changes.push(message)
+      },
+      onGap,
+    )
 }

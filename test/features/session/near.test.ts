@@ -136,6 +136,23 @@ describe.each(engines)('near sessions on the $name engine', (engine) => {
       })
     })
 
+    test.each(CHANGES.filter(([, , expected]) => Object.keys(expected).length === 0))(
+      'attack: after %s elsewhere, the first message ends the session here: the next read is refused',
+      async (name, change) => {
+        const isOverflow = name.includes('maxPerUser')
+        const { here, elsewhere, advance } = start({ session: isOverflow ? { maxPerUser: 2 } : {} })
+        const someone = here.browser()
+        await someone.get('/login')
+        await here.warm(someone)
+        await advance('1s')
+        const thief = here.browser(someone.cookie())
+        here.changes.length = 0
+        await change(elsewhere, elsewhere.browser(someone.cookie()))
+        await until('a message arrives', () => here.changes.length > 0)
+        expect(await thief.json('/')).toEqual({})
+      },
+    )
+
     test('attack: a cookie stolen before a logout elsewhere is worth nothing after `near`, if messages are lost', async () => {
       const { here, elsewhere, advance, loseMessages } = start()
       const someone = here.browser()

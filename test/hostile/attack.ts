@@ -196,7 +196,8 @@ function reachOf(
       0,
     )
   const shares = FEATURES.map((path) => [path, sum(path) / (sent[path] ?? 1)] as const)
-  const pages = (sent['/cache'] ?? 0) + (sent['/private'] ?? 0) + (sent['/all'] ?? 0)
+  const cached = ['/cache', '/private', '/all', '/warm']
+  const pages = cached.reduce((total, path) => total + (sent[path] ?? 0), 0)
   return {
     ...Object.fromEntries(shares),
     'a cached page': sum('a cached page') / pages,

@@ -68,7 +68,7 @@ function extensionsOf(tp) {
 /** The middlewares of each path. */
 function stacksOf(tp, { keys, codes }) {
   const limit = (name) => tp.rateLimit({ name, limit: 1_000_000, window: '1m' })
-  const session = () => tp.session({ secret: SECRET, ttl: '10m', name: 'sid' })
+  const session = (near) => tp.session({ secret: SECRET, ttl: '10m', name: 'sid', near })
   const pay = (name) => tp.idempotency({ name, scope: () => 'me', ttl: '10m', wait: '20ms' })
   const user = (native) => native.session?.userId
   const own = { scope: (native) => user(native) ?? 'nobody', ttl: '1s', tags: ['own'] }
@@ -96,6 +96,20 @@ function stacksOf(tp, { keys, codes }) {
     '/refresh': [],
     '/collections': [],
     '/all': [tp.pipeline(session(), limit('all'), tp.cache(own))],
+    // What needs no Redis while it is warm.
+    '/warm': [
+      tp.pipeline(
+        session('1s'),
+        tp.rateLimit({
+          name: 'warm',
+          limit: 1_000_000,
+          window: '1m',
+          key: () => 'all',
+          lease: { for: '200ms' },
+        }),
+        tp.cache({ ...own, near: true }),
+      ),
+    ],
     '/everything': [
       tp.pipeline(
         session(),

@@ -76,6 +76,7 @@ const GOOD: Record<string, (random: Random, own: Credentials, n: number) => Host
     post('/refresh', ['x-code', refresh[Math.floor(n / 2) % refresh.length]!]),
   '/collections': (random) => post(`/collections?${'x'.repeat(random.int(5))}`),
   '/all': (random, own) => get(`/all/${random.int(3)}`, ...cookie(random, own, 0.9)),
+  '/warm': (random, own) => get(`/warm/${random.int(3)}`, ...cookie(random, own, 0.9)),
   '/everything': (random, own) =>
     post(
       '/everything',

@@ -60,7 +60,7 @@ export async function settled(
 
 /** Collections that remember what clients sent, within a bound of their own: see docs/invariants.md. */
 const BOUNDED =
-  /^(Beat|BoundedMap|DenyCache|DistinctWarnings|FeatureCounts(\.durations)?|guardEvents|KeyUses|KnownKeys|LocalInvalidationLog|MemoryStore|MissLimit|NearCache|RecentlyUsed|RefusalSketch|createHeaderWriter)$/
+  /^(Beat|BoundedMap|DenyCache|DistinctWarnings|FeatureCounts(\.durations)?|guardEvents|KeyUses|KnownKeys|Leases|LocalInvalidationLog|MemoryStore|MissLimit|NearCache|NearSessions|RecentlyUsed|RefusalSketch|createHeaderWriter)$/
 /** Collections that are empty when no request and no call is in progress. */
 const IN_PROGRESS =
   /^(ApiKeyEngine|BackgroundRefreshes|ConcurrencyLimit|ConnectionDeferral|CounterBuffer|FillLeases|LargeValues|LeaseEngine|PendingCalls|Readiness|SingleFlight|TurnQueue|Waiters)$/

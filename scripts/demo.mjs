@@ -13,6 +13,7 @@ import { createServer } from 'node:net'
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
+import { requestsOf } from './example-requests.mjs'
 
 const HOST = '127.0.0.1'
 const root = path.join(import.meta.dirname, '..')
@@ -108,6 +109,10 @@ async function main() {
   if (redis) process.env.REDIS_URL = redis.url
   try {
     // It serves until SIGINT or SIGTERM. Then its last line is reached.
+    const requests = requestsOf(name.replaceAll(path.sep, '/'))
+    if (requests.length > 0) console.log('Requests to try, once it listens:')
+    for (const { line } of requests)
+      console.log(`  ${line.replace(':3000', `:${process.env.PORT}`)}`)
     await import(pathToFileURL(server).href)
   } finally {
     await redis?.stop()

@@ -1,16 +1,18 @@
 /**
- * Starts each application of examples/platforms as its README says, and sends the README's requests:
- * in the process, then on a Redis of its own. Exits with 1 on any difference.
+ * Starts each example that a README has requests for, and sends them: in the process, and those of
+ * examples/platforms on a Redis of its own, too. Exits with 1 on any difference.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
+import { request } from 'node:http'
 import path from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
+import { examplesWithRequests, requestsOf } from './example-requests.mjs'
 
 const root = path.join(import.meta.dirname, '..')
-const README = readFileSync(path.join(root, 'examples/platforms/README.md'), 'utf8')
+/** The line of a server that listens. */
+const ORIGIN = /^http:\/\/127\.0\.0\.1:\d+/m
 const began = performance.now()
 const running = new Set()
 let checks = 0
@@ -18,18 +20,6 @@ let checks = 0
 process.on('exit', () => {
   for (const child of running) child.kill('SIGKILL')
 })
-
-/** The commands of an application, each with what its response must contain. */
-function commandsOf(name) {
-  const [, block] = new RegExp(`## ${name}\n\n\`\`\`console\n([^]*?)\`\`\``).exec(README)
-  return block
-    .split(/^\$ /m)
-    .slice(1)
-    .map((command) => {
-      const [line, wanted = ''] = command.split('\n')
-      return { line, wanted }
-    })
-}
 
 /** What curl would send. */
 function requestOf(line) {
@@ -39,6 +29,7 @@ function requestOf(line) {
     allowPositionals: true,
     options: {
       silent: { type: 'boolean', short: 's' },
+      include: { type: 'boolean', short: 'i' },
       jar: { type: 'string', short: 'c' },
       cookies: { type: 'string', short: 'b' },
       header: { type: 'string', short: 'H', multiple: true, default: [] },
@@ -53,7 +44,7 @@ function requestOf(line) {
 }
 
 async function start(name, args) {
-  const child = spawn(process.execPath, ['scripts/demo.mjs', `platforms/${name}`, ...args], {
+  const child = spawn(process.execPath, ['scripts/demo.mjs', name, ...args], {
     cwd: root,
     env: { ...process.env, REDIS_URL: '', PORT: '0' },
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -62,13 +53,26 @@ async function start(name, args) {
   child.once('exit', () => running.delete(child))
   let output = ''
   child.stdout.setEncoding('utf8').on('data', (text) => (output += text))
-  for (let i = 0; i < 600 && !output.includes('http://'); i++) {
+  for (let i = 0; i < 600 && !ORIGIN.test(output); i++) {
     if (child.exitCode !== null) break
     await pause(100)
   }
-  const [origin] = /http:\S+/.exec(output) ?? []
+  const [origin] = ORIGIN.exec(output) ?? []
   if (!origin) throw new Error(`${name} did not start:\n${output}`)
   return { child, origin }
+}
+
+/** Sends a request. fetch would not send another Host. */
+function send(url, { method, headers, body }) {
+  return new Promise((resolve, reject) => {
+    const sent = request(url, { method, headers: Object.fromEntries(headers) }, (res) => {
+      const { statusCode: status, headers: fields } = res
+      let text = ''
+      res.setEncoding('utf8').on('data', (part) => (text += part))
+      res.on('end', () => resolve({ status, text, cookies: fields['set-cookie'] ?? [] }))
+    })
+    sent.on('error', reject).end(body)
+  })
 }
 
 /** Sends a request until its response is the wanted one: work in the background takes its time. */
@@ -77,28 +81,36 @@ async function check(origin, { line, wanted }, jar) {
   const deadline = Date.now() + 10_000
   for (;;) {
     const cookie = options.cookies && jar.cookie ? [['cookie', jar.cookie]] : []
-    const init = { method, headers: [...headers, ...cookie], ...(body !== undefined && { body }) }
-    const response = await fetch(origin + target, init)
-    if (options.jar) [jar.cookie] = response.headers.getSetCookie().map((set) => set.split(';')[0])
-    const text = await response.text()
-    if (response.ok !== (wanted !== '{}') || !text.includes(wanted)) {
+    const sent = { method, headers: [...headers, ...cookie], body }
+    const { status, text, cookies } = await send(origin + target, sent)
+    if (options.jar) [jar.cookie] = cookies.map((set) => set.split(';')[0])
+    const [, code] = /^HTTP\/1\.1 (\d+)/.exec(wanted) ?? []
+    const isWanted = code
+      ? status === Number(code)
+      : status < 400 === (wanted !== '{}') && text.includes(wanted)
+    if (!isWanted) {
       if (Date.now() < deadline) {
         await pause(200)
         continue
       }
-      throw new Error(`${line}\n  got    ${response.status} ${text}\n  wanted ${wanted}`)
+      throw new Error(`${line}\n  got    ${status} ${text}\n  wanted ${wanted}`)
     }
     checks++
     return
   }
 }
 
-const names = [...README.matchAll(/^## (\S+)$/gm)].map(([, name]) => name)
-for (const name of names) {
-  for (const args of [[], ['--redis']]) {
+/** keep-your-stack has an ioredis client of its own. */
+const runsOf = (name) => {
+  if (name === 'keep-your-stack') return [['--redis']]
+  return name.startsWith('platforms/') ? [[], ['--redis']] : [[]]
+}
+
+for (const name of examplesWithRequests()) {
+  for (const args of runsOf(name)) {
     const { child, origin } = await start(name, args)
     const jar = {}
-    for (const command of commandsOf(name)) await check(origin, command, jar)
+    for (const request of requestsOf(name)) await check(origin, request, jar)
     child.kill('SIGINT')
     const [code] = await once(child, 'exit')
     if (code !== 0) throw new Error(`${name} ended with ${code}`)
@@ -106,4 +118,4 @@ for (const name of names) {
   }
 }
 const seconds = ((performance.now() - began) / 1000).toFixed(1)
-console.log(`\nplatforms: all ${checks} requests got what the README says, in ${seconds} s`)
+console.log(`\nexamples: all ${checks} requests got what their README says, in ${seconds} s`)

@@ -163,17 +163,22 @@ describe.each(sources)('$name', ({ name, nodes, source, reuse = false }) => {
   it('leased limits: units are granted, and a block and a reset by another process apply', async () => {
     const own = `${prefix}-leased`
     const [tp, other] = [await connected(own), await connected(own)]
-    const options = { limit: 100, window: '1m', lease: true } as const
-    const [leasing, blocking] = [tp.limiter('leased', options), other.limiter('leased', options)]
-    const sources = new Set<string>()
-    for (const subject of ['ann', 'bob', 'cy', 'dan']) {
-      for (let i = 0; i < 4; i++) sources.add((await leasing.consume(subject)).source)
-      await blocking.block(subject, '1m')
-      await until('it is blocked', async () => !(await leasing.consume(subject)).allowed)
-      await blocking.reset(subject)
-      await until('it is free', async () => (await leasing.consume(subject)).allowed)
+    for (const algorithm of ['sliding-window', 'fixed-window', 'gcra'] as const) {
+      const options = { limit: 100, window: '1m', lease: true, algorithm } as const
+      const [leasing, blocking] = [
+        tp.limiter(algorithm, options),
+        other.limiter(algorithm, options),
+      ]
+      const sources = new Set<string>()
+      for (const subject of ['ann', 'bob', 'cy', 'dan']) {
+        for (let i = 0; i < 4; i++) sources.add((await leasing.consume(subject)).source)
+        await blocking.block(subject, '1m')
+        await until('it is blocked', async () => !(await leasing.consume(subject)).allowed)
+        await blocking.reset(subject)
+        await until('it is free', async () => (await leasing.consume(subject)).allowed)
+      }
+      expect(sources).toContain('lease')
     }
-    expect(sources).toContain('lease')
   })
 
   it('limits by two subjects at once, which may be on two nodes', async () => {

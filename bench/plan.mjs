@@ -5,7 +5,7 @@ import { choose } from './variants.mjs'
 /** `warm`: requests before anything is measured; with much fewer, V8 is still at work. */
 export const EFFORTS = {
   quick: { warm: 5000, rounds: 3, ms: 300, serial: { near: 50, far: 15 } },
-  docs: { warm: 12_000, rounds: 5, ms: 400, serial: { near: 100, far: 25 } },
+  docs: { warm: 12_000, rounds: 5, ms: 300, serial: { near: 100, far: 25 } },
   full: { warm: 20_000, rounds: 7, ms: 2000, serial: { near: 500, far: 100 } },
 }
 /** Where only trips and commands are counted, V8 may be at work. */

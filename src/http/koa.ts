@@ -15,7 +15,7 @@ import { addFields, isBodiless } from './headers.ts'
 import { captureBody, isStreaming } from './koa-body.ts'
 import { KoaExchange } from './koa-exchange.ts'
 import { exchangeFor, PreparedSteps, stepsOf, type ExchangeOf, type Step } from './pipeline.ts'
-import { isPromise } from './promises.ts'
+import { isPromise, rejectionReason } from './promises.ts'
 import { refusalReply } from './refusal-reply.ts'
 import { RefusalError, refusalHeaders } from './refusal.ts'
 import { isOver, onFinish } from './request-end.ts'
@@ -43,10 +43,16 @@ export function koaAdapter(options: AdapterOptions): FrameworkAdapter<Context, K
     const run: Run = (x, next, early) => {
       const ctx = x.native
       if (feature.onBackground === 'skip' && x.isBackground) return next()
-      const plan = feature.handle(x, early as Early | undefined)
+      let plan: Promise<Plan> | Plan
+      try {
+        plan = feature.handle(x, early as Early | undefined)
+      } catch (error) {
+        return raise(error)
+      }
       if (!isPromise(plan)) return carryOut(x, plan, next, refusals)
-      return plan.then((plan) =>
-        isOver(ctx.req, ctx.res) ? leave(ctx, plan) : carryOut(x, plan, next, refusals),
+      return plan.then(
+        (plan) => (isOver(ctx.req, ctx.res) ? leave(ctx, plan) : carryOut(x, plan, next, refusals)),
+        raise,
       )
     }
     const middleware: KoaMiddleware = (ctx, next) => run(exchange(ctx), next, undefined)
@@ -129,7 +135,12 @@ function refuse(
     if (!ctx.headerSent && !isOver(ctx.req, ctx.res) && ctx.respond !== false) answer(ctx, reply)
   }
   const reply = refusalReply(x, refusal, replyWith)
-  return isPromise(reply) ? reply.then(send) : send(reply)
+  return isPromise(reply) ? reply.then(send, raise) : send(reply)
+}
+
+/** Fails a request. Koa leaves one unanswered whose error is undefined. */
+function raise(error: unknown): never {
+  throw rejectionReason(error)
 }
 
 /**

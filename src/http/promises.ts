@@ -4,12 +4,15 @@ export function isPromise<Value>(value: Promise<Value> | Value): value is Promis
   return typeof (value as Promise<Value> | null | undefined)?.then === 'function'
 }
 
-/** Calls `then` with the value: at once, unless the value is a promise. */
+/**
+ * Calls `then` with the value: at once, unless the value is a promise. A query builder's `then` may
+ * return nothing.
+ */
 export function andThen<Value, Result>(
   value: Value | Promise<Value>,
   then: (value: Value) => Result | Promise<Result>,
 ): Result | Promise<Result> {
-  return isPromise(value) ? value.then(then) : then(value)
+  return isPromise(value) ? Promise.resolve(value).then(then) : then(value)
 }
 
 /** Returns a reason that no framework takes for "no error". */

@@ -3,7 +3,7 @@ import { STATUS_CODES } from 'node:http'
 import { TurnpikeError } from '../errors.ts'
 import type { Exchange, HeaderFields, Reply } from './exchange.ts'
 import { problemReply } from './problem.ts'
-import { isPromise } from './promises.ts'
+import { andThen } from './promises.ts'
 import { refusalHeaders, type Refusal, type RefusalReply, type ReplyFunction } from './refusal.ts'
 
 /** Returns the default reply: problem+json (RFC 9457), or plain text for a client that prefers it. */
@@ -27,7 +27,7 @@ export function refusalReply<Native>(
 ): Reply | Promise<Reply> {
   const own = reply?.(x.native, refusal)
   if (own === undefined) return defaultReply(x, refusal)
-  return isPromise(own) ? own.then((own) => merge(x, refusal, own)) : merge(x, refusal, own)
+  return andThen(own, (own) => merge(x, refusal, own))
 }
 
 /** Completes the application's reply with the refusal's status and header fields. */

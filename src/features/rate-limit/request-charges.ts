@@ -3,7 +3,7 @@ import type { RuleLookup } from '../../control/active-rules.ts'
 import type { ExtensionContext } from '../../extension.ts'
 import { addressSubject } from '../../http/client-address.ts'
 import type { Exchange } from '../../http/exchange.ts'
-import { isPromise } from '../../http/promises.ts'
+import { andThen } from '../../http/promises.ts'
 import type { Subject } from '../../store/keys.ts'
 import { shownSubject, subjectTag, type KeyValue } from '../../store/subject.ts'
 import type { Charge, KnownCharge } from './charge.ts'
@@ -71,8 +71,7 @@ export function createRequestLimiter<Native>(
   /** Waits for nothing where only the subject varies, so that a pipeline's commands leave in one tick. */
   function limit(x: Exchange<Native>): Decision | Promise<Decision> {
     if (!known || hasOwnKeys || context.hasTenants) return limitInSteps(x)
-    const value = subjectOf(x)
-    return isPromise(value) ? value.then((resolved) => charge(x, resolved)) : charge(x, value)
+    return andThen(subjectOf(x), (value) => charge(x, value))
   }
 
   function charge(x: Exchange<Native>, value: KeyValue): Decision | Promise<Decision> {

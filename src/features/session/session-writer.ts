@@ -1,11 +1,11 @@
 /** Stores the session of one request. */
-import { TurnpikeError } from '../../errors.ts'
 import type { RequestBudget } from '../../request-budget.ts'
 import { ChangeTracker } from './change-tracker.ts'
 import type { SessionEngine } from './engine.ts'
 import type { SessionValues } from './merge.ts'
 import type { SessionMeta } from './record.ts'
 import { reportRevokedSession } from './revocation.ts'
+import { generatedId, loggedInUser } from './session-callbacks.ts'
 import { SessionCookie, type ResolvedCookieSettings } from './session-cookie.ts'
 import { goneError } from './session-errors.ts'
 import type { SessionKeys } from './session-id.ts'
@@ -69,7 +69,7 @@ export class SessionWriter {
 
   createId(): string {
     const { genid } = this.#options
-    return genid ? genid(this.#client.native as never) : this.#engine.createId()
+    return genid ? generatedId(genid, this.#client.native) : this.#engine.createId()
   }
 
   /** Creates a cookie with the settings of the mount. */
@@ -193,14 +193,8 @@ export class SessionWriter {
     const form = stored?.form ?? this.#engine.storage.form
     if (user === undefined || form !== 'turnpike' || meta.successor) return undefined
     if (stored && !isEnding) return undefined
-    const id = user(this.#client.native as never)
-    if (id === undefined || id === null || id === false) return undefined
-    if ((typeof id !== 'string' || id === '') && !Number.isFinite(id))
-      throw new TurnpikeError(
-        'TP_VALUE',
-        "tp.session(): `user` must return the user's ID, a string or a number, or undefined if nobody is logged in.",
-      )
-    return `${id as string | number}` === meta.user ? undefined : `${id as string | number}`
+    const id = loggedInUser(user, this.#client.native)
+    return id === meta.user ? undefined : id
   }
 
   /**

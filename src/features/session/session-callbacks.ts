@@ -1,0 +1,38 @@
+/** What the application's callbacks return: checked, because nothing else would notice. */
+import { TurnpikeError } from '../../errors.ts'
+import { isPromise } from '../../http/promises.ts'
+
+/**
+ * Returns the ID that the option `genid` generates.
+ * @throws TP_VALUE for what is no string, is empty, or cannot be sent in a cookie
+ */
+export function generatedId(genid: (native: never) => unknown, native: object): string {
+  const id = genid(native as never)
+  if (typeof id === 'string' && id !== '' && id.isWellFormed()) return id
+  throw valueError(
+    id,
+    'tp.session(): `genid` must return the ID, a string that is not empty and has no lone surrogates.',
+  )
+}
+
+/**
+ * Returns the user whom the application has logged in itself, as the option `user` tells.
+ * @throws TP_VALUE for what is no ID
+ */
+export function loggedInUser(user: (native: never) => unknown, native: object): string | undefined {
+  const id = user(native as never)
+  if (id === undefined || id === null || id === false) return undefined
+  if ((typeof id === 'string' && id !== '') || Number.isFinite(id))
+    return `${id as string | number}`
+  throw valueError(
+    id,
+    "tp.session(): `user` must return the user's ID, a string or a number, or undefined if nobody is logged in.",
+  )
+}
+
+function valueError(value: unknown, rule: string): TurnpikeError {
+  if (!isPromise(value)) return new TurnpikeError('TP_VALUE', rule)
+  // Otherwise its rejection would end the process.
+  Promise.resolve(value).catch(() => {})
+  return new TurnpikeError('TP_VALUE', `${rule} It returned a promise.`)
+}

@@ -94,8 +94,16 @@ export function findCommand(
   throw new CommandError('usage', `There is no command ${first}. ${hint}`)
 }
 
-/** Reads the options and arguments of a command. @throws CommandError */
-export function parseCommand(command: Command, rest: readonly string[]): ParsedCommand {
+/**
+ * Reads the options and arguments of a command.
+ * @param commands all commands, for the one that may be meant
+ * @throws CommandError
+ */
+export function parseCommand(
+  command: Command,
+  rest: readonly string[],
+  commands: readonly Command[] = [],
+): ParsedCommand {
   const known = optionsOf(command)
   const options = Object.fromEntries(
     Object.entries(known).map(([name, { type }]) => [name, { type }]),
@@ -118,7 +126,11 @@ export function parseCommand(command: Command, rest: readonly string[]): ParsedC
   const { positionals, values } = parsed
   const [least, most] = command.takes
   if (values['help'] !== true && (positionals.length < least || positionals.length > most))
-    throw new CommandError('usage', wrongCount(command, positionals.length))
+    throw new CommandError(
+      'usage',
+      wrongCount(command, positionals.length) +
+        (positionals.length > most ? otherWords(commands, command, positionals[0]!) : ''),
+    )
   return {
     command,
     args: positionals,
@@ -136,7 +148,17 @@ const optionNames = (rest: readonly string[]): string[] => {
 
 function wrongCount({ name, usage, takes: [least, most] }: Command, given: number): string {
   const range = least === most ? `${least}` : `${least} to ${most}`
-  const wanted = most === 0 ? 'no argument' : most === Infinity ? `at least ${least}` : range
+  const plural = most === 1 ? 'argument' : 'arguments'
+  const wanted =
+    most === 0 ? 'no argument' : `${most === Infinity ? `at least ${least}` : range} ${plural}`
   const shown = usage === '' ? `turnpike ${name}` : `turnpike ${name} ${usage}`
   return `turnpike ${name} takes ${wanted}, and ${given} ${given === 1 ? 'was' : 'were'} given: ${shown}`
+}
+
+/** Returns a sentence about the commands that have another word after the first one, '' if there are none. */
+function otherWords(commands: readonly Command[], { name }: Command, word: string): string {
+  const group = commands.map((each) => each.name).filter((each) => each.startsWith(`${name} `))
+  if (group.length === 0) return ''
+  const near = closestMatch(`${name} ${word}`, group)
+  return near === undefined ? `. There is also: ${group.join(', ')}.` : `. Did you mean ${near}?`
 }

@@ -40,7 +40,7 @@ export async function runCommandLine(
     const words = first === 'help' ? [...argv.slice(1), '--help'] : argv
     const { command, rest } = findCommand(COMMANDS, words)
     name = command.name
-    const parsed = parseCommand(command, rest)
+    const parsed = parseCommand(command, rest, COMMANDS)
     if (parsed.options['help'] === true) {
       output.print(explainCommand(command))
       return EXIT.done

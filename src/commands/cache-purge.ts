@@ -42,6 +42,11 @@ export const cachePurge: Command = {
       )
     if (soft === true && tag === undefined)
       throw new CommandError('usage', '--soft goes with --tag only.')
+    if (url !== undefined && !/^(?:https?:\/)?\/./i.test(url) && url !== '/')
+      throw new CommandError(
+        'usage',
+        `--url must be a URL or a path, like https://shop.example/products/1 or /products/1. It is '${url}'.`,
+      )
     const target = await call.target()
     const tenant = tenantOption(target.tenant)
     const what = url ?? tag ?? pattern!

@@ -21,7 +21,7 @@ export function toCommandError(error: unknown): CommandError | undefined {
         : `The Redis user lacks +${refused[1]}. \`turnpike acl viewer\` and \`turnpike acl operator\` print what is needed.`,
     )
   if (/^(NOAUTH|WRONGPASS)/.test(message)) return new CommandError('permission', message)
-  if (/^(CLUSTERDOWN|LOADING|MASTERDOWN|READONLY|TRYAGAIN)\b/.test(message))
+  if (/^(CLUSTERDOWN|LOADING|MASTERDOWN|READONLY|TRYAGAIN|OOM|MISCONF|BUSY)\b/.test(message))
     return new CommandError('unreachable', `Redis cannot do that now: ${message}`)
   if (/Command timed out|Connection is closed|ECONN|EPIPE|isn't writeable/.test(message))
     return new CommandError('unreachable', `Redis cannot be reached: ${message}`)

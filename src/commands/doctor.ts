@@ -1,6 +1,6 @@
 /** `turnpike doctor`: checks the servers, and says what to do. */
 import { channel } from 'node:diagnostics_channel'
-import type { Finding } from '../operations/finding.ts'
+import { DOES_NOT_APPLY, type Finding } from '../operations/finding.ts'
 import { readProcesses } from '../operations/processes.ts'
 import { SERVER_CHECKS } from '../operations/server-checks.ts'
 import { collectFacts } from '../operations/server-facts.ts'
@@ -35,8 +35,7 @@ export const doctor: Command = {
   takes: [0, 0],
   summary: 'Check Redis and what turnpike keeps there. Each finding has its remedy.',
   notes: [
-    'The exit code is 1 if a check is critical.',
-    'A check is skipped if the Redis user lacks a permission, which is named.',
+    'The exit code is 1 if a check is critical. It is 6 if none is, and a check was skipped because the Redis user lacks a permission, which is named.',
     'Permissions are those of the user that connects: to check those of the application, connect as it does.',
     'With --app it also finds out whether an APM tool in that module receives the arguments of commands.',
   ],
@@ -66,6 +65,9 @@ export const doctor: Command = {
     if (target.hasApp) findings.push(checkApmTools())
     const hasKeys = await reportOtherPrefixes(target, call.warn)
     const isCritical = findings.some(({ status }) => status === 'critical')
+    const isIncomplete = findings.some(
+      ({ status, value }) => status === 'skip' && value !== DOES_NOT_APPLY,
+    )
     const shown = findings.filter(({ status }) => call.options['all'] === true || status !== 'ok')
     const counts = Object.keys(WORDS).map(
       (status) =>
@@ -77,7 +79,7 @@ export const doctor: Command = {
         ...shown.flatMap((each) => linesOf(each, call.options['all'] === true)),
         `${findings.length} checks: ${counts.join(', ')}`,
       ],
-      exit: isCritical ? 'finding' : 'done',
+      exit: isCritical ? 'finding' : isIncomplete ? 'incomplete' : 'done',
     }
   },
 }

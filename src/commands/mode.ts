@@ -1,9 +1,12 @@
 /** `turnpike mode`: what a limit does in all processes, in place of what its options say. */
-import { durationOf, makeChange, requireReason } from './change.ts'
+import { readProcesses } from '../operations/processes.ts'
 import { closestMatch } from '../validate.ts'
+import { durationOf, makeChange, requireReason } from './change.ts'
 import { confirmationOf, CONFIRM_OPTIONS } from './confirmation.ts'
 import { CommandError, type Command } from './command.ts'
 import { formatSpan } from './format.ts'
+import { readApplication, reportSource } from './reports.ts'
+import type { RedisTarget } from './target.ts'
 
 const MODES = ['on', 'shadow', 'off', 'closed', 'default'] as const
 const DOES: Readonly<Record<(typeof MODES)[number], string>> = {
@@ -17,13 +20,26 @@ const DOES: Readonly<Record<(typeof MODES)[number], string>> = {
 /** The longest time that a mode may be in force. */
 const MAX_MS = 3_650 * 86_400_000
 
+/** Returns a sentence about a limit that no process has mounted. One that is deployed later may have the name. */
+async function unknownLimit(target: RedisTarget, limit: string): Promise<string | undefined> {
+  const source = await reportSource(target)
+  const { limits } = await readApplication(source, await readProcesses(source))
+  if (limits.length === 0)
+    return 'No process of the application reports, so the name of the limit is not checked.'
+  const names = [...new Set(limits.map(({ name }) => name))]
+  if (names.includes(limit)) return undefined
+  const near = closestMatch(limit, names)
+  const hint = near === undefined ? `Limits: ${names.join(', ')}.` : `Did you mean ${near}?`
+  return `No process has a limit '${limit}'. ${hint}`
+}
+
 export const mode: Command = {
   name: 'mode',
   usage: 'LIMIT on|shadow|off|closed|default',
   takes: [2, 2],
   summary: 'Change what a limit does in all processes, until it is set to default.',
   notes: [
-    'LIMIT is the name of mounts of `tp.rateLimit()`: the command `turnpike processes` lists what is mounted. A name that no mount has changes nothing.',
+    'LIMIT is the name of mounts of `tp.rateLimit()`: the command `turnpike processes` lists what is mounted. A name that no mount has changes nothing, and is reported.',
   ],
   options: {
     for: {
@@ -64,12 +80,14 @@ export const mode: Command = {
     if (enforce !== undefined && !(/^\d{1,3}$/.test(percent!) && enforce <= 100))
       throw new CommandError('usage', `--enforce must be 0 to 100. It is '${percent}'.`)
     const target = await call.target()
+    const unknown = await unknownLimit(target, limit)
     const share = enforce === undefined ? '' : ` for ${enforce} % of clients`
     const span = ms === undefined ? '' : ` for ${formatSpan(ms)}`
     return await makeChange(call, mode, target, {
       subject: limit,
       lines: [
         `Set the limit ${limit} to ${chosen}${share}${span}, in all processes: ${DOES[chosen]}.`,
+        ...(unknown === undefined ? [] : [unknown]),
       ],
       ...(chosen === 'closed' && { typed: limit }),
       notesItself: true,

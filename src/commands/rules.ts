@@ -53,6 +53,16 @@ function clientOf({ args }: CommandCall, target: RedisTarget): NamedClient {
   return { id: addressRuleId(prefix), target: text, shown: text, isBroad }
 }
 
+/** Returns how many clients a broad network holds, in a line that is printed before a change. */
+function sizeLines(network: string, isBroad: boolean): string[] {
+  const length = Number(network.split('/')[1])
+  if (!isBroad || !(length >= 0)) return []
+  const family = network.includes(':') ? 6 : 4
+  if (length === 0) return [`That is every IPv${family} address.`]
+  if (family === 6) return [`That is 1 of ${2 ** length} parts of all IPv6 addresses.`]
+  return [`That is ${(2 ** (32 - length)).toLocaleString('en')} addresses.`]
+}
+
 const FOR = {
   for: {
     type: 'string',
@@ -81,7 +91,7 @@ function settingCommand(
       const span = ms === undefined ? 'until it is lifted' : `for ${formatSpan(ms)}`
       return await makeChange(call, command, target, {
         subject: shown,
-        lines: [`${verb} ${shown} ${span}, in all processes.`],
+        lines: [`${verb} ${shown} ${span}, in all processes.`, ...sizeLines(shown, isBroad)],
         ...(isBroad && effect === 'deny' && { typed: shown }),
         notesItself: true,
         async make({ by, reason }) {

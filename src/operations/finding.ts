@@ -2,6 +2,9 @@
 import type { Fact, ServerFacts } from './server-facts.ts'
 import { severityOf, type Severity, type Threshold } from './thresholds.ts'
 
+/** Value of a check that was skipped because the server has not what it is about. */
+export const DOES_NOT_APPLY = 'does not apply'
+
 /** What a check has found. */
 export interface Finding {
   /** `skip`: a permission is missing, which `value` names, or the check does not apply. */
@@ -79,7 +82,7 @@ export function needs<Value>(
     name,
     check(facts, now) {
       const known = of(facts)
-      if (known === undefined) return { status: 'skip', value: 'does not apply', threshold: '' }
+      if (known === undefined) return { status: 'skip', value: DOES_NOT_APPLY, threshold: '' }
       if ('missing' in known)
         return { status: 'skip', value: `the Redis user lacks ${known.missing}`, threshold: '' }
       return check(known.value, facts, now)

@@ -12,7 +12,11 @@ const OUTAGES: readonly (readonly [RegExp, string])[] = [
 
 const MISTAKES: readonly (readonly [RegExp, string])[] = [
   [
-    /WRONGPASS|invalid (username-)?password|NOAUTH|AUTH.*without any password/i,
+    /NOAUTH/,
+    'Redis requires a password, and none was given. Put it into the URL (redis://user:password@host:port) or the options.',
+  ],
+  [
+    /WRONGPASS|invalid (username-)?password|AUTH.*without any password/i,
     'Redis refused the user name or password. Check them in the URL (redis://user:password@host:port) or the options.',
   ],
   [
@@ -26,6 +30,10 @@ const MISTAKES: readonly (readonly [RegExp, string])[] = [
   [
     /self.signed|unable to verify|certificate|altnames/i,
     "The server's certificate is not trusted. Pass its CA in tls.ca or in REDIS_SSL_CA_CERTS.",
+  ],
+  [
+    /Unknown RESP type|Protocol error, got/i,
+    "What listens at this address does not speak Redis's protocol. Check the host and the port.",
   ],
   [
     /All sentinels are unreachable/i,
@@ -60,14 +68,35 @@ export function remedyFor(error: Error): string | undefined {
 /** Returns the message of a connection error. Node puts that of each address into `errors`. */
 export function describe(error: Error): string {
   const causes = ((error as AggregateError).errors ?? []) as Error[]
-  const messages = [error, ...causes].map(({ message }) => message).filter(Boolean)
+  const messages = [error, ...causes]
+    .map(({ message }) => message.replace(/\.?( Please report this)?\.*$/, ''))
+    .filter(Boolean)
   return [...new Set(messages)].join(', ')
 }
 
 const CLOSED_EARLY =
-  'Redis closes each connection before it is ready. If the server speaks TLS, use rediss:// instead of redis://.'
+  'Redis closes each connection before it is ready. If the server speaks TLS, use rediss:// instead of redis://. In protected mode, a server without a password refuses other machines: set a password.'
 const NO_HANDSHAKE =
   'Redis does not reply to the TLS handshake. If the server does not speak TLS on this port, use redis:// instead of rediss://. Otherwise check the address.'
+
+const NO_REPLY =
+  'The server accepts the connection and does not reply. It may be frozen, or busy with a slow command: look at its log and at the load of its machine.'
+
+/**
+ * Returns the remedy where a connection failed before it was ready, and no error says why.
+ * @param isClosed true if the server closed it
+ */
+export function remedyForSilence(
+  error: NodeJS.ErrnoException | undefined,
+  usesTls: boolean,
+  isClosed: boolean,
+): string | undefined {
+  const code = error?.code
+  if (code === 'ETIMEDOUT' || (error === undefined && !isClosed))
+    return usesTls ? NO_HANDSHAKE : NO_REPLY
+  const wasClosed = error === undefined || code === 'EPIPE' || code === 'ECONNRESET'
+  return wasClosed && !usesTls ? CLOSED_EARLY : undefined
+}
 
 interface Connection {
   on(event: 'ready' | 'close', listener: () => void): unknown
@@ -86,7 +115,7 @@ export function detectTlsMismatch(
   let similarFailures = 0
   let isSuspicious = !usesTls
   client.on('error', ({ code }) => {
-    isSuspicious = code === (usesTls ? 'ETIMEDOUT' : 'ECONNRESET')
+    isSuspicious = usesTls ? code === 'ETIMEDOUT' : code === 'ECONNRESET' || code === 'EPIPE'
   })
   client.on('ready', () => (similarFailures = -Infinity))
   client.on('close', () => {

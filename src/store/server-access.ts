@@ -1,6 +1,6 @@
 /** Direct access to servers, for programs that inspect them. No request of an application uses it. */
 import { TurnpikeError } from '../errors.ts'
-import { describe, remedyFor } from './diagnose.ts'
+import { describe, remedyFor, remedyForSilence } from './diagnose.ts'
 import { parseInfo } from './info.ts'
 import {
   createClient,
@@ -116,22 +116,24 @@ export class ServerUnreachable extends TurnpikeError {
 async function untilReady(client: Client, timeout: number): Promise<void> {
   let last: Error | undefined
   let failures = 0
+  let closes = 0
   const isFinal = (): boolean =>
-    failures >= 2 || /WRONGPASS|NOAUTH|NOPERM/.test(last?.message ?? '')
+    last === undefined ? closes >= 3 : failures >= 2 || /WRONGPASS|NOAUTH|NOPERM/.test(last.message)
+  client.on('close', () => closes++)
   client.on('error', (error: Error) => {
     last = error
     failures++
   })
   const deadline = performance.now() + timeout
   while (client.status !== 'ready') {
-    if (performance.now() > deadline || (last !== undefined && isFinal())) {
+    if (performance.now() > deadline || isFinal()) {
       client.disconnect()
-      const reason = last ? describe(last) : 'no reply'
-      const remedy = last && remedyFor(last)
-      throw new ServerUnreachable(
-        `Redis cannot be reached: ${reason}.${remedy === undefined ? '' : ` ${remedy}`}`,
-        /WRONGPASS|NOAUTH|NOPERM|invalid (username-)?password/i.test(reason),
-      )
+      const reason = last ? describe(last) : closes > 0 ? 'it closes the connection' : 'no reply'
+      const remedy =
+        (last && remedyFor(last)) ?? remedyForSilence(last, usesTls(client), closes > 0)
+      const isRefused = /WRONGPASS|NOAUTH|NOPERM|invalid (username-)?password/i.test(reason)
+      const what = isRefused ? 'Redis refuses the connection' : 'Redis cannot be reached'
+      throw new ServerUnreachable([`${what}: ${reason}.`, remedy].join(' ').trim(), isRefused)
     }
     await pause()
   }

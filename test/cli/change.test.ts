@@ -148,6 +148,16 @@ describe.each(writing)('$name', ({ name }) => {
   })
 })
 
+it.each([
+  [['mode', 'wep', 'shadow'], "No process has a limit 'wep'. Did you mean web?"],
+  [['block', '0.0.0.0/0'], 'That is every IPv4 address.'],
+  [['block', '10.0.0.0/8'], 'That is 16,777,216 addresses.'],
+  [['allow', '::/0'], 'That is every IPv6 address.'],
+])('%j says before it is done: %s', async (line, sentence) => {
+  const { stderr } = await run([...line, '--reason', 'a test', '--no-wait'])
+  expect(stderr).toContain(sentence)
+})
+
 it('a change that concerns many wants its name typed', async () => {
   for (const [line, name] of [
     [['block', '10.0.0.0/8', '--no-wait', '--reason', 'a test'], '10.0.0.0/8'],

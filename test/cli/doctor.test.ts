@@ -1,11 +1,13 @@
 /** `npx turnpike doctor`: each check has a Redis that triggers it, and one that does not. */
 import { channel } from 'node:diagnostics_channel'
-import { connect, type Socket } from 'node:net'
+import { once } from 'node:events'
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { checkApmTools } from '../../src/commands/doctor.ts'
 import { SERVER_CHECKS } from '../../src/operations/server-checks.ts'
 import type { ServerFacts } from '../../src/operations/server-facts.ts'
 import { severityOf, THRESHOLDS } from '../../src/operations/thresholds.ts'
+import { remedyForSilence } from '../../src/store/diagnose.ts'
 import { startRedis, type RedisServer } from '../../src/testing.ts'
 import { startFaultProxy, type FaultProxy } from '../support/fault-proxy.ts'
 import { startTlsRedis } from '../support/tls.ts'
@@ -355,7 +357,8 @@ describe('whom a server trusts', () => {
       'lost processes': expect.stringContaining('+time'),
       'processes that disagree': expect.stringContaining('+time'),
     })
-    expect(code).toBe(0)
+    // What was not looked at may be wrong: a monitor that goes by the code must not read 0.
+    expect(code).toBe(6)
   })
 
   it('a connection that leaves the machine without TLS is found', () => {
@@ -514,6 +517,34 @@ describe('where Redis is', () => {
     expect({ ...rest, stdout }).toEqual({ code, stdout: '' })
     expect(stderr).toContain(message)
     expect((await answer(['doctor', ...args])).error.message).toBe(stderr)
+  })
+
+  it.each([
+    [
+      '-DENIED Redis is running in protected mode because no password is set for the default user.\r\n',
+      'In protected mode, a server without a password refuses other machines',
+    ],
+    ['HTTP/1.1 400 Bad Request\r\n\r\n', "does not speak Redis's protocol"],
+    ['-NOAUTH HELLO must be called with the client already authenticated.\r\n', 'none was given'],
+  ])('is told apart from a server that answers %j', async (reply, message) => {
+    const other = createServer((socket) => {
+      socket.on('error', () => {})
+      socket.end(reply)
+    }).listen(0, '127.0.0.1')
+    await once(other, 'listening')
+    const { port } = other.address() as AddressInfo
+    const { code, stderr } = await turnpike(['doctor', '--redis', `redis://127.0.0.1:${port}`])
+    other.close()
+    expect(stderr).toContain(message)
+    expect(stderr).not.toMatch(/Please report|\.\./)
+    expect(code).toBe(reply.startsWith('-NOAUTH') ? 4 : 3)
+  })
+
+  it('is told apart from a server that accepts connections and says nothing', () => {
+    const timedOut = Object.assign(new Error('connect ETIMEDOUT'), { code: 'ETIMEDOUT' })
+    expect(remedyForSilence(undefined, false, false)).toContain('does not reply. It may be frozen')
+    expect(remedyForSilence(timedOut, true, true)).toContain('use redis:// instead of rediss://')
+    expect(remedyForSilence(new Error('other'), false, true)).toBeUndefined()
   })
 
   it('never shows a password', async () => {

@@ -8,8 +8,14 @@ export interface AvailabilityOptions {
   onChange(type: 'away' | 'back', reason: string | undefined, awayMs: number): void
 }
 
-/** How long a connection may take to come back before Redis counts as away, in ms. */
-const GRACE = 500
+/**
+ * A connection may take this many slices to come back before Redis counts as away. Time in which the
+ * event loop stands still, for example while modules load, counts as one slice at most. Otherwise a
+ * process that starts slowly reports a server that is well.
+ */
+const GRACE_SLICES = 5
+/** In ms. */
+const SLICE = 100
 
 /**
  * Decides when Redis has gone away and when it is back. A connection that is replaced is neither:
@@ -18,6 +24,7 @@ const GRACE = 500
 export class Availability {
   readonly #options: AvailabilityOptions
   #timer: NodeJS.Timeout | undefined
+  #slices = 0
   /** When the problem began; undefined while all is well. */
   #since: number | undefined
   #isAway = false
@@ -34,6 +41,7 @@ export class Availability {
     if (this.#options.isWell()) {
       clearTimeout(this.#timer)
       this.#timer = undefined
+      this.#slices = 0
       const awayMs = Math.round(now - (this.#since ?? now))
       this.#since = undefined
       if (!this.#isAway) return
@@ -43,14 +51,15 @@ export class Availability {
     }
     this.#since ??= now
     if (this.#isAway) return
-    if (this.#options.isOpen() || now - this.#since >= GRACE) {
+    if (this.#options.isOpen() || this.#slices >= GRACE_SLICES) {
       this.#isAway = true
       this.#options.onChange('away', this.#options.reason(), 0)
     } else if (!this.#timer) {
       this.#timer = setTimeout(() => {
         this.#timer = undefined
+        this.#slices++
         this.update()
-      }, GRACE)
+      }, SLICE)
       this.#timer.unref()
     }
   }

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'v
 import { defaultLogger, logAvailability } from '../../src/availability-log.ts'
 import { manualClock } from '../../src/clock.ts'
 import { EventBus } from '../../src/events.ts'
+import { Availability } from '../../src/store/availability.ts'
 import { turnpike } from '../../src/node.ts'
 import { startRedis, type RedisServer } from '../../src/testing.ts'
 import { startScript } from '../support/child.ts'
@@ -68,6 +69,27 @@ describe('one line when Redis goes away, and one when it is back', () => {
     expect(back()).toEqual([
       expect.stringMatching(/Failure rules applied: .*local [3-9].*closed 2/),
     ])
+  })
+
+  it('not while the process itself stands still, for example while it loads modules', async () => {
+    const changes: string[] = []
+    let isWell = false
+    const availability = new Availability({
+      isWell: () => isWell,
+      isOpen: () => false,
+      reason: () => 'connecting',
+      onChange: (type) => changes.push(type),
+    })
+    onTestFinished(() => availability.close())
+    availability.update()
+    const began = performance.now()
+    while (performance.now() - began < 600);
+    // The timer that has run out meanwhile.
+    await new Promise((resolve) => setImmediate(resolve))
+    availability.update()
+    isWell = true
+    availability.update()
+    expect(changes).toEqual([])
   })
 
   it('absent at the start', async () => {

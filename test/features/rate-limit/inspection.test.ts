@@ -7,10 +7,15 @@ import {
   reportedPolicy,
 } from '../../../src/features/rate-limit/inspection.ts'
 import { policyArguments } from '../../../src/features/rate-limit/operations/apply-policies.ts'
+import {
+  leaseArguments,
+  leasePolicies,
+} from '../../../src/features/rate-limit/operations/lease-policies.ts'
 import type { KnownPolicy } from '../../../src/features/rate-limit/operations/script.ts'
 import { startTestRedis, type TestRedis } from '../../support/redis.ts'
-import { enduring, knownPolicy, outcome } from './support.ts'
+import { enduring, knownPolicy, outcome, outliving } from './support.ts'
 
+const leasing = outliving(leasePolicies)
 const SEED = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31))
 const STATES = Number(process.env.STATES ?? 3_000)
 const BATCH = 500
@@ -21,6 +26,7 @@ let redis: TestRedis
 beforeAll(async () => {
   redis = await startTestRedis()
   await redis.client.script('LOAD', enduring.lua)
+  await redis.client.script('LOAD', leasing.lua)
 })
 afterAll(() => redis?.stop())
 
@@ -83,7 +89,20 @@ function plan(
       commands.push(['evalsha', enduring.sha, 2, key, hash, ...args, `=${now}`])
       return policy
     }
+    const lease = (): void => {
+      const request = {
+        back: [0],
+        granted: [0],
+        grantedAt: 0,
+        lease: Math.ceil(window / 8),
+        want: [7],
+        band: [0],
+      }
+      const args = leaseArguments('consume', [policyOf(1)], request)
+      commands.push(['evalsha', leasing.sha, 2, key, hash, ...args, `=${now}`])
+    }
     for (let step = random(9); step > 0; step--) {
+      if (random(3) === 0) lease()
       for (let times = random(25) === 0 ? 80 : 1; times > 0; times--) {
         call(
           pick(['consume', 'consume', 'consume', 'countDenied', 'charge', 'refund', 'block']),

@@ -236,6 +236,17 @@ describe('GCRA', () => {
     )
   })
 
+  test('keeps what a process holds when another one counts in Redis', async () => {
+    const { all } = processes(2)
+    const [here, there] = all.map(({ tp }) => tp.limiter('bucket', BUCKET))
+    for (let i = 0; i < 8; i++) await here!.consume('ann')
+    await lease(here!)
+    const before = (await there!.peek('ann')).remaining!
+    expect(before).toBeLessThan(6_400 - 9)
+    expect(await there!.consume('ann')).toMatchObject({ source: 'store', remaining: before - 1 })
+    expect((await there!.peek('ann')).remaining).toBe(before - 1)
+  })
+
   test('counts what a killed process held as used, within five leases', async () => {
     const { all, clock } = processes(2)
     const [killed, other] = all.map(({ tp }) => tp.limiter('bucket', BUCKET))

@@ -24,6 +24,10 @@ const MISTAKES: readonly (readonly [RegExp, string])[] = [
     'The Redis user lacks a permission. docs/store.md shows the ACL line that turnpike needs.',
   ],
   [
+    /WRONGTYPE/,
+    'Another program has written a key under the prefix of turnpike. Give each program a prefix of its own, and delete that key.',
+  ],
+  [
     /wrong version number|packet length too long|EPROTO/i,
     'The server does not speak TLS on this port. Use redis:// instead of rediss://, or the TLS port.',
   ],

@@ -599,3 +599,16 @@ it.each([
   })
   expect(await digest()).toBe(before)
 })
+
+it('a change that finds Redis full says so, and what to do', async () => {
+  const full = await startRedis({ args: ['--maxmemory', '1', '--maxmemory-policy', 'noeviction'] })
+  for (const line of [
+    ['maintenance', 'on'],
+    ['block', '203.0.113.7', '--no-wait', '--reason', 'a test'],
+  ]) {
+    const { code, stderr } = await turnpike([...line, '--yes', '--redis', full.url])
+    expect({ line, code }).toEqual({ line, code: 3 })
+    expect(stderr).toMatch(/Redis cannot do that now: OOM .*Raise maxmemory/s)
+  }
+  await full.stop()
+})

@@ -76,7 +76,8 @@ export interface TurnpikeOptions<Native> {
   layout?: 'prefix' | 'databases'
   /**
    * Number of the database for each area. Not available on a Cluster.
-   * @default none. With `layout: 'databases'`: session 0, cache 1, rateLimit 2, others 0.
+   * @default none. With `layout: 'databases'`: session 0, cache 1, rateLimit 2, realtime 3, queue 4,
+   *   others 0.
    * @example { session: 0, cache: 1, rateLimit: 2 }
    */
   databases?: { readonly [area in Area]?: number }

@@ -4,6 +4,7 @@ import path from 'node:path'
 import { parseSync } from 'oxc-parser'
 import { expect, test } from 'vitest'
 import { AREAS } from '../../src/store/areas.ts'
+import { databaseOf } from '../../src/store/stores.ts'
 import { ROOT, textOf } from './blocks.ts'
 
 const sources = readdirSync(path.join(ROOT, 'src'), { recursive: true, encoding: 'utf8' })
@@ -57,4 +58,11 @@ test('docs/store.md has each variable of the environment that the source reads',
   const read = new Set(names.map(([, name]) => name!))
   expect(read.size).toBeGreaterThan(8)
   expect(new Set(rowsOf('variable'))).toEqual(read)
+})
+
+test("docs/store.md names the database of each area with layout: 'databases'", () => {
+  const [row = ''] = /^\| `databases` \|.*$/m.exec(textOf('docs/store.md')) ?? []
+  const named = new Map([...row.matchAll(/(\w+) (\d+)/g)].map(([, area, db]) => [area, Number(db)]))
+  const documented = AREAS.map((area) => [area, named.get(area) ?? named.get('others')])
+  expect(documented).toEqual(AREAS.map((area) => [area, databaseOf(area)]))
 })

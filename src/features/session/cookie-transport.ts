@@ -14,6 +14,10 @@ export interface CookieTransportOptions<Native> {
   warn(message: string): void
 }
 
+/** How an application learns that a request reached its proxy over HTTPS. */
+const BEHIND_PROXY =
+  "app.set('trust proxy', 1); new Koa({ proxy: true, maxIpsCount: 1 }); with node:http, set req.secure = true before the session for requests that the proxy marks as HTTPS"
+
 const PLAIN = 'sid'
 const HOST_ONLY = '__Host-sid'
 /**
@@ -80,17 +84,17 @@ export class CookieTransport<Native> implements SessionTransport<Native> {
     if (isSecure(x)) return true
     if (isSecureCookie) {
       warn(
-        `The session cookie ${name} is not sent: it is Secure, and the request did not arrive over HTTPS. Behind a proxy, configure the framework (app.set('trust proxy', 1); new Koa({ proxy: true, maxIpsCount: 1 })), or use cookie: { secure: 'auto' }.`,
+        `The session cookie ${name} is not sent: it is Secure, and the request did not arrive over HTTPS. Behind a proxy, configure the framework (${BEHIND_PROXY}), or use cookie: { secure: 'auto' }.`,
       )
       return false
     }
     if (name.startsWith('__'))
       warn(
-        `The browser rejects the session cookie ${name}: its prefix requires HTTPS, and the request did not arrive over HTTPS. Behind a proxy, configure the framework: app.set('trust proxy', 1); new Koa({ proxy: true, maxIpsCount: 1 }).`,
+        `The browser rejects the session cookie ${name}: its prefix requires HTTPS, and the request did not arrive over HTTPS. Behind a proxy, configure the framework: ${BEHIND_PROXY}.`,
       )
     else if (settings.secure === 'auto')
       warn(
-        `The session cookie ${name} is sent without Secure, because the request did not arrive over HTTPS. Behind a proxy that terminates TLS, configure the framework: app.set('trust proxy', 1); new Koa({ proxy: true, maxIpsCount: 1 }).`,
+        `The session cookie ${name} is sent without Secure, because the request did not arrive over HTTPS. Behind a proxy that terminates TLS, configure the framework: ${BEHIND_PROXY}.`,
       )
     return true
   }

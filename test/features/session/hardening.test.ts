@@ -1,6 +1,8 @@
 /** What protects sessions: from strangers, from their own size, from each other, and from what is in the store. */
 import { randomBytes } from 'node:crypto'
-import { describe, expect, test } from 'vitest'
+import { createServer } from 'node:http'
+import request from 'supertest'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { testStore } from '../../../src/testing.ts'
 import { turnpike } from '../../../src/node.ts'
 import { apps } from '../../support/apps.ts'
@@ -486,6 +488,31 @@ describe.each(engines)('on the $name engine', (engine) => {
       expect(await someone.json('/')).toEqual({})
     })
   })
+})
+
+test('node:http: what the warning of a cookie without Secure says to set makes it Secure', async () => {
+  const emitWarning = vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
+  const tp = turnpike({ store: testStore() })
+  const session = tp.session({ secret: 'only for this test' })
+  const server = createServer((req, res) => {
+    if (req.headers['x-forwarded-proto'] === 'https') Object.assign(req, { secure: true })
+    session(req, res, () => {
+      Object.assign((req as never as { session: object }).session, { seen: true })
+      res.end()
+    })
+  })
+  onTestFinished(async () => {
+    emitWarning.mockRestore()
+    server.close()
+    await tp.close()
+  })
+  const plain = await request(server).get('/').expect(200)
+  expect(plain.headers['set-cookie']![0]).toMatch(/^sid=.*; HttpOnly; SameSite=Lax$/)
+  expect(emitWarning.mock.calls[0]?.[0]).toContain('req.secure = true')
+  const secure = await request(server).get('/').set('X-Forwarded-Proto', 'https').expect(200)
+  expect(secure.headers['set-cookie']![0]).toMatch(
+    /^__Host-sid=.*; HttpOnly; Secure; SameSite=Lax$/,
+  )
 })
 
 describe('options', () => {

@@ -29,6 +29,8 @@ export interface LimitRow {
   readonly key: string
   readonly isStored: boolean
   readonly version: string | undefined
+  /** True if the key holds another type: Redis refuses each request of the subject. */
+  readonly hasOtherType?: boolean
   /** Refusals in this hour and the one before, where they were asked for. */
   readonly refusals?: number
 }
@@ -140,15 +142,21 @@ async function readRow(
   const keys = target.keys('rateLimit', version)
   const access = await target.access('rateLimit')
   const key = stateKey(target, limit, policy, tag)
+  let hasOtherType = false
   const [value, overrides] = await Promise.all([
-    orNull(access.sendForBytes('GET', key)) as Promise<Buffer | null>,
+    access.sendForBytes('GET', key).catch((error: Error) => {
+      hasOtherType = error.message.startsWith('WRONGTYPE')
+      if (!hasOtherType) throw error
+      return null
+    }) as Promise<Buffer | null>,
     kind === 'loginGuard' ? [] : orNull(access.send('HGETALL', keys.key('limits', tag))),
   ])
   const known = policyAt(policy, now)
   const pairs = Array.isArray(overrides) ? overrides.flat().map(String) : []
+  const row = { limit: name, policy: policy.name, subject: tag, key, version }
+  if (hasOtherType) return { ...row, state: undefined, isStored: true, hasOtherType }
   const state = known && policyState(known, value, pairs, now)
-  const isStored = value !== null
-  return { limit: name, policy: policy.name, subject: tag, state, key, isStored, version }
+  return { ...row, state, isStored: value !== null }
 }
 
 const isReadable = ({ kind }: ReportedLimit, { name }: ReportedPolicy): boolean =>
@@ -234,6 +242,9 @@ export const limitsShow: Command = {
   },
 }
 
+const OTHER_TYPE =
+  'every request fails: the key holds another type. `turnpike limits reset` deletes it'
+
 function rowLines(rows: readonly LimitRow[]): OutputLine[] {
   const hasRefusals = rows.some(({ refusals }) => refusals !== undefined)
   return tableLines([
@@ -246,13 +257,13 @@ function rowLines(rows: readonly LimitRow[]): OutputLine[] {
       'state',
       ...(hasRefusals ? ['refused'] : []),
     ],
-    ...rows.map(({ limit, policy, refusals, state, subject }) => [
+    ...rows.map(({ hasOtherType = false, limit, policy, refusals, state, subject }) => [
       limit,
       policy,
       subject,
       state === undefined ? '?' : `${state.remaining}/${state.limit}`,
       state === undefined ? '?' : formatSpan(state.reset),
-      state === undefined ? 'depends on the request' : wordFor(state),
+      hasOtherType ? OTHER_TYPE : state === undefined ? 'depends on the request' : wordFor(state),
       ...(hasRefusals ? [refusals ?? 0] : []),
     ]),
   ])

@@ -600,6 +600,19 @@ it.each([
   expect(await digest()).toBe(before)
 })
 
+it('a subject whose requests fail because of a planted key is shown so, and is healed by a reset', async () => {
+  const show = async (): Promise<any> =>
+    (await ask(['limits', 'show', '203.0.113.99'])).data.limits.find(
+      ({ limit }: any) => limit === 'web',
+    )
+  const { key } = await show()
+  await server.send('LPUSH', key, 'planted')
+  expect(await show()).toMatchObject({ hasOtherType: true, isStored: true })
+  expect((await run(['limits', 'show', '203.0.113.99'])).stdout).toContain('every request fails')
+  expect((await ask(['limits', 'reset', '203.0.113.99', '--yes'])).data.count).toBe(1)
+  expect((await show()).state).toMatchObject({ isLimited: false })
+})
+
 it('a change that finds Redis full says so, and what to do', async () => {
   const full = await startRedis({ args: ['--maxmemory', '1', '--maxmemory-policy', 'noeviction'] })
   for (const line of [

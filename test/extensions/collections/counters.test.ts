@@ -1,5 +1,9 @@
 import { describe, expect, test } from 'vitest'
+import { once } from 'node:events'
+import { setImmediate } from 'node:timers/promises'
 import { counters, type CountersOptions } from '../../../src/collections.ts'
+import { CONTEXT } from '../../../src/extension.ts'
+import { jobs } from '../../../src/jobs.ts'
 import { turnpike } from '../../../src/node.ts'
 import { testStore } from '../../../src/testing.ts'
 import { bothEngines } from '../../support/engines.ts'
@@ -176,6 +180,49 @@ describe('while Redis is away', () => {
     stats.add('a', { n: 1, m: 2 })
     await tp.close()
     expect(events.some((each) => /2 increments were lost/.test(each))).toBe(true)
+  })
+})
+
+describe('counters of an instance that closes', () => {
+  test('what others add while they close is written, in whatever order they were created', async () => {
+    const store = testStore()
+    const tp = turnpike({ store, logger: false })
+    const queue = jobs(tp)
+    const stats = counters(tp, 'campaign', { flush: '1h' })
+    const { closing } = tp[CONTEXT]('queue')
+    const started = new Promise<void>((resolve) => {
+      queue.define('count', async () => {
+        resolve()
+        await once(closing, 'abort')
+        await setImmediate()
+        stats.add('a', { n: 1 })
+      })
+    })
+    await queue.add('count')
+    await queue.work()
+    await started
+    const reports: unknown[] = []
+    for (const type of ['error', 'warning'] as const) tp.on(type, (event) => reports.push(event))
+    const written: unknown[] = []
+    const run = store.run.bind(store)
+    store.run = async (operation, keys, args) => {
+      const result = await run(operation, keys, args)
+      if (operation.name === 'counters.add') written.push(args.slice(-2))
+      return result
+    }
+    await tp.close()
+    expect({ reports, written }).toEqual({ reports: [], written: [['n', 1]] })
+  })
+
+  test('add() after close() is one warning, and keeps nothing', async () => {
+    const tp = turnpike({ store: testStore(), logger: false })
+    const stats = counters(tp, 'campaign')
+    const warnings: string[] = []
+    tp.on('warning', ({ message }) => warnings.push(message))
+    await tp.close()
+    for (let i = 0; i < 3; i++) stats.add(i, { n: 1 })
+    expect(warnings).toEqual([expect.stringMatching(/after tp\.close\(\).*lost/)])
+    await stats.flush()
   })
 })
 

@@ -44,6 +44,7 @@ export class CounterBuffer {
   readonly #closing = new AbortController()
   #batches = 0
   #isScheduled = false
+  #isClosed: boolean
   #isFailing = false
   /** Increments that were dropped since the last report. */
   #lost = 0
@@ -51,11 +52,14 @@ export class CounterBuffer {
   constructor(collection: Collection, settings: BufferSettings) {
     this.#collection = collection
     this.#settings = settings
-    collection.context.onClose(() => this.#close())
+    this.#isClosed = collection.context.closing.aborted
+    // What is closed before may still count, for example a worker that ends its jobs.
+    collection.context.onClose(() => this.#close(), 'last')
   }
 
   /** Adds increments, to be written later. */
   add(keys: readonly string[], increments: readonly (readonly [string, number])[]): void {
+    if (this.#isClosed) return this.#warnOfClosed()
     const pending = this.#pendingAt(keys)
     if (pending === undefined) this.#lost += increments.length
     else for (const [field, by] of increments) this.#sum(pending.increments, field, by)
@@ -209,13 +213,21 @@ export class CounterBuffer {
     context.events.emit('error', { feature: 'counters', name, error })
   }
 
+  #warnOfClosed(): void {
+    const { context, where } = this.#collection
+    context.events.warn(
+      `${where}: add() was called after tp.close(), so its increments are lost. Close the instance when the server has ended.`,
+    )
+  }
+
   async #close(): Promise<void> {
     this.#closing.abort(new StoreUnavailable('closed', false))
-    await this.flush().catch(() => {
-      for (const { increments, doubtful } of this.#pending.values())
-        this.#lost += increments.size + (doubtful?.increments.size ?? 0)
-      this.#pending.clear()
-    })
+    // The second time for what was added meanwhile.
+    for (let i = 0; i < 2 && this.#pending.size > 0; i++) await this.flush().catch(() => {})
+    this.#isClosed = true
+    for (const { increments, doubtful } of this.#pending.values())
+      this.#lost += increments.size + (doubtful?.increments.size ?? 0)
+    this.#pending.clear()
     this.#reportLoss()
   }
 }

@@ -18,6 +18,8 @@ interface RedisInternals {
   stream?: { destroy(): void; unref?(): void }
   /** Commands that were sent over the lost connection, and will be sent again. */
   prevCommandQueue?: { shift(): { command: { reject(error: Error): void } } | undefined } | null
+  /** Commands that were defined on the client. */
+  scriptsSet: Readonly<Record<string, { readonly lua: string }>>
   setStatus(status: 'end'): void
   flushQueue(error: Error): void
   [DESCRIBE_COMMAND]?(command: TracedCommand): { args: string[] }
@@ -30,6 +32,18 @@ interface TracedCommand {
 }
 
 const internals = (client: Redis | Cluster): RedisInternals => client as unknown as RedisInternals
+
+/**
+ * Loads the scripts of all commands that were defined on a client.
+ *
+ * ioredis sends a script once over each connection, and its digest from then on. In a transaction it
+ * does not notice that the server has lost the script (SCRIPT FLUSH). All later ones would fail.
+ */
+export async function loadScripts(client: Redis | Cluster): Promise<void> {
+  const scripts = Object.values(internals(client).scriptsSet)
+  const nodes = 'nodes' in client ? client.nodes('master') : [client]
+  await Promise.all(nodes.flatMap((node) => scripts.map(({ lua }) => node.script('LOAD', lua))))
+}
 
 /** More replies than one read from a socket can hold. */
 const MAX_SURPLUS_REPLIES = 20_000

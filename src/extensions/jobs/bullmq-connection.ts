@@ -3,6 +3,7 @@ import type { FlowProducer, Queue, QueueEvents, Worker } from 'bullmq'
 import { StoreUnavailable, TurnpikeError } from '../../errors.ts'
 import type { DedicatedConnection, ExtensionContext } from '../../extension.ts'
 import { classify, toCallerError, toCause, type Outage } from '../../store/diagnose.ts'
+import { loadScripts } from '../../store/ioredis-patches.ts'
 
 /** What is used of the package. */
 export interface Bullmq {
@@ -121,13 +122,25 @@ export class BullmqConnection {
       await this.#ready(connection)
       const open = (this.#open ??= this.#create(bullmq, connection))
       const left = connection.commandTimeout - (performance.now() - startedAt)
-      const result = await this.#within(connection, run(open), left)
+      const result = await this.#within(connection, this.#run(open, run), left)
       this.#lastReplyAt = performance.now()
       return result
     } catch (error) {
       throw this.#toError(error, what)
     } finally {
       this.#pending--
+    }
+  }
+
+  /** Adding again what a transaction has added in part is safe: jobs keep their IDs. */
+  async #run<Result>(open: OpenQueue, run: (open: OpenQueue) => Promise<Result>): Promise<Result> {
+    try {
+      return await run(open)
+    } catch (error) {
+      const { message } = (error ?? {}) as Partial<Error>
+      if (message?.startsWith('NOSCRIPT') !== true) throw error
+      await loadScripts(open.client)
+      return await run(open)
     }
   }
 

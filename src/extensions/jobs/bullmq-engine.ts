@@ -216,8 +216,18 @@ export class BullmqEngine implements JobEngine {
 
   async work(options: EngineWorkOptions): Promise<EngineWorker> {
     const bullmq = await loadBullmq()
-    await this.#untilLimitsAreSet()
-    return await startBullmqWorker(bullmq, this.#connection, options)
+    const { closing, store } = this.#context
+    // A worker may be started before Redis, or before a connection is established.
+    for (;;) {
+      try {
+        await this.#connection.call('jobs.limits', (open) => this.#setLimits(open))
+        return await startBullmqWorker(bullmq, this.#connection, options, closing)
+      } catch (error) {
+        if (!isUnavailable(error) || closing.aborted) throw error
+        // Closing ends the pause, and then the loop.
+        await store.sleep(RETRY, closing).catch(() => {})
+      }
+    }
   }
 
   watch(id: string, onChange: () => void): () => void {
@@ -233,19 +243,6 @@ export class BullmqEngine implements JobEngine {
   async close(): Promise<void> {
     await this.#changes.close()
     await this.#connection.close()
-  }
-
-  /** A worker may be started before Redis, or before the connection is established. */
-  async #untilLimitsAreSet(): Promise<void> {
-    const { closing, store } = this.#context
-    for (;;) {
-      try {
-        return await this.#connection.call('jobs.limits', (open) => this.#setLimits(open))
-      } catch (error) {
-        if (!isUnavailable(error) || closing.aborted) throw error
-        await store.sleep(RETRY, closing)
-      }
-    }
   }
 
   async #setLimits({ queue }: OpenQueue): Promise<void> {

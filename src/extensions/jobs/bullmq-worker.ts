@@ -1,7 +1,8 @@
 /** A BullMQ worker: runs jobs under a lease, and lets them go when it closes. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Job as BullmqJob } from 'bullmq'
-import { TurnpikeError } from '../../errors.ts'
+import { StoreUnavailable, TurnpikeError } from '../../errors.ts'
+import { toCause } from '../../store/diagnose.ts'
 import { outageOf, type Bullmq, type BullmqConnection } from './bullmq-connection.ts'
 import { dataOf, repairUnreadable } from './bullmq-job.ts'
 import {
@@ -78,11 +79,16 @@ const unreadable = (): TurnpikeError =>
     'What is stored of a job cannot be read: another program has written it. It goes to the dead letters.',
   )
 
-/** Starts a worker. */
+/**
+ * Starts a worker.
+ * @param closing gives it up while it waits for its connection
+ * @throws TP_UNAVAILABLE if it gets no connection
+ */
 export async function startBullmqWorker(
   { Worker, WaitingError }: Bullmq,
   connection: BullmqConnection,
   { concurrency, leaseMs, run, events }: EngineWorkOptions,
+  closing: AbortSignal,
 ): Promise<EngineWorker> {
   const template = await connection.openBlocking()
   const leases = new Leases(leaseMs)
@@ -103,6 +109,8 @@ export async function startBullmqWorker(
 
   const worker = new Worker(connection.name, process, {
     ...connection.optionsFor(template),
+    // One that is given up before it begins must not have taken a job.
+    autorun: false,
     concurrency,
     lockDuration: leaseMs,
     stalledInterval: Math.max(100, leaseMs / 2),
@@ -123,7 +131,14 @@ export async function startBullmqWorker(
   })
   worker.on('locksRenewed', ({ jobIds }) => jobIds.forEach((id) => leases.renew(id)))
   worker.on('lockRenewalFailed', (ids) => ids.forEach((id) => leases.lose(id)))
-  await worker.waitUntilReady()
+  try {
+    await Promise.race([worker.waitUntilReady(), rejectedBy(closing)])
+  } catch (error) {
+    worker.close(true).catch(() => {})
+    await template.end()
+    throw outageOf(error) ? new StoreUnavailable('not-ready', false, toCause(error)) : error
+  }
+  worker.run().catch((error: Error) => worker.emit('error', error))
   return {
     async close(signal) {
       const ended = worker.close().catch(() => {})
@@ -133,6 +148,17 @@ export async function startBullmqWorker(
       await template.end()
     },
   }
+}
+
+/** Rejects when the instance closes. */
+function rejectedBy(closing: AbortSignal): Promise<never> {
+  const closed = new Promise<never>((_resolve, reject) => {
+    const fail = (): void => reject(new StoreUnavailable('closed', false))
+    if (closing.aborted) fail()
+    else closing.addEventListener('abort', fail, { once: true })
+  })
+  closed.catch(() => {})
+  return closed
 }
 
 const pauseOf = (error: unknown): number => (isJobFailure(error) ? (error.retryInMs ?? -1) : 60_000)

@@ -94,7 +94,10 @@ export class JobFactory {
       options.in === undefined
         ? Math.max(0, (at?.getTime() ?? 0) - this.#context.store.now())
         : durationOption(options.in, where, 'in', 0)
-    if (delayMs > MAX_DELAY) throw optionError(where, 'in', options.in, 'at most ten years')
+    if (delayMs > MAX_DELAY)
+      throw at === undefined
+        ? optionError(where, 'in', options.in, 'at most ten years')
+        : optionError(where, 'at', at, 'a Date within ten years')
     return {
       id: storedId(id, tenant),
       task: name,

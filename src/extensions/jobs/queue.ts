@@ -183,7 +183,11 @@ class EngineQueue<Native, Middleware> implements JobQueue<Native, Middleware> {
   }
 
   work(options?: WorkOptions): Promise<void> {
-    return this.#worker.start(options)
+    const started = this.#worker.start(options)
+    // A worker may wait for Redis until the instance closes. A caller that does not wait has not failed.
+    const forgive = (): void => void started.catch(() => {})
+    this.#context.closing.addEventListener('abort', forgive, { once: true })
+    return started
   }
 
   async idle(): Promise<void> {

@@ -101,7 +101,8 @@ export class QueueWorker {
   #stop(): Promise<void> {
     this.#closing ??= (async () => {
       this.#forgetSigterm()
-      const worker = await this.#starting
+      // One that has not begun has nothing to end.
+      const worker = await this.#starting?.catch(() => undefined)
       await worker?.close(this.#deadline.signal)
     })()
     return this.#closing

@@ -1,6 +1,8 @@
 /** Jobs over a real Redis: killed workers, restarts, outages, what is left in Redis. */
 import { readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
+import { Redis } from 'ioredis'
+import { Redis as Redis5 } from 'ioredis5'
 import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest'
 import { extension } from '../../../src/extension.ts'
 import { jobs, type QueueOptions } from '../../../src/jobs.ts'
@@ -450,4 +452,67 @@ test('limits of rate and concurrency hold over all workers', async () => {
   await until('three have run', async () => (await limited.counts()).completed === 3)
   await new Promise((resolve) => setTimeout(resolve, 200))
   expect(await limited.counts()).toMatchObject({ completed: 3, waiting: 6 })
+})
+
+test.each([
+  ['ioredis', Redis],
+  ['ioredis 5', Redis5 as unknown as typeof Redis],
+])(
+  'with %s, batches and flows are added although Redis has lost all scripts',
+  async (_, Client) => {
+    const client = new Client(redis.url, { maxRetriesPerRequest: null })
+    onTestFinished(() => client.disconnect())
+    const tp = turnpike({ redis: client, commandTimeout: '10s', logger: false })
+    onTestFinished(() => tp.close({ drain: 0 }))
+    const queue = jobs(tp)
+    queue.define('note', () => 1)
+    await until('the queue answers', () => queue.counts().catch(() => undefined), 15_000)
+    const batch = [{ task: 'note' }, { task: 'note' }]
+    const flow = { task: 'note', children: batch }
+    for (let i = 0; i < 3; i++) {
+      await queue.addMany(batch)
+      await queue.flow(flow)
+      await redis.send('SCRIPT', 'FLUSH')
+      // In a transaction of which Redis knows some scripts.
+      if (i === 1) await queue.add('note')
+    }
+    expect(await queue.counts()).toMatchObject({ waiting: 13, waitingChildren: 3 })
+  },
+)
+
+test('a worker that gets no connection begins as soon as there is one', async () => {
+  const { queue } = await open()
+  queue.define('note', () => 1)
+  const clients = /connected_clients:(\d+)/.exec(await redis.send('INFO', 'clients'))![1]!
+  await redis.send('CONFIG', 'SET', 'maxclients', clients)
+  const begun = queue.work()
+  const { id } = await queue.add('note')
+  await until('a connection was refused', async () =>
+    /rejected_connections:[1-9]/.test(await queue.counts().then(() => redis.send('INFO', 'stats'))),
+  )
+  await redis.send('CONFIG', 'SET', 'maxclients', '1000')
+  await begun
+  await until('it has run', async () => (await queue.get(id))?.result === 1, 10_000)
+})
+
+test('a call of work() that nobody waits for ends with the instance, without an unhandled rejection', async () => {
+  const unhandled: unknown[] = []
+  const note = (error: unknown): void => void unhandled.push(error)
+  process.on('unhandledRejection', note)
+  onTestFinished(() => void process.off('unhandledRejection', note))
+  const { tp, queue } = await open()
+  queue.define('note', () => 1)
+  await redis.kill()
+  const begun = queue.work()
+  await until('Redis is missed', () =>
+    queue.counts().then(
+      () => false,
+      () => true,
+    ),
+  )
+  await tp.close({ drain: 0 })
+  await new Promise((resolve) => setImmediate(resolve))
+  expect(unhandled).toEqual([])
+  await expect(begun).rejects.toMatchObject({ code: 'TP_UNAVAILABLE' })
+  await redis.restart()
 })

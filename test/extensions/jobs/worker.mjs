@@ -8,6 +8,8 @@ const queue = jobs(tp)
 const say = (type, id) => process.connected && process.send({ type, id, at: Date.now() })
 const sleep = (ms, signal) =>
   new Promise((resolve, reject) => {
+    // A process that was frozen may learn that its lease is lost before it begins to sleep.
+    signal.throwIfAborted()
     const timer = setTimeout(resolve, ms)
     signal.addEventListener('abort', () => {
       clearTimeout(timer)

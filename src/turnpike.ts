@@ -54,6 +54,7 @@ export interface TurnpikeOptions<Native> {
   prefix?: string
   /**
    * Version of the stored data. It is added to every key, so a new value discards all stored data.
+   * Keys of `operations` have no version: rules of `tp.control` hold for all releases.
    * @default none
    * @example 2
    */

@@ -4,6 +4,7 @@ import type { BodyCapture, HeaderFields, SentHead, SentResponse } from './exchan
 import {
   addedFields,
   cloneFields,
+  computeFields,
   fieldsOf,
   isBodiless,
   lateFields,
@@ -116,9 +117,9 @@ export class BodyTap {
     name: string,
   ): string | undefined {
     const read = fieldsOf(res)
-    const late = lateHeaders.flatMap(({ compute }) =>
+    const late = lateHeaders.flatMap((late) =>
       // Computed for this question only: an outer feature may still change its mind.
-      Object.entries(compute(read)).flatMap(([each, value]) =>
+      Object.entries(computeFields(late, read)).flatMap(([each, value]) =>
         each.toLowerCase() === name ? [value].flat() : [],
       ),
     )

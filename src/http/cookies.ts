@@ -55,13 +55,21 @@ export function serializeCookie(name: string, value: string, attributes: CookieA
   if (httpOnly) field += '; HttpOnly'
   if (secure) field += '; Secure'
   if (partitioned) field += '; Partitioned'
-  if (priority) field += `; Priority=${PRIORITY[priority]}`
-  if (sameSite) field += `; SameSite=${SAME_SITE[sameSite === true ? 'strict' : sameSite]}`
+  if (priority) field += `; Priority=${oneOf(PRIORITY, 'priority', priority)}`
+  if (sameSite)
+    field += `; SameSite=${oneOf(SAME_SITE, 'sameSite', sameSite === true ? 'strict' : sameSite)}`
   return field
 }
 
+/** Returns the spelling of an attribute's value, which may be in any case. */
+function oneOf(spellings: Readonly<Record<string, string>>, name: string, value: unknown): string {
+  const key = String(value).toLowerCase()
+  if (Object.hasOwn(spellings, key)) return spellings[key]!
+  throw new TypeError(`A cookie's ${name} cannot be ${JSON.stringify(value)}.`)
+}
+
 function attribute(name: string, value: string): string {
-  if (!ATTRIBUTE.test(value))
+  if (typeof value !== 'string' || !ATTRIBUTE.test(value))
     throw new TypeError(`A cookie's ${name} cannot be ${JSON.stringify(value)}.`)
   return value
 }

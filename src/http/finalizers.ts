@@ -157,7 +157,8 @@ function sendHeld(res: ServerResponse, state: ResponseState, args: unknown[]): v
   try {
     passEnd(res, state, args)
   } catch (error) {
-    // The caller of `end` has returned. It would have received this error.
+    // The caller of `end` has returned. It would have received this error. Nothing has ended.
+    if (!res.headersSent) state.phase = 'open'
     const finalizer = state.finalizers[0]!
     fail(res, state, { error, finalizer }, res.headersSent ? 'sent' : 'unsent', () => breakOff(res))
   }

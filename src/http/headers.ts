@@ -108,11 +108,27 @@ export interface LateHeaders {
   readonly compute: (field: FieldReader) => HeaderFields
   /** The fields, once computed. Work before the head or the end may change them. */
   fields: HeaderFields | undefined
+  /** They could not be computed. */
+  hasFailed: boolean
 }
 
 /** Returns a feature's fields, computed once. */
 export const lateFields = (late: LateHeaders, res: ServerResponse): HeaderFields =>
-  (late.fields ??= late.compute(fieldsOf(res)))
+  (late.fields ??= computeFields(late, fieldsOf(res)))
+
+/**
+ * Computes a feature's fields. An error is thrown once: the response to the failed request must be
+ * sent without them, or its error would find no handler and end the process.
+ */
+export function computeFields(late: LateHeaders, field: FieldReader): HeaderFields {
+  if (late.hasFailed) return {}
+  try {
+    return late.compute(field)
+  } catch (error) {
+    late.hasFailed = true
+    throw error
+  }
+}
 
 /** Returns the reader of the fields that are set. */
 export const fieldsOf =

@@ -114,7 +114,7 @@ export class ResponseState implements Layer {
   }
 
   addLateHeaders(compute: (field: FieldReader) => HeaderFields): void {
-    this.lateHeaders = append(this.lateHeaders, { compute, fields: undefined })
+    this.lateHeaders = append(this.lateHeaders, { compute, fields: undefined, hasFailed: false })
   }
 
   addFinalizer(finalizer: Finalizer): void {

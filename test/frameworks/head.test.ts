@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { request } from 'node:http'
 import { describe, expect, it } from 'vitest'
 import type { HeaderFields } from '../../src/http/exchange.ts'
-import { ask, feature, frameworks, lines, type AnyFeature, type Member } from './harness.ts'
+import { ask, feature, frameworks, hello, lines, type AnyFeature, type Member } from './harness.ts'
 
 const head = (headers: HeaderFields): AnyFeature =>
   feature(async () => ({ headers: () => headers }))
@@ -40,6 +40,21 @@ describe.each(frameworks)('head on $name', ({ start }) => {
     expect(answer.headers['ratelimit-policy']).toBe('"inner", "outer"')
     expect(answer.headers.vary).toBe('cookie, Accept')
     expect(lines(answer, 'cache-status')).toEqual(['b; fwd=miss, a; hit'])
+  })
+
+  it.each([
+    ['after work before the end', { beforeEnd: async () => {} }],
+    ['after work before the head', { beforeHead: async () => {}, beforeEnd: async () => {} }],
+  ])('fails the request, and only it, if fields cannot be computed %s', async (_when, work) => {
+    const fields = (): HeaderFields => {
+      throw new Error('no such domain')
+    }
+    const app = await start({
+      stack: [head({ 'X-Outer': '1' }), feature(async () => ({ headers: fields, ...work }))],
+      handler: hello,
+    })
+    for (let i = 0; i < 2; i++)
+      expect(await ask(app)).toMatchObject({ status: 500, headers: { 'x-outer': '1' } })
   })
 
   it('survives an error handler that removes every field', async () => {

@@ -95,7 +95,7 @@ export class RequestSession implements KoaSessionHost {
     return storing?.then(() => void (this.#isHeadSent = true))
   }
 
-  /** Stores what has to be stored before the client can see the end of the response. Undefined if there is nothing. */
+  /** Stores what has to be stored before the client can see the end. Undefined if there is nothing. */
   storeBeforeEnd(): Promise<void> | undefined {
     if (!this.#property.hasId) return undefined
     try {
@@ -129,13 +129,11 @@ export class RequestSession implements KoaSessionHost {
     return Promise.reject(error)
   }
 
-  /**
-   * Renews the session if nothing else has to be done. False if it has to be stored.
-   * @param isEnding true on the way out
-   */
+  /** Renews a session that need not be stored; else false. @param isEnding true on the way out */
   #settle(session: Session, isEnding: boolean): boolean {
     if (this.#state !== 'alive') return true
     session.touch()
+    this.#writer.assertSendable(session)
     const text = (this.#serialized = this.#writer.serialize(session))
     if (this.#writer.mustStore(session, text, isEnding, this.#isHeadSent)) return false
     if (this.#namedBy(session.id)) this.#writer.touch(session)

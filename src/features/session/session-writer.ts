@@ -1,4 +1,5 @@
 /** Stores the session of one request. */
+import { serializeCookie } from '../../http/cookies.ts'
 import type { RequestBudget } from '../../request-budget.ts'
 import { ChangeTracker } from './change-tracker.ts'
 import type { SessionEngine } from './engine.ts'
@@ -78,6 +79,14 @@ export class SessionWriter {
     // The first one counts: an `expires` of the mount makes the lifetime of each one shorter.
     this.#mountSettings ??= cookie.settings
     return cookie
+  }
+
+  /** Checks a cookie that the application has changed, before the head is due. @throws TypeError */
+  assertSendable({ cookie }: Session): void {
+    const { path, domain, sameSite, priority } = this.#options.cookie
+    const isPlace = cookie.path === path && cookie.domain === domain
+    const isOurs = isPlace && cookie.sameSite === sameSite && cookie.priority === priority
+    if (!isOurs) serializeCookie('sid', '', cookie.data)
   }
 
   /** Serializes the data of the session as it is stored. */

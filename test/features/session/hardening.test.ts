@@ -13,6 +13,7 @@ import {
   dataOf,
   gate,
   keysOf,
+  queryOf,
   site,
   within,
   type SiteOptions,
@@ -249,6 +250,28 @@ describe.each(engines)('on the $name engine', (engine) => {
           expect([what, await someone.json('/')]).toEqual([what, { a: '1' }])
         }
       }
+    })
+
+    test('attack: a cookie with a domain or path out of the request fails the request, and nothing else', async () => {
+      const { app, someone } = start({
+        routes: {
+          '/go': (native) => {
+            native.session.a = 1
+            native.session.cookie[queryOf(native, 'set')!] = queryOf(native, 'to')
+            return {}
+          },
+        },
+      })
+      for (const [set, to] of [
+        ['domain', 'shop.example%0d%0aX: y'],
+        ['domain', '%C3%BC.example'],
+        ['path', '/a; Domain=example.com'],
+        ['sameSite', 'maybe'],
+      ])
+        expect([set, (await someone.get(`/go?set=${set}&to=${to}`)).status]).toEqual([set, 500])
+      expect(await app.get('/')).toMatchObject({ status: 200 })
+      const [field] = cookiesOf(await someone.get('/go?set=sameSite&to=None'))
+      expect(field).toContain('; SameSite=None')
     })
 
     test('data as deep as sessions may be is kept whatever the serializer', async () => {

@@ -90,12 +90,15 @@ describe.each(kinds)('$name', (kind) => {
       { path: '/a?b=2' },
       { path: '/a' },
       { path: '/a?b=1', headers: { host: 'other.test' } },
-      { path: '/a?b=1', method: 'POST' },
       { path: '/a?b=1', headers: { authorization: 'Bearer a' } },
       { path: '/a?b=1', headers: { 'if-match': '"one"' } },
+      { path: '/a?b=1', headers: { 'if-unmodified-since': new Date().toUTCString() } },
+      { path: '/a?b=1', headers: { accept: 'text/event-stream' } },
       { path: '/a?b=1', headers: { 'x-forwarded-host': 'evil.test' } },
       { path: '/a?b=1', headers: { 'x-forwarded-proto': 'https' } },
       { path: '/a?b=1', headers: { 'content-length': '1' }, body: 'x' },
+      // The last one: it invalidates the entry.
+      { path: '/a?b=1', method: 'POST' },
     ]
     for (const [i, other] of others.entries()) {
       const answer = await app.ask(other)

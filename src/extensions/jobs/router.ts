@@ -159,7 +159,8 @@ export class JobRouter<Native> implements Feature<Native> {
     // An EventSource connects again when a stream ends. 204 tells it to stop.
     if (x.header('last-event-id') === LAST_EVENT_ID) return { reply: { status: 204 } }
     const { maxStreams = 1000 } = this.#options
-    if (this.#streams.size >= maxStreams)
+    // One that begins after the instance has ended all others would keep its server from closing.
+    if (this.#context.closing.aborted || this.#streams.size >= maxStreams)
       return {
         refusal: {
           status: 503,

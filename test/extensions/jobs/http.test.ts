@@ -292,6 +292,23 @@ describe('streams', () => {
     expect(rest.events().at(-1)!.name).toBe('job')
   })
 
+  test.each(FRAMEWORKS)(
+    'do not begin while the instance closes: %s',
+    { timeout: 10_000 },
+    async (_name, open) => {
+      let closed: Promise<void> | undefined
+      const { server, queue, tp } = open({
+        authorize: (_native: unknown, { type }: { type: string }) => {
+          if (type === 'stream') closed = tp.close()
+          return true
+        },
+      })
+      const { id } = await queue.add('order', { item: 'tea' }, { in: '1h' })
+      await request(server).get(`/jobs/${id}/stream`).expect(503)
+      await closed
+    },
+  )
+
   test('outlive an outage of the store', async () => {
     const { server, queue, store } = start({})
     const { id } = await queue.add('order', { item: 'tea' }, { in: '1m' })

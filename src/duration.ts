@@ -87,15 +87,9 @@ export function suggestDuration(duration: unknown): string | undefined {
  */
 export function durationOption(value: unknown, where: string, option: string, min = 1): number {
   const ms = parseDuration(value)
-  if (ms === undefined || ms < min) {
-    throw optionError(
-      where,
-      option,
-      value,
-      ms === undefined ? DURATION_FORMAT : `at least ${min} ms`,
-      suggestDuration(value),
-    )
-  }
+  if (ms === undefined)
+    throw optionError(where, option, value, DURATION_FORMAT, suggestDuration(value))
+  if (ms < min) throw optionError(where, option, value, `at least ${min} ms`)
   return ms
 }
 

@@ -116,12 +116,13 @@ export const plainObject: Validator = { expected: 'an object', accepts: isObject
 /** Accepts an integer within bounds. */
 export function integer(min: number, max: number = Number.MAX_SAFE_INTEGER): Validator {
   const bounds = max === Number.MAX_SAFE_INTEGER ? `${min} or more` : `from ${min} to ${max}`
+  const accepts = (value: unknown): boolean =>
+    Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= max
   return {
     expected: `an integer, ${bounds}`,
-    accepts: (value) =>
-      Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= max,
+    accepts,
     suggest: (value) =>
-      typeof value === 'string' && value.trim() !== '' && Number.isSafeInteger(Number(value))
+      typeof value === 'string' && value.trim() !== '' && accepts(Number(value))
         ? String(Number(value))
         : undefined,
   }

@@ -1,6 +1,7 @@
 /** Messages of refused options: what is wrong, with the value, and what to do. No secret in them. */
 import { inspect } from 'node:util'
 import { describe, expect, it, test } from 'vitest'
+import { durationOption } from '../../src/duration.ts'
 import {
   anyOf,
   boolean,
@@ -56,6 +57,12 @@ describe('a message', () => {
       { fail: oneOf('open', 'closed') },
       "fail must be 'open' or 'closed'. It is 'opne' (a string). Did you mean 'open'?",
     ],
+    // What is not accepted is not suggested.
+    [
+      { limit: '10' },
+      { limit: integer(1, 9) },
+      "limit must be an integer, from 1 to 9. It is '10' (a string).",
+    ],
     [{ on: 'yes' }, { on: anyOf(boolean, nonEmptyString) }, undefined],
     [
       { on: 5 },
@@ -88,6 +95,12 @@ describe('a message', () => {
     if (message === undefined)
       return expect(() => refusal(options, kinds)).toThrow('it was accepted')
     expect(refusal(options, kinds).message).toBe(`tp.thing(): ${message}`)
+  })
+
+  it('a duration that is too short is not suggested again', () => {
+    expect(() => durationOption('0s', 'tp.thing()', 'ttl')).toThrow(
+      /^tp\.thing\(\): ttl must be at least 1 ms\. It is '0s' \(a string\)\.$/,
+    )
   })
 
   test.each<[unknown, string]>([

@@ -33,6 +33,7 @@ const LAYERS = [
       'lua.d.ts',
       'permissions.ts',
       'name-claims.ts',
+      'option-value.ts',
       'request-budget.ts',
       'validate.ts',
     ],

@@ -9,6 +9,7 @@ import { limitsReset } from '../commands/limits-reset.ts'
 import { limitsSet, limitsUnset } from '../commands/limits-set.ts'
 import { locksBreak } from '../commands/locks-break.ts'
 import { mode } from '../commands/mode.ts'
+import { plan } from '../commands/plan.ts'
 import { allow, block, unblock } from '../commands/rules.ts'
 import { sessionsRevoke, sessionsRevokeAll } from '../commands/sessions-end.ts'
 import type { DashboardUser } from '../operations/dashboard.ts'
@@ -27,6 +28,7 @@ const COMMANDS: readonly Command[] = [
   limitsUnset,
   locksBreak,
   mode,
+  plan,
   sessionsRevoke,
   sessionsRevokeAll,
   unblock,

@@ -253,6 +253,19 @@ describe('Express 5', () => {
     expect(await semaphore.count()).toBe(0)
   })
 
+  it('a changed policy is set back to its options', async () => {
+    const { app, page } = await open(kind, OPERATOR)
+    await app.tp.control.policy('api', { limit: 30 }, { by: 'ann', reason: 'overload' })
+    await visit(page, 'rules', 'policy:api')
+    await page.getByRole('button', { name: 'Default: api default' }).click()
+    const dialog = page.getByRole('dialog')
+    await dialog.getByLabel('Reason').fill('over')
+    await page.keyboard.press('Enter')
+    await dialog.getByText(/^Set the policy .* to default/).waitFor()
+    await page.keyboard.press('Enter')
+    await page.getByText(/Stored: .*default/).waitFor()
+  })
+
   it('a viewer sees no button for changes, and only the networks of addresses', async () => {
     const { page } = await open(kind, VIEWER, '#/limits')
     await page.getByText('127.0.*.*').waitFor()

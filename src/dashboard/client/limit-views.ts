@@ -17,6 +17,24 @@ function limitState(state: any): Content {
   return h('span', { class: 'bad' }, `${state.isBlocked ? 'blocked' : 'limited'} ${wait}`)
 }
 
+/** @param target what the rule is for: `limit:web`, `policy:web.minute`, `subject:ada` or an address */
+function liftButton(context: ViewContext, target: string): Content {
+  const [, kind, name = ''] = /^(limit|policy):(.*)$/s.exec(target) ?? []
+  if (kind === undefined)
+    return changeButton(context, 'Unblock', {
+      title: 'Lift a rule',
+      command: 'unblock',
+      args: [target],
+      options: {},
+    })
+  return changeButton(context, 'Default', {
+    title: `Set a ${kind} to what its options say`,
+    command: kind === 'limit' ? 'mode' : 'plan',
+    args: [name, 'default'],
+    options: {},
+  })
+}
+
 function limitButtons(row: any, context: ViewContext): Content {
   if (!row.of) return undefined
   const { parts, tenant } = row.of
@@ -127,19 +145,7 @@ export const rulesView: View = {
           rule.until === null ? 'never' : formatTime(rule.until),
           rule.by,
           rule.reason,
-          String(rule.target).startsWith('limit:')
-            ? changeButton(context, 'Default', {
-                title: 'Set a limit to what its options say',
-                command: 'mode',
-                args: [String(rule.target).slice('limit:'.length), 'default'],
-                options: {},
-              })
-            : changeButton(context, 'Unblock', {
-                title: 'Lift a rule',
-                command: 'unblock',
-                args: [rule.target],
-                options: {},
-              }),
+          liftButton(context, String(rule.target)),
         ],
       })),
     ),

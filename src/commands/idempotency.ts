@@ -4,7 +4,7 @@ import type { ServerAccess } from '../store/server-access.ts'
 import { CommandError, type Command } from './command.ts'
 import { createScan, orNull, SCAN_OPTIONS, seenOf, serverTime } from './find-keys.ts'
 import { formatBytes, formatSpan } from './format.ts'
-import { tableLines } from './output.ts'
+import { compareNames, tableLines } from './output.ts'
 import type { RedisTarget } from './target.ts'
 
 const STATES = ['running', 'stuck', 'released', 'completed'] as const
@@ -108,7 +108,9 @@ export const idempotencyFind: Command = {
         if (record && (state === undefined || record.state === state)) records.push(record)
     }
     const seen = seenOf(scan.progress)
-    const sorted = records.toSorted((a, b) => (a.leaseEnds ?? now) - (b.leaseEnds ?? now))
+    const sorted = records.toSorted(
+      (a, b) => (a.leaseEnds ?? now) - (b.leaseEnds ?? now) || compareNames(a.id, b.id),
+    )
     return {
       data: { now, records: sorted.map(shown), scan: seen.data },
       lines: [...linesOf(sorted, now), seen.line],

@@ -5,7 +5,7 @@ import type { Command, OutputLine } from './command.ts'
 import { createScan, SCAN_OPTIONS, seenOf, type ScannedKey } from './find-keys.ts'
 import { reportOtherPrefixes } from './other-prefixes.ts'
 import { formatBytes } from './format.ts'
-import { tableLines } from './output.ts'
+import { compareNames, tableLines } from './output.ts'
 
 /** Keys that belong together. */
 interface KeyGroup {
@@ -14,6 +14,11 @@ interface KeyGroup {
   bytes: number
   readonly names: Map<string, KeyGroup>
 }
+
+const byKeys = (
+  [a, { keys: x }]: [string, KeyGroup],
+  [b, { keys: y }]: [string, KeyGroup],
+): number => y - x || compareNames(a, b)
 
 const newGroup = (): KeyGroup => ({ keys: 0, measured: 0, bytes: 0, names: new Map() })
 
@@ -54,7 +59,7 @@ export const keys: Command = {
     const share = shareOf(scan.progress)
     if (groups.size === 0 && scan.progress.isComplete) await reportOtherPrefixes(target, call.warn)
     const isTree = call.options['tree'] === true
-    const sorted = [...groups].toSorted(([, a], [, b]) => b.keys - a.keys)
+    const sorted = [...groups].toSorted(byKeys)
     return {
       data: {
         prefix: target.start,
@@ -122,7 +127,7 @@ function treeLines(
   for (const [feature, group] of groups) {
     add(feature, group)
     if (!isTree) continue
-    const names = [...group.names].toSorted(([, a], [, b]) => b.keys - a.keys)
+    const names = [...group.names].toSorted(byKeys)
     for (const [name, own] of names.slice(0, MAX_NAMES)) add(`  ${name}`, own)
     if (names.length > MAX_NAMES) rows.push([`  … ${names.length - MAX_NAMES} more`, '', ''])
   }

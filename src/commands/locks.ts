@@ -11,7 +11,7 @@ import {
   type ScannedKey,
 } from './find-keys.ts'
 import { formatSpan } from './format.ts'
-import { tableLines } from './output.ts'
+import { compareNames, tableLines } from './output.ts'
 import type { RedisTarget } from './target.ts'
 
 /** A lock or permit that is held. */
@@ -145,7 +145,9 @@ const permitOf = (owner: string): string => /[\w.-]{1,40}$/.exec(owner)?.[0] ?? 
 
 async function resultOf(target: RedisTarget, rows: readonly HeldRow[]): Promise<CommandResult> {
   const now = await serverTime(await target.access('lock'))
-  const held = rows.toSorted((a, b) => a.since - b.since)
+  const held = rows.toSorted(
+    (a, b) => a.since - b.since || compareNames(a.kind, b.kind) || compareNames(a.name, b.name),
+  )
   return {
     data: { now, held: held.map(({ owner: _owner, ...row }) => row) },
     lines:

@@ -47,3 +47,6 @@ export function tableLines(rows: readonly (readonly (string | number)[])[]): Out
     return i === 0 ? { text, tone: 'faint' } : text
   })
 }
+
+/** Returns the order of two names. SCAN finds keys in any order: equal rows are shown by their names. */
+export const compareNames = (a: string, b: string): number => (a < b ? -1 : Number(a > b))

@@ -478,6 +478,22 @@ it('the permit of a semaphore is released in place of its holder, and no other o
   await tp.close()
 })
 
+it('what began at the same time is listed by name, in the same order each time', async () => {
+  const names = ['echo', 'alpha', 'delta', 'bravo', 'charlie']
+  const times = ['since', `${Date.now()}`, 'until', `${Date.now() + 60_000}`]
+  for (const name of names) {
+    const key = `shop:lock:{same-${name}}`
+    await server.send('HSET', key, 'owner', 'host/1/x', 'token', '1', ...times)
+    await server.send('EXPIRE', key, '60')
+  }
+  const { data } = await ask(['locks'])
+  const listed = data.held
+    .map(({ name }: any) => name)
+    .filter((name: string) => name.startsWith('same-'))
+  expect(listed).toEqual(names.map((name) => `same-${name}`).toSorted())
+  await server.send('DEL', ...names.map((name) => `shop:lock:{same-${name}}`))
+})
+
 it('what a stranger has stored as the switch of maintenance can be replaced', async () => {
   const key = 'shop:operations:document:{maintenance-broken}'
   for (const stored of ['on', '1.x null', '1.x {"on":"no"}', '1.x {', '']) {

@@ -61,6 +61,7 @@ function round(value) {
 function digestOf(folder) {
   const hash = createHash('sha256')
   const files = readdirSync(folder, { recursive: true }).filter((file) => /\.[cm]js$/.test(file))
-  for (const file of files.toSorted((a, b) => (a < b ? -1 : 1))) hash.update(readFileSync(path.join(folder, file)))
+  for (const file of files.toSorted((a, b) => (a < b ? -1 : 1)))
+    hash.update(readFileSync(path.join(folder, file)))
   return hash.digest('hex').slice(0, 12)
 }

@@ -1,5 +1,5 @@
 /** Answers some requests before the framework gets them. */
-import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import { isBackgroundRequest } from './background-request.ts'
 import { breakOff } from './disguise.ts'
 import { sendReply } from './send-reply.ts'
@@ -33,7 +33,6 @@ function wireOf(req: IncomingMessage): string | undefined {
   if (headers.authorization !== undefined || headers.expect !== undefined) return undefined
   if (headers['content-length'] !== undefined || headers['transfer-encoding'] !== undefined)
     return undefined
-  if (isBypassed(headers)) return undefined
   const scheme = (socket as { encrypted?: boolean }).encrypted === true ? 'https' : 'http'
   const forwarded = headers['x-forwarded-host']
   const proto = headers['x-forwarded-proto']
@@ -42,13 +41,6 @@ function wireOf(req: IncomingMessage): string | undefined {
   // Whether these are believed depends on who says so.
   return JSON.stringify([direct, forwarded, proto, socket.remoteAddress])
 }
-
-/** True for a request that a cache passes by: only the application can answer it as it asks. */
-const isBypassed = (headers: IncomingHttpHeaders): boolean =>
-  headers['if-match'] !== undefined ||
-  headers['if-unmodified-since'] !== undefined ||
-  headers.upgrade !== undefined ||
-  headers.accept?.includes('text/event-stream') === true
 
 class Asked implements Pick<Exchange, 'method' | 'header'> {
   readonly #req: IncomingMessage

@@ -3,15 +3,21 @@ import type { Exchange } from '../../http/exchange.ts'
 import type { IgnoredCookies } from './cookies.ts'
 import type { CacheReason } from './reasons.ts'
 
-/** Returns why a request is passed by because of its head. @param hasKey the application names the entry itself */
-export function requestReason(x: Exchange, hasKey: boolean): CacheReason | undefined {
+/** Returns why a request asks for what only the handler can answer. */
+export function demandReason(x: Pick<Exchange, 'header'>): CacheReason | undefined {
   // Other preconditions are the handler's to evaluate (RFC 9110, 13.2.1).
   if (x.header('if-match') !== undefined || x.header('if-unmodified-since') !== undefined)
     return 'precondition'
-  if (x.hasBody) return 'body'
   if (x.header('upgrade') !== undefined) return 'upgrade'
   // A stream does not end, so no request must wait for it.
-  if (x.header('accept')?.includes('text/event-stream') === true) return 'stream'
+  return x.header('accept')?.includes('text/event-stream') === true ? 'stream' : undefined
+}
+
+/** Returns why a request is passed by because of its head. @param hasKey the application names the entry itself */
+export function requestReason(x: Exchange, hasKey: boolean): CacheReason | undefined {
+  const reason = demandReason(x)
+  if (reason !== undefined) return reason
+  if (x.hasBody) return 'body'
   return hasKey ? undefined : addressReason(x)
 }
 

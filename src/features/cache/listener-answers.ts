@@ -1,6 +1,7 @@
 /** Near hits that `tp.cacheListener()` answers before the framework gets the request. */
 import { BoundedMap } from '../../caching/bounded-map.ts'
 import type { Plan } from '../../http/exchange.ts'
+import { demandReason } from './bypass.ts'
 import type { RequestHead } from './reply.ts'
 import type { Target } from './resource.ts'
 
@@ -25,6 +26,7 @@ export class ListenerAnswers {
   /** Answers a request that looks the same. Undefined: the application must get it. */
   answer(listenerKey: string, request: RequestHead): Plan | Promise<Plan> | undefined {
     const known = this.#known.get(listenerKey)
-    return known?.reply(known.target, request, '; detail=listener')
+    if (known === undefined || demandReason(request) !== undefined) return undefined
+    return known.reply(known.target, request, '; detail=listener')
   }
 }

@@ -80,20 +80,18 @@ export const isFunction = (value: unknown): value is (...args: never[]) => unkno
 export const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
-/**
- * Returns true for a list whose items are all accepted. A hole of a sparse array is an item, too:
- * `every` skips it.
- */
-export const isListOf = (
+/** Returns true for a list whose items are all accepted. The holes of a sparse array are items, too. */
+export function isListOf(
   value: unknown,
   accepts: (item: unknown) => boolean,
   min: number,
   max: number = Number.MAX_SAFE_INTEGER,
-): value is unknown[] =>
-  Array.isArray(value) &&
-  value.length >= min &&
-  value.length <= max &&
-  Array.from(value).every((item) => accepts(item))
+): value is unknown[] {
+  if (!Array.isArray(value) || value.length < min || value.length > max) return false
+  // `every` would skip holes.
+  for (const item of value) if (!accepts(item)) return false
+  return true
+}
 
 /** Accepts true and false. */
 export const boolean: Validator = {

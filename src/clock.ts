@@ -11,6 +11,21 @@ export interface Clock {
   sleep(ms: number, signal?: AbortSignal, idle?: boolean): Promise<void>
 }
 
+/**
+ * One moment on both clocks of this machine. The monotonic one may stand still while the machine is
+ * suspended. The other one may be set.
+ */
+export interface Moment {
+  readonly monotonic: number
+  readonly wall: number
+}
+
+/** Returns the moment that it is now. */
+export const momentOf = (clocks: { monotonic(): number; wallClock(): number }): Moment => ({
+  monotonic: clocks.monotonic(),
+  wall: clocks.wallClock(),
+})
+
 /** Longest delay of a timer. A longer sleep ends early, so callers check the time again. */
 const MAX_DELAY = 2 ** 31 - 1
 

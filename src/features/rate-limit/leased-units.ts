@@ -1,3 +1,4 @@
+import type { Moment } from '../../clock.ts'
 import type { Store } from '../../store/store.ts'
 import type { Charge } from './charge.ts'
 import type { PolicyState } from './decision.ts'
@@ -6,12 +7,6 @@ import type { ReturnedUnits } from './operations/lease-policies.ts'
 
 /** A lease that is used up at once asks for at most so many times as much. */
 const MAX_RATE = 8
-
-/** One moment on both clocks of this process. */
-export interface Moment {
-  readonly monotonic: number
-  readonly wall: number
-}
 
 /** What a lease needs of the engine and its store. */
 export interface LeaseOwner extends ChargeAdjuster {

@@ -1,5 +1,6 @@
+import { momentOf, type Moment } from '../../clock.ts'
 import type { Charge } from './charge.ts'
-import { LeasedUnits, type LeaseOwner, type Moment } from './leased-units.ts'
+import { LeasedUnits, type LeaseOwner } from './leased-units.ts'
 import { LimitDecision } from './limit-decision.ts'
 import type { UnitRequest } from './operations/lease-policies.ts'
 import { LEASE_SHARE } from './operations/script.ts'
@@ -74,7 +75,7 @@ export class Leases {
     const terms = charges.map(termsOf)
     if (charges.some(({ cost }, i) => cost > terms[i]!.share)) return undefined
     const { store } = this.#owner
-    const began: Moment = { monotonic: store.monotonic(), wall: store.wallClock() }
+    const began = momentOf(store)
     const last = this.#leases.get(tag)
     if (last === undefined && !this.#hasSeen(tag, began.monotonic)) return undefined
     this.#leases.delete(tag)

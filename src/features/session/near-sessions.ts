@@ -4,6 +4,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import { BoundedMap } from '../../caching/bounded-map.ts'
+import { momentOf, type Moment } from '../../clock.ts'
 import { isUnavailable } from '../../errors.ts'
 import type { ExtensionContext } from '../../extension.ts'
 import type { LoadedSession } from './session-storage.ts'
@@ -19,12 +20,6 @@ interface NearCopy {
   readonly bytes: number
   /** Until when it is served. */
   readonly until: Moment
-}
-
-/** A moment on the monotonic clock, and on that of the machine: the former stands still while the machine sleeps. */
-interface Moment {
-  readonly monotonic: number
-  readonly time: number
 }
 
 /** When a session expires in Redis, as long as it is neither saved nor renewed. */
@@ -100,7 +95,7 @@ export class NearSessions {
     if (!this.#isArmed) return load()
     const loading = this.#begin(keys)
     // A copy is as old as the request for it: the reply may have been on its way for long.
-    const since = { monotonic: this.#context.store.monotonic(), time: Date.now() }
+    const since = momentOf(this.#context.store)
     return load().then(
       (found) => {
         this.#consider(keys, loading, found, since)
@@ -226,7 +221,7 @@ export class NearSessions {
       .run(sessionTimeToLive, [keys.session], [])
       .then((left) => {
         if (loading.isStale || left <= 0) return
-        const end = { monotonic: since.monotonic + left, time: since.time + left }
+        const end = { monotonic: since.monotonic + left, wall: since.wall + left }
         this.#lifetimes.set(keys.session, { version, touched, end })
         this.#keep(loading, stored, since, end)
       })
@@ -246,7 +241,7 @@ export class NearSessions {
     if (bytes > maxBytes / 8) return
     const until = {
       monotonic: Math.min(since.monotonic + ms, end.monotonic),
-      time: Math.min(since.time + ms, end.time),
+      wall: Math.min(since.wall + ms, end.wall),
     }
     const known = this.#copies.get(names.session)
     if (known) this.#remove(known)
@@ -269,8 +264,9 @@ export class NearSessions {
     }
   }
 
-  #isAhead({ monotonic, time }: Moment): boolean {
-    return this.#context.store.monotonic() < monotonic && Date.now() < time
+  #isAhead({ monotonic, wall }: Moment): boolean {
+    const { store } = this.#context
+    return store.monotonic() < monotonic && store.wallClock() < wall
   }
 
   #remove({ keys: { session, index }, bytes }: NearCopy): void {

@@ -108,8 +108,8 @@ describe.each(engines)('near copies on the $name engine', (engine) => {
     const someone = here.browser()
     await someone.get('/set?key=a&value=1')
     await here.warm(someone)
-    const awakeAt = Date.now() + 60_000
-    const clock = vi.spyOn(Date, 'now').mockImplementation(() => awakeAt)
+    const awakeAt = here.store.wallClock() + 60_000
+    const clock = vi.spyOn(here.store, 'wallClock').mockReturnValue(awakeAt)
     onTestFinished(() => clock.mockRestore())
     expect(await here.cost(someone)).toContain('session.load')
   })

@@ -8,6 +8,7 @@ import { ageing, site, type Browser, type Site, type SiteOptions } from './suppo
 /** One process: its application, and the names of the operations that it has run. */
 export interface NearProcess {
   readonly app: Site
+  readonly store: Store
   readonly operations: string[]
   /** The changes of sessions that it was notified of. */
   readonly changes: string[]
@@ -76,6 +77,7 @@ function processWith(
   }
   return {
     app,
+    store,
     operations,
     changes,
     cost,

@@ -103,8 +103,8 @@ export interface TurnpikeOptions<Native> {
    */
   refusals?: 'reply' | 'next'
   /**
-   * Where log lines go: one when Redis goes away, one when it is back, and after 1, 5 and 30 minutes
-   * one that says that it is still away. Each minute in which limits refused, or calls to Redis were
+   * Receiver of log lines. There is one when Redis goes away, and one when it is back. After 1, 5 and 30
+   * minutes one says that it is still away. Each minute in which limits refused, or calls to Redis were
    * slow, has a line about it. `false`: no lines.
    * @default standard error: text on a terminal, a line of JSON elsewhere
    * @example console
@@ -136,8 +136,8 @@ export interface TurnpikeOptions<Native> {
    */
   instances?: number | 'auto'
   /**
-   * Whether the process reports to Redis every ten seconds what it has mounted, what it has counted and
-   * how it is, for `tp.processes()` and the program `turnpike`. Options name its service and release.
+   * Whether the process reports to Redis every ten seconds: what it has mounted and counted, and how it
+   * is. `tp.processes()` and the program `turnpike` show it. Options name its service and release.
    * @default true, and false without Redis
    * @example { service: 'checkout', release: process.env.GIT_COMMIT }
    */

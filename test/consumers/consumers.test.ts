@@ -19,7 +19,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { modulesOf, sourceOf } from '../docs/blocks.ts'
+import { linksIn, modulesOf, sourceOf } from '../docs/blocks.ts'
 import { startTestRedis, type TestRedis } from '../support/redis.ts'
 
 const root = path.resolve(import.meta.dirname, '../..')
@@ -97,6 +97,30 @@ describe('the tarball', () => {
       for (const kind of ['mjs', 'cjs', 'd.mts', 'd.cts']) {
         expect(files).toContain(`package/dist/${name}.${kind}`)
       }
+    }
+  })
+
+  it('leads nowhere outside: every link of its documents is to a file in it', async () => {
+    const installed = path.join(bare, 'node_modules/turnpike')
+    let count = 0
+    const dead: string[] = []
+    for (const document of await readdir(installed, { recursive: true })) {
+      if (!document.endsWith('.md')) continue
+      for (const target of linksIn(await readFile(path.join(installed, document), 'utf8'))) {
+        if (/^([a-z]+:|#)/.test(target)) continue
+        count += 1
+        const file = path.join(installed, path.dirname(document), target.split('#')[0]!)
+        if (!existsSync(file)) dead.push(`${document}: ${target}`)
+      }
+    }
+    expect(dead).toEqual([])
+    expect(count).toBeGreaterThan(500)
+  })
+
+  it('leaves the documents of the repository as they were', async () => {
+    for (const document of ['README.md', 'docs/guarantees.md']) {
+      const left = await readFile(path.join(folder, 'source', document), 'utf8')
+      expect(left).toBe(await readFile(path.join(root, document), 'utf8'))
     }
   })
 

@@ -29,6 +29,18 @@ export function documents(): string[] {
 
 export const textOf = (document: string): string => readFileSync(join(ROOT, document), 'utf8')
 
+/** Returns a document without its fenced blocks. */
+export const withoutCode = (text: string): string =>
+  text.replace(/^\s*(`{3,})[^\n]*\n[\s\S]*?^\s*\1 *$/gm, '')
+
+/** Returns the targets of a document's links. */
+export const linksIn = (text: string): string[] =>
+  [
+    ...withoutCode(text)
+      .replace(/`[^`\n]*`/g, '``')
+      .matchAll(/\]\(([^)\s]+)\)/g),
+  ].map(([, target]) => target!)
+
 export interface Block {
   language: string
   words: string[]

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs'
 import { dirname, join, normalize } from 'node:path'
 import { expect, test } from 'vitest'
 import { anchorOf } from '../../.vitepress/links.ts'
-import { documents, ROOT, textOf } from './blocks.ts'
+import { documents, linksIn, ROOT, textOf, withoutCode } from './blocks.ts'
 
 /** Returns the anchors of a document's headings, as GitHub creates them. */
 function anchorsOf(text: string): Set<string> {
@@ -17,16 +17,7 @@ function anchorsOf(text: string): Set<string> {
   return anchors
 }
 
-const withoutCode = (text: string): string =>
-  text.replace(/^\s*(`{3,})[^\n]*\n[\s\S]*?^\s*\1 *$/gm, '')
-
-/** Returns the targets of a document's links. */
-const linksOf = (document: string): string[] =>
-  [
-    ...withoutCode(textOf(document))
-      .replace(/`[^`\n]*`/g, '``')
-      .matchAll(/\]\(([^)\s]+)\)/g),
-  ].map(([, target]) => target!)
+const linksOf = (document: string): string[] => linksIn(textOf(document))
 
 const anchors = new Map<string, Set<string>>()
 function hasAnchor(file: string, anchor: string): boolean {

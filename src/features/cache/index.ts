@@ -31,9 +31,9 @@ export interface Caching<Native, Middleware> {
   /** Caches responses: `tp.cache(options)` returns a middleware, `tp.cache.invalidate()` and others control what is stored. */
   readonly cache: ResponseCache<Native, Middleware>
   /**
-   * Returns a middleware that invalidates after a request that succeeded, before the client sees the
-   * end of the response: the request's URL, and what the options name. If that cannot be written, the
-   * request fails with 503.
+   * Returns a middleware that invalidates the request's URL, and what the options name, after a request
+   * that succeeded. The client sees the end of the response afterwards. If the invalidation cannot be
+   * written, the request fails with 503.
    * @throws TP_OPTION
    * @example
    * app.put('/products/:id', tp.invalidate({ tags: (req) => [`product:${req.params.id}`] }), saveProduct)

@@ -136,8 +136,8 @@ export interface DataCache {
    * Returns the value. If there is none, loads and stores it, once for all callers in all processes.
    * Undefined is not stored. While Redis is unavailable, every process loads.
    * @returns what a later call will read: a copy of what `load` returned
-   * @throws what `load` throws, which is not stored; TP_VALUE for a value that cannot be restored,
-   * and for a loader that asks for its own value
+   * @throws what `load` throws, which is not stored. TP_VALUE for a value that cannot be restored, and
+   * for a loader that asks for its own value
    * @example
    * const user = await tp.data.getOrFetch(`user:${id}`, () => db.user(id), { ttl: '10m' })
    */

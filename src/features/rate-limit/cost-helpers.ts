@@ -6,9 +6,9 @@ import { MAX_LIMIT } from './operations/script.ts'
 /** Options of `tp.cost.bodySize()`. */
 export interface BodySizeOptions {
   /**
-   * Bytes that are charged for a body whose size the client does not declare (chunked transfer
-   * coding, HTTP/2 without Content-Length): as many as the application accepts. An undeclared body
-   * would otherwise be free.
+   * Bytes that are charged for a body whose size the client does not declare, in chunked transfer
+   * coding or in HTTP/2 without Content-Length. Set as many as the application accepts. An undeclared
+   * body would otherwise be free.
    */
   unknown: number
   /**

@@ -49,8 +49,8 @@ export interface PolicyOptions<Native, Literal extends string = never> {
    */
   window: ValueOrFunction<Native, CheckedDuration<Literal>> | 'month'
   /**
-   * How uses are counted. At limit 100 the most that is admitted within any window is 100 with
-   * `'sliding-window'`, limit + burst − 1 with `'gcra'`, and 200 around a boundary with `'fixed-window'`.
+   * Algorithm that counts the uses. At limit 100, `'sliding-window'` admits at most 100 within any window.
+   * `'gcra'` admits limit + burst − 1, and `'fixed-window'` 200 around a boundary.
    * @default 'sliding-window', or 'fixed-window' with `'month'` or a `timeZone`
    */
   algorithm?: RateLimitAlgorithm

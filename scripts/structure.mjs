@@ -32,6 +32,7 @@ const LAYERS = [
       'feature-counts.ts',
       'lua.d.ts',
       'permissions.ts',
+      'closers.ts',
       'name-claims.ts',
       'option-value.ts',
       'request-budget.ts',

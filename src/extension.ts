@@ -60,7 +60,8 @@ export interface ExtensionContext<Native = any, Middleware = any> {
   /**
    * Runs `close` when the instance is closed, before its connections end. The last registered runs
    * first.
-   * @param close waits for work in progress, until its signal fires
+   * @param close waits for work in progress, until its signal fires. Six seconds later `tp.close()`
+   *   goes on without it
    * @param order `'last'`: runs after all that were registered without it, because their work may
    *   still need what is closed
    */

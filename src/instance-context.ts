@@ -17,6 +17,7 @@ import {
 } from './validate.ts'
 import { startLog } from './activity-log.ts'
 import { systemClock } from './clock.ts'
+import { runClosers, type Closer } from './closers.ts'
 import { durationOption, durationValidator } from './duration.ts'
 import { EventBus } from './events.ts'
 import type { ExtensionContext } from './extension.ts'
@@ -200,34 +201,17 @@ function validateInstances({ instances, operations }: TurnpikeOptions<never>): v
   )
 }
 
-/** Closes what contexts registered, the last first, and then the stores. */
+/** Closes what contexts registered, and then the stores. */
 async function closeAll(
   { closers, closing, events, stores }: Shared<any, any>,
   drainMs: number,
 ): Promise<void> {
   closing.abort()
-  const drain = new AbortController()
-  const timer = setTimeout(() => drain.abort(), drainMs)
-  const reversed = closers.splice(0).reverse()
-  for (const { name, close } of reversed.toSorted((a, b) => Number(a.isLast) - Number(b.isLast))) {
-    try {
-      await close(drain.signal)
-    } catch (error) {
-      // The other parts must close all the same.
-      events.emit('error', { feature: name, name: 'close', error })
-    }
-  }
-  clearTimeout(timer)
+  await runClosers(closers.splice(0), drainMs, (name, error) =>
+    events.emit('error', { feature: name, name: 'close', error }),
+  )
   // The fallback stays open: requests in progress are limited to the end.
   await Promise.all(stores.all().map((each) => each.close()))
-}
-
-/** What a context registered to be closed. */
-interface Closer {
-  readonly name: string
-  /** True if it is closed after all others. */
-  readonly isLast: boolean
-  close(signal: AbortSignal): Promise<void>
 }
 
 /** What all contexts of an instance share. */

@@ -29,7 +29,9 @@ export function decideFill(situation: FillSituation): FillDecision {
   const { entry, lease, hasFlight, mayWait, backsOff } = situation
   const isServable = entry === 'stale' || entry === 'error-only'
   if (entry === 'fresh' || (isServable && backsOff)) return 'serve'
-  if (entry === 'stale') return hasFlight || lease === 'theirs' ? 'serve' : 'refresh'
+  // A flight whose lease has ended may never end: a load can hang.
+  if (entry === 'stale')
+    return lease === 'ours' || (lease === 'none' && !hasFlight) ? 'refresh' : 'serve'
   if (!mayWait) return 'fill'
   // Replies may arrive in another order than leases were given: the holder of the lease fills.
   if (hasFlight && lease !== 'ours') return 'join'

@@ -30,7 +30,12 @@ describe('who fills an entry', () => {
     for (const each of all('stale')) expect(['serve', 'refresh']).toContain(decideFill(each))
     expect(decideFill(situation({ entry: 'stale', lease: 'ours' }))).toBe('refresh')
     expect(decideFill(situation({ entry: 'stale', lease: 'theirs' }))).toBe('serve')
-    expect(decideFill(situation({ entry: 'stale', lease: 'ours', hasFlight: true }))).toBe('serve')
+    expect(decideFill(situation({ entry: 'stale', lease: 'none', hasFlight: true }))).toBe('serve')
+  })
+
+  test('a flight that has outlived its lease may hang, and does not stop the next refresh', () => {
+    const each = situation({ entry: 'stale', lease: 'ours', hasFlight: true })
+    expect(decideFill(each)).toBe('refresh')
   })
 
   test('after a refresh that failed, a stale entry is served without another one', () => {

@@ -10,7 +10,9 @@ import {
   expect,
   it,
   onTestFinished,
+  vi,
 } from 'vitest'
+import { extension } from '../../src/extension.ts'
 import { turnpike } from '../../src/node.ts'
 import { startRedis, testStore, type RedisServer } from '../../src/testing.ts'
 import { runScript, startScript, type Ended } from '../support/child.ts'
@@ -293,6 +295,25 @@ describe('close()', () => {
     }
     expect(await client.ping()).toBe('PONG')
     expect(counts()).toEqual(before)
+  })
+
+  it('does not wait for ever for an extension that never closes, and names it', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    onTestFinished(() => void vi.useRealTimers())
+    const store = testStore()
+    const tp = turnpike({ store })
+    const errors: object[] = []
+    tp.on('error', (event) => void errors.push(event))
+    let areOthersClosed = false
+    extension(tp, 'others', ({ onClose }) => onClose(async () => void (areOthersClosed = true)))
+    extension(tp, 'stuck', ({ onClose }) => onClose(() => new Promise(() => {})))
+    let isClosed = false
+    void tp.close({ drain: '1s' }).then(() => (isClosed = true))
+    await vi.advanceTimersByTimeAsync(7000)
+    expect({ areOthersClosed, isClosed }).toEqual({ areOthersClosed: true, isClosed: true })
+    const error = expect.objectContaining({ message: expect.stringContaining('has not ended') })
+    expect(errors).toEqual([{ feature: 'stuck', name: 'close', error }])
+    expect(store.status().status).toBe('down')
   })
 
   it('closes a test store', async () => {

@@ -55,7 +55,6 @@ async function runHandler(
   controller: AbortController,
   { store, warn }: ExecutionTools,
 ): Promise<unknown> {
-  const payload = await task.parsePayload(job.data.payload)
   const progress = new ProgressReport(job)
   const ended = new AbortController()
   const context: JobContext = {
@@ -72,7 +71,11 @@ async function runHandler(
     () => controller.abort(timeoutError(task)),
     () => {},
   )
-  const work = (async () => task.handler!(payload, context))()
+  const work = (async () => {
+    const payload = await task.parsePayload(job.data.payload)
+    controller.signal.throwIfAborted()
+    return await task.handler!(payload, context)
+  })()
   try {
     const result = await Promise.race([
       work,

@@ -45,6 +45,8 @@ type CheckedRule = Omit<AlertRule, 'value'> & {
 const KEPT_MS = 86_400_000
 /** Share of a limit by which a value must be better to be good again. */
 const MARGIN = 0.1
+/** Longest time for a value or a message, in ms. The other rules wait for it. */
+const CALL_TIMEOUT = 10_000
 /** Messages that could not be sent and are tried again. */
 const MAX_UNSENT = 100
 
@@ -116,7 +118,7 @@ export class AlertChecks {
     for (const [name, rule] of this.#rules) {
       let value: number | undefined
       try {
-        value = await rule.value(facts)
+        value = await this.#call('value', () => rule.value(facts))
       } catch (error) {
         if (isUnavailable(error)) throw error
         this.#report(name, error)
@@ -172,10 +174,24 @@ export class AlertChecks {
 
   async #send(alert: Alert): Promise<void> {
     try {
-      await this.#settings.notify(alert)
+      await this.#call('notify', () => this.#settings.notify(alert))
     } catch (error) {
       this.#report(alert.name, error)
       if (this.#unsent.length < MAX_UNSENT) this.#unsent.push(alert)
+    }
+  }
+
+  /** Calls a function of the application. @throws also if it does not settle in time */
+  async #call<Result>(what: string, call: () => Result): Promise<Awaited<Result>> {
+    const settled = new AbortController()
+    const late = this.#context.store.sleep(CALL_TIMEOUT, settled.signal, true).then((): never => {
+      throw new Error(`tp.alerts(): ${what} has not settled within ${CALL_TIMEOUT / 1000} s.`)
+    })
+    late.catch(() => {})
+    try {
+      return await Promise.race([call(), late])
+    } finally {
+      settled.abort()
     }
   }
 

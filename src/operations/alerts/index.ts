@@ -64,9 +64,14 @@ function startAlerts(context: ExtensionContext, options: AlertsOptions): Alerts 
 
   // Rejects when it ends. A failed check is an event.
   const ended = run().catch(() => {})
-  context.onClose(async () => {
+  context.onClose(async (drain) => {
     ending.abort()
-    await ended
+    if (drain.aborted) return
+    // A message that is being sent may take as long as other work.
+    await new Promise<void>((resolve) => {
+      drain.addEventListener('abort', () => resolve(), { once: true })
+      void ended.then(resolve)
+    })
   })
   return {
     list: async () => await (await open()).list(),

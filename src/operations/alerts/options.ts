@@ -72,8 +72,8 @@ declare global {
 /** Options of `tp.alerts()`. */
 export interface AlertsOptions {
   /**
-   * Sends a message. It is called once for each change, in one of the processes. If it rejects, it is
-   * called again at the next check.
+   * Sends a message. It is called once for each change, in one of the processes. If it rejects, or has
+   * not settled within 10 seconds, it is called again at the next check.
    * @example (alert) => fetch(webhook, { method: 'POST', body: JSON.stringify(alert) })
    */
   notify(alert: Alert): unknown

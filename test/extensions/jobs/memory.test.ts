@@ -255,6 +255,36 @@ describe('a handler', () => {
     expect(job!.reason).toMatch(/longer than 30000 ms/)
   })
 
+  test('whose schema never answers fails at its timeout, and close() ends', async () => {
+    const { store, tp, queue } = open()
+    let checks = 0
+    const schema: PayloadSchema<number> = {
+      '~standard': {
+        version: 1,
+        vendor: 'test',
+        // The payload was valid when it was added. The database that the schema asks hangs since.
+        validate: (value) => (checks++ === 0 ? { value: value as number } : new Promise(() => {})),
+      },
+    }
+    queue.define('check', { schema, timeout: '30s', retries: 0 }, () => 'done')
+    queue.define('next', {}, () => 'done')
+    await queue.work()
+    const { id } = await queue.add('check', 1)
+    const { id: next } = await queue.add('next')
+    await settle()
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    try {
+      await store.advance('30s')
+      await vi.advanceTimersByTimeAsync(5000)
+    } finally {
+      vi.useRealTimers()
+    }
+    await settle()
+    expect(await queue.get(id)).toMatchObject({ state: 'failed' })
+    expect(await queue.get(next)).toMatchObject({ state: 'completed' })
+    await tp.close({ drain: 0 })
+  })
+
   test('does each step once, whichever attempt does it', async () => {
     const { store, queue } = open()
     const done: string[] = []

@@ -54,6 +54,23 @@ describe.each(bothEngines())('the $name engine', ({ open }) => {
       return { ...opened, ...first, make, rows, lookups, create, bearer }
     }
 
+    test('one lookup that hangs hangs no other request for the same key', async () => {
+      const key = 'a-key-of-another-form'
+      let lookups = 0
+      const { advance, app, bearer } = setUp({
+        checksum: false,
+        lookupTimeout: '100ms',
+        lookup: () => (lookups++ === 0 ? new Promise(() => {}) : { user: 'ann' }),
+      })
+      const first = app.get('/', bearer(key))
+      first.catch(() => {})
+      await until('the first lookup hangs', () => lookups === 1)
+      await advance('1s')
+      const others = await Promise.all([1, 2, 3].map(() => app.get('/', bearer(key))))
+      expect(others.map(({ status }) => status)).toEqual([200, 200, 200])
+      expect(lookups).toBe(2)
+    })
+
     test('a key in either field is accepted, and its record is on the request', async () => {
       const { app, create, bearer, lookups } = setUp()
       const key = create({ user: 'ann', plan: 'pro' })

@@ -170,6 +170,23 @@ describe.each(bothEngines())('tp.data on the $name engine', ({ open, server }) =
     await expect(data.getOrFetch('a', fail, options)).rejects.toThrow('down')
   })
 
+  test('one load that hangs does not keep an old value beyond its lease', async () => {
+    const { data, advance } = setup()
+    const options = { ttl: '10s', staleWhileRevalidate: '1d', lease: '5s' } as const
+    let n = 0
+    const load = () => (++n === 2 ? new Promise<number>(() => {}) : n)
+    expect(await data.getOrFetch('a', load, options)).toBe(1)
+    await expect.poll(() => data.get('a')).toBe(1)
+    await advance('11s')
+    expect(await data.getOrFetch('a', load, options)).toBe(1)
+    await expect.poll(() => n).toBe(2)
+    await advance('4s')
+    expect([await data.getOrFetch('a', load, options), n]).toEqual([1, 2])
+    await advance('2s')
+    expect(await data.getOrFetch('a', load, options)).toBe(1)
+    await expect.poll(() => data.get('a')).toBe(3)
+  })
+
   test('wraps functions: by their arguments, whatever the order of properties', async () => {
     const { data } = setup()
     const calls: unknown[] = []

@@ -166,6 +166,43 @@ describe('tp.alerts()', () => {
     expect(types()).toEqual(['queue firing'])
   })
 
+  it('a webhook that never answers ends neither later alerts nor the shutdown', async () => {
+    const [calls, errors]: [string[], unknown[]] = [[], []]
+    const late = { value: () => 1, above: 0, for: '20s' } as const
+    const { all, current, pass } = watched(testStore(), 1, {
+      rules: { late },
+      notify({ name }) {
+        calls.push(name)
+        return calls.length === 1 ? new Promise(() => {}) : undefined
+      },
+    })
+    const { tp } = all[0]!
+    tp.on('error', ({ error }) => void errors.push(error))
+    current.value = 101
+    await pass(90)
+    // The first message may not have been sent, so it is sent again.
+    expect(calls).toEqual(['late', 'late', 'queue'])
+    expect(String(errors)).toMatch(/notify has not settled within 10 s/)
+  })
+
+  it('a value that is never known does not stop the other rules', async () => {
+    const never = { value: () => new Promise<number>(() => {}), above: 0, for: '0s' } as const
+    const { current, pass, types } = watched(testStore(), 1, { rules: { never } })
+    current.value = 101
+    await pass(120)
+    expect(types()).toEqual(['queue firing'])
+  })
+
+  it('a message that is being sent does not keep close() longer than its drain', async () => {
+    let begun = false
+    const notify = (): Promise<void> => ((begun = true), new Promise(() => {}))
+    const { all, current, pass } = watched(testStore(), 1, { notify })
+    current.value = 101
+    for (let i = 0; i < 90 && !begun; i++) await pass(1)
+    expect(begun).toBe(true)
+    await all[0]!.tp.close({ drain: 0 })
+  })
+
   it('below: a value that is too low', async () => {
     const rate = { value: () => 0.2, below: 0.5, for: '0s' } as never
     const { pass, types } = watched(testStore(), 2, { rules: { rate } })

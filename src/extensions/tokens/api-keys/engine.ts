@@ -28,6 +28,12 @@ export type KeyOutcome =
   | { readonly kind: 'unknown' }
   | { readonly kind: 'limited'; readonly retryAfterMs: number }
 
+/** A search that requests for one key share, until a time by `performance.now()`. */
+interface KeySearch {
+  readonly result: Promise<KeyOutcome>
+  readonly until: number
+}
+
 const MAX_LOOKUPS = 3
 /** Pauses between two looks at another process's lookup, in ms. */
 const [FIRST_PAUSE, LONGEST_PAUSE] = [10, 100]
@@ -41,7 +47,7 @@ export class ApiKeyEngine {
   readonly #lookup: KeyLookup
   readonly #uses: KeyUses
   /** Searches of this process, by tag: requests for one key share one. */
-  readonly #searches = new Map<string, { result: Promise<KeyOutcome>; until: number }>()
+  readonly #searches = new Map<string, KeySearch>()
   readonly #channel: string
 
   constructor(context: ExtensionContext, settings: ApiKeySettings) {
@@ -94,10 +100,7 @@ export class ApiKeyEngine {
     const now = performance.now()
     const running = this.#searches.get(tag)
     if (running !== undefined && running.until > now)
-      return running.result.then((outcome) =>
-        // Another client's address is limited, not this one's.
-        outcome.kind === 'limited' ? this.#search(digest, tag, caller, running.until) : outcome,
-      )
+      return this.#join(running, digest, tag, caller)
     const until = now + this.settings.lookupTimeout
     const search = { result: this.#search(digest, tag, caller, until), until }
     this.#searches.set(tag, search)
@@ -106,6 +109,25 @@ export class ApiKeyEngine {
     }
     search.result.then(end, end)
     return search.result
+  }
+
+  /** Shares a search. Afterwards begins another one: `lookup` may never settle. */
+  async #join(
+    search: KeySearch,
+    digest: string,
+    tag: string,
+    caller: KeyCaller,
+  ): Promise<KeyOutcome> {
+    let timer: NodeJS.Timeout | undefined
+    const over = new Promise<undefined>(
+      (resolve) => (timer = setTimeout(resolve, search.until - performance.now(), undefined)),
+    )
+    const outcome = await Promise.race([search.result, over]).finally(() => clearTimeout(timer))
+    if (outcome === undefined) return await this.find(digest, { ...caller, early: undefined })
+    // Another client's address is limited, not this one's.
+    return outcome.kind === 'limited'
+      ? await this.#search(digest, tag, caller, search.until)
+      : outcome
   }
 
   /** As `find()`, for an address that may have nothing looked up. */

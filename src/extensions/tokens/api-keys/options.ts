@@ -44,7 +44,7 @@ export interface ApiKeyOptions<Native, Known extends object> {
   near?: Duration
   /** Most keys that a process remembers. The one longest unused makes room. @default 10000 */
   maxKeys?: number
-  /** How long other processes wait for a lookup before they do their own. @default '5s' */
+  /** How long other requests for the same key wait for a lookup before one of them does its own. @default '5s' */
   lookupTimeout?: Duration
   /**
    * Number of made-up keys that one address may have looked up within a minute, in each process.

@@ -28,6 +28,7 @@ function refuseRoot(): never {
 }
 
 export { OptionError } from './validate.ts'
+export type { UserId } from './user-id.ts'
 export type { Clock, ManualClock } from './clock.ts'
 export type { Duration } from './duration.ts'
 export { isUnavailable, StoreUnavailable, TurnpikeError } from './errors.ts'

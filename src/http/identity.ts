@@ -1,4 +1,5 @@
 /** Who sends a request, as sessions, authentication middlewares and header fields tell it. */
+import { plainUserId, type UserId } from '../user-id.ts'
 
 /** A key that an extension has verified, for example `apiKeys()`. */
 export interface VerifiedKey {
@@ -19,7 +20,7 @@ interface Identified {
   header(name: string): string | undefined
 }
 
-type Id = string | number | undefined | null
+type Id = UserId | undefined | null
 
 /** What sessions, passport and Koa's authentication middlewares leave on a request. */
 interface Authenticated {
@@ -138,10 +139,14 @@ export class Identity {
     return user ?? state?.user
   }
 
-  /** The user's ID: `req.session.userId`, `req.user.id` or `ctx.state.user.id`. */
+  /**
+   * The user's ID: `req.session.userId`, `req.user.id` or `ctx.state.user.id`. A bigint or an ObjectId
+   * is its string.
+   */
   get userId(): string | number | undefined {
     const { session, user, state } = this.#native
-    return session?.userId ?? user?.id ?? state?.user?.id ?? undefined
+    const id = session?.userId ?? user?.id ?? state?.user?.id ?? undefined
+    return plainUserId(id) as string | number | undefined
   }
 
   /** The Authorization field. It is a secret: hash it before it becomes part of a key. */

@@ -1,6 +1,7 @@
 /** Feature flags: `flags()`. */
 import { durationOption, durationValidator } from '../../duration.ts'
 import type { ExtensionContext } from '../../extension.ts'
+import { userIdString } from '../../user-id.ts'
 import {
   callback,
   closestMatch,
@@ -257,13 +258,12 @@ function nameOf(
   value: unknown,
   events: Pick<ExtensionContext['events'], 'warn'>,
 ): string | undefined {
-  if (typeof value === 'string') return value === '' ? undefined : value
-  if (typeof value === 'number' && Number.isFinite(value)) return String(value)
-  if (typeof value === 'object' && value !== null)
+  const name = userIdString(value)
+  if (name === undefined && typeof value === 'object' && value !== null)
     events.warn(
       `flags(): ${property} is an object, and counts as none. Give a string or a number, and no promise.`,
     )
-  return undefined
+  return name
 }
 
 /** Returns a record of a change. What another program wrote is left out. */

@@ -1,5 +1,6 @@
 /** Options of `flags()`, and its interface. */
 import type { Duration } from '../../duration.ts'
+import type { UserId } from '../../user-id.ts'
 
 /** What a flag can be: anything that JSON can hold, but null. */
 export type FlagValue = boolean | string | number | object
@@ -19,7 +20,7 @@ export type BooleanFlag<Defaults> = {
 /** Whom a flag is evaluated for. */
 export interface FlagSubject {
   /** ID of the user. Percentages and variants are stable by it. */
-  user?: string | number | undefined
+  user?: UserId | undefined
   /** ID of the user's organisation. */
   organisation?: string | number | undefined
   /** The user's plan, for example `'pro'`. */
@@ -37,7 +38,7 @@ export interface FlagsOptions<Native, Defaults extends FlagDefaults> {
    * Returns the ID of the request's user. It is asked at each check, so it may be set by a later middleware.
    * @default `req.session.userId`, `req.user.id` or `ctx.state.user.id`
    */
-  user?: (native: Native) => string | number | null | undefined
+  user?: (native: Native) => UserId | null | undefined
   /** Returns the ID of the user's organisation. @default none */
   organisation?: (native: Native) => string | number | null | undefined
   /** Returns the user's plan. @default none */
@@ -63,7 +64,7 @@ export interface FlagRule<Value = unknown> {
    */
   percentage?: number
   /** IDs of users, at most 1000. */
-  users?: readonly (string | number)[]
+  users?: readonly UserId[]
   /** IDs of organisations, at most 1000. */
   organisations?: readonly (string | number)[]
   /** Names of plans, at most 1000. */

@@ -1,4 +1,5 @@
 /** Rules of flags: what is accepted, and how a rule is decided. */
+import { userIdString, type UserId } from '../../user-id.ts'
 import {
   isListOf,
   isObject,
@@ -34,15 +35,18 @@ const MAX_NAMES = 1_000
 const MAX_NAME_LENGTH = 256
 const MAX_VARIANTS = 20
 
-const isName = (value: unknown): boolean =>
-  typeof value === 'number'
-    ? Number.isFinite(value)
-    : typeof value === 'string' && value !== '' && value.length <= MAX_NAME_LENGTH
+const isName = (value: unknown): value is UserId => {
+  const name = userIdString(value)
+  return name !== undefined && name.length <= MAX_NAME_LENGTH
+}
+
+/** @param ids accepted by `names` */
+const namesOf = (ids: readonly UserId[]): string[] => ids.map((id) => userIdString(id)!)
 
 const names: Validator = {
   expected: `a list of at most ${MAX_NAMES} strings or numbers, each of 1 to ${MAX_NAME_LENGTH} characters`,
   accepts: (value) => isListOf(value, isName, 0, MAX_NAMES),
-  suggest: (value) => (isName(value) ? `['${String(value).slice(0, 40)}']` : undefined),
+  suggest: (value) => (isName(value) ? `['${userIdString(value)!.slice(0, 40)}']` : undefined),
 }
 
 const time: Validator = {
@@ -130,9 +134,9 @@ function ruleOf(where: string, rule: Record<string, unknown>, standard: unknown)
     throw optionRuleError(where, 'until', until, '`until` must be later than `from`.')
   return {
     ...(percentage !== undefined && { percentage }),
-    ...(users && { users: users.map(String) }),
-    ...(organisations && { organisations: organisations.map(String) }),
-    ...(plans && { plans: plans.map(String) }),
+    ...(users && { users: namesOf(users) }),
+    ...(organisations && { organisations: namesOf(organisations) }),
+    ...(plans && { plans: namesOf(plans) }),
     ...(from !== undefined && { from: timeOf(from) }),
     ...(until !== undefined && { until: timeOf(until) }),
     ...(value !== undefined && { value }),

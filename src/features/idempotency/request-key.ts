@@ -7,6 +7,7 @@ import type { Exchange } from '../../http/exchange.ts'
 import { andThen } from '../../http/promises.ts'
 import { nodeRequestOf } from '../../http/request-body.ts'
 import type { KeyValue } from '../../store/subject.ts'
+import { isNoUser, requireUserId } from '../../user-id.ts'
 import { digestOf } from './fingerprint.ts'
 import type { IdempotencyOptions } from './options.ts'
 
@@ -90,7 +91,7 @@ function timesSent(native: unknown, field: string): number {
  */
 function ownerOf({ identity, ip }: Exchange): readonly [kind: string, id: string] {
   const { userId } = identity
-  if (userId !== undefined) return ['user', String(userId)]
+  if (!isNoUser(userId)) return ['user', requireUserId(userId, 'tp.idempotency()')]
   const { authorization } = identity
   if (authorization !== undefined) return ['authorization', digestOf(authorization)]
   const { apiKey } = identity

@@ -6,6 +6,7 @@ import type { Exchange } from '../../http/exchange.ts'
 import { isPromise } from '../../http/promises.ts'
 import type { Subject } from '../../store/keys.ts'
 import type { KeyValue } from '../../store/subject.ts'
+import { plainUserId, type UserId } from '../../user-id.ts'
 import { callback, integer, validateOptions } from '../../validate.ts'
 import { isRequestOnly, requestOnly } from '../request-only.ts'
 import { normalizeAddress } from './addresses.ts'
@@ -27,7 +28,7 @@ export interface KeyHelpers<Native> {
    * @example
    * tp.rateLimit({ limit: 60, window: '1m', key: tp.key.user((req) => req.auth?.sub) })
    */
-  user(of?: (native: Native) => string | number | undefined | null): KeyFunction<Native>
+  user(of?: (native: Native) => UserId | undefined | null): KeyFunction<Native>
   /**
    * Counts by method and pattern of the matched route (`/users/:id`), not by URL. HEAD counts as GET.
    * @throws TP_KEY at a request for which no route was matched
@@ -82,7 +83,8 @@ export function createKeyHelpers<Native>(
     },
     user(of = userOf) {
       validateOptions('tp.key.user()', { of }, { of: callback })
-      const key: KeyFunction<Native> = (native) => of(native) ?? [ANONYMOUS, addressOf(native)]
+      const key: KeyFunction<Native> = (native) =>
+        (plainUserId(of(native)) as KeyValue) ?? [ANONYMOUS, addressOf(native)]
       const address = addressNormalizer()
       return withNormalizer(key, undefined, (subject) =>
         Array.isArray(subject) && subject.length === 2 && subject[0] === ANONYMOUS
@@ -139,7 +141,7 @@ function flat(parts: readonly KeyValue[]): string[] | undefined {
   return parts.flatMap((each) => (typeof each === 'number' ? String(each) : (each as Subject)))
 }
 
-type Id = string | number | undefined | null
+type Id = UserId | undefined | null
 
 /** Returns the user where sessions, passport and Koa's authentication middlewares put it. */
 function userOf(native: unknown): Id {

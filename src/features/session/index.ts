@@ -1,6 +1,7 @@
 /** Sessions: `tp.session()`, `tp.sessions`, `tp.sessionStore()`. */
 import { durationOption } from '../../duration.ts'
 import type { ExtensionContext } from '../../extension.ts'
+import { plainUserId, USER_ID, userIdString, type UserId } from '../../user-id.ts'
 import { isObject, optionError, validateOptions } from '../../validate.ts'
 import type { Exchange } from '../../http/exchange.ts'
 import { CookieTransport, secureBy } from './cookie-transport.ts'
@@ -62,14 +63,14 @@ export interface SessionEntry<Native, Middleware> {
    * (session fixation). Its data stays; `userId` and `data` are added.
    *
    * @param native Express's or node's `req`, Koa's `ctx`
-   * @param user the user's ID. `tp.sessions` finds the session by it
+   * @param user the user's ID. `tp.sessions` finds the session by it. A bigint or an ObjectId is stored as its string
    * @param data added to the session
    * @throws TP_SESSION_LIMIT (409) beyond `maxPerUser` with `onOverflow: 'deny'`
    * @throws TP_UNAVAILABLE (503) if the session could not be stored
    * @example
    * await tp.session.login(req, user.id, { name: user.name })
    */
-  login(native: Native, user: string | number, data?: object): Promise<void>
+  login(native: Native, user: UserId, data?: object): Promise<void>
   /**
    * Logs the user out. When it resolves the session no longer exists in the store. The response removes the cookie.
    *
@@ -107,8 +108,7 @@ export function createSessions<Native, Middleware>(
 
   const api: Sessions<Native, Middleware> = {
     session: Object.assign(session, {
-      login: (native: Native, user: string | number, data?: object) =>
-        login(slot, native, user, data),
+      login: (native: Native, user: UserId, data?: object) => login(slot, native, user, data),
       logout: (native: Native) =>
         withSession(slot, native, 'tp.session.logout()', (session) => session.logout()),
       require: (first?: string | RequireOptions<Native>, second?: RequireOptions<Native>) =>
@@ -152,14 +152,12 @@ function login(
 ): Promise<void> {
   const where = 'tp.session.login()'
   return withSession(slot, native, where, (session) => {
-    const isUser = typeof user === 'number' ? Number.isFinite(user) : isNonEmptyString(user)
-    if (!isUser) throw optionError(where, 'user', user, "the user's ID: a string or a number")
+    if (userIdString(user) === undefined)
+      throw optionError(where, 'user', user, `the user's ID: ${USER_ID}`)
     if (!isObject(data)) throw optionError(where, 'data', data, 'an object')
-    return session.login(user as string | number, data)
+    return session.login(plainUserId(user) as string | number, data)
   })
 }
-
-const isNonEmptyString = (value: unknown): boolean => typeof value === 'string' && value !== ''
 
 const SESSION = 'tp.session()'
 

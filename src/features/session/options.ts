@@ -1,6 +1,7 @@
 /** Options of `tp.session()`, `tp.sessionStore()` and `tp.session.require()`. */
 import type { Duration } from '../../duration.ts'
 import type { ReplyFunction } from '../../http/refusal.ts'
+import type { UserId } from '../../user-id.ts'
 import type { OnConflict } from './merge.ts'
 import type { SessionSerializer } from './serializer.ts'
 import type { CookieSettings } from './session-cookie.ts'
@@ -123,7 +124,7 @@ export interface SessionOptions<Native> extends SessionStorageOptions {
    * @example
    * tp.session({ secret, user: (req) => req.user?.id })
    */
-  user?: (native: Native) => string | number | false | null | undefined
+  user?: (native: Native) => UserId | false | null | undefined
   /**
    * Attributes of the cookie, or a function of the request that returns them.
    * @default { httpOnly: true, path: '/', sameSite: 'lax', secure: 'auto' }

@@ -15,8 +15,8 @@ export function reportRevokedSession({ events }: Reporter, keys: SessionKeys): v
 /** Reports that the application has ended all sessions of a user. */
 export function reportRevokedUser(
   { events }: Reporter,
-  user: string | number,
+  user: string,
   tenant: string | undefined,
 ): void {
-  events.emit('revoked', { type: 'user', subject: String(user), tenant })
+  events.emit('revoked', { type: 'user', subject: user, tenant })
 }

@@ -1,5 +1,6 @@
 /** What the application's callbacks return: checked, because nothing else would notice. */
 import { TurnpikeError } from '../../errors.ts'
+import { USER_ID, userIdString } from '../../user-id.ts'
 import { isPromise } from '../../http/promises.ts'
 
 /**
@@ -22,11 +23,11 @@ export function generatedId(genid: (native: never) => unknown, native: object): 
 export function loggedInUser(user: (native: never) => unknown, native: object): string | undefined {
   const id = user(native as never)
   if (id === undefined || id === null || id === false) return undefined
-  if ((typeof id === 'string' && id !== '') || Number.isFinite(id))
-    return `${id as string | number}`
+  const name = userIdString(id)
+  if (name !== undefined) return name
   throw valueError(
     id,
-    "tp.session(): `user` must return the user's ID, a string or a number, or undefined if nobody is logged in.",
+    `tp.session(): \`user\` must return the user's ID, ${USER_ID}, or undefined if nobody is logged in.`,
   )
 }
 

@@ -2,6 +2,7 @@
 import { TurnpikeError } from '../../errors.ts'
 import type { ExtensionContext } from '../../extension.ts'
 import { requireTenant } from '../../store/subject.ts'
+import { USER_ID, userIdString, type UserId } from '../../user-id.ts'
 import { integer, optionError, validateOptions, type Validator } from '../../validate.ts'
 import type { SessionEngine } from './engine.ts'
 import { sessionChangesOf } from './session-changes.ts'
@@ -53,7 +54,7 @@ export interface SessionControl {
    * @param options `current`: the session ID (`req.sessionID`) to mark. `offset`: default 0. `limit`: default 1,000
    */
   list(
-    user: string | number,
+    user: UserId,
     options?: TenantOption & { current?: string; offset?: number; limit?: number },
   ): Promise<UserSession[]>
   /** Ends one session, by its handle or its ID. True if it existed. */
@@ -62,9 +63,9 @@ export interface SessionControl {
    * Ends all sessions of a user, also those that are missing in the index. Returns how many the index knew.
    * @param options `except`: ID or handle of a session that stays valid
    */
-  revokeAll(user: string | number, options?: TenantOption & { except?: string }): Promise<number>
+  revokeAll(user: UserId, options?: TenantOption & { except?: string }): Promise<number>
   /** Returns the number of a user's sessions. */
-  count(user: string | number, options?: TenantOption): Promise<number>
+  count(user: UserId, options?: TenantOption): Promise<number>
 }
 
 const BATCH = 200
@@ -94,7 +95,7 @@ export class SessionDirectory implements SessionControl {
   }
 
   async list(
-    user: string | number,
+    user: UserId,
     options: Parameters<SessionControl['list']>[1] = {},
   ): Promise<UserSession[]> {
     validateOptions(`${WHERE}.list()`, options, {
@@ -136,10 +137,7 @@ export class SessionDirectory implements SessionControl {
     return destroyed === 1
   }
 
-  async revokeAll(
-    user: string | number,
-    options: TenantOption & { except?: string } = {},
-  ): Promise<number> {
+  async revokeAll(user: UserId, options: TenantOption & { except?: string } = {}): Promise<number> {
     validateOptions(`${WHERE}.revokeAll()`, options, { tenant: string, except: string })
     const { except } = options
     const tenant = this.#tenant(options.tenant)
@@ -161,12 +159,12 @@ export class SessionDirectory implements SessionControl {
       }
     } finally {
       // Also if it failed: sessions may be revoked. Streams of those that are not begin again.
-      reportRevokedUser(this.#context, user, tenant)
+      reportRevokedUser(this.#context, userIdString(user)!, tenant)
     }
     return deleted
   }
 
-  async count(user: string | number, options: TenantOption = {}): Promise<number> {
+  async count(user: UserId, options: TenantOption = {}): Promise<number> {
     validateOptions(`${WHERE}.count()`, options, { tenant: string })
     const counts = await Promise.all(
       this.#indexesOf(user, this.#tenant(options.tenant)).map(({ keys }) =>
@@ -220,13 +218,13 @@ export class SessionDirectory implements SessionControl {
     return { total: Number(total), sessions }
   }
 
-  #indexesOf(user: string | number, tenant: string | undefined): UserIndexKeys[] {
-    if (typeof user !== 'number' && (typeof user !== 'string' || user === ''))
-      throw optionError(WHERE, 'user', user, 'a string or a number')
+  #indexesOf(user: UserId, tenant: string | undefined): UserIndexKeys[] {
+    const name = userIdString(user)
+    if (name === undefined) throw optionError(WHERE, 'user', user, USER_ID)
     const indexes = new Map<string, UserIndexKeys>()
     for (const engine of this.#engines) {
       for (const secret of engine.options.secrets) {
-        const tag = userTag(String(user), secret)
+        const tag = userTag(name, secret)
         indexes.set(tag, { keys: keysAt(this.#context.keys, tag, '', '', tenant), engine })
       }
     }

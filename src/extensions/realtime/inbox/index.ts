@@ -1,5 +1,6 @@
 /** Messages of users: `inbox()`. */
 import { durationOption, durationValidator } from '../../../duration.ts'
+import type { UserId } from '../../../user-id.ts'
 import {
   anyString,
   integer,
@@ -43,7 +44,7 @@ export function createInbox<Native, Middleware>(
   }
   return {
     push: (user, data, call) => boxes.push(user, data, call),
-    page<Data>(user: string | number, call?: PageOptions): Promise<InboxPage<Data>> {
+    page<Data>(user: UserId, call?: PageOptions): Promise<InboxPage<Data>> {
       return boxes.page<Data>(user, call)
     },
     unread: async (user, call) => await boxes.unread(user, tenantOf(call, `${WHERE}.unread()`)),

@@ -1,6 +1,7 @@
 /** The messages of all users, and the announcements. */
 import { TurnpikeError } from '../../../errors.ts'
 import type { OperationArgument } from '../../../store/store.ts'
+import type { UserId } from '../../../user-id.ts'
 import { anyString, integer, validateOptions, type Validator } from '../../../validate.ts'
 import { encodeData, type Topics } from '../channels/topics.ts'
 import {
@@ -73,7 +74,7 @@ export class Mailboxes {
     this.#settings = settings
   }
 
-  async push(user: string | number, data: unknown, call: PushOptions = {}): Promise<PushResult> {
+  async push(user: UserId, data: unknown, call: PushOptions = {}): Promise<PushResult> {
     const where = `${WHERE}.push()`
     validateOptions(where, call, PUSH)
     const { feed, keys } = keysOfUser(this.#topics, user, call.tenant, where)
@@ -84,7 +85,7 @@ export class Mailboxes {
     return { id, isNew: isNew === 1, unread: unread! }
   }
 
-  async page<Data>(user: string | number, call: PageOptions = {}): Promise<InboxPage<Data>> {
+  async page<Data>(user: UserId, call: PageOptions = {}): Promise<InboxPage<Data>> {
     const where = `${WHERE}.page()`
     validateOptions(where, call, PAGE)
     const { cursor = '', limit = 20, tenant } = call
@@ -107,14 +108,14 @@ export class Mailboxes {
     }
   }
 
-  async unread(user: string | number, tenant: string | undefined): Promise<UnreadCounts> {
+  async unread(user: UserId, tenant: string | undefined): Promise<UnreadCounts> {
     const { announcements, messages } = await this.count(user, tenant, `${WHERE}.unread()`)
     return { messages, announcements }
   }
 
   /** Returns what is unread, and the position in the user's topic at which that is so. */
   async count(
-    user: string | number,
+    user: UserId,
     tenant: string | undefined,
     where: string,
   ): Promise<UnreadCounts & { readonly position: string }> {
@@ -132,7 +133,7 @@ export class Mailboxes {
 
   /** Returns the number of unread messages. */
   async read(
-    user: string | number,
+    user: UserId,
     { all, ids, upTo }: ReadMark,
     tenant: string | undefined,
   ): Promise<number> {
@@ -144,7 +145,7 @@ export class Mailboxes {
     return await this.#store.run(markRead, keys, args)
   }
 
-  async readAnnouncements(user: string | number, tenant: string | undefined): Promise<void> {
+  async readAnnouncements(user: UserId, tenant: string | undefined): Promise<void> {
     const where = `${WHERE}.readAnnouncements()`
     const { seen } = keysOfUser(this.#topics, user, tenant, where)
     const pairs = (await this.#announcements(user, tenant, where))
@@ -154,7 +155,7 @@ export class Mailboxes {
   }
 
   async delete(
-    user: string | number,
+    user: UserId,
     ids: string | readonly string[],
     tenant: string | undefined,
   ): Promise<{ deleted: number; unread: number }> {
@@ -215,7 +216,7 @@ export class Mailboxes {
 
   /** Returns the announcements that are shown now, as a user sees them. */
   async #announcements(
-    user: string | number,
+    user: UserId,
     tenant: string | undefined,
     where: string,
   ): Promise<Announcement[]> {

@@ -1,6 +1,7 @@
 /** Options and results of `inbox()`. */
 import type { Duration } from '../../../duration.ts'
 import type { ReplyFunction } from '../../../http/refusal.ts'
+import type { UserId } from '../../../user-id.ts'
 
 /** Options of `inbox()`. */
 export interface InboxOptions {
@@ -111,7 +112,7 @@ export interface AnnounceResult {
 /** Options of `inbox().router()`. */
 export interface InboxRouterOptions<Native> {
   /** Returns the user. Requests without one get 401. @default `req.session.userId`, `req.user.id`, `ctx.state.user.id` */
-  user?: (native: Native) => string | number | undefined | null
+  user?: (native: Native) => UserId | undefined | null
   /** Public path of the router, where the framework does not remove it. @default '/inbox' */
   path?: string
   /** Replies to a refused request in your own way. @default application/problem+json */
@@ -130,41 +131,33 @@ export interface Inbox<Native = any, Middleware = any> {
    * @example
    * await mails.push(user.id, { type: 'done', title }, { id: `done:${job.id}` })
    */
-  push(user: string | number, data: unknown, options?: PushOptions): Promise<PushResult>
+  push(user: UserId, data: unknown, options?: PushOptions): Promise<PushResult>
   /**
    * Returns messages, the latest first, and the announcements.
    * @template Data of the messages. It is not checked.
    * @throws TP_KEY, TP_OPTION, TP_UNAVAILABLE
    */
-  page<Data = any>(user: string | number, options?: PageOptions): Promise<InboxPage<Data>>
+  page<Data = any>(user: UserId, options?: PageOptions): Promise<InboxPage<Data>>
   /** Returns the numbers of unread messages and announcements. @throws TP_KEY, TP_UNAVAILABLE */
-  unread(user: string | number, options?: InboxCallOptions): Promise<UnreadCounts>
+  unread(user: UserId, options?: InboxCallOptions): Promise<UnreadCounts>
   /**
    * Marks messages as read: one, or a list of at most 100. Unknown IDs are ignored.
    * @returns the number of unread messages
    * @throws TP_KEY, TP_UNAVAILABLE
    */
-  read(
-    user: string | number,
-    ids: string | readonly string[],
-    options?: InboxCallOptions,
-  ): Promise<number>
+  read(user: UserId, ids: string | readonly string[], options?: InboxCallOptions): Promise<number>
   /** Marks a message and all older ones as read. @returns the number of unread messages @throws TP_KEY, TP_UNAVAILABLE */
-  readUpTo(user: string | number, id: string, options?: InboxCallOptions): Promise<number>
+  readUpTo(user: UserId, id: string, options?: InboxCallOptions): Promise<number>
   /** Marks all messages as read. @returns the number of unread messages: 0 @throws TP_KEY, TP_UNAVAILABLE */
-  readAll(user: string | number, options?: InboxCallOptions): Promise<number>
+  readAll(user: UserId, options?: InboxCallOptions): Promise<number>
   /** Marks the announcements that are shown now as read. Costs two round trips. @throws TP_KEY, TP_UNAVAILABLE */
-  readAnnouncements(user: string | number, options?: InboxCallOptions): Promise<void>
+  readAnnouncements(user: UserId, options?: InboxCallOptions): Promise<void>
   /**
    * Deletes messages: one, or a list of at most 100. Unknown IDs are ignored.
    * @returns the number of deleted messages
    * @throws TP_KEY, TP_UNAVAILABLE
    */
-  delete(
-    user: string | number,
-    ids: string | readonly string[],
-    options?: InboxCallOptions,
-  ): Promise<number>
+  delete(user: UserId, ids: string | readonly string[], options?: InboxCallOptions): Promise<number>
   /**
    * Announces something to all users. It is stored once. If its time has begun, it is published.
    * @param data a value that JSON can hold in 4 KiB
@@ -174,7 +167,7 @@ export interface Inbox<Native = any, Middleware = any> {
   /** Removes an announcement. Returns true if there was one. @throws TP_KEY, TP_UNAVAILABLE */
   withdraw(id: string, options?: InboxCallOptions): Promise<boolean>
   /** Topic to which the changes of a user's messages are published, for `live.subscribe()` and `sse()`. @throws TP_KEY */
-  topicOf(user: string | number): string
+  topicOf(user: UserId): string
   /**
    * Creates a router of the user's own inbox: `GET /`, `POST /read`, `DELETE /:id`, `GET /stream`.
    * Requests of other sites are refused.

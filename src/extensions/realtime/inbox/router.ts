@@ -5,6 +5,7 @@ import { passThrough } from '../../../http/exchange.ts'
 import { problemReply } from '../../../http/problem.ts'
 import type { Refusal } from '../../../http/refusal.ts'
 import { peekBody } from '../../../http/request-body.ts'
+import { isNoUser, type UserId } from '../../../user-id.ts'
 import { callback, isObject, validateOptions } from '../../../validate.ts'
 import type { Message } from '../channels/message.ts'
 import type { Topics } from '../channels/topics.ts'
@@ -60,7 +61,7 @@ const framing: EventFraming = {
 
 /** Who asks. */
 interface Reader {
-  readonly user: string | number
+  readonly user: UserId
   readonly tenant: string | undefined
 }
 
@@ -112,8 +113,8 @@ class InboxRouter<Native> implements Feature<Native> {
     try {
       const { user = (from: Native) => context.identityOf(from).userId } = this.#options
       const id = user(x.native)
-      if (id === undefined || id === null || id === '') return this.#refuse(ANONYMOUS)
-      return await reply({ user: id, tenant: await context.tenantOf(x.native) })
+      if (isNoUser(id)) return this.#refuse(ANONYMOUS)
+      return await reply({ user: id!, tenant: await context.tenantOf(x.native) })
     } catch (error) {
       return unavailablePlan(error, context, 'inbox', 'Messages cannot be read now.')
     }

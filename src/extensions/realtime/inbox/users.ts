@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { TurnpikeError } from '../../../errors.ts'
 import { requireTenant } from '../../../store/subject.ts'
+import { requireUserId, type UserId } from '../../../user-id.ts'
 import { isListOf } from '../../../validate.ts'
 import type { FeedSettings } from '../channels/feed.ts'
 import type { Topics } from '../channels/topics.ts'
@@ -42,18 +43,12 @@ export function messageNames(ids: string | readonly string[] | undefined, where:
 }
 
 /** Returns the topic of a user. @throws TP_KEY for what names no user */
-export function topicOfUser(user: string | number, where: string): string {
-  const name = typeof user === 'number' && Number.isFinite(user) ? String(user) : user
-  if (
-    typeof name === 'string' &&
-    name !== '' &&
-    name.length <= MAX_USER_LENGTH &&
-    name.isWellFormed()
-  )
-    return `inbox:${name}`
+export function topicOfUser(user: UserId, where: string): string {
+  const name = requireUserId(user, where)
+  if (name.length <= MAX_USER_LENGTH && name.isWellFormed()) return `inbox:${name}`
   throw new TurnpikeError(
     'TP_KEY',
-    `${where}: the user must be a number, or a string of 1 to ${MAX_USER_LENGTH} characters.`,
+    `${where}: the user must have at most ${MAX_USER_LENGTH} characters, and no lone surrogates.`,
   )
 }
 
@@ -69,7 +64,7 @@ export interface InboxKeys {
 /** Returns the keys of a user. All share a hash slot. @throws TP_KEY */
 export function keysOfUser(
   topics: Topics,
-  user: string | number,
+  user: UserId,
   tenant: string | undefined,
   where: string,
 ): InboxKeys {

@@ -2,6 +2,7 @@
 import { durationOption, durationValidator } from '../../../duration.ts'
 import type { ExtensionContext } from '../../../extension.ts'
 import { passThrough, type Exchange, type Feature, type Plan } from '../../../http/exchange.ts'
+import { isNoUser, USER_ID, userIdString } from '../../../user-id.ts'
 import {
   anyString,
   callback,
@@ -12,7 +13,6 @@ import {
   type Validator,
 } from '../../../validate.ts'
 import type { Topics } from '../channels/topics.ts'
-import { isUserId } from '../sse/user-streams.ts'
 import type { Presence, PresenceCallOptions, PresenceOptions } from './options.ts'
 import { isUserName, PRESENCE_TOPIC, UserBeats } from './user-beats.ts'
 
@@ -84,12 +84,18 @@ class PresenceFeature<Native> implements Feature<Native, never> {
   /** Notes the user in the background. The request does not wait. */
   handle(x: Exchange<Native>): Plan {
     const user = this.#user === undefined ? x.identity.userId : this.#user(x.native)
-    if (!isUserId(user) || !isUserName(String(user))) return passThrough
-    if (!this.#context.hasTenants) this.#beats.note(String(user), undefined)
+    if (isNoUser(user)) return passThrough
+    const name = userIdString(user)
+    if (name === undefined)
+      this.#context.events.warn(
+        `presence(): a user of type ${typeof user} is not noted. The user must be ${USER_ID}, and no promise. Set \`user\`: presence(tp, { user: (req) => String(req.user.id) })`,
+      )
+    if (name === undefined || !isUserName(name)) return passThrough
+    if (!this.#context.hasTenants) this.#beats.note(name, undefined)
     else
       void this.#context
         .tenantOf(x.native)
-        .then((tenant) => this.#beats.note(String(user), tenant))
+        .then((tenant) => this.#beats.note(name, tenant))
         .catch((error: unknown) =>
           this.#context.events.emit('error', { feature: 'presence', name: 'users', error }),
         )

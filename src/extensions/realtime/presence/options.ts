@@ -1,10 +1,11 @@
 /** Options and results of `presence()`. */
 import type { Duration } from '../../../duration.ts'
+import type { UserId } from '../../../user-id.ts'
 
 /** Options of `presence()`. */
 export interface PresenceOptions<Native> {
   /** Returns the user of a request. Requests without one are not noted. @default `req.session.userId`, `req.user.id`, `ctx.state.user.id` */
-  user?: (native: Native) => string | number | undefined | null
+  user?: (native: Native) => UserId | undefined | null
   /** Time after which a user who was not seen has left. At least `'3s'`, at most a day. @default '5m' */
   ttl?: Duration
   /** Most users who are online, of each tenant. Those that were seen longest ago make room. @default 100_000 */
@@ -44,7 +45,7 @@ export interface Presence {
   /** Topic of the messages `{ type: 'joined' | 'left', users }`, for `live.subscribe()` and `sse()`. */
   readonly topic: string
   /** Returns true if a user was noted within `ttl`. @throws TP_KEY, TP_UNAVAILABLE */
-  isOnline(user: string | number, options?: PresenceCallOptions): Promise<boolean>
+  isOnline(user: UserId, options?: PresenceCallOptions): Promise<boolean>
   /**
    * Returns users who are online. No user is missing or there twice who is online all the time.
    * @throws TP_KEY, TP_OPTION, TP_UNAVAILABLE
@@ -57,5 +58,5 @@ export interface Presence {
    * process, also if that is killed.
    * @throws TP_KEY; TP_LIMITED beyond 100,000 connections of this process
    */
-  connection(user: string | number, options?: PresenceCallOptions): PresenceConnection
+  connection(user: UserId, options?: PresenceCallOptions): PresenceConnection
 }

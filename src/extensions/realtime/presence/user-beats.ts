@@ -1,6 +1,7 @@
 /** Notes of who is seen, throttled, and of the connections that are open in this process. */
 import { isUnavailable, TurnpikeError } from '../../../errors.ts'
 import { requireTenant } from '../../../store/subject.ts'
+import { requireUserId, type UserId } from '../../../user-id.ts'
 import type { FeedSettings } from '../channels/feed.ts'
 import type { Topics } from '../channels/topics.ts'
 import { MAX_SWEPT, noteUsers, readLastSeen, readOnline } from './operations.ts'
@@ -15,9 +16,9 @@ const BATCH = 50
 /** Notes that this process remembers. Beyond them the oldest one is forgotten, and noted again. */
 const MAX_NOTES = 100_000
 
-/** Returns true for a string that can name a user. */
+/** Returns true for a user's ID that can be stored. */
 export const isUserName = (name: string): boolean =>
-  name !== '' && name.length <= MAX_USER_LENGTH && name.isWellFormed()
+  name.length <= MAX_USER_LENGTH && name.isWellFormed()
 
 export interface PresenceSettings {
   /** Time after which a user has left, in ms. */
@@ -76,9 +77,10 @@ export class UserBeats {
     this.#start()
   }
 
-  connection(name: string | number, tenant: string | undefined): PresenceConnection {
+  connection(id: UserId, tenant: string | undefined): PresenceConnection {
     const where = `${WHERE}.connection()`
-    const user = userJson(name, where)
+    const name = userName(id, where)
+    const user = JSON.stringify(name)
     const group = this.#groupOf(tenant, where)
     if (this.#connections >= MAX_CONNECTIONS)
       throw new TurnpikeError(
@@ -88,7 +90,7 @@ export class UserBeats {
       )
     this.#connections++
     group.connected.set(user, (group.connected.get(user) ?? 0) + 1)
-    this.note(String(name), tenant)
+    this.note(name, tenant)
     this.#start()
     let isOpen = true
     return {
@@ -103,9 +105,9 @@ export class UserBeats {
     }
   }
 
-  async isOnline(name: string | number, tenant: string | undefined): Promise<boolean> {
+  async isOnline(id: UserId, tenant: string | undefined): Promise<boolean> {
     const where = `${WHERE}.isOnline()`
-    const user = userJson(name, where)
+    const user = JSON.stringify(userName(id, where))
     const [key] = this.#keysOf(tenant, where).keys
     const at = await this.#store.run(readLastSeen, [key!], [user])
     return at !== null && Number(at) > this.#store.now() - this.#settings.ttl
@@ -227,13 +229,13 @@ export class UserBeats {
   }
 }
 
-/** Returns a user as it is stored. @throws TP_KEY for what names no user */
-function userJson(user: string | number, where: string): string {
-  const name = typeof user === 'number' && Number.isFinite(user) ? String(user) : user
-  if (typeof name === 'string' && isUserName(name)) return JSON.stringify(name)
+/** Returns the name of a user. @throws TP_KEY for what names no user */
+function userName(id: UserId, where: string): string {
+  const name = requireUserId(id, where)
+  if (isUserName(name)) return name
   throw new TurnpikeError(
     'TP_KEY',
-    `${where}: the user must be a number, or a string of 1 to ${MAX_USER_LENGTH} characters.`,
+    `${where}: the user must have at most ${MAX_USER_LENGTH} characters, and no lone surrogates.`,
   )
 }
 

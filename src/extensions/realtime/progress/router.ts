@@ -5,14 +5,17 @@ import { problemReply } from '../../../http/problem.ts'
 import type { FeedSettings } from '../channels/feed.ts'
 import { compareIds, timeOf, type Message } from '../channels/message.ts'
 import type { Topics } from '../channels/topics.ts'
+import { isNoUser, USER_ID, userIdString } from '../../../user-id.ts'
 import { jsonPlan, unavailablePlan, segmentsBelow, wrongMethod } from '../router.ts'
 import { frame, type EventFraming } from '../sse/frame.ts'
 import { lastEventId, readPositions, topicDigest, writePositions } from '../sse/positions.ts'
 import { MountedStreams, STREAM_DEFAULTS } from '../sse/mounted-streams.ts'
-import { isUserId, userKey } from '../sse/user-streams.ts'
+import { userKey } from '../sse/user-streams.ts'
 import { readProgress } from './operations.ts'
 import type { ProgressRouterOptions, ProgressState } from './options.ts'
 import { hasFinished, parseState } from './state.ts'
+
+const WHERE = 'progress().router()'
 
 /** Keys of one progress. */
 export interface ProgressKeys {
@@ -93,14 +96,24 @@ export class ProgressRouter<Native> implements Feature<Native> {
       const state = parseState(view)
       if (state === undefined) return notFound(x)
       if (!isStream) return jsonPlan(state)
-      const { userId } = context.identityOf(x.native)
-      const user = isUserId(userId)
-        ? userKey(context, userId, tenant, 'progress().router()')
-        : undefined
+      const user = this.#userKey(x, tenant)
       return await this.#stream(x, feed, { state, last, now, user, tenant })
     } catch (error) {
       return unavailablePlan(error, context, 'progress', 'The progress cannot be read now.')
     }
+  }
+
+  /** Returns the key of the user's places. Undefined: the user is not known. */
+  #userKey(x: Exchange<Native>, tenant: string | undefined): string | undefined {
+    const { context } = this.#topics
+    const { userId } = context.identityOf(x.native)
+    if (isNoUser(userId)) return undefined
+    if (userIdString(userId) !== undefined) return userKey(context, userId!, tenant, WHERE)
+    // The application cannot say who is meant: the stream is served, and not counted.
+    context.events.warn(
+      `${WHERE}: a user's ID of type ${typeof userId} is ignored, so the user's streams are not bounded. It must be ${USER_ID}.`,
+    )
+    return undefined
   }
 
   #stream(

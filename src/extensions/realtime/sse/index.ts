@@ -4,6 +4,7 @@ import type { ExtensionContext } from '../../../extension.ts'
 import { passThrough, type Exchange, type Feature, type Plan } from '../../../http/exchange.ts'
 import type { Refusal } from '../../../http/refusal.ts'
 import { requireTenant } from '../../../store/subject.ts'
+import { isNoUser } from '../../../user-id.ts'
 import {
   anyOf,
   anyString,
@@ -131,9 +132,7 @@ class SseFeature<Native> implements Feature<Native, never> {
   #userOf(native: Native, tenant: string | undefined): string | undefined {
     const { user = (from: Native) => this.#context.identityOf(from).userId } = this.#options
     const id = user(native)
-    return id === undefined || id === null || id === ''
-      ? undefined
-      : userKey(this.#context, id, tenant, WHERE)
+    return isNoUser(id) ? undefined : userKey(this.#context, id!, tenant, WHERE)
   }
 }
 

@@ -1,6 +1,7 @@
 /** Options and results of `sse()`. */
 import type { Duration } from '../../../duration.ts'
 import type { ReplyFunction } from '../../../http/refusal.ts'
+import type { UserId } from '../../../user-id.ts'
 import type { ChannelCallOptions } from '../channels/options.ts'
 import type { EventContent } from './frame.ts'
 
@@ -21,7 +22,7 @@ export interface SseOptions<Native> {
   /** Returns the content of an event; undefined sends none. @default the topic and the data, as `{"topic":…,"data":…}` */
   format?: (topic: string, data: any) => EventContent | undefined
   /** Returns the user, for `perUser`. @default `req.session.userId`, `req.user.id`, `ctx.state.user.id` */
-  user?: (native: Native) => string | number | undefined | null
+  user?: (native: Native) => UserId | undefined | null
   /** Most streams of a user, in all processes. `false`: no limit. @default 20 */
   perUser?: number | false
   /** Most streams of this process, of all mounts and routers. Further requests get 503. @default 10_000 */
@@ -52,7 +53,7 @@ export interface SseControl {
    * @param user what `user` of `sse()` returns
    * @throws TP_KEY; TP_UNAVAILABLE while Redis is away: only this process has ended them
    */
-  end(user: string | number, options?: ChannelCallOptions): Promise<void>
+  end(user: UserId, options?: ChannelCallOptions): Promise<void>
   /** Ends all streams of this mount in this process. Call it before `server.close()`, which waits for them. */
   endAll(): void
 }

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import type { EventMap } from '../../../events.ts'
 import type { ExtensionContext } from '../../../extension.ts'
-import { passedSubjectTag } from '../../../store/subject.ts'
+import { requireUserId, userIdString, type UserId } from '../../../user-id.ts'
 import type { FeedSettings } from '../channels/feed.ts'
 import type { Message } from '../channels/message.ts'
 import { encodeData, type Topics } from '../channels/topics.ts'
@@ -20,11 +20,11 @@ export const userStreams = (topics: Topics): UserStreams =>
 /** Returns the key of a user's places. @throws TP_KEY for what names no user */
 export function userKey(
   { keys }: ExtensionContext,
-  user: string | number,
+  user: UserId,
   tenant: string | undefined,
   where: string,
 ): string {
-  return keys.key('streams', passedSubjectTag(keys, user, tenant, where, false))
+  return keys.key('streams', keys.tag(requireUserId(user, where), tenant))
 }
 
 /** Returns the key of a session's streams. @param handle of the session, or its end: the digest of the ID */
@@ -34,10 +34,6 @@ const sessionKey = ({ keys }: ExtensionContext, handle: string): string =>
 /** Returns the key of the streams of an API key. */
 const apiKeyKey = ({ keys }: ExtensionContext, digest: string): string =>
   keys.key('streams', keys.tag(['api-key', digest]))
-
-/** Returns true for the ID of a user. Applications put objects of all kinds on requests. */
-export const isUserId = (id: unknown): id is string | number =>
-  (typeof id === 'string' && id !== '') || (typeof id === 'number' && Number.isFinite(id))
 
 const sessionDigest = (id: string): string =>
   createHash('sha256').update(id).digest('base64url').slice(0, SESSION_DIGEST_LENGTH)
@@ -63,7 +59,8 @@ export function subjectsOf(
   const { session, userId, verifiedKey } = context.identityOf(native)
   const subjects = new Set<string>()
   if (user !== undefined) subjects.add(user)
-  if (isUserId(userId)) subjects.add(userKey(context, userId, tenant, 'sse()'))
+  // Applications put objects of all kinds on requests.
+  if (userIdString(userId) !== undefined) subjects.add(userKey(context, userId!, tenant, 'sse()'))
   const { id } = (session ?? {}) as { id?: unknown }
   if (typeof id === 'string') subjects.add(sessionKey(context, sessionDigest(id)))
   if (verifiedKey !== undefined) subjects.add(apiKeyKey(context, verifiedKey.digest))

@@ -2,7 +2,8 @@
 import { durationOption, durationValidator } from '../../../duration.ts'
 import { TurnpikeError } from '../../../errors.ts'
 import type { ExtensionContext } from '../../../extension.ts'
-import { requireTenant, subjectTag } from '../../../store/subject.ts'
+import { requireTenant } from '../../../store/subject.ts'
+import { requireUserId, type UserId } from '../../../user-id.ts'
 import {
   anyString,
   identifier,
@@ -43,20 +44,14 @@ export function createSubscriptions(
   context.claimName({ where: WHERE, kind: 'subscriptions', name, isExplicit, settings })
   const { keys, store } = context
   const keyOf = (
-    user: string | number,
+    user: UserId,
     call: UserSubscriptionsCallOptions | undefined,
     method: string,
   ): string => {
     const where = `${WHERE}.${method}()`
     if (call !== undefined) validateOptions(where, call, { tenant: anyString })
     const tenant = requireTenant(context, call?.tenant, where)
-    const subject = typeof user === 'number' && Number.isFinite(user) ? String(user) : user
-    if (typeof subject !== 'string' || subject === '')
-      throw new TurnpikeError(
-        'TP_KEY',
-        `${where}: the user must be a number, or a string that is not empty.`,
-      )
-    return keys.key('subscriptions', subjectTag(keys, [name, subject], tenant, where))
+    return keys.key('subscriptions', keys.tag([name, requireUserId(user, where)], tenant))
   }
   return {
     async add(user, values, call) {

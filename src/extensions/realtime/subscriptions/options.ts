@@ -1,5 +1,6 @@
 /** Options and results of `subscriptions()`. */
 import type { Duration } from '../../../duration.ts'
+import type { UserId } from '../../../user-id.ts'
 
 /** Options of `subscriptions()`. */
 export interface UserSubscriptionsOptions {
@@ -28,16 +29,16 @@ export interface UserSubscriptions {
    * @throws TP_KEY, TP_VALUE, TP_UNAVAILABLE
    */
   add(
-    user: string | number,
+    user: UserId,
     values: string | readonly string[],
     options?: UserSubscriptionsCallOptions,
   ): Promise<number>
   /** Removes one value or up to 50. @returns the number of values that were there @throws TP_KEY, TP_VALUE, TP_UNAVAILABLE */
   remove(
-    user: string | number,
+    user: UserId,
     values: string | readonly string[],
     options?: UserSubscriptionsCallOptions,
   ): Promise<number>
   /** Returns all values of a user, the latest first. @throws TP_KEY, TP_UNAVAILABLE */
-  list(user: string | number, options?: UserSubscriptionsCallOptions): Promise<string[]>
+  list(user: UserId, options?: UserSubscriptionsCallOptions): Promise<string[]>
 }

@@ -2,6 +2,7 @@
 import { createHmac, randomBytes } from 'node:crypto'
 import type { TokenEvent } from '../../../event-types.ts'
 import type { ExtensionContext } from '../../../extension.ts'
+import { requireUserId, type UserId } from '../../../user-id.ts'
 import { openJson, parseJson, sealJson } from '../json.ts'
 import { requireTag, tagOfSubject } from '../subjects.ts'
 import {
@@ -64,13 +65,14 @@ export class RefreshEngine {
 
   /** @param data as JSON. @throws TP_KEY, TP_UNAVAILABLE */
   async issue(
-    user: string | number,
+    user: UserId,
     data: string,
     tenant: string | undefined,
     where: string,
   ): Promise<RefreshToken> {
     const { ttl, absolute, maxPerUser } = this.settings
-    const parts = { user: requireTag(user, where), family: newTag(), secret: newSecret() }
+    const name = requireUserId(user, where)
+    const parts = { user: requireTag(name, where), family: newTag(), secret: newSecret() }
     const family = handleOf(parts)
     const began = this.#context.events.begin('token')
     const expiresInMs = await this.#context.store.run(
@@ -82,15 +84,15 @@ export class RefreshEngine {
         ttl,
         absolute,
         maxPerUser,
-        JSON.stringify(String(user)),
+        JSON.stringify(name),
         sealJson(data),
       ],
     )
-    this.#tell('issued', String(user), family, began)
+    this.#tell('issued', name, family, began)
     return {
       token: this.#write(parts),
       family,
-      user: String(user),
+      user: name,
       data: JSON.parse(data) as unknown,
       expiresInMs,
     }
@@ -155,12 +157,13 @@ export class RefreshEngine {
 
   /** @throws TP_KEY, TP_UNAVAILABLE */
   async revokeFamily(
-    user: string | number,
+    user: UserId,
     family: string,
     tenant: string | undefined,
     where: string,
   ): Promise<boolean> {
-    return await this.#revoke(this.#key(requireTag(user, where), tenant), family, String(user))
+    const name = requireUserId(user, where)
+    return await this.#revoke(this.#key(requireTag(name, where), tenant), family, name)
   }
 
   async #revoke(key: string, family: string, user: string | undefined): Promise<boolean> {
@@ -172,25 +175,22 @@ export class RefreshEngine {
 
   /** @param except handle of a family; '': none. @throws TP_KEY, TP_UNAVAILABLE */
   async revokeUser(
-    user: string | number,
+    user: UserId,
     except: string,
     tenant: string | undefined,
     where: string,
   ): Promise<number> {
-    const key = this.#key(requireTag(user, where), tenant)
+    const name = requireUserId(user, where)
+    const key = this.#key(requireTag(name, where), tenant)
     const began = this.#context.events.begin('token')
     const count = await this.#context.store.run(revokeFamilies, [key], [except])
-    this.#tell('revoked', String(user), undefined, began)
+    this.#tell('revoked', name, undefined, began)
     return count
   }
 
   /** @throws TP_KEY, TP_UNAVAILABLE */
-  async list(
-    user: string | number,
-    tenant: string | undefined,
-    where: string,
-  ): Promise<RefreshFamily[]> {
-    const key = this.#key(requireTag(user, where), tenant)
+  async list(user: UserId, tenant: string | undefined, where: string): Promise<RefreshFamily[]> {
+    const key = this.#key(requireTag(requireUserId(user, where), where), tenant)
     const reply = await this.#context.store.run(listFamilies, [key], [])
     const families: RefreshFamily[] = []
     for (let i = 0; i + 4 < reply.length; i += 5) {

@@ -1,4 +1,5 @@
 import type { Duration } from '../../../duration.ts'
+import type { UserId } from '../../../user-id.ts'
 
 /** Options of `refreshTokens()`. All have defaults. */
 export interface RefreshTokenOptions {
@@ -72,7 +73,7 @@ export interface RefreshTokens {
    * @throws TP_VALUE if `data` cannot be stored
    * @throws TP_UNAVAILABLE if the store cannot answer
    */
-  issue(user: string | number, options?: RefreshDataOptions): Promise<RefreshToken>
+  issue(user: UserId, options?: RefreshDataOptions): Promise<RefreshToken>
   /**
    * Exchanges a token for its successor.
    *
@@ -90,14 +91,14 @@ export interface RefreshTokens {
    */
   revoke(token: unknown, options?: OfTenant): Promise<boolean>
   /** Ends one family that `list()` showed. @returns true if it was alive @throws TP_UNAVAILABLE */
-  revokeFamily(user: string | number, family: string, options?: OfTenant): Promise<boolean>
+  revokeFamily(user: UserId, family: string, options?: OfTenant): Promise<boolean>
   /**
    * Ends all families of a user, for example after a change of password.
    * @param options `except`: a family that may live on
    * @returns how many were alive
    * @throws TP_UNAVAILABLE
    */
-  revokeUser(user: string | number, options?: OfTenant & { except?: string }): Promise<number>
+  revokeUser(user: UserId, options?: OfTenant & { except?: string }): Promise<number>
   /** Lists the families of a user, the last used first. @throws TP_UNAVAILABLE */
-  list(user: string | number, options?: OfTenant): Promise<RefreshFamily[]>
+  list(user: UserId, options?: OfTenant): Promise<RefreshFamily[]>
 }

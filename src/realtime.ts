@@ -50,7 +50,7 @@ export type {
   ProgressTracker,
 } from './extensions/realtime/progress/options.ts'
 export type { EventContent } from './extensions/realtime/sse/frame.ts'
-export type { SseControl, SseOptions } from './extensions/realtime/sse/options.ts'
+export type { SseControl, SseOptions, StreamControl } from './extensions/realtime/sse/options.ts'
 export type {
   UserSubscriptions,
   UserSubscriptionsCallOptions,

@@ -8,7 +8,16 @@ import compress from 'koa-compress'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { topicDigest } from '../../../src/extensions/realtime/sse/positions.ts'
 import { turnpike } from '../../../src/node.ts'
-import { channels, sse, type Channels, type SseOptions } from '../../../src/realtime.ts'
+import {
+  channels,
+  inbox,
+  progress,
+  sse,
+  type Channels,
+  type ProgressTracker,
+  type SseOptions,
+  type StreamControl,
+} from '../../../src/realtime.ts'
 import { testStore } from '../../../src/testing.ts'
 import type { TurnpikeOptions } from '../../../src/turnpike.ts'
 import { apps, type App, type AppKind } from '../../support/apps.ts'
@@ -362,6 +371,37 @@ it('endAll() ends the streams of its mount alone, and tp.close() those of all', 
   await app.tp.close()
   await until('the other is over', () => left.isOver)
   expect(left.isComplete).toBe(true)
+})
+
+it.each(apps)('$name: endAll() of each mount and router lets server.close() end', async (kind) => {
+  let mounts!: StreamControl[]
+  let tasks!: ProgressTracker
+  const app = kind.start({
+    options: { store: testStore() },
+    mount(tp) {
+      const live = channels(tp)
+      tasks = progress(live)
+      mounts = [
+        inbox(live).router({ user: () => 'ann' }),
+        tasks.router({ authorize: () => true }),
+        sse(live, { topics: topicsOf }),
+      ]
+      return mounts
+    },
+  })
+  onTestFinished(() => app.tp.close())
+  await tasks.of('task').start()
+  const clients: EventClient[] = []
+  for (const path of ['/inbox/stream', '/progress/task/stream', '/'])
+    clients.push(await openEvents(app.server, path))
+  expect(clients.map(({ status }) => status)).toEqual([200, 200, 200])
+  expect(mounts.map(({ size }) => size)).toEqual([1, 1, 1])
+  for (const mount of mounts) mount.endAll()
+  // Not closeAllConnections(): nothing may be left that it would have to cut.
+  await new Promise((resolve) => void app.server.close(resolve))
+  expect(mounts.map(({ size }) => size)).toEqual([0, 0, 0])
+  for (const client of clients) await until('it is over', () => client.isOver)
+  expect(clients.map(({ isComplete }) => isComplete)).toEqual([true, true, true])
 })
 
 it('over HTTP/2 each event comes at once, and a stream that the client resets is over', async () => {

@@ -2,6 +2,7 @@
 import type { Duration } from '../../../duration.ts'
 import type { ReplyFunction } from '../../../http/refusal.ts'
 import type { UserId } from '../../../user-id.ts'
+import type { StreamControl } from '../sse/options.ts'
 
 /** Options of `inbox()`. */
 export interface InboxOptions {
@@ -170,8 +171,8 @@ export interface Inbox<Native = any, Middleware = any> {
   topicOf(user: UserId): string
   /**
    * Creates a router of the user's own inbox: `GET /`, `POST /read`, `DELETE /:id`, `GET /stream`.
-   * Requests of other sites are refused.
+   * Requests of other sites are refused. `size` and `endAll()` are of its streams.
    * @throws TP_OPTION
    */
-  router(options?: InboxRouterOptions<Native>): Middleware
+  router(options?: InboxRouterOptions<Native>): Middleware & StreamControl
 }

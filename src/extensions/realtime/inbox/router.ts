@@ -14,6 +14,7 @@ import { isFromOtherSite } from '../same-origin.ts'
 import { frame, type EventFraming } from '../sse/frame.ts'
 import { lastEventId, readPositions, topicDigest, writePositions } from '../sse/positions.ts'
 import { MountedStreams, STREAM_DEFAULTS } from '../sse/mounted-streams.ts'
+import type { StreamControl } from '../sse/options.ts'
 import { userKey } from '../sse/user-streams.ts'
 import type { Mailboxes, ReadMark } from './mailboxes.ts'
 import type { InboxRouterOptions } from './options.ts'
@@ -70,9 +71,10 @@ export function createInboxRouter<Native, Middleware>(
   topics: Topics<Native, Middleware>,
   boxes: Mailboxes,
   options: InboxRouterOptions<Native> = {},
-): Middleware {
+): Middleware & StreamControl {
   validateOptions(WHERE, options, { user: callback, path: pathOption, reply: callback })
-  return topics.context.mount(new InboxRouter(topics, boxes, options))
+  const streams = new MountedStreams(topics, framing, STREAM_DEFAULTS)
+  return streams.control(topics.context.mount(new InboxRouter(topics, boxes, streams, options)))
 }
 
 class InboxRouter<Native> implements Feature<Native> {
@@ -82,11 +84,16 @@ class InboxRouter<Native> implements Feature<Native> {
   readonly #options: InboxRouterOptions<Native>
   readonly #streams: MountedStreams
 
-  constructor(topics: Topics<Native>, boxes: Mailboxes, options: InboxRouterOptions<Native>) {
+  constructor(
+    topics: Topics<Native>,
+    boxes: Mailboxes,
+    streams: MountedStreams,
+    options: InboxRouterOptions<Native>,
+  ) {
     this.#topics = topics
     this.#boxes = boxes
     this.#options = options
-    this.#streams = new MountedStreams(topics, framing, STREAM_DEFAULTS)
+    this.#streams = streams
   }
 
   handle(x: Exchange<Native>): Plan | Promise<Plan> {

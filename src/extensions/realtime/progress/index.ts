@@ -20,11 +20,10 @@ import type {
   ProgressChangeOptions,
   ProgressOfOptions,
   ProgressOptions,
-  ProgressRouterOptions,
   ProgressState,
   ProgressTracker,
 } from './options.ts'
-import { ProgressRouter, type FindProgress, type ProgressKeys } from './router.ts'
+import { mountProgressRouter, type FindProgress, type ProgressKeys } from './router.ts'
 import { parseState } from './state.ts'
 
 const WHERE = 'progress()'
@@ -82,7 +81,7 @@ export function createProgress<Native, Middleware>(
       validateOptions(`${WHERE}.follow()`, call, { total: OF['total']! })
       return jobs.follow(handler, call.total)
     },
-    router(call: ProgressRouterOptions<Native>): Middleware {
+    router(call) {
       const where = `${WHERE}.router()`
       validateOptions(where, call, { authorize: callback, path: pathOption })
       if (call.authorize === undefined)
@@ -93,7 +92,7 @@ export function createProgress<Native, Middleware>(
           'a function that returns true for requests that may see a progress',
         )
       const find: FindProgress = (id, tenant) => (isId(id) ? keysOf(id, tenant, where) : undefined)
-      return context.mount(new ProgressRouter(topics, call, find))
+      return mountProgressRouter(topics, call, find)
     },
   }
 }

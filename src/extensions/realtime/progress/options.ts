@@ -1,5 +1,6 @@
 /** Options and results of `progress()`. */
 import type { Duration } from '../../../duration.ts'
+import type { StreamControl } from '../sse/options.ts'
 
 /** Options of `progress()`. */
 export interface ProgressOptions {
@@ -128,7 +129,8 @@ export interface ProgressTracker<Native = any, Middleware = any> {
   /**
    * Creates a router. `GET /:id` replies with the state as JSON. `GET /:id/stream` sends it as
    * server-sent events: `progress` now and after each change, `end` at the end.
+   * `size` and `endAll()` are of its streams.
    * @throws TP_OPTION
    */
-  router(options: ProgressRouterOptions<Native>): Middleware
+  router(options: ProgressRouterOptions<Native>): Middleware & StreamControl
 }

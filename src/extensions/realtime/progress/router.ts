@@ -10,6 +10,7 @@ import { jsonPlan, unavailablePlan, segmentsBelow, wrongMethod } from '../router
 import { frame, type EventFraming } from '../sse/frame.ts'
 import { lastEventId, readPositions, topicDigest, writePositions } from '../sse/positions.ts'
 import { MountedStreams, STREAM_DEFAULTS } from '../sse/mounted-streams.ts'
+import type { StreamControl } from '../sse/options.ts'
 import { userKey } from '../sse/user-streams.ts'
 import { readProgress } from './operations.ts'
 import type { ProgressRouterOptions, ProgressState } from './options.ts'
@@ -57,18 +58,33 @@ interface Found {
   readonly tenant: string | undefined
 }
 
-export class ProgressRouter<Native> implements Feature<Native> {
+/** Mounts the router. The options must be validated already. */
+export function mountProgressRouter<Native, Middleware>(
+  topics: Topics<Native, Middleware>,
+  options: ProgressRouterOptions<Native>,
+  find: FindProgress,
+): Middleware & StreamControl {
+  const streams = new MountedStreams(topics, framing, STREAM_DEFAULTS)
+  return streams.control(topics.context.mount(new ProgressRouter(topics, options, find, streams)))
+}
+
+class ProgressRouter<Native> implements Feature<Native> {
   readonly name = 'progress'
   readonly #topics: Topics<Native>
   readonly #options: ProgressRouterOptions<Native>
   readonly #find: FindProgress
   readonly #streams: MountedStreams
 
-  constructor(topics: Topics<Native>, options: ProgressRouterOptions<Native>, find: FindProgress) {
+  constructor(
+    topics: Topics<Native>,
+    options: ProgressRouterOptions<Native>,
+    find: FindProgress,
+    streams: MountedStreams,
+  ) {
     this.#topics = topics
     this.#options = options
     this.#find = find
-    this.#streams = new MountedStreams(topics, framing, STREAM_DEFAULTS)
+    this.#streams = streams
   }
 
   handle(x: Exchange<Native>): Plan | Promise<Plan> {

@@ -55,17 +55,13 @@ export function createSse<Native, Middleware extends object>(
     )
   const streams = new MountedStreams(topics, new Framing(options.format), settingsOf(options))
   const users = userStreams(topics)
-  const middleware = context.mount(new SseFeature(topics, options, streams))
+  const middleware = streams.control(context.mount(new SseFeature(topics, options, streams)))
   const end: SseControl['end'] = async (user, call = {}) => {
     const where = `${WHERE}.end()`
     validateOptions(where, call, { tenant: anyString })
     await users.end(userKey(context, user, requireTenant(context, call.tenant, where), where))
   }
-  return Object.defineProperties(middleware, {
-    end: { value: end },
-    size: { get: () => streams.size },
-    endAll: { value: () => streams.endAll() },
-  }) as Middleware & SseControl
+  return Object.defineProperty(middleware, 'end', { value: end }) as Middleware & SseControl
 }
 
 /** @throws TP_OPTION */
@@ -113,7 +109,8 @@ class SseFeature<Native> implements Feature<Native, never> {
     const { native } = x
     const { authorize, reply: replyWith } = this.#options
     const refuse = (refusal: Refusal): Plan => ({ refusal, replyWith })
-    const topics = [...new Set([(await this.#options.topics(native)) ?? []].flat())]
+    const given: unknown = (await this.#options.topics(native)) ?? []
+    const topics = [...new Set<unknown>(Array.isArray(given) ? given : [given])]
     if (topics.length === 0) return { reply: { status: 204 } }
     if (topics.length > MAX_TOPICS || !topics.every(isTopic)) return refuse(INVALID_TOPICS)
     for (const topic of topics)

@@ -6,6 +6,7 @@ import type { FeedSettings } from '../channels/feed.ts'
 import type { Topics } from '../channels/topics.ts'
 import { EventStream } from './event-stream.ts'
 import type { EventFraming } from './frame.ts'
+import type { StreamControl } from './options.ts'
 import { BUSY, EVENT_STREAM_HEADERS, TOO_MANY } from './replies.ts'
 import { openStreams, StreamSet, type OpenStreams } from './stream-set.ts'
 import { subjectsOf, userStreams, type UserStreams } from './user-streams.ts'
@@ -68,14 +69,12 @@ export class MountedStreams {
     this.#open = openStreams(topics.context)
   }
 
-  /** Number of open streams. */
-  get size(): number {
-    return this.#streams.size
-  }
-
-  /** Ends all streams. */
-  endAll(): void {
-    this.#streams.endAll()
+  /** Adds the control of these streams to the middleware that serves them. */
+  control<Middleware>(middleware: Middleware): Middleware & StreamControl {
+    return Object.defineProperties(middleware as object, {
+      size: { get: () => this.#streams.size },
+      endAll: { value: () => this.#streams.endAll() },
+    }) as Middleware & StreamControl
   }
 
   /** Returns the reply to a request for a stream. */

@@ -42,10 +42,16 @@ export interface SseOptions<Native> {
   reply?: ReplyFunction<Native>
 }
 
-/** What a middleware of `sse()` offers besides. */
-export interface SseControl {
+/** The event streams of one mount: of `sse()`, or of a router of `inbox()` or `progress()`. */
+export interface StreamControl {
   /** Number of open streams of this mount in this process. */
   readonly size: number
+  /** Ends all streams of this mount in this process. Call it before `server.close()`, which waits for them. */
+  endAll(): void
+}
+
+/** What a middleware of `sse()` offers besides. */
+export interface SseControl extends StreamControl {
   /**
    * Ends the streams of a user, of all mounts and in all processes. Call it after a logout or a
    * revocation: the clients connect again, and are authorized again.
@@ -54,6 +60,4 @@ export interface SseControl {
    * @throws TP_KEY; TP_UNAVAILABLE while Redis is away: only this process has ended them
    */
   end(user: UserId, options?: ChannelCallOptions): Promise<void>
-  /** Ends all streams of this mount in this process. Call it before `server.close()`, which waits for them. */
-  endAll(): void
 }

@@ -45,6 +45,7 @@ export interface CacheControl {
    * Invalidates a URL or path for all hosts, scopes and variants, or the application's own key.
    * Without a query, every query is invalidated. Spellings of a path that routers take for the same
    * (case, percent-encoding, a slash at the end) are invalidated together.
+   * @throws TP_OPTION for what is no path and no URL with http or https
    * @example
    * await tp.cache.purge('/products/1')
    * await tp.cache.purge({ key: ['product', '1'] })
@@ -119,7 +120,7 @@ export function createControl(open: () => CacheEngine): CacheControl {
       }
       const tags =
         typeof what === 'string'
-          ? purgeTags(what, open().queryRules)
+          ? purgeTags('tp.cache.purge()', 'what', what, open().queryRules)
           : [keyTag(keyParts(what.key, 'tp.cache.purge()'))]
       await invalidate('purge', tags, 'hard', tenant)
     },

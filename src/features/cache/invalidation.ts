@@ -1,9 +1,12 @@
 /** Invalidation after a request has changed something. */
 import { tagFields } from '../../caching/tags.ts'
 import type { Exchange, PassPlan } from '../../http/exchange.ts'
+import { optionError } from '../../validate.ts'
 import type { CacheEngine } from './engine.ts'
 import type { InvalidateOptions } from './options.ts'
 import { pathTag, purgeTags, splitUrl } from './urls.ts'
+
+const WHERE = 'tp.invalidate()'
 
 const isSuccess = (_native: unknown, status: number): boolean => status >= 200 && status < 400
 
@@ -27,10 +30,17 @@ export function invalidateAfter<Native>(
     const { context } = engine
     const tenant = context.hasTenants ? await context.tenantOf(x.native) : undefined
     const purged = typeof purge === 'function' ? await purge(x.native) : purge
+    if (!Array.isArray(purged))
+      throw optionError(
+        WHERE,
+        'purge',
+        purged,
+        'a list of URLs or paths, or a function that returns one',
+      )
     const named = typeof tags === 'function' ? await tags(x.native) : tags
     const fields = [
-      ...tagFields(named, 'tp.invalidate()'),
-      ...purged.flatMap((url) => purgeTags(url, engine.queryRules)),
+      ...tagFields(named, WHERE),
+      ...Array.from(purged, (url) => purgeTags(WHERE, 'purge', url, engine.queryRules)).flat(),
       pathTag(splitUrl(x.url)[0], 'latin1'),
       ...sameHostPaths(x, field).map((path) => pathTag(path, 'utf8')),
     ]

@@ -1,5 +1,6 @@
 /** Paths and queries as keys, tags and handlers see them. */
 import { digest } from '../../caching/tags.ts'
+import { optionError } from '../../validate.ts'
 import type { QueryOptions } from './options.ts'
 
 /** How a URL was written: by a client, whose bytes node reads as Latin-1, or by the application. */
@@ -103,15 +104,37 @@ export function queryTag(
 /**
  * Returns the tags that a purge of a URL or path invalidates. Without a query it is that of every
  * query, with one it is that of each mount's rules.
+ * @throws TP_OPTION for what is neither
  */
-export function purgeTags(url: string, rules: readonly (QueryOptions | undefined)[]): string[] {
-  const target = /^https?:\/\//i.test(url) ? targetOf(url) : url
-  const [path, query] = splitUrl(target.startsWith('/') ? target : `/${target}`)
-  if (!target.includes('?')) return [pathTag(path, 'utf8')]
-  return [...new Set(rules.map((each) => queryTag(path, query, each, 'utf8')))]
+export function purgeTags(
+  where: string,
+  option: string,
+  url: unknown,
+  rules: readonly (QueryOptions | undefined)[],
+): string[] {
+  const targets = targetsOf(url)
+  if (targets === undefined)
+    throw optionError(where, option, url, "a path like '/products/1', or a URL with http or https")
+  const tags = targets.flatMap((target) => {
+    const [path, query] = splitUrl(target)
+    if (!target.includes('?')) return [pathTag(path, 'utf8')]
+    return rules.map((each) => queryTag(path, query, each, 'utf8'))
+  })
+  return [...new Set(tags)]
 }
 
-function targetOf(url: string): string {
-  const { pathname, search } = new URL(url)
-  return pathname + search
+/** Returns the request targets that a URL or path may mean. Undefined: it is neither. */
+function targetsOf(url: unknown): string[] | undefined {
+  if (typeof url !== 'string' || url === '') return undefined
+  if (url.startsWith('/')) return [url]
+  if (/^[a-z][a-z\d+.-]*:\/\//i.test(url)) {
+    if (!/^https?:/i.test(url) || !URL.canParse(url)) return undefined
+    const { pathname, search } = new URL(url)
+    return [pathname + search]
+  }
+  const [head = ''] = url.split(/[/?#]/, 1)
+  if (!/[.:]|^localhost$/i.test(head)) return [`/${url}`]
+  // `shop.example/c` names a host, and `v1.0/c` does not. A purge never invalidates too little.
+  const rest = url.slice(head.length)
+  return [`/${url}`, rest.startsWith('/') ? rest : `/${rest}`]
 }

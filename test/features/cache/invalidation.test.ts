@@ -41,6 +41,10 @@ describe.each(engines)('the cache on the $name engine', ({ open }) => {
       ['dot segments', '/products/x/../a', '/products/a'],
       ['a whole URL', '/products/a', 'https://shop.example/products/a'],
       ['no slash at the beginning', '/products/a', 'products/a'],
+      ['a host without a scheme', '/products/a', 'shop.example/products/a'],
+      ['a host with a port', '/list?a=1', 'localhost:3000/list?a=1'],
+      ['a host alone', '/', 'shop.example'],
+      ['a path that looks like a host', '/v1.0/products', 'v1.0/products'],
       ['a query in another order', '/list?b=2&a=1', '/list?a=1&b=2'],
       ['a query in another encoding', '/list?q=a%20b&x=%C3%A9', '/list?q=a+b&x=é'],
       ['parameters that are ignored', '/list?a=1&utm_source=mail', '/list?utm_source=other&a=1'],
@@ -53,6 +57,23 @@ describe.each(engines)('the cache on the $name engine', ({ open }) => {
       expect((await get(asked)).text).toBe(before)
       await tp.cache.purge(purged)
       expect((await get(asked)).text).not.toBe(before)
+    })
+
+    test.each([
+      ['an empty string', ''],
+      ['another scheme', 'ftp://shop.example/a'],
+      ['a URL that cannot be parsed', 'http://[shop.example/a'],
+      ['a number', 7],
+      ['a hole', undefined],
+    ])('a purge of what can match nothing is an error: %s', async (_what, purged) => {
+      const list = purged === undefined ? Array.from<unknown>({ length: 0 }) : [purged]
+      list.length = 1
+      const { tp, ask, errors } = await app(numbered(), {
+        cache: (own) => [own.invalidate({ purge: () => list as string[] })],
+      })
+      await expect(tp.cache.purge(purged as never)).rejects.toMatchObject({ code: 'TP_OPTION' })
+      expect((await ask({ method: 'PUT', path: '/a' })).status).toBe(500)
+      expect(errors).toMatchObject([{ code: 'TP_OPTION', option: 'purge' }])
     })
 
     test('a purge reads a query as the mount does', async () => {

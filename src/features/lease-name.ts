@@ -1,7 +1,7 @@
 /** Names of locks, runs and semaphores: a string, or a list of strings as one compound name. */
 import { TurnpikeError } from '../errors.ts'
 import type { KeySpace, Subject } from '../store/keys.ts'
-import { nonEmptyString } from '../validate.ts'
+import { nonEmptyString, isListOf } from '../validate.ts'
 
 /**
  * Returns the tag of a name.
@@ -14,7 +14,7 @@ export function nameTag(
   where: string,
 ): string {
   const parts: readonly unknown[] = Array.isArray(name) ? name : [name]
-  if (parts.length > 0 && parts.every(nonEmptyString.accepts)) return keys.tag(name, tenant)
+  if (isListOf(parts, nonEmptyString.accepts, 1)) return keys.tag(name, tenant)
   throw new TurnpikeError(
     'TP_KEY',
     `${where}: the name must be a string that is not empty, or a list of such strings.`,

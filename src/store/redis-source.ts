@@ -1,5 +1,5 @@
 /** Validates where Redis is before ioredis sees it. No error shows a value that may hold a password. */
-import { isFunction, isObject, OptionError } from '../validate.ts'
+import { isFunction, isObject, OptionError, isListOf } from '../validate.ts'
 import { isClient, isCluster, type IoredisClient, type RedisSource } from './redis.ts'
 
 const EXPECTED =
@@ -35,7 +35,7 @@ export function validateSource(option: string, source: unknown, reuse: boolean):
     validateUrl(option, source['url'])
   }
   const { cluster } = source
-  if ('cluster' in source && (!Array.isArray(cluster) || cluster.length === 0))
+  if ('cluster' in source && !isListOf(cluster, Boolean, 1))
     throw invalid(`${option}.cluster`, 'a list of nodes: [{ host, port }, …]', 'it is none.')
 }
 

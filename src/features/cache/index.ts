@@ -4,7 +4,16 @@ import { fillContext } from '../../caching/fill-context.ts'
 import type { ExtensionContext } from '../../extension.ts'
 import { passThrough, type Plan } from '../../http/exchange.ts'
 import { carryOverOwnRequests } from '../../http/own-requests.ts'
-import { anyOf, boolean, callback, oneOf, validateOptions, type Validator } from '../../validate.ts'
+import {
+  anyOf,
+  boolean,
+  callback,
+  oneOf,
+  validateOptions,
+  type Validator,
+  isListOf,
+  nonEmptyString,
+} from '../../validate.ts'
 import { createControl, type CacheControl } from './control.ts'
 import { CacheEngine } from './engine.ts'
 import { CacheFeature } from './feature.ts'
@@ -43,8 +52,7 @@ export interface Caching<Native, Middleware> {
 
 const urlList: Validator = {
   expected: 'a list of URLs or paths',
-  accepts: (value) =>
-    Array.isArray(value) && value.every((each) => typeof each === 'string' && each !== ''),
+  accepts: (value) => isListOf(value, nonEmptyString.accepts, 0),
 }
 
 const INVALIDATE_OPTIONS: Record<string, Validator> = {

@@ -12,6 +12,8 @@ import {
   integer,
   oneOf,
   type Validator,
+  isListOf,
+  nonEmptyString,
 } from '../../validate.ts'
 import { isTag, tagFields } from '../../caching/tags.ts'
 import { durationOption, durationValidator, parseDuration } from '../../duration.ts'
@@ -46,14 +48,13 @@ export interface CacheMount<Native> {
 
 const names: Validator = {
   expected: 'a list of non-empty strings',
-  accepts: (value) =>
-    Array.isArray(value) && value.every((each) => typeof each === 'string' && each !== ''),
+  accepts: (value) => isListOf(value, nonEmptyString.accepts, 0),
 }
 
 /** A list of tags. */
 export const tagList: Validator = {
   expected: 'a list of tags (non-empty strings or finite numbers)',
-  accepts: (value) => Array.isArray(value) && value.every(isTag),
+  accepts: (value) => isListOf(value, isTag, 0),
 }
 
 const OPTIONS: Record<string, Validator> = {

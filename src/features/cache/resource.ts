@@ -5,6 +5,7 @@ import { digest } from '../../caching/tags.ts'
 import { TurnpikeError } from '../../errors.ts'
 import type { Exchange } from '../../http/exchange.ts'
 import { keyPart } from '../../store/keys.ts'
+import { isListOf } from '../../validate.ts'
 import type { QueryOptions } from './options.ts'
 import { canonicalPath, pathTag, queryTag, selectQuery, splitUrl } from './urls.ts'
 
@@ -122,7 +123,7 @@ export const keyTag = (key: readonly string[]): string => `u:${digest(['key', ..
  */
 export function keyParts(key: unknown, where: string): readonly string[] {
   const parts: readonly unknown[] = Array.isArray(key) ? key : [key]
-  if (parts.length > 0 && parts.every(isIdentity)) return parts.map(String)
+  if (isListOf(parts, isIdentity, 1)) return parts.map(String)
   throw new TurnpikeError(
     'TP_KEY',
     `${where}: \`key\` must return a non-empty string, a finite number, or a list of them. To exclude a request, use \`skip\`.`,

@@ -2,12 +2,13 @@
 import type { CacheEntry } from '../../caching/entry.ts'
 import type { LookupResult, EntryKeys } from '../../caching/entry-keys.ts'
 import { decideFill, type Fill, type FillDecision } from '../../caching/fill.ts'
-import { isWithinFill, runFill } from '../../caching/fill-context.ts'
+import { fillContext, isWithinFill, runFill } from '../../caching/fill-context.ts'
 import { releaseLease, takeTurn } from '../../caching/fill-turn.ts'
 import type { LogPosition } from '../../caching/invalidation-log.ts'
 import { RefreshBackoff } from '../../caching/refresh-backoff.ts'
 import { entryState } from '../../caching/validity.ts'
 import { TurnpikeError } from '../../errors.ts'
+import { carryOverOwnRequests } from '../../http/own-requests.ts'
 import type { DataLookup } from './data-lookup.ts'
 import type { DataEngine, Lifetime } from './engine.ts'
 import { decodeValue, NO_VALUE } from './value.ts'
@@ -184,3 +185,9 @@ export class DataLoader {
 /** Returns whether an error is the program's own. A stale value must not hide it. */
 const isMisuse = (error: unknown): boolean =>
   ['TP_OPTION', 'TP_VALUE'].includes(String((error as Partial<TurnpikeError> | null)?.code))
+
+/** Creates the loader. A value may be requested from this process's own server while it is loaded. */
+export function createLoader(engine: DataEngine): DataLoader {
+  carryOverOwnRequests(fillContext)
+  return new DataLoader(engine)
+}

@@ -5,7 +5,6 @@ import { tagFields, type Tag } from '../../caching/tags.ts'
 import { WARM_OPTIONS, warmEach } from '../../caching/warming.ts'
 import { durationOption, durationValidator, type Duration } from '../../duration.ts'
 import { TurnpikeError } from '../../errors.ts'
-import { fillContext } from '../../caching/fill-context.ts'
 import type { ExtensionContext } from '../../extension.ts'
 import { requireTenant } from '../../store/subject.ts'
 import { entryState } from '../../caching/validity.ts'
@@ -18,8 +17,7 @@ import {
   type Validator,
 } from '../../validate.ts'
 import { DataEngine, type Lifetime } from './engine.ts'
-import { carryOverOwnRequests } from '../../http/own-requests.ts'
-import { DataLoader, type LoadCall } from './loader.ts'
+import { createLoader, type DataLoader, type LoadCall } from './loader.ts'
 import {
   FETCH_OPTIONS,
   NAMESPACE_OPTIONS,
@@ -125,13 +123,18 @@ export class DataNamespace implements DataCache {
   readonly getMany = async <Value>(
     keys: readonly string[],
     given: TenantOption = {},
-  ): Promise<(Value | undefined)[]> =>
-    await Promise.all(keys.map((key) => this.get<Value>(key, given)))
+  ): Promise<(Value | undefined)[]> => {
+    if (!Array.isArray(keys))
+      throw optionError(`${this.#where}.getMany()`, 'keys', keys, 'a list of keys')
+    return await Promise.all(Array.from(keys, (key) => this.get<Value>(key, given)))
+  }
 
   readonly setMany = async (
     values: Readonly<Record<string, unknown>>,
     given: SetOptions = {},
   ): Promise<void> => {
+    if (!isObject(values))
+      throw optionError(`${this.#where}.setMany()`, 'values', values, 'an object')
     await Promise.all(Object.entries(values).map(([key, value]) => this.set(key, value, given)))
   }
 
@@ -289,10 +292,4 @@ export class DataNamespace implements DataCache {
       }),
     }
   }
-}
-
-/** Creates the loader. A value may be requested from this process's own server while it is loaded. */
-function createLoader(engine: DataEngine): DataLoader {
-  carryOverOwnRequests(fillContext)
-  return new DataLoader(engine)
 }

@@ -11,6 +11,7 @@ import {
   isObject,
   nonEmptyString,
   type Validator,
+  isListOf,
 } from '../../validate.ts'
 import type { DataSerializer } from './value.ts'
 
@@ -190,7 +191,7 @@ export interface DataCache {
 
 const tagList: Validator = {
   expected: 'a list of tags (non-empty strings or finite numbers)',
-  accepts: (value) => Array.isArray(value) && value.every(isTag),
+  accepts: (value) => isListOf(value, isTag, 0),
 }
 const string: Validator = { expected: 'a string', accepts: (value) => typeof value === 'string' }
 

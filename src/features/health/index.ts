@@ -6,6 +6,7 @@ import {
   nonEmptyString,
   validateOptions,
   type Validator,
+  isListOf,
 } from '../../validate.ts'
 import { durationOption, durationValidator, type Duration } from '../../duration.ts'
 import { passThrough, type Exchange, type Feature, type Reply } from '../../http/exchange.ts'
@@ -107,7 +108,7 @@ const pathValidator: Validator = {
 
 const serviceNames: Validator = {
   expected: 'names of services, like ["payments"]',
-  accepts: (value) => Array.isArray(value) && value.every((name) => nonEmptyString.accepts(name)),
+  accepts: (value) => isListOf(value, nonEmptyString.accepts, 0),
   suggest: (value) => (nonEmptyString.accepts(value) ? `['${String(value)}']` : undefined),
 }
 

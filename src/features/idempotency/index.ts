@@ -8,6 +8,7 @@ import {
   oneOf,
   validateOptions,
   type Validator,
+  isListOf,
 } from '../../validate.ts'
 import { durationOption, durationValidator } from '../../duration.ts'
 import type { ExtensionContext } from '../../extension.ts'
@@ -22,7 +23,7 @@ const TOKEN = /^[!#$%&'*+.^_`|~\w-]+$/
 const isToken = (value: unknown): boolean => typeof value === 'string' && TOKEN.test(value)
 const tokens = (expected: string): Validator => ({
   expected,
-  accepts: (value) => Array.isArray(value) && value.every(isToken),
+  accepts: (value) => isListOf(value, isToken, 0),
 })
 
 const OPTIONS: Record<keyof IdempotencyOptions<never>, Validator> = {

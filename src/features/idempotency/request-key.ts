@@ -8,6 +8,7 @@ import { andThen } from '../../http/promises.ts'
 import { nodeRequestOf } from '../../http/request-body.ts'
 import type { KeyValue } from '../../store/subject.ts'
 import { isNoUser, requireUserId } from '../../user-id.ts'
+import { isListOf } from '../../validate.ts'
 import { digestOf } from './fingerprint.ts'
 import type { IdempotencyOptions } from './options.ts'
 
@@ -158,5 +159,5 @@ function partsOf(value: KeyValue): string[] | undefined {
   const list: readonly unknown[] = Array.isArray(value) ? value : [value]
   const isUsable = (part: unknown): boolean =>
     (typeof part === 'string' && part !== '') || Number.isFinite(part)
-  return list.length > 0 && list.every(isUsable) ? list.map(String) : undefined
+  return isListOf(list, isUsable, 1) ? list.map(String) : undefined
 }

@@ -93,7 +93,7 @@ function createLockAll(context: ExtensionContext, engines: () => LockEngines): A
     const tenant = requireTenant(context, options.tenant, where)
     if (!Array.isArray(names) || names.length === 0)
       throw new TurnpikeError('TP_KEY', `${where}: the names must be a list that is not empty.`)
-    const tags = names.map((name: Subject) => nameTag(context.keys, name, tenant, where))
+    const tags = Array.from(names, (name) => nameTag(context.keys, name, tenant, where))
     const byTag = new Map(tags.map((tag, i) => [tag, printName(names[i] as Subject)]))
     const { store } = context
     const until = store.monotonic() + request.wait

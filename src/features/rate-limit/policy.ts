@@ -118,7 +118,7 @@ export function policiesOf<Native>(
       '`limit and window` belong into each of `policies`. Leave them out beside `policies`.',
     )
   }
-  const drafts = list.map((policy: PolicyOptions<Native>, i) => {
+  const drafts = Array.from(list, (policy: PolicyOptions<Native>, i) => {
     const at = options.policies ? `${where}: policies[${i}]` : where
     if (options.policies) validateOptions(at, policy, POLICY_OPTIONS)
     const own = options.policies ? policy.name : undefined

@@ -13,6 +13,7 @@ import {
   optionError,
   validateOptions,
   type Validator,
+  isListOf,
 } from '../../validate.ts'
 import { Cipher } from './cipher.ts'
 import type { OnConflict } from './merge.ts'
@@ -60,7 +61,7 @@ const secretValidator = (minLength: number): Validator => ({
       : 'a string, a Buffer, a KeyObject, or a list of them',
   accepts: (value) => {
     const all: unknown[] = Array.isArray(value) ? value : [value]
-    return all.length > 0 && all.every((each) => secretLength(each) >= minLength)
+    return isListOf(all, (each) => secretLength(each) >= minLength, 1)
   },
 })
 
@@ -94,8 +95,7 @@ export const MOUNT_OPTIONS: Record<string, Validator> = {
   secret: secretValidator(1),
   name: anyOf(cookieName, {
     expected: 'a list of such names',
-    accepts: (value) =>
-      Array.isArray(value) && value.length > 0 && value.every((each) => cookieName.accepts(each)),
+    accepts: (value) => isListOf(value, cookieName.accepts, 1),
   }),
   transport: anyOf(oneOf('cookie'), {
     expected: "{ header: 'x-session' }, a header field that is not Cookie or Authorization",

@@ -14,6 +14,7 @@ import {
   optionRuleError,
   validateOptions,
   type Validator,
+  isListOf,
 } from '../../validate.ts'
 import type { BanSettings, ClientBans } from './client-bans.ts'
 import type { BanOptions } from './options.ts'
@@ -24,11 +25,7 @@ const DAY = 86_400_000
 const MAX_STATUSES = 100
 const statusList: Validator = {
   expected: 'a list of 1 to 100 statuses, like [401, 404]',
-  accepts: (value) =>
-    Array.isArray(value) &&
-    value.length > 0 &&
-    value.length <= MAX_STATUSES &&
-    value.every((each) => integer(100, 599).accepts(each)),
+  accepts: (value) => isListOf(value, integer(100, 599).accepts, 1, MAX_STATUSES),
 }
 const OPTIONS: Record<string, Validator> = {
   name: identifier,

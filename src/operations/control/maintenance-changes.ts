@@ -9,7 +9,7 @@ import {
 import { durationOption, durationValidator } from '../../duration.ts'
 import type { ExtensionContext } from '../../extension.ts'
 import { parseAddressPrefix } from '../../http/address-prefix.ts'
-import { isObject, optionError, validateOptions, type Validator } from '../../validate.ts'
+import { isObject, optionError, validateOptions, type Validator, isListOf } from '../../validate.ts'
 import { appendAudit } from '../audit.ts'
 import type { RuleOptions } from './change-options.ts'
 import type { MaintenanceReport, MaintenanceSettings } from './maintenance-options.ts'
@@ -20,9 +20,12 @@ const WHERE = 'tp.control.maintenance()'
 const listOf = (expected: string, accepts: (each: string) => boolean): Validator => ({
   expected: `a list of at most ${MAX_EXEMPT} ${expected}`,
   accepts: (value) =>
-    Array.isArray(value) &&
-    value.length <= MAX_EXEMPT &&
-    value.every((each) => typeof each === 'string' && each.length <= 200 && accepts(each)),
+    isListOf(
+      value,
+      (each) => typeof each === 'string' && each.length <= 200 && accepts(each),
+      0,
+      MAX_EXEMPT,
+    ),
 })
 
 const SETTINGS: Record<string, Validator> = {

@@ -1,6 +1,5 @@
-/** The bits of addresses, read without a regular expression where an address has its usual form. */
+/** Addresses and their bits, read without a regular expression where an address has its usual form. */
 import ipaddr from 'ipaddr.js'
-import { plainAddress } from './client-address.ts'
 
 /** Bits of an IPv4 address: an integer below 2^32. */
 export type Ipv4Bits = number
@@ -12,6 +11,25 @@ const WRAPPED = '::ffff:'
 const COLON = 58
 const DOT = 46
 const ZERO = 48
+
+/** No address is longer, zone and port included (RFC 4291, 2.2; RFC 4007, 11). */
+const LONGEST = 128
+
+const octet = '(?:25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)'
+const ipv4 = new RegExp(`^(?:::ffff:)?(${octet}(?:\\.${octet}){3})$`, 'i')
+const withPort = /^(?:\[([^\]]*)\]|([\d.]+))(?::\d{1,5})?$/
+
+/**
+ * Returns an address without a port and without a zone (RFC 4007, 11): gateways write `a.b.c.d:port`
+ * and `[v6]:port`. Undefined if the text is no address.
+ */
+export function plainAddress(text: string | undefined): string | undefined {
+  if (text === undefined || text.length > LONGEST) return undefined
+  if (ipv4.test(text)) return text
+  const parts = withPort.exec(text)
+  const address = (parts?.[1] ?? parts?.[2] ?? text).split('%', 1)[0]!
+  return ipv4.test(address) || ipaddr.IPv6.isValid(address) ? address : undefined
+}
 
 /** The groups of the address that is being read. */
 const groups = new Uint16Array(8)

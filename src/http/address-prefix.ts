@@ -1,7 +1,13 @@
 /** Addresses and networks of addresses (RFC 4632; RFC 4291, 2.3) in the one form in which they are compared. */
 import ipaddr from 'ipaddr.js'
-import { addressBits, bitsOf, ipv4Bits, type Ipv4Bits, type Ipv6Bits } from './address-bits.ts'
-import { plainAddress } from './client-address.ts'
+import {
+  addressBits,
+  bitsOf,
+  ipv4Bits,
+  plainAddress,
+  type Ipv4Bits,
+  type Ipv6Bits,
+} from './address-bits.ts'
 
 /** A network of addresses. A single address is a network of its full length. */
 export type AddressPrefix = {

@@ -1,24 +1,5 @@
-/** Addresses of clients: how they are written, and what they are counted under. */
-import ipaddr from 'ipaddr.js'
-
-/** No address is longer, zone and port included (RFC 4291, 2.2; RFC 4007, 11). */
-const LONGEST = 128
-
-const octet = '(?:25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)'
-const ipv4 = new RegExp(`^(?:::ffff:)?(${octet}(?:\\.${octet}){3})$`, 'i')
-const withPort = /^(?:\[([^\]]*)\]|([\d.]+))(?::\d{1,5})?$/
-
-/**
- * Returns an address without a port and without a zone (RFC 4007, 11): gateways write `a.b.c.d:port`
- * and `[v6]:port`. Undefined if the text is no address.
- */
-export function plainAddress(text: string | undefined): string | undefined {
-  if (text === undefined || text.length > LONGEST) return undefined
-  if (ipv4.test(text)) return text
-  const parts = withPort.exec(text)
-  const address = (parts?.[1] ?? parts?.[2] ?? text).split('%', 1)[0]!
-  return ipv4.test(address) || ipaddr.IPv6.isValid(address) ? address : undefined
-}
+/** What the addresses of clients are counted under. */
+import { addressBits, ipv4Bits, type Ipv6Bits } from './address-bits.ts'
 
 /**
  * Returns what an address is counted under: IPv4 by itself, also where IPv6 wraps it (RFC 4291,
@@ -27,18 +8,33 @@ export function plainAddress(text: string | undefined): string | undefined {
  * @param ipv6Subnet length of the network's prefix in bits, 1 to 128
  */
 export function addressSubject(address: string | undefined, ipv6Subnet = 56): string {
-  const plain = plainAddress(address)
-  if (plain === undefined) return 'invalid'
-  return ipv4.exec(plain)?.[1] ?? networkOf(plain, ipv6Subnet)
+  if (address === undefined) return 'invalid'
+  if (ipv4Bits(address) >= 0) return address
+  const bits = addressBits(address)
+  if (bits === undefined) return 'invalid'
+  return typeof bits === 'number'
+    ? `${bits >>> 24}.${(bits >>> 16) & 255}.${(bits >>> 8) & 255}.${bits & 255}`
+    : `${networkOf(bits, ipv6Subnet)}/${ipv6Subnet}`
 }
 
-function networkOf(address: string, length: number): string {
-  const parsed = ipaddr.IPv6.parse(address)
-  if (parsed.isIPv4MappedAddress()) return parsed.toIPv4Address().toString()
-  const bytes = parsed.toByteArray()
-  for (const [index, byte] of bytes.entries()) {
-    const kept = Math.min(Math.max(length - index * 8, 0), 8)
-    bytes[index] = byte & (0xff00 >> kept)
+/** Returns the first address of a network, as RFC 5952 (4) writes it. */
+function networkOf(bits: Ipv6Bits, length: number): string {
+  const groups: number[] = []
+  let [gap, zeros] = [-1, 1]
+  for (let i = 0, run = 0; i < 8; i++) {
+    const kept = Math.min(Math.max(length - 16 * i, 0), 16)
+    const group = bits.charCodeAt(i) & (0xffff << (16 - kept)) & 0xffff
+    groups.push(group)
+    run = group === 0 ? run + 1 : 0
+    // Of two runs of zeros that are equally long, the first one is left out.
+    if (run > zeros) [gap, zeros] = [i - run + 1, run]
   }
-  return `${ipaddr.fromByteArray(bytes).toString()}/${length}`
+  let text = ''
+  for (let i = 0; i < 8; i++) {
+    if (i === gap) {
+      text += '::'
+      i += zeros - 1
+    } else text += `${text === '' || text.endsWith(':') ? '' : ':'}${groups[i]!.toString(16)}`
+  }
+  return text
 }

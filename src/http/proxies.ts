@@ -1,6 +1,6 @@
 /** What is wrong with an application's settings for proxies. Each is said once, with the line to write. */
 import type { ExchangeSettings } from './adapter.ts'
-import { plainAddress } from './client-address.ts'
+import { plainAddress } from './address-bits.ts'
 
 /** How a framework is configured for the proxies before it. */
 export interface ProxySettings {

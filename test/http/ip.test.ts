@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import fc from 'fast-check'
+import ipaddr from 'ipaddr.js'
 import { addressSubject } from '../../src/http/client-address.ts'
 
 describe('subjectOf', () => {
@@ -74,4 +75,33 @@ describe('subjectOf', () => {
     )
     fc.assert(fc.property(fc.ipV4(), (address) => addressSubject(`::ffff:${address}`) === address))
   })
+
+  it('counts every address as ipaddr.js writes its network', () => {
+    const group = fc.oneof(
+      fc.constant('0'),
+      fc.nat({ max: 0xff_ff }).map((value) => value.toString(16)),
+      fc.constantFrom('0000', 'FFFF', 'ffff', '00a0'),
+    )
+    const full = fc.array(group, { minLength: 8, maxLength: 8 }).map((groups) => groups.join(':'))
+    const short = fc
+      .tuple(fc.array(group, { maxLength: 4 }), fc.array(group, { maxLength: 3 }))
+      .map(([first, last]) => `${first.join(':')}::${last.join(':')}`)
+    const address = fc.oneof(full, short, fc.ipV6())
+    fc.assert(
+      fc.property(address, fc.integer({ min: 1, max: 128 }), (text, length) => {
+        expect(addressSubject(text, length), text).toBe(referenceSubject(text, length))
+      }),
+      { numRuns: 3000 },
+    )
+  })
 })
+
+/** The definition, by ipaddr.js alone. */
+function referenceSubject(text: string, length: number): string {
+  const parsed = ipaddr.IPv6.parse(text)
+  if (parsed.isIPv4MappedAddress()) return parsed.toIPv4Address().toString()
+  const bytes = parsed
+    .toByteArray()
+    .map((byte, i) => byte & (0xff00 >> Math.min(Math.max(length - i * 8, 0), 8)) & 0xff)
+  return `${ipaddr.fromByteArray(bytes).toString()}/${length}`
+}

@@ -100,6 +100,7 @@ function createTurnpike<Native, Middleware extends object>(
     on(name, listener) {
       if (typeof name !== 'string') throw optionError('tp.on()', 'name', name, 'a string')
       if (!isFunction(listener)) throw optionError('tp.on()', 'listener', listener, 'a function')
+      events.warnOfName(name)
       return events.on(name, listener)
     },
     async ready(timeout = '10s') {

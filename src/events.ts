@@ -13,6 +13,7 @@ import type {
   TokenEvent,
 } from './event-types.ts'
 import { FeatureCounts } from './feature-counts.ts'
+import { closestMatch } from './validate.ts'
 
 declare global {
   namespace TurnpikeExtensions {
@@ -221,6 +222,14 @@ export class EventBus {
     if (text === undefined) return
     this.emit('warning', { message: text })
     process.emitWarning(text, { type: 'TurnpikeWarning' })
+  }
+
+  /** Warns of a name that is nearly that of an event. Others may be events of extensions. */
+  warnOfName(name: string): void {
+    if (Object.hasOwn(EVENTS, name)) return
+    const near = closestMatch(name, Object.keys(EVENTS))
+    if (near !== undefined)
+      this.warn(`tp.on(): turnpike has no event '${name}'. Did you mean '${near}'?`)
   }
 
   /** Returns the channel of an event. An extension's is created at first use. */

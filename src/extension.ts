@@ -12,8 +12,12 @@ import type { ConnectionPurpose } from './store/client-options.ts'
 import type { DedicatedConnection } from './store/dedicated-connection.ts'
 import type { KeySpace } from './store/keys.ts'
 import type { Store } from './store/store.ts'
+import { quote } from './option-value.ts'
 import { isBuiltInArea } from './store/areas.ts'
 import { identifier, isFunction, isObject, optionError } from './validate.ts'
+
+/** The entries of the package whose extensions have another name. */
+const ENTRIES: Readonly<Record<string, string>> = { queue: 'jobs' }
 
 /**
  * Where an instance keeps its contexts. A registry symbol: the ESM and the CommonJS copy of the
@@ -121,7 +125,7 @@ export function extension<Native, Middleware, Api>(
   if (contextFor === undefined) {
     throw new TurnpikeError(
       'TP_OPTION',
-      `${where}: the first argument must be an instance that turnpike() returned. Both must come from the same major version of the package.`,
+      `turnpike/${ENTRIES[name] ?? name}: the first argument must be an instance that turnpike() returned. It is ${quote('tp', tp)}. Both must come from the same major version of the package.`,
     )
   }
   const context = contextFor(name)

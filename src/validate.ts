@@ -161,6 +161,8 @@ const ELSEWHERE: Record<string, string> = {
   points: 'limit',
   windowMs: 'window',
   duration: 'window',
+  maxRequests: 'limit',
+  permits: 'limit',
   keyGenerator: 'key',
   handler: 'reply',
   message: 'reply',
@@ -168,7 +170,19 @@ const ELSEWHERE: Record<string, string> = {
   skipSuccessfulRequests: 'skipSuccessful',
   standardHeaders: 'headers',
   keyPrefix: 'prefix',
+  headerName: 'header',
   maxAge: 'ttl',
+  expires: 'ttl',
+  expiresIn: 'ttl',
+  ttl: 'lease',
+  maxLength: 'max',
+  delay: 'in',
+  url: 'redis',
+  redisUrl: 'redis',
+  client: 'redis',
+  redisClient: 'redis',
+  connection: 'redis',
+  deadline: 'commandTimeout',
 }
 
 /** Accepts what either of two validators accepts. */
@@ -192,6 +206,7 @@ export function validateOptions(
   kinds: Record<string, Validator>,
 ): void {
   if (!isObject(options)) throw optionError(where, 'the options', options, 'an object')
+  if (isRequest(options)) throw notCalled(where)
   for (const [option, value] of Object.entries(options)) {
     const kind = Object.hasOwn(kinds, option) ? kinds[option] : undefined
     if (!kind) {
@@ -213,6 +228,16 @@ export function validateOptions(
       throw optionError(where, option, value, kind.expected, kind.suggest?.(value))
     }
   }
+}
+
+/** Returns true for a request of node, or Koa's ctx. A middleware gets it if it is mounted without a call. */
+const isRequest = (value: unknown): boolean =>
+  isObject(value) && ('rawHeaders' in value || isRequest(value['req']))
+
+const notCalled = (where: string): OptionError => {
+  const call = where.replace(/\(.*$/, '')
+  const rule = `It got a request instead of options. Call it where you mount it: app.use(${call}({ … })).`
+  return optionRuleError(where, 'the options', undefined, rule)
 }
 
 /** Returns the word that `input` most likely misspells, or undefined if none is near. */

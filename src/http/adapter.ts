@@ -1,3 +1,4 @@
+import { TurnpikeError } from '../errors.ts'
 import type { DurationHistogram } from '../feature-counts.ts'
 import type { Exchange, Feature } from './exchange.ts'
 
@@ -48,6 +49,16 @@ export function exchangeSettings({ budgetMs, waits, warn }: AdapterOptions): Exc
       warn(message)
     },
   }
+}
+
+/** Returns the error for a middleware or call that is given what another framework calls a request. */
+export function wrongFramework(given: FrameworkKind): TurnpikeError {
+  return new TurnpikeError(
+    'TP_OPTION',
+    given === 'koa'
+      ? "turnpike(): this instance is of 'turnpike/express' or 'turnpike/node', but it got Koa's ctx. Import turnpike from 'turnpike/koa'."
+      : "turnpike(): this instance is of 'turnpike/koa', but it did not get Koa's ctx. Pass ctx, or import turnpike from 'turnpike/express' or 'turnpike/node'.",
+  )
 }
 
 type AnyFeature = Feature<any, any>

@@ -5,6 +5,7 @@ import {
   exchangeSettings,
   markMiddleware,
   markPipeline,
+  wrongFramework,
   type AdapterOptions,
   type FrameworkAdapter,
 } from './adapter.ts'
@@ -41,7 +42,11 @@ export function connectAdapter<
 
   function exchange(req: Req): ConnectExchange<Req> {
     let x = (req as Kept)[kept]
-    if (x === undefined) (req as Kept)[kept] = x = new ConnectExchange(req, settings)
+    if (x === undefined) {
+      // Koa's ctx has node's request.
+      if ((req as { req?: unknown }).req !== undefined) throw wrongFramework('koa')
+      ;(req as Kept)[kept] = x = new ConnectExchange(req, settings)
+    }
     return x
   }
 

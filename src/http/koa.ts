@@ -5,6 +5,7 @@ import {
   exchangeSettings,
   markMiddleware,
   markPipeline,
+  wrongFramework,
   type AdapterOptions,
   type FrameworkAdapter,
 } from './adapter.ts'
@@ -36,7 +37,9 @@ export function koaAdapter(options: AdapterOptions): FrameworkAdapter<Context, K
 
   function exchange(ctx: Context): Exchange<Context> {
     const slot = ctx as Context & { [kept]?: KoaExchange }
-    return (slot[kept] ??= new KoaExchange(ctx, settings))
+    if (slot[kept] !== undefined) return slot[kept]
+    if (ctx.req === undefined) throw wrongFramework('connect')
+    return (slot[kept] = new KoaExchange(ctx, settings))
   }
 
   function mount<Early>(feature: Feature<Context, Early>): KoaMiddleware {

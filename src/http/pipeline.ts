@@ -20,10 +20,12 @@ export type ExchangeOf = MountedFeature<unknown>['exchange']
 export function stepsOf<Middleware, Run>(list: readonly Middleware[]): Step<Middleware, Run>[] {
   return list.flatMap((middleware, index) => {
     if (typeof middleware !== 'function') {
-      const type = middleware === null ? 'null' : typeof middleware
+      const isList = Array.isArray(middleware)
+      const hint = isList ? ' Pass the middlewares one by one: tp.pipeline(a, b).' : ''
+      const type = isList ? 'a list' : middleware === null ? 'null' : typeof middleware
       throw new TurnpikeError(
         'TP_OPTION',
-        `pipeline: member ${index + 1} is ${type}, not a function.`,
+        `pipeline: member ${index + 1} is ${type}, not a function.${hint}`,
       )
     }
     if (middleware.length === 4) {

@@ -14,7 +14,8 @@ export function validateSource(option: string, source: unknown, reuse: boolean):
   if (typeof source === 'string') return validateUrl(option, source)
   if (!isObject(source)) {
     const shown = source === null ? 'null' : `a ${Array.isArray(source) ? 'list' : typeof source}`
-    throw invalid(option, EXPECTED, `it is ${shown}.`)
+    const suggestion = isPort(source) ? `'redis://localhost:${source}'` : undefined
+    throw invalid(option, EXPECTED, `it is ${shown}.${hintOf(suggestion)}`, suggestion)
   }
   if (source instanceof URL) throw invalid(option, EXPECTED, 'it is a URL object. Pass its href.')
   const client = foreignClient(source)
@@ -47,10 +48,17 @@ function validateUrl(option: string, url: string): void {
     throw invalid(option, EXPECTED, 'it is a URL that cannot be parsed. Check its host and port.')
   }
   const isHost = /^(localhost|[\w-]+(\.[\w-]+)+|[\w.-]+(?=:\d+$))(:\d{1,5})?$/.test(url)
-  const suggestion = isHost ? `'redis://${url}'` : undefined
-  const hint = suggestion === undefined ? '' : ` Did you mean ${suggestion}?`
-  throw invalid(option, EXPECTED, `it is no such string.${hint}`, suggestion)
+  const isMemory = url.trim().toLowerCase() === 'memory'
+  const suggestion = isMemory ? "'memory'" : isHost ? `'redis://${url}'` : undefined
+  const found = url.trim() === '' ? 'it is an empty string.' : 'it is no such string.'
+  throw invalid(option, EXPECTED, `${found}${hintOf(suggestion)}`, suggestion)
 }
+
+const isPort = (value: unknown): value is number =>
+  Number.isInteger(value) && (value as number) > 0 && (value as number) < 65_536
+
+const hintOf = (suggestion: string | undefined): string =>
+  suggestion === undefined ? '' : ` Did you mean ${suggestion}?`
 
 /** Returns what a value is that has a client's methods but is no ioredis client; else undefined. */
 function foreignClient(source: Record<string, unknown>): string | undefined {

@@ -8,6 +8,7 @@ export type KeyValue = Subject | number | undefined | null
 
 /**
  * Returns the hash tag of what a `key` returned.
+ * @param canSkip whether the middleware has the option `skip`
  * @throws TP_KEY for everything that is no identity, because different clients would share it
  */
 export function subjectTag(
@@ -15,8 +16,10 @@ export function subjectTag(
   value: KeyValue,
   tenant: string | undefined,
   where: string,
+  canSkip = false,
 ): string {
-  return keys.tag(subjectOf(value, where, '`key` returned', RETURN), tenant)
+  const remedy = canSkip ? `${RETURN} ${SKIP}` : RETURN
+  return keys.tag(subjectOf(value, where, '`key` returned', remedy), tenant)
 }
 
 /**
@@ -46,7 +49,8 @@ export function shownSubject(value: Subject | number, tag?: string): Subject {
 }
 
 const IDENTITIES = 'a string, a number, or a list of strings, none of them empty'
-const RETURN = `Return ${IDENTITIES}. To exclude a request, use \`skip\`.`
+const RETURN = `Return ${IDENTITIES}.`
+const SKIP = 'To exclude a request, use `skip`.'
 const PASS = `Pass ${IDENTITIES}.`
 
 function subjectOf(value: KeyValue, where: string, phrase: string, remedy: string): Subject {

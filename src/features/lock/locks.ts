@@ -3,7 +3,14 @@ import { durationOption, durationValidator, type Duration } from '../../duration
 import { TurnpikeError } from '../../errors.ts'
 import type { ExtensionContext } from '../../extension.ts'
 import type { Subject } from '../../store/keys.ts'
-import { boolean, integer, isFunction, optionError, validateOptions } from '../../validate.ts'
+import {
+  boolean,
+  integer,
+  isFunction,
+  optionError,
+  optionRuleError,
+  validateOptions,
+} from '../../validate.ts'
 import { HeldLease, runUnderLease } from '../lease-engine.ts'
 import { nameTag, printName } from '../lease-name.ts'
 import {
@@ -70,7 +77,7 @@ function createLockFunction(context: ExtensionContext, engines: () => LockEngine
     options: LockOptions,
     work: (signal: AbortSignal, holding: LockHolding) => Promise<Result> | Result,
   ): Promise<Result> {
-    requireWork(where, work)
+    requireWork(where, options, work)
     const held = await take(name, options, true)
     const holding = createHeldLock(held)
     return await runUnderLease(held, () => work(holding.signal, holding))
@@ -118,7 +125,7 @@ function createLockAll(context: ExtensionContext, engines: () => LockEngines): A
     options: LockOptions,
     work: (signal: AbortSignal, holding: LocksHolding) => Promise<Result> | Result,
   ): Promise<Result> {
-    requireWork(where, work)
+    requireWork(where, options, work)
     const { held, tokens } = await take(names, options, true)
     const holding = createHeldLocks(held, tokens)
     return await runUnderLease(held, () => work(holding.signal, holding))
@@ -139,8 +146,8 @@ function createOnce(context: ExtensionContext, engines: () => LockEngines): Lock
     work: (signal: AbortSignal) => Promise<Result> | Result,
     options: OnceOptions = {},
   ): Promise<OnceResult<Result>> => {
+    requireWork(where, ttl, work)
     validateOptions(where, options, ONCE)
-    requireWork(where, work)
     const pause = durationOption(ttl, where, 'ttl', SHORTEST_LEASE)
     const tag = nameTag(context.keys, key, requireTenant(context, options.tenant, where), where)
     const { runs } = engines()
@@ -186,6 +193,13 @@ async function acquireOrThrow(
   throw lockedError(request.name, outcome.waitMs)
 }
 
-function requireWork(where: string, work: unknown): void {
-  if (!isFunction(work)) throw optionError(where, 'work', work, 'a function, as the last argument')
+/** @param before what comes before the work: the options, or the time of a single run */
+function requireWork(where: string, before: unknown, work: unknown): void {
+  if (isFunction(work)) return
+  if (!isFunction(before))
+    throw optionError(where, 'work', work, 'a function, as the last argument')
+  const [option, call] =
+    where === 'tp.once()' ? ['ttl', "(name, '1h', work)"] : ['the options', '(name, { … }, work)']
+  const rule = `The second argument is missing. Write ${where.replace('()', call)}.`
+  throw optionRuleError(where, option, before, rule)
 }

@@ -75,7 +75,7 @@ export function createRequestLimiter<Native>(
   }
 
   function charge(x: Exchange<Native>, value: KeyValue): Decision | Promise<Decision> {
-    const tag = subjectTag(context.keys, value, undefined, where)
+    const tag = subjectTag(context.keys, value, undefined, where, true)
     const subject = shownSubject(value!, tag)
     const uncounted = uncountedOf(x, subject, undefined, tag)
     if (uncounted !== undefined) return engine.report(uncounted)
@@ -105,7 +105,7 @@ export function createRequestLimiter<Native>(
     const charges = await Promise.all(
       policies.map(async (policy, i): Promise<Charge> => ({
         policy: policy as Policy<never>,
-        tag: subjectTag(context.keys, values[i], tenant, where),
+        tag: subjectTag(context.keys, values[i], tenant, where, true),
         subject: shownSubject(values[i]!),
         tenant,
         ...(await amountsOf(x.native, policy)),

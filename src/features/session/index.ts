@@ -99,9 +99,19 @@ export function createSessions<Native, Middleware>(
 ): { api: Sessions<Native, Middleware> } {
   const engines: SessionEngine[] = []
   const slot = new SessionSlot((native) => context.exchange(native as Native))
+  let isMounted = false
+
+  /** An application without `tp.session()` has another middleware that sets the user. */
+  function warnOfOrder(): void {
+    if (isMounted)
+      context.events.warn(
+        'tp.session.require(): a request has no session and no user, so it is refused. Mount tp.session() in front: app.use(tp.session({ … })) comes before the route.',
+      )
+  }
 
   function session(options: SessionOptions<Native>): Middleware {
     const engine = createMountEngine(context, options)
+    isMounted ||= !options.lazy && options.skip === undefined
     if (engine.options.format === 'turnpike') engines.push(engine)
     return context.mount(createFeature(context, engine, slot, options))
   }
@@ -113,8 +123,8 @@ export function createSessions<Native, Middleware>(
         withSession(slot, native, 'tp.session.logout()', (session) => session.logout()),
       require: (first?: string | RequireOptions<Native>, second?: RequireOptions<Native>) =>
         isObject(first)
-          ? context.mount(requireFeature(undefined, first))
-          : context.mount(requireFeature(first as string | undefined, second)),
+          ? context.mount(requireFeature(undefined, first, warnOfOrder))
+          : context.mount(requireFeature(first as string | undefined, second, warnOfOrder)),
     }),
     sessions: new SessionDirectory(context, engines),
     sessionStore(options = {}) {

@@ -7,10 +7,14 @@ import type { RequireOptions } from './options.ts'
 
 const WHERE = 'tp.session.require()'
 
-/** Creates the feature that lets a request pass only if its user is logged in and has `permission`. */
+/**
+ * Creates the feature that lets a request pass only if its user is logged in and has `permission`.
+ * @param warnOfOrder is called for a request that no session middleware has reached
+ */
 export function requireFeature<Native>(
   permission: string | undefined,
   options: RequireOptions<Native> = {},
+  warnOfOrder: () => void = () => {},
 ): Feature<Native, never> {
   if (permission !== undefined && typeof permission !== 'string')
     throw optionError(WHERE, 'permission', permission, 'a string')
@@ -49,7 +53,10 @@ export function requireFeature<Native>(
   async function handle(x: Exchange<Native>): Promise<Plan> {
     const { identity } = x
     const who = user ? user(x.native) : (identity.userId ?? identity.user)
-    if (who === undefined || who === null || who === false) return await refuseAnonymous(x)
+    if (who === undefined || who === null || who === false) {
+      if (user === undefined && identity.session === undefined) warnOfOrder()
+      return await refuseAnonymous(x)
+    }
     if (permission === undefined) return passThrough
     const granted = await (permissions ? permissions(x.native) : permissionsOf(x))
     if (isPermitted(granted, permission)) return passThrough

@@ -138,7 +138,7 @@ class FlexibleRateLimit<Native> implements RequestLimiter<Native> {
     const value = key ? await key(x.native) : addressSubject(x.ip, ipv6Subnet)
     const units = typeof cost === 'function' ? await cost(x.native) : cost
     const tenant = await this.#context.tenantOf(x.native)
-    const tag = subjectTag(this.#context.keys, value, tenant, this.#where)
+    const tag = subjectTag(this.#context.keys, value, tenant, this.#where, true)
     const counted = countedSubject(value!, tenant, tag)
     if (this.#engine.mode === 'closed')
       return this.#engine.report(closedDecision(counted.subject, tenant))

@@ -128,7 +128,8 @@ export class BodyTap {
 
   /** Records the head as it is here. An outer compressor changes it later. */
   recordHead(res: ServerResponse, lateHeaders: readonly LateHeaders[]): void {
-    if (this.#head !== undefined) return
+    // In Koa, the head was seen at its place. Outer middlewares have changed it since.
+    if (this.#head !== undefined || this.isDone) return
     const length = res.getHeader('content-length')
     this.#head = { ...this.head(res, lateHeaders), length }
     this.capture.onHead?.(this.#head)

@@ -85,6 +85,8 @@ export class KoaExchange implements Exchange<Context> {
     return (this.#budget ??= new RequestBudget(this.#settings.budgetMs, this.#settings.waits))
   }
   header(name: string): string | undefined {
+    // It will cut the range out of what it gets: out of a part, it would be the wrong one.
+    if (name === 'range' && this.native.res.hasHeader('accept-ranges')) return undefined
     const value = this.native.req.headers[name]
     return Array.isArray(value) ? value.join(', ') : value
   }

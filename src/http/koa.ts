@@ -23,7 +23,7 @@ import { isOver, onFinish } from './request-end.ts'
 import { maskKoaQuery, maskHeaders } from './request-mask.ts'
 import { addFinalizer, addLateHeaders, finalizeNow, stateOf, tapBody } from './response.ts'
 import type { FailureStage } from './response-state.ts'
-import { breakOffWith } from './send-reply.ts'
+import { breakOffWith, isGarbledByEnd } from './send-reply.ts'
 
 type Onward = () => Promise<unknown>
 /** Carry a feature out. */
@@ -170,8 +170,11 @@ async function around(
     unmask?.()
   }
   // Written past Koa: then the interceptor does it.
-  if (ctx.respond === false || ctx.res.headersSent || ctx.res.writableEnded) return
+  if (ctx.respond === false || ctx.res.writableEnded) return
+  const isHeadSent = ctx.res.headersSent
+  // Koa still sends the body. Outer middlewares may change it.
   const sent = tap && (await captureBody(ctx, tap))
+  if (isHeadSent) return
   const reply = sent && tap?.capture.replace?.(sent)
   if (reply !== undefined) {
     withdraw(ctx.res)
@@ -226,13 +229,20 @@ function answer(ctx: Context, { status, headers = {}, remove = [], body }: Reply
   ctx.remove('Content-Type')
   for (const name of remove) ctx.remove(name)
   ctx.status = status
+  const isGarbled = Buffer.isBuffer(body) && body.length > 0 && isGarbledByEnd(headers)
+  // Node's `end` writes the head in front of bytes, but not in front of a stream.
+  const sent = isGarbled && !isEmpty ? Readable.from([body], { objectMode: false }) : body
   // For HEAD, Koa works the length out of a body that it does not send.
-  ctx.body = (isUnwanted ? undefined : body) ?? (isEmpty ? null : '')
+  ctx.body = (isUnwanted ? undefined : sent) ?? (isEmpty ? null : '')
   // An empty body makes Koa forget the status and the fields that describe a body.
   ctx.status = status
-  // Koa sets a Content-Type for the empty string.
-  if (body === undefined || body === '') ctx.remove('Content-Type')
+  // Koa sets a Content-Type for the empty string, and for bytes and streams that have none.
+  if (typeof body !== 'string' || body === '') ctx.remove('Content-Type')
   addFields(ctx.res, headers)
+  if (isGarbled) {
+    ctx.remove('Content-Length')
+    ctx.length = body.length
+  }
 }
 
 /** Koa 3 would report a client that leaves a stream as an error of the application. */

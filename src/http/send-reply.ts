@@ -2,7 +2,7 @@ import { ServerResponse, type IncomingMessage } from 'node:http'
 import { Readable } from 'node:stream'
 import { SHORT } from './body-tap.ts'
 import { breakOff, withdraw } from './disguise.ts'
-import type { Reply } from './exchange.ts'
+import type { HeaderFields, Reply } from './exchange.ts'
 import { addFields, isBodiless } from './headers.ts'
 import { onFinish } from './request-end.ts'
 import { stateOf } from './response.ts'
@@ -32,6 +32,7 @@ export function sendReply(
   if (isLengthKnown && status !== 204 && status !== 304 && !res.hasHeader('content-length')) {
     res.setHeader('Content-Length', Buffer.byteLength(body))
   }
+  if (isGarbledByEnd(headers)) res.writeHead(status)
   if (isEmpty) res.end()
   // Another package's `end` may not know encodings.
   else if (res.end !== ServerResponse.prototype.end) res.end(body)
@@ -64,6 +65,15 @@ export function breakOffWith(res: ServerResponse, body: Readable): void {
   body.once('close', () => {
     if (!body.readableEnded && res.headersSent && !res.writableEnded) breakOff(res)
   })
+}
+
+/**
+ * Returns whether node would garble the name of a file. It takes Latin-1 in Content-Disposition for
+ * UTF-8 once it knows the length: from Content-Length in front of it, or from `end` if that writes the head.
+ */
+export function isGarbledByEnd(headers: HeaderFields): boolean {
+  const disposition = headers['content-disposition']
+  return disposition !== undefined && /[\x80-\xff]/.test(String(disposition))
 }
 
 /** Returns whether no field is set, and node's methods are in place. */

@@ -9,6 +9,9 @@ export function demandReason(x: Pick<Exchange, 'header'>): CacheReason | undefin
   if (x.header('if-match') !== undefined || x.header('if-unmodified-since') !== undefined)
     return 'precondition'
   if (x.header('upgrade') !== undefined) return 'upgrade'
+  // Only the handler knows other units (RFC 9110, 14.2): items of a list, for example.
+  const range = x.header('range')
+  if (range !== undefined && !/^\s*bytes=/i.test(range)) return 'range'
   // A stream does not end, so no request must wait for it.
   return x.header('accept')?.includes('text/event-stream') === true ? 'stream' : undefined
 }

@@ -201,8 +201,9 @@ export function endToEndFields(
     .map((name) => name.trim())
   return Object.entries(response.headers).flatMap(([name, value]) => {
     if (HOP_BY_HOP.has(name) || named.includes(name)) return []
-    const kept = name === 'cache-status' ? ofOtherCaches(value) : value
-    return kept === '' ? [] : [[name, kept]]
+    if (name !== 'cache-status') return [[name, value]]
+    const others = ofOtherCaches(value)
+    return others === '' ? [] : [[name, others]]
   })
 }
 

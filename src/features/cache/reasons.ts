@@ -31,7 +31,7 @@ export const CACHE_REASONS = {
   'no-store': 'Cache-Control of the response says no-store.',
   nonce: 'Content-Security-Policy of the response has a nonce.',
   private: 'Cache-Control of the response says private.',
-  range: 'The request asks for a range, and the response is that range.',
+  range: 'The request asks for a range in another unit than bytes, or the response is that range.',
   'request-no-store': 'Cache-Control of the request says no-store.',
   scope: 'An inner cache has stored the response for one owner.',
   'set-cookie': 'The response sets a cookie.',

@@ -33,6 +33,7 @@ export function createAttemptPlan(
     attempt.complete({
       status,
       headers: filterHeaders(headers, x.method, head?.field('connection')),
+      removed: head?.removed ?? [],
       body,
     })
 

@@ -43,8 +43,9 @@ export function createHeaderFilter(omitted: readonly string[]): HeaderFilter {
   }
 }
 
-export const replayOf = ({ status, headers }: StoredResponse, body: Buffer): Reply => ({
+export const replayOf = ({ status, headers, removed }: StoredResponse, body: Buffer): Reply => ({
   status,
   headers: { ...headers, 'Idempotency-Replayed': 'true' },
+  remove: removed,
   ...(body.length > 0 && { body }),
 })

@@ -1,6 +1,6 @@
 /**
- * A stored response as one string: its status, a space, its headers as JSON; a line feed and its
- * body, unless that was too long.
+ * A stored response as one string: its status, a space, its headers as JSON, in a list with the names
+ * that it removed if there are any; a line feed and its body, unless that was too long.
  */
 import { isAscii } from 'node:buffer'
 import { validateHeaderName, validateHeaderValue } from 'node:http'
@@ -10,6 +10,8 @@ export type StoredHeaders = Record<string, string | readonly string[]>
 export interface StoredResponse {
   status: number
   headers: StoredHeaders
+  /** Names of fields that outer middlewares have set, and that it must not have. */
+  removed: readonly string[]
   /** Undefined if it was too long to store. */
   body: Buffer | undefined
 }
@@ -17,8 +19,9 @@ export interface StoredResponse {
 const LINE_FEED = 0x0a
 
 /** Serializes a response. ASCII becomes a string: a command of strings costs half of one with bytes. */
-export function serializeResponse({ status, headers, body }: StoredResponse): string | Buffer {
-  const head = `${status} ${JSON.stringify(headers)}`
+export function serializeResponse(response: StoredResponse): string | Buffer {
+  const { status, headers, removed, body } = response
+  const head = `${status} ${JSON.stringify(removed.length > 0 ? [headers, removed] : headers)}`
   if (body === undefined) return head
   if (isAscii(body)) return `${head}\n${body.toString('latin1')}`
   return Buffer.concat([Buffer.from(`${head}\n`), body])
@@ -32,8 +35,11 @@ export function parseResponse(stored: unknown): StoredResponse | undefined {
   const status = Number(head.toString('latin1', 0, 3))
   if (!(status >= 200 && status <= 599)) return undefined
   try {
-    const headers: unknown = JSON.parse(head.toString('utf8', 4))
+    const fields: unknown = JSON.parse(head.toString('utf8', 4))
+    const [headers, removed = []] = (Array.isArray(fields) ? fields : [fields]) as unknown[]
     if (typeof headers !== 'object' || headers === null || Array.isArray(headers)) return undefined
+    if (!Array.isArray(removed)) return undefined
+    for (const name of removed) validateHeaderName(name as string)
     for (const [name, value] of Object.entries(headers as StoredHeaders)) {
       validateHeaderName(name)
       if (typeof value === 'string') validateHeaderValue(name, value)
@@ -42,6 +48,7 @@ export function parseResponse(stored: unknown): StoredResponse | undefined {
     return {
       status,
       headers: headers as StoredHeaders,
+      removed,
       body: end < 0 ? undefined : stored.subarray(end + 1),
     }
   } catch {

@@ -159,6 +159,7 @@ test('any order of requests, responses, failures, crashes and waits: one runs, o
               const done = attempt.real.complete({
                 status: 201,
                 headers: {},
+                removed: [],
                 body: Buffer.from(response),
               })
               if (kept && !isOwn) {

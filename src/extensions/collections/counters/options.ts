@@ -20,7 +20,11 @@ export interface CountersOptions<Field extends string = string, Derived extends 
   /**
    * Values computed from the counts when they are read. A value that is not finite is 0.
    * @default none
-   * @example derived: { rate: ({ clicks, impressions }) => (100 * clicks) / impressions }
+   * @example
+   * const stats = counters(tp, 'campaign', {
+   *   fields: ['clicks', 'impressions'],
+   *   derived: { rate: ({ clicks, impressions }) => (100 * clicks) / impressions },
+   * })
    */
   derived?: Readonly<Record<Derived, (counts: Counts<Field>) => number>>
   /** Items whose increments a process holds while they cannot be written. More are lost, and reported. @default 10000 */

@@ -263,9 +263,7 @@ function runKoaPipeline(
 ): Promise<unknown> {
   const prepared = new PreparedSteps(steps, x, exchangeOf)
   let turn = -1
-  const advance = async (index: number): Promise<unknown> => {
-    if (index <= turn) throw new Error('next() called multiple times')
-    turn = index
+  const run = (index: number): unknown => {
     const step = steps[index]
     if (step === undefined) return next()
     const goOn = (): Promise<unknown> => advance(index + 1)
@@ -273,6 +271,16 @@ function runKoaPipeline(
     return ours === undefined
       ? middleware(x.native, goOn)
       : ours.run(exchangeFor(ours, x, exchangeOf), goOn, prepared.take(index))
+  }
+  /** As koa-compose does. A member that returns a promise costs no promise of the pipeline's own. */
+  const advance = (index: number): Promise<unknown> => {
+    if (index <= turn) return Promise.reject(new Error('next() called multiple times'))
+    turn = index
+    try {
+      return Promise.resolve(run(index))
+    } catch (error) {
+      return Promise.reject(error)
+    }
   }
   return advance(0).finally(() => prepared.discard())
 }

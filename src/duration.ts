@@ -70,6 +70,18 @@ function millisecondsOf(duration: unknown): number {
   return match ? Number(match[1]) * UNITS[match[2] as Unit] : Number.NaN
 }
 
+/** Returns milliseconds, an integer, for a person, and loses none: `1h`, `1h 30m`, `59m 59s 871ms`. */
+export function printDuration(ms: number): string {
+  const parts: string[] = []
+  let left = ms
+  for (const unit of ['d', 'h', 'm', 's', 'ms'] as const) {
+    const count = Math.floor(left / UNITS[unit])
+    left -= count * UNITS[unit]
+    if (count > 0) parts.push(`${count}${unit}`)
+  }
+  return parts.join(' ') || '0ms'
+}
+
 /** Returns the duration that a value was probably meant to be. */
 export function suggestDuration(duration: unknown): string | undefined {
   const match = typeof duration === 'string' ? LOOSE.exec(duration) : null

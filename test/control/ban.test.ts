@@ -67,7 +67,7 @@ describe.each(bothEngines())('a ban on the $name engine', ({ open }) => {
         expect(await ask('203.0.113.7', '/')).toEqual([200])
       }
       expect(await control.audit({ bans: true, limit: 1 })).toMatchObject([
-        { action: 'ban', by: 'ban scanners', subject: '203.0.113.7 for 1800000 ms' },
+        { action: 'ban', by: 'ban scanners', subject: '203.0.113.7 for 30m' },
       ])
       expect(await control.audit()).toEqual([])
     })

@@ -240,7 +240,7 @@ describe.each(bothEngines())('rules on the $name engine', ({ open }) => {
     expect(await control.mode('api', 'default', WHY)).toMatchObject({ changed: false })
     expect((await control.audit()).map(({ action, subject }) => `${action}, ${subject}`)).toEqual([
       'mode default, limit api',
-      'mode closed, limit api for 3600000 ms',
+      'mode closed, limit api for 1h',
     ])
   })
 

@@ -122,7 +122,7 @@ describe.each(bothEngines())('maintenance of the control on the $name engine', (
     expect(entries.map(({ action, by, reason, subject }) => [action, by, reason, subject])).toEqual(
       [
         ['maintenance off', 'bob', 'done', 'default'],
-        ['maintenance on', 'ann', 'a move', 'default for 3600000 ms but 203.0.113.0/24'],
+        ['maintenance on', 'ann', 'a move', 'default for 1h but 203.0.113.0/24'],
       ],
     )
   })

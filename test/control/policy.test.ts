@@ -199,7 +199,7 @@ describe('mistakes', () => {
     const audit = await control.audit()
     expect(audit.map(({ action, subject }: any) => `${action}, ${subject}`)).toEqual([
       'policy default, policy api.minute',
-      'policy, policy api.minute limit=30 window=60000 for 3600000 ms',
+      'policy, policy api.minute limit=30 window=1m for 1h',
     ])
   })
 })

@@ -1,4 +1,5 @@
 /** Bans clients that match too often. Loaded with the first match. */
+import { printDuration } from '../../duration.ts'
 import type { RuleLookup } from '../../control/active-rules.ts'
 import { addressRuleId } from '../../control/rule-table.ts'
 import { isUnavailable } from '../../errors.ts'
@@ -88,7 +89,7 @@ export class ClientBans {
     )
     if (isTooMany === 0) return
     const ms = Math.min(first * 2 ** Math.min(before, 40), max)
-    const reason = `more than ${limit} matches in ${window} ms`
+    const reason = `more than ${limit} matches in ${printDuration(window)}`
     const outcome = await this.#writer.ban(addressRuleId(network), { name, reason, ms })
     if (outcome === 'known') return
     if (outcome === 'banned') await store.run(countBan, [bansKey], [2 * ms + window])

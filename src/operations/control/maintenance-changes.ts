@@ -6,7 +6,7 @@ import {
   type MaintenanceSwitch,
   type StoredMaintenance,
 } from '../../documents/maintenance-switch.ts'
-import { durationOption, durationValidator } from '../../duration.ts'
+import { durationOption, durationValidator, printDuration } from '../../duration.ts'
 import type { ExtensionContext } from '../../extension.ts'
 import { parseAddressPrefix } from '../../http/address-prefix.ts'
 import { isObject, optionError, validateOptions, type Validator, isListOf } from '../../validate.ts'
@@ -64,7 +64,11 @@ export async function changeMaintenance(
   const next = { on: true, by, reason, detail, retryAfterMs, allow: named, bypass }
   const state = await held.change(next, ms)
   const exempt = [...(named ?? []), ...(bypass ?? [])]
-  const subject = ['default', ms && `for ${ms} ms`, exempt.length > 0 && `but ${exempt.join(' ')}`]
+  const subject = [
+    'default',
+    ms && `for ${printDuration(ms)}`,
+    exempt.length > 0 && `but ${exempt.join(' ')}`,
+  ]
   await appendAudit(store, keys, {
     action: 'maintenance on',
     by,

@@ -2,7 +2,7 @@
 import { MAX_RULES, modeRuleId, parseRuleId, policyRuleId } from '../../control/rule-table.ts'
 import type { StoredEffect } from '../../control/rule.ts'
 import type { LimitMode, PolicyChange, RuleEffect } from '../../control/active-rules.ts'
-import { durationOption, durationValidator, type Duration } from '../../duration.ts'
+import { durationOption, durationValidator, type Duration, printDuration } from '../../duration.ts'
 import { TurnpikeError } from '../../errors.ts'
 import type { ExtensionContext } from '../../extension.ts'
 import {
@@ -229,7 +229,7 @@ export class RuleChanges implements Omit<Control, keyof MaintenanceControl> {
       shown,
       change && describedChange(change),
       enforce !== undefined && `for ${enforce} % of clients`,
-      ms > 0 && `for ${ms} ms`,
+      ms > 0 && `for ${printDuration(ms)}`,
     ]
     const entry = {
       action: actionOf(effect),
@@ -253,8 +253,8 @@ function actionOf(effect: StoredEffect): string {
   return effect === 'change' ? 'policy' : `mode ${effect}`
 }
 
-/** Returns a change of a policy as the audit shows it: `limit=30 window=60000`. */
+/** Returns a change of a policy as the audit shows it: `limit=30 window=1m`. */
 const describedChange = (change: PolicyChange): string =>
   Object.entries(change)
-    .map(([name, value]) => `${name}=${value}`)
+    .map(([name, value]) => `${name}=${name === 'window' ? printDuration(value) : value}`)
     .join(' ')

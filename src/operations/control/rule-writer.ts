@@ -1,4 +1,5 @@
 /** Writes rules: those that people set, and those of bans. */
+import { printDuration } from '../../duration.ts'
 import { randomBytes } from 'node:crypto'
 import { MAX_RULES } from '../../control/rule-table.ts'
 import { isUnavailable } from '../../errors.ts'
@@ -73,7 +74,7 @@ export class RuleWriter {
     const { keys } = this.#context
     const by = `ban ${name}`
     const details = JSON.stringify({ effect: 'deny', by, reason, ban: name })
-    const entry = { action: 'ban', by, reason, subject: `${id.slice(2)} for ${ms} ms` }
+    const entry = { action: 'ban', by, reason, subject: `${id.slice(2)} for ${printDuration(ms)}` }
     const keysOfBan = [rulesKey(keys), banAuditKey(keys), lastBansKey(keys)]
     const reply = await this.#send(keysOfBan, [id, details, ms, MAX_BANS], entry, [MAX_NEW_BANS])
     if (reply[0] === -1) return 'full'

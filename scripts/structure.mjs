@@ -36,6 +36,7 @@ const LAYERS = [
       'name-claims.ts',
       'option-value.ts',
       'request-budget.ts',
+      'stored-json.ts',
       'user-id.ts',
       'validate.ts',
     ],

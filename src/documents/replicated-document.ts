@@ -6,6 +6,7 @@
 import { randomBytes } from 'node:crypto'
 import { isUnavailable, StoreUnavailable, TurnpikeError } from '../errors.ts'
 import type { ExtensionContext } from '../extension.ts'
+import { parseStoredJson } from '../stored-json.ts'
 import { documentKey, readChanges, readDocument, writeDocument } from './document-operations.ts'
 
 /** Options of a replicated document. */
@@ -214,7 +215,7 @@ export class ReplicatedDocument<Value> {
     this.#version = version
     const { initial, name, onChange, parse } = this.#options
     try {
-      this.#value = version === '' ? initial : parse(JSON.parse(content ?? ''))
+      this.#value = version === '' ? initial : parse(parseStoredJson(content ?? ''))
     } catch (error) {
       // It is overwritten by the next change.
       return this.#context.events.emit('error', { feature: this.#context.name, name, error })

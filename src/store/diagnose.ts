@@ -158,19 +158,34 @@ export interface Outage {
 }
 
 const UNAVAILABLE_REPLY =
-  /^(LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|BUSY|OOM|MISCONF|UNBLOCKED|NOAUTH|WRONGPASS|NOGOODSLAVE|MOVED|ASK)\b/
+  /^(LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|BUSY|OOM|MISCONF|UNBLOCKED|NOAUTH|WRONGPASS|NOGOODSLAVE|MOVED|ASK|ERR max number of clients)\b/
 const NOT_SENT =
   /isn't writeable|writable|Connection is closed|None of startup nodes|Failed to refresh/i
+
+/** Returns why Redis discarded a transaction, or the error itself. */
+function rootOf(error: unknown): unknown {
+  const { message = '', previousErrors } = (error ?? {}) as Partial<DiscardError>
+  if (!message.startsWith('EXECABORT')) return error
+  const reason = message.replace(/^EXECABORT [\w ]+: /, '')
+  // Without a reason of its own: a command was refused before EXEC.
+  return previousErrors?.[0] ?? Object.assign(new Error(reason), { name: 'ReplyError' })
+}
+
+/** The error of EXEC, with those of the commands before it, as ioredis collects them. */
+interface DiscardError extends Error {
+  readonly previousErrors: readonly Error[]
+}
 
 /**
  * Tells an outage from a wrong command. Returns undefined for the latter: it must surface and not
  * take the path of an outage.
  */
 export function classify(error: unknown): Outage | undefined {
-  const { name = '', message = '' } = (error ?? {}) as Partial<Error>
+  const { name = '', message = '' } = (rootOf(error) ?? {}) as Partial<Error>
   if (name === 'ReplyError') {
-    const isOutage = UNAVAILABLE_REPLY.test(message) || message.startsWith('max number of clients')
-    return isOutage ? { uncertain: false, message: redact(error) } : undefined
+    return UNAVAILABLE_REPLY.test(message)
+      ? { uncertain: false, message: redact({ message }) }
+      : undefined
   }
   if (error instanceof TypeError || error instanceof RangeError) return undefined
   // A hash slot is being migrated, and the command is for several of its keys: TRYAGAIN each time.
@@ -189,7 +204,7 @@ export function classifyOnNode(error: unknown): Outage | undefined {
 
 /** Returns the error for the caller whose command was wrong, with a remedy if one is known. */
 export function toCallerError(error: unknown, operation: string): TurnpikeError {
-  const message = redact(error)
+  const message = redact(rootOf(error))
   if (message.startsWith('TPLATE')) return new StoreUnavailable('late', false)
   const sentences = [`Redis refused the operation '${operation}': ${message}`]
   const remedy = remedyForMessage(message)

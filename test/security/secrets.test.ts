@@ -1,4 +1,7 @@
 /** Logs, errors, events and the status contain no credential. */
+import { once } from 'node:events'
+import { createServer, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { inspect } from 'node:util'
 import { Cluster, Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
@@ -266,4 +269,55 @@ it('what is stored does not appear in errors: a wrong type, a missing permission
   await tp.data.set('other', { password: SECRET }, { ttl: '1m' }).catch((error) => seen.push(error))
   expect(seen.length).toBeGreaterThan(1)
   expect(seen.map(shown).join('\n')).not.toContain(SECRET)
+})
+
+it('what is stored and was damaged does not appear in errors: values, sessions, steps', async () => {
+  await using open = await startRedis()
+  const client = new Redis(open.url)
+  onTestFinished(() => client.disconnect())
+  const seen: unknown[] = []
+  const tp = turnpike({ redis: open.url, operations: false })
+  onTestFinished(() => tp.close())
+  tp.on('error', (event) => seen.push(event))
+  await tp.ready()
+  const middlewares = {
+    '/session': tp.session({ secret: 'only for tests', onCorrupt: 'error' }),
+    '/pay': tp.idempotency({ scope: () => 'ann' }),
+  }
+  const handle = async (req: any, res: ServerResponse): Promise<void> => {
+    if (req.session) req.session.name = SECRET
+    // The first attempt fails after its step.
+    await req.idempotency?.step('charge', () => ({ card: SECRET }))
+    res.writeHead(req.session ? 200 : 500).end()
+  }
+  const server = createServer((req, res) => {
+    const fail = (error: unknown): void => (seen.push(error), void res.writeHead(500).end())
+    middlewares[req.url as '/pay'](req, res, (error) => {
+      if (error) fail(error)
+      // oxlint-disable-next-line promise/no-promise-in-callback
+      else handle(req, res).catch(fail)
+    })
+  }).listen(0, '127.0.0.1')
+  onTestFinished(() => void server.close())
+  await once(server, 'listening')
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const pay = () => fetch(`${url}/pay`, { method: 'POST', headers: { 'Idempotency-Key': 'k' } })
+
+  await tp.data.set('key', { password: SECRET }, { ttl: '1m' })
+  const [cookie] = (await fetch(`${url}/session`)).headers.getSetCookie()
+  await pay()
+  // The quotation mark before the secret is gone: JSON.parse quotes what follows.
+  for (const key of await client.keys('*')) {
+    if ((await client.type(key)) === 'hash')
+      for (const [field, value] of Object.entries(await client.hgetall(key)))
+        await client.hset(key, field, value.replace(`"${SECRET}`, SECRET))
+    if ((await client.type(key)) !== 'string') continue
+    const at = (await client.getBuffer(key))!.indexOf(`"${SECRET}`)
+    if (at >= 0) await client.setrange(key, at, ' ')
+  }
+  await tp.data.get('key')
+  await fetch(`${url}/session`, { headers: { cookie: cookie!.split(';')[0]! } })
+  await pay()
+  expect(seen.map((each) => shown(each).includes('is no JSON'))).toEqual([true, true, true])
+  expect(seen.map(shown).join('\n')).not.toContain('hunter2')
 })

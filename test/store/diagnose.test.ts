@@ -1,6 +1,6 @@
 /** What servers of other versions say, which the tests' own server may not be. */
 import { expect, test } from 'vitest'
-import { toCallerError } from '../../src/store/diagnose.ts'
+import { classify, toCallerError } from '../../src/store/diagnose.ts'
 
 const reply = (message: string): Error => Object.assign(new Error(message), { name: 'ReplyError' })
 const where = 'script: 104ae65debf45156ded1e8e613705534c8e62c17, on @user_script:1.'
@@ -27,4 +27,26 @@ test.each([
     code: 'TP_COMMAND',
     message: expect.stringMatching(/renamed or disabled.*docs\/store\.md/),
   })
+})
+
+test.each([
+  ['a full Redis', 'OOM command not allowed when used memory > maxmemory.'],
+  ['too many clients', 'ERR max number of clients reached'],
+  ['too many clients of a Cluster', 'ERR max number of clients + cluster connections reached'],
+])('%s is an outage, also where it ends a transaction', (_, message) => {
+  expect(classify(reply(message))).toEqual({ uncertain: false, message })
+  const discarded = reply('EXECABORT Transaction discarded because of previous errors.')
+  expect(classify(Object.assign(discarded, { previousErrors: [reply(message)] }))).toBeTruthy()
+  expect(classify(reply(`EXECABORT Transaction discarded because of: ${message}`))).toBeTruthy()
+})
+
+test('a transaction with a wrong command is no outage, and its error says which command', () => {
+  const discarded = Object.assign(
+    reply('EXECABORT Transaction discarded because of previous errors.'),
+    {
+      previousErrors: [reply("NOPERM User a has no permissions to run the 'evalsha' command")],
+    },
+  )
+  expect(classify(discarded)).toBeUndefined()
+  expect(toCallerError(discarded, 'jobs.flow').message).toMatch(/'evalsha'.*lacks a permission/)
 })

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import { gunzip, gzip, type ZlibOptions } from 'node:zlib'
 import { promisify } from 'node:util'
 import { TurnpikeError } from '../../errors.ts'
+import { parseStoredJson } from '../../stored-json.ts'
 import {
   arrayNameOf,
   classNameOf,
@@ -142,9 +143,9 @@ export async function decodeValue(
     case 'string':
       return bytes.toString('utf8')
     case 'json':
-      return JSON.parse(bytes.toString('utf8')) as unknown
+      return parseStoredJson(bytes.toString('utf8'))
     case 'tagged':
-      return untagged(JSON.parse(bytes.toString('utf8')))
+      return untagged(parseStoredJson(bytes.toString('utf8')))
     case 'none':
       return undefined
     case 'own':

@@ -7,6 +7,7 @@ import type { Operation } from '../../store/store.ts'
 import type { HoldTimes } from '../hold-times.ts'
 import { Lease, lossWithCause, type SharedTimers } from '../lease.ts'
 import { retryWrite } from '../retry-write.ts'
+import { parseStoredJson } from '../../stored-json.ts'
 import { digestOf } from './fingerprint.ts'
 import { releaseKey, renewKey, saveStep, type RecordTerms } from './operations.ts'
 import type { StepContext } from './options.ts'
@@ -169,7 +170,7 @@ export class Attempt {
     const { token, attempt } = this
     const { key, text } = this.#claim
     const saved = this.#savedSteps?.get(name)
-    if (saved) return (saved.length === 0 ? undefined : JSON.parse(saved.toString())) as Result
+    if (saved) return (saved.length === 0 ? undefined : parseStoredJson(saved.toString())) as Result
     if (this.lease.isLost) throw this.#lost()
     const result = await this.#doStep(() =>
       work({ key: digestOf(`${key} ${name}`), token, attempt }),

@@ -1,6 +1,7 @@
 /** Stores sessions as connect-redis does: JSON that includes the cookie, under `<prefix><id>`. */
 import type { RequestBudget } from '../../request-budget.ts'
 import type { Store } from '../../store/store.ts'
+import { parseStoredJson } from '../../stored-json.ts'
 import {
   connectRedisDestroy,
   connectRedisLoad,
@@ -103,7 +104,7 @@ export class ConnectRedisStorage implements SessionStorage {
   /** @param timeToLive ms; negative if the key has none, as with connect-redis's `disableTTL` */
   #parse(text: string, timeToLive: number): StoredSession {
     try {
-      const { cookie, ...data } = JSON.parse(text) as { cookie?: CookieData }
+      const { cookie, ...data } = parseStoredJson(text) as { cookie?: CookieData }
       const maxAge = cookie?.originalMaxAge
       const life = typeof maxAge === 'number' ? maxAge : this.#ttl
       const used = timeToLive < 0 ? life : Math.max(0, life - timeToLive)

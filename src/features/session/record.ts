@@ -1,4 +1,5 @@
 /** A session as it is stored: a header of fixed width, metadata, and the data. */
+import { parseStoredJson } from '../../stored-json.ts'
 import type { CookieData } from './session-cookie.ts'
 
 /** What is stored beside the data. An absent member costs no byte. */
@@ -117,7 +118,7 @@ export function unpack(text: string): { meta: SessionMeta; data: string } {
   if (end < 0) throw new SyntaxError('The first line is missing.')
   const data = text.slice(end + 1)
   if (end === 0) return { meta: {}, data }
-  const { u, i, a, c, s, f } = JSON.parse(text.slice(0, end)) as Record<string, unknown>
+  const { u, i, a, c, s, f } = parseStoredJson(text.slice(0, end)) as Record<string, unknown>
   return {
     meta: {
       ...(typeof u === 'string' && { user: u }),

@@ -1,4 +1,5 @@
 /** Serializers for the data of sessions. */
+import { parseStoredJson } from '../../stored-json.ts'
 import { unserializableError } from './session-errors.ts'
 
 /** Serializes the data of sessions. */
@@ -12,7 +13,7 @@ export interface SessionSerializer {
 /** Plain JSON: functions and undefined are lost, a Date becomes a string. */
 const json: SessionSerializer = {
   serialize: (data) => JSON.stringify(data),
-  deserialize: (text) => JSON.parse(text) as unknown,
+  deserialize: (text) => parseStoredJson(text),
 }
 
 /**
@@ -94,7 +95,7 @@ type Marked = { [MARK]: string; value: unknown }
 /** JSON that also preserves Date, Map, Set and BigInt. */
 const rich: SessionSerializer = {
   serialize: (data) => JSON.stringify(data, mark),
-  deserialize: (text) => JSON.parse(text, revive) as unknown,
+  deserialize: (text) => parseStoredJson(text, revive),
 }
 
 /** JSON.stringify calls `toJSON` before the replacer. The original value is still on the holder. */

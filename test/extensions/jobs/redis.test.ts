@@ -256,6 +256,23 @@ test('while Redis is away, adding rejects in time. A retry with the same ID adds
   await expect(queue.add('mail')).rejects.toMatchObject({ code: 'TP_UNAVAILABLE' })
 })
 
+test('a full Redis refuses every way to add a job as an outage, and adds nothing', async () => {
+  const { queue } = await open()
+  queue.define('t', {})
+  await queue.add('t', 0)
+  await redis.send('CONFIG', 'SET', 'maxmemory', '1')
+  const child = { task: 't', payload: 2 }
+  for (const add of [
+    () => queue.add('t', 1),
+    () => queue.addMany([child, child]),
+    () => queue.flow({ ...child, children: [child] }),
+    () => queue.add('t', 1, { every: '1h' }),
+  ])
+    await expect(add()).rejects.toMatchObject({ code: 'TP_UNAVAILABLE', uncertain: false })
+  await redis.send('CONFIG', 'SET', 'maxmemory', '0')
+  expect(await queue.counts()).toMatchObject({ waiting: 1, delayed: 0, waitingChildren: 0 })
+})
+
 test('a job runs again, without a failed attempt, if closing breaks it off', async () => {
   const { queue, tp } = await open()
   queue.define(

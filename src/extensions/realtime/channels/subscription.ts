@@ -1,5 +1,6 @@
 /** A subscription as an async iterator. */
 import type { EventBus } from '../../../events.ts'
+import { parseStoredJson } from '../../../stored-json.ts'
 import type { FollowerEvents } from './follower.ts'
 import type { Message } from './message.ts'
 import type { ChannelMessage, Subscription } from './options.ts'
@@ -108,7 +109,7 @@ export class MessageQueue<Data> implements Subscription<Data>, FollowerEvents {
       if (item === undefined) return undefined
       if ('gap' in item) return { topic, id: item.gap, data: undefined, gap: true }
       try {
-        return { topic, id: item.id, data: JSON.parse(item.json) as Data, gap: false }
+        return { topic, id: item.id, data: parseStoredJson(item.json) as Data, gap: false }
       } catch (error) {
         // Only a stranger publishes what is no JSON.
         this.#events.emit('error', { feature: 'channels', name: topic, error })

@@ -4,6 +4,7 @@ import type { OperationArgument } from '../../../store/store.ts'
 import type { UserId } from '../../../user-id.ts'
 import { anyString, integer, validateOptions, type Validator } from '../../../validate.ts'
 import { encodeData, type Topics } from '../channels/topics.ts'
+import { parseStoredJson } from '../../../stored-json.ts'
 import {
   addAnnouncement,
   readAnnouncements,
@@ -235,7 +236,7 @@ export class Mailboxes {
   /** Reads JSON. Anyone with access to Redis can write what is none: it is reported. */
   #parse(json: string): unknown {
     try {
-      return JSON.parse(json)
+      return parseStoredJson(json)
     } catch (error) {
       this.#topics.context.events.emit('error', { feature: 'inbox', name: 'inbox', error })
       return undefined

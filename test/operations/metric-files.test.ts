@@ -21,6 +21,19 @@ it('docs/metrics.md lists every metric', async () => {
   await expect(expected).toMatchFileSnapshot('../../docs/metrics.md')
 })
 
+it('what to do leads to pages and headings that exist', () => {
+  let count = 0
+  for (const [name, { help, remedy = '' }] of Object.entries(METRICS)) {
+    const text = `${help} ${remedy}`
+    for (const [, file, heading] of text.matchAll(/docs\/([\w-]+\.md)(?:, "([^"]+)")?/g)) {
+      const page = readFileSync(new URL(file!, docs), 'utf8')
+      if (heading !== undefined) expect(page, name).toContain(`\n## ${heading}\n`)
+      count += 1
+    }
+  }
+  expect(count).toBeGreaterThan(5)
+})
+
 it('the dashboard has a panel for every metric', async () => {
   const { panels } = JSON.parse(dashboard()) as { panels: { title: string }[] }
   expect(panels.map(({ title }) => title)).toEqual(

@@ -24,15 +24,28 @@ import { LEASE_STATES, type LookupResult, type EntryKeys, type EntryVariant } fr
 import { fillEntry, lookupEntry, readLargeEntry } from './entry-operations.ts'
 import { FillLeases } from './fill-leases.ts'
 import { InvalidationLog } from './invalidation-log.ts'
+import { InvalidationLogs } from './invalidation-logs.ts'
 import { logFieldsFor } from './invalidation-operations.ts'
 import { NearCache } from './near-cache.ts'
 import { SingleFlight } from './single-flight.ts'
-import { parseSnapshot, tagsMissingFrom, type LogSnapshot } from './validity.ts'
+import { hasMarksOf, parseSnapshot, type LogSnapshot } from './validity.ts'
 
 /** The entry, or a number if it is large. */
 type FoundEntry = Buffer | number | null
 /** What one lookup read: the entry, the number of the lease's state, the time, the log. */
 type Found = [entry: FoundEntry, lease: number, now: number, snapshot: LogSnapshot]
+
+/** Reads the reply of a lookup that has read the log, too. @param tags that it asked the log for */
+function foundIn(reply: OperationReply[], tags: readonly string[]): Found {
+  const [entry, lease, now, fields] = reply as [
+    FoundEntry,
+    number,
+    number,
+    (Buffer | string | null)[],
+  ]
+  const strings = fields.map((field) => field && String(field))
+  return [entry, lease, now, parseSnapshot(tags, strings)]
+}
 
 /** Variants of one resource. */
 const MAX_VARIANTS = 32
@@ -119,34 +132,62 @@ export class CacheStore {
    * Looks an entry up: the entry, the lease and the invalidation log in one round trip.
    * @throws TP_UNAVAILABLE
    */
-  async lookup(keys: EntryKeys, options: LookupOptions = {}): Promise<LookupResult> {
+  lookup(keys: EntryKeys, options: LookupOptions = {}): Promise<LookupResult> {
     const { token = '', leaseMs = 0, tags = [], invalid, budget } = options
     const remembered = this.#tags.get(keys.entry) ?? []
     const wanted = tags.every((tag) => remembered.includes(tag))
       ? remembered
       : [...new Set([...tags, ...remembered])]
     const args = [token, leaseMs, invalid ? metadataPrefix(invalid) : '']
-    const [found, lease, now, read] = this.store.isSplit
-      ? await this.#lookupSplit(keys, args, wanted, budget)
-      : await this.#lookupJoint(keys, args, wanted, budget)
-    const isLarge = typeof found === 'number'
-    const bytes = isLarge ? await this.store.run(readLargeEntry, [keys.entry], [], budget) : found
-    // It was fresh and has been removed since. A caller that wants the lease must look again.
-    if (isLarge && bytes === null && LEASE_STATES[lease] === 'none' && token !== '')
-      return await this.lookup(keys, options)
-    let snapshot = read
+    const lookupSplit = (): Promise<LookupResult> =>
+      this.#lookupSplit(keys, args, wanted, budget).then((found) =>
+        this.#complete(keys, options, found),
+      )
+    if (this.store.isSplit) return lookupSplit()
+    return this.store
+      .run(
+        lookupEntry,
+        [keys.entry, keys.lease, keys.log.key],
+        [...args, ...logFieldsFor(wanted)],
+        budget,
+      )
+      .then(
+        (reply) => this.#complete(keys, options, foundIn(reply, wanted)),
+        (error: unknown) => {
+          if (!isCrossSlotError(error)) throw error
+          return lookupSplit()
+        },
+      )
+  }
+
+  /** Completes a lookup: at once, unless more has to be read. */
+  #complete(
+    keys: EntryKeys,
+    options: LookupOptions,
+    found: Found,
+  ): LookupResult | Promise<LookupResult> {
+    const [entry, lease] = found
+    const { token = '', budget } = options
+    if (typeof entry !== 'number')
+      return this.#resultOf(keys, found, entry, this.store.isSplit, budget)
+    return this.store.run(readLargeEntry, [keys.entry], [], budget).then((bytes) => {
+      // It was fresh and has been removed since. A caller that wants the lease must look again.
+      if (bytes === null && LEASE_STATES[lease] === 'none' && token !== '')
+        return this.lookup(keys, options)
+      return this.#resultOf(keys, found, bytes, true, budget)
+    })
+  }
+
+  /** @param isApart true if the entry and the log were read by two commands */
+  #resultOf(
+    keys: EntryKeys,
+    [, lease, now, read]: Found,
+    bytes: Buffer | null,
+    isApart: boolean,
+    budget: RequestBudget | undefined,
+  ): LookupResult | Promise<LookupResult> {
     const entry = bytes ? this.#decode(keys.entry, bytes) : undefined
-    const missing = entry ? tagsMissingFrom(snapshot, entry.tags) : []
-    // Read by two commands, the entry may be newer than what was read of the log.
-    const isNewer =
-      entry !== undefined &&
-      (isLarge || this.store.isSplit) &&
-      (entry.nonce !== snapshot.nonce || entry.sequence > snapshot.sequence)
-    if (missing.length > 0 || isNewer) {
-      this.#tags.set(keys.entry, entry!.tags)
-      snapshot = await keys.log.read(entry!.tags, budget)
-    }
-    return {
+    const resultWith = (snapshot: LogSnapshot): LookupResult => ({
       entry,
       validUntil: entry && keys.log.validity(entry, snapshot),
       lease: LEASE_STATES[lease]!,
@@ -154,36 +195,13 @@ export class CacheStore {
       now,
       near: false,
       other: entry ? undefined : (bytes ?? undefined),
-    }
-  }
-
-  /** Reads the entry and the log by one script. */
-  async #lookupJoint(
-    keys: EntryKeys,
-    args: readonly OperationArgument[],
-    tags: readonly string[],
-    budget: RequestBudget | undefined,
-  ): Promise<Found> {
-    let reply: OperationReply[]
-    try {
-      reply = await this.store.run(
-        lookupEntry,
-        [keys.entry, keys.lease, keys.log.key],
-        [...args, ...logFieldsFor(tags)],
-        budget,
-      )
-    } catch (error) {
-      if (!isCrossSlotError(error)) throw error
-      return await this.#lookupSplit(keys, args, tags, budget)
-    }
-    const [bytes, lease, now, fields] = reply as [
-      FoundEntry,
-      number,
-      number,
-      (Buffer | string | null)[],
-    ]
-    const strings = fields.map((field) => field && String(field))
-    return [bytes, lease, now, parseSnapshot(tags, strings)]
+    })
+    if (entry === undefined) return resultWith(read)
+    // The entry may be newer than what was read of the log.
+    const isNewer = isApart && (entry.nonce !== read.nonce || entry.sequence > read.sequence)
+    if (!isNewer && hasMarksOf(read, entry.tags)) return resultWith(read)
+    this.#tags.set(keys.entry, entry.tags)
+    return keys.log.read(entry.tags, budget).then(resultWith)
   }
 
   /**
@@ -243,47 +261,5 @@ export class CacheStore {
     filling.catch(() => this.leases.abandon(lease, token))
     const [stored] = await Promise.all([filling, renewal])
     return stored === 1
-  }
-}
-
-/** Logs of tenants that are kept. Those that nothing depends on make room first. */
-const MAX_LOGS = 1_000
-
-/** The invalidation logs of an instance: one, or one for each tenant. */
-class InvalidationLogs {
-  readonly #create: (tenant: string | undefined, retries: boolean) => InvalidationLog
-  readonly #tenants = new Map<string, InvalidationLog>()
-  #instance: InvalidationLog | undefined
-
-  constructor(create: (tenant: string | undefined, retries: boolean) => InvalidationLog) {
-    this.#create = create
-  }
-
-  get size(): number {
-    return this.#tenants.size
-  }
-
-  of(tenant: string | undefined): InvalidationLog {
-    if (tenant === undefined) return (this.#instance ??= this.#create(undefined, true))
-    const known = this.#tenants.get(tenant)
-    if (known) {
-      this.#tenants.delete(tenant)
-      this.#tenants.set(tenant, known)
-      return known
-    }
-    if (this.#tenants.size >= MAX_LOGS) this.#evict()
-    // While Redis is away, each log may hold what Redis does not know of. Their number is bounded, too.
-    const isKept = this.#tenants.size < 2 * MAX_LOGS
-    const log = this.#create(tenant, isKept)
-    if (isKept) this.#tenants.set(tenant, log)
-    return log
-  }
-
-  #evict(): void {
-    for (const [tenant, log] of this.#tenants) {
-      if (log.isInUse) continue
-      this.#tenants.delete(tenant)
-      return
-    }
   }
 }

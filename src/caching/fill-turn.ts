@@ -6,7 +6,7 @@ import { decideFill, Fill, type FillAttempt, type Turn } from './fill.ts'
 import type { InvalidationLog } from './invalidation-log.ts'
 import type { Flight, FlightOutcome } from './single-flight.ts'
 import type { RequestBudget } from '../request-budget.ts'
-import { entryState, tagsMissingFrom } from './validity.ts'
+import { entryState, hasMarksOf } from './validity.ts'
 
 /**
  * Waits for others where that is possible, until an entry is there or the attempt fills it itself.
@@ -105,7 +105,7 @@ export async function isValidSince(
   let { snapshot } = found
   if (snapshot.nonce === entry.nonce && entry.sequence >= snapshot.sequence) return true
   // Without a log at the lookup: the fill has created it, or it was lost during the fill.
-  if (snapshot.nonce === undefined || tagsMissingFrom(snapshot, entry.tags).length > 0)
+  if (snapshot.nonce === undefined || !hasMarksOf(snapshot, entry.tags))
     snapshot = await log.read(entry.tags, budget)
   return log.validity(entry, snapshot) === Infinity
 }

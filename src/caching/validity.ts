@@ -59,9 +59,9 @@ export function parseSnapshot(
 /** Position of the first tag's mark among the values, after those that every snapshot has. */
 const FIRST_MARK = 4
 
-/** Returns the tags that a snapshot says nothing about. */
-export const tagsMissingFrom = ({ marks }: LogSnapshot, tags: readonly string[]): string[] =>
-  tags.filter((tag) => !marks.has(tag))
+/** Returns whether a snapshot has read the marks of these tags. */
+export const hasMarksOf = ({ marks }: LogSnapshot, tags: readonly string[]): boolean =>
+  tags.every((tag) => marks.has(tag))
 
 /**
  * Returns until when the invalidations leave an entry valid: Infinity if none has hit it, the time

@@ -7,6 +7,7 @@ import { isValidSince, releaseLease } from '../../caching/fill-turn.ts'
 import type { Flight } from '../../caching/single-flight.ts'
 import { entryState } from '../../caching/validity.ts'
 import type { Exchange } from '../../http/exchange.ts'
+import { isPromise } from '../../http/promises.ts'
 import type { CacheEngine } from './engine.ts'
 import type { CacheMount } from './mount.ts'
 import { directivesOf } from './directives.ts'
@@ -114,7 +115,7 @@ export class CacheLookup<Native> implements FillAttempt {
    * @param after what an earlier lookup found. If its entry is still stored, it has to be filled again.
    * @throws TP_UNAVAILABLE
    */
-  async lookup(after?: LookupResult): Promise<LookupResult> {
+  lookup(after?: LookupResult): Promise<LookupResult> | LookupResult {
     const { mount, x, keys } = this
     const { cacheStore } = this.engine
     if (mount.nearBytes > 0 && !after) {
@@ -124,13 +125,22 @@ export class CacheLookup<Native> implements FillAttempt {
     this.flight = cacheStore.singleFlight.get(keys.entry)
     const wantsLease = this.mayWait() && !x.isRefresh && (after || !this.flight)
     this.token = wantsLease ? cacheStore.leases.token(keys.lease) : ''
-    const found = await cacheStore.lookup(keys, {
-      token: this.token,
-      leaseMs: mount.leaseMs,
-      tags: this.tags,
-      invalid: after?.entry && after.entry.freshUntil > after.now ? after.entry : undefined,
-      budget: x.budget,
-    })
+    const { token, tags } = this
+    const { leaseMs } = mount
+    const { budget } = x
+    const invalid = after?.entry && after.entry.freshUntil > after.now ? after.entry : undefined
+    return cacheStore
+      .lookup(keys, { token, leaseMs, tags, invalid, budget })
+      .then((found) => this.#follow(found, after))
+  }
+
+  /** Returns what a lookup found, or what it finds where a marker of the resource leads. */
+  #follow(
+    found: LookupResult,
+    after: LookupResult | undefined,
+  ): LookupResult | Promise<LookupResult> {
+    const { mount, keys } = this
+    const { cacheStore } = this.engine
     if (found.lease !== 'ours') this.token = ''
     if (found.lease === 'paused') this.engine.pause(keys.entry)
     const vary = found.validUntil === undefined ? undefined : varyIn(found.entry)
@@ -145,7 +155,7 @@ export class CacheLookup<Native> implements FillAttempt {
     this.release()
     this.engine.vary.set(this.resourceKeys.entry, vary)
     this.keys = this.#variantKeys(vary)
-    return await this.lookup(after)
+    return this.lookup(after)
   }
 
   /** Looks up again. Reports that the store is unavailable, and resolves with undefined then. */
@@ -159,11 +169,9 @@ export class CacheLookup<Native> implements FillAttempt {
   }
 
   /** Abandons the entry, and releases the lease if the lookup acquired it. */
-  abandon(looking: Promise<LookupResult>): void {
-    looking.then(
-      () => this.release(),
-      () => this.release(),
-    )
+  abandon(looking: Promise<LookupResult> | LookupResult): void {
+    const release = (): void => this.release()
+    if (isPromise(looking)) looking.then(release, release)
   }
 
   /** Releases the lease if this request holds it. */

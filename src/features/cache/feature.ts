@@ -2,6 +2,7 @@
 import type { LookupResult } from '../../caching/entry-keys.ts'
 import { MAX_ENTRY_TAGS, tagFields } from '../../caching/tags.ts'
 import { passThrough, type Exchange, type Feature, type Plan } from '../../http/exchange.ts'
+import { isPromise } from '../../http/promises.ts'
 import { requestReason, senderReason } from './bypass.ts'
 import { bypassPlan } from './bypass-plan.ts'
 import { CacheLookup } from './cache-lookup.ts'
@@ -19,7 +20,8 @@ import { refill, serve, takeFillTurn } from './serve.ts'
 /** A lookup that a pipeline has begun before the request's turn. */
 interface EarlyLookup<Native> {
   readonly lookup: CacheLookup<Native>
-  readonly looking: Promise<LookupResult>
+  /** A promise, unless this process has the entry. */
+  readonly looking: Promise<LookupResult> | LookupResult
 }
 
 /** Safe methods (RFC 9110, 9.2.1, and IANA's registry) that are not cached. They do not invalidate, either. */
@@ -134,20 +136,20 @@ export class CacheFeature<Native> implements Feature<Native, EarlyLookup<Native>
     return this.#find(lookup, early)
   }
 
-  async #find(lookup: CacheLookup<Native>, early: EarlyLookup<Native> | undefined): Promise<Plan> {
+  #find(lookup: CacheLookup<Native>, early: EarlyLookup<Native> | undefined): Plan | Promise<Plan> {
     const { x, keys } = lookup
     // Before the lookup: the refresh may end meanwhile.
     const refresh = x.isRefresh ? this.#engine.refreshes.arrive(keys.entry) : undefined
-    let found: LookupResult | undefined
-    try {
-      found = await (early?.looking ?? lookup.lookup())
-    } catch (error) {
-      this.#engine.reportUnavailable(this.#mount.name, error)
+    const planFor = (found: LookupResult | undefined): Plan | Promise<Plan> => {
+      if (refresh !== undefined) return refill(lookup, found, refresh)
+      return found === undefined ? takeFillTurn(lookup, undefined, 'miss') : serve(lookup, found)
     }
-    if (refresh !== undefined) return await refill(lookup, found, refresh)
-    return found === undefined
-      ? await takeFillTurn(lookup, undefined, 'miss')
-      : await serve(lookup, found)
+    const looking = early?.looking ?? lookup.lookup()
+    if (!isPromise(looking)) return planFor(looking)
+    return looking.then(planFor, (error: unknown) => {
+      this.#engine.reportUnavailable(this.#mount.name, error)
+      return planFor(undefined)
+    })
   }
 
   #lookup(

@@ -110,15 +110,14 @@ export class SessionFeature<Native> implements Feature<Native, EarlySession> {
         beforeEnd: () => session.storeBeforeEnd(),
       }
     }
-    const begun = this.#begin(x, request.options, early ?? this.#read(x, request))
-    return begun instanceof RequestSession
-      ? planWith(begun)
-      : begun.then(planWith, (error: unknown) => this.#planWithout(x, request.options, error))
+    const planWithout = (error: unknown): Plan => this.#planWithout(x, request.options, error)
+    return this.#begin(x, request.options, early ?? this.#read(x, request), planWith, planWithout)
   }
 
   #planLazily(x: Exchange<Native>, request: RequestSettings): PassPlan {
     const lazy = new LazySession(async () => {
-      const session = await this.#begin(x, request.options, this.#read(x, request))
+      const early = this.#read(x, request)
+      const session = await this.#begin(x, request.options, early, (session) => session)
       Object.assign(x.native as object, this.#propertiesOf(session))
       return session
     })
@@ -174,23 +173,25 @@ export class SessionFeature<Native> implements Feature<Native, EarlySession> {
     })
   }
 
-  /** Begins the session of a request: at once if there is nothing to load. */
-  #begin(
+  /**
+   * Begins the session of a request, and calls `then` with it: at once if there is nothing to load.
+   * @param otherwise called with the reason if the session could not be loaded
+   */
+  #begin<Result>(
     x: Exchange<Native>,
     options: RequestSessionOptions,
     { named, loading }: EarlySession,
-  ): Promise<RequestSession> | RequestSession {
-    const client = x as SessionClient
-    if (loading === undefined) return new RequestSession(this.#engine, client, options)
-    const beginWith = (
-      loaded: LoadedSession | undefined,
-    ): Promise<RequestSession> | RequestSession => {
-      const session = new RequestSession(this.#engine, client, options, named, loaded)
-      if (loaded === undefined) return session
-      const current = named.find(({ keys }) => keys.id === loaded.keys.id)
-      return current?.isOutdated ? session.renewTag().then(() => session) : session
+    then: (session: RequestSession) => Result,
+    otherwise?: (error: unknown) => Result,
+  ): Promise<Result> | Result {
+    const beginWith = (loaded: LoadedSession | undefined): Promise<Result> | Result => {
+      const session = new RequestSession(this.#engine, x as SessionClient, options, named, loaded)
+      const current = loaded && named.find(({ keys }) => keys.id === loaded.keys.id)
+      return current?.isOutdated
+        ? session.renewTag().then(() => then(session), otherwise)
+        : then(session)
     }
-    return isPromise(loading) ? loading.then(beginWith) : beginWith(loading)
+    return isPromise(loading) ? loading.then(beginWith, otherwise) : beginWith(loading)
   }
 
   #propertiesOf(session: RequestSession): Record<string, unknown> {

@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { isBackgroundRequest } from './background-request.ts'
 import { breakOff } from './disguise.ts'
 import { sendReply } from './send-reply.ts'
-import type { Exchange, Plan } from './exchange.ts'
+import type { Plan, RequestHead } from './exchange.ts'
 import { hasOneHost, isRegularTarget } from './request-target.ts'
 import { isOver } from './request-end.ts'
 
@@ -42,28 +42,10 @@ function wireOf(req: IncomingMessage): string | undefined {
   return JSON.stringify([direct, forwarded, proto, socket.remoteAddress])
 }
 
-class Asked implements Pick<Exchange, 'method' | 'header'> {
-  readonly #req: IncomingMessage
-
-  constructor(req: IncomingMessage) {
-    this.#req = req
-  }
-  get method(): string {
-    return this.#req.method!
-  }
-  header(name: string): string | undefined {
-    const value = this.#req.headers[name]
-    return Array.isArray(value) ? value.join(', ') : value
-  }
-}
-
 /** @param find returns the response to a request that arrived like this, or undefined */
 export function createCacheListener(
   app: NodeListener,
-  find: (
-    wire: string,
-    asked: Pick<Exchange, 'method' | 'header'>,
-  ) => Plan | Promise<Plan> | undefined,
+  find: (wire: string, asked: RequestHead) => Plan | Promise<Plan> | undefined,
 ): NodeListener {
   function send(req: IncomingMessage, res: ServerResponse, { reply }: Plan): void {
     if (reply === undefined) app(req, res)
@@ -72,7 +54,8 @@ export function createCacheListener(
 
   return function cacheListener(req, res) {
     const wire = wireOf(req)
-    const plan = wire === undefined ? undefined : find(wire, new Asked(req))
+    const plan =
+      wire === undefined ? undefined : find(wire, { method: req.method!, headers: req.headers })
     if (plan === undefined) {
       if (wire !== undefined) (req as Arrived)[arrived] = wire
       app(req, res)

@@ -1,5 +1,5 @@
 /** What features know of a request in Express 4 and 5, Connect and node:http. */
-import type { IncomingMessage } from 'node:http'
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import { RequestBudget } from '../request-budget.ts'
 import type { ExchangeSettings } from './adapter.ts'
 import {
@@ -10,6 +10,7 @@ import {
 import { listenerKeyOf } from './cache-listener.ts'
 import type { Exchange } from './exchange.ts'
 import { expressRoute } from './express-route.ts'
+import { headerOf } from './headers.ts'
 import { Identity } from './identity.ts'
 import { checkedAddress, EXPRESS, warnOfForwarding, warnOfTrust } from './proxies.ts'
 import { hasKnownScheme, hostOf, isRegularTarget } from './request-target.ts'
@@ -53,7 +54,7 @@ export class ConnectExchange<Req extends IncomingMessage> implements Exchange<Re
   #hasBody: boolean | undefined
   #isTurn = false
   /** The header fields, once they were read in a turn of a feature. */
-  #headers: IncomingMessage['headers'] | undefined
+  #headers: IncomingHttpHeaders | undefined
 
   constructor(req: Req, settings: ExchangeSettings) {
     this.native = req
@@ -120,15 +121,17 @@ export class ConnectExchange<Req extends IncomingMessage> implements Exchange<Re
     this.#isTurn = false
     this.#headers = undefined
   }
+  get headers(): IncomingHttpHeaders {
+    return this.#headers ?? this.#readHeaders()
+  }
   header(name: string): string | undefined {
-    const value = (this.#headers ?? this.#readHeaders())[name]
-    return Array.isArray(value) ? value.join(', ') : value
+    return headerOf(this.headers, name)
   }
   sendInBackground(fields: Record<string, string | undefined>): Promise<void> | undefined {
     return sendBackgroundRequest(this.native, this.url, fields)
   }
 
-  #readHeaders(): IncomingMessage['headers'] {
+  #readHeaders(): IncomingHttpHeaders {
     const headers = this.#headers ?? this.native.headers
     if (this.#isTurn) this.#headers = headers
     return headers

@@ -1,3 +1,4 @@
+import type { IncomingHttpHeaders } from 'node:http'
 import type { Readable } from 'node:stream'
 import type { Identity } from './identity.ts'
 import type { Refusal, ReplyFunction } from './refusal.ts'
@@ -56,6 +57,8 @@ export interface Exchange<Native = unknown> {
   readonly identity: Identity
   /** The time that this request may still wait for the store. */
   readonly budget: RequestBudget
+  /** The request headers as node has them, by name in lower case. Read them by constant names: that is fastest. */
+  readonly headers: IncomingHttpHeaders
   /** Returns a request header. Repeated ones are joined with a comma. @param name in lower case */
   header(name: string): string | undefined
   /**
@@ -65,6 +68,9 @@ export interface Exchange<Native = unknown> {
    */
   sendInBackground(fields: Record<string, string | undefined>): Promise<void> | undefined
 }
+
+/** What a cache needs of a request, also before a framework gets it. */
+export type RequestHead = Pick<Exchange, 'method' | 'headers'>
 
 /** A response in place of the handler's. */
 export interface Reply {

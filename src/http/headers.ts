@@ -1,10 +1,16 @@
-import type { ServerResponse } from 'node:http'
+import type { IncomingHttpHeaders, ServerResponse } from 'node:http'
 import type { FieldReader, HeaderFields } from './exchange.ts'
 
 /** A field as node keeps it. */
 export type FieldValue = number | string | readonly string[]
 /** Fields as `res.getHeaders()` returns them, with names in lower case. */
 export type NodeHeaders = Record<string, FieldValue | undefined>
+
+/** Returns a request header. Repeated ones are joined with a comma. @param name in lower case */
+export function headerOf(headers: IncomingHttpHeaders, name: string): string | undefined {
+  const value = headers[name]
+  return Array.isArray(value) ? value.join(', ') : value
+}
 
 /** Fields to which each middleware of a stack may add members (RFC 9110, 5.6.1). */
 const lists: ReadonlySet<string> = new Set([

@@ -1,4 +1,5 @@
 /** What features know of a request in Koa 2 and 3. */
+import type { IncomingHttpHeaders } from 'node:http'
 import type { Context } from 'koa'
 import { RequestBudget } from '../request-budget.ts'
 import type { ExchangeSettings } from './adapter.ts'
@@ -9,6 +10,7 @@ import {
 } from './background-request.ts'
 import { listenerKeyOf } from './cache-listener.ts'
 import type { Exchange } from './exchange.ts'
+import { headerOf } from './headers.ts'
 import { Identity } from './identity.ts'
 import { checkedAddress, KOA, warnOfForwarding, warnOfTrust } from './proxies.ts'
 import { hasKnownScheme, hostOf, isRegularTarget } from './request-target.ts'
@@ -84,11 +86,15 @@ export class KoaExchange implements Exchange<Context> {
   get budget(): RequestBudget {
     return (this.#budget ??= new RequestBudget(this.#settings.budgetMs, this.#settings.waits))
   }
+  get headers(): IncomingHttpHeaders {
+    const { req, res } = this.native
+    const { headers } = req
+    // Koa will cut the range out of what it gets: out of a part, it would be the wrong one.
+    const isCutLater = headers.range !== undefined && res.hasHeader('accept-ranges')
+    return isCutLater ? { ...headers, range: undefined } : headers
+  }
   header(name: string): string | undefined {
-    // It will cut the range out of what it gets: out of a part, it would be the wrong one.
-    if (name === 'range' && this.native.res.hasHeader('accept-ranges')) return undefined
-    const value = this.native.req.headers[name]
-    return Array.isArray(value) ? value.join(', ') : value
+    return headerOf(this.headers, name)
   }
   sendInBackground(fields: Record<string, string | undefined>): Promise<void> | undefined {
     return sendBackgroundRequest(this.native.req, this.url, fields)

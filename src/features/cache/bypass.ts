@@ -4,16 +4,16 @@ import type { IgnoredCookies } from './cookies.ts'
 import type { CacheReason } from './reasons.ts'
 
 /** Returns why a request asks for what only the handler can answer. */
-export function demandReason(x: Pick<Exchange, 'header'>): CacheReason | undefined {
+export function demandReason({ headers }: Pick<Exchange, 'headers'>): CacheReason | undefined {
   // Other preconditions are the handler's to evaluate (RFC 9110, 13.2.1).
-  if (x.header('if-match') !== undefined || x.header('if-unmodified-since') !== undefined)
+  if (headers['if-match'] !== undefined || headers['if-unmodified-since'] !== undefined)
     return 'precondition'
-  if (x.header('upgrade') !== undefined) return 'upgrade'
+  if (headers.upgrade !== undefined) return 'upgrade'
   // Only the handler knows other units (RFC 9110, 14.2): items of a list, for example.
-  const range = x.header('range')
+  const { range } = headers
   if (range !== undefined && !/^\s*bytes=/i.test(range)) return 'range'
   // A stream does not end, so no request must wait for it.
-  return x.header('accept')?.includes('text/event-stream') === true ? 'stream' : undefined
+  return headers.accept?.includes('text/event-stream') === true ? 'stream' : undefined
 }
 
 /** Returns why a request is passed by because of its head. @param hasKey the application names the entry itself */
@@ -31,21 +31,23 @@ const PLAIN_TARGET = /^\/(?!\/)[!"$-[\]-~\x80-\xff]*$/
 function addressReason(x: Exchange): CacheReason | undefined {
   if (!PLAIN_TARGET.test(x.url)) return 'target'
   if (x.routedUrl !== x.url && !PLAIN_TARGET.test(x.routedUrl)) return 'target'
-  const { host } = x
+  const { headers, host } = x
   if (host === undefined) return 'host'
-  const forwarded = x.header('x-forwarded-host')
-  const sent = x.header('host') ?? x.header(':authority')
+  const { 'x-forwarded-host': forwarded, 'x-forwarded-proto': scheme } = headers
+  const sent = headers.host ?? headers[':authority']
   if (forwarded === undefined ? sent !== host : !isForwardedHost(forwarded, host, sent))
     return 'host'
-  const scheme = x.header('x-forwarded-proto')
   return scheme === undefined || /^https?$/.test(firstOf(scheme)) ? undefined : 'scheme'
 }
 
 /** A proxy's host counts only if the proxy is trusted. Either way the handler must see it as the key does. */
-const isForwardedHost = (forwarded: string, host: string, sent: string | undefined): boolean =>
-  firstOf(forwarded) === host || (firstOf(forwarded) !== '' && sent === host)
+const isForwardedHost = (
+  forwarded: string | string[],
+  host: string,
+  sent: string | string[] | undefined,
+): boolean => firstOf(forwarded) === host || (firstOf(forwarded) !== '' && sent === host)
 
-const firstOf = (list: string): string => list.split(',', 1)[0]!.trim()
+const firstOf = (field: string | string[]): string => String(field).split(',', 1)[0]!.trim()
 
 /** What decides whether the sender of a request matters. */
 export interface SenderOptions {

@@ -1,9 +1,9 @@
 /** The request as its handler sees it while it fills an entry: only what the key says. */
 import type { CacheEntry } from '../../caching/entry.ts'
-import type { PassPlan } from '../../http/exchange.ts'
+import type { PassPlan, RequestHead } from '../../http/exchange.ts'
 import type { CacheLookup } from './cache-lookup.ts'
 import { responseIn } from './cached-response.ts'
-import { CONDITIONS, isConditional, type RequestHead } from './reply.ts'
+import { CONDITIONS, isConditional } from './reply.ts'
 import { selectQuery } from './urls.ts'
 
 /** The two views of a request that fills an entry. */
@@ -25,13 +25,8 @@ export class HandlerRequest {
     { x, engine, keys, mount, hidesCookies, asksForRange }: CacheLookup<any>,
     former: CacheEntry | undefined,
   ) {
-    const conditions = new Map<string, string | undefined>(
-      CONDITIONS.map((name) => [name, x.header(name)]),
-    )
-    this.client = {
-      method: x.method,
-      header: (name) => (conditions.has(name) ? conditions.get(name) : x.header(name)),
-    }
+    // A copy: what the handler sees of them is changed meanwhile.
+    this.client = { method: x.method, headers: { ...x.headers } }
     this.seesConditions =
       isConditional(this.client) && (asksForRange || engine.isNotStored(keys.entry))
     this.validators = former && !this.seesConditions ? validatorsOf(former) : {}

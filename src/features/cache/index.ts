@@ -2,7 +2,7 @@
 import { cacheStoreOf } from '../../caching/cache-store.ts'
 import { fillContext } from '../../caching/fill-context.ts'
 import type { ExtensionContext } from '../../extension.ts'
-import { passThrough, type Plan } from '../../http/exchange.ts'
+import { passThrough, type Plan, type RequestHead } from '../../http/exchange.ts'
 import { carryOverOwnRequests } from '../../http/own-requests.ts'
 import {
   anyOf,
@@ -21,7 +21,6 @@ import { invalidateAfter } from './invalidation.ts'
 import { ListenerAnswers } from './listener-answers.ts'
 import { createMount, tagList } from './mount.ts'
 import type { CacheOptions, InvalidateOptions } from './options.ts'
-import type { RequestHead } from './reply.ts'
 
 /** `tp.cache`: creates middlewares, and controls what they store. */
 export interface ResponseCache<Native, Middleware> extends CacheControl {

@@ -1,8 +1,7 @@
 /** Near hits that `tp.cacheListener()` answers before the framework gets the request. */
 import { BoundedMap } from '../../caching/bounded-map.ts'
-import type { Plan } from '../../http/exchange.ts'
+import type { Plan, RequestHead } from '../../http/exchange.ts'
 import { demandReason } from './bypass.ts'
-import type { RequestHead } from './reply.ts'
 import type { Target } from './resource.ts'
 
 /** Replies from the near cache. Undefined: the request has to be looked up. */

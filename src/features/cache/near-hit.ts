@@ -2,11 +2,12 @@
 import type { CacheEntry } from '../../caching/entry.ts'
 import { MAX_NEAR_STRING_BYTES, type NearEntry } from '../../caching/near-cache.ts'
 import type { EntryKeys } from '../../caching/entry-keys.ts'
-import type { HeaderFields, Reply } from '../../http/exchange.ts'
+import type { HeaderFields, Reply, RequestHead } from '../../http/exchange.ts'
+import { headerOf } from '../../http/headers.ts'
 import { acceptsCoding } from './content-coding.ts'
 import type { NearReply } from './listener-answers.ts'
 import type { CacheMount } from './mount.ts'
-import { ageOf, isAcceptable, isConditional, replyFrom, type RequestHead } from './reply.ts'
+import { ageOf, isAcceptable, isConditional, replyFrom } from './reply.ts'
 import { variantOf, type Target } from './resource.ts'
 import { responseIn } from './cached-response.ts'
 
@@ -30,10 +31,7 @@ interface PreparedReply {
 function prepare(entry: CacheEntry): PreparedReply {
   const { isPacked, coding: own } = responseIn(entry)
   const coding = isPacked ? 'gzip' : own
-  const request: RequestHead = {
-    method: 'GET',
-    header: (name) => (name === 'accept-encoding' ? '*' : undefined),
-  }
+  const request: RequestHead = { method: 'GET', headers: { 'accept-encoding': '*' } }
   return {
     coding,
     whole: replyFrom(entry, request, {}) as Reply,
@@ -84,8 +82,8 @@ export function createNearReply<Native>(mount: CacheMount<Native>): NearReply {
     const vary = engine.vary.get(keys.entry) ?? mount.vary
     if (vary.length === 0) return keys
     // Ignored cookies are no part of the key.
-    if (vary.includes('cookie') && request.header('cookie') !== undefined) return undefined
-    return { entry: `${keys.entry}${variantOf(vary, (name) => request.header(name))}` }
+    if (vary.includes('cookie') && request.headers.cookie !== undefined) return undefined
+    return { entry: `${keys.entry}${variantOf(vary, (name) => headerOf(request.headers, name))}` }
   }
 
   /** Returns whether it is too soon to refresh the entry early. */
@@ -96,8 +94,8 @@ export function createNearReply<Native>(mount: CacheMount<Native>): NearReply {
 
   return function nearReply(target, request, detail = '') {
     // What the client asks for counts only with `auto`.
-    if (isAuto && (request.header('cache-control') ?? request.header('pragma')) !== undefined)
-      return undefined
+    const { headers } = request
+    if (isAuto && (headers['cache-control'] ?? headers.pragma) !== undefined) return undefined
     const keys = entryKeyOf(target, request)
     if (keys === undefined) return undefined
     const now = store.now()
@@ -112,7 +110,7 @@ export function createNearReply<Native>(mount: CacheMount<Native>): NearReply {
       'Cache-Status': `turnpike; hit; ttl=${ttl}${detail}`,
       Age: String(age),
     })
-    if (isConditional(request) || !isAccepted(prepared, request.header('accept-encoding'))) {
+    if (isConditional(request) || !isAccepted(prepared, headers['accept-encoding'])) {
       const reply = replyFrom(entry, request, added())
       if (reply instanceof Promise) {
         return reply.then((reply) => {
@@ -128,9 +126,9 @@ export function createNearReply<Native>(mount: CacheMount<Native>): NearReply {
     const isSame = prepared.age === age && prepared.ttl === ttl && prepared.detail === detail
     if (reply === undefined || !isSame) {
       const { whole, text } = prepared
-      const headers = { ...whole.headers, ...added() }
-      const lines = rawHeaders(headers, entry.body.length)
-      prepared.reply = { ...whole, headers, text, lines }
+      const fields = { ...whole.headers, ...added() }
+      const lines = rawHeaders(fields, entry.body.length)
+      prepared.reply = { ...whole, headers: fields, text, lines }
       Object.assign(prepared, { age, ttl, detail })
     }
     return { reply: prepared.reply! }

@@ -1,6 +1,7 @@
 /** Replies from an entry: whole, not modified, or a range. */
 import type { CacheEntry } from '../../caching/entry.ts'
-import type { Exchange, HeaderFields, Reply } from '../../http/exchange.ts'
+import type { HeaderFields, Reply, RequestHead } from '../../http/exchange.ts'
+import { headerOf } from '../../http/headers.ts'
 import { byteRangeOf, isSameRange, isUnchanged } from './conditional.ts'
 import { acceptsCoding, decode, isDecodable } from './content-coding.ts'
 import { dateOf } from './freshness.ts'
@@ -20,12 +21,12 @@ const OF_THE_BODY = [
 /** Fields that ask for less than the whole response. A handler that fills must not see them. */
 export const CONDITIONS = ['if-none-match', 'if-modified-since', 'if-range', 'range'] as const
 
-/** The part of a request that a reply depends on. */
-export type RequestHead = Pick<Exchange, 'method' | 'header'>
-
 /** Returns whether a request asks for less than the whole response. */
-export const isConditional = (request: RequestHead): boolean =>
-  CONDITIONS.some((name) => request.header(name) !== undefined)
+export const isConditional = ({ headers }: RequestHead): boolean =>
+  headers['if-none-match'] !== undefined ||
+  headers['if-modified-since'] !== undefined ||
+  headers['if-range'] !== undefined ||
+  headers.range !== undefined
 
 /** Returns the age of an entry in seconds (RFC 9111, 4.2.3). */
 export const ageOf = ({ storedAt, initialAge }: CacheEntry, now: number): number =>
@@ -40,7 +41,7 @@ export function isAcceptable(entry: CacheEntry, request: RequestHead): boolean {
 /** Returns whether a client can read the body in the coding that the handler gave it. */
 export function isReadable(entry: CacheEntry, request: RequestHead): boolean {
   const { coding } = responseIn(entry)
-  return coding === undefined || acceptsCoding(request.header('accept-encoding'), coding)
+  return coding === undefined || acceptsCoding(request.headers['accept-encoding'], coding)
 }
 
 type Fields = Record<string, string | readonly string[]>
@@ -60,12 +61,13 @@ export function replyFrom(
   for (const [name, value] of stored.fields) headers[name] = value
   if (etag !== undefined) headers['etag'] = etag
   const isOk = status === 200
-  const since = dateOf(request.header('if-modified-since'))
-  if (isOk && isUnchanged(request.header('if-none-match'), since, stored))
+  const asked = request.headers
+  const since = dateOf(asked['if-modified-since'])
+  if (isOk && isUnchanged(asked['if-none-match'], since, stored))
     return { ...notModified(headers, added), remove: stored.removed }
   Object.assign(headers, added)
-  const range = isOk && request.method === 'GET' ? request.header('range') : undefined
-  const ifRange = request.header('if-range')
+  const range = isOk && request.method === 'GET' ? asked.range : undefined
+  const ifRange = headerOf(asked, 'if-range')
   if (
     range !== undefined &&
     coding === undefined &&
@@ -94,7 +96,7 @@ function wholeReply(
 ): Reply | Promise<Reply> {
   const { status, coding, isPacked, etag, length, removed: remove } = responseIn(entry)
   const { body } = entry
-  const accepted = request.header('accept-encoding')
+  const accepted = request.headers['accept-encoding']
   // Another representation than the one that a strong validator was made for (RFC 9110, 8.8.3.3).
   const weakEtag = etag !== undefined && !etag.startsWith('W/') ? `W/${etag}` : etag
   const reply = (body: Buffer): Reply => ({ status, headers, remove, body })

@@ -1,5 +1,5 @@
 /** Whether the response of one request is stored: what the request, the mount and the fields say. */
-import type { FieldReader, Reply, SentResponse } from '../../http/exchange.ts'
+import type { FieldReader, Reply, RequestHead, SentResponse } from '../../http/exchange.ts'
 import { senderReason } from './bypass.ts'
 import type { CacheLookup } from './cache-lookup.ts'
 import { isUnchanged } from './conditional.ts'
@@ -8,7 +8,7 @@ import type { HandlerRequest } from './handler-request.ts'
 import { dateOf, fieldOf, type Candidate } from './freshness.ts'
 import { judgeResponse, type StorageRefusal, type StorageVerdict } from './policy.ts'
 import type { CacheReason } from './reasons.ts'
-import { notModified, type RequestHead } from './reply.ts'
+import { notModified } from './reply.ts'
 
 /** Returns the verdict that a response is not stored. */
 export const refuseFill = (reason: CacheReason): StorageRefusal => ({ isStored: false, reason })
@@ -48,11 +48,15 @@ const hasNonce = (field: FieldReader): boolean =>
  * Returns the 304 that a framework would have sent, had the handler seen the client's conditions.
  * Undefined: it would have sent the whole response.
  */
-export function notModifiedReply(sent: SentResponse, { header }: RequestHead): Reply | undefined {
+export function notModifiedReply(
+  sent: SentResponse,
+  { headers }: Pick<RequestHead, 'headers'>,
+): Reply | undefined {
   const etag = fieldOf(sent, 'etag')
   const lastModified = dateOf(fieldOf(sent, 'last-modified'))
-  if (sent.status !== 200 || directivesOf(header('cache-control')).has('no-cache')) return undefined
-  const since = dateOf(header('if-modified-since'))
-  const isCurrent = isUnchanged(header('if-none-match'), since, { etag, lastModified })
+  if (sent.status !== 200 || directivesOf(headers['cache-control']).has('no-cache'))
+    return undefined
+  const since = dateOf(headers['if-modified-since'])
+  const isCurrent = isUnchanged(headers['if-none-match'], since, { etag, lastModified })
   return isCurrent ? notModified(sent.headers, {}) : undefined
 }

@@ -1,5 +1,6 @@
 /** Knows how a session was when the request began, and how it is stored now. */
 import type { SessionMeta, StoredSession } from './record.ts'
+import type { CookieAttributes, SessionCookie } from './session-cookie.ts'
 import type { SessionKeys } from './session-id.ts'
 
 export class ChangeTracker {
@@ -10,22 +11,22 @@ export class ChangeTracker {
   #initial: string | undefined
   /** The data as it is stored. Undefined: it must be stored, whatever it is. */
   #saved: string | undefined
-  #initialSettings = ''
-  #savedSettings = ''
+  #initialCookie: CookieAttributes | undefined
+  #savedCookie: CookieAttributes | undefined
 
   /** Begins with a session that is not stored yet. */
-  begin(initial: string | undefined, settings: string): void {
+  begin(initial: string | undefined, { attributes }: SessionCookie): void {
     this.keys = this.stored = this.#saved = undefined
     this.meta = {}
     this.#initial = initial
-    this.#initialSettings = this.#savedSettings = settings
+    this.#initialCookie = this.#savedCookie = attributes
   }
 
   /** Begins with a session that was loaded, or was just stored under its ID. */
   adopt(
     keys: SessionKeys,
     stored: StoredSession,
-    settings: string,
+    { attributes }: SessionCookie,
     state: { isUnsaved?: boolean; isModified?: boolean } = {},
   ): void {
     const { isUnsaved = false, isModified = false } = state
@@ -34,7 +35,7 @@ export class ChangeTracker {
     this.meta = stored.meta
     this.#initial = isModified ? undefined : stored.data
     this.#saved = isUnsaved ? undefined : stored.data
-    this.#initialSettings = this.#savedSettings = settings
+    this.#initialCookie = this.#savedCookie = attributes
   }
 
   /** Records that the session was destroyed. */
@@ -44,11 +45,11 @@ export class ChangeTracker {
   }
 
   /** Records that the session was stored. */
-  saved(stored: StoredSession, meta: SessionMeta, settings: string): void {
+  saved(stored: StoredSession, meta: SessionMeta, attributes: CookieAttributes): void {
     this.stored = stored
     this.meta = meta
     this.#saved = stored.data
-    this.#savedSettings = settings
+    this.#savedCookie = attributes
   }
 
   /** True if this request has stored the session, or found it stored. */
@@ -57,14 +58,16 @@ export class ChangeTracker {
   }
 
   /** True if the session differs from how it was at first. @param text called only if it decides */
-  isModified(text: () => string, settings: string): boolean {
+  isModified(text: () => string, cookie: SessionCookie): boolean {
     return (
-      this.#initial === undefined || settings !== this.#initialSettings || text() !== this.#initial
+      this.#initial === undefined ||
+      !cookie.isAsBefore(this.#initialCookie) ||
+      text() !== this.#initial
     )
   }
 
   /** True if the session differs from how it is stored. */
-  isUnsaved(text: string, settings: string): boolean {
-    return text !== this.#saved || settings !== this.#savedSettings
+  isUnsaved(text: string, cookie: SessionCookie): boolean {
+    return text !== this.#saved || !cookie.isAsBefore(this.#savedCookie)
   }
 }

@@ -54,7 +54,7 @@ export class RequestSession implements KoaSessionHost {
       this.#property.begin(this.#restore(loaded, cookie, state))
     } else {
       this.#property.begin(this.#createSession(cookie))
-      this.#writer.tracker.begin('{}', cookie.settings)
+      this.#writer.tracker.begin('{}', cookie)
     }
   }
 
@@ -268,7 +268,7 @@ export class RequestSession implements KoaSessionHost {
 
   /** Continues with a session that is not stored yet. */
   #begin(session: Session, initial: string | undefined): void {
-    this.#writer.tracker.begin(initial, session.cookie.settings)
+    this.#writer.tracker.begin(initial, session.cookie)
     this.#state = 'alive'
     this.#property.put(session)
   }
@@ -285,7 +285,7 @@ export class RequestSession implements KoaSessionHost {
   ): Session {
     if (stored.meta.cookie) cookie.restore(stored.meta.cookie)
     cookie.renew(stored.touched || undefined)
-    this.#writer.tracker.adopt(keys, stored, cookie.settings, state)
+    this.#writer.tracker.adopt(keys, stored, cookie, state)
     const session = this.#property.create(keys.id, cookie)
     Session.restore(session, data)
     return session

@@ -25,6 +25,9 @@ export interface CookieData {
   sameSite?: boolean | 'lax' | 'strict' | 'none' | undefined
 }
 
+/** The attributes of a cookie without the moment at which it ends. */
+export type CookieAttributes = Omit<CookieData, 'expires'>
+
 /** The cookie settings of a mount. `maxAge` is in ms. */
 export type CookieSettings = Partial<
   Omit<CookieData, 'originalMaxAge' | 'expires' | 'sameSite'>
@@ -146,10 +149,25 @@ export class SessionCookie {
       typeof originalMaxAge === 'number' || originalMaxAge === false ? originalMaxAge : null
   }
 
-  /** All attributes except the moment of expiry, as one string to compare. */
-  get settings(): string {
+  /** All attributes except the moment of expiry, to compare with later. */
+  get attributes(): CookieAttributes {
     const { originalMaxAge, partitioned, priority, secure, httpOnly, domain, path, sameSite } = this
-    return `${originalMaxAge} ${path} ${domain} ${sameSite} ${secure} ${httpOnly} ${priority} ${partitioned}`
+    return { originalMaxAge, partitioned, priority, secure, httpOnly, domain, path, sameSite }
+  }
+
+  /** Returns whether all attributes except the moment of expiry are as they were. */
+  isAsBefore(before: CookieAttributes | undefined): boolean {
+    return (
+      before !== undefined &&
+      this.originalMaxAge === before.originalMaxAge &&
+      this.path === before.path &&
+      this.domain === before.domain &&
+      this.sameSite === before.sameSite &&
+      this.secure === before.secure &&
+      this.httpOnly === before.httpOnly &&
+      this.priority === before.priority &&
+      this.partitioned === before.partitioned
+    )
   }
 }
 

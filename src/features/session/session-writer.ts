@@ -52,7 +52,7 @@ export class SessionWriter {
   readonly #engine: SessionEngine
   readonly #client: SessionClient
   readonly #options: RequestSessionOptions
-  #mountSettings: string | undefined
+  #mountCookie: SessionCookie['attributes'] | undefined
 
   constructor(engine: SessionEngine, client: SessionClient, options: RequestSessionOptions) {
     this.#engine = engine
@@ -77,7 +77,7 @@ export class SessionWriter {
   createCookie(): SessionCookie {
     const cookie = new SessionCookie(this.#options.cookie, this.#engine.now)
     // The first one counts: an `expires` of the mount makes the lifetime of each one shorter.
-    this.#mountSettings ??= cookie.settings
+    this.#mountCookie ??= cookie.attributes
     return cookie
   }
 
@@ -101,7 +101,7 @@ export class SessionWriter {
 
   /** True if the request has changed the session. @param text its serialized data, if known */
   isModified(session: Session, text?: string): boolean {
-    return this.tracker.isModified(() => text ?? this.serialize(session), session.cookie.settings)
+    return this.tracker.isModified(() => text ?? this.serialize(session), session.cookie)
   }
 
   /** True if a session that the client does not know yet has to be stored, and its ID sent. */
@@ -118,7 +118,7 @@ export class SessionWriter {
     const { stored } = this.tracker
     if (!stored) return !isHeadSent && this.isWorthSaving(session, text)
     return (
-      this.tracker.isUnsaved(text, session.cookie.settings) ||
+      this.tracker.isUnsaved(text, session.cookie) ||
       this.#engine.storage.needsRewrite(stored) ||
       (!isHeadSent && this.userToBind(isEnding) !== undefined)
     )
@@ -133,15 +133,15 @@ export class SessionWriter {
     }
     const { stored, meta } = this.tracker
     const change = this.#change(session, valuesOf(session), text, meta)
-    const { settings } = session.cookie
+    const { attributes } = session.cookie
     if (stored === undefined) {
       const created = await this.#engine.create(keys, change, {}, budget)
-      if (created) this.tracker.saved(created, change.meta, settings)
+      if (created) this.tracker.saved(created, change.meta, attributes)
       return created !== undefined
     }
     const updated = await this.#engine.update(keys, stored, change, budget)
     if (!updated) return false
-    this.tracker.saved(updated.stored, change.meta, settings)
+    this.tracker.saved(updated.stored, change.meta, attributes)
     // Take over what another request has changed. Otherwise the next save would undo it.
     if (updated.stored.data !== text) Session.restore(session, updated.data)
     return true
@@ -275,7 +275,7 @@ export class SessionWriter {
   /** Continues with a session under an ID that the client does not know yet. */
   #adopt(session: Session, { keys, stored }: LoadedSession): void {
     Session.rename(session, keys.id)
-    this.tracker.adopt(keys, stored, session.cookie.settings, { isModified: true })
+    this.tracker.adopt(keys, stored, session.cookie, { isModified: true })
   }
 
   #metaOf(user: string): SessionMeta {
@@ -287,7 +287,7 @@ export class SessionWriter {
   #change(session: Session, values: SessionValues, text: string, meta: SessionMeta): SessionChange {
     const { cookie } = session
     const { cookie: _cookie, successor: _successor, ...owner } = meta
-    const isOwn = cookie.settings !== (this.#mountSettings ?? this.createCookie().settings)
+    const isOwn = !cookie.isAsBefore(this.#mountCookie ?? this.createCookie().attributes)
     return {
       data: values,
       text,

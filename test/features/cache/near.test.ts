@@ -135,7 +135,7 @@ describe('coherence', () => {
     // The longest that this machine may keep one of the three processes from running.
     expect(all.at(-1)).toBeLessThan(500)
     await Promise.all([tp.close(), truth.quit()])
-  })
+  }, 60_000)
 
   test('after a disconnect nothing is served from the process, and later not what was invalidated meanwhile', async () => {
     await using proxy = await startFaultProxy(redis.port)

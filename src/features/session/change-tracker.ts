@@ -1,6 +1,6 @@
 /** Knows how a session was when the request began, and how it is stored now. */
 import type { SessionMeta, StoredSession } from './record.ts'
-import type { CookieAttributes, SessionCookie } from './session-cookie.ts'
+import type { SessionCookieAttributes, SessionCookie } from './session-cookie.ts'
 import type { SessionKeys } from './session-id.ts'
 
 export class ChangeTracker {
@@ -11,8 +11,8 @@ export class ChangeTracker {
   #initial: string | undefined
   /** The data as it is stored. Undefined: it must be stored, whatever it is. */
   #saved: string | undefined
-  #initialCookie: CookieAttributes | undefined
-  #savedCookie: CookieAttributes | undefined
+  #initialCookie: SessionCookieAttributes | undefined
+  #savedCookie: SessionCookieAttributes | undefined
 
   /** Begins with a session that is not stored yet. */
   begin(initial: string | undefined, { attributes }: SessionCookie): void {
@@ -45,7 +45,7 @@ export class ChangeTracker {
   }
 
   /** Records that the session was stored. */
-  saved(stored: StoredSession, meta: SessionMeta, attributes: CookieAttributes): void {
+  saved(stored: StoredSession, meta: SessionMeta, attributes: SessionCookieAttributes): void {
     this.stored = stored
     this.meta = meta
     this.#saved = stored.data

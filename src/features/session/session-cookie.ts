@@ -26,7 +26,7 @@ export interface CookieData {
 }
 
 /** The attributes of a cookie without the moment at which it ends. */
-export type CookieAttributes = Omit<CookieData, 'expires'>
+export type SessionCookieAttributes = Omit<CookieData, 'expires'>
 
 /** The cookie settings of a mount. `maxAge` is in ms. */
 export type CookieSettings = Partial<
@@ -150,13 +150,13 @@ export class SessionCookie {
   }
 
   /** All attributes except the moment of expiry, to compare with later. */
-  get attributes(): CookieAttributes {
+  get attributes(): SessionCookieAttributes {
     const { originalMaxAge, partitioned, priority, secure, httpOnly, domain, path, sameSite } = this
     return { originalMaxAge, partitioned, priority, secure, httpOnly, domain, path, sameSite }
   }
 
   /** Returns whether all attributes except the moment of expiry are as they were. */
-  isAsBefore(before: CookieAttributes | undefined): boolean {
+  isAsBefore(before: SessionCookieAttributes | undefined): boolean {
     return (
       before !== undefined &&
       this.originalMaxAge === before.originalMaxAge &&

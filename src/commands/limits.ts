@@ -181,7 +181,7 @@ export function subjectTagOf(target: RedisTarget, parts: readonly string[]): str
   return target.keys('rateLimit').tag(normal.length === 1 ? normal[0]! : normal, target.tenant)
 }
 
-const PERMISSIONS = ['get', 'hgetall', 'time', 'zrange']
+const PERMISSIONS = ['get', 'hgetall', 'hscan', 'time', 'zrange']
 
 export const limits: Command = {
   name: 'limits',

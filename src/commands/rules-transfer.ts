@@ -50,7 +50,7 @@ export const rulesExport: Command = {
   summary: 'Print the rules, modes and changed policies that people have set, for `rules import`.',
   notes: ['Bans are left out: they end by themselves.'],
   redis: 'read',
-  permissions: ['hgetall', 'time'],
+  permissions: ['hscan', 'time'],
   examples: ['turnpike rules export > rules.json'],
   async run(call) {
     const { rules: all } = await readRuleList(await call.target())

@@ -185,7 +185,7 @@ export const rules: Command = {
   summary:
     'List who is refused and admitted in all processes, the modes of limits, and changed policies.',
   redis: 'read',
-  permissions: ['hgetall', 'time'],
+  permissions: ['hscan', 'time'],
   async run(call) {
     const target = await call.target()
     const { rules: found, now } = await readRuleList(target)

@@ -22,7 +22,7 @@ export const FEATURE_COMMANDS: Readonly<Record<string, readonly string[]>> = {
   ),
   'operations, which are on by default': BEAT_COMMANDS,
   'control, gate, bans': words(
-    'get incr hget hgetall hmget hexists hset hdel hlen unlink lpush lindex ltrim lrange zrange pttl pexpire publish subscribe unsubscribe',
+    'get incr hget hgetall hmget hexists hscan hset hdel hlen unlink lpush lindex ltrim lrange zrange pttl pexpire publish subscribe unsubscribe',
   ),
   tokens: words(
     'get set unlink pttl pexpire hget hset hdel hlen hgetall publish subscribe unsubscribe',

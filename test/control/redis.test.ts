@@ -276,6 +276,39 @@ test('a process that starts reads ten thousand rules', async () => {
   expect(replica.table.effectOn('10.39.15.1')).toBe('deny')
 })
 
+test('many rules are read in pages, and a rule that is lifted meanwhile is not held', async () => {
+  const fields = Array.from({ length: 3_000 }, (_, i) => [
+    `a:10.${i >> 8}.${i & 255}.0/24`,
+    `1 0 ${JSON.stringify({ effect: 'deny', ...WHY })}`,
+  ])
+  for (let i = 0; i < fields.length; i += 500)
+    await redis.send('HSET', KEY, ...fields.slice(i, i + 500).flat())
+  await redis.send('HSET', KEY, '!', '3000.x')
+  await redis.send('PEXPIRE', KEY, '600000')
+  const tp = open(redis.url)
+  const { closing, events, keys, name, onClose, store } = tp[CONTEXT]('operations')
+  const pages: number[] = []
+  const run = async (operation: any, given: string[], args: string[]): Promise<unknown> => {
+    const reply: any = await store.run(operation, given, args)
+    if (operation.name !== 'operations.rules') return reply
+    const [, page] = reply as [string, string[]]
+    // It is lifted after its page was read.
+    if (pages.push(page.length / 2) === 1) {
+      const lifted = page.find((each) => each.startsWith('a:'))!
+      await redis.send('HDEL', KEY, lifted)
+      await redis.send('HSET', KEY, '!', `3001.y ${lifted}`)
+    }
+    return reply
+  }
+  const own = { run, now: () => store.now(), subscribe: () => () => {} } as never
+  const replica = new RuleReplica({ closing, events, keys, name, onClose, store: own }, 'test')
+  await replica.refresh()
+  expect([replica.table.size, replica.version.split(' ')[0]]).toEqual([2_999, '3001.y'])
+  // The first attempt is repeated. A page has some 500 rules.
+  expect(pages.length).toBeGreaterThan(8)
+  expect(Math.max(...pages)).toBeLessThan(1_000)
+})
+
 test('the time to live of the rules begins again when half of it is over', async () => {
   const { tp, replica } = await replicaOf(redis.url)
   await tp.control.deny('203.0.113.1', WHY)

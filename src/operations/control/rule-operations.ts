@@ -1,6 +1,6 @@
 /** How rules are stored. Keys, arguments and replies: see the Lua files. */
 import { keyPart, type KeySpace } from '../../store/keys.ts'
-import { operation, type MemoryDatabase, type Operation } from '../../store/store.ts'
+import { operation, type MemoryDatabase, type Operation, type Store } from '../../store/store.ts'
 import prelude from '../../store/whole.lua'
 import { appendAuditEntry } from '../audit.ts'
 import clearLua from './clear-rules.lua'
@@ -13,6 +13,10 @@ export const VERSION_FIELD = '!'
 export const RULES_TTL: number = 400 * 86_400_000
 
 const MINUTE_MS = 60_000
+/** Rules of one page. Redis is busy with it for less than a millisecond. */
+export const RULES_OF_PAGE = 500
+/** Fields after which no further page is read. A process keeps no more than 10,000 of them. */
+export const MAX_FIELDS_READ = 20_000
 
 /** All keys of the control share the audit's hash slot: one script writes both. */
 const ALL = 'all'
@@ -119,13 +123,52 @@ export const readRule: Operation<(string | null)[]> = operation({
     fields.map((field) => database.get<StoredRules>(key!)?.fields.get(String(field)) ?? null),
 })
 
-/** Reads all rules and their version: fields and values in turn. They may be a megabyte. */
-export const readRules: Operation<string[]> = operation({
+/**
+ * Reads a page of the rules: HSCAN. Arguments: cursor, 'COUNT', number of fields. Replies the next
+ * cursor, and fields and values in turn.
+ */
+const readRulePage: Operation<[cursor: string, fields: string[]]> = operation({
   name: 'operations.rules',
-  command: 'HGETALL',
+  command: 'HSCAN',
   large: true,
-  memory: (database, [key]) => [...(database.get<StoredRules>(key!)?.fields ?? [])].flat(),
+  memory: (database, [key]) => ['0', [...(database.get<StoredRules>(key!)?.fields ?? [])].flat()],
 })
+
+/**
+ * Reads all rules and their version, by ID, in pages: one reply with 10,000 rules would keep Redis
+ * busy for 5 to 15 ms. A rule that changes meanwhile is read as it was before or after.
+ * @throws TP_UNAVAILABLE, TP_COMMAND
+ */
+export async function readRules(
+  store: Pick<Store, 'run'>,
+  key: string,
+): Promise<{ rules: Map<string, string>; pages: number }> {
+  const rules = new Map<string, string>()
+  let [cursor, pages] = ['0', 0]
+  do {
+    const [next, fields] = await store.run(readRulePage, [key], [cursor, 'COUNT', RULES_OF_PAGE])
+    for (let i = 0; i + 1 < fields.length; i += 2) rules.set(fields[i]!, fields[i + 1]!)
+    cursor = next
+    pages++
+    // Another program with access to Redis may store millions of them.
+  } while (cursor !== '0' && rules.size < MAX_FIELDS_READ)
+  return { rules, pages }
+}
+
+/** Reads all rules as they are together. Undefined if they were changed while they were read. */
+export async function readRulesAt(
+  version: string,
+  store: Pick<Store, 'run'>,
+  key: string,
+): Promise<ReadonlyMap<string, string> | undefined> {
+  if (version === '') return new Map()
+  const { rules, pages } = await readRules(store, key)
+  // One page is of one moment.
+  if (pages === 1) return rules
+  const after = await store.run(readRulesVersion, [key], [RULES_TTL])
+  // The field of the version may be on a page that was not read.
+  return after === version ? rules.set(VERSION_FIELD, version) : undefined
+}
 
 const hasEnded = (rule: string, now: number): boolean => {
   const ends = Number(/^\d+ (\d+) /.exec(rule)?.[1] ?? 0)

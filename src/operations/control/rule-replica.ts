@@ -19,6 +19,7 @@ import {
 import {
   readRule,
   readRules,
+  readRulesAt,
   readRulesVersion,
   RULES_TTL,
   rulesChannel,
@@ -118,10 +119,10 @@ export class RuleReplica {
       const known = this.#version
       const version = await store.run(readRulesVersion, [this.#key], [RULES_TTL])
       if (version === this.#version && !this.#isFromFile) return
-      const fields = version === '' ? [] : await store.run(readRules, [this.#key], [])
+      const rules = await readRulesAt(version, store, this.#key)
       // A change was received meanwhile. The reply may be older than it.
-      if (this.#version !== known) continue
-      this.#replace(fields.flat())
+      if (rules === undefined || this.#version !== known) continue
+      this.#replace(rules)
       // The process that made the change may wait for it. It could not be asked before.
       this.#isAsked = true
       // The next change must come at once. Processes of an application without rules need no message.
@@ -151,13 +152,13 @@ export class RuleReplica {
   /** Returns all rules in force as Redis holds them, by ID. @throws TP_UNAVAILABLE */
   async list(): Promise<Map<string, StoredAccessRule>> {
     const { store } = this.#context
-    const fields = (await store.run(readRules, [this.#key], [])).flat()
+    const { rules: stored } = await readRules(store, this.#key)
     const now = store.now()
     const rules = new Map<string, StoredAccessRule>()
-    for (let i = 0; i + 1 < fields.length; i += 2) {
-      const target = parseRuleId(fields[i]!)
-      const rule = target && parseRule(target, fields[i + 1]!)
-      if (rule !== undefined && rule.until > now) rules.set(fields[i]!, rule)
+    for (const [id, value] of stored) {
+      const target = parseRuleId(id)
+      const rule = target && parseRule(target, value)
+      if (rule !== undefined && rule.until > now) rules.set(id, rule)
     }
     return rules
   }
@@ -231,14 +232,13 @@ export class RuleReplica {
     return true
   }
 
-  #replace(fields: readonly string[]): void {
+  #replace(rules: ReadonlyMap<string, string>): void {
     this.table.clear()
     this.#snapshot?.clear()
     this.#isFromFile = false
     this.#setVersion('')
     let [count, unknown] = [0, 0]
-    for (let i = 0; i + 1 < fields.length; i += 2) {
-      const [id, value] = [fields[i]!, fields[i + 1]!]
+    for (const [id, value] of rules) {
       if (id === VERSION_FIELD) this.#setVersion(value)
       // Another program with access to Redis may store millions of them.
       else if (count++ >= MAX_RULES || !this.#set(id, value)) unknown++

@@ -10,30 +10,21 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { CONTEXT } from '../../src/extension.ts'
 import { turnpike } from '../../src/node.ts'
 import { RuleReplica } from '../../src/operations/control/rule-replica.ts'
 import { RuleWriter } from '../../src/operations/control/rule-writer.ts'
-import { startRedis, testStore, type RedisServer } from '../../src/testing.ts'
+import { testStore, type RedisServer } from '../../src/testing.ts'
 import type { Store } from '../../src/store/store.ts'
 import { apps } from '../support/apps.ts'
-import { startFaultProxy, type FaultProxy } from '../support/fault-proxy.ts'
-import { expectEveryKeyToExpire } from '../support/ttl.ts'
+import type { FaultProxy } from '../support/fault-proxy.ts'
+import { eachProxiedRedis } from '../support/proxied-redis.ts'
 import { until } from '../support/until.ts'
 
 let redis: RedisServer
 let proxy: FaultProxy
-beforeEach(async () => {
-  redis = await startRedis()
-  proxy = await startFaultProxy(redis.port)
-})
-afterEach(async () => {
-  redis.thaw()
-  await proxy.close()
-  await expectEveryKeyToExpire(redis)
-  await redis.stop()
-})
+eachProxiedRedis((started) => ({ redis, proxy } = started))
 
 const KEY = 'tp:operations:rules:{all}'
 const CHANNEL = 'tp:operations:rules!all'

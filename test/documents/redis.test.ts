@@ -1,30 +1,21 @@
 /** Replicated documents over a real Redis: trips, lost messages, outages, what a stranger writes. */
-import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import {
   ReplicatedDocument,
   type DocumentOptions,
 } from '../../src/documents/replicated-document.ts'
 import { extension } from '../../src/extension.ts'
 import { turnpike } from '../../src/node.ts'
-import { startRedis, type RedisServer } from '../../src/testing.ts'
-import { startFaultProxy, type FaultProxy } from '../support/fault-proxy.ts'
-import { expectEveryKeyToExpire } from '../support/ttl.ts'
+import type { RedisServer } from '../../src/testing.ts'
+import type { FaultProxy } from '../support/fault-proxy.ts'
+import { eachProxiedRedis } from '../support/proxied-redis.ts'
 import { until } from '../support/until.ts'
 
 type Settings = Readonly<Record<string, number>>
 
 let redis: RedisServer
 let proxy: FaultProxy
-beforeEach(async () => {
-  redis = await startRedis()
-  proxy = await startFaultProxy(redis.port)
-})
-afterEach(async () => {
-  redis.thaw()
-  await proxy.close()
-  await expectEveryKeyToExpire(redis)
-  await redis.stop()
-})
+eachProxiedRedis((started) => ({ redis, proxy } = started))
 
 const KEY = 'tp:settings:document:{main}'
 const CHANNEL = 'tp:settings:document!main'

@@ -2,7 +2,7 @@
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
-import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import {
   counters,
   leaderboard,
@@ -12,9 +12,9 @@ import {
   trending,
 } from '../../../src/collections.ts'
 import { turnpike } from '../../../src/node.ts'
-import { startRedis, type RedisServer } from '../../../src/testing.ts'
-import { startFaultProxy, type FaultProxy } from '../../support/fault-proxy.ts'
-import { expectEveryKeyToExpire } from '../../support/ttl.ts'
+import type { RedisServer } from '../../../src/testing.ts'
+import type { FaultProxy } from '../../support/fault-proxy.ts'
+import { eachProxiedRedis } from '../../support/proxied-redis.ts'
 import { until } from '../../support/until.ts'
 
 const PATIENT = { commandTimeout: '10s', requestBudget: '10s' } as const
@@ -22,16 +22,7 @@ const WORKER = fileURLToPath(new URL('./adder.mjs', import.meta.url))
 
 let redis: RedisServer
 let proxy: FaultProxy
-beforeEach(async () => {
-  redis = await startRedis()
-  proxy = await startFaultProxy(redis.port)
-})
-afterEach(async () => {
-  redis.thaw()
-  await proxy.close()
-  await expectEveryKeyToExpire(redis)
-  await redis.stop()
-})
+eachProxiedRedis((started) => ({ redis, proxy } = started))
 
 /** An instance behind the proxy that knows Redis's clock. */
 async function connected(options: object = PATIENT) {

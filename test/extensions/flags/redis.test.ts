@@ -4,12 +4,12 @@ import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import express from 'express'
 import request from 'supertest'
-import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { turnpike } from '../../../src/express.ts'
 import { flags } from '../../../src/flags.ts'
-import { startRedis, type RedisServer } from '../../../src/testing.ts'
-import { startFaultProxy, type FaultProxy } from '../../support/fault-proxy.ts'
-import { expectEveryKeyToExpire } from '../../support/ttl.ts'
+import type { RedisServer } from '../../../src/testing.ts'
+import type { FaultProxy } from '../../support/fault-proxy.ts'
+import { eachProxiedRedis } from '../../support/proxied-redis.ts'
 import { timed, until } from '../../support/until.ts'
 
 const PATIENT = { commandTimeout: '10s', requestBudget: '10s', operations: false } as const
@@ -17,16 +17,7 @@ const DEFAULTS = { a: false, b: false }
 
 let redis: RedisServer
 let proxy: FaultProxy
-beforeEach(async () => {
-  redis = await startRedis()
-  proxy = await startFaultProxy(redis.port)
-})
-afterEach(async () => {
-  redis.thaw()
-  await proxy.close()
-  await expectEveryKeyToExpire(redis)
-  await redis.stop()
-})
+eachProxiedRedis((started) => ({ redis, proxy } = started))
 
 async function started(url: string, refresh: '10m' | '500ms' = '10m') {
   const tp = turnpike({ redis: url, ...PATIENT })

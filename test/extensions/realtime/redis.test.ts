@@ -2,13 +2,13 @@
 import { fork } from 'node:child_process'
 import { once, setMaxListeners } from 'node:events'
 import { fileURLToPath } from 'node:url'
-import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { turnpike } from '../../../src/node.ts'
 import { channels, presence, sse, type Channels } from '../../../src/realtime.ts'
-import { startRedis, type RedisServer } from '../../../src/testing.ts'
+import type { RedisServer } from '../../../src/testing.ts'
 import { apps } from '../../support/apps.ts'
-import { startFaultProxy, type FaultProxy } from '../../support/fault-proxy.ts'
-import { expectEveryKeyToExpire } from '../../support/ttl.ts'
+import type { FaultProxy } from '../../support/fault-proxy.ts'
+import { eachProxiedRedis } from '../../support/proxied-redis.ts'
 import { until } from '../../support/until.ts'
 import { openEvents } from './event-source.ts'
 
@@ -18,16 +18,7 @@ const KEY = 'tp:realtime:topic:{campaign}'
 
 let redis: RedisServer
 let proxy: FaultProxy
-beforeEach(async () => {
-  redis = await startRedis()
-  proxy = await startFaultProxy(redis.port)
-})
-afterEach(async () => {
-  redis.thaw()
-  await proxy.close()
-  await expectEveryKeyToExpire(redis)
-  await redis.stop()
-})
+eachProxiedRedis((started) => ({ redis, proxy } = started))
 
 async function connected(options: object = PATIENT) {
   const tp = turnpike({ redis: proxy.url, logger: false, ...options })

@@ -1,12 +1,12 @@
 /** What tokens ask of a real Redis: trips, commands, and what happens when it freezes or its replies are lost. */
 import { Redis } from 'ioredis'
-import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { turnpike } from '../../../src/node.ts'
-import { startRedis, type RedisServer } from '../../../src/testing.ts'
+import type { RedisServer } from '../../../src/testing.ts'
 import { apiKeys, oneTimeTokens, refreshTokens } from '../../../src/tokens.ts'
 import { apps } from '../../support/apps.ts'
-import { startFaultProxy, type FaultProxy } from '../../support/fault-proxy.ts'
-import { expectEveryKeyToExpire } from '../../support/ttl.ts'
+import type { FaultProxy } from '../../support/fault-proxy.ts'
+import { eachProxiedRedis } from '../../support/proxied-redis.ts'
 import { until } from '../../support/until.ts'
 
 const PEPPER = 'a pepper that only the tests know'
@@ -16,16 +16,7 @@ const INVALID = { code: 'TP_TOKEN_INVALID' }
 
 let redis: RedisServer
 let proxy: FaultProxy
-beforeEach(async () => {
-  redis = await startRedis()
-  proxy = await startFaultProxy(redis.port)
-})
-afterEach(async () => {
-  redis.thaw()
-  await proxy.close()
-  await expectEveryKeyToExpire(redis)
-  await redis.stop()
-})
+eachProxiedRedis((started) => ({ redis, proxy } = started))
 
 /** An instance behind the proxy, connected, that knows Redis's clock. */
 async function connected(options: object = {}) {

@@ -247,7 +247,8 @@ export function closestMatch(input: string, words: readonly string[]): string | 
   let fewest = Math.max(2, Math.floor(input.length / 3)) + 1
   for (const candidate of words) {
     const edits = distance(lower, candidate.toLowerCase())
-    if (edits < fewest) [best, fewest] = [candidate, edits]
+    const isLonger = edits === fewest && candidate.startsWith(input)
+    if (edits < fewest || (best !== undefined && isLonger)) [best, fewest] = [candidate, edits]
   }
   return best
 }

@@ -157,6 +157,7 @@ describe('a call', () => {
       () => tp.lock('a', { ttl: '1s' }, work),
       'Did you mean lease?',
     ],
+    ['a mode cut short', () => tp.control.mode('api', 'of', {}), "Did you mean 'off'?"],
     ['a header of idempotency', () => tp.idempotency({ headerName: 'x' }), 'Did you mean header?'],
   ])('%s says what to write', async (_, call, expected) => {
     expect(await messageOf(call)).toContain(expected)

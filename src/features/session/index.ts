@@ -116,6 +116,8 @@ export function createSessions<Native, Middleware>(
     return context.mount(createFeature(context, engine, slot, options))
   }
 
+  const parts = { warnOfOrder, loadLazy: (native: object) => slot.loadLazy(native) }
+
   const api: Sessions<Native, Middleware> = {
     session: Object.assign(session, {
       login: (native: Native, user: UserId, data?: object) => login(slot, native, user, data),
@@ -123,8 +125,8 @@ export function createSessions<Native, Middleware>(
         withSession(slot, native, 'tp.session.logout()', (session) => session.logout()),
       require: (first?: string | RequireOptions<Native>, second?: RequireOptions<Native>) =>
         isObject(first)
-          ? context.mount(requireFeature(undefined, first, warnOfOrder))
-          : context.mount(requireFeature(first as string | undefined, second, warnOfOrder)),
+          ? context.mount(requireFeature(undefined, first, parts))
+          : context.mount(requireFeature(first as string | undefined, second ?? {}, parts)),
     }),
     sessions: new SessionDirectory(context, engines),
     sessionStore(options = {}) {

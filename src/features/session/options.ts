@@ -177,7 +177,8 @@ export interface SessionOptions<Native> extends SessionStorageOptions {
    */
   grace?: Duration
   /**
-   * Loads the session only when `await req.getSession()` (on Koa `ctx.getSession()`) asks for it.
+   * Whether the session is loaded only when something asks for it: `await req.getSession()` (on Koa
+   * `ctx.getSession()`), a login, or `tp.session.require()`.
    * @default false
    */
   lazy?: boolean

@@ -7,14 +7,21 @@ import type { RequireOptions } from './options.ts'
 
 const WHERE = 'tp.session.require()'
 
+/** What the feature needs of the sessions of its instance. */
+interface RequireParts {
+  /** Loads the session of a request with `lazy: true`. */
+  loadLazy(native: object): Promise<object | undefined>
+  /** Reports a request that no session middleware has reached. */
+  warnOfOrder(): void
+}
+
 /**
  * Creates the feature that lets a request pass only if its user is logged in and has `permission`.
- * @param warnOfOrder is called for a request that no session middleware has reached
  */
 export function requireFeature<Native>(
   permission: string | undefined,
-  options: RequireOptions<Native> = {},
-  warnOfOrder: () => void = () => {},
+  options: RequireOptions<Native>,
+  { loadLazy, warnOfOrder }: RequireParts,
 ): Feature<Native, never> {
   if (permission !== undefined && typeof permission !== 'string')
     throw optionError(WHERE, 'permission', permission, 'a string')
@@ -52,13 +59,16 @@ export function requireFeature<Native>(
 
   async function handle(x: Exchange<Native>): Promise<Plan> {
     const { identity } = x
-    const who = user ? user(x.native) : (identity.userId ?? identity.user)
-    if (who === undefined || who === null || who === false) {
-      if (user === undefined && identity.session === undefined) warnOfOrder()
-      return await refuseAnonymous(x)
+    let lazy: SessionData | undefined
+    let who = user ? user(x.native) : (identity.userId ?? identity.user)
+    if (user === undefined && isNobody(who) && identity.session === undefined) {
+      lazy = await loadLazy(x.native as object)
+      who = lazy?.userId
+      if (lazy === undefined) warnOfOrder()
     }
+    if (isNobody(who)) return await refuseAnonymous(x)
     if (permission === undefined) return passThrough
-    const granted = await (permissions ? permissions(x.native) : permissionsOf(x))
+    const granted = await (permissions ? permissions(x.native) : permissionsOf(x, lazy))
     if (isPermitted(granted, permission)) return passThrough
     return {
       refusal: {
@@ -73,6 +83,13 @@ export function requireFeature<Native>(
   return { name: 'requireSession', handle }
 }
 
+interface SessionData {
+  userId?: unknown
+  permissions?: unknown
+}
+
+const isNobody = (who: unknown): boolean => who === undefined || who === null || who === false
+
 /** True for a path or an http(s) URL. Browsers read `//host` and `/\host` as another host. */
 const isLocation = (value: unknown): value is string =>
   typeof value === 'string' && /^(?:https?:\/\/|\/(?![/\\]))/i.test(value)
@@ -86,9 +103,9 @@ function redirectTo(location: string, method: string): RefusalReply {
 }
 
 /** Returns `permissions` of the session, or of the user that an authentication middleware set. */
-function permissionsOf({ identity }: Exchange): readonly string[] | undefined {
-  for (const holder of [identity.session, identity.user]) {
-    const { permissions } = (holder ?? {}) as { permissions?: unknown }
+function permissionsOf({ identity }: Exchange, lazy?: SessionData): readonly string[] | undefined {
+  for (const holder of [identity.session ?? lazy, identity.user]) {
+    const { permissions } = (holder ?? {}) as SessionData
     if (permissions !== undefined && permissions !== null)
       return Array.isArray(permissions) ? (permissions as string[]) : undefined
   }

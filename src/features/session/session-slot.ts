@@ -38,6 +38,12 @@ export class SessionSlot {
     this.#exchangeOf = exchangeOf
   }
 
+  /** Loads the session of a request with `lazy: true`. Undefined for other requests. */
+  async loadLazy(native: object): Promise<object | undefined> {
+    const session = this.#sessions.get(this.#exchangeOf(native))
+    return session instanceof LazySession ? (await session.load()).session : undefined
+  }
+
   /** @param x the request's exchange */
   set(x: object, session: RequestSession | LazySession): void {
     this.#sessions.set(x, session)

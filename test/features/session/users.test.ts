@@ -145,8 +145,12 @@ describe.each(engines)('users on the $name engine', (engine) => {
       expect([...someone.jar]).toEqual([])
     })
 
-    test('require: 401 without a user, 403 without the permission', async () => {
+    test.each([
+      ['', {}],
+      [' of a lazy session', { lazy: true }],
+    ])('require: 401 without a user, 403 without the permission%s', async (_, session) => {
       const { app, someone } = start({
+        session,
         after: (tp) => {
           const [user, write] = [tp.session.require(), tp.session.require('write')]
           const under = (path: string, middleware: any): any =>
@@ -159,6 +163,10 @@ describe.each(engines)('users on the $name engine', (engine) => {
         routes: {
           '/user': () => ({}),
           '/write': () => ({}),
+          '/login': async (native, tp) => {
+            await tp.session.login(native, 'ada')
+            return {}
+          },
           '/in': async (native, tp) => {
             await tp.session.login(native, 'ada', { permissions: ['read', 'write'] })
             return {}

@@ -52,6 +52,29 @@ export function systemClock(): Clock {
   }
 }
 
+/**
+ * Calls a function of the application, and returns its result.
+ * @param what names the function in the error
+ * @throws what it throws, or an error if it has not settled after `ms`. A later result is ignored
+ */
+export async function callWithin<Result>(
+  clock: Pick<Clock, 'sleep'>,
+  ms: number,
+  what: string,
+  call: () => Result,
+): Promise<Awaited<Result>> {
+  const settled = new AbortController()
+  const late = clock.sleep(ms, settled.signal, true).then((): never => {
+    throw new Error(`${what} has not settled within ${ms / 1000} s.`)
+  })
+  late.catch(() => {})
+  try {
+    return await Promise.race([call(), late])
+  } finally {
+    settled.abort()
+  }
+}
+
 /** A clock that moves only when it is advanced. */
 export interface ManualClock extends Clock {
   /** Moves the time by `ms` milliseconds, back if negative, and wakes the sleepers that are due. */

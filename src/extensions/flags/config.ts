@@ -1,6 +1,7 @@
 /** Configuration that every process holds: `config()`. */
 import { randomUUID } from 'node:crypto'
 import { isWithinFill, runFill } from '../../caching/fill-context.ts'
+import { callWithin } from '../../clock.ts'
 import { ReplicatedDocument } from '../../documents/replicated-document.ts'
 import { durationOption, durationValidator, type Duration } from '../../duration.ts'
 import { TurnpikeError } from '../../errors.ts'
@@ -18,7 +19,7 @@ import {
 export interface ConfigOptions<Value> {
   /**
    * Loads the configuration, for example from your database. Each process calls it, once at a time. It
-   * must not ask for its own value.
+   * must not ask for its own value. After 30 seconds it counts as failed.
    */
   load: () => Value | Promise<Value>
   /** Age from which it is loaded again. The old value is used until the new one is there. @default '5m' */
@@ -101,6 +102,8 @@ interface ConfigSettings<Value> {
 
 /** Pause after a load that failed, in ms. */
 const RETRY_MS = 1_000
+/** Longest time for a load, in ms. All callers of the process wait for it. */
+const LOAD_TIMEOUT = 30_000
 /** Loads in a row, if `reload()` is called during each. */
 const MAX_LOADS = 3
 
@@ -199,7 +202,10 @@ class HeldConfig<Value> {
   async #run(): Promise<Value> {
     const running = { isOver: false, isOf: (owner: object) => owner === this && !running.isOver }
     try {
-      return await runFill(running, () => this.load())
+      const { store } = this.#context
+      return await callWithin(store, LOAD_TIMEOUT, `${this.#where}: load`, () =>
+        runFill(running, () => this.load()),
+      )
     } finally {
       running.isOver = true
     }

@@ -1,4 +1,5 @@
 /** The checks of alerts: loaded when the first one is due. */
+import { callWithin } from '../../clock.ts'
 import { durationOption } from '../../duration.ts'
 import { isUnavailable } from '../../errors.ts'
 import type { ExtensionContext } from '../../extension.ts'
@@ -182,17 +183,8 @@ export class AlertChecks {
   }
 
   /** Calls a function of the application. @throws also if it does not settle in time */
-  async #call<Result>(what: string, call: () => Result): Promise<Awaited<Result>> {
-    const settled = new AbortController()
-    const late = this.#context.store.sleep(CALL_TIMEOUT, settled.signal, true).then((): never => {
-      throw new Error(`tp.alerts(): ${what} has not settled within ${CALL_TIMEOUT / 1000} s.`)
-    })
-    late.catch(() => {})
-    try {
-      return await Promise.race([call(), late])
-    } finally {
-      settled.abort()
-    }
+  #call<Result>(name: string, call: () => Result): Promise<Awaited<Result>> {
+    return callWithin(this.#context.store, CALL_TIMEOUT, `tp.alerts(): ${name}`, call)
   }
 
   #timesOf({ for: time = '1m' }: Pick<AlertRule, 'for'>): { forMs: number; remindMs: number } {

@@ -133,6 +133,29 @@ test('when a later load fails the last value stays, it is reported, and tried ag
   await until('it is loaded', () => settings.current?.version === 2)
 })
 
+test('one load that hangs does not keep the old value for ever, nor the first caller', async () => {
+  const store = testStore()
+  const tp = turnpike({ store })
+  let loads = 0
+  const load = () => (++loads % 2 === 1 ? new Promise<number>(() => {}) : loads)
+  const settings = config(tp, 'system', { load, ttl: '1m' })
+  const errors: unknown[] = []
+  tp.on('error', ({ error }) => errors.push(error))
+  const first = expect(settings.get()).rejects.toThrow(/load has not settled within 30 s/)
+  await until('it is being loaded', () => loads === 1)
+  await store.advance('30s')
+  await first
+  expect(await settings.get()).toBe(2)
+  await store.advance('1m')
+  expect(await settings.get()).toBe(2)
+  await until('it is being loaded again', () => loads === 3)
+  await store.advance('30s')
+  await until('the failure is reported', () => errors.length > 0)
+  await store.advance('1s')
+  await settings.get()
+  await until('the next load succeeds', () => settings.current === 4)
+})
+
 test('while Redis is away it is loaded as usual, and reload() says that others were not told', async () => {
   const { store, state, settings } = setUpUnit()
   store.fail()

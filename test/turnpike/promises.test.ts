@@ -4,9 +4,12 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { connect, type AddressInfo, type Socket } from 'node:net'
 import express from 'express'
+import Koa, { type Context, type Next } from 'koa'
+import request from 'supertest'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { turnpike } from '../../src/express.ts'
-import { startRedis, type RedisServer } from '../../src/testing.ts'
+import { turnpike as forKoa } from '../../src/koa.ts'
+import { startRedis, testStore, type RedisServer } from '../../src/testing.ts'
 
 let server: RedisServer
 beforeAll(async () => {
@@ -130,4 +133,35 @@ test('the replay of a response makes at most 8 promises', async () => {
   const mount = (tp: Turnpike): any[] => [tp.idempotency({ scope: () => 'ada' })]
   const promises = await leastPromises(8, mount, 'POST', 'Idempotency-Key: one\r\n')
   expect(promises).toBeLessThanOrEqual(8)
+})
+
+test('a member of a Koa pipeline costs no promise besides those that it makes', async () => {
+  const tp = forKoa({ store: testStore() })
+  onTestFinished(() => tp.close())
+  const counts: number[] = []
+  for (const length of [2, 22]) {
+    const pipeline = tp.pipeline(
+      ...Array.from({ length }, () => (_ctx: Context, next: Next) => next()),
+    )
+    const app = new Koa()
+    app.use((ctx, next) => {
+      let promises = 0
+      const hook = createHook({
+        init: (_id, type) => {
+          if (type === 'PROMISE') promises++
+        },
+      }).enable()
+      const done = pipeline(ctx, next)
+      hook.disable()
+      counts.push(promises)
+      return done
+    })
+    app.use((ctx) => {
+      ctx.body = 'ok'
+    })
+    const listener = createServer(app.callback())
+    onTestFinished(() => void listener.close())
+    await request(listener).get('/').expect(200, 'ok')
+  }
+  expect(counts[1]).toBe(counts[0])
 })

@@ -6,10 +6,15 @@ export type FieldValue = number | string | readonly string[]
 /** Fields as `res.getHeaders()` returns them, with names in lower case. */
 export type NodeHeaders = Record<string, FieldValue | undefined>
 
-/** Returns a request header. Repeated ones are joined with a comma. @param name in lower case */
+/**
+ * Returns a request header. Repeated ones are joined with a comma. What every object has is none: Vary
+ * and options may name `constructor`.
+ * @param name in lower case
+ */
 export function headerOf(headers: IncomingHttpHeaders, name: string): string | undefined {
   const value = headers[name]
-  return Array.isArray(value) ? value.join(', ') : value
+  if (typeof value === 'string') return value
+  return Array.isArray(value) ? value.join(', ') : undefined
 }
 
 /** Fields to which each middleware of a stack may add members (RFC 9110, 5.6.1). */

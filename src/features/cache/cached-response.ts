@@ -24,7 +24,7 @@ export interface CachedResponse {
   readonly hasOwnValidators: boolean
   /** The response's own Content-Encoding. */
   readonly coding: string | undefined
-  /** True if the body must not be recoded: Cache-Control says no-transform. */
+  /** True if the body must not be recoded: Cache-Control says no-transform, or there is a digest of it. */
   readonly isFixed: boolean
   /** True if the body is stored in gzip to save memory. */
   readonly isPacked: boolean
@@ -75,6 +75,9 @@ const isField = (field: unknown): boolean =>
 export const varyIn = (entry: CacheEntry | undefined): readonly string[] | undefined =>
   (entry?.extra as VaryMarker | undefined)?.marker
 
+/** Fields with a digest of the body in the coding in which it was sent (RFC 9530). */
+const DIGESTS = ['content-digest', 'content-md5', 'digest', 'repr-digest'] as const
+
 /** What a response does not say of itself. */
 export type CachedResponseOptions = Pick<CachedResponse, 'removed' | 'sharing' | 'vary' | 'variant'>
 
@@ -99,7 +102,9 @@ export function cachedResponse(
     lastModified,
     hasOwnValidators: etag !== undefined || lastModified !== undefined,
     coding: coding === 'identity' ? undefined : coding,
-    isFixed: directivesOf(fieldOf(response, 'cache-control')).has('no-transform'),
+    isFixed:
+      directivesOf(fieldOf(response, 'cache-control')).has('no-transform') ||
+      DIGESTS.some((name) => fieldOf(response, name) !== undefined),
     isPacked: false,
     length: response.body.length,
     vary,

@@ -12,6 +12,9 @@ const SMALLEST = new Set([
   'max-stale',
 ])
 
+/** Blanks and semicolons are mistakes: `private; max-age=0` still means that nobody else gets it. */
+const SEPARATORS = ' \t,;="'
+
 /**
  * Reads the field. Names are case-insensitive, and each argument may be quoted (5.2). If directives
  * contradict each other, the stricter counts (4.2.1). Takes linear time, whatever a client sends.
@@ -21,21 +24,20 @@ export function directivesOf(field: string | undefined): Directives {
   if (!field) return directives
   let at = 0
   while (at < field.length) {
-    if (isAny(field, at, ' \t,="')) {
+    if (isAny(field, at, SEPARATORS)) {
       at++
       continue
     }
-    const name = until(field, at, ' \t,="')
+    const name = until(field, at, SEPARATORS)
     at += name.length
     let value: string | true = true
     const equals = skipBlanks(field, at)
     if (field[equals] === '=') {
       at = skipBlanks(field, equals + 1)
       const quoted = field[at] === '"' ? quotedString(field, at) : undefined
-      value = quoted?.value ?? until(field, at, ' \t,"')
-      at = quoted?.end ?? at
+      value = quoted?.value ?? until(field, at, ' \t,;"')
+      at = quoted?.end ?? at + value.length
     }
-    at = after(field, at, ',')
     const known = directives.get(name.toLowerCase())
     const next = known === undefined ? value : stricter(name.toLowerCase(), known, value)
     directives.set(name.toLowerCase(), next)
@@ -56,11 +58,6 @@ function skipBlanks(field: string, start: number): number {
   let at = start
   while (at < field.length && isAny(field, at, ' \t')) at++
   return at
-}
-
-function after(field: string, start: number, stop: string): number {
-  const found = field.indexOf(stop, start)
-  return found < 0 ? field.length : found + 1
 }
 
 /** Reads a quoted string (RFC 9110, 5.6.4). Undefined if it does not end. */

@@ -129,7 +129,10 @@ function refusalOf(
   if (isPart) return 'content-range'
   const mustUnderstand = isAuto && directives.has('must-understand')
   const isStorable = isAuto
-    ? status >= 200 && !OF_THE_REQUEST.has(status) && (!mustUnderstand || isUnderstood(status))
+    ? status >= 200 &&
+      status <= 599 &&
+      !OF_THE_REQUEST.has(status) &&
+      (!mustUnderstand || isUnderstood(status))
     : GOOD.has(status) || (BAD.has(status) && negativeTtl !== undefined)
   if (!isStorable) return 'status'
   // The status is understood, so no-store is for other caches (5.2.2.3).

@@ -135,6 +135,9 @@ function rangeReply(headers: Fields, body: Buffer, range: string): Reply {
   }
   const { first, last } = found
   headers['content-range'] = `bytes ${first}-${last}/${body.length}`
+  // They are digests of the whole.
+  delete headers['content-digest']
+  delete headers['content-md5']
   // An outer compressor would make the offsets wrong.
   headers['cache-control'] = withMember(headers['cache-control'], 'no-transform')
   return { status: 206, headers, body: body.subarray(first, last + 1) }

@@ -147,7 +147,7 @@ export class SessionDirectory implements SessionControl {
     const indexes = this.#indexesOf(user, tenant)
     try {
       for (const { keys } of indexes) {
-        // This revokes all of them. What follows only deletes, in batches that do not block Redis.
+        // These revoke all of them. What follows only deletes, in batches that do not block Redis.
         await changes.during(keys.index, () =>
           this.#context.store.run(
             revokeBefore,
@@ -155,8 +155,8 @@ export class SessionDirectory implements SessionControl {
             [exempt, REVOCATION_MS, changes.channel],
           ),
         )
-        deleted += await this.#sweep(keys)
       }
+      for (const { keys } of indexes) deleted += await this.#sweep(keys)
     } finally {
       // Also if it failed: sessions may be revoked. Streams of those that are not begin again.
       reportRevokedUser(this.#context, userIdString(user)!, tenant)

@@ -446,6 +446,29 @@ describe.each(engines)('on the $name engine', (engine) => {
       expect((await strict.someone.get('/')).status).toBe(500)
     })
 
+    test('revokeAll() ends the sessions of all secrets, also where deleting one of them fails', async () => {
+      const redis = server()
+      if (!redis) return
+      const { someone, opened, prefix } = start({ session: { secret: 'old' } })
+      await someone.get('/login?user=ann')
+      expect(await someone.json('/')).toMatchObject({ userId: 'ann' })
+      const [former] = await keysOf(redis, `${prefix}:session:`)
+      const after = start({ session: { secret: ['new', 'old'] } }, opened)
+      await after.someone.get('/login?user=ann')
+      const all = await keysOf(redis, `${prefix}:session:`)
+      for (const key of all.filter((each) => each !== former)) {
+        await redis.send('DEL', key)
+        await redis.send(
+          'EVAL',
+          `redis.call('LPUSH', KEYS[1], 'x') return redis.call('PEXPIRE', KEYS[1], 60000)`,
+          '1',
+          key,
+        )
+      }
+      await expect(after.app.tp.sessions.revokeAll('ann')).rejects.toThrow('WRONGTYPE')
+      expect((await someone.json('/')).userId).toBeUndefined()
+    })
+
     test('skip and lazy: no session is read unless it is asked for', async () => {
       const store = testStore()
       let runs = 0

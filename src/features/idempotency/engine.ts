@@ -99,19 +99,21 @@ export class IdempotencyEngine implements AttemptContext {
     }
     const onReply = this.track()
     // The application promised the wait. Only the first question is on the request's budget.
-    return this.#ask(claim, undefined, budget).then(
-      (reply) => {
-        const outcome = this.#parse(reply, claim)
-        onReply()
-        return outcome.kind === 'running' && wait > 0
-          ? this.#wait(claim, wait)
-          : this.#report(outcome, claim)
-      },
-      (error: unknown) => {
-        onReply()
-        return this.#withdraw(claim, error)
-      },
-    )
+    const settle = (reply: number | OperationReply[]): BeginResult | Promise<BeginResult> => {
+      const outcome = this.#parse(reply, claim)
+      onReply()
+      return outcome.kind === 'running' && wait > 0
+        ? this.#wait(claim, wait)
+        : this.#report(outcome, claim)
+    }
+    const withdraw = (error: unknown): never => {
+      onReply()
+      return this.#withdraw(claim, error)
+    }
+    return this.#ask(claim, undefined, budget).then((reply) => {
+      const large = this.#readLarge(reply, claim, budget)
+      return large ? large.then(settle, withdraw) : settle(reply)
+    }, withdraw)
   }
 
   emit(type: IdempotencyEvent['type'], claim: Claim, attempt: number | undefined): void {
@@ -133,13 +135,20 @@ export class IdempotencyEngine implements AttemptContext {
     claim.since = store.monotonic()
     claim.began ||= claim.since
     const args = channel === undefined ? [text] : [text, channel]
-    return store.run(this.#begin, [key], args, budget).then((reply) => {
-      const isLarge = typeof reply !== 'number' && reply[0] === 2 && typeof reply[1] === 'number'
-      if (!isLarge) return reply
-      return store
-        .run(readLargeResponse, [key], ['a'], budget)
-        .then((response): OperationReply[] => [2, ...response])
-    })
+    return store.run(this.#begin, [key], args, budget)
+  }
+
+  /** Reads a response that was too large for a reply. Undefined if the reply contains all. */
+  #readLarge(
+    reply: number | OperationReply[],
+    { key }: Claim,
+    budget?: RequestBudget,
+  ): Promise<OperationReply[]> | undefined {
+    const isLarge = typeof reply !== 'number' && reply[0] === 2 && typeof reply[1] === 'number'
+    if (!isLarge) return undefined
+    return this.context.store
+      .run(readLargeResponse, [key], ['a'], budget)
+      .then((response) => [2, ...response])
   }
 
   /** Waits until the running request has completed or ended. */
@@ -147,7 +156,8 @@ export class IdempotencyEngine implements AttemptContext {
     const { tag, owner } = claim
     const channel = this.context.keys.channel('idempotency', tag)
     const attempt = async (): Promise<AcquireAttempt<BeginResult>> => {
-      const outcome = this.#parse(await this.#ask(claim, channel), claim)
+      const reply = await this.#ask(claim, channel)
+      const outcome = this.#parse((await this.#readLarge(reply, claim)) ?? reply, claim)
       return outcome.kind === 'running'
         ? { waitMs: outcome.leftMs }
         : { acquired: outcome, more: true }

@@ -132,7 +132,12 @@ export function createTagOf<Native>(
 }
 
 /** Returns the host without its port: several processes of one machine serve one application. */
-const hostNameOf = ({ host = '' }: Exchange): string => host.replace(/\.?(?::\d*)?$/, '')
+function hostNameOf({ host = '' }: Exchange): string {
+  const colon = host.lastIndexOf(':')
+  // The last colon of an IPv6 address without a port stands before a bracket.
+  const name = colon < 0 || host.endsWith(']') ? host : host.slice(0, colon)
+  return name.endsWith('.') ? name.slice(0, -1) : name
+}
 
 /**
  * Returns whether a request names several hosts, or a malformed one. With a second host the same

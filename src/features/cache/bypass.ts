@@ -63,7 +63,7 @@ export function senderReason(x: Exchange, options: SenderOptions): CacheReason |
   const { varySet, ignoredCookies } = options
   const credential = identity.credential(varySet)
   if (credential !== undefined) return credential
-  const cookie = x.header('cookie')
+  const { cookie } = x.headers
   const isIdentified =
     cookie !== undefined && !varySet.has('cookie') && !ignoredCookies.covers(cookie)
   const knownBy = identity.knownBy
@@ -72,9 +72,13 @@ export function senderReason(x: Exchange, options: SenderOptions): CacheReason |
   return isIdentified ? 'cookie' : undefined
 }
 
-/** Returns whether the key has a credential of this request. A certificate is never one. */
-function hasCredentialInKey(x: Exchange, { vary, varySet }: SenderOptions): boolean {
+/** Returns whether the key has a credential of this request. Certificates and ignored cookies are none. */
+function hasCredentialInKey(
+  x: Exchange,
+  { vary, varySet, ignoredCookies }: SenderOptions,
+): boolean {
   if (vary.length === 0 || x.identity.knownBy === 'certificate') return false
-  if (varySet.has('cookie') && x.header('cookie') !== undefined) return true
+  const { cookie } = x.headers
+  if (cookie !== undefined && varySet.has('cookie') && !ignoredCookies.covers(cookie)) return true
   return x.identity.credential() !== undefined
 }

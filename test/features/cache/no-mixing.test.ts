@@ -276,17 +276,20 @@ async function play({ mount, programs, requests }: Life, kind: Kind, engine: Eng
     if (/hit|collapsed/.test(statusOf(answer))) hits++
     near += tp.cache.stats().near - nearBefore
     expect([answer.status, errors], why).toEqual([200, []])
-    const saysPublic =
-      mount.public ||
-      (cacheControl?.startsWith('public') ?? false) ||
-      (mount.ttl === 'auto' &&
-        cacheControl === 's-maxage=60' &&
-        headers['authorization'] !== undefined)
+    const saysPublic = mount.public || (cacheControl?.startsWith('public') ?? false)
+    // RFC 9111, 3.5: it may answer requests without the Authorization that it was made for, too.
+    const isForAll = mount.ttl === 'auto' && cacheControl === 's-maxage=60'
     const owner = isScoped ? headers['x-login'] : undefined
+    // The application says that the cookie tells who the client is.
+    const isInKey =
+      mount.vary?.includes('Cookie') === true &&
+      /\bsid=|\bpromo_/.test(headers['cookie']?.replace(cookies ? /promo_\d=\w/ : '', '') ?? '')
     const body = JSON.parse(answer.text) as Record<string, unknown>
     expect(Object.keys(body), why).toEqual(reads)
     for (const name of reads) {
       const { value, isIdentity = false } = FACETS[name]!
+      if (isInKey && (name === 'user' || name === 'session')) continue
+      if (isForAll && name === 'authorization') continue
       // The application says that these do not matter, or that the owner alone does.
       if (isIdentity && (saysPublic || (owner !== undefined && name !== 'user'))) continue
       const allowed = [value(sent) ?? null]
@@ -300,12 +303,16 @@ async function play({ mount, programs, requests }: Life, kind: Kind, engine: Eng
   return hits
 }
 
-describe.each(bothEngines())('the cache on the $name engine', (engine) => {
+const engines = bothEngines()
+
+describe.each(engines)('the cache on the $name engine', (engine) => {
   test.each(kinds)(
     'nobody gets what the handler made of another request: $name',
     { timeout: 120_000 },
     async (kind) => {
       console.log(`no mixing: SEED=${SEED}`)
+      // Programs of its own for each: 12 in all may be 12 that the near cache has no part in.
+      const seed = SEED + kinds.indexOf(kind) + kinds.length * engines.indexOf(engine)
       const life = fc.record({
         mount: options,
         programs: fc.array(program, { minLength: 1, maxLength: 4 }),
@@ -314,7 +321,7 @@ describe.each(bothEngines())('the cache on the $name engine', (engine) => {
       let hits = 0
       await fc.assert(
         fc.asyncProperty(life, async (each) => void (hits += await play(each, kind, engine))),
-        { seed: SEED, numRuns: RUNS },
+        { seed, numRuns: RUNS },
       )
       // Otherwise the test would show nothing.
       expect(hits).toBeGreaterThan(RUNS / 2)
@@ -324,6 +331,6 @@ describe.each(bothEngines())('the cache on the $name engine', (engine) => {
 
 test('the near cache answered in a good share of the programs', () => {
   console.log(`no mixing: the near cache answered in ${counts.near} of ${counts.all} programs`)
-  expect(counts.all).toBe(RUNS * kinds.length * 2)
+  expect(counts.all).toBe(RUNS * kinds.length * engines.length)
   expect(counts.near / counts.all).toBeGreaterThan(0.2)
 })

@@ -191,6 +191,29 @@ describe.each(engines)('the cache on the $name engine', ({ open }) => {
       expect(await of('a', { cookie: 'sid=x' })).toBe('number 4')
     })
 
+    test('a user with nothing but cookies of analytics gets no page of the key that they are in', async () => {
+      const { get } = await app(numbered(), {
+        cache: { ttl: '1m', vary: ['Cookie'] },
+        outer: ({ header, native }) => {
+          if (header('x-login')) (isKoa ? native.state : native).user = { id: header('x-login') }
+        },
+      })
+      const cookie = '_ga=1'
+      const personal = await get('/', { cookie, 'x-login': 'ann' })
+      expect([personal.text, statusOf(personal)]).toEqual([
+        'number 1',
+        'turnpike; fwd=bypass; detail=user',
+      ])
+      expect((await get('/', { cookie })).text).toBe('number 2')
+      expect((await get('/', { cookie, 'x-login': 'bob' })).text).toBe('number 3')
+      // A session's cookie tells who the user is.
+      const known = { cookie: 'sid=1', 'x-login': 'ann' }
+      expect([(await get('/', known)).text, (await get('/', known)).text]).toEqual([
+        'number 4',
+        'number 4',
+      ])
+    })
+
     test('a response that says `public` is shared with personal requests, and one that does not say so any more is not', async () => {
       let control = 'public, max-age=60'
       const { get, tp } = await app(numbered(({ set }) => set('Cache-Control', control)))

@@ -282,7 +282,7 @@ async function play({ mount, programs, requests }: Life, kind: Kind, engine: Eng
     const owner = isScoped ? headers['x-login'] : undefined
     // The application says that the cookie tells who the client is.
     const isInKey =
-      mount.vary?.includes('Cookie') === true &&
+      mount.vary.includes('Cookie') &&
       /\bsid=|\bpromo_/.test(headers['cookie']?.replace(cookies ? /promo_\d=\w/ : '', '') ?? '')
     const body = JSON.parse(answer.text) as Record<string, unknown>
     expect(Object.keys(body), why).toEqual(reads)

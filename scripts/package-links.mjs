@@ -59,7 +59,8 @@ function detached(document, text, isPacked) {
 
 function restore() {
   if (!existsSync(saved)) return
-  for (const file of readdirSync(path.join(saved, 'original'), { recursive: true })) {
+  const originals = path.join(saved, 'original')
+  for (const file of readdirSync(originals, { recursive: true, encoding: 'utf8' })) {
     if (!file.endsWith('.md')) continue
     const [original, packed] = ['original', 'packed'].map((kind) => path.join(saved, kind, file))
     // Somebody may have written while npm packed.

@@ -29,7 +29,7 @@ export interface App {
   tp: AnyTurnpike
   server: Server
   get(path?: string, headers?: Record<string, string>): Promise<request.Response>
-  post(path?: string, headers?: Record<string, string>): Promise<request.Response>
+  post(path?: string, headers?: Record<string, string>, json?: object): Promise<request.Response>
   warnings: string[]
   /** What reached the framework's error handler. */
   errors: any[]
@@ -63,7 +63,8 @@ function running(tp: AnyTurnpike, listener: any, errors: any[]): App {
     warnings,
     errors,
     get: (path = '/', headers = {}) => request(server).get(path).set(headers),
-    post: (path = '/', headers = {}) => request(server).post(path).set(headers),
+    post: (path = '/', headers = {}, json?: object) =>
+      request(server).post(path).set(headers).send(json),
   }
 }
 

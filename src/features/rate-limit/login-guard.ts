@@ -165,7 +165,8 @@ class Guard<Native> {
 
   async #attempt(x: Exchange<Native>): Promise<Attempt> {
     const value = await this.#options.key(x.native)
-    if (value === undefined && !isBodyParsed(x.native)) this.#context.events.warn(UNPARSED)
+    if (value === undefined && x.hasBody && !isBodyParsed(x.native))
+      this.#context.events.warn(UNPARSED)
     const digest = identityDigest(value, this.#normalize)
     const tenant = await this.#context.tenantOf(x.native)
     const address = addressSubject(x.ip, this.#options.ipv6Subnet)
